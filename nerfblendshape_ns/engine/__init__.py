@@ -1,0 +1,1 @@
+"""Training machinery: the table optimiser, schedules and the wall-clock budget."""

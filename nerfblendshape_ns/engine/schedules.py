@@ -1,0 +1,55 @@
+"""Learning-rate decay that also follows a wall-clock budget."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Type
+
+from nerfstudio.engine.schedulers import Scheduler, SchedulerConfig
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LambdaLR
+
+
+class ProgressDecay:
+    """Exponential decay over the progress of training, after a short linear warm-up.
+
+    Progress is the larger of ``step / max_steps`` and the spent share of a wall-clock budget, so that a run that its
+    budget ends has decayed as far as one that its steps end. A plain object rather than a closure: ``LambdaLR`` keeps
+    its attributes in the checkpoint.
+    """
+
+    def __init__(self, final_ratio: float, max_steps: int, warmup_steps: int) -> None:
+        self.final_ratio = final_ratio
+        self.max_steps = max_steps
+        self.warmup_steps = warmup_steps
+        self.budget_share = 0.0
+
+    def __call__(self, step: int) -> float:
+        """Factor on the initial learning rate at ``step``."""
+        progress = min(1.0, max(step / max(1, self.max_steps), self.budget_share))
+        warmup = min(1.0, (step + 1) / (self.warmup_steps + 1))
+        return warmup * self.final_ratio**progress
+
+
+@dataclass
+class ProgressDecaySchedulerConfig(SchedulerConfig):
+    """Exponential decay by progress in steps or in the wall-clock budget, whichever is further."""
+
+    _target: Type = field(default_factory=lambda: ProgressDecayScheduler)
+    final_ratio: float = 0.1
+    """Learning rate at the end, relative to the start."""
+    max_steps: int = 10000
+    """Steps over which the rate decays."""
+    warmup_steps: int = 0
+    """Steps of linear warm-up."""
+
+
+class ProgressDecayScheduler(Scheduler):
+    """Builds the scheduler of :class:`ProgressDecaySchedulerConfig`."""
+
+    config: ProgressDecaySchedulerConfig
+
+    def get_scheduler(self, optimizer: Optimizer, lr_init: float) -> LambdaLR:  # type: ignore[override]
+        """A :class:`LambdaLR` over :class:`ProgressDecay`."""
+        decay = ProgressDecay(self.config.final_ratio, self.config.max_steps, self.config.warmup_steps)
+        return LambdaLR(optimizer, lr_lambda=decay)

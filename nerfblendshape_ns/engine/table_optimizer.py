@@ -1,0 +1,127 @@
+"""Adam for the blended tables, with one second moment for all of them.
+
+The tables of all bases receive the same gradient up to a factor, the frame's coefficient:
+``dL/dT_k = sum_f e_fk dL/dT(e_f)``. So one second moment, that of the shared gradient, preconditions all tables: half
+the optimiser state, less memory traffic, and a basis whose coefficient is small moves little, where plain Adam, being
+scale-free, would move it by the full learning rate. Rows that no sample touched are left as they are.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Callable, Iterable, Optional, Tuple, Type
+
+import torch
+from nerfstudio.engine.optimizers import OptimizerConfig
+from torch import Tensor, nn
+
+from nerfblendshape_ns.field_components.blendshape_encoding import gradient_stash
+from nerfblendshape_ns.ops.table_update import table_update
+
+
+@dataclass
+class BlendshapeTableAdamConfig(OptimizerConfig):
+    """The optimiser of the basis tables; see :class:`BlendshapeTableAdam`."""
+
+    _target: Type = field(default_factory=lambda: BlendshapeTableAdam)
+    lr: float = 1e-2
+    """Learning rate of the mean table."""
+    eps: float = 1e-15
+    """Added to the root of the second moment."""
+    betas: Tuple[float, float] = (0.9, 0.99)
+    """Decay of the first and the second moment."""
+    basis_lr_factor: float = 1.0
+    """Learning rate of the basis tables relative to the mean table's."""
+    basis_l1: float = 0.0
+    """L1 regulariser on the basis tables: each step shrinks touched entries by this times the learning rate."""
+
+
+class BlendshapeTableAdam(torch.optim.Optimizer):
+    """Adam over ``[mean, bases]`` of a :class:`BlendshapeHashEncoding`, fed from the gradient stash.
+
+    Args:
+        params: exactly the mean table ``[rows, features]`` and the bases ``[basis, rows, features]``.
+        lr: learning rate of the mean table.
+        betas: as in Adam.
+        eps: as in Adam.
+        basis_lr_factor: learning rate of the bases relative to the mean's.
+        basis_l1: strength of the L1 shrink on touched entries of the bases.
+
+    Raises:
+        ValueError: the parameters are not a mean table and its bases.
+    """
+
+    def __init__(
+        self,
+        params: Iterable[nn.Parameter],
+        lr: float = 1e-2,
+        betas: Tuple[float, float] = (0.9, 0.99),
+        eps: float = 1e-15,
+        basis_lr_factor: float = 1.0,
+        basis_l1: float = 0.0,
+    ) -> None:
+        tables = list(params)
+        if len(tables) != 2 or tables[1].shape[1:] != tables[0].shape:
+            raise ValueError("BlendshapeTableAdam takes the mean table and the basis tables of one encoding.")
+        defaults = {"lr": lr, "betas": betas, "eps": eps, "basis_lr_factor": basis_lr_factor, "basis_l1": basis_l1}
+        super().__init__(tables, defaults)
+
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """Clear gradients and the stash."""
+        super().zero_grad(set_to_none)
+        gradient_stash(self._tables()[0]).clear()
+
+    @torch.no_grad()
+    def step(self, closure: Optional[Callable[[], float]] = None) -> Optional[float]:  # type: ignore[override]
+        """Update all tables from the gradients stashed since ``zero_grad``."""
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        mean, bases = self._tables()
+        stash = gradient_stash(mean)
+        if not stash:
+            return loss
+        group = self.param_groups[0]
+        mean_state, bases_state = self._state(mean), self._state(bases)
+        if "second_moment" not in mean_state:
+            mean_state["second_moment"] = torch.zeros_like(mean)
+        mean_state["step"] += 1
+        bases_state["step"] += 1
+        step = float(mean_state["step"])
+        beta1, beta2 = group["betas"]
+        if len(stash) == 1:
+            coefficients, gradients = stash[0]
+        else:
+            coefficients = torch.cat([entry[0] for entry in stash])
+            gradients = torch.cat([entry[1] for entry in stash])
+        multipliers = torch.full((bases.shape[0] + 1,), group["basis_lr_factor"], device=mean.device)
+        multipliers[0] = 1.0
+        table_update(
+            mean,
+            bases,
+            mean_state["first_moment"],
+            bases_state["first_moment"],
+            mean_state["second_moment"],
+            coefficients,
+            gradients,
+            learning_rate=group["lr"],
+            multipliers=multipliers,
+            betas=(beta1, beta2),
+            epsilon=group["eps"],
+            first_correction=1.0 / (1.0 - beta1**step),
+            second_correction=1.0 / (1.0 - beta2**step),
+            shrink=group["basis_l1"],
+        )
+        return loss
+
+    def _tables(self) -> Tuple[Any, Any]:
+        mean, bases = self.param_groups[0]["params"]
+        return mean, bases
+
+    def _state(self, table: Tensor) -> dict:
+        state = self.state[table]
+        if not state:
+            state["step"] = torch.zeros(())
+            state["first_moment"] = torch.zeros_like(table)
+        return state

@@ -1,0 +1,138 @@
+"""Density and colour of the head: the blended grid and the networks behind it."""
+
+from __future__ import annotations
+
+from typing import Literal, Optional, Tuple
+
+import torch
+from jaxtyping import Float, Int
+from nerfstudio.field_components.activations import trunc_exp
+from nerfstudio.field_components.encodings import SHEncoding
+from nerfstudio.field_components.mlp import MLP
+from torch import Tensor, nn
+
+from nerfblendshape_ns.field_components.blendshape_encoding import BlendshapeHashEncoding
+from nerfblendshape_ns.ops.hash_grid import HashGridLayout
+
+Conditioning = Literal["blend", "concat"]
+
+
+class HeadField(nn.Module):
+    """positions → blended grid → density network → density and geometry features → colour network.
+
+    Args:
+        layout: of the hash grid.
+        num_basis: number of expression coefficients.
+        num_frames: training frames; each owns an appearance code where ``frame_code_dim`` is positive.
+        conditioning: "blend" blends the tables by the coefficients (the method); "concat" keeps one static grid and
+            appends the coefficients to the density network's input (the usual baseline, for comparison).
+        mixing: see :class:`BlendshapeHashEncoding`.
+        stash_gradients: see :class:`BlendshapeHashEncoding`.
+        hidden_dim: width of the networks.
+        density_layers: layers of the density network.
+        color_layers: layers of the colour network.
+        geometry_dim: features handed from the density to the colour network.
+        frame_code_dim: length of the per-frame appearance code; 0 turns it off.
+        density_bias: added before the exponential, so that space starts nearly empty.
+        implementation: "tcnn" uses tiny-cuda-nn's fused networks where it is installed, else torch.
+    """
+
+    def __init__(
+        self,
+        layout: HashGridLayout,
+        num_basis: int,
+        num_frames: int,
+        conditioning: Conditioning = "blend",
+        mixing: Optional[Float[Tensor, "directions basis"]] = None,
+        stash_gradients: bool = True,
+        hidden_dim: int = 64,
+        density_layers: int = 3,
+        color_layers: int = 2,
+        geometry_dim: int = 15,
+        frame_code_dim: int = 0,
+        density_bias: float = -1.0,
+        implementation: Literal["tcnn", "torch"] = "torch",
+    ) -> None:
+        super().__init__()
+        self.conditioning = conditioning
+        self.geometry_dim = geometry_dim
+        self.density_bias = density_bias
+        blended = conditioning == "blend"
+        self.encoding = BlendshapeHashEncoding(
+            layout, num_basis if blended else 0, mixing if blended else None, stash_gradients
+        )
+        self.density_network = MLP(
+            in_dim=self.encoding.output_dim + (0 if blended else num_basis),
+            num_layers=density_layers,
+            layer_width=hidden_dim,
+            out_dim=1 + geometry_dim,
+            activation=nn.ReLU(),
+            implementation=implementation,
+        )
+        self.direction_encoding = SHEncoding(levels=4, implementation=implementation)
+        self.frame_codes = nn.Embedding(num_frames, frame_code_dim) if frame_code_dim > 0 else None
+        if self.frame_codes is not None:
+            nn.init.zeros_(self.frame_codes.weight)
+        self.color_network = MLP(
+            in_dim=geometry_dim + self.direction_encoding.get_out_dim() + frame_code_dim,
+            num_layers=color_layers,
+            layer_width=hidden_dim,
+            out_dim=3,
+            activation=nn.ReLU(),
+            out_activation=nn.Sigmoid(),
+            implementation=implementation,
+        )
+
+    def blend(self, expression: Float[Tensor, "frames basis"]) -> Float[Tensor, "frames rows features"]:
+        """The tables that samples of these frames look up."""
+        return self.encoding.blend(expression)
+
+    def density(
+        self,
+        positions: Float[Tensor, "samples 3"],
+        tables: Float[Tensor, "frames rows features"],
+        expression: Float[Tensor, "frames basis"],
+        frame_index: Optional[Int[Tensor, "samples"]] = None,
+    ) -> Tuple[Float[Tensor, "samples"], Float[Tensor, "samples geometry_dim"]]:
+        """Density (per unit length of normalised space) and geometry features.
+
+        Args:
+            positions: in [0, 1], over the head box.
+            tables: from :meth:`blend`.
+            expression: the coefficients that were blended; the "concat" baseline reads them here.
+            frame_index: row of ``tables`` and ``expression`` for each sample; None where there is one frame.
+        """
+        features = self.encoding(positions, tables, frame_index)
+        if self.conditioning == "concat":
+            rows = expression.expand(len(positions), -1) if frame_index is None else expression[frame_index]
+            features = torch.cat([features, rows], dim=-1)
+        hidden = self.density_network(features).float()
+        return trunc_exp(hidden[:, 0] + self.density_bias), hidden[:, 1:]
+
+    def color(
+        self,
+        directions: Float[Tensor, "samples 3"],
+        geometry: Float[Tensor, "samples geometry_dim"],
+        frame_code: Optional[Float[Tensor, "samples code"]] = None,
+    ) -> Float[Tensor, "samples 3"]:
+        """Colour in [0, 1].
+
+        Args:
+            directions: unit viewing directions in head space: a turning head moves them as a moving camera does, so
+                they carry the change of shading with head rotation.
+            geometry: from :meth:`density`.
+            frame_code: the appearance codes; required when the field has them.
+        """
+        parts = [geometry, self.direction_encoding(directions)]
+        if self.frame_codes is not None:
+            assert frame_code is not None, "this field was built with appearance codes"
+            parts.append(frame_code)
+        return self.color_network(torch.cat(parts, dim=-1)).float()
+
+    def frame_code(self, frame: Optional[Int[Tensor, "frames"]]) -> Optional[Float[Tensor, "frames code"]]:
+        """Appearance codes of training frames; None asks for their mean, which every other frame uses."""
+        if self.frame_codes is None:
+            return None
+        if frame is None:
+            return self.frame_codes.weight.mean(0, keepdim=True)
+        return self.frame_codes(frame)

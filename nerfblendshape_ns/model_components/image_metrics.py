@@ -1,0 +1,54 @@
+"""Image metrics of the evaluation protocol: per frame, on the same background for prediction and truth."""
+
+from __future__ import annotations
+
+from typing import Dict, Optional
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+from torchmetrics.functional.image import structural_similarity_index_measure
+
+
+def psnr(prediction: Tensor, target: Tensor, mask: Optional[Bool[Tensor, "height width"]] = None) -> float:
+    """Peak signal-to-noise ratio in dB of images in [0, 1], over ``mask`` where it is given."""
+    error = (prediction - target) ** 2
+    if mask is not None:
+        error = error[mask]
+    return float(-10.0 * torch.log10(error.mean().clamp_min(1e-10)))
+
+
+def head_metrics(
+    prediction: Float[Tensor, "height width 3"],
+    target: Float[Tensor, "height width 3"],
+    head: Bool[Tensor, "height width"],
+    lpips: Optional[nn.Module] = None,
+) -> Dict[str, float]:
+    """``psnr ssim l1`` on the whole image and ``psnr_head ssim_head`` inside the head mask.
+
+    The same finite keys for every frame: a frame whose mask is empty is measured whole.
+
+    Args:
+        prediction: in [0, 1].
+        target: in [0, 1], on the same background.
+        head: where the true head is.
+        lpips: LPIPS with the AlexNet backbone, where it can be had; adds ``lpips``.
+    """
+    if not bool(head.any()):
+        head = torch.ones_like(head)
+    planes = prediction.permute(2, 0, 1)[None], target.permute(2, 0, 1)[None]
+    ssim, ssim_map = structural_similarity_index_measure(*planes, data_range=1.0, return_full_image=True)
+    # torchmetrics crops the map's border by the window's radius; give it back so that it fits the mask.
+    border = [(prediction.shape[axis] - ssim_map.shape[axis + 2]) // 2 for axis in (0, 1)]
+    inner = head[border[0] : head.shape[0] - border[0], border[1] : head.shape[1] - border[1]]
+    ssim_values = ssim_map[0].mean(0)
+    metrics = {
+        "psnr": psnr(prediction, target),
+        "ssim": float(ssim),
+        "l1": float((prediction - target).abs().mean()),
+        "psnr_head": psnr(prediction, target, head),
+        "ssim_head": float(ssim_values[inner].mean()) if bool(inner.any()) else float(ssim),
+    }
+    if lpips is not None:
+        metrics["lpips"] = float(lpips(planes[0].clamp(0, 1), planes[1].clamp(0, 1)))
+    return metrics

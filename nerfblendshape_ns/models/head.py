@@ -1,0 +1,371 @@
+"""The head: a nerfstudio model that renders a face by its expression coefficients."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Dict, List, Optional, Tuple
+
+import nerfacc
+import torch
+from jaxtyping import Float
+from nerfstudio.cameras.cameras import Cameras
+from nerfstudio.cameras.rays import RayBundle
+from nerfstudio.data.scene_box import OrientedBox
+from nerfstudio.engine.callbacks import TrainingCallback, TrainingCallbackAttributes, TrainingCallbackLocation
+from nerfstudio.models.base_model import Model
+from torch import Tensor
+from torch.nn import Parameter
+
+from nerfblendshape_ns.errors import UserError
+from nerfblendshape_ns.field_components.blendshape_encoding import principal_mixing
+from nerfblendshape_ns.fields.head_field import HeadField
+from nerfblendshape_ns.model_components.expression_source import DrivingState, ExpressionSource
+from nerfblendshape_ns.model_components.image_metrics import head_metrics, psnr
+from nerfblendshape_ns.model_components.losses import PatchLoss, composite, load_lpips, warm_down
+from nerfblendshape_ns.model_components.occupancy import ExpressionOccupancy, face_shell, hull_share, silhouette_hull
+from nerfblendshape_ns.models.head_config import HeadModelConfig
+from nerfblendshape_ns.models.description import check_description, head_description
+from nerfblendshape_ns.ops import nerfacc_backend
+from nerfblendshape_ns.ops.hash_grid import HashGridLayout
+
+MAX_HULL_FRAMES = 100
+"""Silhouettes that carve the first occupancy; more say nothing new."""
+
+
+@dataclass
+class FrameBatch:
+    """What the field needs to know about the frames behind a bundle of rays."""
+
+    expression: Float[Tensor, "frames basis"]
+    tables: Float[Tensor, "frames rows features"]
+    ray_frame: Optional[Tensor]
+    """``[rays]`` which frame each ray belongs to; None where there is one."""
+    codes: Optional[Float[Tensor, "frames code"]]
+
+
+class HeadModel(Model):
+    """NeRFBlendShape's head inside nerfstudio.
+
+    Args:
+        config: settings.
+        metadata: of the dataparser's outputs (see ``NerfBlendshapeDataParser``): names, ranges, track, mesh.
+    """
+
+    config: HeadModelConfig
+
+    def populate_modules(self) -> None:
+        """Build field, occupancy and expression source from the dataset's description."""
+        super().populate_modules()
+        nerfacc_backend.install()
+        config, metadata = self.config, self.kwargs.get("metadata") or {}
+        if "expression_names" not in metadata:
+            raise UserError(
+                "nerfblendshape methods need the nerfblendshape-data dataparser (expressions for every frame); "
+                "the chosen dataparser gives none."
+            )
+        self.metadata = metadata
+        self.expression_source = ExpressionSource(
+            metadata["expression_names"],
+            metadata["expression_min"],
+            metadata["expression_max"],
+            metadata["track"],
+            metadata["train_frame_index"],
+        )
+        train_expression = self.expression_source.clamp(self.expression_source.train_expression())
+        num_basis = train_expression.shape[1]
+        image_size = max(int(side) for side in metadata["image_size"])
+        self.layout = HashGridLayout(
+            num_levels=config.num_levels,
+            features_per_level=config.features_per_level,
+            log2_table_size=config.log2_table_size,
+            base_resolution=config.base_resolution,
+            max_resolution=config.max_resolution or min(1024, 2 * image_size),
+        )
+        mixing = None
+        if config.basis_parametrisation == "principal" and config.conditioning == "blend":
+            mixing = principal_mixing(train_expression, config.principal_explained, config.principal_max)
+        self.field = HeadField(
+            self.layout,
+            num_basis=num_basis,
+            num_frames=self.num_train_data,
+            conditioning=config.conditioning,
+            mixing=mixing,
+            stash_gradients=config.tables_optimizer == "shared",
+            hidden_dim=config.hidden_dim,
+            density_layers=config.density_layers,
+            color_layers=config.color_layers,
+            geometry_dim=config.geometry_dim,
+            frame_code_dim=config.frame_code_dim,
+            density_bias=config.density_bias,
+            implementation=config.implementation,
+        )
+        aabb = self.scene_box.aabb.float()
+        self.aabb: Tensor
+        self.register_buffer("aabb", aabb.clone())
+        self.occupancy = ExpressionOccupancy(
+            aabb,
+            config.occupancy_resolution,
+            step_size=float((aabb[1] - aabb[0]).max()) / config.samples_per_box,
+            train_expressions=train_expression,
+            minimum=self.expression_source.minimum,
+            maximum=self.expression_source.maximum,
+            train_probes=config.occupancy_train_probes,
+            extreme_probes=config.occupancy_extreme_probes,
+        )
+        self.camera_optimizer = config.camera_optimizer.setup(num_cameras=self.num_train_data, device="cpu")
+        self.patch_loss = PatchLoss(config.perceptual_loss)
+        self.step = 0
+        self._driven: Optional[FrameBatch] = None
+        self._lpips: Optional[list] = None
+
+    # --- checkpoints ---
+
+    def get_extra_state(self) -> Dict[str, Any]:
+        """Plain data that says what this run is, so that it can be rebuilt without its YAML."""
+        return head_description(self)
+
+    def set_extra_state(self, state: Dict[str, Any]) -> None:
+        """Refuse a checkpoint of another basis or architecture with a clear sentence."""
+        check_description(state, head_description(self))
+
+    # --- training ---
+
+    def get_param_groups(self) -> Dict[str, List[Parameter]]:
+        """The networks, the tables, and the poses where they are refined."""
+        encoding = self.field.encoding
+        tables = [encoding.mean, encoding.bases]
+        table_ids = {id(table) for table in tables}
+        groups = {
+            "networks": [parameter for parameter in self.field.parameters() if id(parameter) not in table_ids],
+            "tables": tables,
+        }
+        self.camera_optimizer.get_param_groups(param_groups=groups)
+        return groups
+
+    def get_training_callbacks(
+        self, training_callback_attributes: TrainingCallbackAttributes
+    ) -> List[TrainingCallback]:
+        """Carve the occupancy once, then follow the density; keep refined poses free of a common drift."""
+        pipeline = training_callback_attributes.pipeline
+
+        def before(step: int) -> None:
+            self.step = step
+            if not bool(self.occupancy.carved) and pipeline is not None:
+                self.carve_occupancy(pipeline.datamanager.train_dataset)  # type: ignore[attr-defined]
+            self._update_occupancy(step)
+
+        def after(step: int) -> None:
+            adjustment = getattr(self.camera_optimizer, "pose_adjustment", None)
+            if adjustment is not None:
+                with torch.no_grad():
+                    adjustment -= adjustment.mean(0, keepdim=True)
+
+        return [
+            TrainingCallback([TrainingCallbackLocation.BEFORE_TRAIN_ITERATION], before),
+            TrainingCallback([TrainingCallbackLocation.AFTER_TRAIN_ITERATION], after),
+        ]
+
+    @torch.no_grad()
+    def carve_occupancy(self, dataset: Any) -> None:
+        """First occupancy: the silhouette hull of the head masks, and a shell round the tracked face.
+
+        Args:
+            dataset: the training ``NerfBlendshapeDataset``.
+        """
+        count = len(dataset)
+        chosen = torch.linspace(0, count - 1, min(count, MAX_HULL_FRAMES)).round().long().unique()
+        masks = torch.stack([dataset.get_data(int(index))["alpha"][..., 0] for index in chosen])
+        points = self.occupancy.cell_centers()
+        mesh = self.metadata.get("face_mesh")
+        allowed = silhouette_hull(points, dataset.cameras[chosen], masks.to(points.device), hull_share(points, mesh))
+        if mesh is not None and self.config.shell:
+            allowed &= face_shell(points, mesh)
+        if not bool(allowed.any()):
+            raise UserError(
+                f"The head masks of {self.metadata.get('root', 'the dataset')} carve away everything: poses, "
+                "intrinsics and masks do not belong together; check the dataset's report."
+            )
+        self.occupancy.carve(allowed)
+
+    def _update_occupancy(self, step: int) -> None:
+        config = self.config
+        if step < config.occupancy_warmup or step % config.occupancy_interval:
+            return
+        generator = torch.Generator().manual_seed(step)
+        reset = step < config.occupancy_warmup + config.occupancy_interval
+        self.occupancy.update(self._density_at, reset=reset, generator=generator)
+
+    def _density_at(self, positions: Tensor, expression: Tensor) -> Tensor:
+        """Density at positions in [0, 1] for one expression, in pieces that bound the memory."""
+        tables = self.field.blend(expression)
+        pieces = [self.field.density(piece, tables, expression)[0] for piece in positions.split(1 << 17)]
+        return torch.cat(pieces)
+
+    # --- rendering ---
+
+    def _frame_batch(self, expression: Tensor, ray_frame: Optional[Tensor], train_frame: Optional[Tensor]) -> FrameBatch:
+        codes = self.field.frame_code(train_frame)
+        if codes is not None and len(codes) != len(expression):
+            codes = codes.expand(len(expression), -1)
+        return FrameBatch(expression, self.field.blend(expression), ray_frame, codes)
+
+    def _frames_of(self, ray_bundle: RayBundle) -> FrameBatch:
+        """The frames of a bundle: the driven one, those of a training batch, or those its metadata names."""
+        if self._driven is not None:
+            return self._driven
+        source = self.expression_source
+        if "expression" in ray_bundle.metadata:
+            rows = source.clamp(ray_bundle.metadata["expression"].reshape(ray_bundle.origins[..., 0].numel(), -1))
+            expression, ray_frame = torch.unique_consecutive(rows, return_inverse=True, dim=0)
+            return self._frame_batch(expression, ray_frame.int() if len(expression) > 1 else None, None)
+        if self.training and ray_bundle.camera_indices is not None:
+            frames, ray_frame = torch.unique_consecutive(ray_bundle.camera_indices.flatten(), return_inverse=True)
+            expression = source.clamp(source.track_expression[source.train_frames[frames]])
+            return self._frame_batch(expression, ray_frame.int() if len(frames) > 1 else None, frames)
+        return self._frame_batch(source.neutral().expression[None], None, None)
+
+    def drive(self, state: DrivingState) -> FrameBatch:
+        """Blend the tables for one driving state."""
+        frame = None if state.train_frame is None else torch.tensor([state.train_frame], device=self.device)
+        return self._frame_batch(state.expression[None].to(self.device), None, frame)
+
+    @torch.no_grad()
+    def get_outputs_for_camera(self, camera: Cameras, obb_box: Optional[OrientedBox] = None) -> Dict[str, Tensor]:
+        """Render a camera with the expression that the expression source resolves for it."""
+        return self.render_driven(camera, self.expression_source.resolve(camera), obb_box)
+
+    @torch.no_grad()
+    def render_driven(
+        self, camera: Cameras, state: DrivingState, obb_box: Optional[OrientedBox] = None
+    ) -> Dict[str, Tensor]:
+        """Render one camera with a given driving state.
+
+        Args:
+            camera: of shape ``[]`` or ``[1]``.
+            state: expression, captured pose and frame code.
+            obb_box: crops the rays, as in nerfstudio.
+        """
+        plain = camera.to(self.device)
+        if plain.shape == ():
+            plain = plain.reshape((1,))
+        plain.metadata = None  # Already resolved; nerfstudio would copy it to every ray.
+        self._driven = self.drive(state)
+        try:
+            return super().get_outputs_for_camera(plain, obb_box)
+        finally:
+            self._driven = None
+
+    def get_outputs(self, ray_bundle: RayBundle) -> Dict[str, Tensor]:  # type: ignore[override]
+        """Render rays.
+
+        Returns:
+            ``rgb [rays, 3]`` over the background, ``accumulation [rays, 1]``, ``depth [rays, 1]`` (expected distance,
+            0 on empty rays); in training also the ``background [1, 3]`` that was used.
+        """
+        if self.training:
+            self.camera_optimizer.apply_to_raybundle(ray_bundle)
+        origins, directions = ray_bundle.origins.reshape(-1, 3), ray_bundle.directions.reshape(-1, 3)
+        num_rays = len(origins)
+        frames = self._frames_of(ray_bundle)
+        ray_indices, starts, ends = self.occupancy.sample(origins.detach(), directions.detach(), self.training)
+        middles = 0.5 * (starts + ends)
+        sample_directions = directions[ray_indices]
+        positions = origins[ray_indices] + sample_directions * middles[:, None]
+        unit = ((positions - self.aabb[0]) / (self.aabb[1] - self.aabb[0])).clamp(0.0, 1.0)
+        frame_index = None if frames.ray_frame is None else frames.ray_frame[ray_indices]
+        density, geometry = self.field.density(unit, frames.tables, frames.expression, frame_index)
+        code = None
+        if frames.codes is not None:
+            code = frames.codes.expand(len(unit), -1) if frame_index is None else frames.codes[frame_index.long()]
+        color = self.field.color(sample_directions, geometry, code)
+        weights = nerfacc.render_weight_from_density(
+            starts, ends, density, ray_indices=ray_indices, n_rays=num_rays
+        )[0]
+        rgb = nerfacc.accumulate_along_rays(weights, color, ray_indices, num_rays)
+        accumulation = nerfacc.accumulate_along_rays(weights, None, ray_indices, num_rays)
+        depth = nerfacc.accumulate_along_rays(weights, middles[:, None], ray_indices, num_rays)
+        background = self._background(rgb)
+        outputs = {
+            "rgb": rgb + (1.0 - accumulation) * background,
+            "accumulation": accumulation,
+            "depth": depth / accumulation.clamp_min(1e-6),
+        }
+        if self.training:
+            outputs["background"] = background
+        return outputs
+
+    def _background(self, like: Tensor) -> Float[Tensor, "1 3"]:
+        if self.training:
+            return torch.rand(1, 3, device=like.device)
+        return torch.full((1, 3), 1.0 if self.config.background_color == "white" else 0.0, device=like.device)
+
+    def get_rgba_image(self, outputs: Dict[str, Tensor], output_name: str = "rgb") -> Tensor:
+        """The rendered head with its opacity as the fourth channel, free of the background."""
+        if output_name != "rgb":
+            return super().get_rgba_image(outputs, output_name)
+        rgb, alpha = outputs["rgb"], outputs["accumulation"]
+        background = 1.0 if self.config.background_color == "white" else 0.0
+        foreground = (rgb - (1.0 - alpha) * background) / alpha.clamp_min(1e-4)
+        return torch.cat([foreground.clamp(0.0, 1.0), alpha], dim=-1)
+
+    # --- losses and metrics ---
+
+    def _target(self, outputs: Dict[str, Tensor], batch: Dict[str, Tensor]) -> Tensor:
+        """Truth over the background that the prediction was rendered on."""
+        image = batch["image"].to(self.device)
+        if "background" not in outputs:
+            return image
+        return composite(image, batch["alpha"].to(self.device), outputs["background"])
+
+    def get_metrics_dict(self, outputs: Dict[str, Tensor], batch: Dict[str, Tensor]) -> Dict[str, Tensor]:
+        """PSNR of the sampled rays and mean samples; evaluation rays hold the raw frame, so they composite too."""
+        with torch.no_grad():
+            return {"psnr": torch.tensor(psnr(outputs["rgb"], self._ray_target(outputs, batch)))}
+
+    def _ray_target(self, outputs: Dict[str, Tensor], batch: Dict[str, Tensor]) -> Tensor:
+        background = outputs.get("background")
+        if background is None:
+            background = self._background(outputs["rgb"])
+        return composite(batch["image"].to(self.device), batch["alpha"].to(self.device), background)
+
+    def get_loss_dict(
+        self, outputs: Dict[str, Tensor], batch: Dict[str, Tensor], metrics_dict: Optional[Dict[str, Tensor]] = None
+    ) -> Dict[str, Tensor]:
+        """Colour, mask, patch and code losses, weighted."""
+        config = self.config
+        target, prediction = self._ray_target(outputs, batch), outputs["rgb"]
+        alpha = batch["alpha"].to(self.device)
+        losses = {"color_loss": self._color_difference(prediction, target) * config.color_loss_weight}
+        mask_weight = warm_down(self.step, config.mask_loss_start, config.mask_loss_weight, config.mask_loss_warmup)
+        losses["mask_loss"] = (outputs["accumulation"] - alpha).abs().mean() * mask_weight
+        size, num_patches = int(batch.get("patch_size", 1)), int(batch.get("num_patches", 0))
+        if config.perceptual_loss != "none" and num_patches and size > 1:
+            shape, patch_rays = (num_patches, size, size, 3), num_patches * size**2
+            patch = self.patch_loss(prediction[:patch_rays].view(shape), target[:patch_rays].view(shape))
+            losses["perceptual_loss"] = patch * config.perceptual_weight
+        if self.training and self.field.frame_codes is not None:
+            codes = self.field.frame_codes.weight
+            losses["frame_code_loss"] = codes.square().mean() * config.frame_code_loss_weight
+        if self.training:
+            self.camera_optimizer.get_loss_dict(losses)
+        return losses
+
+    def _color_difference(self, prediction: Tensor, target: Tensor) -> Tensor:
+        if self.config.color_loss == "huber":
+            return torch.nn.functional.huber_loss(prediction, target, delta=self.config.huber_delta)
+        if self.config.color_loss == "l1":
+            return (prediction - target).abs().mean()
+        return torch.nn.functional.mse_loss(prediction, target)
+
+    def get_image_metrics_and_images(
+        self, outputs: Dict[str, Tensor], batch: Dict[str, Tensor]
+    ) -> Tuple[Dict[str, float], Dict[str, Tensor]]:
+        """The evaluation protocol on one frame: head on white, whole and inside the mask."""
+        target = self._target(outputs, batch)
+        prediction = outputs["rgb"].to(self.device)
+        head = batch["alpha"].to(self.device)[..., 0] > 0.5
+        if self._lpips is None:
+            self._lpips = [load_lpips("alex")]  # Once a process; in a list so that it stays out of the checkpoint.
+        lpips = self._lpips[0].to(self.device) if self._lpips[0] is not None else None
+        metrics = head_metrics(prediction, target, head, lpips)
+        return metrics, {"img": torch.cat([target, prediction], dim=1)}

@@ -1,0 +1,115 @@
+"""Settings of the head model."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Dict, Literal, Optional, Type
+
+from nerfstudio.cameras.camera_optimizers import CameraOptimizerConfig
+from nerfstudio.models.base_model import ModelConfig
+
+from nerfblendshape_ns.fields.head_field import Conditioning
+from nerfblendshape_ns.model_components.losses import PerceptualKind
+
+
+def _head_model() -> Type:
+    from nerfblendshape_ns.models.head import HeadModel
+
+    return HeadModel
+
+
+@dataclass
+class HeadModelConfig(ModelConfig):
+    """The blended head."""
+
+    _target: Type = field(default_factory=_head_model)
+    enable_collider: bool = False
+    """Rays are cut by the occupancy grid, not by fixed planes."""
+    collider_params: Optional[Dict[str, float]] = None
+    """Unused."""
+    eval_num_rays_per_chunk: int = 16384
+    """Rays rendered at once outside training."""
+
+    num_levels: int = 16
+    """Levels of the hash grid."""
+    features_per_level: int = 4
+    """Features a level."""
+    log2_table_size: int = 14
+    """Largest table of a level, as a power of two; coarser levels are stored densely."""
+    base_resolution: int = 16
+    """Cells along an axis at the coarsest level."""
+    max_resolution: Optional[int] = None
+    """Cells along an axis at the finest level; None takes twice the image's longer side, at most 1024."""
+    conditioning: Conditioning = "blend"
+    """"blend" blends the tables; "concat" appends the coefficients to a static grid's network (a baseline)."""
+    basis_parametrisation: Literal["named", "principal"] = "named"
+    """One table a named coefficient, or one a principal direction of the training coefficients (fewer, uncorrelated);
+    driven by the named coefficients either way."""
+    principal_explained: float = 0.995
+    """Share of the squared coefficients that the principal directions keep."""
+    principal_max: int = 32
+    """At most this many principal directions."""
+    tables_optimizer: Literal["shared", "torch"] = "shared"
+    """"shared" hands the blended gradient to BlendshapeTableAdam; "torch" gives every table its own gradient, for any
+    torch optimiser."""
+
+    hidden_dim: int = 64
+    """Width of the networks."""
+    density_layers: int = 3
+    """Layers of the density network."""
+    color_layers: int = 2
+    """Layers of the colour network."""
+    geometry_dim: int = 15
+    """Features handed from the density to the colour network."""
+    frame_code_dim: int = 0
+    """Length of the per-frame appearance code; 0 turns it off."""
+    density_bias: float = -1.0
+    """Added to the network's density before the exponential."""
+    implementation: Literal["tcnn", "torch"] = "torch"
+    """Networks by tiny-cuda-nn where it is installed, or by torch."""
+
+    occupancy_resolution: int = 128
+    """Cells of the occupancy grid along an axis."""
+    samples_per_box: int = 256
+    """Marching steps over the head box's longest side."""
+    occupancy_warmup: int = 256
+    """Steps before the occupancy first follows the density."""
+    occupancy_interval: int = 32
+    """Steps between two updates of the occupancy."""
+    occupancy_train_probes: int = 1
+    """Training expressions an update probes."""
+    occupancy_extreme_probes: int = 2
+    """Coefficient extremes an update probes, in rotation."""
+    shell: bool = True
+    """Keep samples near the tracked face mesh, where the dataset has one."""
+
+    background_color: Literal["white", "black"] = "white"
+    """Background of rendered and evaluated images; training uses random colours."""
+    color_loss: Literal["huber", "l1", "mse"] = "huber"
+    """Colour difference."""
+    huber_delta: float = 0.1
+    """Where the Huber loss turns linear."""
+    color_loss_weight: float = 10.0
+    """Weight of the colour loss."""
+    mask_loss_start: float = 1.0
+    """Weight of the mask loss (L1 between opacity and soft head mask) at the first step."""
+    mask_loss_weight: float = 0.1
+    """Weight of the mask loss after its warm-up."""
+    mask_loss_warmup: int = 500
+    """Steps over which the mask loss's weight falls."""
+    perceptual_loss: PerceptualKind = "none"
+    """Loss on patches; needs patches from the datamanager (``num_patches``)."""
+    perceptual_weight: float = 0.1
+    """Weight of the patch loss."""
+    frame_code_loss_weight: float = 1e-3
+    """Weight of the appearance codes' squared norm."""
+    camera_optimizer: CameraOptimizerConfig = field(default_factory=lambda: CameraOptimizerConfig(mode="off"))
+    """Photometric refinement of the training poses."""
+
+    def loss_weights(self) -> Dict[str, float]:
+        """The constant loss weights, by loss name."""
+        return {
+            "color_loss": self.color_loss_weight,
+            "perceptual_loss": self.perceptual_weight,
+            "frame_code_loss": self.frame_code_loss_weight,
+        }

@@ -1,0 +1,110 @@
+"""The clean plate: the scene without the person, from the moments at which each pixel was uncovered."""
+
+from __future__ import annotations
+
+from typing import Any, Sequence, Tuple
+
+import cv2
+import numpy as np
+
+from nerfblendshape_ns.data.contract import Label
+
+MAX_SAMPLES = 96
+"""Most frames looked at; they are spread evenly over the clip."""
+SAMPLE_BYTES = 256 * 2**20
+"""Most memory for those frames: large frames are looked at less often."""
+ROW_BLOCK_BYTES = 64 * 2**20
+"""The median is taken over blocks of rows of about this size."""
+
+
+def clean_plate(
+    frames: Sequence[np.ndarray], labels: Any, margin: float = 0.02, min_views: int = 3
+) -> Tuple[np.ndarray, float]:
+    """Estimate the background behind the person.
+
+    Each pixel is the median of its colours over the sampled frames in which it is well away from the person; where a
+    pixel is seen fewer than ``min_views`` times that way, the views just outside the mask are used as well. What is
+    never seen is filled from its surroundings.
+
+    Args:
+        frames: uint8 RGB ``[height, width, 3]`` images, any sequence that can be indexed.
+        labels: uint8 ``[num_frames, height, width]``, values of :class:`~nerfblendshape_ns.data.contract.Label`.
+        margin: how far from the person a pixel must be, as a fraction of the image's longer side.
+        min_views: how many views make the margin worth keeping.
+
+    Returns:
+        The plate, uint8 RGB ``[height, width, 3]``, and the fraction of its pixels that no frame shows.
+    """
+    height, width = labels.shape[1:]
+    num_samples = min(len(labels), MAX_SAMPLES, max(min_views, SAMPLE_BYTES // (height * width * 3)))
+    picks = np.unique(np.linspace(0, len(labels) - 1, num_samples).round().astype(int))
+    reach = max(1, int(round(margin * max(height, width))))
+    far_kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * reach + 1, 2 * reach + 1))
+    near_kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * max(1, reach // 4) + 1,) * 2)
+    far = np.empty((len(picks), height, width), dtype=bool)
+    near = np.empty_like(far)
+    images = np.empty((len(picks), height, width, 3), dtype=np.uint8)
+    for row, pick in enumerate(picks):
+        images[row] = frames[int(pick)]
+        person = (np.asarray(labels[int(pick)]) != Label.BACKGROUND).astype(np.uint8)
+        far[row] = cv2.dilate(person, far_kernel) == 0
+        near[row] = cv2.dilate(person, near_kernel) == 0
+    usable = np.where((far.sum(0) >= min_views)[None], far, near)
+    plate = np.zeros((height, width, 3), dtype=np.uint8)
+    rows = max(1, ROW_BLOCK_BYTES // (len(picks) * width * 3 * 4))
+    for top in range(0, height, rows):
+        block = slice(top, top + rows)
+        plate[block] = _masked_median(images[:, block], usable[:, block])
+    never_seen = ~usable.any(0)
+    return inpaint(plate, never_seen), float(never_seen.mean())
+
+
+def _masked_median(images: np.ndarray, usable: np.ndarray) -> np.ndarray:
+    """Median over the first axis of the usable pixels; 0 where there is none.
+
+    The lower of the two middle values is taken, so that every channel is a colour that was there.
+    """
+    # 256 sorts behind every colour, so that the first `count` entries are the usable ones.
+    values = np.where(usable[..., None], images, np.int16(256)).astype(np.int16)
+    values.sort(axis=0)
+    middle = np.maximum(usable.sum(0) - 1, 0) // 2
+    median = np.take_along_axis(values, middle[None, ..., None], axis=0)[0]
+    return np.where(median > 255, 0, median).astype(np.uint8)
+
+
+def inpaint(image: np.ndarray, hole: np.ndarray) -> np.ndarray:
+    """Fill a hole smoothly from its rim by a pull-push pyramid.
+
+    Gortler et al., "The Lumigraph", SIGGRAPH 1996, section 3.4. The holes here are person-sized: methods that march
+    inwards from the rim leave streaks there, whereas this one leaves a soft gradient.
+
+    Args:
+        image: uint8 RGB ``[height, width, 3]``.
+        hole: bool ``[height, width]``, True where ``image`` has no value.
+
+    Returns:
+        uint8 RGB ``[height, width, 3]``, unchanged outside the hole; mid-grey where there is nothing but hole.
+    """
+    if not hole.any():
+        return image.copy()
+    if hole.all():
+        return np.full_like(image, 128)
+    filled = _pull_push(image.astype(np.float32), (~hole).astype(np.float32))
+    return np.where(hole[..., None], np.clip(np.rint(filled), 0, 255).astype(np.uint8), image)
+
+
+def _pull_push(colours: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Colours where the weight is 1, interpolated from the coarser level of the pyramid where it is less."""
+    height, width = weights.shape
+    if min(height, width) <= 2 or weights.min() > 0.999:
+        total = max(float(weights.sum()), 1e-6)
+        mean = (colours * weights[..., None]).sum((0, 1)) / total
+        return np.where(weights[..., None] > 0.999, colours, mean).astype(np.float32)
+    small = ((width + 1) // 2, (height + 1) // 2)
+    small_weights = cv2.resize(weights, small, interpolation=cv2.INTER_AREA)
+    small_colours = cv2.resize(colours * weights[..., None], small, interpolation=cv2.INTER_AREA)
+    small_colours /= np.maximum(small_weights, 1e-6)[..., None]
+    # A coarse pixel with a quarter of its area known already has a colour to trust.
+    coarse = _pull_push(small_colours, np.minimum(small_weights * 4, 1.0))
+    smooth = cv2.GaussianBlur(cv2.resize(coarse, (width, height), interpolation=cv2.INTER_LINEAR), (0, 0), 1.0)
+    return colours * weights[..., None] + smooth * (1 - weights[..., None])

@@ -1,0 +1,93 @@
+"""Smoothing that shifts nothing in time, filling of gaps, and a measure of jitter."""
+
+from __future__ import annotations
+
+from typing import List, Tuple
+
+import numpy as np
+from scipy.linalg import solveh_banded
+from scipy.signal import savgol_filter
+
+JITTER_WINDOW = 9
+
+
+def whittaker(values: np.ndarray, smoothness: float) -> np.ndarray:
+    """Smooth each column by penalised least squares (Eilers, "A perfect smoother", 2003; second differences).
+
+    Forward and backward in time are treated alike, so nothing is delayed; straight lines pass unchanged.
+
+    Args:
+        values: ``[frames, columns]``, no NaN.
+        smoothness: in frames: motion with a period of ``2 pi * smoothness`` frames is halved; 0 changes nothing.
+
+    Returns:
+        float64 ``[frames, columns]``.
+    """
+    values = np.asarray(values, dtype=np.float64)
+    if smoothness <= 0 or len(values) < 3:
+        return values.copy()
+    band = smoothness**4 * second_difference_band(len(values))
+    band[0] += 1.0
+    return solveh_banded(band, values, lower=True)
+
+
+def second_difference_band(num_frames: int) -> np.ndarray:
+    """``D'D`` of the second-difference operator in lower band storage, ``[3, frames]``."""
+    return weighted_difference_band(np.ones(max(num_frames - 2, 0)))
+
+
+def weighted_difference_band(weights: np.ndarray) -> np.ndarray:
+    """``D' diag(weights) D`` of the second-difference operator in lower band storage, ``[3, len(weights) + 2]``."""
+    band = np.zeros((3, len(weights) + 2))
+    stencil = (1.0, -2.0, 1.0)
+    for first in range(3):
+        for offset in range(3 - first):
+            band[offset, first : first + len(weights)] += weights * stencil[first] * stencil[first + offset]
+    return band
+
+
+def jitter(values: np.ndarray) -> np.ndarray:
+    """Standard deviation of what a nine-frame parabola cannot follow, for each column (real fast motion included)."""
+    if len(values) < JITTER_WINDOW:
+        return np.zeros(values.shape[1:])
+    return (values - savgol_filter(values, JITTER_WINDOW, 2, axis=0)).std(0)
+
+
+def fill_gaps(values: np.ndarray) -> np.ndarray:
+    """Replace rows with NaN by linear interpolation in time; rows before the first or after the last are repeated.
+
+    Args:
+        values: ``[frames, ...]`` with at least one row without NaN.
+    """
+    flat = np.asarray(values).reshape(len(values), -1)
+    valid = ~np.isnan(flat).any(1)
+    if valid.all():
+        return np.asarray(values).copy()
+    known = np.flatnonzero(valid)
+    position = np.arange(len(flat))
+    after = np.clip(np.searchsorted(known, position), 0, len(known) - 1)
+    before = np.clip(np.searchsorted(known, position, side="right") - 1, 0, len(known) - 1)
+    first, last = known[before], known[after]
+    share = np.where(last > first, (position - first) / np.maximum(last - first, 1), 0.0)[:, None]
+    filled = flat[first] * (1 - share) + flat[last] * share
+    return filled.reshape(np.shape(values)).astype(np.asarray(values).dtype)
+
+
+def runs(indices: np.ndarray) -> List[Tuple[int, int]]:
+    """Group ascending integers into inclusive runs: ``[3, 4, 5, 9]`` gives ``[(3, 5), (9, 9)]``."""
+    grouped: List[Tuple[int, int]] = []
+    for index in (int(value) for value in indices):
+        if grouped and grouped[-1][1] == index - 1:
+            grouped[-1] = (grouped[-1][0], index)
+        else:
+            grouped.append((index, index))
+    return grouped
+
+
+def name_frames(indices: np.ndarray, most: int = 12) -> str:
+    """Frame numbers in words for a message: ``frame 3``, ``frames 3-5, 9``, cut off after ``most`` groups."""
+    grouped = runs(indices)
+    words = [str(first) if first == last else f"{first}-{last}" for first, last in grouped[:most]]
+    if len(grouped) > most:
+        words.append(f"and {len(grouped) - most} more stretches")
+    return ("frame " if len(indices) == 1 else "frames ") + ", ".join(words)

@@ -1,0 +1,97 @@
+"""The blend is linear in the coefficients, neutral touches no basis, and gradients go where they should."""
+
+import pytest
+import torch
+
+from nerfblendshape_ns.field_components.blendshape_encoding import (
+    BlendshapeHashEncoding,
+    gradient_stash,
+    principal_mixing,
+)
+from nerfblendshape_ns.ops.hash_grid import HashGridLayout
+
+LAYOUT = HashGridLayout(num_levels=3, features_per_level=2, log2_table_size=8, base_resolution=4, max_resolution=16)
+
+
+def make_encoding(num_basis: int = 4, **options) -> BlendshapeHashEncoding:
+    torch.manual_seed(0)
+    encoding = BlendshapeHashEncoding(LAYOUT, num_basis, **options)
+    with torch.no_grad():
+        encoding.mean.normal_()
+        encoding.bases.normal_()
+    return encoding
+
+
+def test_encoding_is_linear_in_the_coefficients():
+    encoding = make_encoding()
+    positions = torch.rand(50, 3)
+    first, second = torch.randn(1, 4), torch.randn(1, 4)
+
+    def encode(expression: torch.Tensor) -> torch.Tensor:
+        return encoding(positions, encoding.blend(expression))
+
+    neutral = encode(torch.zeros(1, 4))
+    mixed = encode(2.0 * first - 3.0 * second)
+    expected = neutral + 2.0 * (encode(first) - neutral) - 3.0 * (encode(second) - neutral)
+    torch.testing.assert_close(mixed, expected, rtol=1e-4, atol=1e-4)
+
+
+def test_neutral_expression_is_the_mean_table():
+    encoding = make_encoding()
+    torch.testing.assert_close(encoding.blend(torch.zeros(2, 4)), encoding.mean.expand(2, -1, -1))
+
+
+def test_one_coefficient_adds_its_own_table():
+    encoding = make_encoding()
+    expression = torch.tensor([[0.0, 0.5, 0.0, 0.0]])
+    torch.testing.assert_close(encoding.blend(expression)[0], encoding.mean + 0.5 * encoding.bases[1])
+    torch.testing.assert_close(encoding.basis_table(1), encoding.bases[1])
+
+
+@pytest.mark.parametrize("stash", [True, False])
+def test_gradients_match_a_plain_blend(stash: bool):
+    encoding = make_encoding(stash_gradients=stash)
+    expression = torch.randn(2, 4)
+    weight = torch.randn(2, LAYOUT.rows, 2)
+    (encoding.blend(expression) * weight).sum().backward()
+    assert encoding.mean.grad is not None
+    torch.testing.assert_close(encoding.mean.grad, weight.sum(0))
+    expected = torch.einsum("fk,frc->krc", expression, weight)
+    if stash:
+        assert encoding.bases.grad is None
+        ((coefficients, gradients),) = gradient_stash(encoding.mean)
+        actual = torch.einsum("fk,frc->krc", coefficients[:, 1:], gradients)
+        torch.testing.assert_close(coefficients[:, 0], torch.ones(2))
+    else:
+        actual = encoding.bases.grad
+    torch.testing.assert_close(actual, expected, rtol=1e-4, atol=1e-4)
+
+
+def test_expression_gradient_matches_finite_difference():
+    encoding = make_encoding()
+    expression = torch.randn(1, 4, requires_grad=True)
+    weight = torch.randn(1, LAYOUT.rows, 2)
+    (encoding.blend(expression) * weight).sum().backward()
+    expected = torch.einsum("frc,krc->fk", weight, encoding.bases.detach())
+    torch.testing.assert_close(expression.grad, expected, rtol=1e-4, atol=1e-3)
+
+
+def test_principal_mixing_decorrelates_and_keeps_neutral():
+    generator = torch.Generator().manual_seed(1)
+    hidden = torch.randn(200, 3, generator=generator)
+    expressions = hidden @ torch.randn(3, 10, generator=generator)
+    mixing = principal_mixing(expressions, explained=0.999)
+    assert mixing.shape == (3, 10)  # Three directions made all ten coefficients.
+    directions = expressions @ mixing.T
+    torch.testing.assert_close(directions.T @ directions / 200, torch.eye(3), rtol=1e-3, atol=1e-3)
+    encoding = make_encoding(num_basis=10, mixing=mixing)
+    torch.testing.assert_close(encoding.blend(torch.zeros(1, 10))[0], encoding.mean)
+    single = torch.zeros(1, 10)
+    single[0, 7] = 0.3
+    expected = encoding.mean + 0.3 * encoding.basis_table(7)
+    torch.testing.assert_close(encoding.blend(single)[0], expected, rtol=1e-4, atol=1e-5)
+
+
+def test_static_grid_without_coefficients():
+    encoding = make_encoding(num_basis=0)
+    assert encoding.blend(torch.zeros(3, 0)).shape == (3, LAYOUT.rows, 2)

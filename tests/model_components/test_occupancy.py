@@ -1,0 +1,126 @@
+"""Carving by silhouettes and shell, and following the density over expressions."""
+
+import pytest
+import torch
+from nerfstudio.cameras.cameras import Cameras
+
+from nerfblendshape_ns.model_components.occupancy import (
+    ExpressionOccupancy,
+    face_shell,
+    hull_share,
+    silhouette_hull,
+)
+from nerfblendshape_ns.ops import nerfacc_backend
+
+AABB = torch.tensor([[-1.0, -1.0, -1.0], [1.0, 1.0, 1.0]])
+
+
+def make(resolution: int = 16, **options) -> ExpressionOccupancy:
+    return ExpressionOccupancy(
+        AABB,
+        resolution,
+        step_size=0.05,
+        train_expressions=torch.tensor([[0.0, 0.0], [0.5, 0.1]]),
+        minimum=torch.tensor([0.0, -0.3]),
+        maximum=torch.tensor([1.0, 0.4]),
+        **options,
+    )
+
+
+def front_camera(count: int = 1) -> Cameras:
+    """At y = -4, looking along +y, z up: a frontal view of a normalised head."""
+    pose = torch.tensor([[1.0, 0.0, 0.0, 0.0], [0.0, 0.0, -1.0, -4.0], [0.0, 1.0, 0.0, 0.0]])
+    return Cameras(pose.expand(count, 3, 4).clone(), 60.0, 60.0, 32.0, 32.0, 64, 64)
+
+
+def test_hull_is_what_the_mask_covers():
+    mask = torch.zeros(1, 64, 64)
+    mask[0, 16:48, 16:48] = 1.0
+    points = torch.tensor([[0.0, 0.0, 0.0], [0.9, 0.0, 0.0], [2.0, 0.0, 0.0], [0.0, 0.0, 1.5]])
+    # Pixel = 32 + 60 * x / 4: 32, 45.5, 62 and row 9.5; the mask (grown by two) spans 14 to 50.
+    inside = silhouette_hull(points, front_camera(), mask, torch.ones(4))
+    assert inside.tolist() == [True, True, False, False]
+
+
+def test_hull_share_keeps_what_few_frames_show():
+    masks = torch.zeros(10, 64, 64)
+    masks[:, 20:40, 20:40] = 1.0
+    masks[0, 20:56, 20:40] = 1.0  # The jaw drops in one frame of ten.
+    chin = torch.tensor([[0.0, 0.0, -1.4]])
+    assert not silhouette_hull(chin, front_camera(10), masks, torch.tensor([0.95])).item()
+    assert silhouette_hull(chin, front_camera(10), masks, torch.tensor([0.03])).item()
+
+
+def test_points_outside_the_image_are_not_carved():
+    assert silhouette_hull(torch.tensor([[9.0, 0.0, 0.0]]), front_camera(), torch.zeros(1, 64, 64), torch.ones(1)).all()
+
+
+def flat_mesh() -> torch.Tensor:
+    mesh = torch.zeros(468, 3)
+    grid = torch.linspace(-0.5, 0.5, 21)
+    x, z = torch.meshgrid(grid, grid, indexing="ij")
+    mesh[:441, 0], mesh[:441, 2] = x.flatten(), z.flatten()
+    mesh[441:, 0] = 0.1
+    mesh[10] = torch.tensor([0.0, 0.0, 0.5])
+    mesh[152] = torch.tensor([0.0, 0.0, -0.5])
+    mesh[2] = torch.tensor([0.0, 0.0, -0.1])
+    return mesh
+
+
+def test_shell_keeps_the_surface_and_what_the_mesh_does_not_cover():
+    points = torch.tensor([[0.0, -0.05, 0.0], [0.0, -0.2, 0.0], [0.0, 0.2, 0.0], [0.0, 0.4, 0.0], [0.9, 0.4, 0.0]])
+    inside = face_shell(points, flat_mesh(), front=0.1, behind=0.25)
+    assert inside.tolist() == [True, False, True, False, True]
+
+
+def test_little_is_asked_below_the_nose():
+    share = hull_share(torch.tensor([[0.0, 0.0, 0.3], [0.0, 0.0, -0.3]]), flat_mesh())
+    assert share.tolist() == pytest.approx([0.95, 0.03])
+
+
+def test_update_is_the_union_over_expressions_at_both_ends():
+    occupancy = make(train_probes=1, extreme_probes=3)
+    seen = []
+
+    def density(positions, expression):
+        seen.append(tuple(round(value, 3) for value in expression[0].tolist()))
+        # Something appears on the left only when the second coefficient is at its negative end.
+        return torch.where(positions[:, 0] < 0.25, 100.0 * (expression[0, 1] < 0), 0.0).float()
+
+    for step in range(2):
+        occupancy.update(density, reset=step == 0, generator=torch.Generator().manual_seed(step))
+    # Three moving extremes (the minimum of the first coefficient is neutral) fit into one update.
+    assert {(1.0, 0.0), (0.0, 0.4), (0.0, -0.3)} <= set(seen)
+    binaries = occupancy.estimator.binaries[0]
+    assert binaries[:4].all() and not binaries[4:].any()
+    assert occupancy.decay == pytest.approx(0.5)
+
+
+def test_decay_halves_over_one_rotation():
+    occupancy = make(extreme_probes=1)
+    assert occupancy.decay**3 == pytest.approx(0.5)
+
+
+def test_mask_is_permanent():
+    occupancy = make()
+    mask = torch.zeros(16**3, dtype=torch.bool)
+    mask[:100] = True
+    occupancy.carve(mask)
+    assert occupancy.estimator.binaries.flatten().sum() == 100
+    occupancy.update(lambda positions, expression: torch.full((len(positions),), 50.0), reset=True)
+    assert torch.equal(occupancy.estimator.binaries.flatten(), mask)
+    assert bool(occupancy.carved)
+
+
+def test_sampling_stays_inside_occupied_cells():
+    nerfacc_backend.install()
+    occupancy = make()
+    mask = (occupancy.cell_centers()[:, 1] > 0.0).flatten()
+    occupancy.carve(mask)
+    origins = torch.tensor([[0.1, -3.0, 0.1], [5.0, -3.0, 0.0]])
+    directions = torch.tensor([[0.0, 1.0, 0.0], [0.0, 1.0, 0.0]])
+    rays, starts, ends = occupancy.sample(origins, directions, stratified=False)
+    assert rays.unique().tolist() == [0]  # The second ray misses the box.
+    middles = 0.5 * (starts + ends) - 3.0
+    assert bool((middles > 0.0).all()) and bool((middles < 1.0).all())
+    assert len(rays) == pytest.approx(1.0 / 0.05, abs=1)

@@ -1,0 +1,213 @@
+"""The head model on a small made-up scene: rendering, driving, checkpoints, losses."""
+
+import copy
+from typing import Any, Dict
+
+import pytest
+import torch
+from nerfstudio.cameras.cameras import Cameras
+from nerfstudio.cameras.rays import RayBundle
+from nerfstudio.data.scene_box import SceneBox
+
+from nerfblendshape_ns.errors import UserError
+from nerfblendshape_ns.model_components.expression_source import DrivingState
+from nerfblendshape_ns.models.head import HeadModel
+from nerfblendshape_ns.models.head_config import HeadModelConfig
+
+POSE = torch.tensor([[1.0, 0.0, 0.0, 0.0], [0.0, 0.0, -1.0, -4.0], [0.0, 1.0, 0.0, 0.0]])
+NAMES = ["jawOpen", "mouthPucker", "browInnerUp"]
+
+
+def metadata() -> Dict[str, Any]:
+    generator = torch.Generator().manual_seed(0)
+    expression = torch.rand(6, 3, generator=generator)
+    return {
+        "expression_names": list(NAMES),
+        "basis_id": "custom",
+        "expression_min": torch.zeros(3),
+        "expression_max": torch.full((3,), 0.8),
+        "track": {
+            "expression": expression,
+            "head_pose": POSE.flatten().expand(6, 12).clone(),
+            "times": torch.linspace(0, 1, 6),
+            "fps": 25.0,
+        },
+        "train_frame_index": torch.arange(4),
+        "image_size": (16, 16),
+    }
+
+
+def make(**options) -> HeadModel:
+    torch.manual_seed(0)
+    config = HeadModelConfig(
+        num_levels=4, log2_table_size=9, max_resolution=32, hidden_dim=16, occupancy_resolution=16, samples_per_box=32
+    )
+    for name, value in options.items():
+        setattr(config, name, value)
+    model = config.setup(
+        scene_box=SceneBox(torch.tensor([[-0.8, -0.9, -1.0], [0.8, 0.9, 1.0]])),
+        num_train_data=4,
+        metadata=metadata(),
+        device="cpu",
+        grad_scaler=None,
+    )
+    with torch.no_grad():  # Large tables, so that expressions make a visible difference.
+        model.field.encoding.mean.normal_()
+        model.field.encoding.bases.normal_()
+    return model
+
+
+def bundle(frames: list, rays_each: int = 8) -> RayBundle:
+    indices = torch.tensor(frames).repeat_interleave(rays_each)[:, None]
+    generator = torch.Generator().manual_seed(1)
+    offsets = 0.1 * (torch.rand(len(indices), 2, generator=generator) - 0.5)
+    directions = torch.stack([offsets[:, 0], torch.ones(len(indices)), offsets[:, 1]], -1)
+    return RayBundle(
+        origins=POSE[:, 3].expand(len(indices), 3).clone(),
+        directions=torch.nn.functional.normalize(directions, dim=-1),
+        pixel_area=torch.full((len(indices), 1), 1e-4),
+        camera_indices=indices,
+        metadata={},
+    )
+
+
+def camera(metadata_: Any = None) -> Cameras:
+    return Cameras(POSE[None], 24.0, 24.0, 8.0, 8.0, 16, 16, metadata=metadata_)
+
+
+def batch_for(rays: RayBundle) -> Dict[str, torch.Tensor]:
+    count = len(rays)
+    return {"image": torch.full((count, 3), 0.5), "alpha": torch.ones(count, 1)}
+
+
+@pytest.mark.parametrize("conditioning", ["blend", "concat"])
+def test_rays_of_a_batch_use_their_own_frame(conditioning):
+    model = make(conditioning=conditioning)
+    model.train()
+    model.occupancy.estimator.training = True
+    torch.manual_seed(3)
+    both = model.get_outputs(bundle([1, 3]))
+    assert both["rgb"].shape == (16, 3) and both["depth"].shape == (16, 1)
+    model.eval()
+    source = model.expression_source
+    for position, frame in enumerate([1, 3]):
+        rays = bundle([1, 3])[position * 8 : position * 8 + 8]
+        expression = source.train_expression()[frame]
+        rays.metadata = {"expression": expression.expand(8, 3)}
+        alone = model.get_outputs(rays)
+        torch.testing.assert_close(
+            alone["accumulation"], both["accumulation"][position * 8 : position * 8 + 8], rtol=0.2, atol=0.05
+        )
+
+
+def test_camera_expression_changes_the_picture():
+    model = make().eval()
+    quiet = model.get_outputs_for_camera(camera({"expression": torch.zeros(1, 3)}))
+    loud = model.get_outputs_for_camera(camera({"expression": torch.full((1, 3), 0.8)}))
+    assert quiet["rgb"].shape == (16, 16, 3)
+    assert float((quiet["rgb"] - loud["rgb"]).abs().mean()) > 1e-3
+    beyond = model.get_outputs_for_camera(camera({"expression": torch.full((1, 3), 7.0)}))
+    torch.testing.assert_close(beyond["rgb"], loud["rgb"])  # Clamped to the training range.
+    neutral = model.get_outputs_for_camera(camera())
+    torch.testing.assert_close(neutral["rgb"], quiet["rgb"])
+
+
+def test_viewer_index_equals_the_frame_s_expression():
+    model = make().eval()
+    by_index = model.get_outputs_for_camera(camera({"cam_idx": 2}))
+    expression = model.expression_source.train_expression()[2:3]
+    by_metadata = model.get_outputs_for_camera(camera({"expression": expression, "frame_index": torch.tensor([[2]])}))
+    torch.testing.assert_close(by_index["rgb"], by_metadata["rgb"])
+
+
+def test_chunks_do_not_show():
+    model = make().eval()
+    whole = model.get_outputs_for_camera(camera({"cam_idx": 1}))
+    model.config.eval_num_rays_per_chunk = 37
+    pieces = model.get_outputs_for_camera(camera({"cam_idx": 1}))
+    torch.testing.assert_close(whole["rgb"], pieces["rgb"])
+
+
+def test_driving_leaves_no_state_behind():
+    model = make().eval()
+    model.render_driven(camera(), DrivingState(torch.ones(3)))
+    assert model._driven is None
+
+
+def test_empty_rays_show_the_background_and_train():
+    model = make()
+    rays = bundle([0])
+    rays.directions = -rays.directions  # Away from the box.
+    model.eval()
+    outputs = model.get_outputs(rays)
+    assert bool((outputs["rgb"] == 1.0).all()) and not outputs["accumulation"].any()
+    model.train()
+    outputs = model.get_outputs(rays)
+    sum(model.get_loss_dict(outputs, batch_for(rays)).values()).backward()  # type: ignore[union-attr]
+
+
+def test_loss_reaches_tables_networks_and_codes():
+    model = make(frame_code_dim=4)
+    model.train()
+    rays = bundle([0, 2])
+    outputs = model.get_outputs(rays)
+    losses = model.get_loss_dict(outputs, batch_for(rays))
+    assert set(losses) == {"color_loss", "mask_loss", "frame_code_loss"}
+    sum(losses.values()).backward()  # type: ignore[union-attr]
+    assert model.field.encoding.mean.grad is not None and model.field.encoding.mean.grad.abs().sum() > 0
+    assert model.field.frame_codes.weight.grad[[0, 2]].abs().sum() > 0
+    assert model.field.frame_codes.weight.grad[[1, 3]].abs().sum() == 0
+    groups = model.get_param_groups()
+    assert [len(groups["tables"]), "networks" in groups] == [2, True]
+
+
+def test_rgba_undoes_the_background():
+    model = make().eval()
+    outputs = model.get_outputs_for_camera(camera({"cam_idx": 0}))
+    rgba = model.get_rgba_image(outputs)
+    again = rgba[..., :3] * rgba[..., 3:] + (1 - rgba[..., 3:])
+    solid = rgba[..., 3] > 1e-2
+    torch.testing.assert_close(again[solid], outputs["rgb"][solid], rtol=1e-3, atol=1e-3)
+
+
+def test_metrics_of_an_evaluated_frame():
+    model = make().eval()
+    model._lpips = [None]
+    outputs = model.get_outputs_for_camera(camera({"cam_idx": 0}))
+    batch = {"image": outputs["rgb"].clone(), "alpha": torch.ones(16, 16, 1)}
+    metrics, images = model.get_image_metrics_and_images(outputs, batch)
+    assert metrics["psnr"] == pytest.approx(100.0) and metrics["l1"] == 0.0
+    assert images["img"].shape == (16, 32, 3)
+
+
+def test_checkpoint_round_trip_is_plain_data(tmp_path):
+    model = make(basis_parametrisation="principal").eval()
+    torch.save(model.state_dict(), tmp_path / "model.ckpt")
+    state = torch.load(tmp_path / "model.ckpt", weights_only=True)
+    other = make(basis_parametrisation="principal").eval()
+    with torch.no_grad():
+        other.field.encoding.mean.zero_()
+    other.load_state_dict(state)
+    view = camera({"cam_idx": 1})
+    torch.testing.assert_close(other.get_outputs_for_camera(view)["rgb"], model.get_outputs_for_camera(view)["rgb"])
+    description = state["_extra_state"]
+    assert description["basis"]["names"] == NAMES and description["kind"] == "head"
+
+
+def test_checkpoint_of_another_basis_is_refused():
+    model = make()
+    state = copy.deepcopy(model.get_extra_state())
+    state["basis"]["names"] = ["a", "b"]
+    with pytest.raises(UserError, match=r"trained on 2 coefficients \(a, b, …\), the dataset gives 3"):
+        model.set_extra_state(state)
+    state = copy.deepcopy(model.get_extra_state())
+    state["layout"]["num_levels"] = 9
+    with pytest.raises(UserError, match="num_levels = 9, the model is configured with 4"):
+        model.set_extra_state(state)
+
+
+def test_foreign_dataparser_is_told():
+    with pytest.raises(UserError, match="nerfblendshape-data dataparser"):
+        HeadModelConfig().setup(
+            scene_box=SceneBox(torch.tensor([[-1.0] * 3, [1.0] * 3])), num_train_data=1, metadata={}, device="cpu"
+        )
