@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Dict
 
-from nerfstudio.configs.base_config import LoggingConfig, ViewerConfig
+import torch
+from nerfstudio.configs.base_config import LoggingConfig, MachineConfig, ViewerConfig
 from nerfstudio.engine.optimizers import AdamOptimizerConfig
 from nerfstudio.pipelines.base_pipeline import VanillaPipelineConfig
 from nerfstudio.plugins.types import MethodSpecification
@@ -15,6 +16,11 @@ from nerfblendshape_ns.engine.schedules import ProgressDecaySchedulerConfig
 from nerfblendshape_ns.engine.table_optimizer import BlendshapeTableAdamConfig
 from nerfblendshape_ns.engine.trainer import BudgetTrainerConfig
 from nerfblendshape_ns.models.head_config import HeadModelConfig
+
+
+def _machine() -> MachineConfig:
+    """CUDA where there is a GPU, else the CPU: nerfstudio's own default fails without one."""
+    return MachineConfig(device_type="cuda" if torch.cuda.is_available() else "cpu")
 
 
 def _optimizers(steps: int, table_rate: float, network_rate: float, table_l1: float) -> Dict[str, Any]:
@@ -50,6 +56,7 @@ nerfblendshape_head = MethodSpecification(
         steps_per_eval_all_images=1_000_000,
         mixed_precision=False,
         use_grad_scaler=False,
+        machine=_machine(),
         pipeline=VanillaPipelineConfig(
             datamanager=NerfBlendshapeDataManagerConfig(
                 dataparser=NerfBlendshapeDataParserConfig(),
@@ -83,6 +90,7 @@ nerfblendshape_head_small = MethodSpecification(
         steps_per_eval_all_images=1_000_000,
         mixed_precision=False,
         use_grad_scaler=False,
+        machine=_machine(),
         logging=LoggingConfig(steps_per_log=20),
         pipeline=VanillaPipelineConfig(
             datamanager=NerfBlendshapeDataManagerConfig(
@@ -98,7 +106,8 @@ nerfblendshape_head_small = MethodSpecification(
                 occupancy_resolution=64,
                 samples_per_box=96,
                 occupancy_warmup=128,
-                occupancy_interval=64,
+                occupancy_settle=1500,
+                occupancy_visits=8192,
             ),
         ),
         optimizers=_optimizers(HEAD_SMALL_STEPS, table_rate=1e-2, network_rate=5e-3, table_l1=0.0),

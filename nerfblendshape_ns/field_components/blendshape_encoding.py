@@ -113,8 +113,8 @@ class _Blend(torch.autograd.Function):
             gradient_stash(ctx.mean).append((coefficients.detach(), gradient))
         elif ctx.needs_input_grad[2]:
             bases_gradient = torch.einsum("fk,frc->krc", coefficients[:, 1:], gradient)
-        # One frame a step is the rule: then the mean table's gradient is the blended table's, without a copy.
-        mean_gradient = gradient[0] if len(gradient) == 1 else gradient.sum(0)
+        # A sum even over one frame: autograd adds to .grad in place and would write into a view of the stash.
+        mean_gradient = gradient.sum(0)
         return coefficient_gradient, mean_gradient, bases_gradient, None
 
 

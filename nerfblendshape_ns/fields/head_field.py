@@ -6,7 +6,6 @@ from typing import Literal, Optional, Tuple
 
 import torch
 from jaxtyping import Float, Int
-from nerfstudio.field_components.activations import trunc_exp
 from nerfstudio.field_components.encodings import SHEncoding
 from nerfstudio.field_components.mlp import MLP
 from torch import Tensor, nn
@@ -15,6 +14,9 @@ from nerfblendshape_ns.field_components.blendshape_encoding import BlendshapeHas
 from nerfblendshape_ns.ops.hash_grid import HashGridLayout
 
 Conditioning = Literal["blend", "concat"]
+
+MAX_LOG_DENSITY = 9.0
+"""One marching step at this density is opaque; beyond it the exponential only overflows."""
 
 
 class HeadField(nn.Module):
@@ -107,7 +109,8 @@ class HeadField(nn.Module):
             rows = expression.expand(len(positions), -1) if frame_index is None else expression[frame_index]
             features = torch.cat([features, rows], dim=-1)
         hidden = self.density_network(features).float()
-        return trunc_exp(hidden[:, 0] + self.density_bias), hidden[:, 1:]
+        density = torch.exp((hidden[:, 0] + self.density_bias).clamp(max=MAX_LOG_DENSITY))
+        return density, hidden[:, 1:]
 
     def color(
         self,

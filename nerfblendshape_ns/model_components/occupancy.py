@@ -6,13 +6,18 @@ from typing import Callable, Optional, Tuple
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from nerfacc import OccGridEstimator
 from nerfstudio.cameras.cameras import Cameras
 from scipy.interpolate import LinearNDInterpolator
 from torch import Tensor, nn
 
-DensityFunction = Callable[[Float[Tensor, "samples 3"], Float[Tensor, "1 basis"]], Float[Tensor, "samples"]]
+DensityFunction = Callable[
+    [Float[Tensor, "samples 3"], Float[Tensor, "probes basis"], Int[Tensor, "samples"]], Float[Tensor, "samples"]
+]
+
+SETTLING_DECAY = 0.3
+"""What a visit leaves of a cell's opacity while training settles."""
 
 SUBNASALE, FOREHEAD, CHIN = 2, 10, 152
 """Vertices of the tracked face mesh, in MediaPipe's numbering."""
@@ -21,9 +26,10 @@ SUBNASALE, FOREHEAD, CHIN = 2, 10, 152
 class ExpressionOccupancy(nn.Module):
     """An occupancy grid that is the union over expressions, inside a permanent mask.
 
-    Each update takes the maximum of the density over a few training expressions and a rotating subset of single
-    coefficients at both ends of their range (the references probe only the maximum, which is wrong for signed bases).
-    The decay forgets half over one rotation, so nothing is lost between two probes of the same expression.
+    An update visits some of the cells and evaluates each under one of a few expressions: training expressions and, in
+    rotation, single coefficients at both ends of their range (the references probe only the maximum, which is wrong for
+    signed bases). While training settles the grid forgets fast, so that the first fog goes; afterwards a visit's decay is
+    such that a cell forgets no more than half over one rotation through the extremes.
 
     Args:
         aabb: ``[2, 3]`` the head box.
@@ -32,8 +38,7 @@ class ExpressionOccupancy(nn.Module):
         train_expressions: ``[train, basis]``.
         minimum: ``[basis]``.
         maximum: ``[basis]``.
-        train_probes: training expressions an update.
-        extreme_probes: coefficient extremes an update.
+        visits: cells that one update visits.
         threshold: a cell is occupied where its opacity may reach this.
     """
 
@@ -45,17 +50,16 @@ class ExpressionOccupancy(nn.Module):
         train_expressions: Float[Tensor, "train basis"],
         minimum: Float[Tensor, "basis"],
         maximum: Float[Tensor, "basis"],
-        train_probes: int = 2,
-        extreme_probes: int = 2,
+        visits: int = 8192,
         threshold: float = 0.01,
     ) -> None:
         super().__init__()
         self.step_size = step_size
-        self.train_probes = train_probes
-        self.extreme_probes = extreme_probes
+        self.visits = visits
         self.threshold = threshold
         self.estimator = OccGridEstimator(aabb.flatten(), resolution=resolution, levels=1)
         self.estimator.binaries.fill_(True)
+        self.estimator.occs.fill_(1.0)
         self.allowed: Tensor
         self.carved: Tensor
         self.probe_position: Tensor
@@ -71,9 +75,8 @@ class ExpressionOccupancy(nn.Module):
 
     @property
     def decay(self) -> float:
-        """Factor of an update: after one rotation through the extremes half of a cell's opacity is left."""
-        updates = max(1, -(-len(self.extremes) // max(1, self.extreme_probes)))
-        return 0.5 ** (1.0 / updates)
+        """Factor of a settled visit. Every second visit probes an extreme, so a rotation takes twice their number."""
+        return 0.5 ** (1.0 / (2 * max(1, len(self.extremes))))
 
     def cell_centers(self) -> Float[Tensor, "cells 3"]:
         """Centres of all cells in scene coordinates."""
@@ -90,40 +93,48 @@ class ExpressionOccupancy(nn.Module):
         self.carved.fill_(True)
 
     @torch.no_grad()
-    def update(self, density: DensityFunction, reset: bool = False, generator: Optional[torch.Generator] = None) -> None:
-        """Follow the density.
+    def update(self, density: DensityFunction, settling: bool, generator: Optional[torch.Generator] = None) -> None:
+        """Visit cells and follow the density.
 
         Args:
-            density: from positions in [0, 1] over the box and one expression to densities.
-            reset: forget the initial mask's ones; for the first update.
-            generator: of the jitter and of the choice of training expressions; on the CPU.
+            density: from positions in [0, 1] over the box, expressions ``[probes, basis]`` and the probe of each
+                position to densities.
+            settling: forget fast and probe training expressions only.
+            generator: of all draws; on the CPU.
         """
         estimator = self.estimator
-        cells = self.allowed.nonzero()[:, 0]
-        estimator.occs.mul_(0.0 if reset else self.decay)
+        cells = self._choose_cells(generator)
         if len(cells) == 0:
             return
-        coordinates = estimator.grid_coords[cells].float()
-        best = torch.zeros(len(cells), device=cells.device)
-        for expression in self._probes(generator):
-            jitter = torch.rand(coordinates.shape, generator=generator).to(coordinates.device)
-            positions = (coordinates + jitter) / estimator.resolution
-            best = torch.maximum(best, density(positions, expression[None]))
-        opacity = 1.0 - torch.exp(-best * self.step_size)
-        estimator.occs[cells] = torch.maximum(estimator.occs[cells], opacity)
-        threshold = estimator.occs[cells].mean().clamp(max=self.threshold)
-        occupied = (estimator.occs > threshold) & self.allowed
+        probes = self._probes(settling, generator)
+        probe = torch.randint(len(probes), (len(cells),), generator=generator).int().to(cells.device)
+        jitter = torch.rand(len(cells), 3, generator=generator).to(cells.device)
+        positions = (estimator.grid_coords[cells] + jitter) / estimator.resolution
+        opacity = 1.0 - torch.exp(-density(positions, probes, probe) * self.step_size)
+        decay = SETTLING_DECAY if settling else self.decay
+        estimator.occs[cells] = torch.maximum(estimator.occs[cells] * decay, opacity)
+        occupied = (estimator.occs > self.threshold) & self.allowed
         estimator.binaries.copy_(occupied.view_as(estimator.binaries))
 
-    def _probes(self, generator: Optional[torch.Generator]) -> Float[Tensor, "probes basis"]:
-        chosen = torch.randint(len(self.train_expressions), (self.train_probes,), generator=generator)
-        probes = [self.train_expressions[chosen.to(self.train_expressions.device)]]
-        if len(self.extremes) and self.extreme_probes:
-            start = int(self.probe_position)
-            indices = (start + torch.arange(self.extreme_probes, device=self.extremes.device)) % len(self.extremes)
-            probes.append(self.extremes[indices])
-            self.probe_position.fill_((start + self.extreme_probes) % len(self.extremes))
-        return torch.cat(probes)
+    def _choose_cells(self, generator: Optional[torch.Generator]) -> Tensor:
+        """Half of the visits to occupied cells, half to all that are allowed."""
+        chosen = []
+        for candidates in (self.estimator.binaries.flatten(), self.allowed):
+            cells = candidates.nonzero()[:, 0]
+            if len(cells):
+                picks = torch.randint(len(cells), (self.visits // 2,), generator=generator)
+                chosen.append(cells[picks.to(cells.device)])
+        return torch.cat(chosen).unique() if chosen else self.allowed.nonzero()[:, 0]
+
+    def _probes(self, settling: bool, generator: Optional[torch.Generator]) -> Float[Tensor, "probes basis"]:
+        count = 2 if settling or not len(self.extremes) else 1
+        chosen = torch.randint(len(self.train_expressions), (count,), generator=generator)
+        probes = self.train_expressions[chosen.to(self.train_expressions.device)]
+        if count == 2:
+            return probes
+        position = int(self.probe_position)
+        self.probe_position.fill_((position + 1) % len(self.extremes))
+        return torch.cat([probes, self.extremes[position : position + 1]])
 
     @torch.no_grad()
     def sample(

@@ -109,8 +109,7 @@ class HeadModel(Model):
             train_expressions=train_expression,
             minimum=self.expression_source.minimum,
             maximum=self.expression_source.maximum,
-            train_probes=config.occupancy_train_probes,
-            extreme_probes=config.occupancy_extreme_probes,
+            visits=config.occupancy_visits,
         )
         self.camera_optimizer = config.camera_optimizer.setup(num_cameras=self.num_train_data, device="cpu")
         self.patch_loss = PatchLoss(config.perceptual_loss)
@@ -191,15 +190,13 @@ class HeadModel(Model):
         config = self.config
         if step < config.occupancy_warmup or step % config.occupancy_interval:
             return
-        generator = torch.Generator().manual_seed(step)
-        reset = step < config.occupancy_warmup + config.occupancy_interval
-        self.occupancy.update(self._density_at, reset=reset, generator=generator)
+        settling = step < config.occupancy_settle
+        self.occupancy.update(self._density_at, settling, torch.Generator().manual_seed(step))
 
-    def _density_at(self, positions: Tensor, expression: Tensor) -> Tensor:
-        """Density at positions in [0, 1] for one expression, in pieces that bound the memory."""
-        tables = self.field.blend(expression)
-        pieces = [self.field.density(piece, tables, expression)[0] for piece in positions.split(1 << 17)]
-        return torch.cat(pieces)
+    def _density_at(self, positions: Tensor, expressions: Tensor, probe: Tensor) -> Tensor:
+        """Density at positions in [0, 1], each under one of a few expressions."""
+        tables = self.field.blend(expressions)
+        return self.field.density(positions, tables, expressions, probe)[0]
 
     # --- rendering ---
 

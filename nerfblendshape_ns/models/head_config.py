@@ -74,12 +74,12 @@ class HeadModelConfig(ModelConfig):
     """Marching steps over the head box's longest side."""
     occupancy_warmup: int = 256
     """Steps before the occupancy first follows the density."""
-    occupancy_interval: int = 32
+    occupancy_interval: int = 16
     """Steps between two updates of the occupancy."""
-    occupancy_train_probes: int = 1
-    """Training expressions an update probes."""
-    occupancy_extreme_probes: int = 2
-    """Coefficient extremes an update probes, in rotation."""
+    occupancy_settle: int = 2000
+    """Steps during which the occupancy forgets fast and follows training expressions only."""
+    occupancy_visits: int = 1 << 16
+    """Cells that an update visits."""
     shell: bool = True
     """Keep samples near the tracked face mesh, where the dataset has one."""
 

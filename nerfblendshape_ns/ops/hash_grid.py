@@ -1,6 +1,6 @@
 """Multiresolution hash-grid encoding (Müller et al., Instant-NGP, SIGGRAPH 2022) with one table a frame.
 
-Forward and backward are Warp kernels (:mod:`nerfblendshape_ns.ops.hash_grid_kernels`), the same source for CPU and CUDA.
+Forward and backward are Warp kernels (:mod:`nerfblendshape_ns.ops.hash_grid_kernels`), one source for CPU and CUDA.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ def hash_grid_encode(
     positions: Float[Tensor, "samples dims"],
     tables: Float[Tensor, "frames rows features"],
     layout: HashGridLayout,
-    frame_index: Optional[Int[Tensor, "samples"]] = None,
+    frame_index: Optional[Int[Tensor, " samples"]] = None,
 ) -> Float[Tensor, "samples output_dim"]:
     """Interpolate every level's table at the positions and concatenate the levels.
 
@@ -98,7 +98,7 @@ def hash_grid_encode(
         Features, level-major.
 
     Raises:
-        ValueError: shapes that do not fit the layout, or several frames without ``frame_index``.
+        ValueError: shapes that do not fit the layout, or a ``frame_index`` that is missing or out of range.
     """
     expected = (layout.rows, layout.features_per_level)
     if tables.ndim != 3 or tuple(tables.shape[1:]) != expected:
@@ -114,6 +114,13 @@ def hash_grid_encode(
         raise ValueError(f"frame_index must be [{positions.shape[0]}], not {list(frame_index.shape)}.")
     else:
         frame_index = frame_index.to(torch.int32).contiguous()
+        # On CUDA the test would wait for the device.
+        if frame_index.device.type == "cpu" and frame_index.numel():
+            lowest, highest = (int(bound) for bound in frame_index.aminmax())
+            if lowest < 0 or highest >= tables.shape[0]:
+                raise ValueError(
+                    f"frame_index runs from {lowest} to {highest}, but there are {tables.shape[0]} tables."
+                )
     return _HashGridEncode.apply(positions.float().contiguous(), tables.float().contiguous(), frame_index, layout)
 
 
@@ -182,12 +189,13 @@ class _HashGridEncode(torch.autograd.Function):
                 (block, positions, frames, tables, resolutions, offsets, gradient, position_gradient),
             )
         if ctx.needs_input_grad[1]:
-            table_gradient = torch.zeros_like(tables)
-            # On the CPU one thread owns a level and walks through all samples, since atomics are not atomic there.
-            block = samples if on_cpu else 1
+            # On the CPU, where atomics are not atomic, one thread owns a level: it clears the level's rows and walks
+            # through all samples.
+            table_gradient = torch.empty_like(tables) if on_cpu else torch.zeros_like(tables)
+            block = max(samples, 1) if on_cpu else 1
             kernels.table_gradient(
                 levels,
                 (1 if on_cpu else samples,),
-                (block, positions, frames, resolutions, offsets, gradient, table_gradient),
+                (block, positions, frames, resolutions, offsets, int(on_cpu), gradient, table_gradient),
             )
         return position_gradient, table_gradient, None, None

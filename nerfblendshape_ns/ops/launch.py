@@ -64,9 +64,7 @@ class ParallelKernel:
         minimum: fewest items worth a thread of their own.
     """
 
-    def __init__(
-        self, kernel: wp.Kernel, dtypes: Sequence[Any], interleaved: bool = False, minimum: int = 1
-    ) -> None:
+    def __init__(self, kernel: wp.Kernel, dtypes: Sequence[Any], interleaved: bool = False, minimum: int = 1) -> None:
         self.kernel = kernel
         self.dtypes = tuple(dtypes)
         self.interleaved = interleaved
@@ -129,9 +127,7 @@ class ParallelKernel:
     ) -> None:
         stream = wp.stream_from_torch(torch.cuda.current_stream(device))
         inputs = [0, 1, *self._warp_arguments(arguments)]
-        wp.launch(
-            self.kernel, dim=(count, *inner), inputs=inputs, device=wp.device_from_torch(device), stream=stream
-        )
+        wp.launch(self.kernel, dim=(count, *inner), inputs=inputs, device=wp.device_from_torch(device), stream=stream)
 
     def _warp_arguments(self, arguments: Sequence[Argument]) -> List[Any]:
         return [

@@ -15,7 +15,7 @@ from typing import List, Tuple
 import cv2
 import numpy as np
 
-from nerfblendshape_ns.process_data.colour_models import ColourModel, colour_bins
+from nerfblendshape_ns.process_data.colour_models import ColourModel
 from nerfblendshape_ns.process_data.face_layout import FaceGeometry
 
 
@@ -60,8 +60,9 @@ class ClipModel:
     def __init__(self, samples: List[SampleFrame], num_rounds: int = 3) -> None:
         self._colour_log = self._initial_colours(samples)
         self._place_log = np.zeros((len(Material), *_map_size()), dtype=np.float32)
-        for _ in range(num_rounds):
-            self._refit(samples)
+        for index in range(num_rounds):
+            # The first labels know no places: take only the places from them, or a collar's colours would enter hair.
+            self._refit(samples, keep_colours=index == 0)
 
     def material_scores(self, sample: SampleFrame) -> np.ndarray:
         """Unnormalised log posterior of each material at each pixel.
@@ -73,9 +74,9 @@ class ClipModel:
             float32 ``[5, height, width]`` in the order of :class:`Material`.
         """
         geometry = sample.geometry
-        colours = self._colour_log[:, sample.bins]
-        # Colour evidence is bounded, so that one odd colour (a highlight, an earring) cannot outvote the rest.
-        colours = np.maximum(colours - colours.max(0), -5.0)
+        # Colour evidence is bounded, below by the uniform share and above here, so that a colour that is very common in
+        # one material (a plain wall) cannot outvote everything else where another material has it too.
+        colours = np.minimum(self._colour_log[:, sample.bins], 3.0)
         scores = colours + _sample_maps(self._place_log, geometry) + _geometric_scores(geometry)
         person = np.clip(sample.person, 0.02, 0.98)
         scores[Material.BACKGROUND] += 1.5 * np.log(1 - person)
@@ -92,28 +93,38 @@ class ClipModel:
         for sample in samples:
             layout = sample.geometry
             surely = (sample.person > 0.8) & ~layout.oval
-            across = np.abs(layout.x - 0.5 * (layout.jaw_left + layout.jaw_right))
             seeds = {
                 Material.BACKGROUND: sample.person < 0.1,
                 Material.HAIR: surely & (layout.y < -0.25),
                 Material.FACE: layout.plain_skin,
-                Material.NECK: surely & (across < 0.15) & (np.abs(layout.below_jaw - 0.12) < 0.08),
-                Material.CLOTH: surely & (layout.y > layout.chin + 0.5),
+                Material.NECK: surely & (layout.across < 0.2) & (np.abs(layout.below_jaw - 0.12) < 0.08),
             }
             for material, seed in seeds.items():
                 models[material].add(sample.bins, seed.astype(np.float64))
             models[Material.NECK].add(sample.bins, 0.2 * layout.plain_skin)
-        return np.stack([model.log_density() for model in models])
+        colour_log = np.stack([model.log_density() for model in models])
+        # Clothes: far below the face, or below it in colours that neither hair nor skin has.
+        for sample in samples:
+            layout = sample.geometry
+            surely = (sample.person > 0.8) & ~layout.oval
+            known = colour_log[[Material.HAIR, Material.FACE, Material.NECK]][:, sample.bins].max(0)
+            seed = surely & ((layout.y > layout.chin + 0.5) | ((layout.below_jaw > 0.1) & (known < 0)))
+            models[Material.CLOTH].add(sample.bins, seed.astype(np.float64))
+        colour_log[Material.CLOTH] = models[Material.CLOTH].log_density()
+        return colour_log
 
-    def _refit(self, samples: List[SampleFrame]) -> None:
+    def _refit(self, samples: List[SampleFrame], keep_colours: bool) -> None:
         models = [ColourModel() for _ in Material]
         total = np.zeros((len(Material), *_map_size()), dtype=np.float32)
         seen = np.zeros(_map_size(), dtype=np.float32)
+        lobes = float(np.median([sample.geometry.lobes for sample in samples]))
         for sample in samples:
             layout = sample.geometry
             posterior = _softmax(self.material_scores(sample))
             weights = posterior.copy()
+            # Skin is learned where it cannot be anything else; shadowed hair beside the neck must not become skin.
             weights[Material.FACE] *= layout.plain_skin
+            weights[Material.NECK] *= layout.across < 0.3
             weights[1:] *= sample.person > 0.5
             weights[Material.BACKGROUND] *= sample.person < 0.5
             for material in Material:
@@ -122,8 +133,9 @@ class ClipModel:
             warped, valid = _to_map(posterior, layout)
             total += warped
             seen += valid
-        self._colour_log = np.stack([model.log_density() for model in models])
-        self._place_log = _place_scores(total, seen)
+        if not keep_colours:
+            self._colour_log = np.stack([model.log_density() for model in models])
+        self._place_log = _place_scores(total, seen, lobes)
 
 
 def _labels_of_materials(posterior: np.ndarray) -> np.ndarray:
@@ -145,9 +157,7 @@ def _softmax(scores: np.ndarray) -> np.ndarray:
 def _geometric_scores(layout: FaceGeometry) -> np.ndarray:
     """Log priors that follow the face frame by frame, in nats; 0 where a material is at home."""
     scores = np.zeros((len(Material), *layout.x.shape), dtype=np.float32)
-    width = layout.jaw_right - layout.jaw_left
-    centre = 0.5 * (layout.jaw_left + layout.jaw_right)
-    across = np.abs(layout.x - centre) / width
+    across = layout.across
     under_chin = layout.y - layout.chin
     beside = np.maximum(across - 0.5, 0)
     # Ears and temples: skin beside the face, above the ear lobes.
@@ -157,7 +167,7 @@ def _geometric_scores(layout: FaceGeometry) -> np.ndarray:
     )
     # Hair reaches below the chin only beside the neck; a beard stays close to the jaw.
     front = np.clip((0.42 - across) / 0.1, 0, 1)
-    scores[Material.HAIR] = -3.0 * np.maximum(under_chin - 0.2, 0) - 25 * front * np.maximum(layout.below_jaw - 0.05, 0)
+    scores[Material.HAIR] = -3.0 * np.maximum(under_chin - 0.2, 0) - 60 * front * np.maximum(layout.below_jaw - 0.01, 0)
     # Clothes: never on the face, never above the ear lobes.
     scores[Material.CLOTH] = -30 * np.maximum(0.02 - layout.below_jaw, 0) * np.clip(across, 0.3, 1) - 20 * front * (
         np.maximum(0.12 - layout.below_jaw, 0)
@@ -165,37 +175,78 @@ def _geometric_scores(layout: FaceGeometry) -> np.ndarray:
     return np.maximum(scores, -12)
 
 
-def _place_scores(total: np.ndarray, seen: np.ndarray) -> np.ndarray:
-    """Log prior of each material over the canonical maps, from its mean posterior over the sample."""
+def _place_scores(total: np.ndarray, seen: np.ndarray, lobes: float) -> np.ndarray:
+    """Log prior of each material over the canonical maps, from its mean posterior over the sample.
+
+    Args:
+        total: ``[5, rows, columns]`` sums of posteriors.
+        seen: ``[rows, columns]`` how many frames cover a place.
+        lobes: canonical y of the ear lobes.
+    """
     kernel = 0.03 * MAP_SCALE
     known = cv2.GaussianBlur(seen, (0, 0), kernel)
     # One pseudo-frame of ignorance, so that places seen once or never stay open.
     flat = 1.0 / len(Material)
     mean = np.stack([(cv2.GaussianBlur(layer, (0, 0), kernel) + flat) / (known + 1.0) for layer in total])
-    hair, cloth = mean[Material.HAIR], mean[Material.CLOTH]
-    head = hair + mean[Material.FACE]
     place = np.log(mean + 0.03)
-    place[Material.HAIR] += np.log(_curtain(head, downwards=True) + 0.02) * 0.7
-    place[Material.CLOTH] += np.log(_curtain(cloth, downwards=False) + 0.02) * 0.7
+    place[Material.HAIR] += 1.5 * np.log(hanging_support(mean[Material.HAIR], lobes) + 0.02)
+    place[Material.CLOTH] += 0.7 * np.log(standing_support(mean[Material.CLOTH]) + 0.02)
+    if (total[Material.CLOTH] * (seen > 0)).sum() < 0.003 * seen.sum():
+        place[Material.CLOTH] = -12.0
     return np.ascontiguousarray(place, dtype=np.float32)
 
 
-def _curtain(share: np.ndarray, downwards: bool, reach: float = 0.25) -> np.ndarray:
-    """How well a place is connected to what hangs above it (hair) or stands below it (clothes).
+def hanging_support(hair: np.ndarray, lobes: float, reach: float = 0.03, sway: float = 0.2) -> np.ndarray:
+    """How well a place is connected to the hair above the ears by hair that hangs down.
 
-    The share of the material is carried along each column and loses half its weight every ``reach`` canonical units
-    in which the material is missing.
+    Below the ear lobes the support is carried down row by row, one column sideways every third row, and halves every
+    ``reach`` canonical units that are not hair. So a collar or a shoulder in the colour of the hair gets none.
+
+    Args:
+        hair: ``[rows, columns]`` mean share of hair over the canonical maps.
+        lobes: canonical y of the ear lobes.
+        reach: canonical units.
+        sway: canonical units that long hair moves sideways.
+
+    Returns:
+        ``[rows, columns]`` in 0..1; 1 above the lobes.
     """
-    rows = cv2.dilate(share, np.ones((1, 2 * int(0.06 * MAP_SCALE) + 1), np.uint8))
-    if not downwards:
-        rows = rows[::-1]
     decay = 0.5 ** (1 / (reach * MAP_SCALE))
-    carried = np.zeros(rows.shape[1], dtype=np.float32) if downwards else np.full(rows.shape[1], 0.5, dtype=np.float32)
-    support = np.empty_like(rows)
-    for index, row in enumerate(rows):
-        carried = np.maximum(row, carried * (decay + (1 - decay) * row))
-        support[index] = carried
-    return support if downwards else support[::-1]
+    start = int(np.clip((lobes - MAP_TOP) * MAP_SCALE, 1, len(hair)))
+    support = np.ones_like(hair)
+    spread = np.ones((1, 3), np.uint8)
+    # A place that shows hair half the time passes all support on: hair sways, and the alignment to the face is coarse.
+    passes = np.clip((hair - 0.2) / 0.3, 0, 1)
+    carried = passes[max(0, start - int(0.5 * MAP_SCALE)) : start].max(0)
+    for row in range(start, len(hair)):
+        if row % 3 == 0:
+            carried = cv2.dilate(carried[None], spread)[0]
+        carried = carried * (decay + (1 - decay) * passes[row])
+        support[row] = carried
+    # Long hair swings sideways when the head turns: what hangs well carries its neighbourhood with it.
+    size = 2 * int(sway * MAP_SCALE) + 1
+    swung = cv2.GaussianBlur(cv2.dilate(support, np.ones((1, size), np.uint8)), (0, 0), 0.04 * MAP_SCALE)
+    support[start:] = np.maximum(support, swung)[start:]
+    return support
+
+
+def standing_support(cloth: np.ndarray, reach: float = 0.25) -> np.ndarray:
+    """How well a place is connected to clothes below it.
+
+    Args:
+        cloth: ``[rows, columns]`` mean share of clothes over the canonical maps.
+        reach: canonical units without clothes over which the support halves.
+
+    Returns:
+        ``[rows, columns]`` in 0..1.
+    """
+    decay = 0.5 ** (1 / (reach * MAP_SCALE))
+    carried = np.full(cloth.shape[1], 0.5, dtype=np.float32)
+    support = np.empty_like(cloth)
+    for row in range(len(cloth) - 1, -1, -1):
+        carried = np.maximum(cloth[row], carried * (decay + (1 - decay) * cloth[row]))
+        support[row] = carried
+    return support
 
 
 def _map_size() -> Tuple[int, int]:
@@ -231,4 +282,5 @@ def _sample_maps(maps: np.ndarray, layout: FaceGeometry) -> np.ndarray:
     affine = _map_affine(layout)
     size = layout.x.shape[::-1]
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-    return np.stack([cv2.warpAffine(layer, affine, size, flags=flags, borderMode=cv2.BORDER_REPLICATE) for layer in maps])
+    border = cv2.BORDER_REPLICATE
+    return np.stack([cv2.warpAffine(layer, affine, size, flags=flags, borderMode=border) for layer in maps])

@@ -137,10 +137,10 @@ class FaceGeometry:
     """Canonical distance below the jaw line and, beside the face, below the ear lobes; float32, negative above."""
     chin: float
     """Canonical y of the chin."""
-    jaw_left: float
-    """Canonical x of the outline's left end in the image."""
-    jaw_right: float
-    """Canonical x of the outline's right end in the image."""
+    lobes: float
+    """Canonical y of the ear lobes."""
+    across: np.ndarray
+    """Distance to the middle of the jaw in units of the jaw's width, float32; 0.5 at its ends."""
 
 
 def face_geometry(
@@ -178,8 +178,8 @@ def face_geometry(
         plain_skin=(inner > 0) & (features == 0),
         below_jaw=(y - np.maximum(line, lobes)).astype(np.float32),
         chin=float(jaw[JAW_LINE.index(CHIN), 1]),
-        jaw_left=float(jaw[:, 0].min()),
-        jaw_right=float(jaw[:, 0].max()),
+        lobes=lobes,
+        across=np.abs(x - 0.5 * (jaw[:, 0].min() + jaw[:, 0].max())) / np.ptp(jaw[:, 0]),
     )
 
 

@@ -36,10 +36,9 @@ class ColourGuide:
         # Inverse of the symmetric 3 x 3 covariance of each window, by cofactors.
         cofactor_rr, cofactor_rg, cofactor_rb = gg * bb - gb * gb, gb * rb - rg * bb, rg * gb - gg * rb
         determinant = rr * cofactor_rr + rg * cofactor_rg + rb * cofactor_rb
-        self._inverse = [
-            value / determinant
-            for value in (cofactor_rr, cofactor_rg, cofactor_rb, rr * bb - rb * rb, rb * rg - rr * gb, rr * gg - rg * rg)
-        ]
+        cofactor_gg, cofactor_gb, cofactor_bb = rr * bb - rb * rb, rb * rg - rr * gb, rr * gg - rg * rg
+        cofactors = (cofactor_rr, cofactor_rg, cofactor_rb, cofactor_gg, cofactor_gb, cofactor_bb)
+        self._inverse = [cofactor / determinant for cofactor in cofactors]
 
     def _box(self, image: np.ndarray) -> np.ndarray:
         return cv2.boxFilter(image, -1, self._window, borderType=cv2.BORDER_REFLECT)
@@ -60,9 +59,10 @@ class ColourGuide:
         ]
         rr, rg, rb, gg, gb, bb = self._inverse
         red, green, blue = covariance
-        slope = np.stack(
-            [rr * red + rg * green + rb * blue, rg * red + gg * green + gb * blue, rb * red + gb * green + bb * blue], -1
-        )
+        slope_red = rr * red + rg * green + rb * blue
+        slope_green = rg * red + gg * green + gb * blue
+        slope_blue = rb * red + gb * green + bb * blue
+        slope = np.dstack([slope_red, slope_green, slope_blue])
         offset = mean_image - np.einsum("hwc,hwc->hw", slope, self._mean)
         return self._box(slope), self._box(offset)
 

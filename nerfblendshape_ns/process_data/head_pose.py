@@ -150,6 +150,48 @@ def fit_clip(
     return PoseFit(poses, reference, shape, noise)
 
 
+def fit_mesh(
+    fit: PoseFit,
+    observed: np.ndarray,
+    reference_mesh: np.ndarray,
+    intrinsics: Intrinsics,
+    *,
+    image_size: float = 512.0,
+    shape_deviation: float = SHAPE_DEVIATION,
+    rounds: int = 6,
+) -> np.ndarray:
+    """The clip's mean face as a whole mesh, with the poses held.
+
+    Every landmark is triangulated from all frames by robust Gauss-Newton, with the reference mesh as the prior.
+
+    Args:
+        fit: the clip's poses.
+        observed: ``[frames, points, 2]`` pixels, no NaN.
+        reference_mesh: ``[points, 3]`` in the axes of the reference shape of ``fit``.
+        intrinsics: the camera.
+        image_size: as in :func:`fit_clip`.
+        shape_deviation: as in :func:`fit_clip`.
+
+    Returns:
+        float64 ``[points, 3]`` in head space.
+    """
+    mesh = reference_mesh.astype(np.float64).copy()
+    prior_weight = min(len(observed), CORRELATED_FRAMES) / shape_deviation**2
+    for _ in range(rounds):
+        rotation = rotations(fit.poses, fit.reference)
+        camera = to_camera(fit.poses, fit.reference, mesh)
+        by_shape = projection_jacobian(camera, intrinsics.focal) @ rotation[:, None]
+        residual = observed - project(camera, intrinsics)
+        distance = np.linalg.norm(residual, axis=-1)
+        noise = np.maximum(np.median(distance, axis=0) / 1.177, NOISE_FLOOR * image_size / 512.0)
+        weights = 1.0 / (1.0 + (distance / noise / ROBUST_SCALE) ** 2) ** 2 / noise**2
+        weighted = by_shape * weights[..., None, None]
+        blocks = np.einsum("npia,npib->pab", weighted, by_shape, optimize=True) + prior_weight * np.eye(3)
+        gradient = np.einsum("npia,npi->pa", weighted, residual, optimize=True)
+        mesh += np.linalg.solve(blocks, (gradient - prior_weight * (mesh - reference_mesh))[..., None])[..., 0]
+    return mesh
+
+
 def robust_weights(scaled_distances: np.ndarray) -> np.ndarray:
     """Geman-McClure weights in (0, 1] of distances in standard deviations, ``[frames, points]``.
 
@@ -210,6 +252,15 @@ def acceleration_band(penalty: np.ndarray, weights: np.ndarray) -> np.ndarray:
     return band
 
 
+def information_into_band(information: np.ndarray, band: np.ndarray) -> np.ndarray:
+    """Add each frame's information matrix ``[frames, 6, 6]`` to a banded system ``[18, frames * 6]``; returns a copy."""
+    band = band.copy()
+    for row in range(6):
+        for column in range(row + 1):
+            band[row - column, column::6] += information[:, row, column]
+    return band
+
+
 def acceleration_weights(poses: np.ndarray, metric: np.ndarray) -> np.ndarray:
     """Weights in (0, 1] that let quick motion be quick.
 
@@ -252,9 +303,7 @@ def _solve(
     penalty = smoothness**4 * information.mean(0)
     band = acceleration_band(penalty, motion)
     pose_gradient = pose_gradient.reshape(-1) - band_product(band, poses)
-    for row in range(6):
-        for column in range(row + 1):
-            band[row - column, column::6] += information[:, row, column]
+    band = information_into_band(information, band)
     eliminated = solveh_banded(band, np.column_stack([coupling, pose_gradient]), lower=True)
     schur = -coupling.T @ eliminated[:, :-1]
     for point in range(num_points):

@@ -69,10 +69,16 @@ class ExpressionRig:
     """Deforms a :class:`HeadMesh` by coefficients.
 
     All coefficients but the blinks and gazes displace vertices linearly; lids and eyeballs rotate.
+
+    Args:
+        mesh: the mesh in the sculpt pose; clothes are its last part.
+        width: stretches everything but the clothes along x.
     """
 
-    def __init__(self, mesh: HeadMesh) -> None:
+    def __init__(self, mesh: HeadMesh, width: float = 1.0) -> None:
         self.mesh = mesh
+        self._width = np.ones((len(mesh.vertices), 1), np.float32)
+        self._width[: mesh.vertex_range[Part.CLOTHES].start] = width
         self.names = EXPRESSION_NAMES
         self._index = {name: index for index, name in enumerate(self.names)}
         skin = mesh.vertices[mesh.vertex_range[Part.SKIN]].astype(np.float64)
@@ -117,6 +123,7 @@ class ExpressionRig:
             part = Part.LEFT_EYE if side > 0 else Part.RIGHT_EYE
             rows = self.mesh.vertex_range[part]
             vertices[rows] = _turn_eye(self.mesh.vertices[rows], side, side * outward * GAZE_YAW, (up - down) * GAZE_PITCH)
+        vertices[:, :1] *= self._width
         return vertices
 
     def _turn_lids(self, vertices: np.ndarray, side: int, upper: float, lower: float) -> None:
@@ -162,7 +169,7 @@ def _close_mouth(points: np.ndarray) -> np.ndarray:
     line, gap, _, _ = lip_curves(x)
     distance = np.maximum(np.abs(y - line) - gap, 0.0)
     reach = smoothstep(1.5, 0.0, distance) * smoothstep(3.5, 6.0, z)
-    remaining = 0.14 * gap
+    remaining = 0.07 * gap
     moved = np.zeros_like(points)
     moved[:, 1] = -np.sign(y - line) * (gap - remaining) * reach
     return moved
@@ -249,6 +256,6 @@ def _lid_field(points: np.ndarray, side: int) -> LidField:
         return np.arcsin(np.clip((height - EYE_CENTRE[1]) / across, -0.98, 0.98))
 
     middle = 0.5 * (top + bottom)
-    upper = (latitude(meeting - 0.03) - latitude(top)) * smoothstep(1.15, 0.05, y - top) * (y >= middle)
-    lower = (latitude(meeting + 0.01) - latitude(bottom)) * smoothstep(0.9, 0.05, bottom - y) * (y < middle)
+    upper = (latitude(meeting - 0.10) - latitude(top)) * smoothstep(1.15, 0.05, y - top) * (y >= middle)
+    lower = (latitude(meeting + 0.04) - latitude(bottom)) * smoothstep(0.9, 0.05, bottom - y) * (y < middle)
     return LidField(rows=rows, upper=upper, lower=lower)

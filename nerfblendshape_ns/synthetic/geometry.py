@@ -151,24 +151,24 @@ def tongue() -> Tuple[np.ndarray, np.ndarray]:
     """A flattened ball behind the lower teeth."""
     polar, around = np.meshgrid(np.linspace(0, np.pi, 18), np.linspace(0, 2 * np.pi, 28, endpoint=False), indexing="ij")
     x, y = np.sin(polar) * np.cos(around), np.sin(polar) * np.sin(around)
-    vertices = np.stack([1.75 * x, MOUTH_Y - 1.05 + 0.62 * y + 0.12 * np.abs(x), 5.3 + 2.0 * np.cos(polar)], -1)
+    vertices = np.stack([1.75 * x, MOUTH_Y - 1.25 + 0.62 * y + 0.12 * np.abs(x), 5.1 + 2.0 * np.cos(polar)], -1)
     return vertices.reshape(-1, 3).astype(np.float32), grid_triangles(18, 28, closed=True)
 
 
 def build_mesh(shape: Proportions) -> HeadMesh:
     """Extract and join all parts (about two seconds on one core)."""
-    skin_x = graded_axis([(0.0, 0.11), (5.2, 0.2), (6.6, 0.16), (10.2, 0.2)])
-    skin_y = graded_axis([(-10.6, 0.3), (-9.8, 0.22), (-7.0, 0.11), (-2.6, 0.14), (1.4, 0.11), (5.4, 0.3), (14.6, 0.3)])
-    skin_z = graded_axis([(-11.6, 0.6), (-3.2, 0.2), (2.0, 0.3), (4.6, 0.14), (11.6, 0.14)])
-    hair_x = graded_axis([(0.0, 0.22), (10.4, 0.2)])
-    hair_y = graded_axis([(-12.0, 0.25), (16.0, 0.2)])
-    hair_z = graded_axis([(-13.0, 0.3), (0.0, 0.22), (11.0, 0.2)])
-    body_x = graded_axis([(0.0, 0.4), (10.0, 0.6), (27.0, 1.0)])
-    body_y = graded_axis([(-46.0, 1.0), (-24.0, 0.4), (-13.0, 0.4)])
-    body_z = graded_axis([(-15.0, 0.5), (11.0, 0.5)])
-    neck_x = graded_axis([(0.0, 0.3), (13.0, 0.4)])
-    neck_y = graded_axis([(-20.5, 0.35), (-2.0, 0.35)])
-    neck_z = graded_axis([(-9.5, 0.35), (5.6, 0.35)])
+    skin_x = graded_axis([(0.0, 0.14), (5.0, 0.32), (6.6, 0.2), (10.2, 0.2)])
+    skin_y = graded_axis([(-10.6, 0.4), (-9.8, 0.3), (-6.4, 0.13), (-3.2, 0.18), (1.4, 0.13), (3.9, 0.4), (14.6, 0.3)])
+    skin_z = graded_axis([(-11.6, 0.8), (-3.2, 0.26), (2.0, 0.36), (4.6, 0.16), (11.6, 0.16)])
+    hair_x = graded_axis([(0.0, 0.32), (10.4, 0.2)])
+    hair_y = graded_axis([(-9.0, 0.34), (16.0, 0.2)])
+    hair_z = graded_axis([(-13.0, 0.40), (0.0, 0.30), (10.4, 0.2)])
+    body_x = graded_axis([(0.0, 0.5), (10.0, 0.8), (27.0, 1.0)])
+    body_y = graded_axis([(-46.0, 1.2), (-24.0, 0.5), (-13.0, 0.4)])
+    body_z = graded_axis([(-15.0, 0.7), (11.0, 0.5)])
+    neck_x = graded_axis([(0.0, 0.45), (13.0, 0.4)])
+    neck_y = graded_axis([(-20.5, 0.45), (-2.0, 0.35)])
+    neck_z = graded_axis([(-9.5, 0.45), (5.6, 0.35)])
 
     surfaces = {
         Part.SKIN: extract_surface(partial(sculpt.skin, shape=shape), skin_x, skin_y, skin_z),

@@ -78,7 +78,6 @@ def cast_points(
     directions: wp.array(dtype=wp.vec3),
     triangle: wp.array(dtype=int),
     weights: wp.array(dtype=wp.vec3),
-    distance: wp.array(dtype=float),
 ):
     """First triangle along each ray, with barycentric weights; -1 where a ray hits nothing."""
     ray = wp.tid()
@@ -87,7 +86,6 @@ def cast_points(
     if hit.result:
         triangle[ray] = hit.face
         weights[ray] = wp.vec3(hit.u, hit.v, 1.0 - hit.u - hit.v)
-        distance[ray] = hit.t
 
 
 @wp.kernel

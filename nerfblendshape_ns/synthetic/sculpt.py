@@ -29,6 +29,7 @@ OUTER_CORNER = (4.50, 2.62)
 MOUTH_Y = -4.35
 MOUTH_HALF_WIDTH = 2.5
 APERTURE_HALF_WIDTH = 2.36
+SHOULDER_RISE = 1.3
 LIP_GAP = 0.26  # half the opening of the sculpt pose at the mouth's middle
 
 
@@ -37,7 +38,7 @@ class Proportions:
     """What differs between people; every value multiplies or shifts the average face."""
 
     width: float = 1.0
-    """Width of the whole head."""
+    """Width of the whole head; applied to the posed vertices, not to the sculpt."""
     nose_length: float = 1.0
     """How far the nose stands out."""
     jaw_width: float = 1.0
@@ -107,24 +108,25 @@ def mouth_cavity(points: np.ndarray) -> np.ndarray:
 
 def skin(points: np.ndarray, shape: Proportions) -> np.ndarray:
     """Distance to the skin of the head: skull, face relief, ears, lips, lids and mouth, without the neck."""
-    p = np.stack([np.abs(points[..., 0]) / shape.width, points[..., 1], points[..., 2]], -1)
+    p = np.stack([np.abs(points[..., 0]), points[..., 1], points[..., 2]], -1)
     x, y, z = p[..., 0], p[..., 1], p[..., 2]
     jaw = shape.jaw_width
 
     solid = ellipsoid(p, (0.0, 4.2, -0.9), (7.45, 9.0, 9.75))
     solid = smooth_union(solid, ellipsoid(p, (0.0, -0.4, 0.6), (6.85, 7.6, 7.3)), 2.0)
-    mandible = capsule(p, (5.15 * jaw, -4.6, 0.8), (1.6, -7.7, 6.5), 1.55, 1.35)
-    mandible = smooth_union(mandible, ellipsoid(p, (0.0, -4.3, 1.4), (5.5 * jaw, 4.6, 5.4)), 1.5)
-    mandible = smooth_union(mandible, capsule(p, (5.9, -0.5, 1.2), (5.3 * jaw, -4.6, 1.0), 1.2, 1.4), 1.5)
+    mandible = capsule(p, (4.75 * jaw, -4.5, 0.8), (1.5, -7.7, 6.4), 1.55, 1.35)
+    mandible = smooth_union(mandible, ellipsoid(p, (0.0, -4.3, 1.4), (5.3 * jaw, 4.6, 5.4)), 1.5)
+    mandible = smooth_union(mandible, capsule(p, (5.6, -0.5, 1.2), (4.9 * jaw, -4.5, 1.0), 1.2, 1.4), 1.5)
     solid = smooth_union(solid, mandible, 1.6)
-    solid = smooth_union(solid, ellipsoid(p, (0.0, -4.6, 4.5), (3.9, 4.1, 4.0)), 1.6)
-    solid = smooth_union(solid, ellipsoid(p, (0.0, -8.0, 6.95), (1.75, 1.35, 1.35)), 1.3)
-    solid = smooth_union(solid, ellipsoid(p, (4.3, -0.7, 4.6), (2.3, 1.7, 2.5)), 1.6)
+    solid = smooth_union(solid, ellipsoid(p, (0.0, -3.7, 4.7), (3.7, 3.9, 4.25)), 1.8)
+    solid = smooth_union(solid, ellipsoid(p, (0.0, -8.0, 6.95), (1.75, 1.35, 1.35)), 1.5)
+    solid = smooth_union(solid, ellipsoid(p, (4.1, -0.7, 4.5), (2.4, 1.9, 2.5)), 2.2)
     solid = smooth_union(solid, capsule(p, (0.9, 4.2, 7.9), (4.9, 4.35, 6.1), 0.75, 0.75), 1.1)
     solid = smooth_subtraction(solid, ellipsoid(p, (3.15, 2.35, 9.15), (2.1, 1.25, 1.75)), 1.2)
 
     reach = shape.nose_length
     nose = capsule(p, (0.0, 3.2, 8.0), (0.0, -0.55, 8.0 + 2.15 * reach), 0.62, 0.72)
+    nose = smooth_union(nose, capsule(p, (0.0, 3.0, 7.5), (0.0, -1.0, 7.6 + 1.2 * reach), 0.7, 1.25), 0.7)
     nose = smooth_union(nose, ellipsoid(p, (0.0, -0.95, 8.0 + 2.35 * reach), (0.92, 0.80, 0.78)), 0.5)
     nose = smooth_union(nose, ellipsoid(p, (1.12, -1.42, 8.0 + 1.25 * reach), (0.66, 0.62, 0.95)), 0.45)
     nose = smooth_union(nose, capsule(p, (0.0, -1.2, 10.2), (0.0, -2.1, 9.2), 0.45, 0.4), 0.3)
@@ -139,7 +141,7 @@ def skin(points: np.ndarray, shape: Proportions) -> np.ndarray:
     lower_profile = np.clip((line - 0.3 * gap - y) / np.maximum(line - 0.3 * gap - lower, 0.05), 0.0, 1.6)
     upper_relief = np.where(y > line, np.sin(np.clip(upper_profile, 0.0, 1.6) * np.pi / 1.6), 0.0)
     lower_relief = np.where(y <= line, np.sin(np.clip(lower_profile, 0.0, 1.6) * np.pi / 1.6), 0.0)
-    relief = 0.62 * shape.lip_fullness * inside_mouth * (upper_relief + 1.05 * lower_relief)
+    relief = 0.50 * shape.lip_fullness * inside_mouth * (upper_relief + 1.05 * lower_relief)
     relief -= 0.14 * bump(x, 0.28) * smoothstep(-3.4, -3.0, y) * smoothstep(-2.0, -2.4, y)  # philtrum
     relief -= 0.22 * bump(x, 1.4) * bump(y + 6.45, 0.45)  # the dent between lower lip and chin
     fold = x - (1.95 + 0.42 * (-1.4 - y))
@@ -152,7 +154,7 @@ def skin(points: np.ndarray, shape: Proportions) -> np.ndarray:
     eye_upper, _, position = eye_curves(x)
     crease = bump(y - eye_upper - 0.36, 0.10) * smoothstep(-0.1, 0.15, position) * smoothstep(1.15, 0.85, position)
     solid = solid + 0.13 * crease * front
-    solid = np.maximum(solid, -eye_aperture(p))
+    solid = smooth_subtraction(solid, eye_aperture(p), 0.12)
 
     ear = _ear(p)
     solid = smooth_union(solid, ear, 0.45)
@@ -178,24 +180,34 @@ def _ear(p: np.ndarray) -> np.ndarray:
     return smooth_subtraction(shell, sphere(turned, (0.55, -0.35, 0.45), 0.42), 0.2)
 
 
+def _waves(points: np.ndarray, wavelength: float) -> np.ndarray:
+    """A smooth irregular pattern of height about 1, made of sines that bend each other."""
+    scale = 2.0 * np.pi / wavelength
+    x, y, z = points[..., 0] * scale, points[..., 1] * scale, points[..., 2] * scale
+    return np.sin(x + 0.9 * np.sin(0.7 * y + 1.3)) * np.sin(0.8 * z + 0.7 * np.sin(0.6 * x)) + 0.5 * np.sin(
+        0.9 * y + 1.1 * np.sin(0.8 * z + 0.5 * x)
+    )
+
+
 def hair(points: np.ndarray, shape: Proportions) -> np.ndarray:
-    """Distance to the hair: a shell over the skull, cut away from face and ears."""
-    p = np.stack([np.abs(points[..., 0]) / shape.width, points[..., 1], points[..., 2]], -1)
-    x, y, z = p[..., 0], p[..., 1], p[..., 2]
-    volume = shape.hair_volume
-    shell = ellipsoid(p, (0.0, 4.4, -1.1), (8.15, 9.0 + 0.95 * volume, 10.0 + 0.5 * volume))
-    lower = ellipsoid(p, (0.0, -0.5, -3.4), (7.3, 7.4 + shape.hair_length, 7.0))
-    shell = smooth_union(shell, lower, 1.5)
-    # Waves and locks: a few sines that run from the crown downwards.
-    angle = np.arctan2(points[..., 0], z + 1.0)
-    lock = np.sin(9.0 * angle + 0.25 * y) + 0.6 * np.sin(23.0 * angle - 0.35 * y + 1.0)
-    shell = shell - 0.10 * volume * lock
-    face = ellipsoid(p, (0.0, -0.6, 9.2), (6.75, 9.0, 8.2))
-    face = smooth_union(face, ellipsoid(p, (0.0, -7.0, 6.0), (7.6, 6.0, 6.6)), 2.0)
-    shell = smooth_subtraction(shell, face, 0.9)
-    around_ear = ellipsoid(p, (8.2, -0.6, 0.2), (2.3, 3.4, 2.3))
-    shell = smooth_subtraction(shell, around_ear, 0.8)
-    return smooth_intersection(shell, -6.6 - shape.hair_length + 0.25 * lock - y, 0.8)
+    """Distance to the hair: a shell over the skull whose thickness grows from nothing at the hairline."""
+    p = np.stack([np.abs(points[..., 0]), points[..., 1], points[..., 2]], -1)
+    y, z = p[..., 1], p[..., 2]
+    skull = ellipsoid(p, (0.0, 4.2, -0.9), (7.45, 9.0, 9.75))
+    skull = smooth_union(skull, ellipsoid(p, (0.0, -0.8, -3.0), (7.0, 7.4, 6.6)), 1.5)
+    bare = ellipsoid(p, (0.0, 0.2, 10.0), (7.0, 8.3, 7.8))
+    bare = smooth_union(bare, ellipsoid(p, (0.0, -7.5, 6.0), (9.0, 6.5, 7.4)), 2.5)
+    bare = smooth_union(bare, ellipsoid(p, (8.4, -1.2, -0.1), (2.6, 3.6, 2.1)), 0.8)
+    bare = smooth_union(bare, y + 5.6 + shape.hair_length, 1.5)
+    into_hair = bare + 0.13 * _waves(points, 1.3)
+    # Locks run from the crown down; hair stands highest on top and is combed to one side.
+    around = np.arctan2(points[..., 0] - 0.8, z + 1.5)
+    fall = 0.22 * y + 0.5 * _waves(points, 6.0)
+    lock = np.sin(13.0 * around + fall) + 0.6 * np.sin(29.0 * around - 1.4 * fall + 1.0) + 0.5 * _waves(points, 3.0)
+    top = smoothstep(5.0, 12.0, y) * (1.0 + 0.25 * np.tanh(0.5 * (points[..., 0] + 2.0)))
+    # Over the bare face the surface goes far below the skin, eye sockets included.
+    thickness = -0.35 - 3.0 * smoothstep(0.0, -2.0, into_hair) + (0.95 + 0.55 * top) * shape.hair_volume * smoothstep(-0.3, 2.6, into_hair)
+    return skull - thickness - 0.11 * lock * smoothstep(-0.3, 1.2, into_hair)
 
 
 def neck(points: np.ndarray) -> np.ndarray:
@@ -203,14 +215,16 @@ def neck(points: np.ndarray) -> np.ndarray:
     p = np.stack([np.abs(points[..., 0]), points[..., 1], points[..., 2]], -1)
     tube = capsule(p, (0.0, -3.0, -1.6), (0.0, -18.0, -3.2), 5.0, 5.5)
     tube = smooth_union(tube, capsule(p, (3.6, -6.0, 0.0), (0.9, -17.5, 1.6), 1.0, 0.9), 1.2)
-    tube = smooth_union(tube, ellipsoid(p, (0.0, -10.8, 2.6), (1.3, 1.3, 1.0)), 1.2)
-    tube = smooth_union(tube, capsule(p, (3.0, -11.0, -4.5), (9.0, -18.5, -4.0), 2.6, 2.2), 2.5)
-    return np.maximum(tube, np.maximum(p[..., 1] + 3.0, -19.5 - p[..., 1]))
+    tube = smooth_union(tube, ellipsoid(p, (0.0, -11.0, 2.1), (1.0, 1.2, 1.0)), 1.5)
+    tube = smooth_union(tube, capsule(p, (2.5, -11.5, -4.5), (6.5, -19.0, -4.0), 2.4, 1.6), 2.5)
+    tube = smooth_subtraction(tube, ellipsoid(p, (0.0, -6.3, 4.2), (3.4, 2.5, 4.4)), 0.3)
+    # The slanted upper end stays inside the head and out of the mouth.
+    return np.maximum(tube, np.maximum(p[..., 1] + 5.4 + 0.4 * p[..., 2], -17.2 - p[..., 1] - 0.15 * p[..., 2]))
 
 
 def clothes(points: np.ndarray) -> np.ndarray:
     """Distance to a pullover with a collar: shoulders, upper arms and chest."""
-    p = np.stack([np.abs(points[..., 0]), points[..., 1], points[..., 2]], -1)
+    p = np.stack([np.abs(points[..., 0]), points[..., 1] - SHOULDER_RISE, points[..., 2]], -1)
     x, y, z = p[..., 0], p[..., 1], p[..., 2]
     body = ellipsoid(p, (0.0, -33.0, -3.5), (17.0, 15.5, 9.5))
     body = smooth_union(body, capsule(p, (5.5, -17.2, -4.0), (16.0, -21.5, -4.0), 3.3, 4.2), 4.0)
@@ -220,6 +234,6 @@ def clothes(points: np.ndarray) -> np.ndarray:
     body = body - 0.16 * folds
     # The neckline is a tilted ring; what lies inside it is left open for the neck.
     height = y + 16.4 + 0.20 * (z + 2.4)
-    ring = np.hypot(np.hypot(x / 1.10, z + 2.4) - 6.1, 0.75 * height) - 0.85
-    hole = np.maximum(np.hypot(x / 1.10, z + 2.4) - 5.9, -1.6 - height)
+    ring = np.hypot(np.hypot(x / 1.12, z + 2.4) - 6.5, 0.75 * height) - 0.85
+    hole = np.maximum(np.hypot(x / 1.12, z + 2.4) - 6.3, -1.6 - height)
     return smooth_union(smooth_subtraction(body, hole, 0.5), ring, 0.35)

@@ -117,7 +117,7 @@ def skin_colour(
     # Brows: short hairs along an arch.
     along = (x - 1.15) / 4.0
     inner = wp.clamp(along, 0.0, 1.0)
-    arch = 4.30 + 0.72 * wp.sin(inner * 2.05) - 0.42 * inner * inner
+    arch = 4.08 + 0.72 * wp.sin(inner * 2.05) - 0.42 * inner * inner
     thick = 0.44 * (1.0 - 0.70 * inner * inner) * ramp(-0.08, 0.10, along) * ramp(1.06, 0.85, along)
     across = (y - arch) / wp.max(thick, 0.02)
     strand = wp.noise(seed + wp.uint32(3), wp.vec3(rest[0] * 5.0 + 3.2 * y * wp.sign(rest[0]), y * 1.6, z))
@@ -131,7 +131,7 @@ def skin_colour(
         corner_line = 2.40 + 0.22 * inner_position
         above = y - corner_line - upper_rim(inner_position)
         under = corner_line - lower_rim(inner_position) - y
-        width = 0.09 + 0.35 * footprint
+        width = 0.12 + 0.35 * footprint
         upper_lash = ramp(width + 0.07 * inner_position, 0.0, wp.abs(above - 0.03)) * ramp(-0.05, 0.12, position)
         lower_lash = 0.45 * ramp(width, 0.0, wp.abs(under - 0.04)) * ramp(0.15, 0.4, position)
         lash = wp.max(upper_lash, lower_lash) * ramp(1.1, 1.0, position)
@@ -193,18 +193,21 @@ def hair_colour(look: Appearance, rest: wp.vec3, footprint: float) -> wp.vec3:
     strands = wp.noise(look.texture_seed + wp.uint32(50), wp.vec3(around * 26.0, rest[1] * 0.45, 0.5))
     fine = wp.noise(look.texture_seed + wp.uint32(51), wp.vec3(around * 80.0, rest[1] * 0.8, 1.5))
     locks = wp.noise(look.texture_seed + wp.uint32(52), rest * 0.6)
-    value = 1.0 + 0.45 * strands * fade(0.45, footprint) + 0.35 * fine * fade(0.14, footprint) + 0.35 * locks
+    value = 1.05 + 0.6 * strands * fade(0.45, footprint) + 0.35 * fine * fade(0.14, footprint) + 0.35 * locks
     return look.hair * wp.max(value, 0.15)
 
 
 @wp.func
 def cloth_colour(look: Appearance, rest: wp.vec3, footprint: float) -> wp.vec3:
-    """Albedo of a knitted pullover with a ribbed collar and stripes over the chest."""
+    """Albedo of a knitted pullover with a collar of the second colour."""
     ribs = wp.sin(rest[0] * 9.0) * wp.sin(rest[1] * 7.0 + wp.sin(rest[0] * 9.0))
     wool = layered_noise(look.texture_seed + wp.uint32(60), rest, 1.2, footprint)
-    stripe = ramp(0.25, 0.45, wp.sin(rest[1] * 1.55 + 0.35 * wp.cos(rest[0] * 0.18))) * ramp(-19.2, -20.2, rest[1])
-    colour = wp.lerp(look.cloth, look.cloth_second, stripe)
-    return colour * (1.0 + 0.16 * ribs * fade(0.5, footprint) + 0.22 * wool)
+    patches = wp.noise(look.texture_seed + wp.uint32(61), rest * 0.22)
+    height = 0.75 * (rest[1] + 15.1 + 0.20 * (rest[2] + 2.4))
+    radius = wp.sqrt(rest[0] * rest[0] / 1.2544 + (rest[2] + 2.4) * (rest[2] + 2.4)) - 6.5
+    collar = ramp(1.05, 0.95, wp.sqrt(height * height + radius * radius))
+    colour = wp.lerp(look.cloth, look.cloth_second, collar)
+    return colour * (1.0 + 0.18 * ribs * fade(0.5, footprint) + 0.25 * wool + 0.18 * patches)
 
 
 @wp.func

@@ -78,27 +78,31 @@ def test_little_is_asked_below_the_nose():
     assert share.tolist() == pytest.approx([0.95, 0.03])
 
 
-def test_update_is_the_union_over_expressions_at_both_ends():
-    occupancy = make(train_probes=1, extreme_probes=3)
-    seen = []
+def test_settled_update_is_the_union_over_expressions_at_both_ends():
+    occupancy = make(visits=1 << 15)
+    seen = set()
 
-    def density(positions, expression):
-        seen.append(tuple(round(value, 3) for value in expression[0].tolist()))
+    def density(positions, expressions, probe):
+        seen.update(tuple(round(value, 3) for value in row) for row in expressions.tolist())
         # Something appears on the left only when the second coefficient is at its negative end.
-        return torch.where(positions[:, 0] < 0.25, 100.0 * (expression[0, 1] < 0), 0.0).float()
+        visible = (expressions[probe.long(), 1] < 0) & (positions[:, 0] < 0.25)
+        return 100.0 * visible.float()
 
-    for step in range(2):
-        occupancy.update(density, reset=step == 0, generator=torch.Generator().manual_seed(step))
-    # Three moving extremes (the minimum of the first coefficient is neutral) fit into one update.
-    assert {(1.0, 0.0), (0.0, 0.4), (0.0, -0.3)} <= set(seen)
+    for step in range(110):
+        settling = step < 20
+        occupancy.update(density, settling, torch.Generator().manual_seed(step))
+        if step == 19:
+            assert not occupancy.estimator.binaries.any()  # The fast decay has emptied what nothing fills.
+    # Three extremes move (the minimum of the first coefficient is neutral).
+    assert {(1.0, 0.0), (0.0, 0.4), (0.0, -0.3)} <= seen
     binaries = occupancy.estimator.binaries[0]
     assert binaries[:4].all() and not binaries[4:].any()
-    assert occupancy.decay == pytest.approx(0.5)
 
 
 def test_decay_halves_over_one_rotation():
-    occupancy = make(extreme_probes=1)
-    assert occupancy.decay**3 == pytest.approx(0.5)
+    occupancy = make()
+    # Three moving extremes, one on every second visit: six visits.
+    assert occupancy.decay**6 == pytest.approx(0.5)
 
 
 def test_mask_is_permanent():
@@ -107,7 +111,7 @@ def test_mask_is_permanent():
     mask[:100] = True
     occupancy.carve(mask)
     assert occupancy.estimator.binaries.flatten().sum() == 100
-    occupancy.update(lambda positions, expression: torch.full((len(positions),), 50.0), reset=True)
+    occupancy.update(lambda positions, expressions, probe: torch.full((len(positions),), 50.0), settling=True)
     assert torch.equal(occupancy.estimator.binaries.flatten(), mask)
     assert bool(occupancy.carved)
 

@@ -1,0 +1,58 @@
+# Two commands do all the set-up they need and then their work:
+#
+#   make demo                 a synthetic talking head becomes a trained avatar: mp4, picture, metrics
+#   make demo VIDEO=me.mp4    the same from your own clip
+#   make test                 style, types and all tests
+#
+# Options: PYTHON=/path/to/python3.11, TORCH="torch==... torchvision==..." (another build), DEMO=folder of the results.
+
+VENV ?= .venv
+TORCH ?= torch==2.14.1 torchvision==0.29.1
+DEMO ?= demo
+VIDEO ?=
+PYTEST_ARGS ?=
+
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --progress-bar off
+
+.PHONY: demo test lint types tests clean
+.DELETE_ON_ERROR:
+
+demo: $(VENV)/.installed-track
+ifeq ($(strip $(VIDEO)),)
+	$(BIN)/nbs-recipe configs/demo.yaml --output $(DEMO)
+else
+	$(BIN)/nbs-recipe configs/demo_video.yaml --output "$(DEMO)" --video "$(VIDEO)"
+endif
+
+test: lint types tests
+
+lint: $(VENV)/.installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: lint
+	$(BIN)/pyright
+
+tests: types
+	$(BIN)/python -m pytest --durations=25 $(PYTEST_ARGS)
+
+# Stamps: a second run skips what is installed, until pyproject.toml or the torch release changes.
+$(VENV)/.torch: tools/find_python.sh tools/system_packages.sh
+	python=$$(PYTHON="$(PYTHON)" tools/find_python.sh) && \
+	tools/system_packages.sh "$$python" && \
+	{ test -x $(BIN)/python || "$$python" -m venv $(VENV); }
+	$(PIP) --upgrade pip
+	$(PIP) $(TORCH)
+	touch $@
+
+$(VENV)/.installed-track: $(VENV)/.torch pyproject.toml
+	$(PIP) $(TORCH) --editable ".[track]"
+	touch $@
+
+$(VENV)/.installed-dev: $(VENV)/.torch pyproject.toml
+	$(PIP) $(TORCH) --editable ".[track,dev]"
+	touch $@ $(VENV)/.installed-track
+
+clean:
+	rm -rf $(VENV) $(DEMO) .pytest_cache .ruff_cache build dist

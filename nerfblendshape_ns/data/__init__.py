@@ -1,0 +1,1 @@
+"""Dataset directories to batches of rays: layouts, dataparser, dataset, datamanager, pixel sampler."""

@@ -1,0 +1,237 @@
+"""The dataset directory: file names, labels, and writing that never leaves half a file.
+
+``nbs-process-data`` and ``nbs-synthetic`` write this layout, the dataparser reads it first. Head space is right-handed,
+in centimetres for tracked clips: x to the image's right for a face that looks at the camera, y up, z out of the face.
+Poses are camera-to-head in OpenGL axes (x right, y up, the camera looks along -z), which is nerfstudio's convention.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from enum import IntEnum
+from pathlib import Path
+from typing import Any, Callable, Dict, Optional, Tuple
+
+import cv2
+import numpy as np
+
+from nerfblendshape_ns.errors import UserError
+
+TRANSFORMS = "transforms.json"
+EXPRESSIONS = "expr.npy"
+EXPRESSION_MIN = "expr_min.npy"
+EXPRESSION_MAX = "expr_max.npy"
+EXPRESSION_NAMES = "expr_names.json"
+IMAGES = "images"
+PARSING = "parsing"
+BACKGROUND = "background.png"
+LANDMARKS = "landmarks.npy"
+FACE_MESH = "face_mesh.npy"
+PROCESS = "process.json"
+REPORT = "report"
+
+
+class Label(IntEnum):
+    """Values of the 8-bit images in ``parsing/``."""
+
+    BACKGROUND = 0
+    HEAD = 1
+    NECK = 2
+    TORSO = 3
+
+
+def image_name(img_id: int) -> str:
+    """File name of a frame inside ``images/``."""
+    return f"{img_id:06d}.jpg"
+
+
+def parsing_name(img_id: int) -> str:
+    """File name of a frame's labels inside ``parsing/``."""
+    return f"{img_id:06d}.png"
+
+
+def default_test_frames(num_frames: int) -> int:
+    """Number of frames at the end of a clip that are kept for testing: 500, or 10 % of a clip under 2,500 frames."""
+    return 500 if num_frames >= 2500 else max(1, num_frames // 10)
+
+
+def expression_range(expressions: np.ndarray, test_frames: Optional[int] = None) -> Tuple[np.ndarray, np.ndarray]:
+    """Minimum and maximum of each coefficient over the training frames.
+
+    Args:
+        expressions: ``[num_frames, basis]``.
+        test_frames: how many frames at the end are test; None takes :func:`default_test_frames`.
+
+    Returns:
+        Two float32 arrays ``[basis]``.
+    """
+    test_frames = default_test_frames(len(expressions)) if test_frames is None else test_frames
+    train = expressions[: len(expressions) - test_frames]
+    return train.min(0).astype(np.float32), train.max(0).astype(np.float32)
+
+
+def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
+    """Let ``write`` fill a temporary file beside ``path`` (same suffix), then rename it into place."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.stem}.{os.getpid()}.tmp{path.suffix}")
+    try:
+        write(temporary)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def save_json(path: Path, value: Any) -> None:
+    """Write ``value`` as indented JSON, atomically."""
+    text = json.dumps(value, indent=1)
+    write_atomically(path, lambda temporary: _write_text(temporary, text))
+
+
+def load_json(path: Path) -> Any:
+    """Read a JSON file.
+
+    Raises:
+        UserError: the file is missing or is not JSON.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"{path} does not exist; is {path.parent} a dataset directory?") from None
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} is not valid JSON ({error}); write the file again.") from None
+
+
+def save_array(path: Path, array: np.ndarray) -> None:
+    """Write an ``.npy`` file atomically, never with pickled objects."""
+    write_atomically(path, lambda temporary: np.save(temporary, array, allow_pickle=False))
+
+
+def load_array(path: Path) -> np.ndarray:
+    """Read an ``.npy`` file without unpickling anything.
+
+    Raises:
+        UserError: the file is missing, damaged, or holds Python objects.
+    """
+    try:
+        return np.load(path, allow_pickle=False)
+    except FileNotFoundError:
+        raise UserError(f"{path} does not exist; is {path.parent} a dataset directory?") from None
+    except (ValueError, OSError, EOFError) as error:
+        raise UserError(
+            f"{path} is not a plain numeric .npy file ({error}); save it with numpy.save and a float32 array."
+        ) from None
+
+
+def save_image(path: Path, image: np.ndarray, jpeg_quality: int = 95) -> None:
+    """Write an image (uint8, RGB ``[h, w, 3]`` or single-channel ``[h, w]``) atomically."""
+    encoded = cv2.cvtColor(image, cv2.COLOR_RGB2BGR) if image.ndim == 3 else image
+
+    def write(temporary: Path) -> None:
+        if not cv2.imwrite(str(temporary), encoded, [cv2.IMWRITE_JPEG_QUALITY, jpeg_quality]):
+            raise UserError(f"could not write {path}; is the disk full or the folder read-only?")
+
+    write_atomically(path, write)
+
+
+def load_image(path: Path, flags: int = cv2.IMREAD_COLOR) -> np.ndarray:
+    """Read an image: RGB uint8 ``[h, w, 3]`` by default; ``cv2.IMREAD_UNCHANGED`` keeps labels as stored.
+
+    Raises:
+        UserError: the file is missing or cannot be decoded.
+    """
+    image = cv2.imread(str(path), flags)
+    if image is None:
+        problem = "cannot be decoded as an image" if path.exists() else "does not exist"
+        raise UserError(f"{path} {problem}; restore the file or process the video again.")
+    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB) if image.ndim == 3 and image.shape[2] == 3 else image
+
+
+def save_expressions(
+    root: Path, expressions: np.ndarray, names: list, basis: str, test_frames: Optional[int] = None
+) -> None:
+    """Write ``expr.npy``, its training range and ``expr_names.json``.
+
+    Args:
+        root: the dataset directory.
+        expressions: ``[num_frames, basis]``; row = ``img_id``; neutral is 0.
+        names: one name for each coefficient.
+        basis: the basis id: ``arkit52``, ``facewarehouse46``, ``bfm79``, ``landmark_pca`` or ``custom``.
+        test_frames: as in :func:`expression_range`.
+    """
+    if len(names) != expressions.shape[1]:
+        raise UserError(f"{len(names)} coefficient names were given for {expressions.shape[1]} coefficients.")
+    low, high = expression_range(expressions, test_frames)
+    save_array(root / EXPRESSIONS, expressions.astype(np.float32))
+    save_array(root / EXPRESSION_MIN, low)
+    save_array(root / EXPRESSION_MAX, high)
+    save_json(root / EXPRESSION_NAMES, {"basis": basis, "names": list(names)})
+
+
+def save_transforms(
+    root: Path, *, width: int, height: int, fl_x: float, fl_y: float, cx: float, cy: float, fps: float, frames: list
+) -> None:
+    """Write ``transforms.json``.
+
+    Args:
+        root: the dataset directory.
+        width: image width in pixels.
+        height: image height in pixels.
+        fl_x: horizontal focal length in pixels.
+        fl_y: vertical focal length in pixels.
+        cx: principal point, pixels from the left edge.
+        cy: principal point, pixels from the top edge.
+        fps: frames a second of the clip.
+        frames: dictionaries from :func:`frame_entry`.
+    """
+    document: Dict[str, Any] = {
+        "camera_model": "OPENCV",
+        "w": int(width),
+        "h": int(height),
+        "fl_x": float(fl_x),
+        "fl_y": float(fl_y),
+        "cx": float(cx),
+        "cy": float(cy),
+        "fps": float(fps),
+        "frames": frames,
+    }
+    save_json(root / TRANSFORMS, document)
+
+
+def frame_entry(img_id: int, camera_to_head: np.ndarray, landmarks: np.ndarray) -> Dict[str, Any]:
+    """One element of ``frames`` in ``transforms.json``.
+
+    Args:
+        img_id: row of ``expr.npy`` and ``landmarks.npy``, number of the image file.
+        camera_to_head: ``[4, 4]`` OpenGL camera-to-head matrix.
+        landmarks: ``[478, 2]`` pixels in MediaPipe's order; gives the rectangles of face, lips and eyes.
+    """
+    return {
+        "file_path": f"{IMAGES}/{image_name(img_id)}",
+        "img_id": int(img_id),
+        "transform_matrix": np.asarray(camera_to_head, dtype=np.float64).tolist(),
+        "face_rect": landmark_rect(landmarks[:468]),
+        "lip_rect": landmark_rect(landmarks[list(LIP_LANDMARKS)], margin=0.15),
+        "eye_rects": [
+            landmark_rect(landmarks[list(LEFT_EYE_LANDMARKS)], margin=0.3),
+            landmark_rect(landmarks[list(RIGHT_EYE_LANDMARKS)], margin=0.3),
+        ],
+    }
+
+
+# Outlines in MediaPipe's 478-landmark numbering; left and right are the person's.
+LIP_LANDMARKS = (61, 146, 91, 181, 84, 17, 314, 405, 321, 375, 291, 409, 270, 269, 267, 0, 37, 39, 40, 185)
+RIGHT_EYE_LANDMARKS = (33, 246, 161, 160, 159, 158, 157, 173, 133, 155, 154, 153, 145, 144, 163, 7)
+LEFT_EYE_LANDMARKS = (263, 466, 388, 387, 386, 385, 384, 398, 362, 382, 381, 380, 374, 373, 390, 249)
+
+
+def landmark_rect(points: np.ndarray, margin: float = 0.0) -> list:
+    """Bounding rectangle ``[x, y, width, height]`` in whole pixels, grown by ``margin`` of its size on each side."""
+    low, high = points.min(0), points.max(0)
+    grow = (high - low) * margin
+    low, high = np.floor(low - grow), np.ceil(high + grow)
+    return [int(low[0]), int(low[1]), int(high[0] - low[0]), int(high[1] - low[1])]
+
+
+def _write_text(path: Path, text: str) -> None:
+    path.write_text(text, encoding="utf-8")

@@ -1,0 +1,221 @@
+"""The datamanager: batches of few frames, since a batch blends one table for each frame it holds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Dict, List, NamedTuple, Tuple, Type, Union
+
+import numpy as np
+import torch
+from nerfstudio.cameras.rays import RayBundle
+from nerfstudio.configs.dataparser_configs import AnnotatedDataParserUnion
+from nerfstudio.data.datamanagers.base_datamanager import VanillaDataManager, VanillaDataManagerConfig
+from nerfstudio.data.utils.dataloaders import FixedIndicesEvalDataloader, RandIndicesEvalDataloader
+from nerfstudio.utils.rich_utils import CONSOLE
+from torch import Tensor
+
+from nerfblendshape_ns.data.dataparser import NerfBlendshapeDataParserConfig
+from nerfblendshape_ns.data.dataset import NerfBlendshapeDataset
+from nerfblendshape_ns.data.pinhole_rays import PinholeRays
+from nerfblendshape_ns.data.pixel_sampler import RegionPixelSampler, RegionPixelSamplerConfig
+from nerfblendshape_ns.errors import UserError
+
+
+@dataclass
+class NerfBlendshapeDataManagerConfig(VanillaDataManagerConfig):
+    """Batches of rays from few frames."""
+
+    _target: Type = field(default_factory=lambda: NerfBlendshapeDataManager)
+    """Target class to instantiate."""
+    dataparser: AnnotatedDataParserUnion = field(default_factory=NerfBlendshapeDataParserConfig)
+    """Specifies the dataparser used to unpack the data."""
+    train_num_rays_per_batch: int = 4096
+    """Number of rays of a training batch, patches included, shared evenly among its frames."""
+    eval_num_rays_per_batch: int = 1024
+    """Number of rays of an evaluation batch, all of one frame."""
+    frames_per_batch: int = 1
+    """Number of frames in a training batch; every frame costs one blend of the expression tables."""
+    patch_size: int = 1
+    """Side of the square patches that a training batch begins with, in pixels; 1 turns them off."""
+    num_patches: int = 1
+    """Number of patches in a training batch when patch-size is above 1; they are all of the batch's first frame."""
+    pixel_sampler: RegionPixelSamplerConfig = field(  # pyright: ignore[reportIncompatibleVariableOverride]
+        default_factory=RegionPixelSamplerConfig
+    )
+    """How rays are shared among face, mouth, eyes, head and the rest."""
+
+
+class NerfBlendshapeDataManager(VanillaDataManager[NerfBlendshapeDataset]):
+    """Gives rays of few frames a batch.
+
+    A batch is a function of the step, the seed and the rank alone: a resumed run goes on with the batches that an
+    uninterrupted one would have had. Frames come in random order, each once before any comes again.
+
+    Ray bundles carry ``camera_indices`` [rays, 1] (index in the split's dataset; rays of a frame are contiguous) and
+    in ``metadata`` ``directions_norm`` and ``frame_index`` [rays, 1] (place on the clip's track); those of evaluation
+    also ``expression`` [rays, basis] and ``head_pose`` [rays, 12].
+
+    Batches carry, for each ray: ``image`` [rays, 3] colour of the frame (for the head target that of the head itself
+    under its soft edge, not composited), ``alpha`` [rays, 1] soft head mask, ``labels`` [rays, 1], ``indices``
+    [rays, 3] (camera, row, column), ``ray_frame`` [rays] int32 (which of the batch's frames); for each frame:
+    ``frame_ids`` [frames] (index in the dataset), ``frame_expression`` [frames, basis], ``frame_head_pose``
+    [frames, 12]; and ``num_patches`` and ``patch_size``, integers: the first ``num_patches * patch_size ** 2`` rays are
+    patches, one after the other, each row by row.
+
+    Raises:
+        UserError: the data are wrong, or the batch's numbers do not fit together.
+    """
+
+    config: NerfBlendshapeDataManagerConfig  # pyright: ignore[reportIncompatibleVariableOverride]
+
+    def setup_train(self) -> None:
+        """Read all training images and prepare the sampler."""
+        config = self.config
+        self._check_batch_numbers()
+        CONSOLE.print(f"Reading {len(self.train_dataset)} training images...")
+        self.train_dataset.check_files()
+        self.train_dataset.load()
+        self._train_pixels = _Pixels.of(self.train_dataset, self.device if config.images_on_gpu else "cpu")
+        self._train_sampler = RegionPixelSampler(config.pixel_sampler, self.train_dataset)
+        self._train_cameras = _FrameCameras(self.train_dataset, self.device)
+        self._epoch_order: Tuple[int, Tensor] = (-1, torch.empty(0))
+
+    def setup_eval(self) -> None:
+        """Check the evaluation images and prepare the loaders; an image is read when it is first asked for."""
+        self.eval_dataset.check_files()
+        self._eval_cameras = _FrameCameras(self.eval_dataset, self.device)
+        self.fixed_indices_eval_dataloader = FixedIndicesEvalDataloader(self.eval_dataset, device=self.device)
+        self.eval_dataloader = RandIndicesEvalDataloader(self.eval_dataset, device=self.device)
+
+    def next_train(self, step: int) -> Tuple[RayBundle, Dict]:
+        """Rays and pixels of the training batch of a step; see the class."""
+        self.train_count += 1
+        config, sampler, generator = self.config, self._train_sampler, self._generator(step, _TRAIN_STREAM)
+        frames = self._train_frames(step)
+        counts = [
+            (config.train_num_rays_per_batch + len(frames) - 1 - place) // len(frames) for place in range(len(frames))
+        ]
+        pixels = []
+        num_patches = self._num_patches
+        if num_patches > 0:
+            pixels.append(sampler.sample_patches(frames[0], num_patches, config.patch_size, generator).flatten())
+        for place, (frame, count) in enumerate(zip(frames, counts)):
+            already = len(pixels[0]) if place == 0 and pixels else 0
+            pixels.append(sampler.sample(frame, count - already, generator))
+        rays, batch = self._batch(self._train_cameras, self._train_pixels, frames, counts, torch.cat(pixels))
+        batch["num_patches"], batch["patch_size"] = num_patches, config.patch_size
+        return rays, batch
+
+    def next_eval(self, step: int) -> Tuple[RayBundle, Dict]:
+        """Rays and pixels spread evenly over one evaluation image, drawn by the step; see the class."""
+        self.eval_count += 1
+        generator = self._generator(step, _EVAL_STREAM)
+        frame = int(torch.randint(len(self.eval_dataset), (1,), generator=generator))
+        self.eval_dataset.ensure_loaded(frame)
+        count, (height, width) = self.config.eval_num_rays_per_batch, self.eval_dataset.image_size
+        pixels = torch.randint(height * width, (count,), generator=generator)
+        cameras = self._eval_cameras
+        rays, batch = self._batch(cameras, _Pixels.of(self.eval_dataset, "cpu"), [frame], [count], pixels)
+        rays.metadata["expression"] = cameras.expression[frame].expand(count, -1)
+        rays.metadata["head_pose"] = cameras.head_pose[frame].expand(count, -1)
+        batch["num_patches"], batch["patch_size"] = 0, self.config.patch_size
+        return rays, batch
+
+    @property
+    def _num_patches(self) -> int:
+        return self.config.num_patches if self.config.patch_size > 1 else 0
+
+    def _check_batch_numbers(self) -> None:
+        config, (height, width) = self.config, self.train_dataset.image_size
+        if config.frames_per_batch < 1 or config.train_num_rays_per_batch < config.frames_per_batch:
+            raise UserError(
+                f"a batch of {config.train_num_rays_per_batch} rays cannot hold {config.frames_per_batch} frames; give "
+                "--pipeline.datamanager.frames-per-batch at least 1 and no more than the rays of a batch."
+            )
+        patch_rays = self._num_patches * config.patch_size**2
+        rays_of_first = -(-config.train_num_rays_per_batch // min(config.frames_per_batch, len(self.train_dataset)))
+        if patch_rays > rays_of_first:
+            raise UserError(
+                f"{self._num_patches} patches of {config.patch_size}x{config.patch_size} pixels are {patch_rays} rays "
+                f"but a frame has {rays_of_first} in a batch; give fewer or smaller patches or more rays."
+            )
+        if config.patch_size > min(height, width):
+            raise UserError(
+                f"patches of {config.patch_size} pixels do not fit into images of {width}x{height} pixels; give a "
+                "smaller --pipeline.datamanager.patch-size."
+            )
+
+    def _generator(self, step: int, stream: int) -> torch.Generator:
+        """A source of draws of its own for each seed, rank, step and use."""
+        # torch takes only 32 bits of a seed, so the numbers are mixed and not packed side by side.
+        mixed = np.random.SeedSequence([self.config.pixel_sampler.seed, self.local_rank, stream, step])
+        return torch.Generator().manual_seed(int(mixed.generate_state(1)[0]))
+
+    def _train_frames(self, step: int) -> List[int]:
+        """Frames of a step's batch: consecutive places in one random order after another of all frames."""
+        num_frames = len(self.train_dataset)
+        per_batch = min(self.config.frames_per_batch, num_frames)
+        frames = []
+        for place in range(step * per_batch, (step + 1) * per_batch):
+            epoch = place // num_frames
+            if self._epoch_order[0] != epoch:
+                order = torch.randperm(num_frames, generator=self._generator(epoch, _ORDER_STREAM))
+                self._epoch_order = (epoch, order)
+            frames.append(int(self._epoch_order[1][place % num_frames]))
+        return frames
+
+    def _batch(
+        self, cameras: _FrameCameras, source: _Pixels, frames: List[int], counts: List[int], pixels: Tensor
+    ) -> Tuple[RayBundle, Dict]:
+        """Bundle and batch for ``pixels``: ``counts[i]`` of ``frames[i]``, one frame after the other."""
+        frame_ids = torch.tensor(frames)
+        ray_frame = torch.repeat_interleave(torch.arange(len(frames), dtype=torch.int32), torch.tensor(counts))
+        camera_indices = frame_ids[ray_frame]
+        row = torch.div(pixels, cameras.rays.width, rounding_mode="floor")
+        places = camera_indices * (cameras.rays.width * cameras.rays.height) + pixels
+        places = places.to(source.images.device)
+        frame_ids, device = frame_ids.to(self.device), self.device
+        batch = {
+            "image": source.images[places].to(device).float() / 255,
+            "alpha": source.alpha[places, None].to(device).float() / 255,
+            "labels": source.labels[places, None].to(device),
+            "indices": torch.stack([camera_indices, row, pixels - row * cameras.rays.width], dim=-1).to(device),
+            "ray_frame": ray_frame.to(device),
+            "frame_ids": frame_ids,
+            "frame_expression": cameras.expression[frame_ids],
+            "frame_head_pose": cameras.head_pose[frame_ids],
+        }
+        camera_indices = camera_indices.to(device)
+        metadata = {"frame_index": cameras.frame_index[camera_indices]}
+        return cameras.rays(camera_indices, pixels.to(device), metadata), batch
+
+
+# Batches, evaluation and the order of frames draw from streams of their own.
+_TRAIN_STREAM, _EVAL_STREAM, _ORDER_STREAM = range(3)
+
+
+class _Pixels(NamedTuple):
+    """The pixels of all images of a dataset, one after the other."""
+
+    images: Tensor
+    alpha: Tensor
+    labels: Tensor
+
+    @classmethod
+    def of(cls, dataset: NerfBlendshapeDataset, device: Union[torch.device, str]) -> _Pixels:
+        return cls(
+            dataset.images.view(-1, 3).to(device),
+            dataset.alpha.view(-1).to(device),
+            dataset.labels.view(-1).to(device),
+        )
+
+
+class _FrameCameras:
+    """What a batch needs of each camera of a dataset, on the device where rays are made."""
+
+    def __init__(self, dataset: NerfBlendshapeDataset, device: Union[torch.device, str]):
+        metadata = dataset.cameras.metadata or {}
+        self.rays = PinholeRays(dataset.cameras, device)
+        self.expression: Tensor = metadata["expression"].to(device)
+        self.head_pose: Tensor = metadata["head_pose"].to(device)
+        self.frame_index: Tensor = metadata["frame_index"].to(device)

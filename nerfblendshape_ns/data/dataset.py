@@ -1,0 +1,146 @@
+"""The dataset: images, soft head masks and labels, kept as 8-bit arrays."""
+
+from __future__ import annotations
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from typing import Callable, Dict, List, Literal, Optional, Tuple
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from jaxtyping import Float, UInt8
+from nerfstudio.data.dataparsers.base_dataparser import DataparserOutputs
+from nerfstudio.data.datasets.base_dataset import InputDataset
+from torch import Tensor
+
+from nerfblendshape_ns.data.frame_images import FrameFiles, check_files, load_frame
+
+
+class NerfBlendshapeDataset(InputDataset):
+    """Images of a clip at training size; read when first asked for, or all at once by :meth:`load`.
+
+    The cache takes five bytes a pixel: colour, soft head mask, label.
+
+    Args:
+        dataparser_outputs: outputs of :class:`~nerfblendshape_ns.data.dataparser.NerfBlendshapeDataParser`.
+        scale_factor: further scale of the images; cameras are rescaled with them.
+    """
+
+    exclude_batch_keys_from_device: List[str] = ["image", "mask"]
+
+    def __init__(self, dataparser_outputs: DataparserOutputs, scale_factor: float = 1.0):
+        super().__init__(dataparser_outputs, scale_factor)
+        self.frame_files: List[FrameFiles] = self.metadata["frame_files"]
+        self.target: Literal["head", "frame"] = self.metadata["target"]
+        self._full_size: Tuple[int, int] = tuple(self.metadata["full_size"])
+        self._lock = threading.Lock()
+        self._loaded = np.zeros(len(self), dtype=bool)
+        self._images: Optional[Tensor] = None
+        self._alpha: Optional[Tensor] = None
+        self._labels: Optional[Tensor] = None
+
+    @property
+    def image_size(self) -> Tuple[int, int]:
+        """Height and width of the images."""
+        return int(self.cameras.height[0]), int(self.cameras.width[0])
+
+    @property
+    def images(self) -> UInt8[Tensor, "frames height width 3"]:
+        """Colours; call :meth:`load` first. For the head target those of the head itself under its soft edge."""
+        return self._arrays()[0]
+
+    @property
+    def alpha(self) -> UInt8[Tensor, "frames height width"]:
+        """Soft head mask, 255 is head; call :meth:`load` first."""
+        return self._arrays()[1]
+
+    @property
+    def labels(self) -> UInt8[Tensor, "frames height width"]:
+        """Values of :class:`~nerfblendshape_ns.data.contract.Label`; call :meth:`load` first."""
+        return self._arrays()[2]
+
+    @property
+    def regions(self) -> Dict[str, Float[Tensor, "frames *rects 4"]]:
+        """Rectangles of face, mouth and eyes in pixels of the images; see the dataparser."""
+        height, width = self.metadata["image_size"]
+        scale_y, scale_x = self.image_size[0] / height, self.image_size[1] / width
+        factors = torch.tensor([scale_x, scale_y, scale_x, scale_y])
+        return {name: rects * factors for name, rects in self.metadata["regions"].items()}
+
+    def check_files(self) -> None:
+        """Check that every image and label file is there and has the clip's size; only headers are read.
+
+        Raises:
+            UserError: a file is missing or has another size.
+        """
+        self._for_all(lambda index: check_files(self.frame_files[index], self._full_size))
+
+    def load(self) -> None:
+        """Read all images that have not been read yet, on all cores.
+
+        Raises:
+            UserError: a file is missing, broken or has another size.
+        """
+        self._arrays()
+        self._for_all(self.ensure_loaded)
+
+    def get_numpy_image(self, image_idx: int) -> npt.NDArray[np.uint8]:
+        """The image that is reconstructed, uint8 ``[height, width, 3]``: head on white, or the frame."""
+        return self.get_image_uint8(image_idx).numpy()
+
+    def get_image_float32(self, image_idx: int) -> Float[Tensor, "image_height image_width num_channels"]:
+        """The image that is reconstructed, 0…1: for the head target the head on white."""
+        self.ensure_loaded(image_idx)
+        image = self.images[image_idx].float() / 255
+        if self.target == "frame":
+            return image
+        alpha = self.alpha[image_idx].float()[..., None] / 255
+        return image * alpha + (1 - alpha)
+
+    def get_image_uint8(self, image_idx: int) -> UInt8[Tensor, "image_height image_width num_channels"]:
+        """As :meth:`get_image_float32`, in 0…255."""
+        return (self.get_image_float32(image_idx) * 255 + 0.5).to(torch.uint8)
+
+    def get_metadata(self, data: Dict) -> Dict:
+        """The soft head mask ``alpha`` [height, width, 1] in 0…1 and the ``labels`` [height, width, 1] uint8."""
+        image_idx = data["image_idx"]
+        self.ensure_loaded(image_idx)
+        return {"alpha": self.alpha[image_idx].float()[..., None] / 255, "labels": self.labels[image_idx][..., None]}
+
+    def _arrays(self) -> Tuple[Tensor, Tensor, Tensor]:
+        with self._lock:
+            if self._images is None or self._alpha is None or self._labels is None:
+                shape = (len(self), *self.image_size)
+                self._images = torch.empty(*shape, 3, dtype=torch.uint8)
+                self._alpha = torch.empty(shape, dtype=torch.uint8)
+                self._labels = torch.empty(shape, dtype=torch.uint8)
+            return self._images, self._alpha, self._labels
+
+    def ensure_loaded(self, index: int) -> None:
+        """Read one image unless it has been read.
+
+        Raises:
+            UserError: a file is missing, broken or has another size.
+        """
+        if self._loaded[index]:
+            return
+        frame = load_frame(self.frame_files[index], self._full_size, self.image_size, self.target)
+        images, alpha, labels = self._arrays()
+        images[index] = torch.from_numpy(frame.image)
+        alpha[index] = torch.from_numpy(frame.alpha)
+        labels[index] = torch.from_numpy(frame.labels)
+        self._loaded[index] = True
+
+    def _for_all(self, action: Callable[[int], None]) -> None:
+        with ThreadPoolExecutor() as pool:
+            for future in [pool.submit(action, index) for index in range(len(self))]:
+                future.result()
+
+    def __getstate__(self) -> Dict:
+        """Leave the lock out, so that the dataset can be copied and sent to workers."""
+        return {name: value for name, value in self.__dict__.items() if name != "_lock"}
+
+    def __setstate__(self, state: Dict) -> None:
+        self.__dict__.update(state)
+        self._lock = threading.Lock()

@@ -1,0 +1,174 @@
+"""Expression coefficients: reading and checking them, choosing the basis, clamping to the training range."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, Optional, Sequence, Tuple
+
+import numpy as np
+
+from nerfblendshape_ns.data import contract
+from nerfblendshape_ns.errors import UserError
+
+BasisChoice = Literal["active", "all", "pca16"]
+"""Which coefficients a model is built on: those that move in training, all, or 16 principal components."""
+
+ACTIVE_SHARE = 0.01
+"""A coefficient is active if its training range is above this share of the widest coefficient's range."""
+PRINCIPAL_COMPONENTS = 16
+"""Number of components of the ``pca16`` basis."""
+
+
+@dataclass(frozen=True)
+class ExpressionBasis:
+    """The linear map from a clip's coefficients to the model's, and the model's training range."""
+
+    source_names: Tuple[str, ...]
+    """Names of the clip's coefficients, in the order of ``expr.npy``."""
+    names: Tuple[str, ...]
+    """Names of the model's coefficients."""
+    basis_id: str
+    """Id of the model's basis."""
+    projection: np.ndarray
+    """float32 ``[source, basis]``; model coefficients are ``expressions @ projection``. Neutral stays 0."""
+    minimum: np.ndarray
+    """float32 ``[basis]`` smallest value in training."""
+    maximum: np.ndarray
+    """float32 ``[basis]`` largest value in training."""
+
+    @property
+    def dropped(self) -> Tuple[str, ...]:
+        """Names of the clip's coefficients that have no part in the model."""
+        used = np.abs(self.projection).sum(1) > 0
+        return tuple(name for name, is_used in zip(self.source_names, used) if not is_used)
+
+    def apply(self, expressions: np.ndarray) -> np.ndarray:
+        """The model's coefficients, float32 ``[frames, basis]``, for a clip's ``[frames, source]``."""
+        return (expressions.astype(np.float64) @ self.projection.astype(np.float64)).astype(np.float32)
+
+    def clamp(self, coefficients: np.ndarray) -> np.ndarray:
+        """Model coefficients ``[frames, basis]`` limited to the training range."""
+        return np.clip(coefficients, self.minimum, self.maximum)
+
+
+def load_expressions(
+    root: Path, img_ids: Sequence[int], names: Optional[Sequence[str]], expected_rows: Optional[int] = None
+) -> Tuple[np.ndarray, Tuple[str, ...]]:
+    """Read and check ``expr.npy``, and check ``expr_min.npy`` and ``expr_max.npy`` where they exist.
+
+    The range files are only checked: the range in use is computed over the training split in use.
+
+    Args:
+        root: the dataset directory.
+        img_ids: the frames; the row of a frame is its ``img_id``.
+        names: one name for each coefficient; None makes names up.
+        expected_rows: how many rows there must be; None only asks that every frame has one.
+
+    Returns:
+        float32 ``[num_frames, basis]``, one row for each of ``img_ids``, and the names.
+
+    Raises:
+        UserError: a file is missing or its contents are wrong.
+    """
+    path = root / contract.EXPRESSIONS
+    array = contract.load_array(path)
+    if array.ndim != 2 or array.shape[1] == 0:
+        raise UserError(f"{path} has shape {array.shape} but must be [frames, coefficients]; extract it again.")
+    if not np.issubdtype(array.dtype, np.floating):
+        raise UserError(f"{path} holds {array.dtype} values but must hold float32; save it with .astype('float32').")
+    needed = max(img_ids) + 1
+    if len(array) < needed or (expected_rows is not None and len(array) != expected_rows):
+        raise UserError(
+            f"{path} has {len(array)} rows but the clip needs {max(needed, expected_rows or 0)} (the row is the "
+            f"img_id and the last frame is {needed - 1}); extract the coefficients from the same frames."
+        )
+    if names is None:
+        names = tuple(f"expr_{index:02d}" for index in range(array.shape[1]))
+    elif len(names) != array.shape[1]:
+        raise UserError(
+            f"{root / contract.EXPRESSION_NAMES} has {len(names)} names but {path} has {array.shape[1]} columns; "
+            "write one name for each column."
+        )
+    expressions = array[list(img_ids)].astype(np.float32)
+    bad = np.argwhere(~np.isfinite(expressions))
+    if len(bad):
+        frame, coefficient = bad[0]
+        raise UserError(
+            f"{path} has {len(bad)} values that are not finite, the first at frame {img_ids[frame]}, coefficient "
+            f"{coefficient} ({names[coefficient]}); extract the coefficients again or drop the frame."
+        )
+    _check_range_files(root, names)
+    return expressions, tuple(names)
+
+
+def choose_basis(
+    train_expressions: np.ndarray, names: Sequence[str], basis_id: str, choice: BasisChoice
+) -> ExpressionBasis:
+    """Choose the coefficients a model is built on.
+
+    Args:
+        train_expressions: ``[num_train_frames, source]`` coefficients of the training frames.
+        names: name of each coefficient.
+        basis_id: id of their basis.
+        choice: ``active`` keeps those whose range in training is above 1 % of the widest range; ``all`` keeps every
+            one; ``pca16`` makes 16 new ones (fewer where the clip has fewer), the principal components of the training
+            coefficients, named ``pca_00`` and so on. A component is a direction through neutral, not through the mean,
+            so that neutral stays 0.
+
+    Raises:
+        UserError: no coefficient moves.
+    """
+    names = tuple(names)
+    source = np.asarray(train_expressions, dtype=np.float64)
+    num_source = source.shape[1]
+    spread = source.max(0) - source.min(0)
+    if choice == "all":
+        projection = np.eye(num_source)
+        kept_names = names
+    elif spread.max() <= 0:
+        raise UserError(
+            "no expression coefficient moves in the training frames; check expr.npy, or give --basis all to train a "
+            "head without expressions."
+        )
+    elif choice == "active":
+        kept = np.flatnonzero(spread > ACTIVE_SHARE * spread.max())
+        projection = np.eye(num_source)[:, kept]
+        kept_names = tuple(names[index] for index in kept)
+    elif choice == "pca16":
+        _, strengths, directions = np.linalg.svd(source - source.mean(0), full_matrices=False)
+        count = min(PRINCIPAL_COMPONENTS, int((strengths > 1e-6 * strengths[0]).sum()))
+        projection = directions[:count].T
+        # The sign of a singular vector is arbitrary: let its largest entry be positive.
+        largest = projection[np.abs(projection).argmax(0), np.arange(count)]
+        projection = projection * np.sign(largest)
+        kept_names = tuple(f"pca_{index:02d}" for index in range(count))
+        basis_id = f"{basis_id}-pca{PRINCIPAL_COMPONENTS}"
+    else:
+        raise UserError(f"basis {choice!r} is unknown; choose active, all or pca16.")
+    projection = projection.astype(np.float32)
+    train = (source @ projection.astype(np.float64)).astype(np.float32)
+    return ExpressionBasis(names, kept_names, basis_id, projection, train.min(0), train.max(0))
+
+
+def _check_range_files(root: Path, names: Sequence[str]) -> None:
+    """Check the shape and order of ``expr_min.npy`` and ``expr_max.npy``, with or without a leading neutral 1."""
+    paths = (root / contract.EXPRESSION_MIN, root / contract.EXPRESSION_MAX)
+    if not all(path.exists() for path in paths):
+        return
+    ranges = []
+    for path in paths:
+        values = contract.load_array(path)
+        if values.ndim != 1 or len(values) not in (len(names), len(names) + 1) or values.dtype.kind != "f":
+            raise UserError(
+                f"{path} is {values.dtype} of shape {values.shape} but must hold {len(names)} floats, one for each "
+                "coefficient; remove it, the range is computed from the training frames."
+            )
+        ranges.append(values[len(values) - len(names) :])
+    bad = np.flatnonzero(~(ranges[0] <= ranges[1]))
+    if len(bad):
+        index = bad[0]
+        raise UserError(
+            f"{paths[0]} is above {paths[1].name} for coefficient {index} ({names[index]}): {ranges[0][index]:g} > "
+            f"{ranges[1][index]:g}; remove both files, the range is computed from the training frames."
+        )

@@ -1,0 +1,137 @@
+"""From a frame's files to the arrays that training uses."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, Optional, Tuple
+
+import cv2
+import numpy as np
+from PIL import Image
+
+from nerfblendshape_ns.data.contract import Label, load_image
+from nerfblendshape_ns.data.labels import (
+    REFERENCE_SIZE,
+    SOFT_ALPHA_SIGMA,
+    area_resize,
+    extend_colours,
+    labels_from_colours,
+    resize_labels,
+    soft_alpha,
+)
+from nerfblendshape_ns.errors import UserError
+
+Target = Literal["head", "frame"]
+"""What is reconstructed: the head alone, or the whole frame."""
+
+
+@dataclass(frozen=True)
+class FrameFiles:
+    """Where the pixels of one frame are."""
+
+    image: Path
+    """The frame, or the head on white if ``head_only``."""
+    labels: Optional[Path] = None
+    """Label image."""
+    head_mask: Optional[Path] = None
+    """Head mask, white on black; used where there are no labels."""
+    coloured_labels: bool = False
+    """Whether the label image uses RAD-NeRF's colours instead of the values of ``Label``."""
+    head_only: bool = False
+    """Whether the image shows the head alone on white."""
+
+
+@dataclass(frozen=True)
+class FrameArrays:
+    """The pixels of one frame at training size."""
+
+    image: np.ndarray
+    """uint8 RGB ``[height, width, 3]``; for the head target the colours of the head itself under its soft edge."""
+    alpha: np.ndarray
+    """uint8 ``[height, width]`` soft head mask, 255 is head."""
+    labels: np.ndarray
+    """uint8 ``[height, width]`` values of ``Label``."""
+
+
+def load_labels(files: FrameFiles) -> np.ndarray:
+    """The labels of a frame at full size, uint8 ``[height, width]``.
+
+    Raises:
+        UserError: the file is missing, cannot be decoded or holds other values than the labels.
+    """
+    if files.labels is None:
+        if files.head_mask is None:
+            raise UserError(f"there are neither labels nor a head mask for {files.image}; process the video again.")
+        mask = load_image(files.head_mask, cv2.IMREAD_GRAYSCALE)
+        return np.where(mask > 127, np.uint8(Label.HEAD), np.uint8(Label.BACKGROUND))
+    if files.coloured_labels:
+        return labels_from_colours(load_image(files.labels))
+    labels = load_image(files.labels, cv2.IMREAD_UNCHANGED)
+    if labels.ndim != 2 or labels.dtype != np.uint8 or labels.max() > max(Label):
+        raise UserError(
+            f"{files.labels} is not an 8-bit single-channel image of the labels 0 to {int(max(Label))}; "
+            "process the video again."
+        )
+    return labels
+
+
+def load_frame(files: FrameFiles, full_size: Tuple[int, int], size: Tuple[int, int], target: Target) -> FrameArrays:
+    """Read a frame and bring it to training size.
+
+    Args:
+        files: where the pixels are.
+        full_size: height and width that the files must have.
+        size: height and width wanted.
+        target: for ``head`` the colours under the head's soft edge are averaged with the mask as weight, so that
+            ``alpha * image + 1 - alpha`` at the small size is the average of the head on white at full size, with no
+            background in it.
+
+    Raises:
+        UserError: a file is missing, cannot be decoded, or has another size.
+    """
+    image = load_image(files.image)
+    labels = load_labels(files)
+    for path, array in ((files.image, image), (files.labels or files.head_mask, labels)):
+        if array.shape[:2] != tuple(full_size):
+            raise _size_error(path, (array.shape[1], array.shape[0]), full_size)
+    if files.head_only:
+        # The outermost pixels are left out: JPEG has mixed them with the white beside them.
+        inner = cv2.erode((labels == Label.HEAD).astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
+        image = extend_colours(image, inner, 1 + 4 * SOFT_ALPHA_SIGMA * max(full_size) / REFERENCE_SIZE)
+    full_alpha = soft_alpha(labels)
+    alpha = area_resize(full_alpha, size)
+    small = area_resize(image, size)
+    if target == "head" and tuple(size) != tuple(full_size):
+        weighted = area_resize(image * full_alpha[..., None], size)
+        seen = alpha > 1 / 255
+        small = small.copy()
+        small[seen] = np.clip(weighted[seen] / alpha[seen, None] + 0.5, 0, 255).astype(np.uint8)
+    return FrameArrays(small, (alpha * 255 + 0.5).astype(np.uint8), resize_labels(labels, size))
+
+
+def check_files(files: FrameFiles, full_size: Tuple[int, int]) -> None:
+    """Check that a frame's files are there and have the right size, reading no more than their headers.
+
+    Raises:
+        UserError: a file is missing, is no image, or has another size.
+    """
+    for path in (files.image, files.labels or files.head_mask):
+        if path is None or not path.exists():
+            raise UserError(f"{path} does not exist; restore the file or process the video again.")
+        try:
+            with Image.open(path) as image:
+                size = image.size
+        except OSError:
+            raise UserError(
+                f"{path} cannot be decoded as an image; restore the file or process the video again."
+            ) from None
+        if size != (full_size[1], full_size[0]):
+            raise _size_error(path, size, full_size)
+
+
+def _size_error(path: Optional[Path], size: Tuple[int, int], full_size: Tuple[int, int]) -> UserError:
+    return UserError(
+        f"{path} is {size[0]}x{size[1]} pixels but the clip's frames are {full_size[1]}x{full_size[0]}; all frames and "
+        "labels must have one size, so process the video again."
+    )

@@ -1,0 +1,109 @@
+"""Label images: colour codes, downscaling, and the soft head mask that every part of the project shares."""
+
+from __future__ import annotations
+
+from typing import Optional, Tuple
+
+import cv2
+import numpy as np
+
+from nerfblendshape_ns.data.contract import Label
+
+REFERENCE_SIZE = 512
+"""Image size, in pixels of the longer side, that :data:`SOFT_ALPHA_SIGMA` is given for."""
+SOFT_ALPHA_SIGMA = 1.5
+"""Standard deviation of the head mask's soft edge in pixels of a 512-pixel image."""
+
+# RAD-NeRF's colour code for parsing images, here in RGB. Black is what some masks leave where nothing was found.
+_LABEL_COLOURS = (
+    ((0, 0, 255), Label.HEAD),
+    ((0, 255, 0), Label.NECK),
+    ((255, 0, 0), Label.TORSO),
+    ((255, 255, 255), Label.BACKGROUND),
+    ((0, 0, 0), Label.BACKGROUND),
+)
+
+
+def soft_alpha(labels: np.ndarray, size: Optional[Tuple[int, int]] = None) -> np.ndarray:
+    """The head's opacity: the head label, blurred by 1.5 pixels of a 512-pixel image, then area-averaged.
+
+    The blur happens at the labels' own resolution, so the softness of the edge does not depend on ``size``.
+
+    Args:
+        labels: ``[height, width]`` values of :class:`~nerfblendshape_ns.data.contract.Label`, at full resolution.
+        size: height and width of the result; None keeps the labels' size.
+
+    Returns:
+        float32 ``[height, width]`` in 0…1.
+    """
+    sigma = SOFT_ALPHA_SIGMA * max(labels.shape) / REFERENCE_SIZE
+    alpha = cv2.GaussianBlur((labels == Label.HEAD).astype(np.float32), (0, 0), sigma)
+    return area_resize(alpha, size)
+
+
+def area_resize(image: np.ndarray, size: Optional[Tuple[int, int]]) -> np.ndarray:
+    """Resize to ``size`` (height, width) by averaging areas; None keeps the image as it is."""
+    if size is None or image.shape[:2] == tuple(size):
+        return image
+    return cv2.resize(image, (size[1], size[0]), interpolation=cv2.INTER_AREA)
+
+
+def resize_labels(labels: np.ndarray, size: Optional[Tuple[int, int]]) -> np.ndarray:
+    """Downscale labels: each output pixel gets the label that covers most of it.
+
+    Args:
+        labels: uint8 ``[height, width]``.
+        size: height and width of the result; None keeps the size.
+
+    Returns:
+        uint8 ``[height, width]``.
+    """
+    if size is None or labels.shape == tuple(size):
+        return labels
+    shares = [area_resize((labels == label).astype(np.float32), size) for label in Label]
+    return np.argmax(np.stack(shares), axis=0).astype(np.uint8)
+
+
+def labels_from_colours(colours: np.ndarray) -> np.ndarray:
+    """Labels from RAD-NeRF's colour-coded parsing image; each pixel takes the nearest colour of the code.
+
+    Args:
+        colours: uint8 RGB ``[height, width, 3]``: head blue, neck green, torso red, background white.
+
+    Returns:
+        uint8 ``[height, width]``.
+    """
+    # Each channel is full or empty in the code, so the three bits of a pixel tell the colour.
+    bits = (colours > 127).astype(np.uint8)
+    code = bits[..., 0] * 4 + bits[..., 1] * 2 + bits[..., 2]
+    table = np.full(8, int(Label.BACKGROUND), dtype=np.uint8)
+    for (red, green, blue), label in _LABEL_COLOURS:
+        table[(red > 127) * 4 + (green > 127) * 2 + (blue > 127)] = label
+    return table[code]
+
+
+def extend_colours(image: np.ndarray, mask: np.ndarray, reach: float) -> np.ndarray:
+    """Carry the colours inside ``mask`` outward, each outside pixel within ``reach`` taking its nearest inside pixel's.
+
+    An image that shows the head alone on white has no colours under the soft edge of its mask; without this the white
+    would bleed into the head's outline.
+
+    Args:
+        image: uint8 ``[height, width, 3]``.
+        mask: bool ``[height, width]``.
+        reach: how far, in pixels.
+
+    Returns:
+        uint8 ``[height, width, 3]``.
+    """
+    if not mask.any():
+        return image
+    distance, nearest = cv2.distanceTransformWithLabels(
+        (~mask).astype(np.uint8), cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL
+    )
+    colour_of = np.zeros((nearest.max() + 1, 3), dtype=np.uint8)
+    colour_of[nearest[mask]] = image[mask]
+    fill = ~mask & (distance <= reach)
+    extended = image.copy()
+    extended[fill] = colour_of[nearest[fill]]
+    return extended

@@ -1,0 +1,49 @@
+"""One reader for each dataset layout; each turns a directory into a :class:`~.clip.Clip`.
+
+A new layout is one module with a :class:`~.clip.Layout` and its entry in :data:`LAYOUTS`. The order of the entries is
+the order of detection, so a layout that shares its marker file with another comes before the more general one.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Dict
+
+from nerfblendshape_ns.data.layouts import own, unofficial
+from nerfblendshape_ns.data.layouts.clip import Clip, ClipFrame, Layout
+from nerfblendshape_ns.errors import UserError
+
+LAYOUTS: Dict[str, Layout] = {layout.name: layout for layout in (own.LAYOUT, unofficial.LAYOUT)}
+"""The known layouts by name, in the order of detection."""
+
+__all__ = ["LAYOUTS", "Clip", "ClipFrame", "Layout", "read_clip"]
+
+
+def read_clip(root: Path, layout: str = "auto") -> Clip:
+    """Read a dataset directory; no image is opened beyond the first.
+
+    Args:
+        root: the dataset directory.
+        layout: a name from :data:`LAYOUTS`, or ``auto`` to detect it.
+
+    Returns:
+        The clip, frames in order of ``img_id``.
+
+    Raises:
+        UserError: the directory is missing, is of no known layout, or one of its files is missing or wrong.
+    """
+    root = Path(root)
+    if not root.is_dir():
+        raise UserError(f"{root} is not a directory; give --data the directory that nbs-process-data wrote.")
+    if layout == "auto":
+        for candidate in LAYOUTS.values():
+            if candidate.matches(root):
+                return candidate.read(root)
+        looked_for = "; ".join(f"{known.name}: {known.looked_for}" for known in LAYOUTS.values())
+        raise UserError(
+            f"{root} is of no known dataset layout; looked for {looked_for}; run nbs-process-data on the video or "
+            "give --data the directory that holds these files."
+        )
+    if layout not in LAYOUTS:
+        raise UserError(f"layout {layout!r} is unknown; choose auto or one of {', '.join(LAYOUTS)}.")
+    return LAYOUTS[layout].read(root)

@@ -1,0 +1,207 @@
+"""What every layout reader returns, and the checks that they share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
+
+import numpy as np
+
+from nerfblendshape_ns.data.frame_images import FrameFiles
+from nerfblendshape_ns.errors import UserError
+
+Rect = Tuple[float, float, float, float]
+"""Rectangle x, y, width, height in pixels of the full-size frame."""
+
+
+@dataclass(frozen=True)
+class ClipFrame:
+    """One frame of a clip."""
+
+    img_id: int
+    """Number of the frame: row of ``expr.npy``, number in its file names."""
+    files: FrameFiles
+    """Where its image and labels are."""
+    camera_to_head: np.ndarray
+    """``[4, 4]`` float64 OpenGL camera-to-head matrix."""
+    face_rect: Optional[Rect] = None
+    """Bounding rectangle of the face."""
+    mouth_rect: Optional[Rect] = None
+    """Bounding rectangle of the lips."""
+    eye_rects: Tuple[Rect, ...] = ()
+    """Bounding rectangles of the eyes."""
+
+
+@dataclass(frozen=True)
+class Clip:
+    """A dataset directory in memory, images and labels still on disk."""
+
+    root: Path
+    """The dataset directory."""
+    layout: str
+    """Name of the layout it was read with."""
+    frames: Tuple[ClipFrame, ...]
+    """Frames in order of ``img_id``; the numbers may have gaps."""
+    width: int
+    """Frame width in pixels."""
+    height: int
+    """Frame height in pixels."""
+    fl_x: float
+    """Horizontal focal length in pixels."""
+    fl_y: float
+    """Vertical focal length in pixels."""
+    cx: float
+    """Principal point, pixels from the left edge."""
+    cy: float
+    """Principal point, pixels from the top edge."""
+    fps: float
+    """Frames a second."""
+    expressions: np.ndarray
+    """``[num_frames, basis]`` float32 coefficients, one row for each element of ``frames``; neutral is 0."""
+    expression_names: Tuple[str, ...]
+    """Name of each coefficient."""
+    basis_id: str
+    """Which basis the coefficients belong to, such as ``arkit52``."""
+    landmarks: Optional[np.ndarray] = None
+    """``[num_frames, points, 2]`` pixels, one row for each element of ``frames``."""
+    face_mesh: Optional[np.ndarray] = None
+    """``[points, 3]`` the person's face mesh in head space."""
+    background: Optional[Path] = None
+    """The clean plate."""
+
+    @property
+    def camera_to_head(self) -> np.ndarray:
+        """``[num_frames, 4, 4]`` float64 OpenGL camera-to-head matrices."""
+        return np.stack([frame.camera_to_head for frame in self.frames])
+
+
+@dataclass(frozen=True)
+class Layout:
+    """A way to arrange a dataset directory."""
+
+    name: str
+    """Name for ``--layout``."""
+    looked_for: str
+    """The files it is recognised by, in words."""
+    matches: Callable[[Path], bool]
+    """Whether a directory looks like this layout."""
+    read: Callable[[Path], Clip]
+    """Reads the directory."""
+
+
+def require(document: Any, key: str, path: Path) -> Any:
+    """The value under ``key`` of a JSON object.
+
+    Raises:
+        UserError: the document is no object or has no such key.
+    """
+    if not isinstance(document, dict) or key not in document:
+        raise UserError(f"{path} has no {key!r}; process the video again or add it.")
+    return document[key]
+
+
+def require_number(document: Any, key: str, path: Path, positive: bool = True) -> float:
+    """The finite number under ``key`` of a JSON object, above zero unless ``positive`` is False.
+
+    Raises:
+        UserError: it is missing, no number, not finite or not positive.
+    """
+    value = require(document, key, path)
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not np.isfinite(value):
+        raise UserError(f"{path}: {key!r} is {value!r}, which is not a number; process the video again or correct it.")
+    if positive and value <= 0:
+        raise UserError(f"{path}: {key!r} is {value!r} but must be above 0; process the video again or correct it.")
+    return float(value)
+
+
+def require_frames(document: Any, path: Path) -> List[Dict[str, Any]]:
+    """The frame entries of a transforms file, in order of ``img_id``.
+
+    Raises:
+        UserError: there are none, or one has no usable ``img_id``, or two share one.
+    """
+    frames = require(document, "frames", path)
+    if not isinstance(frames, list) or not frames:
+        raise UserError(f"{path}: 'frames' holds no frame; process the video again.")
+    seen = set()
+    for position, entry in enumerate(frames):
+        img_id = entry.get("img_id") if isinstance(entry, dict) else None
+        if isinstance(img_id, bool) or not isinstance(img_id, int) or img_id < 0:
+            raise UserError(f"{path}: frame {position} of the list has no whole-number 'img_id'; add it.")
+        if img_id in seen:
+            raise UserError(f"{path}: two frames have the img_id {img_id}; give every frame its own.")
+        seen.add(img_id)
+    return sorted(frames, key=lambda entry: entry["img_id"])
+
+
+def require_pose(entry: Dict[str, Any], path: Path) -> np.ndarray:
+    """The rigid 4×4 camera-to-head matrix of a frame entry, float64.
+
+    Raises:
+        UserError: it is missing, of the wrong shape, not finite or no rotation with a translation.
+    """
+    name = f"{path}: frame {entry['img_id']}"
+    if "transform_matrix" not in entry:
+        raise UserError(f"{name} has no 'transform_matrix'; process the video again or drop the frame.")
+    try:
+        pose = np.asarray(entry["transform_matrix"], dtype=np.float64)
+    except (TypeError, ValueError):
+        pose = np.zeros(0)
+    if pose.shape == (3, 4):
+        pose = np.concatenate([pose, [[0.0, 0.0, 0.0, 1.0]]])
+    if pose.shape != (4, 4) or not np.isfinite(pose).all():
+        raise UserError(
+            f"{name} has a 'transform_matrix' that is not 4x4 finite numbers; correct it or drop the frame."
+        )
+    rotation = pose[:3, :3]
+    if np.abs(rotation @ rotation.T - np.eye(3)).max() > 1e-2 or np.linalg.det(rotation) < 0:
+        raise UserError(
+            f"{name} has a 'transform_matrix' whose upper 3x3 part is not a rotation; correct it or drop the frame."
+        )
+    return pose
+
+
+def optional_rect(entry: Dict[str, Any], key: str, path: Path) -> Optional[Rect]:
+    """The rectangle under ``key`` of a frame entry, or None where the entry has none or an empty one.
+
+    Raises:
+        UserError: it is not four finite numbers.
+    """
+    value = entry.get(key)
+    return None if value is None else _rect(value, key, entry["img_id"], path)
+
+
+def optional_rects(entry: Dict[str, Any], key: str, path: Path) -> Tuple[Rect, ...]:
+    """The list of rectangles under ``key`` of a frame entry, without empty ones.
+
+    Raises:
+        UserError: one is not four finite numbers.
+    """
+    values = entry.get(key) or []
+    rects = [_rect(value, key, entry["img_id"], path) for value in values]
+    return tuple(rect for rect in rects if rect is not None)
+
+
+def select_rows(array: np.ndarray, img_ids: Sequence[int], path: Path) -> np.ndarray:
+    """The rows of a per-frame array that belong to the frames ``img_ids``.
+
+    Raises:
+        UserError: the array has too few rows.
+    """
+    if len(array) <= max(img_ids):
+        raise UserError(
+            f"{path} has {len(array)} rows but the last frame has img_id {max(img_ids)} and the row is the img_id, so "
+            f"{max(img_ids) + 1} are needed; extract it from the same frames."
+        )
+    return array[list(img_ids)]
+
+
+def _rect(value: Any, key: str, img_id: int, path: Path) -> Optional[Rect]:
+    try:
+        rect = tuple(float(number) for number in value)
+    except (TypeError, ValueError):
+        rect = ()
+    if len(rect) != 4 or not np.isfinite(rect).all():
+        raise UserError(f"{path}: {key!r} of frame {img_id} is not four numbers x, y, width, height; correct it.")
+    return rect if rect[2] > 0 and rect[3] > 0 else None

@@ -1,0 +1,219 @@
+# type: ignore  (Warp kernels are Python in syntax only)
+"""Warp kernels of :mod:`nerfblendshape_ns.ops.ray_marching`; a work item is a ray."""
+
+# ruff: noqa: UP018 (in a Warp kernel, int(0) makes a variable where 0 makes a constant)
+
+import warp as wp
+
+from nerfblendshape_ns.ops.launch import ParallelKernel
+
+module = wp.get_module("nerfblendshape_ns.ray_marching")
+module.options.update(enable_backward=False)
+
+INFINITY = wp.constant(float("inf"))
+LARGEST_STEP = wp.constant(1.0e9)
+MINIMUM_RAYS = 64
+"""Rays worth a thread of their own."""
+
+
+@wp.kernel(module=module, enable_backward=False)
+def _intersect_boxes(
+    first: int,
+    stride: int,
+    origins: wp.array(dtype=wp.vec3),
+    directions: wp.array(dtype=wp.vec3),
+    boxes: wp.array2d(dtype=float),
+    near: float,
+    far: float,
+    miss: float,
+    t_mins: wp.array2d(dtype=float),
+    t_maxs: wp.array2d(dtype=float),
+    hits: wp.array2d(dtype=wp.bool),
+):
+    item, box = wp.tid()
+    ray = first + item * stride
+    origin = origins[ray]
+    direction = directions[ray]
+    enter = float(-INFINITY)
+    leave = float(INFINITY)
+    for axis in range(3):
+        low = boxes[box, axis] - origin[axis]
+        high = boxes[box, 3 + axis] - origin[axis]
+        if direction[axis] == 0.0:
+            # Parallel to the slab: inside it all along, or never.
+            if low > 0.0 or high < 0.0:
+                leave = -INFINITY
+        else:
+            a = low / direction[axis]
+            b = high / direction[axis]
+            enter = wp.max(enter, wp.min(a, b))
+            leave = wp.min(leave, wp.max(a, b))
+    hit = leave >= enter and leave > 0.0
+    hits[ray, box] = hit
+    if hit:
+        t_mins[ray, box] = wp.clamp(enter, near, far)
+        t_maxs[ray, box] = wp.clamp(leave, near, far)
+    else:
+        t_mins[ray, box] = miss
+        t_maxs[ray, box] = miss
+
+
+@wp.func
+def _inside_box(boxes: wp.array2d(dtype=float), box: int, point: wp.vec3):
+    return (
+        point[0] >= boxes[box, 0]
+        and point[1] >= boxes[box, 1]
+        and point[2] >= boxes[box, 2]
+        and point[0] <= boxes[box, 3]
+        and point[1] <= boxes[box, 4]
+        and point[2] <= boxes[box, 5]
+    )
+
+
+@wp.func
+def _cell_along(position: float, low: float, high: float, cells: int):
+    return wp.clamp(int((position - low) / (high - low) * float(cells)), 0, cells - 1)
+
+
+@wp.func
+def _cell_exit(origin: float, direction: float, low: float, high: float, cells: int, cell: int):
+    """Distance at which a ray leaves a cell along one axis."""
+    if direction == 0.0:
+        return INFINITY
+    side = float(cell)
+    if direction > 0.0:
+        side = float(cell + 1)
+    return (low + side * (high - low) / float(cells) - origin) / direction
+
+
+@wp.kernel(module=module, enable_backward=False)
+def _march_rays(
+    first: int,
+    stride: int,
+    write: int,
+    occupied: wp.array2d(dtype=wp.bool),
+    width: int,
+    height: int,
+    depth: int,
+    boxes: wp.array2d(dtype=float),
+    origins: wp.array(dtype=wp.vec3),
+    directions: wp.array(dtype=wp.vec3),
+    t_mins: wp.array2d(dtype=float),
+    t_maxs: wp.array2d(dtype=float),
+    hits: wp.array2d(dtype=wp.bool),
+    near_planes: wp.array(dtype=float),
+    far_planes: wp.array(dtype=float),
+    step_size: float,
+    cone_angle: float,
+    counts: wp.array2d(dtype=wp.int64),
+    starts: wp.array2d(dtype=wp.int64),
+    edges: wp.array(dtype=float),
+    is_left: wp.array(dtype=wp.bool),
+    is_right: wp.array(dtype=wp.bool),
+    edge_rays: wp.array(dtype=wp.int64),
+    samples: wp.array(dtype=float),
+    sample_rays: wp.array(dtype=wp.int64),
+):
+    ray = first + wp.tid() * stride
+    origin = origins[ray]
+    direction = directions[ray]
+    near = near_planes[ray]
+    num_grids = boxes.shape[0]
+    begin = float(INFINITY)
+    end = float(-INFINITY)
+    for grid in range(num_grids):
+        if hits[ray, grid]:
+            begin = wp.min(begin, t_mins[ray, grid])
+            end = wp.max(end, t_maxs[ray, grid])
+    end = wp.min(end, far_planes[ray])
+    first_edge = int(0)
+    first_sample = int(0)
+    if write != 0:
+        first_edge = int(starts[0, ray])
+        first_sample = int(starts[1, ray])
+    edge = int(0)
+    sample = int(0)
+    # The step at hand: its number, where it begins, how long it is. Equal steps are counted, so that nothing adds up.
+    step = int(0)
+    last_kept = int(-2)
+    t = float(near)
+    target = float(begin)
+    keep = bool(False)
+    while True:
+        # Go on to the first step whose midpoint is not before the target; what is passed is kept in an occupied cell.
+        length = wp.max(step_size, cone_angle * t)
+        middle = t + 0.5 * length
+        if not keep and cone_angle == 0.0 and middle < target:
+            ahead = wp.ceil((target - near) / step_size - 0.5)
+            step = wp.max(step + 1, int(wp.min(ahead, LARGEST_STEP)))
+            t = near + float(step) * step_size
+            middle = t + 0.5 * step_size
+        while middle < target and middle < end:
+            following = t + length
+            if cone_angle == 0.0:
+                following = near + float(step + 1) * step_size
+            if keep:
+                if write != 0:
+                    at = first_edge + edge
+                    if step == last_kept + 1:
+                        is_left[at - 1] = True
+                    else:
+                        edges[at] = t
+                        is_left[at] = True
+                        edge_rays[at] = wp.int64(ray)
+                        at += 1
+                    edges[at] = following
+                    is_right[at] = True
+                    edge_rays[at] = wp.int64(ray)
+                    samples[first_sample + sample] = middle
+                    sample_rays[first_sample + sample] = wp.int64(ray)
+                edge += wp.where(step == last_kept + 1, 1, 2)
+                sample += 1
+                last_kept = step
+            step += 1
+            t = following
+            length = wp.max(step_size, cone_angle * t)
+            middle = t + 0.5 * length
+        if not (middle < end):
+            break
+        # The finest grid around the midpoint, the cell in it, and where the ray leaves that cell or meets a finer grid.
+        point = origin + middle * direction
+        keep = bool(False)
+        target = float(end)
+        finest = int(-1)
+        for grid in range(num_grids):
+            if finest < 0:
+                if _inside_box(boxes, grid, point):
+                    finest = grid
+                elif hits[ray, grid] and t_mins[ray, grid] > middle:
+                    target = wp.min(target, t_mins[ray, grid])
+        if finest >= 0:
+            x = _cell_along(point[0], boxes[finest, 0], boxes[finest, 3], width)
+            y = _cell_along(point[1], boxes[finest, 1], boxes[finest, 4], height)
+            z = _cell_along(point[2], boxes[finest, 2], boxes[finest, 5], depth)
+            keep = occupied[finest, (x * height + y) * depth + z]
+            target = wp.min(target, _cell_exit(origin[0], direction[0], boxes[finest, 0], boxes[finest, 3], width, x))
+            target = wp.min(target, _cell_exit(origin[1], direction[1], boxes[finest, 1], boxes[finest, 4], height, y))
+            target = wp.min(target, _cell_exit(origin[2], direction[2], boxes[finest, 2], boxes[finest, 5], depth, z))
+        # Rounding may put the exit before the midpoint; the step at hand is dealt with all the same.
+        if not (target > middle):
+            target = middle + 0.25 * length
+    if write == 0:
+        counts[0, ray] = wp.int64(edge)
+        counts[1, ray] = wp.int64(sample)
+
+
+_vector, _real, _flag, _index = wp.vec3, wp.float32, wp.bool, wp.int64
+
+intersect_boxes = ParallelKernel(
+    _intersect_boxes,
+    (_vector, _vector, _real, None, None, None, _real, _real, _flag),
+    minimum=4 * MINIMUM_RAYS,
+)
+march_rays = ParallelKernel(
+    _march_rays,
+    (None, _flag, None, None, None, _real, _vector, _vector, _real, _real, _flag, _real, _real, None, None)
+    + (_index, _index, _real, _flag, _flag, _index, _real, _index),
+    interleaved=True,  # Rays through the head cost far more than rays beside it.
+    minimum=MINIMUM_RAYS,
+)

@@ -1,0 +1,156 @@
+"""The blend of basis tables into one table a frame, and one optimiser step for all of them.
+
+The blend is ``T(e) = sum_k e_k T_k`` with ``e_0 = 1`` for the mean table (NeRFBlendShape, equation 3), so the gradient
+of table ``k`` is the blended tables' gradient times the frames' coefficients. It is never expanded: the update reads
+the blended gradient and the coefficients, and touches only rows that samples touched and bases that coefficients do.
+"""
+
+from __future__ import annotations
+
+from typing import Dict, Tuple
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from nerfblendshape_ns.ops.table_update_kernels import BLOCK, table_kernels
+
+
+@torch.no_grad()
+def blend_tables(
+    coefficients: Float[Tensor, "frames tables"],
+    mean: Float[Tensor, "rows features"],
+    bases: Float[Tensor, "basis rows features"],
+) -> Float[Tensor, "frames rows features"]:
+    """Blend the mean table and the bases into one table a frame; not differentiable by itself.
+
+    Args:
+        coefficients: the neutral 1, then one coefficient a basis. Bases whose coefficients are all zero are not read.
+        mean: the table of the neutral expression.
+        bases: one table a coefficient.
+
+    Raises:
+        ValueError: as many coefficients as tables are needed.
+    """
+    _check_coefficients(coefficients, bases)
+    coefficients = coefficients.float().contiguous()
+    if mean.device.type != "cpu":
+        flat = torch.addmm(coefficients[:, :1] * mean.reshape(1, -1), coefficients[:, 1:], bases.flatten(1))
+        return flat.view(-1, *mean.shape)
+    blended = mean.new_empty(coefficients.shape[0], *mean.shape)
+    table_kernels(mean.shape[-1]).blend(
+        -(-mean.shape[0] // BLOCK),
+        (),
+        (BLOCK, coefficients, mean.detach(), bases.detach(), _active_bases(coefficients), blended),
+    )
+    return blended
+
+
+@torch.no_grad()
+def table_update(
+    mean: Float[Tensor, "rows features"],
+    bases: Float[Tensor, "basis rows features"],
+    mean_moment: Float[Tensor, "rows features"],
+    basis_moments: Float[Tensor, "basis rows features"],
+    second_moment: Float[Tensor, "rows features"],
+    coefficients: Float[Tensor, "frames tables"],
+    gradients: Float[Tensor, "frames rows features"],
+    *,
+    learning_rate: float,
+    multipliers: Float[Tensor, " tables"],
+    betas: Tuple[float, float],
+    epsilon: float,
+    first_correction: float,
+    second_correction: float,
+    shrink: float = 0.0,
+) -> None:
+    """One Adam step (Kingma & Ba 2015) for all tables, with one second moment, in place.
+
+    With ``g_k = sum_f coefficients[f, k] * gradients[f]``, for every row that any frame's gradient touches::
+
+        second_moment = beta2 * second_moment + (1 - beta2) * g_0 ** 2
+        moment_k = beta1 * moment_k + (1 - beta1) * g_k
+        rate_k = learning_rate * multipliers[k]
+        table_k -= rate_k * (moment_k * first_correction) / (sqrt(second_moment * second_correction) + epsilon)
+        table_k = sign(table_k) * max(abs(table_k) - rate_k * shrink, 0)            (bases only)
+
+    Other rows keep their values and moments, and so do bases whose coefficients are zero in every frame.
+
+    Args:
+        mean: table of the neutral expression, coefficient 0.
+        bases: tables of the coefficients 1 and up.
+        mean_moment: first moment of the mean table.
+        basis_moments: first moments of the bases.
+        second_moment: shared by all tables, that of the mean table's gradient.
+        coefficients: the neutral 1, then one coefficient a basis, for every frame.
+        gradients: of the blended tables.
+        learning_rate: rate of the step.
+        multipliers: factor on the rate, for the mean table and for every basis.
+        betas: decay of the first and the second moment.
+        epsilon: added to the root of the second moment.
+        first_correction: ``1 / (1 - beta1 ** step)``.
+        second_correction: ``1 / (1 - beta2 ** step)``.
+        shrink: L1 regulariser on the bases.
+
+    Raises:
+        ValueError: as many coefficients as tables are needed, and tables must be contiguous to be changed in place.
+    """
+    _check_coefficients(coefficients, bases)
+    for tensor in (mean, bases, mean_moment, basis_moments, second_moment):
+        if not tensor.is_contiguous() or tensor.dtype != torch.float32:
+            raise ValueError("table_update changes its tables in place: they must be contiguous float32 tensors.")
+    kernels = table_kernels(mean.shape[-1])
+    block = BLOCK if mean.device.type == "cpu" else 1
+    rates = multipliers.to(device=mean.device, dtype=torch.float32) * learning_rate
+    thresholds = rates * shrink
+    rates = rates * first_correction
+    scale, touched = _scratch(mean)
+    coefficients = coefficients.float().contiguous()
+    kernels.update(
+        -(-mean.shape[0] // block),
+        (),
+        (
+            block,
+            mean.detach(),
+            bases.detach(),
+            mean_moment,
+            basis_moments,
+            second_moment,
+            coefficients,
+            gradients.float().contiguous(),
+            _active_bases(coefficients),
+            rates,
+            thresholds,
+            scale,
+            touched,
+            betas[0],
+            betas[1],
+            epsilon,
+            second_correction,
+        ),
+    )
+
+
+def _check_coefficients(coefficients: Tensor, bases: Tensor) -> None:
+    if coefficients.ndim != 2 or coefficients.shape[1] != bases.shape[0] + 1:
+        raise ValueError(
+            f"coefficients must be [frames, {bases.shape[0] + 1}], the neutral 1 first, not {list(coefficients.shape)}."
+        )
+
+
+def _active_bases(coefficients: Tensor) -> Tensor:
+    """Indices of the bases that some frame uses."""
+    return coefficients[:, 1:].ne(0).any(0).nonzero().flatten().to(torch.int32)
+
+
+_scratch_tensors: Dict[Tuple[torch.Size, torch.device], Tuple[Tensor, Tensor]] = {}
+
+
+def _scratch(mean: Tensor) -> Tuple[Tensor, Tensor]:
+    """Room for the step scale of every entry and for the list of touched rows, kept between steps."""
+    key = (mean.shape, mean.device)
+    tensors = _scratch_tensors.get(key)
+    if tensors is None:
+        touched = torch.empty(mean.shape[0], dtype=torch.int32, device=mean.device)
+        tensors = _scratch_tensors[key] = (torch.empty_like(mean), touched)
+    return tensors

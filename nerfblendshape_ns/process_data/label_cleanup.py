@@ -1,0 +1,108 @@
+"""Tidy label images: one head, one neck, no islands, no holes, no slivers."""
+
+from __future__ import annotations
+
+from typing import Optional, Tuple
+
+import cv2
+import numpy as np
+
+from nerfblendshape_ns.data.contract import Label
+
+
+def tidy_labels(labels: np.ndarray, face_point: Tuple[float, float], face_height: float) -> np.ndarray:
+    """Remove what a person's labels cannot have.
+
+    Slivers of head that run down between neck and clothes go to their neighbours; the head is the one piece that holds
+    the face; small pieces of neck, clothes and background are absorbed by what surrounds them.
+
+    Args:
+        labels: uint8 ``[height, width]``, values of :class:`~nerfblendshape_ns.data.contract.Label`.
+        face_point: x and y in pixels of a point of the face.
+        face_height: height of the face in pixels, the unit of the sizes here.
+
+    Returns:
+        uint8 ``[height, width]``.
+    """
+    labels = cut_slivers(labels, 0.02 * face_height)
+    area = face_height * face_height
+    labels = absorb_islands(labels, Label.HEAD, keep_point=face_point)
+    labels = absorb_islands(labels, Label.NECK, min_area=0.02 * area, keep_bottom=True)
+    labels = absorb_islands(labels, Label.TORSO, min_area=0.05 * area, keep_bottom=True)
+    labels = absorb_islands(labels, Label.BACKGROUND, min_area=0.01 * area)
+    return labels
+
+
+def absorb_islands(
+    labels: np.ndarray,
+    label: int,
+    *,
+    min_area: Optional[float] = None,
+    keep_point: Optional[Tuple[float, float]] = None,
+    keep_bottom: bool = False,
+) -> np.ndarray:
+    """Give unwanted pieces of one label to the label most common round them.
+
+    Args:
+        labels: uint8 ``[height, width]``.
+        label: whose pieces to look at.
+        min_area: pieces of at least this many pixels stay; None keeps one piece only.
+        keep_point: with ``min_area=None``, the piece at this x, y stays (the largest if another label lies there);
+            None keeps the largest.
+        keep_bottom: pieces that touch the lower border stay when they have at least a tenth of ``min_area``.
+
+    Returns:
+        uint8 ``[height, width]``, a copy where something changed.
+    """
+    mask = (labels == label).astype(np.uint8)
+    count, pieces, statistics, _ = cv2.connectedComponentsWithStats(mask, connectivity=4)
+    if count <= 1:
+        return labels
+    areas = statistics[:, cv2.CC_STAT_AREA]
+    if min_area is None:
+        kept = 1 + int(areas[1:].argmax())
+        if keep_point is not None:
+            row = int(np.clip(keep_point[1], 0, labels.shape[0] - 1))
+            column = int(np.clip(keep_point[0], 0, labels.shape[1] - 1))
+            kept = int(pieces[row, column]) or kept
+        unwanted = [piece for piece in range(1, count) if piece != kept]
+    else:
+        bottom = statistics[:, cv2.CC_STAT_TOP] + statistics[:, cv2.CC_STAT_HEIGHT] == labels.shape[0]
+        needed = np.where(bottom & keep_bottom, 0.1 * min_area, min_area)
+        unwanted = [piece for piece in range(1, count) if areas[piece] < needed[piece]]
+    result = labels.copy() if unwanted else labels
+    for piece in unwanted:
+        left, top, width, height = statistics[piece, :4]
+        window = (slice(max(0, top - 1), top + height + 1), slice(max(0, left - 1), left + width + 1))
+        inside = (pieces[window] == piece).astype(np.uint8)
+        rim = (cv2.dilate(inside, np.ones((3, 3), np.uint8)) > 0) & (inside == 0)
+        votes = np.bincount(result[window][rim], minlength=len(Label))
+        votes[label] = 0
+        if votes.any():
+            result[window][inside > 0] = votes.argmax()
+    return result
+
+
+def cut_slivers(labels: np.ndarray, radius: float) -> np.ndarray:
+    """Take thin spikes of head out of neck and clothes; wisps of hair against the background stay.
+
+    Args:
+        labels: uint8 ``[height, width]``.
+        radius: spikes up to about twice this many pixels wide go.
+
+    Returns:
+        uint8 ``[height, width]``.
+    """
+    size = 2 * max(1, int(round(radius))) + 1
+    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (size, size))
+    head = (labels == Label.HEAD).astype(np.uint8)
+    spikes = (head > 0) & (cv2.morphologyEx(head, cv2.MORPH_OPEN, disc) == 0)
+    if not spikes.any():
+        return labels
+    near = []
+    for label in (Label.BACKGROUND, Label.NECK, Label.TORSO):
+        mask = (labels == label).astype(np.float32)
+        near.append(cv2.boxFilter(mask, -1, (2 * size + 1, 2 * size + 1), borderType=cv2.BORDER_REPLICATE))
+    background, neck, torso = near
+    taken = spikes & (neck + torso > background)
+    return np.where(taken, np.where(neck > torso, np.uint8(Label.NECK), np.uint8(Label.TORSO)), labels).astype(np.uint8)

@@ -1,0 +1,59 @@
+"""The options of ``nbs-process-data``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, Optional
+
+from nerfblendshape_ns.errors import UserError
+
+# Twice the focal length of MediaPipe's 63-degree virtual camera, as a multiple of the image side.
+DEFAULT_FOCAL = 1.632
+
+
+@dataclass
+class ProcessOptions:
+    """Turn a talking-head video into a dataset for ns-train."""
+
+    video: Path
+    """The video file; one person, the face seen most of the time, a still camera."""
+    output: Path
+    """Folder of the dataset; made where it does not exist. Run again to go on after an interruption."""
+    fps: Optional[float] = None
+    """Frames a second to keep; the video's own rate if left out."""
+    max_size: int = 512
+    """Longest image side in pixels; larger pictures are scaled down."""
+    crop: Literal["face", "none"] = "face"
+    """face: one fixed square round head and shoulders for the whole clip; none: the whole frame."""
+    max_frames: Optional[int] = None
+    """Use only the first so many frames."""
+    focal: float = DEFAULT_FOCAL
+    """Focal length as a multiple of the shorter side of the video frame. A face does not show it, so it is not fitted."""
+    on_missing: Literal["drop", "interpolate", "fail"] = "drop"
+    """Frames without a face. drop: leave them out; interpolate: keep them with values between their neighbours'; fail:
+    stop and name them. With drop and interpolate the report names them."""
+    landmarker: Optional[Path] = None
+    """A face_landmarker.task file; if left out NBS_FACE_LANDMARKER, the cache and the public sources are tried."""
+    tracker: Literal["auto", "landmarker", "facemesh"] = "auto"
+    """landmarker: 52 named coefficients; facemesh: MediaPipe's bundled landmarks and 16 coefficients without meaning;
+    auto: facemesh only where no Face Landmarker model can be had."""
+    refine_poses: bool = True
+    """Sharpen the head poses by following the skin of the upper face through the pictures."""
+    smooth_poses: float = 0.5
+    """Smoothing of head poses in frames (motion with a period of 6.3 times this is halved); 0 for none."""
+    smooth_expressions: float = 0.5
+    """Smoothing of expression coefficients in frames; 0 for none."""
+
+    def check(self) -> None:
+        """Raise a UserError for values that no run can use."""
+        if self.fps is not None and not 0 < self.fps <= 1000:
+            raise UserError(f"--fps {self.fps:g} is not a frame rate; give a number above 0.")
+        if self.max_size < 64:
+            raise UserError(f"--max-size {self.max_size} is too small to track a face; give at least 64.")
+        if not 0.2 <= self.focal <= 50:
+            raise UserError(f"--focal {self.focal:g} is no camera; give a multiple of the image side such as 1.6.")
+        if self.smooth_poses < 0 or self.smooth_expressions < 0:
+            raise UserError("--smooth-poses and --smooth-expressions cannot be negative; give 0 for no smoothing.")
+        if self.output.exists() and not self.output.is_dir():
+            raise UserError(f"--output {self.output} is a file; give a folder.")

@@ -1,0 +1,213 @@
+"""Video to dataset: the steps in order, what is skipped, progress bars and the table at the end."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Callable, Dict, Iterator, List, Optional, Sequence, Tuple
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+import nerfblendshape_ns
+from nerfblendshape_ns.data import contract
+from nerfblendshape_ns.errors import UserError
+from nerfblendshape_ns.process_data import frame_step, frames, picture_steps, report, track_steps
+from nerfblendshape_ns.process_data.landmarker_model import SHA256, ModelUnavailable, find_landmarker
+from nerfblendshape_ns.process_data.landmarks import require_mediapipe
+from nerfblendshape_ns.process_data.options import ProcessOptions
+from nerfblendshape_ns.process_data.step_record import StepRecord, step_key, video_key
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step: what it does, what it follows from, what it leaves behind."""
+
+    name: str
+    """Name in ``process.json`` and on the progress bar."""
+    run: Callable[[frame_step.Progress], Tuple[Dict[str, Any], List[str]]]
+    """Does the work; returns a summary and warnings."""
+    after: Sequence[str]
+    """The steps whose output it reads."""
+    options: Dict[str, Any]
+    """The options that its output depends on, beside those steps."""
+    outputs: Sequence[str]
+    """Files or folders that must be there for it to count as done."""
+
+
+def process_video(options: ProcessOptions, console: Optional[Console] = None) -> Dict[str, Any]:
+    """Make a dataset from a video, skipping the steps that an earlier run has finished.
+
+    Args:
+        options: see :class:`~nerfblendshape_ns.process_data.options.ProcessOptions`.
+        console: where progress and the summary go; None is the terminal.
+
+    Returns:
+        The content of ``process.json``.
+
+    Raises:
+        UserError: the input or an option is bad; a folder that this run made is then removed again.
+    """
+    console = console or Console()
+    options.check()
+    frames.probe_video(options.video)
+    require_mediapipe()
+    existed = options.output.exists()
+    try:
+        model, notes = choose_tracker(options)
+        record = StepRecord(options.output)
+        with steps_progress(console) as (progress, bars):
+            _run_steps(options, model, record, progress, bars)
+        record.document["notes"] = notes
+        record.save()
+    except UserError:
+        if not existed:
+            shutil.rmtree(options.output, ignore_errors=True)
+        raise
+    print_summary(record, options, console)
+    return record.document
+
+
+def choose_tracker(options: ProcessOptions) -> Tuple[Optional[Path], List[str]]:
+    """The Face Landmarker model, or None for the bundled FaceMesh, and notes that say why.
+
+    Raises:
+        UserError: the model was asked for by name and cannot be had, or a path given for it is wrong.
+    """
+    if options.tracker == "facemesh":
+        return None, []
+    try:
+        return find_landmarker(options.landmarker), []
+    except ModelUnavailable as error:
+        if options.tracker == "landmarker":
+            raise UserError(
+                f"the Face Landmarker model cannot be had ({error}); give the file with --landmarker, "
+                "or pass --tracker facemesh."
+            ) from error
+        return None, [f"The Face Landmarker model cannot be had ({error}); the bundled FaceMesh is used instead."]
+
+
+def build_steps(options: ProcessOptions, model: Optional[Path], shot: Callable[[], Dict[str, Any]]) -> List[Step]:
+    """The steps in order; ``shot()`` gives the summary of the first once it is done."""
+    tracker = "facemesh" if model is None else SHA256
+    first = {
+        "video": video_key(options.video),
+        "fps": options.fps,
+        "max_size": options.max_size,
+        "crop": options.crop,
+        "max_frames": options.max_frames,
+        "tracker": tracker,
+        # Dropped frames change the images, so the images must be made again when this changes.
+        "on_missing": options.on_missing,
+    }
+    # Without the blendshape model the expressions come from the landmarks in the head's axes.
+    expression_inputs = ["landmarks"] if model is not None else ["landmarks", "head pose"]
+    everything = ["frames", "landmarks", "head pose", "expressions", "segmentation", "background", "dataset"]
+    return [
+        Step("frames", lambda bar: frame_step.run(options, model, bar), [], first, [contract.IMAGES]),
+        Step(
+            "landmarks",
+            lambda bar: track_steps.track(options, model, shot(), bar),
+            ["frames"],
+            {},
+            [track_steps.TRACKS_RAW],
+        ),
+        Step(
+            "head pose",
+            lambda bar: track_steps.pose(options, model, shot(), bar),
+            ["landmarks"],
+            {"focal": options.focal, "smooth_poses": options.smooth_poses, "refine_poses": options.refine_poses},
+            [track_steps.HEAD_POSES],
+        ),
+        Step(
+            "expressions",
+            lambda bar: track_steps.express(options, bar),
+            expression_inputs,
+            {"smooth_expressions": options.smooth_expressions},
+            [contract.EXPRESSIONS, contract.EXPRESSION_MIN, contract.EXPRESSION_MAX, contract.EXPRESSION_NAMES],
+        ),
+        Step(
+            "segmentation", lambda bar: picture_steps.segment(options, bar), ["landmarks"], {}, [contract.PARSING]
+        ),
+        Step(
+            "background",
+            lambda bar: picture_steps.background(options, shot(), bar),
+            ["segmentation"],
+            {},
+            [contract.BACKGROUND],
+        ),
+        Step(
+            "dataset",
+            lambda bar: picture_steps.dataset(options, shot(), bar),
+            ["head pose"],
+            {},
+            [contract.TRANSFORMS, contract.LANDMARKS, contract.FACE_MESH],
+        ),
+        Step("report", lambda bar: report.run(options, shot(), bar), everything, {}, [f"{contract.REPORT}/index.html"]),
+    ]
+
+
+def step_keys(steps: Sequence[Step]) -> Dict[str, str]:
+    """A digest for each step of all that its output follows from."""
+    keys: Dict[str, str] = {}
+    for step in steps:
+        keys[step.name] = step_key(step.name, [keys[name] for name in step.after], step.options)
+    return keys
+
+
+def _run_steps(
+    options: ProcessOptions, model: Optional[Path], record: StepRecord, progress: Progress, bars: Dict[str, TaskID]
+) -> None:
+    steps = build_steps(options, model, lambda: record.steps["frames"]["summary"])
+    keys = step_keys(steps)
+    pending = [step for step in steps if not record.is_done(step.name, keys[step.name], step.outputs)]
+    if pending and pending[0].name != "report":
+        # Until every part agrees again the folder must not pass for a dataset.
+        (options.output / contract.TRANSFORMS).unlink(missing_ok=True)
+        pending = [step for step in steps if step in pending or step.name == "dataset"]
+    record.forget([step.name for step in pending])
+    record.document.update(
+        version=nerfblendshape_ns.__version__,
+        video=str(options.video),
+        options={key: str(value) if isinstance(value, Path) else value for key, value in vars(options).items()},
+    )
+    for step in steps:
+        bars[step.name] = progress.add_task(step.name, total=1)
+        if step not in pending:
+            progress.update(bars[step.name], completed=1, description=f"{step.name} (done before)")
+            continue
+
+        def advance(name: str, amount: int, total: Optional[int]) -> None:
+            if total is not None:
+                progress.update(bars[name], total=total)
+            progress.advance(bars[name], amount)
+
+        start = time.perf_counter()
+        summary, warnings = step.run(advance)
+        record.finish(step.name, keys[step.name], time.perf_counter() - start, summary, warnings)
+
+
+@contextmanager
+def steps_progress(console: Console) -> Iterator[Tuple[Progress, Dict[str, TaskID]]]:
+    """A rich progress display with one bar a step, and the bars by step name."""
+    columns = (TextColumn("{task.description:24}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=console) as progress:
+        yield progress, {}
+
+
+def print_summary(record: StepRecord, options: ProcessOptions, console: Console) -> None:
+    """Print what came out: a table, the warnings, and what to do next."""
+    table = Table(title=f"{options.output}", show_header=False)
+    table.add_column("what", no_wrap=True)
+    table.add_column("value")
+    for row in report.summary_rows(record.document):
+        table.add_row(*row)
+    console.print(table)
+    for warning in report.all_warnings(record.document):
+        console.print(f"[yellow]warning:[/yellow] {warning}")
+    console.print(f"report: {options.output / contract.REPORT / 'index.html'}", soft_wrap=True)
+    console.print(f"next:   ns-train nerfblendshape-head-small --data {options.output}", soft_wrap=True)

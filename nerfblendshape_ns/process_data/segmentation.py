@@ -1,0 +1,238 @@
+"""Head, neck, torso and background of every frame of a clip, steady in time.
+
+Person mask (MediaPipe) and colours give each frame's evidence; a model of the whole clip (:mod:`.clip_model`) gives the
+consensus; the label probabilities of neighbouring frames are averaged along the optical flow
+(:mod:`.temporal_consensus`) and brought to full size along the image's edges (:mod:`.guided_filter`). Frames are
+streamed: memory does not grow with the clip, but for the labels themselves, and those are optional.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections import deque
+from dataclasses import dataclass, field
+from typing import Any, Callable, Deque, Dict, Iterator, List, Optional, Sequence, Tuple
+
+import cv2
+import numpy as np
+
+from nerfblendshape_ns.data.contract import Label
+from nerfblendshape_ns.errors import UserError
+from nerfblendshape_ns.process_data.clip_model import ClipModel, SampleFrame
+from nerfblendshape_ns.process_data.colour_models import colour_bins
+from nerfblendshape_ns.process_data.face_layout import HeadFrame, face_geometry, fill_lost_landmarks
+from nerfblendshape_ns.process_data.guided_filter import ColourGuide
+from nerfblendshape_ns.process_data.label_cleanup import tidy_labels
+from nerfblendshape_ns.process_data.person_mask import PersonMask
+from nerfblendshape_ns.process_data.temporal_consensus import TemporalConsensus
+
+NOSE_TIP = 1
+LABELS_IN_MEMORY = 2**30
+"""Labels of a clip larger than this many bytes are kept in a temporary file."""
+
+
+@dataclass
+class SegmentationOptions:
+    """How a clip is segmented; the defaults suit talking heads of any size."""
+
+    working_pixels: int = 256 * 256
+    """Pixels of the downscaled frame on which labels are decided, before the edges are followed at full size."""
+    num_model_frames: int = 40
+    """Frames, spread over the clip, to which the clip's colours and places are fitted."""
+    temporal_radius: int = 3
+    """Neighbouring frames on either side that have a say in a frame's labels; 0 labels every frame on its own."""
+    edge_radius: int = 4
+    """Reach of the edge-following filter, in pixels of the downscaled frame."""
+    edge_epsilon: float = 1e-4
+    """Colour variance (0..1 scale) under which a window counts as flat."""
+
+
+@dataclass
+class SegmentationStatistics:
+    """How large the labels are and how steady the head is, gathered frame by frame."""
+
+    ious: List[float] = field(default_factory=list)
+    """Intersection over union of the head masks of each frame and the one before, without the first frame."""
+    areas: List[List[float]] = field(default_factory=list)
+    """Share of the image of each label, for each frame."""
+    _previous: Optional[np.ndarray] = field(default=None, repr=False)
+
+    def add(self, labels: np.ndarray) -> None:
+        """Take the labels of the next frame into account."""
+        self.areas.append((np.bincount(labels.reshape(-1), minlength=len(Label)) / labels.size).tolist())
+        head = labels == Label.HEAD
+        if self._previous is not None:
+            union = np.count_nonzero(head | self._previous)
+            self.ious.append(np.count_nonzero(head & self._previous) / union if union else 1.0)
+        self._previous = head
+
+    @property
+    def mean_iou(self) -> float:
+        """Mean of :attr:`ious`; 1 for a single frame."""
+        return float(np.mean(self.ious)) if self.ious else 1.0
+
+    @property
+    def min_iou(self) -> float:
+        """Least of :attr:`ious`; 1 for a single frame."""
+        return float(np.min(self.ious)) if self.ious else 1.0
+
+    @property
+    def mean_areas(self) -> Dict[str, float]:
+        """Mean share of the image of each label, by lower-case name."""
+        means = np.mean(self.areas, axis=0) if self.areas else np.zeros(len(Label))
+        return {label.name.lower(): float(means[label]) for label in Label}
+
+
+@dataclass
+class SegmentationResult:
+    """Labels of a clip."""
+
+    labels: np.ndarray
+    """uint8 ``[num_frames, height, width]``, values of :class:`~nerfblendshape_ns.data.contract.Label`; a memory map
+    of a temporary file when the clip is large."""
+    statistics: SegmentationStatistics
+    """Areas and steadiness."""
+
+
+def segment_clip(
+    frames: Sequence[np.ndarray],
+    landmarks: np.ndarray,
+    progress: Optional[Callable[[int], None]] = None,
+    options: Optional[SegmentationOptions] = None,
+) -> SegmentationResult:
+    """Label every pixel of every frame of a clip.
+
+    Args:
+        frames: uint8 RGB ``[height, width, 3]`` images of one size; anything with a length that can be indexed.
+        landmarks: float ``[num_frames, 478, 2]`` pixels, Face Landmarker order; NaN rows for frames without a face.
+        progress: called with the number of frames done.
+        options: None takes the defaults.
+
+    Returns:
+        Labels and statistics.
+
+    Raises:
+        UserError: no frame has a face, or the numbers of frames and landmarks differ.
+    """
+    first = np.asarray(frames[0])
+    shape = (len(frames), *first.shape[:2])
+    if int(np.prod(shape, dtype=np.int64)) > LABELS_IN_MEMORY:
+        with tempfile.TemporaryFile() as file:
+            labels: np.ndarray = np.memmap(file, dtype=np.uint8, mode="w+", shape=shape)
+    else:
+        labels = np.empty(shape, dtype=np.uint8)
+    statistics = SegmentationStatistics()
+    for index, frame_labels in enumerate(iterate_labels(frames, landmarks, options)):
+        labels[index] = frame_labels
+        statistics.add(frame_labels)
+        if progress is not None:
+            progress(index + 1)
+    return SegmentationResult(labels, statistics)
+
+
+def iterate_labels(
+    frames: Sequence[np.ndarray], landmarks: np.ndarray, options: Optional[SegmentationOptions] = None
+) -> Iterator[np.ndarray]:
+    """Yield the labels of one frame after the other, in order, holding only a window of the clip in memory.
+
+    Args:
+        frames: as for :func:`segment_clip`.
+        landmarks: as for :func:`segment_clip`.
+        options: None takes the defaults.
+
+    Yields:
+        uint8 ``[height, width]``, values of :class:`~nerfblendshape_ns.data.contract.Label`.
+
+    Raises:
+        UserError: as :func:`segment_clip`.
+    """
+    options = options or SegmentationOptions()
+    if len(frames) != len(landmarks):
+        raise UserError(
+            f"{len(landmarks)} rows of landmarks were given for {len(frames)} frames; track the clip's landmarks again."
+        )
+    landmarks = fill_lost_landmarks(landmarks)
+    with PersonMask() as person_mask:
+        reader = _FrameReader(frames, landmarks, person_mask, options)
+        num_picks = min(len(frames), options.num_model_frames)
+        picks = np.linspace(0, len(frames) - 1, num_picks).round().astype(int)
+        model = ClipModel([reader.read(int(pick)).sample for pick in picks])
+        consensus = TemporalConsensus(options.temporal_radius)
+        window: Deque[_WindowFrame] = deque()
+        read = 0
+        for index in range(len(frames)):
+            while read < min(len(frames), index + options.temporal_radius + 1):
+                entry = reader.read(read)
+                entry.probabilities = model.label_probabilities(entry.sample)
+                window.append(entry)
+                read += 1
+            while window[0].index < index - options.temporal_radius:
+                window.popleft()
+            centre = index - window[0].index
+            smooth = consensus.combine(
+                [entry.grey for entry in window], [entry.probabilities for entry in window], centre
+            )
+            yield _full_size_labels(window[centre], smooth, landmarks[index], reader.face_height(index), options)
+
+
+@dataclass
+class _WindowFrame:
+    """What is kept of a frame while it is inside the temporal window."""
+
+    index: int
+    image: np.ndarray
+    small: np.ndarray
+    grey: np.ndarray
+    sample: SampleFrame
+    probabilities: Any = None
+
+
+class _FrameReader:
+    """Reads frames, brings them to working size and runs the person network."""
+
+    def __init__(
+        self, frames: Sequence[np.ndarray], landmarks: np.ndarray, person_mask: PersonMask, options: SegmentationOptions
+    ) -> None:
+        self._frames = frames
+        self._landmarks = landmarks
+        self._person_mask = person_mask
+        self._head_frame = HeadFrame(landmarks)
+        height, width = np.asarray(frames[0]).shape[:2]
+        self._pixel_size = max(1.0, float(np.sqrt(height * width / options.working_pixels)))
+        self._size: Tuple[int, int] = (round(width / self._pixel_size), round(height / self._pixel_size))
+
+    def face_height(self, index: int) -> float:
+        """Height of the face in full-size pixels."""
+        return self._head_frame.face_height(index)
+
+    def read(self, index: int) -> _WindowFrame:
+        """Frame ``index`` with everything that is known of it on its own."""
+        image = np.asarray(self._frames[index])
+        small = cv2.resize(image, self._size, interpolation=cv2.INTER_AREA)
+        width, height = self._size
+        geometry = face_geometry(
+            self._head_frame, index, self._landmarks[index], height, width, image.shape[1] / width
+        )
+        person = self._person_mask(small)
+        return _WindowFrame(
+            index=index,
+            image=image,
+            small=small,
+            grey=cv2.cvtColor(small, cv2.COLOR_RGB2GRAY),
+            sample=SampleFrame(colour_bins(small), person, geometry),
+        )
+
+
+def _full_size_labels(
+    frame: _WindowFrame,
+    probabilities: np.ndarray,
+    landmarks: np.ndarray,
+    face_height: float,
+    options: SegmentationOptions,
+) -> np.ndarray:
+    guide = ColourGuide(frame.small.astype(np.float32) / 255, options.edge_radius, options.edge_epsilon)
+    large = frame.image.astype(np.float32) / 255
+    scores = np.stack([guide.upsample(layer, large) for layer in probabilities])
+    labels = scores.argmax(0).astype(np.uint8)
+    nose = landmarks[NOSE_TIP]
+    return tidy_labels(labels, (float(nose[0]), float(nose[1])), face_height)

@@ -1,0 +1,94 @@
+"""What has been done already: ``process.json``, one entry a step, so that a second run skips and a broken one goes on."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import Any, Dict, List, Sequence
+
+from nerfblendshape_ns.data import contract
+from nerfblendshape_ns.errors import UserError
+
+# Raised when a step's code changes so that its old output must not be taken for its new one.
+FORMAT = 1
+
+
+class StepRecord:
+    """The steps finished in one dataset directory, with the inputs that each was finished for."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.document: Dict[str, Any] = {"steps": {}}
+        path = root / contract.PROCESS
+        if path.exists():
+            loaded = contract.load_json(path)
+            if not isinstance(loaded, dict) or not isinstance(loaded.get("steps"), dict):
+                raise UserError(f"{path} is not a record of nbs-process-data; delete it to process the video afresh.")
+            self.document = loaded
+
+    @property
+    def steps(self) -> Dict[str, Any]:
+        """Entry of each finished step by name."""
+        return self.document["steps"]
+
+    def is_done(self, name: str, key: str, outputs: Sequence[str]) -> bool:
+        """Whether step ``name`` was finished for ``key`` and its outputs are still there."""
+        entry = self.steps.get(name)
+        return bool(entry) and entry.get("key") == key and all((self.root / output).exists() for output in outputs)
+
+    def finish(self, name: str, key: str, seconds: float, summary: Dict[str, Any], warnings: List[str]) -> None:
+        """Record a finished step and save the record."""
+        self.steps[name] = {"key": key, "seconds": round(seconds, 3), "summary": summary, "warnings": warnings}
+        self.save()
+
+    def forget(self, names: Sequence[str]) -> None:
+        """Drop the entries of steps that are about to be done again."""
+        for name in names:
+            self.steps.pop(name, None)
+        if self.root.exists():
+            self.save()
+
+    def save(self) -> None:
+        """Write ``process.json``."""
+        contract.save_json(self.root / contract.PROCESS, self.document)
+
+
+def step_key(name: str, previous: Sequence[str], options: Dict[str, Any]) -> str:
+    """A digest of everything that a step's output follows from: the steps before it and its own options."""
+    text = json.dumps([FORMAT, name, list(previous), options], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def video_key(path: Path) -> str:
+    """A digest of a video by name, size and first and last megabyte, quick for any length."""
+    digest = hashlib.sha256()
+    size = path.stat().st_size
+    digest.update(f"{path.name} {size}".encode())
+    with path.open("rb") as file:
+        digest.update(file.read(2**20))
+        file.seek(max(0, size - 2**20))
+        digest.update(file.read())
+    return digest.hexdigest()[:16]
+
+
+def fresh_folder(folder: Path) -> Path:
+    """An empty sibling folder in which the new content of ``folder`` is prepared; leftovers of a broken run go."""
+    partial = folder.with_name(f".{folder.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    return partial
+
+
+def put_in_place(partial: Path, folder: Path) -> None:
+    """Let a finished sibling folder take the place of ``folder``."""
+    if folder.exists():
+        old = folder.with_name(f".{folder.name}.old")
+        shutil.rmtree(old, ignore_errors=True)
+        os.replace(folder, old)
+        os.replace(partial, folder)
+        shutil.rmtree(old)
+    else:
+        os.replace(partial, folder)

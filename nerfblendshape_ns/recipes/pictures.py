@@ -1,0 +1,86 @@
+"""The contact sheet and the videos of an evaluation."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import List, Optional, Sequence
+
+import cv2
+import mediapy
+import numpy as np
+from nerfstudio.utils import colormaps
+from PIL import Image, ImageDraw
+
+from nerfblendshape_ns.data.contract import save_image, write_atomically
+from nerfblendshape_ns.recipes.evaluation import DEPTH_OPACITY, RenderedFrame
+
+TILE = 256
+"""Frames smaller than this are enlarged by a whole factor, so that one can see them."""
+CAPTION = 18
+"""Height of a line of text in pixels."""
+GAP = 4
+"""White pixels between two tiles."""
+
+
+def write_sheet(path: Path, frames: Sequence[RenderedFrame]) -> None:
+    """Write a picture with one column a frame: truth (where there is one), render, depth.
+
+    Args:
+        path: a ``.png`` file.
+        frames: at least one, all of one size.
+    """
+    depth_range = _depth_range(frames)
+    columns = []
+    for frame in frames:
+        tiles = [] if frame.truth is None else [_tile(frame.truth.numpy())]
+        tiles += [_tile(frame.render.numpy()), _tile(_depth_picture(frame, *depth_range))]
+        column = [_text_line(_caption(frame), tiles[0].shape[1])]
+        for tile in tiles:
+            column += [tile, np.full((GAP, tile.shape[1], 3), 255, np.uint8)]
+        columns += [np.concatenate(column), np.full((sum(len(part) for part in column), GAP, 3), 255, np.uint8)]
+    height = max(len(column) for column in columns)
+    padded = [np.pad(c, ((0, height - len(c)), (0, 0), (0, 0)), constant_values=255) for c in columns]
+    save_image(path, np.concatenate(padded, axis=1))
+
+
+def write_video(path: Path, frames: Sequence[RenderedFrame], fps: float) -> None:
+    """Write an ``.mp4``: truth beside render where there is a truth, the render alone elsewhere."""
+    pictures = []
+    for frame in frames:
+        parts = [] if frame.truth is None else [_tile(frame.truth.numpy())]
+        pictures.append(_even(np.concatenate([*parts, _tile(frame.render.numpy())], axis=1)))
+    write_atomically(path, lambda temporary: mediapy.write_video(str(temporary), pictures, fps=fps, crf=16))
+
+
+def _tile(image: np.ndarray) -> np.ndarray:
+    """A float image as uint8, enlarged by a whole factor where it is small."""
+    factor = max(1, -(-TILE // max(image.shape[:2])))
+    pixels = (np.clip(image, 0, 1) * 255 + 0.5).astype(np.uint8)
+    return cv2.resize(pixels, None, fx=factor, fy=factor, interpolation=cv2.INTER_CUBIC) if factor > 1 else pixels
+
+
+def _even(image: np.ndarray) -> np.ndarray:
+    """Grow an image to even sides, which H.264 needs."""
+    return np.pad(image, ((0, image.shape[0] % 2), (0, image.shape[1] % 2), (0, 0)), mode="edge")
+
+
+def _depth_range(frames: Sequence[RenderedFrame]) -> List[Optional[float]]:
+    seen = np.concatenate([frame.depth[frame.opacity > DEPTH_OPACITY].numpy() for frame in frames])
+    return [float(value) for value in np.percentile(seen, [2, 98])] if len(seen) else [None, None]
+
+
+def _depth_picture(frame: RenderedFrame, near: Optional[float], far: Optional[float]) -> np.ndarray:
+    if near is None or far is None:
+        return np.ones((*frame.depth.shape[:2], 3), np.float32)
+    far = max(far, near + 1e-6)
+    return colormaps.apply_depth_colormap(frame.depth, frame.opacity, near, far).numpy()
+
+
+def _caption(frame: RenderedFrame) -> str:
+    return frame.label if frame.metrics is None else f"{frame.label}   {frame.metrics['psnr']:.1f} dB"
+
+
+def _text_line(text: str, width: int) -> np.ndarray:
+    line = Image.new("RGB", (width, CAPTION), "white")
+    ImageDraw.Draw(line).text((3, 3), text, fill="black")
+    return np.asarray(line)

@@ -1,0 +1,152 @@
+"""What a recipe says, and reading it from YAML."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Dict, List, Mapping, Optional
+
+import yaml
+
+from nerfblendshape_ns.errors import UserError
+from nerfblendshape_ns.recipes.values import build, near_matches
+from nerfblendshape_ns.synthetic.dataset import ClipSettings
+
+
+@dataclass(frozen=True)
+class VideoSource:
+    """A clip that ``nbs-process-data`` prepares."""
+
+    file: Optional[str] = None
+    """Path, or a name in the folder that the environment variable NBS_CLIPS names; ``--video`` replaces it."""
+    options: Dict[str, Any] = field(default_factory=dict)
+    """Options of ``nbs-process-data``, with underscores."""
+
+
+@dataclass(frozen=True)
+class DatasetSource:
+    """Where the data come from: exactly one of the three."""
+
+    synthetic: Optional[Dict[str, Any]] = None
+    """A clip of the synthetic head: the values of :class:`~nerfblendshape_ns.synthetic.dataset.ClipSettings`."""
+    video: Optional[Dict[str, Any]] = None
+    """A :class:`VideoSource`."""
+    path: Optional[Path] = None
+    """A dataset directory that is there already."""
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """What is measured and drawn."""
+
+    test_frames: Optional[int] = None
+    """Frames at the end of the clip for testing; None takes the dataparser's default."""
+    train_frames: int = 20
+    """Training frames to measure, evenly spread; they tell how far the model has fitted."""
+    sheet_frames: int = 6
+    """Frames on the picture."""
+    unseen_expressions: int = 0
+    """Synthetic data: combinations of coefficients that no frame shows, measured against their true rendering."""
+    unseen_views: int = 0
+    """Synthetic data: head poses away from those of all frames, measured against their true rendering."""
+    sweep_frames: int = 0
+    """Frames of a second video in which one group of coefficients after the other goes up and down."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """One experiment."""
+
+    name: str
+    """Name of the experiment and of its runs."""
+    description: str
+    """What it shows."""
+    dataset: DatasetSource
+    """The data."""
+    method: str = "nerfblendshape-head-small"
+    """A method of ``ns-train``."""
+    overrides: Dict[str, Any] = field(default_factory=dict)
+    """Values of the method's config by dotted path."""
+    seed: int = 42
+    """nerfstudio's ``machine.seed``."""
+    protocol: Protocol = field(default_factory=Protocol)
+    """What is measured and drawn."""
+    variants: Dict[str, Any] = field(default_factory=dict)
+    """Further overrides by variant name, chosen with ``--variant``."""
+    results: List[Any] = field(default_factory=list)
+    """Figures that the recipe has given, each with its machine and date."""
+
+    def with_variant(self, variant: Optional[str]) -> Recipe:
+        """The recipe with a variant's overrides added and its name appended; None gives the recipe itself.
+
+        Raises:
+            UserError: there is no such variant.
+        """
+        if variant is None:
+            return self
+        if variant not in self.variants:
+            raise UserError(f"recipe {self.name} has no variant {variant!r}; {near_matches(variant, self.variants)}")
+        overrides = {**self.overrides, **self.variants[variant]}
+        return replace(self, name=f"{self.name}-{variant}", overrides=overrides)
+
+
+def load_recipe(path: Path) -> Recipe:
+    """Read a recipe; a ``base`` key names another file, beside it, that it changes.
+
+    Raises:
+        UserError: the file is missing or broken, or says something that a recipe cannot.
+    """
+    document = _read(path, ())
+    where = str(path)
+    values = dict(document)
+    values["dataset"] = _dataset(values.get("dataset"), where)
+    values["protocol"] = build(Protocol, values.get("protocol") or {}, f"{where}: protocol")
+    for key in ("overrides", "variants"):
+        if values.get(key) is None:
+            values.pop(key, None)
+    for name, overrides in (values.get("variants") or {}).items():
+        if not isinstance(overrides, Mapping):
+            raise UserError(f"{where}: variants: {name} must be a mapping of dotted paths to values.")
+    return build(Recipe, values, where)
+
+
+def _dataset(value: Any, where: str) -> DatasetSource:
+    dataset = build(DatasetSource, value if value is not None else {}, f"{where}: dataset")
+    given = [name for name in ("synthetic", "video", "path") if getattr(dataset, name) is not None]
+    if len(given) != 1:
+        raise UserError(f"{where}: dataset must name exactly one of synthetic, video and path, not {given or 'none'}.")
+    if dataset.synthetic is not None:
+        build(ClipSettings, dataset.synthetic, f"{where}: dataset: synthetic")
+    if dataset.video is not None:
+        build(VideoSource, dataset.video, f"{where}: dataset: video")
+    return dataset
+
+
+def _read(path: Path, above: tuple) -> Dict[str, Any]:
+    """The YAML of a recipe merged over its bases."""
+    if path in above:
+        raise UserError(f"{path} is its own base; name another file.")
+    try:
+        document = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        known = sorted(found.name for found in path.parent.glob("*.yaml")) if path.parent.is_dir() else []
+        raise UserError(f"{path} does not exist; {near_matches(path.name, known)}") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} is not valid YAML ({' '.join(str(error).split())}).") from None
+    if not isinstance(document, dict):
+        raise UserError(f"{path} is not a recipe: it must be a mapping with name, description and dataset.")
+    base = document.pop("base", None)
+    if base is None:
+        return document
+    merged = _read(path.parent / str(base), (*above, path))
+    # Recorded figures belong to the file they stand in.
+    merged.pop("results", None)
+    return _merge(merged, document)
+
+
+def _merge(base: Dict[str, Any], change: Mapping[str, Any]) -> Dict[str, Any]:
+    merged = dict(base)
+    for key, value in change.items():
+        both = isinstance(value, Mapping) and isinstance(merged.get(key), dict)
+        merged[key] = _merge(merged[key], value) if both else value
+    return merged

@@ -1,0 +1,22 @@
+"""``nbs-recipe``: run an experiment from ``configs/`` by name."""
+
+from __future__ import annotations
+
+import tyro
+
+from nerfblendshape_ns.errors import report_user_errors
+from nerfblendshape_ns.recipes.options import RecipeOptions
+
+
+def main() -> None:
+    """Console entry point; bad input ends it with one sentence on stderr and exit status 1."""
+    options = tyro.cli(RecipeOptions, prog="nbs-recipe", description=RecipeOptions.__doc__)
+    # Imports nerfstudio whole, which takes seconds.
+    from nerfblendshape_ns.recipes.run import run_recipe
+
+    with report_user_errors():
+        run_recipe(options)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,73 @@
+"""``nbs-synthetic``: write a dataset, a video, or both, of a procedural talking head."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Optional, Sequence, Tuple
+
+import tyro
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from nerfblendshape_ns.errors import report_user_errors
+from nerfblendshape_ns.synthetic.dataset import ClipSettings, write_dataset
+
+
+@dataclass
+class SyntheticOptions:
+    """Render a talking head that needs no video: exact poses, labels, landmarks and coefficients."""
+
+    output: Optional[Path] = None
+    """Dataset directory to write; must not exist yet."""
+    video: Optional[Path] = None
+    """Also (or only) write the frames as this H.264 mp4, for instance to track it like a real clip."""
+    num_frames: int = 200
+    """Number of frames."""
+    size: Tuple[int, int] = (128, 128)
+    """Width and height of the images in pixels."""
+    fps: float = 25.0
+    """Frames a second."""
+    seed: int = 0
+    """Decides the person, the room and the motion; the same seed gives the same files."""
+    samples: int = 2
+    """Rays a pixel along each axis; 2 means four rays a pixel."""
+
+
+def run(options: SyntheticOptions) -> None:
+    """Render and write what the options ask for, with a progress bar.
+
+    Raises:
+        UserError: see :func:`nerfblendshape_ns.synthetic.dataset.write_dataset`.
+    """
+    console = Console(stderr=True)
+    settings = ClipSettings(
+        num_frames=options.num_frames,
+        width=options.size[0],
+        height=options.size[1],
+        fps=options.fps,
+        seed=options.seed,
+        samples=options.samples,
+    )
+    columns = (TextColumn("[bold]{task.description}"), BarColumn(), MofNCompleteColumn())
+    with Progress(*columns, TimeElapsedColumn(), TimeRemainingColumn(), console=console) as bar:
+        task = bar.add_task("Rendering frames", total=settings.num_frames)
+        write_dataset(settings, options.output, options.video, progress=lambda _: bar.advance(task))
+    for what, path in (("dataset", options.output), ("video", options.video)):
+        if path is not None:
+            console.print(f"{what}: {path}", soft_wrap=True)
+
+
+def main(arguments: Optional[Sequence[str]] = None) -> None:
+    """Entry point of ``nbs-synthetic``.
+
+    Args:
+        arguments: command-line words; None takes those of the process.
+    """
+    options = tyro.cli(SyntheticOptions, args=arguments, description=SyntheticOptions.__doc__)
+    with report_user_errors():
+        run(options)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,282 @@
+"""Writes a clip of the synthetic head as a dataset directory, and as a video."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Callable, Iterator, Optional, Tuple
+
+import cv2
+import numpy as np
+
+from nerfblendshape_ns.data import contract
+from nerfblendshape_ns.errors import UserError
+from nerfblendshape_ns.synthetic.expressions import EXPRESSION_NAMES
+from nerfblendshape_ns.synthetic.head import (
+    Intrinsics,
+    Rendering,
+    SyntheticHead,
+    camera_to_head,
+    default_intrinsics,
+    project,
+    synthetic_head,
+)
+from nerfblendshape_ns.synthetic.motion import MAX_PITCH, MAX_ROLL, MAX_YAW, Motion, talking_motion
+
+BASIS = "custom"
+
+
+@dataclass(frozen=True)
+class ClipSettings:
+    """What a synthetic clip is made from; equal settings give equal files."""
+
+    num_frames: int = 200
+    """Number of frames."""
+    width: int = 128
+    """Image width in pixels."""
+    height: int = 128
+    """Image height in pixels."""
+    fps: float = 25.0
+    """Frames a second."""
+    seed: int = 0
+    """Decides the person, the room and the motion."""
+    samples: int = 2
+    """Rays a pixel along each axis."""
+
+    def check(self) -> None:
+        """Refuse settings that make no clip.
+
+        Raises:
+            UserError: a value is out of range.
+        """
+        if self.num_frames < 2:
+            raise UserError(f"a talking clip needs at least 2 frames, got {self.num_frames}; raise --num-frames.")
+        if not 0.0 < self.fps < float("inf"):
+            raise UserError(f"the frame rate must be positive, got {self.fps}; set --fps.")
+        if not 1 <= self.samples <= 8:
+            raise UserError(f"between 1 and 8 rays a pixel along each axis are possible, got {self.samples}.")
+        if self.seed < 0:
+            raise UserError(f"the seed must not be negative, got {self.seed}; set --seed.")
+        default_intrinsics(self.width, self.height)
+
+    @property
+    def intrinsics(self) -> Intrinsics:
+        """The webcam."""
+        return default_intrinsics(self.width, self.height)
+
+
+def render_clip(settings: ClipSettings) -> Iterator[Tuple[int, Rendering]]:
+    """Render the frames of a clip one after the other."""
+    settings.check()
+    head = synthetic_head(settings.seed)
+    motion = talking_motion(settings.num_frames, settings.fps, settings.seed)
+    cameras = camera_to_head(motion.head_to_world)
+    for index in range(settings.num_frames):
+        yield index, head.render(motion.expressions[index], cameras[index], settings.intrinsics, samples=settings.samples)
+
+
+def write_dataset(
+    settings: ClipSettings,
+    output: Optional[Path] = None,
+    video: Optional[Path] = None,
+    progress: Callable[[int], None] = lambda frame: None,
+) -> None:
+    """Render a clip and write it.
+
+    Args:
+        settings: what to render.
+        output: the dataset directory; must not hold anything yet. None writes no dataset.
+        video: an mp4 file of the frames. None writes no video.
+        progress: told the number of each finished frame.
+
+    Raises:
+        UserError: settings out of range, an output that exists already, or ffmpeg missing or failing. Nothing is left
+            behind: the dataset is made under a temporary name beside its own and renamed at the end.
+    """
+    settings.check()
+    if output is None and video is None:
+        raise UserError("there is nothing to write; give --output for a dataset, --video for a video, or both.")
+    if output is not None and output.exists() and (not output.is_dir() or any(output.iterdir())):
+        raise UserError(f"{output} exists already; remove it or choose another --output.")
+    writer = None if video is None else VideoWriter(video, settings.width, settings.height, settings.fps)
+    unfinished = None if output is None else output.parent / f".{output.name}.{os.getpid()}.tmp"
+    try:
+        if unfinished is not None:
+            _write_arrays(settings, unfinished)
+        for index, rendering in render_clip(settings):
+            if unfinished is not None:
+                contract.save_image(unfinished / contract.IMAGES / contract.image_name(index), rendering.image)
+                contract.save_image(unfinished / contract.PARSING / contract.parsing_name(index), rendering.labels)
+            if writer is not None:
+                writer.add(rendering.image)
+            progress(index)
+        if writer is not None:
+            writer.close()
+        if unfinished is not None and output is not None:
+            if output.exists():
+                output.rmdir()
+            unfinished.rename(output)
+    finally:
+        if writer is not None:
+            writer.abandon()
+        if unfinished is not None:
+            shutil.rmtree(unfinished, ignore_errors=True)
+
+
+def _write_arrays(settings: ClipSettings, root: Path) -> None:
+    """Everything of the contract but the frames and their labels."""
+    head = synthetic_head(settings.seed)
+    motion = talking_motion(settings.num_frames, settings.fps, settings.seed)
+    intrinsics = settings.intrinsics
+    cameras = camera_to_head(motion.head_to_world)
+    landmarks = clip_landmarks(head, motion, intrinsics)
+    contract.save_expressions(root, motion.expressions, list(EXPRESSION_NAMES), BASIS)
+    contract.save_array(root / contract.LANDMARKS, landmarks)
+    contract.save_array(root / contract.FACE_MESH, head.landmarks(np.zeros(head.num_basis, np.float32))[:468])
+    plate = np.clip(np.round(head.background(settings.width, settings.height) * 255.0), 0, 255).astype(np.uint8)
+    contract.save_image(root / contract.BACKGROUND, plate)
+    contract.save_transforms(
+        root,
+        width=settings.width,
+        height=settings.height,
+        fl_x=intrinsics.fl_x,
+        fl_y=intrinsics.fl_y,
+        cx=intrinsics.cx,
+        cy=intrinsics.cy,
+        fps=settings.fps,
+        frames=[contract.frame_entry(i, cameras[i], landmarks[i]) for i in range(settings.num_frames)],
+    )
+    contract.save_json(root / contract.PROCESS, _process_record(settings))
+
+
+def clip_landmarks(head: SyntheticHead, motion: Motion, intrinsics: Intrinsics) -> np.ndarray:
+    """Pixels of the 478 landmarks in every frame, ``[num_frames, 478, 2]`` float32."""
+    cameras = camera_to_head(motion.head_to_world)
+    frames = [project(head.landmarks(row), camera, intrinsics) for row, camera in zip(motion.expressions, cameras)]
+    return np.stack(frames).astype(np.float32)
+
+
+def _process_record(settings: ClipSettings) -> dict:
+    try:
+        version = metadata.version("nerfblendshape-ns")
+    except metadata.PackageNotFoundError:
+        from nerfblendshape_ns import __version__ as version
+    return {
+        "source": "nbs-synthetic",
+        "versions": {"nerfblendshape-ns": version},
+        "options": {
+            "num_frames": settings.num_frames,
+            "width": settings.width,
+            "height": settings.height,
+            "fps": settings.fps,
+            "seed": settings.seed,
+            "samples": settings.samples,
+        },
+        "head_rotation_limits_degrees": {"yaw": MAX_YAW, "pitch": MAX_PITCH, "roll": MAX_ROLL},
+        "steps": {"render": {"status": "done", "frames": settings.num_frames}},
+        "warnings": [],
+    }
+
+
+def load_settings(dataset: Path) -> ClipSettings:
+    """The settings that a synthetic dataset was made from, so that its head can be rendered again.
+
+    Raises:
+        UserError: the directory is not a synthetic dataset.
+    """
+    record = contract.load_json(dataset / contract.PROCESS)
+    if not isinstance(record, dict) or record.get("source") != "nbs-synthetic":
+        raise UserError(
+            f"{dataset / contract.PROCESS} was not written by nbs-synthetic, so the head cannot be rendered again; "
+            "give a synthetic dataset."
+        )
+    try:
+        return ClipSettings(**record["options"])
+    except (KeyError, TypeError):
+        raise UserError(
+            f"{dataset / contract.PROCESS} lacks the options of the clip ({json.dumps(record.get('options'))}); "
+            "make the dataset again with nbs-synthetic."
+        ) from None
+
+
+class VideoWriter:
+    """Encodes frames as H.264 (yuv420p) with ffmpeg; the file appears under its name only when complete.
+
+    Args:
+        path: the mp4 file.
+        width: frame width; an odd one loses its last column, which yuv420p cannot hold.
+        height: frame height; an odd one loses its last row.
+        fps: frames a second.
+
+    Raises:
+        UserError: ffmpeg is not installed.
+    """
+
+    def __init__(self, path: Path, width: int, height: int, fps: float) -> None:
+        executable = shutil.which("ffmpeg")
+        if executable is None:
+            raise UserError("ffmpeg was not found, so no video can be written; install ffmpeg or leave --video out.")
+        self.path = path
+        self._size = (height - height % 2, width - width % 2)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._unfinished = path.with_name(f".{path.stem}.{os.getpid()}.tmp.mp4")
+        command = [
+            executable, "-y", "-loglevel", "error", "-f", "rawvideo", "-pix_fmt", "bgr24",
+            "-s", f"{self._size[1]}x{self._size[0]}", "-r", f"{fps:g}", "-i", "pipe:0",
+            "-c:v", "libx264", "-preset", "fast", "-crf", "14", "-pix_fmt", "yuv420p", "-movflags", "+faststart",
+            str(self._unfinished),
+        ]  # fmt: skip
+        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.PIPE)
+
+    def add(self, image: np.ndarray) -> None:
+        """Append an RGB uint8 frame ``[height, width, 3]``.
+
+        Raises:
+            UserError: ffmpeg gave up.
+        """
+        frame = cv2.cvtColor(image[: self._size[0], : self._size[1]], cv2.COLOR_RGB2BGR)
+        assert self._process.stdin is not None
+        try:
+            self._process.stdin.write(frame.tobytes())
+        except BrokenPipeError:
+            raise self._failure() from None
+
+    def close(self) -> None:
+        """Finish the file and give it its name.
+
+        Raises:
+            UserError: ffmpeg failed.
+        """
+        assert self._process.stdin is not None
+        try:
+            self._process.stdin.close()
+        except BrokenPipeError:
+            raise self._failure() from None
+        if self._process.wait() != 0:
+            raise self._failure()
+        os.replace(self._unfinished, self.path)
+
+    def abandon(self) -> None:
+        """Stop an encoder that has not been closed and remove its unfinished file; does nothing after :meth:`close`."""
+        if self._process.poll() is None:
+            self._process.kill()
+            self._process.wait()
+        for stream in (self._process.stdin, self._process.stderr):
+            if stream is not None:
+                try:
+                    stream.close()
+                except BrokenPipeError:
+                    pass
+        self._unfinished.unlink(missing_ok=True)
+
+    def _failure(self) -> UserError:
+        assert self._process.stderr is not None
+        message = self._process.stderr.read().decode(errors="replace").strip().splitlines()
+        self._process.wait()
+        reason = message[-1] if message else f"exit status {self._process.returncode}"
+        return UserError(f"ffmpeg could not write {self.path} ({reason}); check the folder and ffmpeg's libx264.")

@@ -1,0 +1,38 @@
+import pytest
+import torch
+from nerfstudio.cameras.cameras import Cameras
+from nerfstudio.model_components.ray_generators import RayGenerator
+
+from nerfblendshape_ns.data.pinhole_rays import PinholeRays
+
+
+def cameras(**changes) -> Cameras:
+    generator = torch.Generator().manual_seed(0)
+    rotation = torch.linalg.qr(torch.randn(5, 3, 3, generator=generator))[0]
+    rotation = rotation * torch.linalg.det(rotation)[:, None, None]
+    poses = torch.cat([rotation, torch.randn(5, 3, 1, generator=generator)], -1)
+    values = dict(fx=31.0, fy=33.0, cx=11.5, cy=8.2, width=20, height=18, times=torch.linspace(0, 1, 5)[:, None])
+    return Cameras(camera_to_worlds=poses, **{**values, **changes})  # type: ignore[arg-type]
+
+
+def test_rays_equal_nerfstudios():
+    ours = cameras()
+    generator = torch.Generator().manual_seed(1)
+    camera = torch.randint(5, (200,), generator=generator)
+    row, column = torch.randint(18, (200,), generator=generator), torch.randint(20, (200,), generator=generator)
+    expected = RayGenerator(ours)(torch.stack([camera, row, column], -1))
+    rays = PinholeRays(ours)(camera, row * 20 + column, {"frame_index": camera[:, None]})
+    for name in ("origins", "directions", "pixel_area", "camera_indices", "times"):
+        assert getattr(rays, name).shape == getattr(expected, name).shape
+        torch.testing.assert_close(getattr(rays, name), getattr(expected, name), atol=1e-6, rtol=2e-4)
+    torch.testing.assert_close(rays.metadata["directions_norm"], expected.metadata["directions_norm"])
+    assert torch.equal(rays.metadata["frame_index"], camera[:, None])
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"fx": torch.tensor([[31.0], [31.0], [31.0], [30.0], [31.0]])}, {"distortion_params": torch.full((5, 6), 0.1)}],
+)
+def test_only_one_undistorted_camera_model(changes):
+    with pytest.raises(ValueError, match="undistorted pinhole cameras with the same intrinsics"):
+        PinholeRays(cameras(**changes))

@@ -1,0 +1,140 @@
+"""Reading recipes, finding their data, recording their figures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from nerfblendshape_ns.errors import UserError
+from nerfblendshape_ns.recipes.datasets import find_clip, prepare_dataset
+from nerfblendshape_ns.recipes.options import RecipeOptions
+from nerfblendshape_ns.recipes.recipe import load_recipe
+from nerfblendshape_ns.recipes.run import output_folder, record_results
+from nerfblendshape_ns.recipes.training import trainer_config
+
+CONFIGS = Path(__file__).resolve().parents[2] / "configs"
+MINIMAL = "name: a\ndescription: b\ndataset: {synthetic: {num_frames: 20}}\n"
+
+
+def write(path: Path, text: str) -> Path:
+    path.write_text(text)
+    return path
+
+
+@pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.yaml")), ids=lambda path: path.stem)
+def test_every_recipe_of_the_repository_makes_a_config(path, tmp_path):
+    recipe = load_recipe(path)
+    assert recipe.description
+    for variant in (None, *recipe.variants):
+        config = trainer_config(recipe.with_variant(variant), tmp_path, tmp_path, str(path))
+        assert config.method_name == recipe.method
+        assert config.machine.seed == recipe.seed
+    assert "concat" not in recipe.variants or config.pipeline.model.conditioning == "concat"
+
+
+def test_the_methods_own_config_is_left_alone(tmp_path):
+    from nerfstudio.configs.method_configs import all_methods
+
+    recipe = load_recipe(CONFIGS / "ci.yaml")
+    config = trainer_config(recipe, tmp_path, tmp_path, minutes=2)
+    assert config.max_minutes == 2.0
+    assert config.max_num_iterations == 60
+    assert all_methods[recipe.method].max_num_iterations != 60
+
+
+def test_base_and_variant(tmp_path):
+    base = write(
+        tmp_path / "base.yaml",
+        MINIMAL + "overrides: {max_minutes: 10, steps_per_save: 5}\nvariants: {fast: {max_minutes: 1}}\n"
+        "results: [{psnr: 1}]\n",
+    )
+    child = write(tmp_path / "child.yaml", f"base: {base.name}\nname: child\noverrides: {{steps_per_save: 7}}\n")
+    recipe = load_recipe(child)
+    assert recipe.overrides == {"max_minutes": 10, "steps_per_save": 7}
+    assert recipe.results == []
+    fast = recipe.with_variant("fast")
+    assert (fast.name, fast.overrides["max_minutes"]) == ("child-fast", 1)
+    with pytest.raises(UserError, match=r"^recipe child has no variant 'fats'; did you mean fast\?$"):
+        recipe.with_variant("fats")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("name: [", "is not valid YAML"),
+        ("- a\n", "is not a recipe"),
+        ("name: a\ndescription: b\n", "dataset must name exactly one of synthetic, video and path, not none"),
+        (MINIMAL.replace("num_frames", "frames"), "has the unknown key 'frames'; did you mean num_frames"),
+        (MINIMAL + "protocol: {sheet: 3}\n", "protocol has the unknown key 'sheet'; did you mean sheet_frames"),
+        (MINIMAL + "seed: one\n", "seed is 'one' but must be a whole number"),
+        (MINIMAL + "base: recipe.yaml\n", "is its own base"),
+        (MINIMAL.replace("description: b\n", ""), "lacks description"),
+    ],
+)
+def test_broken_recipes_are_told(tmp_path, text, message):
+    path = write(tmp_path / "recipe.yaml", text)
+    with pytest.raises(UserError) as caught:
+        load_recipe(path)
+    assert str(path) in str(caught.value) and message in str(caught.value)
+
+
+def test_a_missing_recipe_names_its_neighbours(tmp_path):
+    write(tmp_path / "demo.yaml", MINIMAL)
+    with pytest.raises(UserError, match=r"demoo.yaml does not exist; did you mean demo.yaml\?"):
+        load_recipe(tmp_path / "demoo.yaml")
+
+
+def test_unknown_method(tmp_path):
+    recipe = load_recipe(write(tmp_path / "r.yaml", MINIMAL + "method: nerfblendshape-hed\n"))
+    with pytest.raises(UserError, match="method 'nerfblendshape-hed' is unknown; did you mean nerfblendshape-head"):
+        trainer_config(recipe, tmp_path, tmp_path, "r.yaml")
+
+
+def test_find_clip(tmp_path, monkeypatch):
+    clip = write(tmp_path / "me.mp4", "")
+    monkeypatch.delenv("NBS_CLIPS", raising=False)
+    assert find_clip(None, clip) == clip
+    assert find_clip(str(clip), None) == clip
+    with pytest.raises(UserError, match="other.mp4 does not exist; give the path of a video file"):
+        find_clip(None, tmp_path / "other.mp4")
+    with pytest.raises(UserError, match="the recipe needs a video; give --video FILE"):
+        find_clip(None, None)
+    with pytest.raises(UserError, match="me.mp4 does not exist here; give --video FILE or set NBS_CLIPS"):
+        find_clip("me.mp4", None)
+    monkeypatch.setenv("NBS_CLIPS", str(tmp_path))
+    assert find_clip("me.mp4", None) == clip
+    with pytest.raises(UserError, match=r"mee.mp4 does not exist; did you mean me.mp4\?"):
+        find_clip("mee.mp4", None)
+
+
+def test_given_data_must_be_there(tmp_path):
+    recipe = load_recipe(write(tmp_path / "r.yaml", MINIMAL))
+    assert prepare_dataset(recipe, tmp_path / "made", data=tmp_path) == tmp_path
+    with pytest.raises(UserError, match="nowhere is no dataset directory"):
+        prepare_dataset(recipe, tmp_path / "made", data=tmp_path / "nowhere")
+    with pytest.raises(UserError, match="takes no --video"):
+        prepare_dataset(recipe, tmp_path / "made", video=tmp_path / "r.yaml")
+
+
+def test_output_folder(tmp_path):
+    recipe = load_recipe(write(tmp_path / "r.yaml", MINIMAL + "variants: {x: {}}\n"))
+    options = RecipeOptions(tmp_path / "r.yaml", output=tmp_path, variant="x", video=Path("my clip (1).mp4"))
+    assert output_folder(recipe.with_variant("x"), options) == tmp_path / "a-my_clip_1_"
+    assert output_folder(recipe, RecipeOptions(tmp_path / "r.yaml")) == Path("outputs/recipes/a")
+
+
+def test_recorded_figures_can_be_read_again(tmp_path):
+    path = write(tmp_path / "r.yaml", "# A comment that stays.\n" + MINIMAL)
+    figures = {"date": "2026-01-02", "recipe": "a", "machine": "2 CPU cores", "steps": 60, "results": {"psnr": 21.5}}
+    record_results(path, figures)
+    record_results(path, {**figures, "train": {"psnr": 25.0}})
+    recorded = load_recipe(path).results
+    assert [entry["test"]["psnr"] for entry in recorded] == [21.5, 21.5]
+    assert recorded[1]["train"] == {"psnr": 25.0}
+    assert path.read_text().startswith("# A comment that stays.\n")
+    assert yaml.safe_load(path.read_text())["name"] == "a"
+    path.write_text(path.read_text() + "seed: 3\n")
+    with pytest.raises(UserError, match="results must be the last key"):
+        record_results(path, figures)

@@ -1,0 +1,51 @@
+"""``nbs-recipe`` from a synthetic clip to figures."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from nerfblendshape_ns.recipes.options import RecipeOptions
+
+CONFIGS = Path(__file__).resolve().parents[2] / "configs"
+
+
+@pytest.mark.slow
+def test_a_recipe_ends_with_video_picture_and_figures(tmp_path):
+    from nerfblendshape_ns.recipes.run import run_recipe
+
+    outcome = run_recipe(RecipeOptions(CONFIGS / "ci.yaml", output=tmp_path))
+    assert outcome.folder == tmp_path / "ci"
+    assert outcome.config.exists()
+    figures = json.loads(outcome.metrics.read_text())
+    assert figures["steps"] == 60 and figures["method"] == "nerfblendshape-head-small"
+    for split in ("results", "train", "unseen_expressions", "unseen_views"):
+        assert all(np.isfinite(figures[split][name]) for name in ("psnr", "ssim", "l1", "psnr_head", "ssim_head"))
+    # Truth and prediction of unseen frames show one head at one place: far better than chance.
+    assert figures["unseen_views"]["psnr"] > 0.6 * figures["train"]["psnr"]
+    assert cv2.imread(str(outcome.sheet)) is not None
+    frames = [cv2.VideoCapture(str(video)).get(cv2.CAP_PROP_FRAME_COUNT) for video in outcome.videos]
+    assert frames == [2, 2]
+
+    stamp = (outcome.folder / "data" / "transforms.json").stat().st_mtime_ns
+    again = run_recipe(RecipeOptions(CONFIGS / "ci.yaml", output=tmp_path, variant="concat", minutes=0.02))
+    assert (again.folder / "data" / "transforms.json").stat().st_mtime_ns == stamp, "the dataset was made twice"
+    assert again.metrics.name == "ci-concat.json" and outcome.metrics.exists()
+    assert json.loads(again.metrics.read_text())["max_minutes"] == 0.02
+
+
+@pytest.mark.slow
+def test_bad_input_is_told_in_one_line(tmp_path):
+    script = Path(sys.executable).with_name("nbs-recipe")
+    arguments = [str(script), str(CONFIGS / "demo_video.yaml"), "--output", str(tmp_path), "--video", "no-such.mp4"]
+    done = subprocess.run(arguments, capture_output=True, text=True, cwd=tmp_path)
+    assert done.returncode == 1
+    assert done.stderr.strip().endswith("error: no-such.mp4 does not exist; give the path of a video file.")
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "demo-video-no-such").exists()
