@@ -1,1 +1,1 @@
-
+"""Parts of the fields."""

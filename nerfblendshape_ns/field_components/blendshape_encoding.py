@@ -1,8 +1,8 @@
 """A multiresolution hash grid whose tables are blended by expression coefficients.
 
 NeRFBlendShape (Gao et al., SIGGRAPH Asia 2022, equation 3): one hash table for the neutral face and one for every
-coefficient; a frame's coefficients blend them into one table, ``T(e) = T_0 + sum_k e_k T_k``, which every sample of that
-frame then looks up. The blend costs one matrix-vector product a frame, a lookup costs what a static grid costs.
+coefficient; a frame's coefficients blend them into one table, ``T(e) = T_0 + sum_k e_k T_k``, which every sample of
+that frame then looks up. The blend costs one matrix-vector product a frame, a lookup what a static grid costs.
 """
 
 from __future__ import annotations

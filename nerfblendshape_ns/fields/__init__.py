@@ -1,1 +1,1 @@
-
+"""Density and colour as functions of space and expression."""

@@ -1,1 +1,1 @@
-
+"""Parts of the models: losses, metrics, occupancy, the source of expressions."""

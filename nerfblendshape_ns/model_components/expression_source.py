@@ -36,8 +36,8 @@ class ExpressionSource(nn.Module):
 
     The order is: an installed override; the expression in the camera's metadata (training, evaluation,
     ``ns-render dataset``); the training frame named by ``cam_idx`` (viewer, ``ns-render --camera-idx``); the camera's
-    time on the clip's track (camera paths); neutral. Viewer cameras carry time 0 beside a ``cam_idx``, so the time comes
-    after it. Camera indices inside ray bundles are 0 in evaluation and are never used.
+    time on the clip's track (camera paths); neutral. Viewer cameras carry time 0 beside a ``cam_idx``, so the time
+    comes after it. Camera indices inside ray bundles are 0 in evaluation and are never used.
 
     Args:
         names: one name a coefficient.

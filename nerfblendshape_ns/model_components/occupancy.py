@@ -4,12 +4,9 @@ from __future__ import annotations
 
 from typing import Callable, Optional, Tuple
 
-import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 from nerfacc import OccGridEstimator
-from nerfstudio.cameras.cameras import Cameras
-from scipy.interpolate import LinearNDInterpolator
 from torch import Tensor, nn
 
 DensityFunction = Callable[
@@ -19,17 +16,14 @@ DensityFunction = Callable[
 SETTLING_DECAY = 0.3
 """What a visit leaves of a cell's opacity while training settles."""
 
-SUBNASALE, FOREHEAD, CHIN = 2, 10, 152
-"""Vertices of the tracked face mesh, in MediaPipe's numbering."""
-
 
 class ExpressionOccupancy(nn.Module):
     """An occupancy grid that is the union over expressions, inside a permanent mask.
 
     An update visits some of the cells and evaluates each under one of a few expressions: training expressions and, in
-    rotation, single coefficients at both ends of their range (the references probe only the maximum, which is wrong for
-    signed bases). While training settles the grid forgets fast, so that the first fog goes; afterwards a visit's decay is
-    such that a cell forgets no more than half over one rotation through the extremes.
+    rotation, single coefficients at both ends of their range (the references probe only the maximum, which is wrong
+    for signed bases). While training settles the grid forgets fast, so that the first fog goes; afterwards a visit's
+    decay is such that a cell forgets no more than half over one rotation through the extremes.
 
     Args:
         aabb: ``[2, 3]`` the head box.
@@ -142,78 +136,27 @@ class ExpressionOccupancy(nn.Module):
         origins: Float[Tensor, "rays 3"],
         directions: Float[Tensor, "rays 3"],
         stratified: bool,
+        density: Optional[Callable[[Tensor, Tensor, Tensor], Tensor]] = None,
+        early_stop: float = 0.0,
     ) -> Tuple[Tensor, Tensor, Tensor]:
-        """March rays through occupied cells.
+        """March rays through occupied cells, as far as they can see.
+
+        Args:
+            origins: of the rays.
+            directions: unit vectors.
+            stratified: shift each ray's samples by a random part of a step.
+            density: from starts, ends and ray indices of samples to densities; samples behind something opaque are then
+                left out. Most cells of a head are inside it and never seen, so this saves more than it costs.
+            early_stop: transmittance below which a sample counts as hidden.
 
         Returns:
             ``ray_indices [samples]`` int64, ``starts [samples]`` and ``ends [samples]`` distances along the ray.
         """
         return self.estimator.sampling(
-            origins, directions, render_step_size=self.step_size, stratified=stratified, early_stop_eps=0.0
+            origins,
+            directions,
+            sigma_fn=density,
+            render_step_size=self.step_size,
+            stratified=stratified,
+            early_stop_eps=early_stop if density is not None else 0.0,
         )
-
-
-@torch.no_grad()
-def silhouette_hull(
-    points: Float[Tensor, "points 3"],
-    cameras: Cameras,
-    masks: Float[Tensor, "frames height width"],
-    keep: Float[Tensor, "points"],
-    grow: int = 5,
-) -> Bool[Tensor, "points"]:
-    """Points that project into the head mask in at least a share ``keep`` of the frames.
-
-    Args:
-        points: in scene coordinates.
-        cameras: one a mask, OpenGL axes; points outside an image count as inside the head.
-        masks: head opacity in [0, 1].
-        keep: the share asked of each point: high for rigid parts, low where expressions move the outline.
-        grow: the masks are dilated by this many pixels (odd) against tracking error.
-    """
-    device = points.device
-    grown = torch.nn.functional.max_pool2d(masks[:, None], grow, 1, grow // 2)[:, 0] > 0.05
-    height, width = masks.shape[1:]
-    inside = torch.zeros(len(points), device=device)
-    for index in range(len(masks)):
-        pose = cameras.camera_to_worlds[index].to(device)
-        local = (points - pose[:, 3]) @ pose[:, :3]
-        depth = (-local[:, 2]).clamp_min(1e-6)
-        column = (local[:, 0] / depth * cameras.fx[index].to(device) + cameras.cx[index].to(device)).floor().long()
-        row = (-local[:, 1] / depth * cameras.fy[index].to(device) + cameras.cy[index].to(device)).floor().long()
-        visible = (column >= 0) & (column < width) & (row >= 0) & (row < height)
-        hit = torch.ones(len(points), device=device)
-        hit[visible] = grown[index].to(device)[row[visible], column[visible]].float()
-        inside += hit
-    return inside >= keep * len(masks)
-
-
-def face_shell(
-    points: Float[Tensor, "points 3"], mesh: Float[Tensor, "vertices 3"], front: float = 0.1, behind: float = 0.25
-) -> Bool[Tensor, "points"]:
-    """Points near the tracked face surface, or where the face mesh says nothing.
-
-    The inside of a head is never seen, and nothing but hair is in front of a face.
-
-    Args:
-        points: in scene coordinates (z up, the face looks along -y).
-        mesh: ``[468, 3]`` the clip's neutral face mesh, same coordinates.
-        front: how far in front of the surface is kept, in face heights (about 18 cm).
-        behind: how far behind it.
-    """
-    vertices = mesh.detach().cpu().numpy()
-    height = float(np.linalg.norm(vertices[FOREHEAD] - vertices[CHIN]))
-    surface = LinearNDInterpolator(vertices[:, [0, 2]], vertices[:, 1])
-    query = points.detach().cpu().numpy()
-    depth = query[:, 1] - surface(query[:, 0], query[:, 2])
-    outside = np.isnan(depth)
-    near = (depth > -front * height) & (depth < behind * height)
-    return torch.from_numpy(outside | near).to(points.device)
-
-
-def hull_share(
-    points: Float[Tensor, "points 3"], mesh: Optional[Tensor], rigid: float = 0.95, moving: float = 0.03
-) -> Float[Tensor, "points"]:
-    """Share of frames in which each point must be inside the mask: little is asked below the nose, where the jaw
-    drops in few frames; much above it, where the outline is rigid."""
-    border = float(mesh[SUBNASALE, 2]) if mesh is not None else float(points[:, 2].mean())
-    return torch.where(points[:, 2] < border, moving, rigid)

@@ -1,1 +1,1 @@
-
+"""The nerfstudio models."""

@@ -20,16 +20,14 @@ from nerfblendshape_ns.errors import UserError
 from nerfblendshape_ns.field_components.blendshape_encoding import principal_mixing
 from nerfblendshape_ns.fields.head_field import HeadField
 from nerfblendshape_ns.model_components.expression_source import DrivingState, ExpressionSource
+from nerfblendshape_ns.model_components.head_hull import head_region
 from nerfblendshape_ns.model_components.image_metrics import head_metrics, psnr
 from nerfblendshape_ns.model_components.losses import PatchLoss, composite, load_lpips, warm_down
-from nerfblendshape_ns.model_components.occupancy import ExpressionOccupancy, face_shell, hull_share, silhouette_hull
-from nerfblendshape_ns.models.head_config import HeadModelConfig
+from nerfblendshape_ns.model_components.occupancy import ExpressionOccupancy
 from nerfblendshape_ns.models.description import check_description, head_description
+from nerfblendshape_ns.models.head_config import HeadModelConfig
 from nerfblendshape_ns.ops import nerfacc_backend
 from nerfblendshape_ns.ops.hash_grid import HashGridLayout
-
-MAX_HULL_FRAMES = 100
-"""Silhouettes that carve the first occupancy; more say nothing new."""
 
 
 @dataclass
@@ -150,7 +148,10 @@ class HeadModel(Model):
         def before(step: int) -> None:
             self.step = step
             if not bool(self.occupancy.carved) and pipeline is not None:
-                self.carve_occupancy(pipeline.datamanager.train_dataset)  # type: ignore[attr-defined]
+                dataset = pipeline.datamanager.train_dataset  # type: ignore[attr-defined]
+                points, mesh = self.occupancy.cell_centers(), self.metadata.get("face_mesh")
+                mesh = None if mesh is None else mesh.to(points.device)
+                self.occupancy.carve(head_region(points, dataset, mesh, self.config.shell))
             self._update_occupancy(step)
 
         def after(step: int) -> None:
@@ -163,28 +164,6 @@ class HeadModel(Model):
             TrainingCallback([TrainingCallbackLocation.BEFORE_TRAIN_ITERATION], before),
             TrainingCallback([TrainingCallbackLocation.AFTER_TRAIN_ITERATION], after),
         ]
-
-    @torch.no_grad()
-    def carve_occupancy(self, dataset: Any) -> None:
-        """First occupancy: the silhouette hull of the head masks, and a shell round the tracked face.
-
-        Args:
-            dataset: the training ``NerfBlendshapeDataset``.
-        """
-        count = len(dataset)
-        chosen = torch.linspace(0, count - 1, min(count, MAX_HULL_FRAMES)).round().long().unique()
-        masks = torch.stack([dataset.get_data(int(index))["alpha"][..., 0] for index in chosen])
-        points = self.occupancy.cell_centers()
-        mesh = self.metadata.get("face_mesh")
-        allowed = silhouette_hull(points, dataset.cameras[chosen], masks.to(points.device), hull_share(points, mesh))
-        if mesh is not None and self.config.shell:
-            allowed &= face_shell(points, mesh)
-        if not bool(allowed.any()):
-            raise UserError(
-                f"The head masks of {self.metadata.get('root', 'the dataset')} carve away everything: poses, "
-                "intrinsics and masks do not belong together; check the dataset's report."
-            )
-        self.occupancy.carve(allowed)
 
     def _update_occupancy(self, step: int) -> None:
         config = self.config
@@ -200,7 +179,9 @@ class HeadModel(Model):
 
     # --- rendering ---
 
-    def _frame_batch(self, expression: Tensor, ray_frame: Optional[Tensor], train_frame: Optional[Tensor]) -> FrameBatch:
+    def _frame_batch(
+        self, expression: Tensor, ray_frame: Optional[Tensor], train_frame: Optional[Tensor]
+    ) -> FrameBatch:
         codes = self.field.frame_code(train_frame)
         if codes is not None and len(codes) != len(expression):
             codes = codes.expand(len(expression), -1)
@@ -264,20 +245,24 @@ class HeadModel(Model):
         origins, directions = ray_bundle.origins.reshape(-1, 3), ray_bundle.directions.reshape(-1, 3)
         num_rays = len(origins)
         frames = self._frames_of(ray_bundle)
-        ray_indices, starts, ends = self.occupancy.sample(origins.detach(), directions.detach(), self.training)
+
+        def density_of(starts: Tensor, ends: Tensor, ray_indices: Tensor) -> Tensor:
+            positions = origins[ray_indices] + directions[ray_indices] * (0.5 * (starts + ends))[:, None]
+            return self._density(positions, frames, ray_indices)[0]
+
+        ray_indices, starts, ends = self.occupancy.sample(
+            origins.detach(), directions.detach(), self.training, density_of, self.config.early_stop
+        )
         middles = 0.5 * (starts + ends)
         sample_directions = directions[ray_indices]
         positions = origins[ray_indices] + sample_directions * middles[:, None]
-        unit = ((positions - self.aabb[0]) / (self.aabb[1] - self.aabb[0])).clamp(0.0, 1.0)
-        frame_index = None if frames.ray_frame is None else frames.ray_frame[ray_indices]
-        density, geometry = self.field.density(unit, frames.tables, frames.expression, frame_index)
+        density, geometry = self._density(positions, frames, ray_indices)
         code = None
         if frames.codes is not None:
-            code = frames.codes.expand(len(unit), -1) if frame_index is None else frames.codes[frame_index.long()]
+            code = frames.codes[0] if frames.ray_frame is None else frames.codes[frames.ray_frame[ray_indices].long()]
+            code = code.expand(len(positions), -1)
         color = self.field.color(sample_directions, geometry, code)
-        weights = nerfacc.render_weight_from_density(
-            starts, ends, density, ray_indices=ray_indices, n_rays=num_rays
-        )[0]
+        weights = nerfacc.render_weight_from_density(starts, ends, density, ray_indices=ray_indices, n_rays=num_rays)[0]
         rgb = nerfacc.accumulate_along_rays(weights, color, ray_indices, num_rays)
         accumulation = nerfacc.accumulate_along_rays(weights, None, ray_indices, num_rays)
         depth = nerfacc.accumulate_along_rays(weights, middles[:, None], ray_indices, num_rays)
@@ -290,6 +275,12 @@ class HeadModel(Model):
         if self.training:
             outputs["background"] = background
         return outputs
+
+    def _density(self, positions: Tensor, frames: FrameBatch, ray_indices: Tensor) -> Tuple[Tensor, Tensor]:
+        """Density and geometry features at positions in scene coordinates."""
+        unit = ((positions - self.aabb[0]) / (self.aabb[1] - self.aabb[0])).clamp(0.0, 1.0)
+        frame_index = None if frames.ray_frame is None else frames.ray_frame[ray_indices]
+        return self.field.density(unit, frames.tables, frames.expression, frame_index)
 
     def _background(self, like: Tensor) -> Float[Tensor, "1 3"]:
         if self.training:

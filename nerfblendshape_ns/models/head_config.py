@@ -80,6 +80,8 @@ class HeadModelConfig(ModelConfig):
     """Steps during which the occupancy forgets fast and follows training expressions only."""
     occupancy_visits: int = 1 << 16
     """Cells that an update visits."""
+    early_stop: float = 5e-3
+    """Samples that less than this share of the light reaches are left out."""
     shell: bool = True
     """Keep samples near the tracked face mesh, where the dataset has one."""
 

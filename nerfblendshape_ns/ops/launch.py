@@ -17,10 +17,11 @@ import torch
 import warp as wp
 from torch import Tensor
 
+# Compiling a kernel on first use is nothing to report on the console.
 if hasattr(wp.config, "log_level"):
-    wp.config.log_level = max(wp.config.log_level, getattr(wp, "LOG_WARNING", 30))
+    wp.config.log_level = max(wp.config.log_level, wp.LOG_WARNING)
 else:
-    wp.config.quiet = True
+    wp.config.quiet = True  # pyright: ignore[reportAttributeAccessIssue]
 
 Argument = Union[Tensor, int, float]
 
@@ -88,7 +89,7 @@ class ParallelKernel:
             return
         parts = max(1, min(torch.get_num_threads(), count // self.minimum))
         launches = self._launches(parts, 1 + len(inner), arguments)
-        packed = [
+        packed: List[Tuple[int, Any]] = [
             (index, wp.from_torch(argument, dtype=dtype, requires_grad=False, return_ctype=True))
             if isinstance(argument, Tensor)
             else (index, argument)
@@ -108,8 +109,8 @@ class ParallelKernel:
         for future in pending:
             future.result()
 
-    def _launches(self, parts: int, dimensions: int, arguments: Sequence[Argument]) -> List[wp.Launch]:
-        recorded: Dict[int, List[wp.Launch]] = self._recorded.__dict__
+    def _launches(self, parts: int, dimensions: int, arguments: Sequence[Argument]) -> List[Any]:
+        recorded: Dict[int, List[Any]] = self._recorded.__dict__.setdefault("launches", {})
         launches = recorded.get(parts)
         if launches is None:
             inputs = [0, 1, *self._warp_arguments(arguments)]

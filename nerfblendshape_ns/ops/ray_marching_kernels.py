@@ -71,19 +71,27 @@ def _inside_box(boxes: wp.array2d(dtype=float), box: int, point: wp.vec3):
 
 
 @wp.func
-def _cell_along(position: float, low: float, high: float, cells: int):
-    return wp.clamp(int((position - low) / (high - low) * float(cells)), 0, cells - 1)
+def _cell_along(position: float, low: float, size: float, cells: int):
+    return wp.clamp(int((position - low) / size), 0, cells - 1)
 
 
 @wp.func
-def _cell_exit(origin: float, direction: float, low: float, high: float, cells: int, cell: int):
-    """Distance at which a ray leaves a cell along one axis."""
+def _inverse(direction: float):
+    # Never reached along an axis that the ray does not move along.
     if direction == 0.0:
         return INFINITY
+    return 1.0 / direction
+
+
+@wp.func
+def _cell_exit(origin: float, inverse: float, low: float, size: float, cell: int):
+    """Distance at which a ray leaves a cell along one axis."""
+    if inverse == INFINITY:
+        return INFINITY
     side = float(cell)
-    if direction > 0.0:
+    if inverse > 0.0:
         side = float(cell + 1)
-    return (low + side * (high - low) / float(cells) - origin) / direction
+    return (low + side * size - origin) * inverse
 
 
 @wp.kernel(module=module, enable_backward=False)
@@ -117,6 +125,10 @@ def _march_rays(
     ray = first + wp.tid() * stride
     origin = origins[ray]
     direction = directions[ray]
+    inverse = wp.vec3(_inverse(direction[0]), _inverse(direction[1]), _inverse(direction[2]))
+    move_x = wp.where(direction[0] < 0.0, -1, 1)
+    move_y = wp.where(direction[1] < 0.0, -1, 1)
+    move_z = wp.where(direction[2] < 0.0, -1, 1)
     near = near_planes[ray]
     num_grids = boxes.shape[0]
     begin = float(INFINITY)
@@ -188,13 +200,41 @@ def _march_rays(
                 elif hits[ray, grid] and t_mins[ray, grid] > middle:
                     target = wp.min(target, t_mins[ray, grid])
         if finest >= 0:
-            x = _cell_along(point[0], boxes[finest, 0], boxes[finest, 3], width)
-            y = _cell_along(point[1], boxes[finest, 1], boxes[finest, 4], height)
-            z = _cell_along(point[2], boxes[finest, 2], boxes[finest, 5], depth)
+            low = wp.vec3(boxes[finest, 0], boxes[finest, 1], boxes[finest, 2])
+            high = wp.vec3(boxes[finest, 3], boxes[finest, 4], boxes[finest, 5])
+            size = wp.vec3(
+                (high[0] - low[0]) / float(width), (high[1] - low[1]) / float(height), (high[2] - low[2]) / float(depth)
+            )
+            x = _cell_along(point[0], low[0], size[0], width)
+            y = _cell_along(point[1], low[1], size[1], height)
+            z = _cell_along(point[2], low[2], size[2], depth)
+            exit_x = _cell_exit(origin[0], inverse[0], low[0], size[0], x)
+            exit_y = _cell_exit(origin[1], inverse[1], low[1], size[1], y)
+            exit_z = _cell_exit(origin[2], inverse[2], low[2], size[2], z)
+            limit = target
+            target = wp.min(wp.min(exit_x, exit_y), exit_z)
             keep = occupied[finest, (x * height + y) * depth + z]
-            target = wp.min(target, _cell_exit(origin[0], direction[0], boxes[finest, 0], boxes[finest, 3], width, x))
-            target = wp.min(target, _cell_exit(origin[1], direction[1], boxes[finest, 1], boxes[finest, 4], height, y))
-            target = wp.min(target, _cell_exit(origin[2], direction[2], boxes[finest, 2], boxes[finest, 5], depth, z))
+            # Empty cells are passed one after the other (Amanatides & Woo 1987) without asking what steps lie in them.
+            while not keep and target < limit:
+                if exit_x <= exit_y and exit_x <= exit_z:
+                    x += move_x
+                    if x < 0 or x >= width:
+                        break
+                    exit_x = _cell_exit(origin[0], inverse[0], low[0], size[0], x)
+                elif exit_y <= exit_z:
+                    y += move_y
+                    if y < 0 or y >= height:
+                        break
+                    exit_y = _cell_exit(origin[1], inverse[1], low[1], size[1], y)
+                else:
+                    z += move_z
+                    if z < 0 or z >= depth:
+                        break
+                    exit_z = _cell_exit(origin[2], inverse[2], low[2], size[2], z)
+                if occupied[finest, (x * height + y) * depth + z]:
+                    break
+                target = wp.min(wp.min(exit_x, exit_y), exit_z)
+            target = wp.min(target, limit)
         # Rounding may put the exit before the midpoint; the step at hand is dealt with all the same.
         if not (target > middle):
             target = middle + 0.25 * length

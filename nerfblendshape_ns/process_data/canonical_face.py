@@ -1,10 +1,11 @@
-"""MediaPipe's face topology: the canonical mesh inside the model file, and which landmarks hardly move with expression."""
+"""MediaPipe's face topology: the canonical mesh inside the model file, and the landmarks that hardly move."""
 
 from __future__ import annotations
 
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -17,8 +18,56 @@ METADATA_MEMBER = "geometry_pipeline_metadata_landmarks.binarypb"
 # Forehead, temples, nose bridge and tip, eye corners and the sides of the face: they move least with expression.
 RIGID_LANDMARKS = np.array(
     # fmt: off
-    [1, 2, 4, 5, 6, 8, 9, 10, 21, 33, 50, 54, 98, 108, 109, 116, 123, 127, 129, 133, 151, 162, 168, 195, 197, 227,
-     234, 251, 263, 280, 284, 297, 327, 332, 337, 338, 345, 346, 352, 356, 358, 362, 389, 447, 454, 103, 67, 117]
+    [
+        1,
+        2,
+        4,
+        5,
+        6,
+        8,
+        9,
+        10,
+        21,
+        33,
+        50,
+        54,
+        98,
+        108,
+        109,
+        116,
+        123,
+        127,
+        129,
+        133,
+        151,
+        162,
+        168,
+        195,
+        197,
+        227,
+        234,
+        251,
+        263,
+        280,
+        284,
+        297,
+        327,
+        332,
+        337,
+        338,
+        345,
+        346,
+        352,
+        356,
+        358,
+        362,
+        389,
+        447,
+        454,
+        103,
+        67,
+        117,
+    ]
     # fmt: on
 )
 # Mirror images of the ten iris landmarks 468..477: centre, then four points round it, of the right and the left eye.
@@ -45,7 +94,8 @@ def read_canonical_face(landmarker: Path) -> CanonicalFace:
     """
     from mediapipe.modules.face_geometry.protos import geometry_pipeline_metadata_pb2
 
-    metadata = geometry_pipeline_metadata_pb2.GeometryPipelineMetadata()
+    # Generated classes declare their fields at run time only.
+    metadata: Any = geometry_pipeline_metadata_pb2.GeometryPipelineMetadata()
     try:
         with zipfile.ZipFile(landmarker) as archive:
             metadata.ParseFromString(archive.read(METADATA_MEMBER))

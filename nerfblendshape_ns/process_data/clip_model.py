@@ -95,7 +95,7 @@ class ClipModel:
             surely = (sample.person > 0.8) & ~layout.oval
             seeds = {
                 Material.BACKGROUND: sample.person < 0.1,
-                Material.HAIR: surely & (layout.y < -0.25),
+                Material.HAIR: (cv2.erode(surely.astype(np.uint8), np.ones((7, 7), np.uint8)) > 0) & (layout.y < -0.25),
                 Material.FACE: layout.plain_skin,
                 Material.NECK: surely & (layout.across < 0.2) & (np.abs(layout.below_jaw - 0.12) < 0.08),
             }
@@ -166,7 +166,7 @@ def _geometric_scores(layout: FaceGeometry) -> np.ndarray:
         -80 * np.maximum(-layout.below_jaw, 0) - 15 * np.maximum(beside - 0.02, 0) - 8 * np.maximum(under_chin - 0.4, 0)
     )
     # Hair reaches below the chin only beside the neck; a beard stays close to the jaw.
-    front = np.clip((0.42 - across) / 0.1, 0, 1)
+    front = np.clip((0.38 - across) / 0.1, 0, 1)
     scores[Material.HAIR] = -3.0 * np.maximum(under_chin - 0.2, 0) - 60 * front * np.maximum(layout.below_jaw - 0.01, 0)
     # Clothes: never on the face, never above the ear lobes.
     scores[Material.CLOTH] = -30 * np.maximum(0.02 - layout.below_jaw, 0) * np.clip(across, 0.3, 1) - 20 * front * (
@@ -226,7 +226,7 @@ def hanging_support(hair: np.ndarray, lobes: float, reach: float = 0.03, sway: f
     # Long hair swings sideways when the head turns: what hangs well carries its neighbourhood with it.
     size = 2 * int(sway * MAP_SCALE) + 1
     swung = cv2.GaussianBlur(cv2.dilate(support, np.ones((1, size), np.uint8)), (0, 0), 0.04 * MAP_SCALE)
-    support[start:] = np.maximum(support, swung)[start:]
+    support[start:] = np.maximum(support, 0.35 * swung)[start:]
     return support
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Sequence, Tuple
+from typing import Sequence, Tuple, Union
 
 import numpy as np
 
@@ -58,7 +58,9 @@ def whole_window(width: int, height: int, max_size: int) -> FrameWindow:
     return _window(0, 0, width, height, max_size)
 
 
-def face_window(face_boxes: Sequence[Sequence[float]], width: int, height: int, max_size: int) -> FrameWindow:
+def face_window(
+    face_boxes: Union[np.ndarray, Sequence[Sequence[float]]], width: int, height: int, max_size: int
+) -> FrameWindow:
     """Choose the square window that holds head and shoulders in every frame.
 
     The side is the larger of :data:`CROP_FACE_HEIGHTS` typical face heights and what the union of all face boxes needs

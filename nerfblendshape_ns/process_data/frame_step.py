@@ -65,7 +65,9 @@ def find_faces(video: Path, kept: np.ndarray, model: Optional[Path], progress: P
     Raises:
         UserError: there is no face in any frame; every frame is looked at before that is said.
     """
-    probes = set(kept[np.unique(np.linspace(0, len(kept) - 1, min(NUM_PROBES, len(kept))).round().astype(int))].tolist())
+    probes = set(
+        kept[np.unique(np.linspace(0, len(kept) - 1, min(NUM_PROBES, len(kept))).round().astype(int))].tolist()
+    )
     boxes = _detect_boxes(video, probes, model, progress)
     if not boxes:
         boxes = _detect_boxes(video, set(kept.tolist()) - probes, model, None)

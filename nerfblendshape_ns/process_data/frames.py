@@ -117,7 +117,9 @@ def is_irregular(times: np.ndarray) -> bool:
     return bool((np.abs(intervals - median) > IRREGULAR_SHARE * median).mean() > 0.02)
 
 
-def select_frames(times: np.ndarray, fps: Optional[float], max_frames: Optional[int] = None) -> Tuple[np.ndarray, float]:
+def select_frames(
+    times: np.ndarray, fps: Optional[float], max_frames: Optional[int] = None
+) -> Tuple[np.ndarray, float]:
     """Choose which decoded frames are kept.
 
     Args:

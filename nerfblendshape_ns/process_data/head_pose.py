@@ -15,6 +15,12 @@ import cv2
 import numpy as np
 from scipy.linalg import solveh_banded
 
+from nerfblendshape_ns.process_data.banded_system import (
+    acceleration_band,
+    acceleration_weights,
+    band_product,
+    information_into_band,
+)
 from nerfblendshape_ns.process_data.camera_motion import (
     Intrinsics,
     cross_matrices,
@@ -25,10 +31,10 @@ from nerfblendshape_ns.process_data.camera_motion import (
     rotations,
     to_camera,
 )
-from nerfblendshape_ns.process_data.smoothing import weighted_difference_band, whittaker
+from nerfblendshape_ns.process_data.smoothing import whittaker
 
 # Standard deviation of a person's face from the reference face, centimetres.
-SHAPE_DEVIATION = 0.6
+SHAPE_DEVIATION = 0.4
 # Landmark errors stay alike over about this many frames, so frames count for less than their number.
 CORRELATED_FRAMES = 25.0
 # Residuals beyond this many standard deviations are weighed down (Geman-McClure).
@@ -37,8 +43,7 @@ ROBUST_SCALE = 3.0
 NOISE_FLOOR = 0.3
 # Poses settle for this many rounds before smoothing begins.
 FREE_ROUNDS = 5
-# Accelerations well above this many times the clip's median are taken for real motion, measured after this smoothing.
-QUICK_SCALE = 3.0
+# Whether motion is quick is measured on poses smoothed this much, in frames.
 QUICK_SMOOTHNESS = 0.6
 
 
@@ -56,7 +61,7 @@ class PoseFit:
     """float64 ``[points]``: each landmark's standard deviation in pixels."""
 
     def reprojection_errors(self, observed: np.ndarray, intrinsics: Intrinsics) -> np.ndarray:
-        """Distances in pixels ``[frames, points]`` between the projected shape and ``observed`` ``[frames, points, 2]``."""
+        """Distances ``[frames, points]`` in pixels of the projected shape from ``observed`` ``[frames, points, 2]``."""
         predicted = project(to_camera(self.poses, self.reference, self.shape), intrinsics)
         return np.linalg.norm(predicted - observed, axis=-1)
 
@@ -66,9 +71,7 @@ def rms(errors: np.ndarray) -> float:
     return float(np.sqrt(np.mean(np.square(errors))))
 
 
-def initial_poses(
-    shape: np.ndarray, observed: np.ndarray, intrinsics: Intrinsics
-) -> Tuple[np.ndarray, np.ndarray]:
+def initial_poses(shape: np.ndarray, observed: np.ndarray, intrinsics: Intrinsics) -> Tuple[np.ndarray, np.ndarray]:
     """Perspective-n-Point for every frame by itself (SQPnP, then Levenberg-Marquardt).
 
     Args:
@@ -79,11 +82,11 @@ def initial_poses(
     Returns:
         Poses ``[frames, 6]`` and the reference rotation ``[3, 3]`` (the mean over the clip).
     """
-    camera = intrinsics.matrix()
+    camera, undistorted = intrinsics.matrix(), np.zeros(5)
     matrices, translations = [], []
     for points in np.ascontiguousarray(observed, dtype=np.float64):
-        _, vector, translation = cv2.solvePnP(shape, points, camera, None, flags=cv2.SOLVEPNP_SQPNP)
-        vector, translation = cv2.solvePnPRefineLM(shape, points, camera, None, vector, translation)
+        _, vector, translation = cv2.solvePnP(shape, points, camera, undistorted, flags=cv2.SOLVEPNP_SQPNP)
+        vector, translation = cv2.solvePnPRefineLM(shape, points, camera, undistorted, vector, translation)
         matrices.append(cv2.Rodrigues(vector)[0])
         translations.append(translation[:, 0])
     stacked = np.stack(matrices)
@@ -228,57 +231,6 @@ def projection_jacobian(camera_points: np.ndarray, focal: float) -> np.ndarray:
     return np.stack([np.stack(row, axis=-1) for row in rows], axis=-2)
 
 
-def acceleration_band(penalty: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """The acceleration penalty on all poses, in the lower band storage of :func:`scipy.linalg.solveh_banded`.
-
-    Args:
-        penalty: ``[6, 6]``, the metric of one second difference.
-        weights: ``[frames - 2]``, the weight of each second difference.
-
-    Returns:
-        ``[18, frames * 6]``.
-    """
-    differences = weighted_difference_band(weights)
-    num_frames = differences.shape[1]
-    band = np.zeros((18, num_frames * 6))
-    for offset in range(3):
-        columns = np.arange(num_frames - offset) * 6
-        for row in range(6):
-            for column in range(6):
-                below = offset * 6 + row - column
-                if below >= 0:
-                    values = differences[offset, : num_frames - offset] * penalty[row, column]
-                    band[below, columns + column] += values
-    return band
-
-
-def information_into_band(information: np.ndarray, band: np.ndarray) -> np.ndarray:
-    """Add each frame's information matrix ``[frames, 6, 6]`` to a banded system ``[18, frames * 6]``; returns a copy."""
-    band = band.copy()
-    for row in range(6):
-        for column in range(row + 1):
-            band[row - column, column::6] += information[:, row, column]
-    return band
-
-
-def acceleration_weights(poses: np.ndarray, metric: np.ndarray) -> np.ndarray:
-    """Weights in (0, 1] that let quick motion be quick.
-
-    A nod is not noise: a second difference that is large beside the clip's usual one is penalised less (Cauchy).
-
-    Args:
-        poses: ``[frames, 6]``.
-        metric: ``[6, 6]``, in which the size of a second difference is measured.
-
-    Returns:
-        ``[frames - 2]``.
-    """
-    differences = poses[2:] - 2 * poses[1:-1] + poses[:-2]
-    size = np.sqrt(np.einsum("na,ab,nb->n", differences, metric, differences))
-    usual = max(float(np.median(size)), 1e-12)
-    return 1.0 / (1.0 + (size / (QUICK_SCALE * usual)) ** 2)
-
-
 def _solve(
     residual: np.ndarray,
     pose_jacobian: np.ndarray,
@@ -312,14 +264,3 @@ def _solve(
     shape_step = np.linalg.solve(schur, shape_gradient.reshape(-1) - coupling.T @ eliminated[:, -1])
     pose_step = eliminated[:, -1] - eliminated[:, :-1] @ shape_step
     return pose_step.reshape(num_frames, 6), shape_step.reshape(num_points, 3)
-
-
-def band_product(band: np.ndarray, poses: np.ndarray) -> np.ndarray:
-    """Product of a symmetric matrix in lower band storage with the poses laid end to end."""
-    vector = poses.reshape(-1)
-    product = band[0] * vector
-    for below in range(1, len(band)):
-        values = band[below, : len(vector) - below]
-        product[below:] += values * vector[: len(vector) - below]
-        product[: len(vector) - below] += values * vector[below:]
-    return product

@@ -29,7 +29,7 @@ class ProcessOptions:
     max_frames: Optional[int] = None
     """Use only the first so many frames."""
     focal: float = DEFAULT_FOCAL
-    """Focal length as a multiple of the shorter side of the video frame. A face does not show it, so it is not fitted."""
+    """Focal length as a multiple of the video frame's shorter side. A face does not show it, so it is not fitted."""
     on_missing: Literal["drop", "interpolate", "fail"] = "drop"
     """Frames without a face. drop: leave them out; interpolate: keep them with values between their neighbours'; fail:
     stop and name them. With drop and interpolate the report names them."""

@@ -61,9 +61,8 @@ def process_video(options: ProcessOptions, console: Optional[Console] = None) ->
         model, notes = choose_tracker(options)
         record = StepRecord(options.output)
         with steps_progress(console) as (progress, bars):
+            record.document["notes"] = notes
             _run_steps(options, model, record, progress, bars)
-        record.document["notes"] = notes
-        record.save()
     except UserError:
         if not existed:
             shutil.rmtree(options.output, ignore_errors=True)
@@ -91,8 +90,12 @@ def choose_tracker(options: ProcessOptions) -> Tuple[Optional[Path], List[str]]:
         return None, [f"The Face Landmarker model cannot be had ({error}); the bundled FaceMesh is used instead."]
 
 
-def build_steps(options: ProcessOptions, model: Optional[Path], shot: Callable[[], Dict[str, Any]]) -> List[Step]:
-    """The steps in order; ``shot()`` gives the summary of the first once it is done."""
+def build_steps(options: ProcessOptions, model: Optional[Path], record: StepRecord) -> List[Step]:
+    """The steps in order; each reads what earlier ones left in the folder and in ``record``."""
+
+    def shot() -> Dict[str, Any]:
+        return record.steps["frames"]["summary"]
+
     tracker = "facemesh" if model is None else SHA256
     first = {
         "video": video_key(options.video),
@@ -130,9 +133,7 @@ def build_steps(options: ProcessOptions, model: Optional[Path], shot: Callable[[
             {"smooth_expressions": options.smooth_expressions},
             [contract.EXPRESSIONS, contract.EXPRESSION_MIN, contract.EXPRESSION_MAX, contract.EXPRESSION_NAMES],
         ),
-        Step(
-            "segmentation", lambda bar: picture_steps.segment(options, bar), ["landmarks"], {}, [contract.PARSING]
-        ),
+        Step("segmentation", lambda bar: picture_steps.segment(options, bar), ["landmarks"], {}, [contract.PARSING]),
         Step(
             "background",
             lambda bar: picture_steps.background(options, shot(), bar),
@@ -147,7 +148,13 @@ def build_steps(options: ProcessOptions, model: Optional[Path], shot: Callable[[
             {},
             [contract.TRANSFORMS, contract.LANDMARKS, contract.FACE_MESH],
         ),
-        Step("report", lambda bar: report.run(options, shot(), bar), everything, {}, [f"{contract.REPORT}/index.html"]),
+        Step(
+            "report",
+            lambda bar: report.run(options, shot(), record.document, bar),
+            everything,
+            {},
+            [f"{contract.REPORT}/index.html"],
+        ),
     ]
 
 
@@ -162,7 +169,7 @@ def step_keys(steps: Sequence[Step]) -> Dict[str, str]:
 def _run_steps(
     options: ProcessOptions, model: Optional[Path], record: StepRecord, progress: Progress, bars: Dict[str, TaskID]
 ) -> None:
-    steps = build_steps(options, model, lambda: record.steps["frames"]["summary"])
+    steps = build_steps(options, model, record)
     keys = step_keys(steps)
     pending = [step for step in steps if not record.is_done(step.name, keys[step.name], step.outputs)]
     if pending and pending[0].name != "report":
@@ -188,7 +195,8 @@ def _run_steps(
 
         start = time.perf_counter()
         summary, warnings = step.run(advance)
-        record.finish(step.name, keys[step.name], time.perf_counter() - start, summary, warnings)
+        seconds = time.perf_counter() - start
+        record.finish(step.name, keys[step.name], seconds, summary, warnings, [known.name for known in steps])
 
 
 @contextmanager

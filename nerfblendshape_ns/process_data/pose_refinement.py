@@ -17,6 +17,12 @@ import numpy as np
 from scipy.linalg import solveh_banded
 from scipy.spatial import Delaunay
 
+from nerfblendshape_ns.process_data.banded_system import (
+    acceleration_band,
+    acceleration_weights,
+    band_product,
+    information_into_band,
+)
 from nerfblendshape_ns.process_data.camera_motion import (
     Intrinsics,
     cross_matrices,
@@ -27,10 +33,6 @@ from nerfblendshape_ns.process_data.camera_motion import (
 from nerfblendshape_ns.process_data.head_pose import (
     QUICK_SMOOTHNESS,
     PoseFit,
-    acceleration_band,
-    acceleration_weights,
-    band_product,
-    information_into_band,
     linearise,
     projection_jacobian,
     robust_weights,

@@ -210,9 +210,7 @@ class _FrameReader:
         image = np.asarray(self._frames[index])
         small = cv2.resize(image, self._size, interpolation=cv2.INTER_AREA)
         width, height = self._size
-        geometry = face_geometry(
-            self._head_frame, index, self._landmarks[index], height, width, image.shape[1] / width
-        )
+        geometry = face_geometry(self._head_frame, index, self._landmarks[index], height, width, image.shape[1] / width)
         person = self._person_mask(small)
         return _WindowFrame(
             index=index,
@@ -232,7 +230,9 @@ def _full_size_labels(
 ) -> np.ndarray:
     guide = ColourGuide(frame.small.astype(np.float32) / 255, options.edge_radius, options.edge_epsilon)
     large = frame.image.astype(np.float32) / 255
-    scores = np.stack([guide.upsample(layer, large) for layer in probabilities])
+    # The filter follows single hairs; a little smoothing leaves an outline that can be the same in the next frame.
+    blur = 0.006 * face_height
+    scores = np.stack([cv2.GaussianBlur(guide.upsample(layer, large), (0, 0), blur) for layer in probabilities])
     labels = scores.argmax(0).astype(np.uint8)
     nose = landmarks[NOSE_TIP]
     return tidy_labels(labels, (float(nose[0]), float(nose[1])), face_height)

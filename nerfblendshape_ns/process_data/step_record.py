@@ -1,4 +1,4 @@
-"""What has been done already: ``process.json``, one entry a step, so that a second run skips and a broken one goes on."""
+"""What has been done already: ``process.json``, one entry a step, so that a broken run can go on."""
 
 from __future__ import annotations
 
@@ -39,9 +39,13 @@ class StepRecord:
         entry = self.steps.get(name)
         return bool(entry) and entry.get("key") == key and all((self.root / output).exists() for output in outputs)
 
-    def finish(self, name: str, key: str, seconds: float, summary: Dict[str, Any], warnings: List[str]) -> None:
-        """Record a finished step and save the record."""
+    def finish(
+        self, name: str, key: str, seconds: float, summary: Dict[str, Any], warnings: List[str], order: Sequence[str]
+    ) -> None:
+        """Record a finished step and save the record, its steps in ``order``."""
         self.steps[name] = {"key": key, "seconds": round(seconds, 3), "summary": summary, "warnings": warnings}
+        # A step done again keeps its place among the others.
+        self.document["steps"] = {known: self.steps[known] for known in order if known in self.steps}
         self.save()
 
     def forget(self, names: Sequence[str]) -> None:

@@ -16,16 +16,9 @@ import numpy as np
 
 from nerfblendshape_ns.data import contract
 from nerfblendshape_ns.errors import UserError
+from nerfblendshape_ns.synthetic.camera import Intrinsics, camera_to_head, default_intrinsics, project
 from nerfblendshape_ns.synthetic.expressions import EXPRESSION_NAMES
-from nerfblendshape_ns.synthetic.head import (
-    Intrinsics,
-    Rendering,
-    SyntheticHead,
-    camera_to_head,
-    default_intrinsics,
-    project,
-    synthetic_head,
-)
+from nerfblendshape_ns.synthetic.head import Rendering, SyntheticHead, synthetic_head
 from nerfblendshape_ns.synthetic.motion import MAX_PITCH, MAX_ROLL, MAX_YAW, Motion, talking_motion
 
 BASIS = "custom"
@@ -77,7 +70,10 @@ def render_clip(settings: ClipSettings) -> Iterator[Tuple[int, Rendering]]:
     motion = talking_motion(settings.num_frames, settings.fps, settings.seed)
     cameras = camera_to_head(motion.head_to_world)
     for index in range(settings.num_frames):
-        yield index, head.render(motion.expressions[index], cameras[index], settings.intrinsics, samples=settings.samples)
+        yield (
+            index,
+            head.render(motion.expressions[index], cameras[index], settings.intrinsics, samples=settings.samples),
+        )
 
 
 def write_dataset(

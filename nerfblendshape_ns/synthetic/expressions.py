@@ -122,7 +122,9 @@ class ExpressionRig:
             outward = self.coefficient(weights, f"eyeLookOut{word}") - self.coefficient(weights, f"eyeLookIn{word}")
             part = Part.LEFT_EYE if side > 0 else Part.RIGHT_EYE
             rows = self.mesh.vertex_range[part]
-            vertices[rows] = _turn_eye(self.mesh.vertices[rows], side, side * outward * GAZE_YAW, (up - down) * GAZE_PITCH)
+            vertices[rows] = _turn_eye(
+                self.mesh.vertices[rows], side, side * outward * GAZE_YAW, (up - down) * GAZE_PITCH
+            )
         vertices[:, :1] *= self._width
         return vertices
 
@@ -218,8 +220,18 @@ def _skin_fields(points: np.ndarray) -> Dict[str, np.ndarray]:
         frown[:, 1] = -0.85 * low_corner
         fields[f"mouthFrown{word}"] = frown
 
-        brow = bump(distance_x - 2.7, 1.5) * bump(y - 4.6, 0.85) * front * smoothstep(-0.5, 0.5, x if word == "Left" else -x)
-        inner = bump(distance_x - 1.5, 0.9) * bump(y - 4.6, 0.9) * front * smoothstep(-0.5, 0.5, x if word == "Left" else -x)
+        brow = (
+            bump(distance_x - 2.7, 1.5)
+            * bump(y - 4.6, 0.85)
+            * front
+            * smoothstep(-0.5, 0.5, x if word == "Left" else -x)
+        )
+        inner = (
+            bump(distance_x - 1.5, 0.9)
+            * bump(y - 4.6, 0.9)
+            * front
+            * smoothstep(-0.5, 0.5, x if word == "Left" else -x)
+        )
         down = np.zeros_like(points)
         down[:, 0] = -np.sign(x) * 0.30 * inner
         down[:, 1] = -0.50 * brow - 0.35 * inner

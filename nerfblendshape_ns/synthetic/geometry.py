@@ -138,7 +138,9 @@ def teeth(upper: bool) -> Tuple[np.ndarray, np.ndarray]:
     edge = edge + (0.05 if upper else -0.03) * np.abs(np.sin(side * np.pi / 0.82)) ** 6
     sign = 1.0 if upper else -1.0
     # The profile goes from the gum down the front, round the biting edge and up the back.
-    profile = np.array([(1.0, -0.25), (0.75, -0.06), (0.4, 0.0), (0.12, -0.02), (0.0, -0.12), (0.05, -0.32), (0.6, -0.6)])
+    profile = np.array(
+        [(1.0, -0.25), (0.75, -0.06), (0.4, 0.0), (0.12, -0.02), (0.0, -0.12), (0.05, -0.32), (0.6, -0.6)]
+    )
     height, depth = profile[:, 0], profile[:, 1]
     y = edge[:, None] + (root - edge)[:, None] * height
     z = front[:, None] + depth

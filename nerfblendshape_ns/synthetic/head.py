@@ -6,47 +6,34 @@ import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Dict, Optional, Tuple
+from typing import Any, Dict, Optional, Tuple
 
 import numpy as np
 import warp as wp
-from scipy.sparse import coo_matrix
+from scipy.sparse import csr_matrix
 
 from nerfblendshape_ns.data.contract import Label
 from nerfblendshape_ns.data.labels import soft_alpha
-from nerfblendshape_ns.errors import UserError
 from nerfblendshape_ns.synthetic.background import render_background
+from nerfblendshape_ns.synthetic.camera import Intrinsics, camera_to_head, default_camera, default_intrinsics, project
 from nerfblendshape_ns.synthetic.expressions import EXPRESSION_NAMES, ExpressionRig
 from nerfblendshape_ns.synthetic.geometry import HeadMesh, Part, build_mesh
 from nerfblendshape_ns.synthetic.landmarks import LandmarkBinding
+from nerfblendshape_ns.synthetic.person import person
 from nerfblendshape_ns.synthetic.ray_casting import View, bake_occlusion, render_rows
-from nerfblendshape_ns.synthetic.sculpt import Proportions
-from nerfblendshape_ns.synthetic.shading import Appearance
 
-CAMERA_DISTANCE = 66.0
-CAMERA_HEIGHT = -0.8
-FOCAL_SHARE = 1.6  # focal length in image heights
+__all__ = [
+    "Intrinsics",
+    "Rendering",
+    "SyntheticHead",
+    "camera_to_head",
+    "default_camera",
+    "default_intrinsics",
+    "project",
+    "synthetic_head",
+]
+
 NECK_TOP, NECK_BOTTOM = -5.5, -15.2
-
-
-@dataclass(frozen=True)
-class Intrinsics:
-    """A pinhole camera, in pixels; (0, 0) is the outer corner of the upper left pixel."""
-
-    width: int
-    height: int
-    fl_x: float
-    fl_y: float
-    cx: float
-    cy: float
-
-
-def project(points: np.ndarray, camera_to_head: np.ndarray, intrinsics: Intrinsics) -> np.ndarray:
-    """Pixels ``[..., 2]`` of points ``[..., 3]`` in head space; an OpenGL camera looks along its -z."""
-    local = (points - camera_to_head[:3, 3]) @ camera_to_head[:3, :3]
-    x = intrinsics.cx - intrinsics.fl_x * local[..., 0] / local[..., 2]
-    y = intrinsics.cy + intrinsics.fl_y * local[..., 1] / local[..., 2]
-    return np.stack([x, y], -1)
 
 
 @dataclass
@@ -78,26 +65,6 @@ class Rendering:
         return self.head_image + (1.0 - self.alpha[..., None])
 
 
-def default_intrinsics(width: int, height: int) -> Intrinsics:
-    """The webcam's intrinsics at an image size: the head fills about 60 % of the height."""
-    if width < 16 or height < 16:
-        raise UserError(f"images of {width} x {height} are too small for a head; use at least 16 x 16.")
-    focal = FOCAL_SHARE * min(height, 1.7 * width)
-    return Intrinsics(width, height, focal, focal, 0.5 * width, 0.5 * height)
-
-
-def default_camera() -> np.ndarray:
-    """Camera-to-world ``[4, 4]`` (OpenGL) of the webcam, which stands still."""
-    pose = np.eye(4)
-    pose[:3, 3] = (0.0, CAMERA_HEIGHT, CAMERA_DISTANCE)
-    return pose
-
-
-def camera_to_head(head_to_world: np.ndarray) -> np.ndarray:
-    """Camera-to-head matrices ``[..., 4, 4]`` of the webcam for head poses ``[..., 4, 4]``."""
-    return np.linalg.inv(head_to_world) @ default_camera()
-
-
 class SyntheticHead:
     """A person made from a seed.
 
@@ -108,7 +75,7 @@ class SyntheticHead:
     def __init__(self, seed: int = 0) -> None:
         self.seed = int(seed)
         self.expression_names: Tuple[str, ...] = EXPRESSION_NAMES
-        self.shape, self._look = _person(self.seed)
+        self.shape, self._look = person(self.seed)
         self.mesh: HeadMesh = build_mesh(self.shape)
         self.rig = ExpressionRig(self.mesh, self.shape.width)
         self.num_basis = len(self.expression_names)
@@ -218,7 +185,7 @@ class SyntheticHead:
             depth=depth.numpy().copy(),
         )
 
-    def _launch(self, kernel: wp.Kernel, count: int, inner: Tuple[int, ...], inputs: list) -> None:
+    def _launch(self, kernel: Any, count: int, inner: Tuple[int, ...], inputs: list) -> None:
         """Run a kernel over ``count`` items in contiguous parts, one a thread; Warp runs a CPU launch on one alone."""
         parts = min(self._pool._max_workers * 4, count)
         bounds = np.linspace(0, count, parts + 1).astype(int)
@@ -259,46 +226,11 @@ class SyntheticHead:
         return result.astype(np.float32)
 
 
-def _incidence(mesh: HeadMesh) -> coo_matrix:
+def _incidence(mesh: HeadMesh) -> csr_matrix:
     rows = mesh.triangles.reshape(-1)
     columns = np.repeat(np.arange(len(mesh.triangles)), 3)
     shape = (len(mesh.vertices), len(mesh.triangles))
-    return coo_matrix((np.ones(len(rows), np.float32), (rows, columns)), shape=shape).tocsr()
-
-
-def _person(seed: int) -> Tuple[Proportions, Appearance]:
-    """Proportions and colours of a person; seed 0 is the average one."""
-    generator = np.random.default_rng([seed, 0])
-    spread = 0.0 if seed == 0 else 1.0
-
-    def vary(middle: float, range_: float) -> float:
-        return middle + spread * float(generator.uniform(-range_, range_))
-
-    shape = Proportions(
-        width=vary(1.0, 0.04),
-        nose_length=vary(1.0, 0.10),
-        jaw_width=vary(1.0, 0.05),
-        lip_fullness=vary(1.0, 0.15),
-        hair_length=vary(0.0, 1.0) if seed else 0.0,
-        hair_volume=vary(1.0, 0.4),
-    )
-    skins = np.array([(0.60, 0.37, 0.27), (0.68, 0.45, 0.34), (0.44, 0.25, 0.16), (0.30, 0.16, 0.10)])
-    lips = np.array([(0.42, 0.15, 0.13), (0.48, 0.17, 0.15), (0.29, 0.11, 0.09), (0.20, 0.075, 0.065)])
-    hairs = np.array([(0.055, 0.032, 0.020), (0.14, 0.075, 0.035), (0.016, 0.013, 0.012), (0.25, 0.16, 0.075)])
-    irises = np.array([(0.06, 0.10, 0.14), (0.09, 0.045, 0.018), (0.06, 0.09, 0.04), (0.035, 0.018, 0.009)])
-    cloths = np.array([(0.035, 0.07, 0.15), (0.22, 0.035, 0.04), (0.05, 0.12, 0.07), (0.12, 0.11, 0.10)])
-    skin_index = 0 if seed == 0 else int(generator.integers(len(skins)))
-    picks = [0, 0, 0] if seed == 0 else [int(value) for value in generator.integers(4, size=3)]
-    look = Appearance()
-    look.skin, look.lips = wp.vec3(*skins[skin_index]), wp.vec3(*lips[skin_index])
-    look.hair, look.iris = wp.vec3(*hairs[picks[0]]), wp.vec3(*irises[picks[1]])
-    look.cloth = wp.vec3(*cloths[picks[2]])
-    look.cloth_second = wp.vec3(*(0.5 * cloths[picks[2]] + 0.5 * np.array([0.55, 0.52, 0.46])))
-    key, fill = np.array([-0.45, 0.55, 0.85]), np.array([0.8, 0.1, 0.55])
-    look.key_direction = wp.vec3(*(key / np.linalg.norm(key)))
-    look.fill_direction = wp.vec3(*(fill / np.linalg.norm(fill)))
-    look.texture_seed = wp.uint32(1000 + 97 * (seed % 1_000_000))
-    return shape, look
+    return csr_matrix((np.ones(len(rows), np.float32), (rows, columns)), shape=shape)
 
 
 @lru_cache(maxsize=2)

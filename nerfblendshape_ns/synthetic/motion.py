@@ -25,7 +25,7 @@ class Motion:
     """``[num_frames, 4, 4]`` float64; identity is the head at rest, facing the camera."""
 
 
-def head_pose(yaw: float, pitch: float, roll: float, translation: np.ndarray) -> np.ndarray:
+def head_pose(yaw: float, pitch: float, roll: float, translation: Optional[np.ndarray] = None) -> np.ndarray:
     """Head-to-world matrix from angles in degrees about the base of the skull and a shift in centimetres.
 
     Positive yaw turns the face to the image's right, positive pitch looks down, positive roll tilts it to the image's
@@ -34,7 +34,7 @@ def head_pose(yaw: float, pitch: float, roll: float, translation: np.ndarray) ->
     rotation = Rotation.from_euler("YXZ", [yaw, pitch, roll], degrees=True).as_matrix()
     pose = np.eye(4)
     pose[:3, :3] = rotation
-    pose[:3, 3] = NECK_PIVOT - rotation @ NECK_PIVOT + translation
+    pose[:3, 3] = NECK_PIVOT - rotation @ NECK_PIVOT + (0.0 if translation is None else translation)
     return pose
 
 
@@ -105,7 +105,8 @@ def talking_motion(num_frames: int, fps: float, seed: int) -> Motion:
     jaw = np.maximum(0.55 * phrase * syllables**1.5, yawn)
     puff = _events(generator, times, 4.5, 0.25, (0.2, 0.5), (0.7, 1.0))
     pucker = np.maximum(
-        _events(generator, times, 3.0, 0.18, (0.1, 0.4), (0.6, 1.0)), 0.3 * np.clip(_wander(generator, times, (1, 3)), 0, 1)
+        _events(generator, times, 3.0, 0.18, (0.1, 0.4), (0.6, 1.0)),
+        0.3 * np.clip(_wander(generator, times, (1, 3)), 0, 1),
     )
     funnel = _events(generator, times, 2.7, 0.18, (0.1, 0.3), (0.5, 1.0))
     smile = _events(generator, times, 3.6, 0.3, (0.4, 1.2), (0.6, 1.0))
@@ -147,7 +148,7 @@ def talking_motion(num_frames: int, fps: float, seed: int) -> Motion:
     pitch = MAX_PITCH * _wander(generator, times, (0.12, 0.35))
     roll = MAX_ROLL * _wander(generator, times, (0.10, 0.30))
     shift = np.stack([reach * _wander(generator, times, (0.08, 0.25)) for reach in (1.2, 0.7, 1.2)], -1)
-    poses = np.stack([head_pose(*angles, translation) for *angles, translation in zip(yaw, pitch, roll, shift)])
+    poses = np.stack([head_pose(*row) for row in zip(yaw, pitch, roll, shift)])
     return Motion(expressions=expressions, head_to_world=poses)
 
 
@@ -199,7 +200,11 @@ def _expression_groups() -> list:
         (("jawOpen",), ("jawOpen", "mouthFunnel"), ("jawOpen", "mouthPucker"), ("mouthPucker",), ("cheekPuff",)),
         (("mouthSmileLeft", "mouthSmileRight"), ("mouthSmileLeft",), ("mouthFrownRight",), ("mouthFrownLeft",)),
         (("eyeBlinkLeft",), ("eyeBlinkRight",), ("eyeBlinkLeft", "eyeBlinkRight")),
-        (("eyeLookOutLeft", "eyeLookInRight"), ("eyeLookInLeft", "eyeLookOutRight"), ("eyeLookUpLeft", "eyeLookUpRight")),
+        (
+            ("eyeLookOutLeft", "eyeLookInRight"),
+            ("eyeLookInLeft", "eyeLookOutRight"),
+            ("eyeLookUpLeft", "eyeLookUpRight"),
+        ),
         (("browInnerUp",), ("browDownLeft", "browDownRight"), ("browDownRight",)),
     )
     return [[[EXPRESSION_NAMES.index(name) for name in option] for option in part] for part in parts]
@@ -229,12 +234,12 @@ def unseen_views(
     low, high = angles.min(0), angles.max(0)
     middle, half = 0.5 * (low + high), 0.5 * share * (high - low)
     seen = Rotation.from_matrix(head_to_world[:, :3, :3])
-    shift = np.stack([pose[:3, 3] - head_pose(*angle, np.zeros(3))[:3, 3] for pose, angle in zip(head_to_world, angles)])
+    shift = np.stack([pose[:3, 3] - head_pose(*angle)[:3, 3] for pose, angle in zip(head_to_world, angles)])
     found: list = []
     for _ in range(400 * count):
         if len(found) == count:
             break
-        candidate = head_pose(*(middle + half * generator.uniform(-1.0, 1.0, 3)), np.median(shift, axis=0))
+        candidate = head_pose(*(middle + half * generator.uniform(-1.0, 1.0, 3)), translation=np.median(shift, axis=0))
         apart = np.degrees((seen.inv() * Rotation.from_matrix(candidate[:3, :3])).magnitude()).min()
         if minimum_degrees <= apart <= 9.0:
             found.append(candidate)
@@ -244,8 +249,3 @@ def unseen_views(
             "clip's range; ask for fewer or lower the distance."
         )
     return np.stack(found)
-
-
-def steady_pose(translation: Optional[np.ndarray] = None) -> np.ndarray:
-    """The head at rest, facing the camera, optionally shifted by centimetres."""
-    return head_pose(0.0, 0.0, 0.0, np.zeros(3) if translation is None else translation)

@@ -1,4 +1,7 @@
+# type: ignore  (Warp kernels are Python in syntax only)
 """Warp kernels that cast rays at the head's mesh: occlusion baked once, pixels every frame. They run on the CPU."""
+
+# ruff: noqa: UP018 (in a Warp kernel, float(0.0) makes a variable where 0.0 makes a constant)
 
 from __future__ import annotations
 

@@ -15,7 +15,6 @@ from nerfblendshape_ns.synthetic.distance_fields import (
     bump,
     capsule,
     ellipsoid,
-    smooth_intersection,
     smooth_subtraction,
     smooth_union,
     smoothstep,
@@ -29,7 +28,7 @@ OUTER_CORNER = (4.50, 2.62)
 MOUTH_Y = -4.35
 MOUTH_HALF_WIDTH = 2.5
 APERTURE_HALF_WIDTH = 2.36
-SHOULDER_RISE = 1.3
+COLLAR_Y = -15.1
 LIP_GAP = 0.26  # half the opening of the sculpt pose at the mouth's middle
 
 
@@ -168,8 +167,10 @@ def _ear(p: np.ndarray) -> np.ndarray:
     turned = np.stack(
         [
             local[..., 0] * np.cos(lean) + local[..., 2] * np.sin(lean),
-            local[..., 1] * np.cos(sweep) - (local[..., 2] * np.cos(lean) - local[..., 0] * np.sin(lean)) * np.sin(sweep),
-            local[..., 1] * np.sin(sweep) + (local[..., 2] * np.cos(lean) - local[..., 0] * np.sin(lean)) * np.cos(sweep),
+            local[..., 1] * np.cos(sweep)
+            - (local[..., 2] * np.cos(lean) - local[..., 0] * np.sin(lean)) * np.sin(sweep),
+            local[..., 1] * np.sin(sweep)
+            + (local[..., 2] * np.cos(lean) - local[..., 0] * np.sin(lean)) * np.cos(sweep),
         ],
         -1,
     )
@@ -206,7 +207,11 @@ def hair(points: np.ndarray, shape: Proportions) -> np.ndarray:
     lock = np.sin(13.0 * around + fall) + 0.6 * np.sin(29.0 * around - 1.4 * fall + 1.0) + 0.5 * _waves(points, 3.0)
     top = smoothstep(5.0, 12.0, y) * (1.0 + 0.25 * np.tanh(0.5 * (points[..., 0] + 2.0)))
     # Over the bare face the surface goes far below the skin, eye sockets included.
-    thickness = -0.35 - 3.0 * smoothstep(0.0, -2.0, into_hair) + (0.95 + 0.55 * top) * shape.hair_volume * smoothstep(-0.3, 2.6, into_hair)
+    thickness = (
+        -0.35
+        - 3.0 * smoothstep(0.0, -2.0, into_hair)
+        + (0.95 + 0.55 * top) * shape.hair_volume * smoothstep(-0.3, 2.6, into_hair)
+    )
     return skull - thickness - 0.11 * lock * smoothstep(-0.3, 1.2, into_hair)
 
 
@@ -224,7 +229,7 @@ def neck(points: np.ndarray) -> np.ndarray:
 
 def clothes(points: np.ndarray) -> np.ndarray:
     """Distance to a pullover with a collar: shoulders, upper arms and chest."""
-    p = np.stack([np.abs(points[..., 0]), points[..., 1] - SHOULDER_RISE, points[..., 2]], -1)
+    p = np.stack([np.abs(points[..., 0]), points[..., 1] - (COLLAR_Y + 16.4), points[..., 2]], -1)
     x, y, z = p[..., 0], p[..., 1], p[..., 2]
     body = ellipsoid(p, (0.0, -33.0, -3.5), (17.0, 15.5, 9.5))
     body = smooth_union(body, capsule(p, (5.5, -17.2, -4.0), (16.0, -21.5, -4.0), 3.3, 4.2), 4.0)

@@ -1,3 +1,4 @@
+# type: ignore  (Warp functions are Python in syntax only)
 """Colours of the head as Warp functions: procedural textures painted in the sculpt pose, soft light, glossy eyes.
 
 All lengths are centimetres. Textures fade out when a pixel is wider than their detail, so that small images do not
@@ -7,6 +8,21 @@ alias.
 from __future__ import annotations
 
 import warp as wp
+
+from nerfblendshape_ns.synthetic import sculpt
+
+MOUTH_Y = wp.constant(sculpt.MOUTH_Y)
+MOUTH_HALF_WIDTH = wp.constant(sculpt.MOUTH_HALF_WIDTH)
+APERTURE_HALF_WIDTH = wp.constant(sculpt.APERTURE_HALF_WIDTH)
+LIP_GAP = wp.constant(sculpt.LIP_GAP)
+EYE_X = wp.constant(sculpt.EYE_CENTRE[0])
+EYE_Y = wp.constant(sculpt.EYE_CENTRE[1])
+EYE_Z = wp.constant(sculpt.EYE_CENTRE[2])
+INNER_X = wp.constant(sculpt.INNER_CORNER[0])
+INNER_Y = wp.constant(sculpt.INNER_CORNER[1])
+EYE_SPAN = wp.constant(sculpt.OUTER_CORNER[0] - sculpt.INNER_CORNER[0])
+EYE_RISE = wp.constant(sculpt.OUTER_CORNER[1] - sculpt.INNER_CORNER[1])
+COLLAR_Y = wp.constant(sculpt.COLLAR_Y)
 
 
 @wp.struct
@@ -56,15 +72,15 @@ def gauss(value: float, width: float) -> float:
 @wp.func
 def lip_mask(x: float, y: float, z: float, fullness: float, soft: float) -> float:
     """1 on the red of the lips; the borders are those of ``sculpt.lip_curves``."""
-    t = wp.clamp(x / 2.5, 0.0, 1.0)
-    line = -4.35 - 0.10 * gauss(x, 0.55) + 0.06 * gauss(x - 1.1, 0.5) - 0.08 * t * t * t
-    gap = 0.26 * wp.sqrt(wp.max(1.0 - (x / 2.36) * (x / 2.36), 0.0))
+    t = wp.clamp(x / MOUTH_HALF_WIDTH, 0.0, 1.0)
+    line = MOUTH_Y - 0.10 * gauss(x, 0.55) + 0.06 * gauss(x - 1.1, 0.5) - 0.08 * t * t * t
+    gap = LIP_GAP * wp.sqrt(wp.max(1.0 - (x / APERTURE_HALF_WIDTH) * (x / APERTURE_HALF_WIDTH), 0.0))
     round_off = wp.sqrt(wp.max(1.0 - t * t, 0.0))
     bow = 0.10 * gauss(x - 0.55, 0.28) - 0.10 * gauss(x, 0.25)
     upper = line + gap + fullness * (0.70 * wp.pow(round_off, 1.3) + bow)
     lower = line - gap - fullness * 0.98 * wp.pow(round_off, 1.2)
     inside = wp.min(upper - y, y - lower)
-    return ramp(-soft, soft, inside) * ramp(2.62, 2.40, x) * ramp(5.5, 6.2, z)
+    return ramp(-soft, soft, inside) * ramp(MOUTH_HALF_WIDTH + 0.12, MOUTH_HALF_WIDTH - 0.1, x) * ramp(5.5, 6.2, z)
 
 
 @wp.func
@@ -82,9 +98,7 @@ def lower_rim(position: float) -> float:
 
 
 @wp.func
-def skin_colour(
-    look: Appearance, rest: wp.vec3, inside_mouth: float, fullness: float, footprint: float
-) -> wp.vec3:
+def skin_colour(look: Appearance, rest: wp.vec3, inside_mouth: float, fullness: float, footprint: float) -> wp.vec3:
     """Albedo of skin, lips, brows, lashes and the inside of the mouth."""
     x = wp.abs(rest[0])
     y = rest[1]
@@ -125,10 +139,10 @@ def skin_colour(
     colour = wp.lerp(colour, look.hair * 0.75, 0.88 * brow * ramp(0.02, 0.12, thick))
 
     # Lash lines and the moist pink rim of the lids.
-    position = (x - 1.82) / 2.68
+    position = (x - INNER_X) / EYE_SPAN
     if position > -0.06 and position < 1.1 and z > 5.5:
         inner_position = wp.clamp(position, 0.0, 1.0)
-        corner_line = 2.40 + 0.22 * inner_position
+        corner_line = INNER_Y + EYE_RISE * inner_position
         above = y - corner_line - upper_rim(inner_position)
         under = corner_line - lower_rim(inner_position) - y
         width = 0.12 + 0.35 * footprint
@@ -149,12 +163,14 @@ def skin_colour(
 @wp.func
 def eye_colour(look: Appearance, rest: wp.vec3, side: float, footprint: float) -> wp.vec3:
     """Albedo of the eyeball: veined sclera, limbal ring, fibrous iris, pupil."""
-    offset = wp.vec3(rest[0] - 3.15 * side, rest[1] - 2.55, rest[2] - 6.28)
+    offset = wp.vec3(rest[0] - EYE_X * side, rest[1] - EYE_Y, rest[2] - EYE_Z)
     radius = wp.sqrt(offset[0] * offset[0] + offset[1] * offset[1])
     angle = wp.atan2(offset[1], offset[0])
     edge = 0.035 + 0.6 * footprint
     iris_radius = 0.61
-    fibres = wp.noise(look.texture_seed + wp.uint32(40), wp.vec3(7.0 * wp.cos(angle), 7.0 * wp.sin(angle), radius * 4.0))
+    fibres = wp.noise(
+        look.texture_seed + wp.uint32(40), wp.vec3(7.0 * wp.cos(angle), 7.0 * wp.sin(angle), radius * 4.0)
+    )
     iris = look.iris * (1.0 + 0.5 * fibres * fade(0.12, footprint)) * (0.75 + 0.6 * gauss(radius - 0.34, 0.1))
     iris = iris * (1.0 - 0.75 * ramp(iris_radius - 0.13, iris_radius, radius))
     iris = wp.lerp(iris, wp.vec3(0.004, 0.004, 0.004), ramp(0.25 + edge, 0.25 - edge, radius))
@@ -178,7 +194,7 @@ def teeth_colour(rest: wp.vec3, upper: float, footprint: float) -> wp.vec3:
     gap = wp.abs(phase - wp.round(phase)) * width
     line = ramp(0.06 + 0.5 * footprint, 0.0, gap) * wp.clamp(0.08 / wp.max(footprint, 0.01), 0.25, 1.0)
     colour = wp.vec3(0.74, 0.70, 0.61) * (1.0 - 0.45 * line)
-    gum_height = (rest[1] + 4.35) * upper
+    gum_height = (rest[1] - MOUTH_Y) * upper
     gum = ramp(0.55, 0.75, gum_height + 0.12 * wp.cos(phase * 6.2832))
     if upper < 0.0:
         gum = ramp(0.95, 1.15, gum_height)
@@ -203,7 +219,7 @@ def cloth_colour(look: Appearance, rest: wp.vec3, footprint: float) -> wp.vec3:
     ribs = wp.sin(rest[0] * 9.0) * wp.sin(rest[1] * 7.0 + wp.sin(rest[0] * 9.0))
     wool = layered_noise(look.texture_seed + wp.uint32(60), rest, 1.2, footprint)
     patches = wp.noise(look.texture_seed + wp.uint32(61), rest * 0.22)
-    height = 0.75 * (rest[1] + 15.1 + 0.20 * (rest[2] + 2.4))
+    height = 0.75 * (rest[1] - COLLAR_Y + 0.20 * (rest[2] + 2.4))
     radius = wp.sqrt(rest[0] * rest[0] / 1.2544 + (rest[2] + 2.4) * (rest[2] + 2.4)) - 6.5
     collar = ramp(1.05, 0.95, wp.sqrt(height * height + radius * radius))
     colour = wp.lerp(look.cloth, look.cloth_second, collar)

@@ -34,8 +34,8 @@ def test_mesh_gives_the_depth(own_clip):
     clip = read_clip(root)
     box = head_box(clip, margin=0.0)
     assert clip.face_mesh is not None
-    # The mesh is 14 wide and its front is at 4: a tenth of the width before it. The ball, 20 wide, counts as 1.35 mesh widths,
-    # 18.9, and the depth is 1.3 of that.
+    # The mesh is 14 wide and its front is at 4: the box begins a tenth of the width before it. The ball, 20 wide,
+    # counts as 1.35 mesh widths, 18.9, and the depth is 1.3 of that.
     assert box[1, 2] == pytest.approx(4 + 1.4, abs=1e-5)
     assert np.ptp(box[:, 2]) == pytest.approx(1.3 * 18.9, abs=1e-4)
 

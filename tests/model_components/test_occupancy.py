@@ -4,12 +4,8 @@ import pytest
 import torch
 from nerfstudio.cameras.cameras import Cameras
 
-from nerfblendshape_ns.model_components.occupancy import (
-    ExpressionOccupancy,
-    face_shell,
-    hull_share,
-    silhouette_hull,
-)
+from nerfblendshape_ns.model_components.head_hull import face_shell, hull_share, silhouette_hull
+from nerfblendshape_ns.model_components.occupancy import ExpressionOccupancy
 from nerfblendshape_ns.ops import nerfacc_backend
 
 AABB = torch.tensor([[-1.0, -1.0, -1.0], [1.0, 1.0, 1.0]])

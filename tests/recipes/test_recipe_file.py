@@ -67,7 +67,10 @@ def test_base_and_variant(tmp_path):
         ("- a\n", "is not a recipe"),
         ("name: a\ndescription: b\n", "dataset must name exactly one of synthetic, video and path, not none"),
         (MINIMAL.replace("num_frames", "frames"), "has the unknown key 'frames'; did you mean num_frames"),
-        (MINIMAL + "protocol: {sheet: 3}\n", "protocol has the unknown key 'sheet'; did you mean sheet_frames"),
+        (
+            MINIMAL + "protocol: {sheet_frame: 3}\n",
+            "protocol has the unknown key 'sheet_frame'; did you mean sheet_frames",
+        ),
         (MINIMAL + "seed: one\n", "seed is 'one' but must be a whole number"),
         (MINIMAL + "base: recipe.yaml\n", "is its own base"),
         (MINIMAL.replace("description: b\n", ""), "lacks description"),

@@ -1,0 +1,118 @@
+"""Where a head can be at all: the silhouette hull of its masks, and a shell round the tracked face."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Optional
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float
+from nerfstudio.cameras.cameras import Cameras
+from scipy.interpolate import LinearNDInterpolator
+from torch import Tensor
+
+from nerfblendshape_ns.errors import UserError
+
+if TYPE_CHECKING:
+    from nerfblendshape_ns.data.dataset import NerfBlendshapeDataset
+
+SUBNASALE, FOREHEAD, CHIN = 2, 10, 152
+"""Vertices of the tracked face mesh, in MediaPipe's numbering."""
+
+MAX_FRAMES = 100
+"""Silhouettes that carve the hull; more say nothing new."""
+
+
+@torch.no_grad()
+def head_region(
+    points: Float[Tensor, "points 3"], dataset: "NerfBlendshapeDataset", mesh: Optional[Tensor], shell: bool
+) -> Bool[Tensor, "points"]:
+    """Points that may belong to the head in some frame: hull and, where there is a mesh, shell.
+
+    Args:
+        points: in scene coordinates.
+        dataset: the training frames.
+        mesh: ``[468, 3]`` the clip's face mesh in scene coordinates, or None.
+        shell: whether to use the shell.
+
+    Raises:
+        UserError: nothing is left.
+    """
+    count = len(dataset)
+    chosen = torch.linspace(0, count - 1, min(count, MAX_FRAMES)).round().long().unique()
+    masks = torch.stack([dataset.get_data(int(index))["alpha"][..., 0] for index in chosen])
+    region = silhouette_hull(points, dataset.cameras[chosen], masks.to(points.device), hull_share(points, mesh))
+    if mesh is not None and shell:
+        region &= face_shell(points, mesh)
+    if not bool(region.any()):
+        raise UserError(
+            f"The head masks of {dataset.metadata.get('root', 'the dataset')} carve away everything: poses, intrinsics "
+            "and masks do not belong together; look at the dataset's report, or process the video again."
+        )
+    return region
+
+
+@torch.no_grad()
+def silhouette_hull(
+    points: Float[Tensor, "points 3"],
+    cameras: Cameras,
+    masks: Float[Tensor, "frames height width"],
+    keep: Float[Tensor, "points"],
+    grow: int = 5,
+) -> Bool[Tensor, "points"]:
+    """Points that project into the head mask in at least a share ``keep`` of the frames.
+
+    Args:
+        points: in scene coordinates.
+        cameras: one a mask, OpenGL axes; points outside an image count as inside the head.
+        masks: head opacity in [0, 1].
+        keep: the share asked of each point: high for rigid parts, low where expressions move the outline.
+        grow: the masks are dilated by this many pixels (odd) against tracking error.
+    """
+    device = points.device
+    grown = torch.nn.functional.max_pool2d(masks[:, None], grow, 1, grow // 2)[:, 0] > 0.05
+    height, width = masks.shape[1:]
+    inside = torch.zeros(len(points), device=device)
+    for index in range(len(masks)):
+        pose = cameras.camera_to_worlds[index].to(device)
+        local = (points - pose[:, 3]) @ pose[:, :3]
+        depth = (-local[:, 2]).clamp_min(1e-6)
+        column = (local[:, 0] / depth * cameras.fx[index].to(device) + cameras.cx[index].to(device)).floor().long()
+        row = (-local[:, 1] / depth * cameras.fy[index].to(device) + cameras.cy[index].to(device)).floor().long()
+        visible = (column >= 0) & (column < width) & (row >= 0) & (row < height)
+        hit = torch.ones(len(points), device=device)
+        hit[visible] = grown[index].to(device)[row[visible], column[visible]].float()
+        inside += hit
+    return inside >= keep * len(masks)
+
+
+def face_shell(
+    points: Float[Tensor, "points 3"], mesh: Float[Tensor, "vertices 3"], front: float = 0.1, behind: float = 0.25
+) -> Bool[Tensor, "points"]:
+    """Points near the tracked face surface, or where the face mesh says nothing.
+
+    The inside of a head is never seen, and nothing but hair is in front of a face.
+
+    Args:
+        points: in scene coordinates (z up, the face looks along -y).
+        mesh: ``[468, 3]`` the clip's neutral face mesh, same coordinates.
+        front: how far in front of the surface is kept, in face heights (about 18 cm).
+        behind: how far behind it.
+    """
+    vertices = mesh.detach().cpu().numpy()
+    height = float(np.linalg.norm(vertices[FOREHEAD] - vertices[CHIN]))
+    surface = LinearNDInterpolator(vertices[:, [0, 2]], vertices[:, 1])
+    query = points.detach().cpu().numpy()
+    depth = query[:, 1] - surface(query[:, 0], query[:, 2])
+    outside = np.isnan(depth)
+    near = (depth > -front * height) & (depth < behind * height)
+    return torch.from_numpy(outside | near).to(points.device)
+
+
+def hull_share(
+    points: Float[Tensor, "points 3"], mesh: Optional[Tensor], rigid: float = 0.95, moving: float = 0.03
+) -> Float[Tensor, "points"]:
+    """Share of frames in which each point must be inside the mask: little is asked below the nose, where the jaw
+    drops in few frames; much above it, where the outline is rigid."""
+    border = float(mesh[SUBNASALE, 2]) if mesh is not None else float(points[:, 2].mean())
+    return torch.where(points[:, 2] < border, moving, rigid)
