@@ -131,19 +131,25 @@ def gradient_stash(mean: nn.Parameter) -> GradientStash:
 
 
 def principal_mixing(
-    expressions: Float[Tensor, "frames basis"], explained: float = 0.995, max_directions: int = 32
+    expressions: Float[Tensor, "frames basis"],
+    explained: float = 0.995,
+    max_directions: int = 32,
+    whitening: float = 1.0,
 ) -> Float[Tensor, "directions basis"]:
-    """Principal directions of the training coefficients, scaled to unit variance along each.
+    """Principal directions of the training coefficients, scaled towards unit variance along each.
 
     Coefficients of a tracker are strongly correlated (both eyes blink together, a smile moves a dozen mouth
-    coefficients), so gradient descent on one table a coefficient shares the credit badly and costs a table for each.
-    Directions that are uncorrelated and equally large over the clip condition the problem and need fewer tables. The
-    second moment is taken about neutral, not about the mean, so that neutral still touches no table.
+    coefficients), so a handful of directions holds nearly all of a clip: fewer tables, and less to share credit
+    between. Under :class:`BlendshapeTableAdam` a mere rotation of the coefficients changes nothing; scaling does:
+    directions made equally large learn equally fast. Full whitening fits the clip fastest but lets rarely used directions, which test
+    frames may use far more, grow as fast as the common ones. The second moment is taken about neutral, not about the
+    mean, so that neutral still touches no table.
 
     Args:
         expressions: training coefficients in raw units.
         explained: share of the squared coefficients that the kept directions hold.
         max_directions: never keep more than this many.
+        whitening: 0 only rotates, 1 makes all directions equally large; in between, powers of the standard deviation.
 
     Returns:
         The matrix that maps raw coefficients to directions.
@@ -151,5 +157,5 @@ def principal_mixing(
     _, singular, directions = torch.linalg.svd(expressions.double(), full_matrices=False)
     energy = torch.cumsum(singular**2, 0) / (singular**2).sum().clamp_min(1e-30)
     count = min(int((energy < explained).sum()) + 1, max_directions, len(singular))
-    scale = singular[:count] / len(expressions) ** 0.5
-    return (directions[:count] / scale.clamp_min(1e-6)[:, None]).float()
+    scale = (singular[:count] / len(expressions) ** 0.5).clamp_min(1e-6)
+    return (directions[:count] / scale[:, None] ** whitening).float()

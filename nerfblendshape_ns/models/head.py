@@ -81,7 +81,9 @@ class HeadModel(Model):
         )
         mixing = None
         if config.basis_parametrisation == "principal" and config.conditioning == "blend":
-            mixing = principal_mixing(train_expression, config.principal_explained, config.principal_max)
+            mixing = principal_mixing(
+                train_expression, config.principal_explained, config.principal_max, config.principal_whitening
+            )
         self.field = HeadField(
             self.layout,
             num_basis=num_basis,

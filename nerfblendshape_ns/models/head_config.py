@@ -47,6 +47,8 @@ class HeadModelConfig(ModelConfig):
     driven by the named coefficients either way."""
     principal_explained: float = 0.995
     """Share of the squared coefficients that the principal directions keep."""
+    principal_whitening: float = 0.5
+    """How far the principal directions are scaled to equal size: 0 not at all, 1 fully."""
     principal_max: int = 32
     """At most this many principal directions."""
     tables_optimizer: Literal["shared", "torch"] = "shared"

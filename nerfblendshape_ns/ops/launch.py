@@ -108,6 +108,9 @@ class ParallelKernel:
         launches[0].launch()
         for future in pending:
             future.result()
+        for _, value in packed:
+            if not isinstance(value, (int, float)):
+                value._ref = None  # The recorded launch stays, the tensors need not.
 
     def _launches(self, parts: int, dimensions: int, arguments: Sequence[Argument]) -> List[Any]:
         recorded: Dict[int, List[Any]] = self._recorded.__dict__.setdefault("launches", {})
@@ -115,12 +118,11 @@ class ParallelKernel:
         if launches is None:
             inputs = [0, 1, *self._warp_arguments(arguments)]
             dim = (1,) * dimensions
-            launches = [
-                wp.launch(self.kernel, dim=dim, inputs=inputs, device="cpu", record_cmd=True) for _ in range(parts)
-            ]
-            for launch in launches:
+            launches = recorded[parts] = []
+            for _ in range(parts):
+                launch: Any = wp.launch(self.kernel, dim=dim, inputs=inputs, device="cpu", record_cmd=True)
                 launch.fwd_args = None  # Else the first call's tensors would stay alive.
-            recorded[parts] = launches
+                launches.append(launch)
         return launches
 
     def _launch_on_stream(

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import functools
 import importlib
-import importlib.util
 import sys
 from types import ModuleType
 from typing import Any, Callable, Optional
@@ -55,11 +54,9 @@ def compiled_extension() -> Optional[ModuleType]:
     backend = sys.modules.get("nerfacc.cuda._backend")
     if backend is not None:
         return getattr(backend, "_C", None)
-    if importlib.util.find_spec("nerfacc.csrc") is None:
-        return None
     try:
         return importlib.import_module("nerfacc.csrc")
-    except ImportError:  # Built against another torch.
+    except ImportError:  # Not compiled, or against another torch.
         return None
 
 

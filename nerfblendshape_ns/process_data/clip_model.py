@@ -82,6 +82,8 @@ class ClipModel:
         scores[Material.BACKGROUND] += 1.5 * np.log(1 - person)
         scores[1:] += 1.5 * np.log(person)
         scores[Material.FACE][geometry.oval] = 30.0
+        support = hanging_support(_softmax(scores)[Material.HAIR], geometry)
+        scores[Material.HAIR] += 1.5 * np.log(support + 0.02)
         return scores
 
     def label_probabilities(self, sample: SampleFrame) -> np.ndarray:
@@ -117,7 +119,6 @@ class ClipModel:
         models = [ColourModel() for _ in Material]
         total = np.zeros((len(Material), *_map_size()), dtype=np.float32)
         seen = np.zeros(_map_size(), dtype=np.float32)
-        lobes = float(np.median([sample.geometry.lobes for sample in samples]))
         for sample in samples:
             layout = sample.geometry
             posterior = _softmax(self.material_scores(sample))
@@ -135,7 +136,7 @@ class ClipModel:
             seen += valid
         if not keep_colours:
             self._colour_log = np.stack([model.log_density() for model in models])
-        self._place_log = _place_scores(total, seen, lobes)
+        self._place_log = _place_scores(total, seen)
 
 
 def _labels_of_materials(posterior: np.ndarray) -> np.ndarray:
@@ -175,13 +176,12 @@ def _geometric_scores(layout: FaceGeometry) -> np.ndarray:
     return np.maximum(scores, -12)
 
 
-def _place_scores(total: np.ndarray, seen: np.ndarray, lobes: float) -> np.ndarray:
+def _place_scores(total: np.ndarray, seen: np.ndarray) -> np.ndarray:
     """Log prior of each material over the canonical maps, from its mean posterior over the sample.
 
     Args:
         total: ``[5, rows, columns]`` sums of posteriors.
         seen: ``[rows, columns]`` how many frames cover a place.
-        lobes: canonical y of the ear lobes.
     """
     kernel = 0.03 * MAP_SCALE
     known = cv2.GaussianBlur(seen, (0, 0), kernel)
@@ -189,45 +189,40 @@ def _place_scores(total: np.ndarray, seen: np.ndarray, lobes: float) -> np.ndarr
     flat = 1.0 / len(Material)
     mean = np.stack([(cv2.GaussianBlur(layer, (0, 0), kernel) + flat) / (known + 1.0) for layer in total])
     place = np.log(mean + 0.03)
-    place[Material.HAIR] += 1.5 * np.log(hanging_support(mean[Material.HAIR], lobes) + 0.02)
     place[Material.CLOTH] += 0.7 * np.log(standing_support(mean[Material.CLOTH]) + 0.02)
-    if (total[Material.CLOTH] * (seen > 0)).sum() < 0.003 * seen.sum():
+    if (total[Material.CLOTH] * (seen > 0)).sum() < 0.0005 * seen.sum():
         place[Material.CLOTH] = -12.0
     return np.ascontiguousarray(place, dtype=np.float32)
 
 
-def hanging_support(hair: np.ndarray, lobes: float, reach: float = 0.03, sway: float = 0.2) -> np.ndarray:
-    """How well a place is connected to the hair above the ears by hair that hangs down.
+def hanging_support(hair: np.ndarray, layout: FaceGeometry, reach: float = 0.03) -> np.ndarray:
+    """How well each pixel of a frame is connected to the hair above the ears by hair that hangs down.
 
     Below the ear lobes the support is carried down row by row, one column sideways every third row, and halves every
     ``reach`` canonical units that are not hair. So a collar or a shoulder in the colour of the hair gets none.
 
     Args:
-        hair: ``[rows, columns]`` mean share of hair over the canonical maps.
-        lobes: canonical y of the ear lobes.
+        hair: float32 ``[height, width]`` probability of hair.
+        layout: the frame's geometry.
         reach: canonical units.
-        sway: canonical units that long hair moves sideways.
 
     Returns:
-        ``[rows, columns]`` in 0..1; 1 above the lobes.
+        float32 ``[height, width]`` in 0..1; 1 above the ear lobes.
     """
-    decay = 0.5 ** (1 / (reach * MAP_SCALE))
-    start = int(np.clip((lobes - MAP_TOP) * MAP_SCALE, 1, len(hair)))
-    support = np.ones_like(hair)
+    pixels = 1 / float(np.hypot(layout.x[0, 1] - layout.x[0, 0], layout.y[0, 1] - layout.y[0, 0]))
+    decay = 0.5 ** (1 / (reach * pixels))
+    passes = np.clip((cv2.GaussianBlur(hair, (0, 0), 0.015 * pixels) - 0.2) / 0.3, 0, 1)
+    source = np.where((layout.y < layout.lobes) & (layout.y > layout.lobes - 0.5), passes, 0)
+    keep = np.where(layout.y < layout.lobes, 1, decay + (1 - decay) * passes)
+    support = np.ones_like(passes)
+    carried = np.zeros(passes.shape[1], dtype=np.float32)
     spread = np.ones((1, 3), np.uint8)
-    # A place that shows hair half the time passes all support on: hair sways, and the alignment to the face is coarse.
-    passes = np.clip((hair - 0.2) / 0.3, 0, 1)
-    carried = passes[max(0, start - int(0.5 * MAP_SCALE)) : start].max(0)
-    for row in range(start, len(hair)):
+    for row in range(len(passes)):
         if row % 3 == 0:
             carried = cv2.dilate(carried[None], spread)[0]
-        carried = carried * (decay + (1 - decay) * passes[row])
+        carried = np.maximum(carried * keep[row], source[row])
         support[row] = carried
-    # Long hair swings sideways when the head turns: what hangs well carries its neighbourhood with it.
-    size = 2 * int(sway * MAP_SCALE) + 1
-    swung = cv2.GaussianBlur(cv2.dilate(support, np.ones((1, size), np.uint8)), (0, 0), 0.04 * MAP_SCALE)
-    support[start:] = np.maximum(support, 0.35 * swung)[start:]
-    return support
+    return np.where(layout.y < layout.lobes, 1, support).astype(np.float32)
 
 
 def standing_support(cloth: np.ndarray, reach: float = 0.25) -> np.ndarray:

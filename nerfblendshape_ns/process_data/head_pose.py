@@ -82,6 +82,7 @@ def initial_poses(shape: np.ndarray, observed: np.ndarray, intrinsics: Intrinsic
     Returns:
         Poses ``[frames, 6]`` and the reference rotation ``[3, 3]`` (the mean over the clip).
     """
+    shape = np.ascontiguousarray(shape, dtype=np.float64)
     camera, undistorted = intrinsics.matrix(), np.zeros(5)
     matrices, translations = [], []
     for points in np.ascontiguousarray(observed, dtype=np.float64):

@@ -14,8 +14,9 @@ from torch import Tensor
 from nerfblendshape_ns.data import contract
 from nerfblendshape_ns.data.frame_images import FrameFiles, load_frame
 from nerfblendshape_ns.recipes.evaluation import RenderedFrame, camera_with, render_frame, spread
+from nerfblendshape_ns.synthetic.camera import camera_to_head
 from nerfblendshape_ns.synthetic.dataset import load_settings
-from nerfblendshape_ns.synthetic.head import camera_to_head, synthetic_head
+from nerfblendshape_ns.synthetic.head import synthetic_head
 from nerfblendshape_ns.synthetic.motion import talking_motion, unseen_expressions, unseen_views
 
 SWEEP_GROUPS = 6

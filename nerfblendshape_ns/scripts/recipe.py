@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import tyro
 
 from nerfblendshape_ns.errors import report_user_errors
@@ -11,6 +13,9 @@ from nerfblendshape_ns.recipes.options import RecipeOptions
 def main() -> None:
     """Console entry point; bad input ends it with one sentence on stderr and exit status 1."""
     options = tyro.cli(RecipeOptions, prog="nbs-recipe", description=RecipeOptions.__doc__)
+    # nerfstudio 1.1.5 uses what newer torch releases deprecate; nothing that a user of a recipe could change.
+    warnings.filterwarnings("ignore", category=FutureWarning)
+    warnings.filterwarnings("ignore", message="Using a non-tuple sequence", category=UserWarning)
     # Imports nerfstudio whole, which takes seconds.
     from nerfblendshape_ns.recipes.run import run_recipe
 

@@ -1,0 +1,145 @@
+import json
+import os
+import shutil
+import subprocess
+
+import cv2
+import numpy as np
+import pytest
+
+from nerfblendshape_ns.data import contract
+from nerfblendshape_ns.errors import UserError
+from nerfblendshape_ns.synthetic import dataset as synthetic_dataset
+from nerfblendshape_ns.synthetic.camera import Intrinsics, project
+from nerfblendshape_ns.synthetic.dataset import ClipSettings, VideoWriter, load_settings, write_dataset
+from nerfblendshape_ns.synthetic.expressions import EXPRESSION_NAMES
+
+needs_ffmpeg = pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="ffmpeg is not installed")
+
+
+def test_the_contract_is_complete(clip, clip_settings):
+    assert sorted(path.name for path in clip.iterdir()) == sorted(
+        [
+            contract.TRANSFORMS, contract.EXPRESSIONS, contract.EXPRESSION_MIN, contract.EXPRESSION_MAX,
+            contract.EXPRESSION_NAMES, contract.IMAGES, contract.PARSING, contract.BACKGROUND, contract.LANDMARKS,
+            contract.FACE_MESH, contract.PROCESS,
+        ]
+    )  # fmt: skip
+    transforms = contract.load_json(clip / contract.TRANSFORMS)
+    assert (transforms["w"], transforms["h"], transforms["fps"]) == (64, 64, 6.0)
+    assert len(transforms["frames"]) == 12
+    names = contract.load_json(clip / contract.EXPRESSION_NAMES)
+    assert names == {"basis": "custom", "names": list(EXPRESSION_NAMES)}
+    expressions = contract.load_array(clip / contract.EXPRESSIONS)
+    assert expressions.shape == (12, len(EXPRESSION_NAMES)) and expressions.dtype == np.float32
+    np.testing.assert_array_equal(contract.load_array(clip / contract.EXPRESSION_MAX), expressions[:11].max(0))
+    landmarks = contract.load_array(clip / contract.LANDMARKS)
+    assert landmarks.shape == (12, 478, 2) and landmarks.dtype == np.float32 and np.isfinite(landmarks).all()
+    mesh = contract.load_array(clip / contract.FACE_MESH)
+    assert mesh.shape == (468, 3) and mesh.dtype == np.float32
+    for frame in transforms["frames"]:
+        image = contract.load_image(clip / frame["file_path"])
+        labels = contract.load_image(
+            clip / contract.PARSING / contract.parsing_name(frame["img_id"]), cv2.IMREAD_UNCHANGED
+        )
+        assert image.shape == (64, 64, 3) and labels.shape == (64, 64) and set(np.unique(labels)) == {0, 1, 2, 3}
+    assert contract.load_image(clip / contract.BACKGROUND).shape == (64, 64, 3)
+
+
+def test_poses_are_rigid_and_project_the_mesh_onto_the_landmarks(clip):
+    transforms = contract.load_json(clip / contract.TRANSFORMS)
+    landmarks = contract.load_array(clip / contract.LANDMARKS)
+    mesh = contract.load_array(clip / contract.FACE_MESH)
+    intrinsics = Intrinsics(64, 64, transforms["fl_x"], transforms["fl_y"], transforms["cx"], transforms["cy"])
+    rigid = [10, 151, 9, 168, 6, 197, 195, 5, 4, 1, 2, 33, 133, 263, 362, 127, 356, 234, 454]
+    for frame in transforms["frames"]:
+        pose = np.array(frame["transform_matrix"])
+        np.testing.assert_allclose(pose[:3, :3] @ pose[:3, :3].T, np.eye(3), atol=1e-9)
+        np.testing.assert_allclose(pose[3], [0, 0, 0, 1])
+        # The brow's landmarks move with the expression, the others hardly.
+        error = project(mesh[rigid[3:]], pose, intrinsics) - landmarks[frame["img_id"], rigid[3:]]
+        assert np.abs(error).max() < 1.0
+
+
+def test_equal_settings_give_equal_files(clip, clip_settings, tmp_path):
+    again = tmp_path / "again"
+    write_dataset(clip_settings, again)
+    files = [path.relative_to(clip) for path in clip.rglob("*") if path.is_file()]
+    assert len(files) == 9 + 2 * 12
+    assert all((clip / path).read_bytes() == (again / path).read_bytes() for path in files)
+
+
+def test_settings_come_back_from_the_dataset(clip, clip_settings, tmp_path):
+    assert load_settings(clip) == clip_settings
+    (tmp_path / contract.PROCESS).write_text('{"source": "nbs-process-data"}')
+    with pytest.raises(UserError, match="was not written by nbs-synthetic"):
+        load_settings(tmp_path)
+    (tmp_path / contract.PROCESS).write_text('{"source": "nbs-synthetic", "options": {"frames": 2}}')
+    with pytest.raises(UserError, match="lacks the options of the clip"):
+        load_settings(tmp_path)
+
+
+@needs_ffmpeg
+def test_a_video_has_the_frames_size_and_rate(tmp_path):
+    video = tmp_path / "clip.mp4"
+    write_dataset(ClipSettings(num_frames=5, width=65, height=48, fps=12.5), video=video)
+    assert os.listdir(tmp_path) == ["clip.mp4"]
+    probe = subprocess.run(
+        ["ffprobe", "-v", "error", "-show_streams", "-count_frames", "-of", "json", str(video)],
+        capture_output=True, check=True,
+    )  # fmt: skip
+    stream = json.loads(probe.stdout)["streams"][0]
+    assert (stream["width"], stream["height"], stream["nb_read_frames"]) == (64, 48, "5")
+    assert (stream["codec_name"], stream["pix_fmt"], stream["r_frame_rate"]) == ("h264", "yuv420p", "25/2")
+
+
+@needs_ffmpeg
+def test_an_encoder_that_fails_is_named_and_leaves_nothing(tmp_path):
+    writer = VideoWriter(tmp_path / "clip.mp4", 0, 0, 25.0)
+    with pytest.raises(UserError, match=r"ffmpeg could not write .*clip\.mp4"):
+        writer.close()  # there are no images of 0 x 0 pixels
+    writer.abandon()
+    assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    "changes, message",
+    [
+        ({"num_frames": 1}, "at least 2 frames, got 1; raise --num-frames"),
+        ({"fps": 0.0}, "frame rate must be positive, got 0.0; set --fps"),
+        ({"width": 4}, "images of 4 x 64 are too small"),
+        ({"samples": 0}, "between 1 and 8 rays a pixel along each axis are possible, got 0"),
+        ({"seed": -1}, "seed must not be negative, got -1"),
+    ],
+)
+def test_bad_settings_are_refused_before_anything_is_written(tmp_path, changes, message):
+    settings = ClipSettings(**{"num_frames": 2, "width": 64, "height": 64, **changes})
+    with pytest.raises(UserError, match=message):
+        write_dataset(settings, tmp_path / "clip")
+    assert os.listdir(tmp_path) == []
+
+
+def test_existing_output_is_kept(tmp_path):
+    (tmp_path / "note.txt").write_text("mine")
+    with pytest.raises(UserError, match="exists already; remove it or choose another --output"):
+        write_dataset(ClipSettings(num_frames=2), tmp_path)
+    assert os.listdir(tmp_path) == ["note.txt"]
+    with pytest.raises(UserError, match="nothing to write; give --output"):
+        write_dataset(ClipSettings(num_frames=2))
+
+
+def test_an_interrupted_run_leaves_nothing(tmp_path, clip_settings):
+    def stop(frame):
+        if frame == 1:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write_dataset(clip_settings, tmp_path / "clip", progress=stop)
+    assert os.listdir(tmp_path) == []
+
+
+def test_without_ffmpeg_the_error_says_so(tmp_path, monkeypatch):
+    monkeypatch.setattr(synthetic_dataset.shutil, "which", lambda name: None)
+    with pytest.raises(UserError, match="ffmpeg was not found, so no video can be written"):
+        write_dataset(ClipSettings(num_frames=2), tmp_path / "clip", tmp_path / "clip.mp4")
+    assert os.listdir(tmp_path) == []
