@@ -19,6 +19,7 @@ from torch.nn import Parameter
 from nerfblendshape_ns.errors import UserError
 from nerfblendshape_ns.field_components.blendshape_encoding import principal_mixing
 from nerfblendshape_ns.fields.head_field import HeadField
+from nerfblendshape_ns.model_components.expression_region import ExpressionRegion
 from nerfblendshape_ns.model_components.expression_source import DrivingState, ExpressionSource
 from nerfblendshape_ns.model_components.head_hull import head_region
 from nerfblendshape_ns.model_components.image_metrics import head_metrics, psnr
@@ -37,7 +38,7 @@ class FrameBatch:
     expression: Float[Tensor, "frames basis"]
     tables: Float[Tensor, "frames rows features"]
     ray_frame: Optional[Tensor]
-    """``[rays]`` which frame each ray belongs to; None where there is one."""
+    """``[rays]`` int32: which row each ray belongs to; None where there is one."""
     codes: Optional[Float[Tensor, "frames code"]]
 
 
@@ -111,6 +112,10 @@ class HeadModel(Model):
             maximum=self.expression_source.maximum,
             visits=config.occupancy_visits,
         )
+        mesh = metadata.get("face_mesh")
+        self.region: Optional[ExpressionRegion] = None
+        if config.expression_region and config.conditioning == "blend" and mesh is not None:
+            self.region = ExpressionRegion(aabb, mesh)
         self.camera_optimizer = config.camera_optimizer.setup(num_cameras=self.num_train_data, device="cpu")
         self.patch_loss = PatchLoss(config.perceptual_loss)
         self.step = 0
@@ -176,7 +181,11 @@ class HeadModel(Model):
 
     def _density_at(self, positions: Tensor, expressions: Tensor, probe: Tensor) -> Tensor:
         """Density at positions in [0, 1], each under one of a few expressions."""
+        if self.region is not None:
+            expressions = torch.cat([expressions, torch.zeros_like(expressions[:1])])
         tables = self.field.blend(expressions)
+        if self.region is not None:
+            probe = torch.where(self.region(positions, soft=True), probe, len(expressions) - 1).int()
         return self.field.density(positions, tables, expressions, probe)[0]
 
     # --- rendering ---
@@ -187,6 +196,11 @@ class HeadModel(Model):
         codes = self.field.frame_code(train_frame)
         if codes is not None and len(codes) != len(expression):
             codes = codes.expand(len(expression), -1)
+        if self.training and self.config.expression_noise > 0:
+            expression = expression + self.config.expression_noise * torch.randn_like(expression)
+        if self.region is not None:
+            # The last row is neutral: what lies off the face looks it up.
+            expression = torch.cat([expression, torch.zeros_like(expression[:1])])
         return FrameBatch(expression, self.field.blend(expression), ray_frame, codes)
 
     def _frames_of(self, ray_bundle: RayBundle) -> FrameBatch:
@@ -282,6 +296,10 @@ class HeadModel(Model):
         """Density and geometry features at positions in scene coordinates."""
         unit = ((positions - self.aabb[0]) / (self.aabb[1] - self.aabb[0])).clamp(0.0, 1.0)
         frame_index = None if frames.ray_frame is None else frames.ray_frame[ray_indices]
+        if self.region is not None:
+            neutral = len(frames.expression) - 1
+            with_expression = self.region(unit.detach(), soft=self.training)
+            frame_index = torch.where(with_expression, 0 if frame_index is None else frame_index, neutral).int()
         return self.field.density(unit, frames.tables, frames.expression, frame_index)
 
     def _background(self, like: Tensor) -> Float[Tensor, "1 3"]:

@@ -51,6 +51,10 @@ class HeadModelConfig(ModelConfig):
     """How far the principal directions are scaled to equal size: 0 not at all, 1 fully."""
     principal_max: int = 32
     """At most this many principal directions."""
+    expression_region: bool = True
+    """Let expressions change the face only, where the dataset has a face mesh; hair and ears keep one shape."""
+    expression_noise: float = 0.0
+    """Standard deviation of noise on training coefficients: a regulariser against their tracking error."""
     tables_optimizer: Literal["shared", "torch"] = "shared"
     """"shared" hands the blended gradient to BlendshapeTableAdam; "torch" gives every table its own gradient, for any
     torch optimiser."""

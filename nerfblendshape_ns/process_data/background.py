@@ -38,17 +38,15 @@ def clean_plate(
     height, width = labels.shape[1:]
     num_samples = min(len(labels), MAX_SAMPLES, max(min_views, SAMPLE_BYTES // (height * width * 3)))
     picks = np.unique(np.linspace(0, len(labels) - 1, num_samples).round().astype(int))
-    reach = max(1, int(round(margin * max(height, width))))
-    far_kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * reach + 1, 2 * reach + 1))
-    near_kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * max(1, reach // 4) + 1,) * 2)
+    reach = margin * max(height, width)
     far = np.empty((len(picks), height, width), dtype=bool)
     near = np.empty_like(far)
     images = np.empty((len(picks), height, width, 3), dtype=np.uint8)
     for row, pick in enumerate(picks):
         images[row] = frames[int(pick)]
         person = (np.asarray(labels[int(pick)]) != Label.BACKGROUND).astype(np.uint8)
-        far[row] = cv2.dilate(person, far_kernel) == 0
-        near[row] = cv2.dilate(person, near_kernel) == 0
+        distance = cv2.distanceTransform(1 - person, cv2.DIST_L2, 3) if person.any() else np.inf
+        far[row], near[row] = distance > reach, distance > reach / 2
     usable = np.where((far.sum(0) >= min_views)[None], far, near)
     plate = np.zeros((height, width, 3), dtype=np.uint8)
     rows = max(1, ROW_BLOCK_BYTES // (len(picks) * width * 3 * 4))
@@ -62,14 +60,17 @@ def clean_plate(
 def _masked_median(images: np.ndarray, usable: np.ndarray) -> np.ndarray:
     """Median over the first axis of the usable pixels; 0 where there is none.
 
-    The lower of the two middle values is taken, so that every channel is a colour that was there.
+    The lower of the two middle values is taken, so that every channel has a value that was there.
     """
+    median = np.zeros(images.shape[1:], dtype=np.uint8)
+    seen = usable.any(0)
     # 256 sorts behind every colour, so that the first `count` entries are the usable ones.
-    values = np.where(usable[..., None], images, np.int16(256)).astype(np.int16)
-    values.sort(axis=0)
-    middle = np.maximum(usable.sum(0) - 1, 0) // 2
-    median = np.take_along_axis(values, middle[None, ..., None], axis=0)[0]
-    return np.where(median > 255, 0, median).astype(np.uint8)
+    chosen = usable[:, seen]
+    values = np.where(chosen[..., None], images[:, seen], np.int16(256)).astype(np.int16)
+    values = np.sort(np.ascontiguousarray(values.transpose(1, 2, 0)), axis=-1)
+    middle = (chosen.sum(0) - 1) // 2
+    median[seen] = np.take_along_axis(values, middle[:, None, None], axis=-1)[..., 0]
+    return median
 
 
 def inpaint(image: np.ndarray, hole: np.ndarray) -> np.ndarray:

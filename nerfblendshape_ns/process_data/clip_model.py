@@ -29,8 +29,6 @@ class Material(IntEnum):
     CLOTH = 4
 
 
-NUM_LABELS = 4
-
 MAP_SCALE = 64
 """Pixels of the canonical maps to one canonical unit (a face height)."""
 MAP_LEFT, MAP_TOP, MAP_WIDTH, MAP_HEIGHT = -2.0, -1.5, 4.0, 5.0

@@ -1,0 +1,145 @@
+"""Time the blended hash grid beside nerfstudio's torch ``HashEncoding``, and frames with many bases beside frames with one.
+
+    python benchmarks/encode.py [--json] [--rounds 7]
+
+What is compared runs alternately, round by round, on all cores of the process, and the ratio of medians is printed, so
+that another job on the machine slows both sides. With ``--json`` the last line is one JSON object with ``encode_ratio``
+(nerfstudio's forward and backward time over ours, without the blend), ``encode_blend_ratio`` (the same with the blend of
+52 bases and the stashing of its gradient on our side) and ``frame_ratio_k52_k1`` (rendering a frame with 52 bases over
+rendering it with one), and the medians in milliseconds.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import time
+from typing import Callable, Dict, List
+
+import torch
+from nerfacc import OccGridEstimator, accumulate_along_rays, render_weight_from_density
+from nerfstudio.field_components.encodings import HashEncoding
+from torch import Tensor
+
+from nerfblendshape_ns.field_components.blendshape_encoding import BlendshapeHashEncoding, gradient_stash
+from nerfblendshape_ns.fields.head_field import HeadField
+from nerfblendshape_ns.ops import nerfacc_backend
+from nerfblendshape_ns.ops.hash_grid import HashGridLayout, hash_grid_encode
+
+SAMPLES = 131_072
+BASES = 52
+LAYOUT = HashGridLayout(
+    num_levels=16, features_per_level=4, log2_table_size=14, base_resolution=16, max_resolution=1024
+)
+IMAGE_SIZE = 128
+STEPS_PER_BOX = 128
+
+
+def median_times(contestants: Dict[str, Callable[[], object]], rounds: int) -> Dict[str, float]:
+    """Median seconds of each contestant; all run once in every round, and once before to compile and warm up."""
+    times: Dict[str, List[float]] = {name: [] for name in contestants}
+    for run in contestants.values():
+        run()
+    for _ in range(rounds):
+        for name, run in contestants.items():
+            start = time.perf_counter()
+            run()
+            times[name].append(time.perf_counter() - start)
+    return {name: statistics.median(values) for name, values in times.items()}
+
+
+def encode_contestants() -> Dict[str, Callable[[], object]]:
+    """Forward and backward of 131,072 random samples: nerfstudio's encoding, ours, ours with the blend."""
+    torch.manual_seed(0)
+    positions = torch.rand(SAMPLES, 3)
+    weights = torch.randn(SAMPLES, LAYOUT.output_dim)
+    reference = HashEncoding(
+        num_levels=LAYOUT.num_levels,
+        min_res=LAYOUT.base_resolution,
+        max_res=LAYOUT.max_resolution,
+        log2_hashmap_size=LAYOUT.log2_table_size,
+        features_per_level=LAYOUT.features_per_level,
+        implementation="torch",
+    )
+    tables = torch.randn(1, LAYOUT.rows, LAYOUT.features_per_level, requires_grad=True)
+    blended = BlendshapeHashEncoding(LAYOUT, BASES)
+    expression = torch.rand(1, BASES) + 0.01
+
+    def run_reference() -> None:
+        reference.zero_grad()
+        reference(positions).backward(weights)
+
+    def run_ours() -> None:
+        tables.grad = None
+        hash_grid_encode(positions, tables, LAYOUT).backward(weights)
+
+    def run_blended() -> None:
+        blended.zero_grad()
+        gradient_stash(blended.mean).clear()
+        blended(positions, blended.blend(expression)).backward(weights)
+
+    return {"reference": run_reference, "ours": run_ours, "ours_blended": run_blended}
+
+
+def frame_contestants() -> Dict[str, Callable[[], object]]:
+    """A frame of 128 x 128 pixels through a head-like shell, with 52 bases and with one."""
+    torch.manual_seed(0)
+    nerfacc_backend.install()
+    estimator = OccGridEstimator([-1.0, -1.0, -1.0, 1.0, 1.0, 1.0], resolution=64)
+    radius = ((estimator.grid_coords + 0.5) / 32.0 - 1.0).norm(dim=-1)
+    estimator.binaries = ((radius > 0.55) & (radius < 0.8)).view_as(estimator.binaries)
+    pixels = (torch.arange(IMAGE_SIZE) + 0.5) / IMAGE_SIZE - 0.5
+    y, x = torch.meshgrid(-pixels, pixels, indexing="ij")
+    directions = torch.stack([0.5 * x, 0.5 * y, torch.full_like(x, -1.0)], dim=-1).view(-1, 3)
+    directions = torch.nn.functional.normalize(directions, dim=-1)
+    origins = torch.tensor([0.0, 0.0, 4.5]).expand_as(directions).contiguous()
+
+    def frame_of(num_basis: int) -> Callable[[], Tensor]:
+        field = HeadField(LAYOUT, num_basis=num_basis, num_frames=1).eval()
+        expression = torch.rand(1, num_basis) + 0.01
+
+        @torch.no_grad()
+        def render() -> Tensor:
+            tables = field.blend(expression)
+            rays, starts, ends = estimator.sampling(origins, directions, render_step_size=2.0 / STEPS_PER_BOX)
+            positions = origins[rays] + directions[rays] * (0.5 * (starts + ends))[:, None]
+            density, geometry = field.density(0.5 * (positions + 1.0), tables, expression)
+            color = field.color(directions[rays], geometry)
+            weights, _, _ = render_weight_from_density(starts, ends, density, ray_indices=rays, n_rays=len(origins))
+            return accumulate_along_rays(weights, color, rays, len(origins))
+
+        return render
+
+    return {f"frame_k{num_basis}": frame_of(num_basis) for num_basis in (BASES, 1)}
+
+
+def main() -> None:
+    """Run both comparisons and print them."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--json", action="store_true", help="print one JSON object on the last line")
+    parser.add_argument("--rounds", type=int, default=7, help="measurements of each contestant (default 7)")
+    arguments = parser.parse_args()
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    torch.set_num_threads(cores)
+
+    times = median_times(encode_contestants(), arguments.rounds)
+    times.update(median_times(frame_contestants(), 3 * arguments.rounds))
+    ratios = {
+        "encode_ratio": times["reference"] / times["ours"],
+        "encode_blend_ratio": times["reference"] / times["ours_blended"],
+        "frame_ratio_k52_k1": times["frame_k52"] / times["frame_k1"],
+    }
+    milliseconds = {f"{name}_ms": round(1e3 * seconds, 2) for name, seconds in times.items()}
+    print(f"{cores} threads, {SAMPLES} samples, medians of {arguments.rounds} interleaved rounds")
+    for name, value in {**milliseconds, **ratios}.items():
+        print(f"{name:>20} {value:10.2f}")
+    if arguments.json:
+        print(
+            json.dumps({**{name: round(value, 3) for name, value in ratios.items()}, **milliseconds, "threads": cores})
+        )
+
+
+if __name__ == "__main__":
+    main()
