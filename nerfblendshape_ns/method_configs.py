@@ -24,7 +24,8 @@ def _machine() -> MachineConfig:
 
 
 def _optimizers(steps: int, table_rate: float, network_rate: float, table_l1: float) -> Dict[str, Any]:
-    def schedule(warmup: int = 0) -> ProgressDecaySchedulerConfig:
+    # The warm-up keeps the first steps from making all of space opaque, from which no gradient leads back.
+    def schedule(warmup: int = 200) -> ProgressDecaySchedulerConfig:
         return ProgressDecaySchedulerConfig(final_ratio=0.1, max_steps=steps, warmup_steps=warmup)
 
     return {

@@ -64,9 +64,10 @@ class BlendshapeHashEncoding(nn.Module):
                 no basis table.
         """
         if self.num_basis == 0:
-            return self.mean[None].expand(expression.shape[0], -1, -1)
-        weights = expression if self.mixing is None else expression @ self.mixing.T
-        coefficients = torch.cat([torch.ones_like(weights[:, :1]), weights], dim=-1)
+            weights = expression.new_zeros(len(expression), 0)  # A static grid, trained by the same optimiser.
+        else:
+            weights = expression if self.mixing is None else expression @ self.mixing.T
+        coefficients = torch.cat([weights.new_ones(len(weights), 1), weights], dim=-1)
         return _Blend.apply(coefficients, self.mean, self.bases, self.stash_gradients)
 
     def forward(

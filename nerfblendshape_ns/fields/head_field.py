@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal, Optional, Tuple
+from typing import Any, Literal, Optional, Tuple
 
 import torch
 from jaxtyping import Float, Int
@@ -15,8 +15,24 @@ from nerfblendshape_ns.ops.hash_grid import HashGridLayout
 
 Conditioning = Literal["blend", "concat"]
 
-MAX_LOG_DENSITY = 9.0
-"""One marching step at this density is opaque; beyond it the exponential only overflows."""
+
+class _BoundedExponential(torch.autograd.Function):
+    """``min(exp(x), bound)`` that above the bound lets only gradients through that lead back below it.
+
+    A plain clamp would trap what once became opaque; no clamp would let it run away where the bound hides it.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, logarithm: Tensor, bound: float) -> Tensor:
+        value = torch.exp(logarithm)
+        bounded = value.clamp(max=bound)
+        ctx.save_for_backward(bounded, value > bound)
+        return bounded
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tuple[Tensor, None]:  # type: ignore[override]
+        bounded, above = ctx.saved_tensors
+        return torch.where(above, gradient.clamp(min=0.0), gradient) * bounded, None
 
 
 class HeadField(nn.Module):
@@ -36,6 +52,7 @@ class HeadField(nn.Module):
         geometry_dim: features handed from the density to the colour network.
         frame_code_dim: length of the per-frame appearance code; 0 turns it off.
         density_bias: added before the exponential, so that space starts nearly empty.
+        max_density: largest density; a few optical depths a marching step are enough to be opaque.
         implementation: "tcnn" uses tiny-cuda-nn's fused networks where it is installed, else torch.
     """
 
@@ -53,12 +70,14 @@ class HeadField(nn.Module):
         geometry_dim: int = 15,
         frame_code_dim: int = 0,
         density_bias: float = -1.0,
+        max_density: float = 1e4,
         implementation: Literal["tcnn", "torch"] = "torch",
     ) -> None:
         super().__init__()
         self.conditioning = conditioning
         self.geometry_dim = geometry_dim
         self.density_bias = density_bias
+        self.max_density = max_density
         blended = conditioning == "blend"
         self.encoding = BlendshapeHashEncoding(
             layout, num_basis if blended else 0, mixing if blended else None, stash_gradients
@@ -109,7 +128,7 @@ class HeadField(nn.Module):
             rows = expression.expand(len(positions), -1) if frame_index is None else expression[frame_index]
             features = torch.cat([features, rows], dim=-1)
         hidden = self.density_network(features).float()
-        density = torch.exp((hidden[:, 0] + self.density_bias).clamp(max=MAX_LOG_DENSITY))
+        density = _BoundedExponential.apply(hidden[:, 0] + self.density_bias, self.max_density)
         return density, hidden[:, 1:]
 
     def color(

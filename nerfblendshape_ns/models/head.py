@@ -31,6 +31,10 @@ from nerfblendshape_ns.ops import nerfacc_backend
 from nerfblendshape_ns.ops.hash_grid import HashGridLayout
 
 
+OPAQUE_STEP = 8.0
+"""Largest optical depth of one marching step: 3e-4 of the light passes, and as much gradient."""
+
+
 @dataclass
 class FrameBatch:
     """What the field needs to know about the frames behind a bundle of rays."""
@@ -85,6 +89,8 @@ class HeadModel(Model):
             mixing = principal_mixing(
                 train_expression, config.principal_explained, config.principal_max, config.principal_whitening
             )
+        aabb = self.scene_box.aabb.float()
+        step_size = float((aabb[1] - aabb[0]).max()) / config.samples_per_box
         self.field = HeadField(
             self.layout,
             num_basis=num_basis,
@@ -98,15 +104,15 @@ class HeadModel(Model):
             geometry_dim=config.geometry_dim,
             frame_code_dim=config.frame_code_dim,
             density_bias=config.density_bias,
+            max_density=OPAQUE_STEP / step_size,
             implementation=config.implementation,
         )
-        aabb = self.scene_box.aabb.float()
         self.aabb: Tensor
         self.register_buffer("aabb", aabb.clone())
         self.occupancy = ExpressionOccupancy(
             aabb,
             config.occupancy_resolution,
-            step_size=float((aabb[1] - aabb[0]).max()) / config.samples_per_box,
+            step_size=step_size,
             train_expressions=train_expression,
             minimum=self.expression_source.minimum,
             maximum=self.expression_source.maximum,
@@ -150,10 +156,14 @@ class HeadModel(Model):
         self, training_callback_attributes: TrainingCallbackAttributes
     ) -> List[TrainingCallback]:
         """Carve the occupancy once, then follow the density; keep refined poses free of a common drift."""
-        pipeline = training_callback_attributes.pipeline
+        pipeline, config = training_callback_attributes.pipeline, self.config
 
         def before(step: int) -> None:
             self.step = step
+            # Starting translucent keeps gradients flowing to what lies behind the first wrong surface.
+            settled = min(1.0, step / max(1, config.opacity_warmup))
+            optical_depth = config.opacity_start * (OPAQUE_STEP / config.opacity_start) ** settled
+            self.field.max_density = optical_depth / self.occupancy.step_size
             if not bool(self.occupancy.carved) and pipeline is not None:
                 dataset = pipeline.datamanager.train_dataset  # type: ignore[attr-defined]
                 points, mesh = self.occupancy.cell_centers(), self.metadata.get("face_mesh")

@@ -71,6 +71,10 @@ class HeadModelConfig(ModelConfig):
     """Length of the per-frame appearance code; 0 turns it off."""
     density_bias: float = -1.0
     """Added to the network's density before the exponential."""
+    opacity_start: float = 0.2
+    """Largest optical depth of one marching step at the first training step; it grows until a step can be opaque."""
+    opacity_warmup: int = 1000
+    """Steps over which it grows."""
     implementation: Literal["tcnn", "torch"] = "torch"
     """Networks by tiny-cuda-nn where it is installed, or by torch."""
 
@@ -99,7 +103,7 @@ class HeadModelConfig(ModelConfig):
     """Where the Huber loss turns linear."""
     color_loss_weight: float = 10.0
     """Weight of the colour loss."""
-    mask_loss_start: float = 1.0
+    mask_loss_start: float = 0.1
     """Weight of the mask loss (L1 between opacity and soft head mask) at the first step."""
     mask_loss_weight: float = 0.1
     """Weight of the mask loss after its warm-up."""

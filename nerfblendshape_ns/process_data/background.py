@@ -35,7 +35,7 @@ def clean_plate(
     Returns:
         The plate, uint8 RGB ``[height, width, 3]``, and the fraction of its pixels that no frame shows.
     """
-    height, width = labels.shape[1:]
+    height, width = np.asarray(frames[0]).shape[:2]
     num_samples = min(len(labels), MAX_SAMPLES, max(min_views, SAMPLE_BYTES // (height * width * 3)))
     picks = np.unique(np.linspace(0, len(labels) - 1, num_samples).round().astype(int))
     reach = margin * max(height, width)

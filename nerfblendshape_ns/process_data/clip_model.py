@@ -101,7 +101,11 @@ class ClipModel:
             }
             for material, seed in seeds.items():
                 models[material].add(sample.bins, seed.astype(np.float64))
-            models[Material.NECK].add(sample.bins, 0.2 * layout.plain_skin)
+        # Under the chin may be a collar as well as the neck: only shades of the face's skin are the neck's.
+        self._skin_shades = models[Material.FACE].shades()
+        models[Material.NECK].restrict(self._skin_shades)
+        for sample in samples:
+            models[Material.NECK].add(sample.bins, 0.2 * sample.geometry.plain_skin)
         colour_log = np.stack([model.log_density() for model in models])
         # Clothes: far below the face, or below it in colours that neither hair nor skin has.
         for sample in samples:
@@ -123,7 +127,7 @@ class ClipModel:
             weights = posterior.copy()
             # Skin is learned where it cannot be anything else; shadowed hair beside the neck must not become skin.
             weights[Material.FACE] *= layout.plain_skin
-            weights[Material.NECK] *= layout.across < 0.3
+            weights[Material.NECK] *= (layout.across < 0.3) * self._skin_shades[sample.bins]
             weights[1:] *= sample.person > 0.5
             weights[Material.BACKGROUND] *= sample.person < 0.5
             for material in Material:

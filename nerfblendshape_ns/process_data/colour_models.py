@@ -55,6 +55,10 @@ class ColourModel:
         """
         self._counts += np.bincount(bins.reshape(-1), weights.reshape(-1), minlength=BINS**3)
 
+    def restrict(self, factors: np.ndarray) -> None:
+        """Scale what was seen of each colour by ``factors``, float ``[BINS ** 3]`` in 0..1."""
+        self._counts *= factors
+
     def log_density(self, uniform_share: float = 0.02) -> np.ndarray:
         """Logarithm of the smoothed density relative to a uniform one.
 
@@ -69,5 +73,27 @@ class ColourModel:
         if total <= 0:
             return np.zeros(BINS**3, dtype=np.float32)
         cube = (self._counts / total).reshape(BINS, BINS, BINS)
-        smooth = gaussian_filter(cube, self._smoothing, mode="nearest").reshape(-1)
+        smooth = gaussian_filter(cube, self._smoothing, mode="reflect").reshape(-1)
         return np.log((1 - uniform_share) * smooth * BINS**3 + uniform_share).astype(np.float32)
+
+    def shades(self) -> np.ndarray:
+        """How well each colour passes for a lighter or darker shade of this material.
+
+        Light scales a surface's lightness and chroma together, so the ratio of chroma to lightness stays. Colours are
+        judged by the distance of their ratio from the material's, in standard deviations.
+
+        Returns:
+            float32 ``[BINS ** 3]`` in 0..1; 1 everywhere for a model without pixels.
+        """
+        total = self._counts.sum()
+        if total <= 0:
+            return np.ones(BINS**3, dtype=np.float32)
+        lightness, green_red, blue_yellow = np.meshgrid(*[np.arange(BINS) + 0.5] * 3, indexing="ij")
+        # Very dark colours have no reliable ratio; the floor sends them towards grey.
+        scale = np.maximum(lightness, 5.0)
+        ratios = np.stack([(green_red - BINS / 2) / scale, (blue_yellow - BINS / 2) / scale], -1).reshape(-1, 2)
+        weights = self._counts / total
+        mean = weights @ ratios
+        covariance = (ratios - mean).T @ ((ratios - mean) * weights[:, None]) + 0.04**2 * np.eye(2)
+        distance = np.einsum("ni,ij,nj->n", ratios - mean, np.linalg.inv(covariance), ratios - mean)
+        return np.exp(-0.5 * distance / 2.0**2).astype(np.float32)

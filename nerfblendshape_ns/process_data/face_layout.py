@@ -186,7 +186,7 @@ def face_geometry(
 def _polygon(points: np.ndarray, height: int, width: int) -> np.ndarray:
     """Filled polygon as a uint8 mask, with the corners taken to a sixteenth of a pixel."""
     mask = np.zeros((height, width), np.uint8)
-    cv2.fillPoly(mask, [np.rint((points - 0.5) * 16).astype(np.int32)], 1, shift=4)
+    cv2.fillPoly(mask, [np.rint((points - 0.5) * 16).astype(np.int32)], (1,), shift=4)
     return mask
 
 

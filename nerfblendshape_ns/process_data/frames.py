@@ -175,3 +175,20 @@ class ImageFolder(Sequence[np.ndarray]):
         if not -self.num_frames <= index < self.num_frames:
             raise IndexError(index)
         return contract.load_image(self.root / contract.IMAGES / contract.image_name(int(index) % self.num_frames))
+
+
+class LabelFolder:
+    """The label images as an array-like: ``shape``, ``len()`` and ``[index]`` read from disk on demand."""
+
+    def __init__(self, root: Path, num_frames: int, height: int, width: int) -> None:
+        self.root = root
+        self.shape: Tuple[int, int, int] = (num_frames, height, width)
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, index: int) -> np.ndarray:
+        """uint8 ``[height, width]`` labels of frame ``index``."""
+        if not 0 <= index < len(self):
+            raise IndexError(index)
+        return contract.load_image(self.root / contract.PARSING / contract.parsing_name(index), cv2.IMREAD_UNCHANGED)

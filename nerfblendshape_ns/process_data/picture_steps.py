@@ -1,17 +1,15 @@
-"""Steps five to seven of data preparation: labels, clean plate, and the files that make it a dataset."""
+"""Steps of data preparation on pictures: labels, clean plate, and the files that make the folder a dataset."""
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any, Dict, Tuple
+from typing import Any, Dict
 
-import cv2
 import numpy as np
 
 from nerfblendshape_ns.data import contract
 from nerfblendshape_ns.process_data.background import clean_plate
 from nerfblendshape_ns.process_data.frame_step import Progress
-from nerfblendshape_ns.process_data.frames import ImageFolder
+from nerfblendshape_ns.process_data.frames import ImageFolder, LabelFolder
 from nerfblendshape_ns.process_data.options import ProcessOptions
 from nerfblendshape_ns.process_data.segmentation import SegmentationStatistics, iterate_labels
 from nerfblendshape_ns.process_data.smoothing import fill_gaps, name_frames
@@ -20,23 +18,6 @@ from nerfblendshape_ns.process_data.track_steps import HEAD_POSES, TRACKS_RAW, R
 
 # The head's outline changing by more than this share of its area between two frames is worth a warning.
 UNSTEADY_IOU = 0.85
-
-
-class LabelFolder:
-    """The label images as an array-like: ``shape``, ``len()`` and ``[index]`` read from disk on demand."""
-
-    def __init__(self, root: Path, num_frames: int, height: int, width: int) -> None:
-        self.root = root
-        self.shape: Tuple[int, int, int] = (num_frames, height, width)
-
-    def __len__(self) -> int:
-        return self.shape[0]
-
-    def __getitem__(self, index: int) -> np.ndarray:
-        """uint8 ``[height, width]`` labels of frame ``index``."""
-        if not 0 <= index < len(self):
-            raise IndexError(index)
-        return contract.load_image(self.root / contract.PARSING / contract.parsing_name(index), cv2.IMREAD_UNCHANGED)
 
 
 def segment(options: ProcessOptions, progress: Progress) -> Result:

@@ -16,7 +16,7 @@ from rich.table import Table
 import nerfblendshape_ns
 from nerfblendshape_ns.data import contract
 from nerfblendshape_ns.errors import UserError
-from nerfblendshape_ns.process_data import frame_step, frames, picture_steps, report, track_steps
+from nerfblendshape_ns.process_data import frame_step, frames, picture_steps, pose_step, report, track_steps
 from nerfblendshape_ns.process_data.landmarker_model import SHA256, ModelUnavailable, find_landmarker
 from nerfblendshape_ns.process_data.landmarks import require_mediapipe
 from nerfblendshape_ns.process_data.options import ProcessOptions
@@ -109,7 +109,7 @@ def build_steps(options: ProcessOptions, model: Optional[Path], record: StepReco
     }
     # Without the blendshape model the expressions come from the landmarks in the head's axes.
     expression_inputs = ["landmarks"] if model is not None else ["landmarks", "head pose"]
-    everything = ["frames", "landmarks", "head pose", "expressions", "segmentation", "background", "dataset"]
+    everything = ["frames", "landmarks", "segmentation", "background", "head pose", "expressions", "dataset"]
     return [
         Step("frames", lambda bar: frame_step.run(options, model, bar), [], first, [contract.IMAGES]),
         Step(
@@ -119,10 +119,18 @@ def build_steps(options: ProcessOptions, model: Optional[Path], record: StepReco
             {},
             [track_steps.TRACKS_RAW],
         ),
+        Step("segmentation", lambda bar: picture_steps.segment(options, bar), ["landmarks"], {}, [contract.PARSING]),
+        Step(
+            "background",
+            lambda bar: picture_steps.background(options, shot(), bar),
+            ["segmentation"],
+            {},
+            [contract.BACKGROUND],
+        ),
         Step(
             "head pose",
-            lambda bar: track_steps.pose(options, model, shot(), bar),
-            ["landmarks"],
+            lambda bar: pose_step.run(options, model, shot(), bar),
+            ["landmarks", "segmentation"] if options.refine_poses else ["landmarks"],
             {"focal": options.focal, "smooth_poses": options.smooth_poses, "refine_poses": options.refine_poses},
             [track_steps.HEAD_POSES],
         ),
@@ -132,14 +140,6 @@ def build_steps(options: ProcessOptions, model: Optional[Path], record: StepReco
             expression_inputs,
             {"smooth_expressions": options.smooth_expressions},
             [contract.EXPRESSIONS, contract.EXPRESSION_MIN, contract.EXPRESSION_MAX, contract.EXPRESSION_NAMES],
-        ),
-        Step("segmentation", lambda bar: picture_steps.segment(options, bar), ["landmarks"], {}, [contract.PARSING]),
-        Step(
-            "background",
-            lambda bar: picture_steps.background(options, shot(), bar),
-            ["segmentation"],
-            {},
-            [contract.BACKGROUND],
         ),
         Step(
             "dataset",

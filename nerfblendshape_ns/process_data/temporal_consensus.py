@@ -22,7 +22,7 @@ class TemporalConsensus:
     def __init__(self, radius: int, tolerance: float = 10.0) -> None:
         self._radius = radius
         self._tolerance = tolerance
-        self._flow = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
+        self._flow = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
 
     def combine(self, greys: List[np.ndarray], probabilities: List[np.ndarray], centre: int) -> np.ndarray:
         """Probabilities of one frame after asking its neighbours.

@@ -1,4 +1,4 @@
-"""Steps two to four of data preparation: landmarks, head pose, expressions."""
+"""Steps of data preparation on the face track: landmarks and expressions."""
 
 from __future__ import annotations
 
@@ -9,12 +9,7 @@ import numpy as np
 
 from nerfblendshape_ns.data import contract
 from nerfblendshape_ns.errors import UserError
-from nerfblendshape_ns.process_data import camera_motion, head_pose, pose_refinement
-from nerfblendshape_ns.process_data.camera_motion import Intrinsics
 from nerfblendshape_ns.process_data.canonical_face import (
-    NUM_MESH_LANDMARKS,
-    RIGID_LANDMARKS,
-    face_from_landmarks,
     read_canonical_face,
 )
 from nerfblendshape_ns.process_data.expressions import arkit_expressions, landmark_pca_expressions
@@ -113,89 +108,6 @@ def _renumber_images(root: Path, kept: np.ndarray) -> None:
         source = root / contract.IMAGES / contract.image_name(int(index))
         (partial / contract.image_name(number)).write_bytes(source.read_bytes())
     put_in_place(partial, root / contract.IMAGES)
-
-
-def pose(options: ProcessOptions, model: Optional[Path], shot: Dict[str, Any], progress: Progress) -> Result:
-    """Head poses and the personalised mesh into ``head_poses.npz``."""
-    tracks = load_arrays(options.output / TRACKS_RAW)
-    landmarks = fill_gaps(tracks["landmarks"])
-    observed = landmarks[:, :NUM_MESH_LANDMARKS, :2].astype(np.float64)
-    intrinsics = Intrinsics(options.focal * shot["short_side"], shot["centre_x"], shot["centre_y"])
-    reference = (face_from_landmarks(landmarks) if model is None else read_canonical_face(model)).vertices
-    image_size = max(shot["width"], shot["height"])
-    rounds = 16
-    progress("head pose", 0, rounds + (pose_refinement.num_rounds() if options.refine_poses else 0))
-    fit = head_pose.fit_clip(
-        observed[:, RIGID_LANDMARKS],
-        reference[RIGID_LANDMARKS],
-        intrinsics,
-        options.smooth_poses,
-        image_size=image_size,
-        rounds=rounds,
-        progress=lambda done: progress("head pose", 1, None),
-    )
-    mesh = head_pose.fit_mesh(fit, observed, reference, intrinsics, image_size=image_size)
-    landmark_rms = head_pose.rms(fit.reprojection_errors(observed[:, RIGID_LANDMARKS], intrinsics))
-    if options.refine_poses:
-        fit.poses = pose_refinement.refine_poses(
-            ImageFolder(options.output, len(observed)),
-            fit,
-            mesh,
-            observed[:, RIGID_LANDMARKS],
-            intrinsics,
-            options.smooth_poses,
-            progress=lambda advance: progress("head pose", advance, None),
-        )
-        mesh = head_pose.fit_mesh(fit, observed, reference, intrinsics, image_size=image_size)
-        fit.shape = mesh[RIGID_LANDMARKS]
-    errors = fit.reprojection_errors(observed[:, RIGID_LANDMARKS], intrinsics)
-    frame_errors = np.sqrt((errors**2).mean(1))
-    single, single_reference = head_pose.initial_poses(fit.shape, observed[:, RIGID_LANDMARKS], intrinsics)
-    angles = camera_motion.angles_in_degrees(fit.poses, fit.reference)
-    angles_single = camera_motion.angles_in_degrees(single, single_reference)
-    save_arrays(
-        options.output / HEAD_POSES,
-        camera_to_head=camera_motion.camera_to_head(fit.poses, fit.reference),
-        camera_to_head_raw=camera_motion.camera_to_head(single, single_reference),
-        angles=angles,
-        angles_raw=angles_single,
-        translation=fit.poses[:, 3:],
-        translation_raw=single[:, 3:],
-        frame_errors=frame_errors,
-        mesh=mesh.astype(np.float32),
-        rigid_shape=fit.shape,
-        rigid_noise=fit.noise,
-        focal=np.array(intrinsics.focal),
-    )
-    per_512 = 512.0 / image_size
-    rms = head_pose.rms(errors)
-    warnings = []
-    if rms * per_512 > 2.5:
-        warnings.append(
-            f"The rigid landmarks reproject with {rms * per_512:.1f} pixels rms (of a 512-pixel image), more than the "
-            "2.5 that a good track has: the avatar may be blurred."
-        )
-    poor = np.flatnonzero(frame_errors * per_512 > 6.0)
-    if len(poor):
-        warnings.append(f"The head pose is doubtful in {name_frames(poor)} (more than 6 pixels of a 512-pixel image).")
-    summary = {
-        "focal_pixels": intrinsics.focal,
-        "reprojection_rms_pixels": rms,
-        "reprojection_rms_pixels_at_512_landmarks_only": landmark_rms * per_512,
-        "reprojection_rms_pixels_at_512": rms * per_512,
-        "reprojection_max_frame_pixels_at_512": float(frame_errors.max() * per_512),
-        "jitter_degrees_raw": jitter(angles_single).round(4).tolist(),
-        "jitter_degrees": jitter(angles).round(4).tolist(),
-        "jitter_translation_raw": (jitter(single[:, 3:])).round(5).tolist(),
-        "jitter_translation": (jitter(fit.poses[:, 3:])).round(5).tolist(),
-        "yaw_range_degrees": [float(angles[:, 0].min()), float(angles[:, 0].max())],
-        "pitch_range_degrees": [float(angles[:, 1].min()), float(angles[:, 1].max())],
-        "roll_range_degrees": [float(angles[:, 2].min()), float(angles[:, 2].max())],
-        "distance_cm": float(np.median(fit.poses[:, 5])),
-        "shape_deviation_cm": float(np.linalg.norm(fit.shape - reference[RIGID_LANDMARKS], axis=1).mean()),
-        "frame_errors_pixels": frame_errors.round(3).tolist(),
-    }
-    return summary, warnings
 
 
 def express(options: ProcessOptions, progress: Progress) -> Result:

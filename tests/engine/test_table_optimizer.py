@@ -128,6 +128,15 @@ def test_it_learns():
     assert losses[-1] < 0.05 * losses[0]
 
 
+def test_a_static_grid_learns_too():
+    encoding, optimizer = make(num_basis=0)
+    before = encoding.mean.detach().clone()
+    optimizer.zero_grad()
+    encoding.blend(torch.zeros(1, 5)).square().sum().backward()
+    optimizer.step()
+    assert bool((encoding.mean.detach() != before).all())
+
+
 def test_wrong_parameters_are_refused():
     with pytest.raises(ValueError, match="mean table and the basis tables"):
         BlendshapeTableAdam([torch.nn.Parameter(torch.zeros(3, 2))])

@@ -76,7 +76,7 @@ def test_weights_by_hand():
 
 
 def test_packed_rendering_equals_batched():
-    """Rays of different lengths: what lies beyond a ray's end counts nothing when batched, and is left out when packed."""
+    """Rays of different lengths: beyond a ray's end density is 0 when batched, and samples are left out when packed."""
     generator = torch.Generator().manual_seed(0)
     lengths = torch.randint(0, 20, (50,), generator=generator)
     inside = torch.arange(20)[None] < lengths[:, None]

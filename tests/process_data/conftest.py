@@ -1,14 +1,7 @@
-import os
-import sys
 from pathlib import Path
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parent))
-
-
-def shared_folder() -> Path:
-    return Path(os.environ.get("NBS_SHARED", Path(__file__).resolve().parents[2].parent / "shared"))
+from video_files import shared_folder
 
 
 @pytest.fixture(scope="session")

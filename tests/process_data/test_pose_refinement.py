@@ -4,7 +4,15 @@ from scipy.spatial.transform import Rotation
 
 from nerfblendshape_ns.process_data import camera_motion, head_pose
 from nerfblendshape_ns.process_data.camera_motion import FRONTAL, Intrinsics
-from nerfblendshape_ns.process_data.pose_refinement import EYE_CORNERS, SUBNASALE, face_points, num_rounds, refine_poses
+from nerfblendshape_ns.process_data.head_points import (
+    BROWS,
+    EYE_CORNERS,
+    SUBNASALE,
+    face_points,
+    hair_points,
+    usual_frame,
+)
+from nerfblendshape_ns.process_data.pose_refinement import num_rounds, refine_poses
 
 CAMERA = Intrinsics(420.0, 128.0, 128.0)
 PIXELS_PER_CM = 20.0
@@ -14,8 +22,10 @@ def flat_face():
     """468 points of a flat face at z = 0, with the landmarks that the region is cut from in their places."""
     mesh = np.random.default_rng(0).uniform([-7, -9, 0], [7, 9, 0], (468, 3)) * [1, 1, 0]
     mesh[SUBNASALE] = (0, -2, 0)
-    for (outer, inner), side in zip(EYE_CORNERS, (-1, 1)):
+    for (outer, inner), brow, side in zip(EYE_CORNERS, BROWS, (-1, 1)):
         mesh[outer], mesh[inner] = (side * 4.5, 3, 0), (side * 1.7, 3, 0)
+        for position, landmark in enumerate(brow):
+            mesh[landmark] = (side * (1.5 + 0.35 * position), 4.5 + 0.1 * position, 0)
     return mesh
 
 
@@ -37,13 +47,38 @@ def picture(texture, rotation, translation):
     return np.repeat(grey[..., None], 3, axis=2)
 
 
-def test_points_lie_on_the_upper_face_and_not_on_the_eyes():
+def test_points_lie_on_the_upper_face_and_not_on_eyes_or_brows():
     mesh = flat_face()
-    points, normals = face_points(mesh, 500)
-    assert points.shape == (500, 3) and np.allclose(normals, [0, 0, 1])
+    found = face_points(mesh, 500)
+    points = found.points
+    assert points.shape == (500, 3) and np.allclose(found.normals, [0, 0, 1])
     assert points[:, 1].min() > -5
     assert not ((np.abs(np.abs(points[:, 0]) - 3.1) < 0.5) & (np.abs(points[:, 1] - 3) < 0.2)).any()
-    assert np.array_equal(face_points(mesh, 500)[0], points)
+    assert not ((np.abs(np.abs(points[:, 0]) - 3.0) < 0.5) & (np.abs(points[:, 1] - 4.9) < 0.2)).any()
+    assert np.array_equal(face_points(mesh, 500).points, points)
+
+
+def test_hair_points_are_seen_where_the_hair_is():
+    """A face in the middle of a head of hair: points project into the hair, outside the face and above the nose."""
+    mesh = flat_face() * [1, 0.8, 1]
+    mesh[[1, 9, 10, 234, 454]] = [[0, 0, 0], [0, 4, 0], [0, 7.2, 0], [-7, 1, -4], [7, 1, -4]]
+    rotation = FRONTAL[None] @ Rotation.from_euler("y", [[0.0], [30.0], [2.0]], degrees=True).as_matrix()
+    poses = camera_motion.pack(rotation, np.tile([0.0, 0.0, 50.0], (3, 1)), FRONTAL)
+    fit = head_pose.PoseFit(poses, FRONTAL, mesh, np.ones(468))
+    assert usual_frame(fit) == 2
+    labels = np.zeros((256, 256), np.uint8)
+    labels[20:250, 30:226] = 1
+    found = hair_points(labels, fit, 0, mesh, CAMERA, 400)
+    assert found is not None and found.points.shape == (400, 3) and found.normals is None and found.weight < 1
+    seen = camera_motion.project(camera_motion.to_camera(poses[:1], FRONTAL, found.points), CAMERA)[0]
+    assert np.allclose(seen % 1, 0.5, atol=1e-6)
+    assert seen[:, 0].min() > 30 and seen[:, 0].max() < 226 and seen[:, 1].min() > 20 and seen[:, 1].max() < 129
+    inside_face = (np.abs(seen[:, 0] - 128) < 55) & (seen[:, 1] > 75)
+    assert not inside_face.any()
+    # Behind the face, in front of the back of the head.
+    assert found.points[:, 2].max() < 1 and found.points[:, 2].min() > -12
+    labels[:] = 0
+    assert hair_points(labels, fit, 0, mesh, CAMERA) is None
 
 
 def test_texture_corrects_what_wandering_landmarks_get_wrong():
@@ -61,7 +96,7 @@ def test_texture_corrects_what_wandering_landmarks_get_wrong():
     observed = exact + random.normal(0, 1.2, (num_frames, 1, 2)) + random.normal(0, 1.0, exact.shape)
     fit = head_pose.fit_clip(observed, chosen, CAMERA, 0.0, shape_deviation=0.01)
     rounds = []
-    fit_poses = refine_poses(frames, fit, mesh, observed, CAMERA, 0.0, rounds.append)
+    fit_poses = refine_poses(frames, fit, [face_points(mesh)], observed, CAMERA, 0.0, progress=rounds.append)
     assert len(rounds) == num_rounds()
 
     def wander(poses):

@@ -1,5 +1,6 @@
-"""Small videos for the tests of data preparation."""
+"""Small videos for the tests of data preparation, and where real ones may be."""
 
+import os
 from pathlib import Path
 from typing import Callable
 
@@ -24,3 +25,7 @@ def write_video(
         writer.write(cv2.cvtColor(frame, cv2.COLOR_RGB2BGR))
     writer.release()
     return path
+
+
+def shared_folder() -> Path:
+    return Path(os.environ.get("NBS_SHARED", Path(__file__).resolve().parents[2].parent / "shared"))
