@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any, List
+
 import numpy as np
 import torch
 
@@ -17,6 +19,7 @@ def register_checkpoint_globals() -> None:
         return
     scalar = np.float64(0).__reduce__()[0]
     dtypes = [type(np.dtype(code)) for code in ("f4", "f8", "i4", "i8")]
-    torch.serialization.add_safe_globals(
-        [(scalar, "numpy.core.multiarray.scalar"), (scalar, "numpy._core.multiarray.scalar"), np.dtype, *dtypes]
-    )
+    # numpy 2 moved the module; torch matches by the name a file was written with.
+    names = ("numpy.core.multiarray.scalar", "numpy._core.multiarray.scalar")
+    allowed: List[Any] = [*((scalar, name) for name in names), np.dtype, *dtypes]
+    torch.serialization.add_safe_globals(allowed)

@@ -142,9 +142,9 @@ def principal_mixing(
     Coefficients of a tracker are strongly correlated (both eyes blink together, a smile moves a dozen mouth
     coefficients), so a handful of directions holds nearly all of a clip: fewer tables, and less to share credit
     between. Under :class:`BlendshapeTableAdam` a mere rotation of the coefficients changes nothing; scaling does:
-    directions made equally large learn equally fast. Full whitening fits the clip fastest but lets rarely used directions, which test
-    frames may use far more, grow as fast as the common ones. The second moment is taken about neutral, not about the
-    mean, so that neutral still touches no table.
+    directions made equally large learn equally fast. Full whitening fits the clip fastest but lets rarely used
+    directions, which test frames may use far more, grow as fast as the common ones. The second moment is taken about
+    neutral, not about the mean, so that neutral still touches no table.
 
     Args:
         expressions: training coefficients in raw units.

@@ -1,8 +1,8 @@
 """Where expressions can change anything: the face, not the hair, the ears or the back of the head.
 
-A clip of some seconds correlates everything with everything: hair that swings with a nod looks like the work of whatever
-expression came with the nod, and falls apart under the next one. Outside the face every expression uses the neutral
-table. NeRFBlendShape's successors penalise expression features off the face; here they cannot arise.
+A clip of some seconds correlates everything with everything: hair that swings with a nod looks like the work of
+whatever expression came with the nod, and falls apart under the next one. Outside the face every expression uses the
+neutral table. Other systems penalise expression features off the face; here they cannot arise.
 """
 
 from __future__ import annotations
@@ -54,11 +54,13 @@ class ExpressionRegion(nn.Module):
         cells = ((outline - low[[0, 2]]) / extent * CELLS).astype(np.float32)
         inside = np.zeros((CELLS, CELLS), np.uint8)
         # cv2 takes (column, row): the map is indexed [z, x].
-        cv2.fillConvexPoly(inside, np.round(cells * 16).astype(np.int32), 1, shift=4)
+        cv2.fillConvexPoly(inside, np.round(cells * 16).astype(np.int32), (1,), shift=4)
         distance = cv2.distanceTransform(1 - inside, cv2.DIST_L2, 5) / CELLS * float(extent.mean()) / height
         weights = np.clip(1.0 - (distance - side) / ramp, 0.0, 1.0).astype(np.float32)
         self.register_buffer("weights", torch.from_numpy(weights))
-        self.register_buffer("rear", torch.tensor((vertices[:, 1].min() + depth * height - low[1]) / (high - low)[1]).float())
+        self.register_buffer(
+            "rear", torch.tensor((vertices[:, 1].min() + depth * height - low[1]) / (high - low)[1]).float()
+        )
 
     def forward(self, positions: Float[Tensor, "samples 3"], soft: bool) -> Bool[Tensor, "samples"]:
         """Which samples follow the expression.

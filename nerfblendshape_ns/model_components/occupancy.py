@@ -17,6 +17,16 @@ SETTLING_DECAY = 0.3
 """What a visit leaves of a cell's opacity while training settles."""
 
 
+class _Grid(OccGridEstimator):
+    """nerfacc's estimator, with its buffers declared."""
+
+    binaries: Tensor
+    occs: Tensor
+    aabbs: Tensor
+    resolution: Tensor
+    grid_coords: Tensor
+
+
 class ExpressionOccupancy(nn.Module):
     """An occupancy grid that is the union over expressions, inside a permanent mask.
 
@@ -51,7 +61,7 @@ class ExpressionOccupancy(nn.Module):
         self.step_size = step_size
         self.visits = visits
         self.threshold = threshold
-        self.estimator = OccGridEstimator(aabb.flatten(), resolution=resolution, levels=1)
+        self.estimator = _Grid(aabb.flatten(), resolution=resolution, levels=1)
         self.estimator.binaries.fill_(True)
         self.estimator.occs.fill_(1.0)
         self.allowed: Tensor

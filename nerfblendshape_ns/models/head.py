@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Dict, List, Optional, Tuple
+from typing import Any, Dict, List, Optional, Tuple, cast
 
 import nerfacc
 import torch
@@ -16,6 +16,7 @@ from nerfstudio.models.base_model import Model
 from torch import Tensor
 from torch.nn import Parameter
 
+from nerfblendshape_ns.data.dataset import NerfBlendshapeDataset
 from nerfblendshape_ns.errors import UserError
 from nerfblendshape_ns.field_components.blendshape_encoding import principal_mixing
 from nerfblendshape_ns.fields.head_field import HeadField
@@ -29,7 +30,6 @@ from nerfblendshape_ns.models.description import check_description, head_descrip
 from nerfblendshape_ns.models.head_config import HeadModelConfig
 from nerfblendshape_ns.ops import nerfacc_backend
 from nerfblendshape_ns.ops.hash_grid import HashGridLayout
-
 
 OPAQUE_STEP = 8.0
 """Largest optical depth of one marching step: 3e-4 of the light passes, and as much gradient."""
@@ -165,7 +165,7 @@ class HeadModel(Model):
             optical_depth = config.opacity_start * (OPAQUE_STEP / config.opacity_start) ** settled
             self.field.max_density = optical_depth / self.occupancy.step_size
             if not bool(self.occupancy.carved) and pipeline is not None:
-                dataset = pipeline.datamanager.train_dataset  # type: ignore[attr-defined]
+                dataset = cast(NerfBlendshapeDataset, pipeline.datamanager.train_dataset)
                 points, mesh = self.occupancy.cell_centers(), self.metadata.get("face_mesh")
                 mesh = None if mesh is None else mesh.to(points.device)
                 self.occupancy.carve(head_region(points, dataset, mesh, self.config.shell))
