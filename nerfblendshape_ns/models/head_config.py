@@ -42,12 +42,12 @@ class HeadModelConfig(ModelConfig):
     """Cells along an axis at the finest level; None takes twice the image's longer side, at most 1024."""
     conditioning: Conditioning = "blend"
     """"blend" blends the tables; "concat" appends the coefficients to a static grid's network (a baseline)."""
-    basis_parametrisation: Literal["named", "principal"] = "named"
+    basis_parametrisation: Literal["named", "principal"] = "principal"
     """One table a named coefficient, or one a principal direction of the training coefficients (fewer, uncorrelated);
     driven by the named coefficients either way."""
-    principal_explained: float = 0.995
+    principal_explained: float = 0.998
     """Share of the squared coefficients that the principal directions keep."""
-    principal_whitening: float = 0.5
+    principal_whitening: float = 0.0
     """How far the principal directions are scaled to equal size: 0 not at all, 1 fully."""
     principal_max: int = 32
     """At most this many principal directions."""
