@@ -30,7 +30,7 @@ def _optimizers(steps: int, table_rate: float, network_rate: float, table_l1: fl
 
     return {
         "tables": {
-            "optimizer": BlendshapeTableAdamConfig(lr=table_rate, basis_l1=table_l1),
+            "optimizer": BlendshapeTableAdamConfig(lr=table_rate, basis_lr_factor=0.1, basis_l1=table_l1),
             "scheduler": schedule(),
         },
         "networks": {

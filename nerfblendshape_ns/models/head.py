@@ -76,6 +76,8 @@ class HeadModel(Model):
         )
         train_expression = self.expression_source.clamp(self.expression_source.train_expression())
         num_basis = train_expression.shape[1]
+        ranges = self.expression_source.maximum - self.expression_source.minimum
+        self.expression_noise = config.expression_noise * float(ranges.max())
         image_size = max(int(side) for side in metadata["image_size"])
         self.layout = HashGridLayout(
             num_levels=config.num_levels,
@@ -206,8 +208,8 @@ class HeadModel(Model):
         codes = self.field.frame_code(train_frame)
         if codes is not None and len(codes) != len(expression):
             codes = codes.expand(len(expression), -1)
-        if self.training and self.config.expression_noise > 0:
-            expression = expression + self.config.expression_noise * torch.randn_like(expression)
+        if self.training:
+            expression = expression + self.expression_noise * torch.randn_like(expression)
         if self.region is not None:
             # The last row is neutral: what lies off the face looks it up.
             expression = torch.cat([expression, torch.zeros_like(expression[:1])])

@@ -53,8 +53,9 @@ class HeadModelConfig(ModelConfig):
     """At most this many principal directions."""
     expression_region: bool = True
     """Let expressions change the face only, where the dataset has a face mesh; hair and ears keep one shape."""
-    expression_noise: float = 0.0
-    """Standard deviation of noise on training coefficients: a regulariser against their tracking error."""
+    expression_noise: float = 0.12
+    """Standard deviation of noise on training coefficients, as a share of the widest one's range: what a tracker's
+    error is, and what keeps rarely used directions from being learnt as truth."""
     tables_optimizer: Literal["shared", "torch"] = "shared"
     """"shared" hands the blended gradient to BlendshapeTableAdam; "torch" gives every table its own gradient, for any
     torch optimiser."""
