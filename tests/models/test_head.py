@@ -1,7 +1,7 @@
 """The head model on a small made-up scene: rendering, driving, checkpoints, losses."""
 
 import copy
-from typing import Any, Dict
+from typing import Any, Dict, Optional
 
 import pytest
 import torch
@@ -37,7 +37,7 @@ def metadata() -> Dict[str, Any]:
     }
 
 
-def make(**options) -> HeadModel:
+def make(data: Optional[Dict[str, Any]] = None, **options) -> HeadModel:
     torch.manual_seed(0)
     config = HeadModelConfig(
         num_levels=4, log2_table_size=9, max_resolution=32, hidden_dim=16, occupancy_resolution=16, samples_per_box=32
@@ -47,7 +47,7 @@ def make(**options) -> HeadModel:
     model = config.setup(
         scene_box=SceneBox(torch.tensor([[-0.8, -0.9, -1.0], [0.8, 0.9, 1.0]])),
         num_train_data=4,
-        metadata=metadata(),
+        metadata=data or metadata(),
         device="cpu",
         grad_scaler=None,
     )
@@ -110,6 +110,34 @@ def test_camera_expression_changes_the_picture():
     torch.testing.assert_close(beyond["rgb"], loud["rgb"])  # Clamped to the training range.
     neutral = model.get_outputs_for_camera(camera())
     torch.testing.assert_close(neutral["rgb"], quiet["rgb"])
+
+
+def face_metadata() -> Dict[str, Any]:
+    angles = torch.linspace(0, 2 * torch.pi, 469)[:468]
+    mesh = torch.stack([0.2 * angles.sin(), torch.full((468,), -0.5), 0.2 * angles.cos()], -1)
+    mesh[10], mesh[152] = torch.tensor([0.0, -0.5, 0.2]), torch.tensor([0.0, -0.5, -0.2])
+    return metadata() | {"face_mesh": mesh}
+
+
+def test_expressions_change_the_face_only():
+    model = make(face_metadata()).eval()
+    quiet = model.get_outputs_for_camera(camera({"expression": torch.zeros(1, 3)}))["rgb"]
+    loud = model.get_outputs_for_camera(camera({"expression": torch.full((1, 3), 0.8)}))["rgb"]
+    changed = (quiet - loud).abs().sum(-1) > 1e-4
+    assert bool(changed[7:9, 7:9].all())  # The middle of the image is the face.
+    assert not changed[:5].any() and not changed[:, :5].any() and not changed[:, 11:].any()
+
+
+def test_noise_is_on_training_coefficients_only():
+    model = make()
+    state = DrivingState(torch.full((3,), 0.4))
+    model.eval()
+    torch.testing.assert_close(model.drive(state).expression, torch.full((1, 3), 0.4))
+    model.train()
+    torch.manual_seed(0)
+    noisy = torch.cat([model.drive(state).expression for _ in range(300)])
+    # Twelve percent of the widest range, 0.8.
+    assert float(noisy.std()) == pytest.approx(0.12 * 0.8, rel=0.1)
 
 
 def test_viewer_index_equals_the_frame_s_expression():

@@ -1,0 +1,46 @@
+"""Density bounds and what reaches the colour network."""
+
+import pytest
+import torch
+
+from nerfblendshape_ns.fields.head_field import HeadField, _BoundedExponential
+from nerfblendshape_ns.ops.hash_grid import HashGridLayout
+
+LAYOUT = HashGridLayout(num_levels=3, features_per_level=2, log2_table_size=8, base_resolution=4, max_resolution=16)
+
+
+def test_bounded_exponential_by_hand():
+    logarithm = torch.tensor([0.0, 1.0, 5.0, 5.0], requires_grad=True)
+    value = _BoundedExponential.apply(logarithm, 10.0)
+    torch.testing.assert_close(value.detach(), torch.tensor([1.0, 2.718282, 10.0, 10.0]))
+    # The third is above the bound and asked to shrink: it may. The fourth is asked to grow: it may not.
+    value.backward(torch.tensor([1.0, -1.0, 1.0, -1.0]))
+    torch.testing.assert_close(logarithm.grad, torch.tensor([1.0, -2.718282, 10.0, 0.0]))
+
+
+def test_density_never_exceeds_its_bound():
+    torch.manual_seed(0)
+    field = HeadField(LAYOUT, num_basis=2, num_frames=1, max_density=3.0, density_bias=5.0)
+    expression = torch.rand(1, 2)
+    density, geometry = field.density(torch.rand(100, 3), field.blend(expression), expression)
+    assert float(density.max()) == pytest.approx(3.0) and geometry.shape == (100, 15)
+
+
+def test_appearance_codes_start_equal_and_average_elsewhere():
+    field = HeadField(LAYOUT, num_basis=2, num_frames=3, frame_code_dim=4)
+    assert field.frame_codes is not None
+    with torch.no_grad():
+        field.frame_codes.weight.copy_(torch.arange(12.0).view(3, 4))
+    torch.testing.assert_close(field.frame_code(None), torch.tensor([[4.0, 5.0, 6.0, 7.0]]))
+    torch.testing.assert_close(field.frame_code(torch.tensor([2])), torch.tensor([[8.0, 9.0, 10.0, 11.0]]))
+
+
+def test_concat_reads_the_coefficients_and_blend_does_not_read_them_twice():
+    torch.manual_seed(0)
+    field = HeadField(LAYOUT, num_basis=2, num_frames=1, conditioning="concat")
+    positions = torch.rand(20, 3)
+    quiet, loud = torch.zeros(1, 2), torch.ones(1, 2)
+    first, _ = field.density(positions, field.blend(quiet), quiet)
+    second, _ = field.density(positions, field.blend(loud), loud)
+    assert not torch.allclose(first, second)
+    assert field.encoding.bases.shape[0] == 0
