@@ -51,8 +51,9 @@ class HeadModelConfig(ModelConfig):
     """How far the principal directions are scaled to equal size: 0 not at all, 1 fully."""
     principal_max: int = 32
     """At most this many principal directions."""
-    expression_region: bool = True
-    """Let expressions change the face only, where the dataset has a face mesh; hair and ears keep one shape."""
+    expression_region: bool = False
+    """Let expressions change the face only, where the dataset has a face mesh; hair and ears keep one shape. Off by
+    default: on tracked clips hair and ears move, and pose errors follow the expression."""
     expression_noise: float = 0.12
     """Standard deviation of noise on training coefficients, as a share of the widest one's range: what a tracker's
     error is, and what keeps rarely used directions from being learnt as truth."""

@@ -120,7 +120,7 @@ def face_metadata() -> Dict[str, Any]:
 
 
 def test_expressions_change_the_face_only():
-    model = make(face_metadata()).eval()
+    model = make(face_metadata(), expression_region=True).eval()
     quiet = model.get_outputs_for_camera(camera({"expression": torch.zeros(1, 3)}))["rgb"]
     loud = model.get_outputs_for_camera(camera({"expression": torch.full((1, 3), 0.8)}))["rgb"]
     changed = (quiet - loud).abs().sum(-1) > 1e-4
