@@ -78,7 +78,7 @@ nerfblendshape_head = MethodSpecification(
         viewer=ViewerConfig(num_rays_per_chunk=1 << 15),
         vis="viewer",
     ),
-    description="Head avatar driven by expression coefficients; a 512² video, a GPU with 8 GB.",
+    description="Head avatar driven by expression coefficients; for 512² videos on a GPU (not yet run on one).",
 )
 
 nerfblendshape_head_small = MethodSpecification(
@@ -115,5 +115,5 @@ nerfblendshape_head_small = MethodSpecification(
         viewer=ViewerConfig(num_rays_per_chunk=1 << 13),
         vis="viewer",
     ),
-    description="The head for a laptop: 128² to 256², about ten minutes on two CPU cores at 128².",
+    description="The head for a laptop: 128² to 256², sized for ten minutes on two CPU cores at 128².",
 )

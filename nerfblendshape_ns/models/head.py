@@ -338,7 +338,7 @@ class HeadModel(Model):
         return composite(image, batch["alpha"].to(self.device), outputs["background"])
 
     def get_metrics_dict(self, outputs: Dict[str, Tensor], batch: Dict[str, Tensor]) -> Dict[str, Tensor]:
-        """PSNR of the sampled rays and mean samples; evaluation rays hold the raw frame, so they composite too."""
+        """PSNR of the sampled rays; evaluation rays hold the raw frame, so they composite too."""
         with torch.no_grad():
             return {"psnr": torch.tensor(psnr(outputs["rgb"], self._ray_target(outputs, batch)))}
 

@@ -119,11 +119,3 @@ class HeadModelConfig(ModelConfig):
     """Weight of the appearance codes' squared norm."""
     camera_optimizer: CameraOptimizerConfig = field(default_factory=lambda: CameraOptimizerConfig(mode="off"))
     """Photometric refinement of the training poses."""
-
-    def loss_weights(self) -> Dict[str, float]:
-        """The constant loss weights, by loss name."""
-        return {
-            "color_loss": self.color_loss_weight,
-            "perceptual_loss": self.perceptual_weight,
-            "frame_code_loss": self.frame_code_loss_weight,
-        }
