@@ -34,6 +34,7 @@ def head_description(model: "HeadModel") -> Dict[str, Any]:
             "color_layers": model.config.color_layers,
             "geometry_dim": model.config.geometry_dim,
             "frame_code_dim": model.config.frame_code_dim,
+            "expression_region": model.region is not None,
             "density_bias": model.config.density_bias,
             "occupancy_resolution": model.config.occupancy_resolution,
             "samples_per_box": model.config.samples_per_box,
@@ -50,8 +51,24 @@ def head_description(model: "HeadModel") -> Dict[str, Any]:
             "aabb": model.aabb.tolist(),
         },
         "image_size": [int(side) for side in metadata["image_size"]],
+        "intrinsics": {name: float(value) for name, value in (metadata.get("intrinsics") or {}).items()},
+        "background_color": model.config.background_color,
+        "face_mesh": None if metadata.get("face_mesh") is None else metadata["face_mesh"].tolist(),
         "fps": float(metadata["track"].get("fps", 25.0)),
     }
+
+
+def check_format(saved: Dict[str, Any]) -> None:
+    """Refuse a description that a later version has written.
+
+    Raises:
+        UserError: the format is newer than ours.
+    """
+    if saved.get("format", 0) > FORMAT:
+        raise UserError(
+            f"The checkpoint's format {saved.get('format')} is newer than this version of nerfblendshape_ns reads "
+            f"({FORMAT}); upgrade the package."
+        )
 
 
 def check_description(saved: Dict[str, Any], current: Dict[str, Any]) -> None:
@@ -60,11 +77,7 @@ def check_description(saved: Dict[str, Any], current: Dict[str, Any]) -> None:
     Raises:
         UserError: the checkpoint is of another format, basis or architecture.
     """
-    if saved.get("format", 0) > FORMAT:
-        raise UserError(
-            f"The checkpoint's format {saved.get('format')} is newer than this version of nerfblendshape_ns reads "
-            f"({FORMAT}); upgrade the package."
-        )
+    check_format(saved)
     if saved["basis"]["names"] != current["basis"]["names"]:
         ours, theirs = current["basis"]["names"], saved["basis"]["names"]
         raise UserError(
