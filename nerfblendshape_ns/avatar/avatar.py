@@ -23,6 +23,8 @@ OCCUPANCY_VALUES = "occupancy.estimator.occs"
 """The occupancy's running maxima: of use in training only, so files leave them out."""
 OCCUPANCY_CELLS = "occupancy.estimator.binaries"
 """Which cells are occupied."""
+ABOUT = "avatar"
+"""What a file says beside the checkpoint's description: whether it has the clip's track, and the training step."""
 
 
 @dataclass(frozen=True)
@@ -58,13 +60,13 @@ class Avatar:
         path: Path,
         step: Optional[int] = None,
         has_track: bool = True,
-        provenance: Provenance = Provenance(),
+        provenance: Optional[Provenance] = None,
     ) -> None:
         self.model = model
         self.description = description
         self.path = path
         self.step = step
-        self.provenance = provenance
+        self.provenance = provenance or Provenance()
         source = model.expression_source
         self.kind: str = str(description["kind"])
         """``head`` or ``torso``."""
@@ -72,6 +74,8 @@ class Avatar:
         """One name a coefficient."""
         self.basis_id: str = str(description["basis"]["id"])
         """Id of the basis, such as ``arkit52``."""
+        self.source_names: List[str] = list(description["basis"].get("source_names") or self.names)
+        """Names of the clip's coefficients, those that the model left out among them."""
         self.fps: float = float(description["fps"])
         """Frames a second of the clip."""
         self.track: Optional[Track] = None
@@ -104,6 +108,13 @@ class Avatar:
             source = self.model.expression_source
             self.track = Track(source.track_expression, source.track_pose, source.track_times, source.train_frames)
         return self
+
+    def from_source(self, expressions: Float[Tensor, "*batch source"]) -> Float[Tensor, "*batch basis"]:
+        """The model's coefficients for the clip's (``source_names``): a choice of them, or combinations (``pca16``)."""
+        projection = self.description["basis"].get("projection")
+        if projection is None:
+            return expressions[..., [self.source_names.index(name) for name in self.names]]
+        return expressions @ torch.tensor(projection).to(expressions)
 
     def neutral(self) -> DrivingState:
         """The neutral face at the median pose; coefficients that never reach 0 in training come as near as they do."""
@@ -210,7 +221,7 @@ def open_avatar(path: Union[str, Path], device: Union[None, str, torch.device] =
 def _from_file(path: Path) -> Avatar:
     content = read_avatar_file(path)
     description = dict(content.description)
-    about = description.pop("avatar", {})
+    about = description.pop(ABOUT, {})
     state: Dict[str, Any] = {name: torch.from_numpy(array) for name, array in content.tensors.items()}
     if OCCUPANCY_CELLS in state:
         state.setdefault(OCCUPANCY_VALUES, state[OCCUPANCY_CELLS].flatten().float())

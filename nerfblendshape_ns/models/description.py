@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any, Dict
+from typing import TYPE_CHECKING, Any, Dict, List, Optional
 
 import torch
 
@@ -44,6 +44,8 @@ def head_description(model: "HeadModel") -> Dict[str, Any]:
             "names": list(source.names),
             "minimum": source.minimum.tolist(),
             "maximum": source.maximum.tolist(),
+            "source_names": list(metadata.get("expression_source_names") or source.names),
+            "projection": _projection(metadata),
         },
         "normalisation": {
             "transform": torch.as_tensor(metadata.get("dataparser_transform", torch.eye(4)[:3])).tolist(),
@@ -56,6 +58,14 @@ def head_description(model: "HeadModel") -> Dict[str, Any]:
         "face_mesh": None if metadata.get("face_mesh") is None else metadata["face_mesh"].tolist(),
         "fps": float(metadata["track"].get("fps", 25.0)),
     }
+
+
+def _projection(metadata: Dict[str, Any]) -> Optional[List[List[float]]]:
+    """``[source, basis]`` from the clip's coefficients to the model's; None where those are some of the clip's."""
+    projection = metadata.get("expression_projection")
+    if projection is None or set(metadata["expression_names"]) <= set(metadata["expression_source_names"]):
+        return None
+    return torch.as_tensor(projection).tolist()
 
 
 def check_format(saved: Dict[str, Any]) -> None:

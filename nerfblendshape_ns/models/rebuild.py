@@ -142,6 +142,8 @@ def build_head(state: Mapping[str, Any]) -> HeadModel:
     metadata = {
         "expression_names": list(basis["names"]),
         "basis_id": basis["id"],
+        "expression_source_names": basis.get("source_names"),
+        "expression_projection": basis.get("projection"),
         "expression_min": torch.tensor(basis["minimum"]),
         "expression_max": torch.tensor(basis["maximum"]),
         "track": {
