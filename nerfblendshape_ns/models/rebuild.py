@@ -165,6 +165,8 @@ def clip_metadata(description: Mapping[str, Any], state: Mapping[str, Any]) -> D
     return {
         "expression_names": list(basis["names"]),
         "basis_id": basis["id"],
+        "expression_source_names": basis.get("source_names"),
+        "expression_projection": basis.get("projection"),
         "expression_min": torch.tensor(basis["minimum"]),
         "expression_max": torch.tensor(basis["maximum"]),
         "track": {
