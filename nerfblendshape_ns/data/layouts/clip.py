@@ -69,6 +69,8 @@ class Clip:
     """``[points, 3]`` the person's face mesh in head space."""
     background: Optional[Path] = None
     """The clean plate."""
+    notes: Tuple[str, ...] = ()
+    """What the reader did to the files' contents that the user should know, in sentences."""
 
     @property
     def camera_to_head(self) -> np.ndarray:
