@@ -92,6 +92,8 @@ def _coefficients(entries: Sequence[Dict[str, Any]], path: Path) -> np.ndarray:
         if row.ndim != 1 or row.size == 0 or (rows and len(row) != len(rows[0])):
             wanted = f"{len(rows[0])} numbers as the first frame's" if rows else "a list of numbers"
             raise UserError(f"{name} has a {COEFFICIENTS!r} that is not {wanted}; extract the coefficients again.")
+        if not np.isfinite(row).all():
+            raise UserError(f"{name} has numbers in {COEFFICIENTS!r} that are not finite; drop the frame.")
         rows.append(row)
     return np.stack(rows).astype(np.float32)
 
