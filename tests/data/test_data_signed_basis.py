@@ -20,7 +20,7 @@ pytestmark = pytest.mark.slow
 
 STEPS, NUM_FRAMES = 150, 30
 TINY = {
-    "pipeline.datamanager.train_num_rays_per_batch": 512,
+    "pipeline.datamanager.train_num_rays_per_batch": 256,
     "pipeline.datamanager.dataparser.max_size": 32,
     "pipeline.datamanager.dataparser.test_frames": 3,
     "pipeline.model.num_levels": 5,
@@ -28,7 +28,11 @@ TINY = {
     "pipeline.model.occupancy_resolution": 32,
     "pipeline.model.occupancy_warmup": 16,
     "pipeline.model.occupancy_interval": 16,
+    "pipeline.model.samples_per_box": 64,
     "pipeline.model.expression_noise": 0.0,
+    # The long schedules of the method are for thousands of steps.
+    "pipeline.model.opacity_start": 4.0,
+    "pipeline.model.opacity_warmup": 1,
     "max_num_iterations": STEPS,
     "machine.device_type": "cpu",
     "vis": "tensorboard",
@@ -57,6 +61,10 @@ def test_both_directions_of_a_signed_basis_are_learnt(tmp_path):
     config.data, config.output_dir, config.timestamp = tmp_path / "data", tmp_path / "runs", "run"
     apply_overrides(config, TINY, "test")
     config.pipeline.datamanager.data = config.data
+    for group in config.optimizers.values():
+        group["scheduler"] = None
+        if hasattr(group["optimizer"], "basis_lr_factor"):
+            group["optimizer"].basis_lr_factor = 1.0
     torch.manual_seed(0)
     trainer = config.setup(local_rank=0, world_size=1)
     try:
