@@ -89,7 +89,7 @@ def _write_frame(root: Path, number: int, frame: ClipFrame) -> Dict[str, Any]:
     _copy(frame.files.image, root / image)
     contract.save_image(root / contract.PARSING / contract.parsing_name(number), load_labels(frame.files))
     if frame.files.torso is not None:
-        _copy(frame.files.torso, root / contract.TORSO / f"{stem}.png")
+        _copy(frame.files.torso, root / contract.TORSO_IMAGES / f"{stem}.png")
     entry: Dict[str, Any] = {
         "file_path": image,
         "img_id": number,

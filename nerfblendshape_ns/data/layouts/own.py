@@ -50,12 +50,11 @@ def read(root: Path) -> Clip:
         # Frames dropped at the end of a clip leave rows that no frame has; the landmarks then have as many.
         expected_rows=max(img_ids) + 1 if landmarks is None else len(landmarks),
     )
-    has_torso = (root / contract.TORSO).is_dir()
     frames = []
     for entry in entries:
         file_path = require(entry, "file_path", path)
-        labels = root / contract.PARSING / Path(file_path).with_suffix(".png").name
-        torso = root / contract.TORSO / labels.name
+        picture = Path(file_path).with_suffix(".png").name
+        labels, torso = root / contract.PARSING / picture, root / contract.TORSO_IMAGES / picture
         frames.append(
             ClipFrame(
                 img_id=entry["img_id"],
@@ -63,7 +62,7 @@ def read(root: Path) -> Clip:
                     image=root / file_path,
                     labels=labels,
                     head_only=bool(document.get("head_only", False)),
-                    torso=torso if has_torso and torso.exists() else None,
+                    torso=torso if torso.exists() else None,
                 ),
                 camera_to_head=require_pose(entry, path),
                 face_rect=optional_rect(entry, "face_rect", path),
