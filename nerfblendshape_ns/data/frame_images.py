@@ -124,7 +124,7 @@ def _load_face_parsing(files: FrameFiles) -> np.ndarray:
         return np.where(alpha > 127, np.uint8(Label.HEAD), np.uint8(Label.BACKGROUND))
     classes = load_image(files.labels)
     if alpha is not None and alpha.shape != classes.shape[:2]:
-        raise _size_error(files.labels, (classes.shape[1], classes.shape[0]), alpha.shape)
+        raise _size_error(files.labels, (classes.shape[1], classes.shape[0]), (alpha.shape[0], alpha.shape[1]))
     return labels_from_face_parsing(classes[..., 0], alpha)
 
 

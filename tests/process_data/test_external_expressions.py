@@ -1,5 +1,7 @@
 """Coefficients from elsewhere, put on the frames of a clip."""
 
+import subprocess
+
 import numpy as np
 import pytest
 
@@ -11,6 +13,7 @@ from nerfblendshape_ns.process_data.arrays import save_arrays
 from nerfblendshape_ns.process_data.external_expressions import content_key, external_expressions
 from nerfblendshape_ns.process_data.options import ProcessOptions
 from nerfblendshape_ns.process_data.step_record import StepRecord
+from nerfblendshape_ns.scripts import process_data as script
 
 
 def ramp(rows, path, fps=None, times=None):
@@ -176,3 +179,29 @@ def test_a_wrong_file_is_told_before_the_video_is_processed(tmp_path, monkeypatc
     with pytest.raises(UserError, match="jawOpen is 'x' in row 1"):
         pipeline.process_video(options)
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.slow
+def test_the_command_on_a_real_clip(tmp_path, clips_folder, capsys):
+    """A face-capture table at 60 rows a second, begun 0.5 s before the video; then a table that is too short."""
+    video = tmp_path / "cut.mp4"
+    source = clips_folder / "plain_216f_30fps.mp4"
+    subprocess.run(["ffmpeg", "-v", "error", "-i", source, "-frames:v", "20", "-crf", "18", video], check=True)
+    lines = ["Timecode,BlendShapeCount,JawOpen,EyeBlink_L,HeadYaw"]
+    # The jaw opens by 0.5 a second from the beginning of the recording on.
+    lines += [f"10:00:{row // 60:02d}:{row % 60:02d}.000,61,{row / 120:.6f},0.25,9" for row in range(120)]
+    (tmp_path / "take.csv").write_text("\n".join(lines))
+    words = ["--video", video, "--tracker", "facemesh", "--max-size", "96", "--no-refine-poses", "--expressions"]
+    words = [*map(str, words), str(tmp_path / "take.csv"), "--output"]
+    script.main([*words, str(tmp_path / "data"), "--expressions-offset", "0.5"])
+    expressions = contract.load_array(tmp_path / "data" / contract.EXPRESSIONS)
+    np.testing.assert_allclose(expressions[:, 0], 0.5 * (0.5 + np.arange(20) / 30), atol=2e-3)
+    np.testing.assert_allclose(expressions[:, 1], 0.25)
+    names = contract.load_json(tmp_path / "data" / contract.EXPRESSION_NAMES)
+    assert names == {"basis": "arkit52", "names": ["jawOpen", "eyeBlinkLeft"]}
+    assert "not semantic" not in capsys.readouterr().out
+    with pytest.raises(SystemExit) as stop:
+        script.main([*words, str(tmp_path / "other"), "--expressions-offset", "60"])
+    said = capsys.readouterr().err
+    assert stop.value.code == 1 and "lasts from 0 to 1.98 s but the clip needs 60.00 to" in said
+    assert not (tmp_path / "other").exists()
