@@ -81,6 +81,22 @@ def test_unofficial_leading_one_and_pose_angles_are_left_out(tmp_path):
     assert left[0] > right[0] and left[1] == pytest.approx(36, abs=1)
 
 
+@pytest.mark.parametrize(
+    ("write", "columns"), [(write_unofficial_with_traps, 6), (write_unofficial_with_traps, 10), (write_radnerf, 6)]
+)
+def test_names_beside_the_coefficients_are_used(tmp_path, write, columns):
+    """Names of the coefficients, or (unofficial) of all ten columns with the neutral and the pose angles."""
+    write(tmp_path)
+    names = ["jawOpen", "mouthPucker", "c", "d", "e", "f"]
+    names = names if columns == 6 else ["neutral", *names, "yaw", "pitch", "roll"]
+    (tmp_path / "expr_names.json").write_text(json.dumps({"basis": "mine", "names": names}))
+    clip = read_clip(tmp_path)
+    assert clip.expression_names == ("jawOpen", "mouthPucker", "c", "d", "e", "f") and clip.basis_id == "mine"
+    (tmp_path / "expr_names.json").write_text(json.dumps({"names": ["a", "b"]}))
+    with pytest.raises(UserError, match="expr_names.json has 2 names but .*expr.npy has 6 coefficients"):
+        read_clip(tmp_path)
+
+
 @pytest.mark.parametrize("unit", [1.0, 180 / np.pi, -1.0])
 def test_pose_angles_are_known_in_any_order_sign_and_unit(unit):
     clip = turning_clip(30)

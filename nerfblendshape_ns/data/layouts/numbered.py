@@ -133,7 +133,7 @@ def read_landmarks(root: Path, img_ids: Sequence[int]) -> List[Optional[np.ndarr
 
 
 def tidy_expressions(
-    expressions: np.ndarray, camera_to_head: np.ndarray, path: Path
+    expressions: np.ndarray, camera_to_head: np.ndarray, path: Path, names: Optional[Sequence[str]] = None
 ) -> Tuple[np.ndarray, Tuple[str, ...], int, Tuple[str, ...]]:
     """Take out what is no expression: a leading neutral 1, and three trailing angles of the head's pose.
 
@@ -144,19 +144,32 @@ def tidy_expressions(
         expressions: ``[frames, columns]``.
         camera_to_head: ``[frames, 4, 4]``.
         path: where they were read, for notes.
+        names: of the coefficients, or of all columns; None makes names up.
 
     Returns:
-        float32 ``[frames, basis]``; names ``expr_00`` …; how many trailing columns are left out; notes.
+        float32 ``[frames, basis]``; the coefficients' names; how many trailing columns are left out; notes.
+
+    Raises:
+        UserError: there are more or fewer names than coefficients.
     """
     notes: List[str] = []
+    columns = expressions.shape[1]
     if expressions.shape[1] > 1 and len(expressions) > 1 and bool((expressions[:, 0] == 1).all()):
         expressions = expressions[:, 1:]
+        names = names[1:] if names is not None and len(names) == columns else names
         notes.append(f"{path}: the leading neutral coefficient, always 1, is left out; the model adds its own.")
     dropped = 0
     if follows_pose(expressions, camera_to_head):
         expressions, dropped = expressions[:, :-3], 3
         notes.append(f"{path}: the last three columns are the head's pose angles, no expression, and are left out.")
-    return np.ascontiguousarray(expressions), unnamed(expressions.shape[1]), dropped, tuple(notes)
+    count = expressions.shape[1]
+    if names is not None and len(names) not in (count, count + dropped):
+        raise UserError(
+            f"{path.parent / contract.EXPRESSION_NAMES} has {len(names)} names but {path} has {count} coefficients; "
+            "write one name for each."
+        )
+    chosen = unnamed(count) if names is None else tuple(names[:count])
+    return np.ascontiguousarray(expressions), chosen, dropped, tuple(notes)
 
 
 def follows_pose(expressions: np.ndarray, camera_to_head: np.ndarray) -> bool:

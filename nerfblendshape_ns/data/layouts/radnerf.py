@@ -2,8 +2,8 @@
 
 ``transforms_train.json`` and ``transforms_val.json`` (the first 10/11 and the rest): ``focal_len cx cy``, frames with
 ``img_id aud_id transform_matrix``. These methods are driven by sound, so the coefficients come from an ``expr.npy``
-(row = ``img_id``) that the user adds, else from the face tracker's ``track_params.pt``: 79 components of the Basel Face
-Model under ``exp``. Rectangles come from the 68 landmarks in ``ori_imgs/ID.lms``.
+(row = ``img_id``, names in ``expr_names.json``) that the user adds, else from the face tracker's ``track_params.pt``: 79
+components of the Basel Face Model under ``exp``. Rectangles come from the 68 landmarks in ``ori_imgs/ID.lms``.
 """
 
 from __future__ import annotations
@@ -17,7 +17,15 @@ import torch
 
 from nerfblendshape_ns.data import contract
 from nerfblendshape_ns.data.expressions import check_expressions, check_range_files
-from nerfblendshape_ns.data.layouts.clip import Clip, ClipFrame, Layout, require, require_frames, require_number
+from nerfblendshape_ns.data.layouts.clip import (
+    Clip,
+    ClipFrame,
+    Layout,
+    read_names,
+    require,
+    require_frames,
+    require_number,
+)
 from nerfblendshape_ns.data.layouts.numbered import (
     BACKGROUND,
     BASIS_BY_SIZE,
@@ -40,7 +48,7 @@ def read(root: Path) -> Clip:
     path = root / TRANSFORMS[0]
     document, entries = _merge(root)
     frames, landmarks = read_frames(root, entries, path)
-    expressions, names, notes = _expressions(root, frames)
+    expressions, names, basis_id, notes = _expressions(root, frames)
     height, width = contract.load_image(frames[0].files.image).shape[:2]
     focal = require_number(document, "focal_len", path)
     background = root / BACKGROUND
@@ -57,7 +65,7 @@ def read(root: Path) -> Clip:
         fps=require_number(document, "fps", path) if "fps" in document else DEFAULT_FPS,
         expressions=expressions,
         expression_names=names,
-        basis_id=BASIS_BY_SIZE.get(len(names), "custom"),
+        basis_id=basis_id,
         landmarks=landmarks,
         background=background if background.exists() else None,
         notes=notes,
@@ -82,8 +90,8 @@ def _merge(root: Path) -> Tuple[Dict[str, Any], List[Dict[str, Any]]]:
     return documents[0], require_frames({**documents[0], "frames": frames}, paths[0])
 
 
-def _expressions(root: Path, frames: Sequence[ClipFrame]) -> Tuple[np.ndarray, Tuple[str, ...], Tuple[str, ...]]:
-    """Coefficients ``[frames, basis]``, their names, and notes."""
+def _expressions(root: Path, frames: Sequence[ClipFrame]) -> Tuple[np.ndarray, Tuple[str, ...], str, Tuple[str, ...]]:
+    """Coefficients ``[frames, basis]``, their names, the basis id, and notes."""
     img_ids = [frame.img_id for frame in frames]
     source = root / contract.EXPRESSIONS
     extra: Tuple[str, ...] = ()
@@ -99,9 +107,12 @@ def _expressions(root: Path, frames: Sequence[ClipFrame]) -> Tuple[np.ndarray, T
             "instance the expr.npy that nbs-process-data makes of the same video at 25 frames a second."
         )
     poses = np.stack([frame.camera_to_head for frame in frames])
-    expressions, names, dropped, notes = tidy_expressions(found, poses, source)
+    given, basis_id = read_names(root) if source.name == contract.EXPRESSIONS else (None, "custom")
+    expressions, names, dropped, notes = tidy_expressions(found, poses, source, given)
     check_range_files(root, names, dropped)
-    return expressions, names, extra + notes
+    if given is None:
+        basis_id = BASIS_BY_SIZE.get(len(names), "custom")
+    return expressions, names, basis_id, extra + notes
 
 
 def _tracked(path: Path) -> np.ndarray:

@@ -2,7 +2,7 @@
 
 ``transforms_all.json``: ``focal_len cx cy``, frames with ``img_id transform_matrix face_rect lip_rect`` (x, y, width,
 height). ``expr.npy`` indexed by ``img_id``, its last three columns the head's pose angles; ``expr_min.npy`` and
-``expr_max.npy``, perhaps with a leading neutral 1.
+``expr_max.npy``, perhaps with a leading neutral 1. An ``expr_names.json`` that the user adds names the coefficients.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import numpy as np
 
 from nerfblendshape_ns.data import contract
 from nerfblendshape_ns.data.expressions import check_expressions, check_range_files
-from nerfblendshape_ns.data.layouts.clip import Clip, Layout, require_frames, require_number
+from nerfblendshape_ns.data.layouts.clip import Clip, Layout, read_names, require_frames, require_number
 from nerfblendshape_ns.data.layouts.numbered import (
     BACKGROUND,
     BASIS_BY_SIZE,
@@ -38,7 +38,8 @@ def read(root: Path) -> Clip:
     source = root / contract.EXPRESSIONS
     found, _ = check_expressions(contract.load_array(source), source, [frame.img_id for frame in frames])
     poses = np.stack([frame.camera_to_head for frame in frames])
-    expressions, names, dropped, notes = tidy_expressions(found, poses, source)
+    given, basis = read_names(root)
+    expressions, names, dropped, notes = tidy_expressions(found, poses, source, given)
     check_range_files(root, names, dropped)
     height, width = contract.load_image(frames[0].files.image).shape[:2]
     focal = require_number(document, "focal_len", path)
@@ -56,7 +57,7 @@ def read(root: Path) -> Clip:
         fps=require_number(document, "fps", path) if "fps" in document else DEFAULT_FPS,
         expressions=expressions,
         expression_names=names,
-        basis_id=BASIS_BY_SIZE.get(len(names), "custom"),
+        basis_id=BASIS_BY_SIZE.get(len(names), "custom") if given is None else basis,
         landmarks=landmarks,
         background=background if background.exists() else None,
         notes=notes,
