@@ -2,8 +2,9 @@
 
 ``transforms_train.json`` and ``transforms_val.json`` (the first 10/11 and the rest): ``focal_len cx cy``, frames with
 ``img_id aud_id transform_matrix``. These methods are driven by sound, so the coefficients come from an ``expr.npy``
-(row = ``img_id``, names in ``expr_names.json``) that the user adds, else from the face tracker's ``track_params.pt``: 79
-components of the Basel Face Model under ``exp``. Rectangles come from the 68 landmarks in ``ori_imgs/ID.lms``.
+(row = ``img_id``, names in ``expr_names.json``) that the user adds, else from the face tracker's ``track_params.pt``:
+79 components of the Basel Face Model under ``exp``. Rectangles come from the 68 landmarks in
+``ori_imgs/ID.lms``.
 """
 
 from __future__ import annotations
