@@ -31,8 +31,9 @@ class NerfBlendshapeDataParserConfig(DataParserConfig):
 
     _target: Type = field(default_factory=lambda: NerfBlendshapeDataParser)
     """Target class to instantiate."""
-    layout: Literal["auto", "own", "unofficial"] = "auto"
-    """How the directory is arranged: auto detects it, own is what nbs-process-data writes."""
+    layout: Literal["auto", "official", "insta", "own", "unofficial", "radnerf"] = "auto"
+    """How the directory is arranged: auto detects it, own is what nbs-process-data writes, official and unofficial are
+    the NeRFBlendShape repositories', radnerf is RAD-NeRF's and ER-NeRF's, insta is INSTA's (metrical-tracker)."""
     basis: Literal["active", "all", "pca16"] = "active"
     """Which expression coefficients to use: those that move in training, all, or 16 principal components of them."""
     test_frames: Optional[int] = None
@@ -76,10 +77,10 @@ class NerfBlendshapeDataParser(DataParser):
     ``expression_source_names`` and ``expression_projection`` [source, basis] (a clip's coefficients times the
     projection are the model's), ``track`` (``expression`` [all, basis], ``head_pose`` [all, 12], ``times`` [all],
     ``fps``, of the whole clip), ``train_frame_index`` [train], ``face_mesh`` [points, 3] or None (normalised),
-    ``background_filename``, ``image_size`` (height, width), ``full_size`` (of the files), ``target``, ``layout``,
-    ``root``, ``dataparser_transform`` and ``dataparser_scale``;
-    and of the split: ``img_ids``, ``frame_files``, ``label_filenames``, ``regions`` (``face`` [frames, 4], ``mouth``
-    [frames, 4], ``eyes`` [frames, 2, 4]: x, y, width, height in pixels of ``image_size``, all 0 where unknown).
+    ``background_filename``, ``image_size`` (height, width), ``intrinsics`` (pixels of ``image_size``), ``full_size``
+    (of the files), ``target``, ``layout``, ``root``, ``dataparser_transform`` and ``dataparser_scale``; and of the
+    split: ``img_ids``, ``frame_files``, ``label_filenames``, ``regions`` (``face`` [frames, 4], ``mouth`` [frames, 4],
+    ``eyes`` [frames, 2, 4]: x, y, width, height in pixels of ``image_size``, all 0 where unknown).
     """
 
     config: NerfBlendshapeDataParserConfig
@@ -131,6 +132,12 @@ class NerfBlendshapeDataParser(DataParser):
             "face_mesh": None if clip.face_mesh is None else _tensor(normalisation.points(clip.face_mesh)),
             "background_filename": clip.background,
             "image_size": (height, width),
+            "intrinsics": {
+                "fl_x": clip.fl_x * scale[0],
+                "fl_y": clip.fl_y * scale[1],
+                "cx": clip.cx * scale[0],
+                "cy": clip.cy * scale[1],
+            },
             "full_size": (clip.height, clip.width),
             "target": self.config.target,
             "layout": clip.layout,
@@ -156,6 +163,8 @@ class NerfBlendshapeDataParser(DataParser):
         if self._prepared is not None:
             return self._prepared
         clip = read_clip(self.config.data, self.config.layout)
+        for note in clip.notes:
+            CONSOLE.print(note)
         if self.config.target == "frame" and any(frame.files.head_only for frame in clip.frames):
             raise UserError(f"{clip.root} has only images of the head, not the whole frames that --target frame needs.")
         splits = split_frames(len(clip.frames), self.config.test_frames, self.config.val_frames)
