@@ -50,14 +50,17 @@ def read(root: Path) -> Clip:
         # Frames dropped at the end of a clip leave rows that no frame has; the landmarks then have as many.
         expected_rows=max(img_ids) + 1 if landmarks is None else len(landmarks),
     )
+    has_mattes = (root / contract.ALPHA).is_dir()
     frames = []
     for entry in entries:
         file_path = require(entry, "file_path", path)
-        labels = root / contract.PARSING / Path(file_path).with_suffix(".png").name
+        mask_name = Path(file_path).with_suffix(".png").name
+        labels = root / contract.PARSING / mask_name
+        matte = root / contract.ALPHA / mask_name if has_mattes else None
         frames.append(
             ClipFrame(
                 img_id=entry["img_id"],
-                files=FrameFiles(image=root / file_path, labels=labels),
+                files=FrameFiles(image=root / file_path, labels=labels, matte=matte),
                 camera_to_head=require_pose(entry, path),
                 face_rect=optional_rect(entry, "face_rect", path),
                 mouth_rect=optional_rect(entry, "lip_rect", path),
