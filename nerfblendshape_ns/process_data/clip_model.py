@@ -167,7 +167,9 @@ def _geometric_scores(layout: FaceGeometry) -> np.ndarray:
     # Ears and temples: skin beside the face, above the ear lobes.
     scores[Material.FACE] = -80 * np.maximum(layout.below_jaw, 0) - 12 * np.maximum(beside - 0.12, 0)
     scores[Material.NECK] = (
-        -80 * np.maximum(-layout.below_jaw, 0) - 15 * np.maximum(beside_neck - 0.02, 0) - 8 * np.maximum(under_chin - 0.4, 0)
+        -80 * np.maximum(-layout.below_jaw, 0)
+        - 15 * np.maximum(beside_neck - 0.02, 0)
+        - 8 * np.maximum(under_chin - 0.4, 0)
     )
     # Hair reaches below the chin only beside the neck; a beard stays close to the jaw.
     front = np.clip((0.38 - across) / 0.1, 0, 1)
