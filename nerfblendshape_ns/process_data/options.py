@@ -8,6 +8,8 @@ from typing import Literal, Optional
 
 from nerfblendshape_ns.errors import UserError
 
+# Below this a clip cannot be split into training, validation and test frames, nor a head pose track be smoothed.
+MIN_FRAMES = 10
 # Twice the focal length of MediaPipe's 63-degree virtual camera, as a multiple of the image side.
 DEFAULT_FOCAL = 1.632
 
@@ -26,10 +28,18 @@ class ProcessOptions:
     """Longest image side in pixels; larger pictures are scaled down."""
     crop: Literal["face", "none"] = "face"
     """face: one fixed square round head and shoulders for the whole clip; none: the whole frame."""
+    start: Optional[float] = None
+    """Leave out what comes before this many seconds of the video."""
+    end: Optional[float] = None
+    """Leave out what comes from this many seconds on."""
     max_frames: Optional[int] = None
     """Use only the first so many frames."""
+    on_cut: Literal["longest", "refuse", "keep"] = "longest"
+    """Where the video is cut. longest: use the scene in which a face is seen longest, and say so; refuse: stop and name
+    the cuts; keep: use everything (for cuts that are none)."""
     focal: float = DEFAULT_FOCAL
-    """Focal length as a multiple of the video frame's shorter side. A face does not show it, so it is not fitted."""
+    """Focal length as a multiple of the video picture's shorter side. A face does not show it, so it is not fitted;
+    give it where the camera's is known (its field of view across the shorter side is 2 atan(0.5 / focal))."""
     on_missing: Literal["drop", "interpolate", "fail"] = "drop"
     """Frames without a face. drop: leave them out; interpolate: keep them with values between their neighbours'; fail:
     stop and name them. With drop and interpolate the report names them."""
@@ -49,6 +59,12 @@ class ProcessOptions:
         """Raise a UserError for values that no run can use."""
         if self.fps is not None and not 0 < self.fps <= 1000:
             raise UserError(f"--fps {self.fps:g} is not a frame rate; give a number above 0.")
+        if self.start is not None and self.start < 0:
+            raise UserError(f"--start {self.start:g} lies before the video; give seconds from its beginning.")
+        if self.end is not None and self.end <= (self.start or 0.0):
+            raise UserError(f"--end {self.end:g} is not after --start {self.start or 0.0:g}; give a later time.")
+        if self.max_frames is not None and self.max_frames < MIN_FRAMES:
+            raise UserError(f"--max-frames {self.max_frames} is too few; at least {MIN_FRAMES} are needed.")
         if self.max_size < 64:
             raise UserError(f"--max-size {self.max_size} is too small to track a face; give at least 64.")
         if not 0.2 <= self.focal <= 50:
