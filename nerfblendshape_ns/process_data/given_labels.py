@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any, Dict, List, Tuple
+from typing import Any, Dict, List
 
 import cv2
 import numpy as np
@@ -53,8 +53,8 @@ class GivenLabels:
         if missing:
             what = "image" if of_images else "frame of the video"
             raise UserError(
-                f"--parsing {folder} has no mask for {what} {missing[0]} ({len(missing)} of {len(wanted)} are missing); "
-                f"a mask's file name ends in the number of its frame, such as {missing[0] + offset:06d}.png."
+                f"--parsing {folder} has no mask for {what} {missing[0]} ({len(missing)} of {len(wanted)} are "
+                f"missing); a mask's file name ends in the number of its frame, such as {missing[0] + offset:06d}.png."
             )
         self._paths: List[Path] = [by_number[int(number) + offset] for number in wanted]
 
@@ -102,7 +102,7 @@ def find_masks(folder: Path) -> Dict[int, Path]:
         number = int(numbers[-1])
         if number in masks:
             raise UserError(
-                f"--parsing {folder} has two masks for number {number}: {masks[number].name} and {path.name}."
+                f"--parsing {folder} has two masks for number {number}: {masks[number].name} and {path.name}; keep one."
             )
         masks[number] = path
     if not masks:
@@ -146,27 +146,3 @@ def _labels_of_code(colours: np.ndarray, path: Path) -> np.ndarray:
             f"{path} has colours such as {colour} (red, green, blue) at x {column}, y {row}; masks are {FORMATS}."
         )
     return labels_from_colours(colours)
-
-
-def source_frames(kept_frames: np.ndarray, numbers: np.ndarray) -> np.ndarray:
-    """Number in the video of each image that is left.
-
-    Args:
-        kept_frames: int ``[images]``, which of the frames first chosen the images are.
-        numbers: int ``[chosen]``, number in the video of each of those.
-    """
-    return np.asarray(numbers)[np.asarray(kept_frames)]
-
-
-def check_heads(labels_seen: List[Tuple[int, bool]], folder: Path) -> None:
-    """Refuse masks in which no frame has a head.
-
-    Args:
-        labels_seen: image number and whether its mask has any head.
-        folder: for the message.
-
-    Raises:
-        UserError: no mask has a head.
-    """
-    if labels_seen and not any(has_head for _, has_head in labels_seen):
-        raise UserError(f"no mask in --parsing {folder} has a pixel of head; masks are {FORMATS}.")

@@ -71,18 +71,28 @@ class LabelStatistics:
         """Plain numbers for ``process.json``.
 
         ``areas``: mean share of the image by label; ``iou`` and ``iou_without_motion``: mean and least by label (None
-        where the clip has none of it); ``head_iou_mean``, ``head_iou_min``; ``head_change``: for each frame, the share
-        of the head's outline region that flickers (1 - IoU with motion undone, 0 for the first frame).
+        where the clip has none of it); ``head_iou_mean``, ``head_iou_min``.
         """
         means = np.mean(self.areas, axis=0) if self.areas else np.zeros(len(Label))
-        head = self.moved_ious["head"] or self.ious["head"]
         return {
             "areas": {label.name.lower(): round(float(means[label]), 4) for label in Label},
             "iou": {name: mean_and_least(values) for name, values in self.ious.items()},
             "iou_without_motion": {name: mean_and_least(values) for name, values in self.moved_ious.items()},
             "head_iou_mean": round(self.mean_iou, 4),
             "head_iou_min": round(self.min_iou, 4),
+        }
+
+    def by_frame(self) -> Dict[str, Any]:
+        """Plain numbers of each frame for ``process.json``.
+
+        ``head_change``: 1 - IoU of the head with the frame before, motion undone where pictures were given, 0 for the
+        first frame; ``areas_by_frame``: share of the picture by label.
+        """
+        head = self.moved_ious["head"] or self.ious["head"]
+        areas = np.array(self.areas).reshape(-1, len(Label)).round(5)
+        return {
             "head_change": [0.0] + [round(1 - value, 4) for value in np.nan_to_num(head, nan=1.0).tolist()],
+            "areas_by_frame": {label.name.lower(): areas[:, label].tolist() for label in STEADY_LABELS},
         }
 
     @property

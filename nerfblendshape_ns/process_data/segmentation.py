@@ -99,6 +99,7 @@ def iterate_labels(
     landmarks: np.ndarray,
     options: Optional[SegmentationOptions] = None,
     evidence: Optional[LabelEvidence] = None,
+    start: int = 0,
 ) -> Iterator[np.ndarray]:
     """Yield the labels of one frame after the other, in order, holding only a window of the clip in memory.
 
@@ -107,6 +108,7 @@ def iterate_labels(
         landmarks: as for :func:`segment_clip`.
         options: None takes the defaults.
         evidence: what tells labels apart; None takes :class:`~.label_evidence.ClipEvidence`.
+        start: the first frame wanted; its labels are the same as if all before it had been asked for.
 
     Yields:
         uint8 ``[height, width]``, values of :class:`~nerfblendshape_ns.data.contract.Label`.
@@ -127,8 +129,8 @@ def iterate_labels(
         known.fit((entry.small, entry.geometry) for entry in (reader.read(int(pick)) for pick in picks))
         consensus = TemporalConsensus(options.temporal_radius)
         window: Deque[_WindowFrame] = deque()
-        read = 0
-        for index in range(len(frames)):
+        read = max(0, start - options.temporal_radius)
+        for index in range(start, len(frames)):
             while read < min(len(frames), index + options.temporal_radius + 1):
                 entry = reader.read(read)
                 entry.probabilities = known.probabilities(entry.small, entry.geometry)
