@@ -73,6 +73,12 @@ class MediaPipeSegmenter:
                 f"MediaPipe cannot use {path} as an image segmenter ({reason}); give --segmenter the file "
                 "selfie_multiclass_256x256.tflite."
             ) from error
+        # A model with other classes is found out before a whole clip waits for it.
+        try:
+            self(np.zeros((64, 64, 3), np.uint8))
+        except UserError:
+            self.close()
+            raise
 
     def __call__(self, image: np.ndarray) -> np.ndarray:
         """As :class:`Segmenter`.

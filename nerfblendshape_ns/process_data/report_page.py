@@ -72,7 +72,7 @@ def page(
         items = "".join(f"<li>{html.escape(warning)}</li>" for warning in warnings)
         notice = f'<div class="warnings"><b>Look at this before training</b><ul>{items}</ul></div>'
     else:
-        notice = '<div class="fine">Nothing found that would hinder training.</div>'
+        notice = '<div class="fine">No step gave a warning.</div>'
     table = "".join(
         f'<tr><td>{html.escape(verdict.aspect)}</td><td><span class="grade {verdict.grade}">{verdict.grade}</span></td>'
         f"<td>{html.escape(verdict.words)}</td></tr>"
