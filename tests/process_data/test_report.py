@@ -197,7 +197,7 @@ def test_a_browser_shows_the_page(processed, tmp_path):
         "+' of '+document.images.length+' width '+document.documentElement.scrollWidth}</script>"
     )
     probe.write_text(page.read_text(encoding="utf-8") + count, encoding="utf-8")
-    done = subprocess.run([chromium, *options, page.as_uri()], capture_output=True, timeout=120, check=False)
+    done = subprocess.run([chromium, *options, page.as_uri()], capture_output=True, timeout=120)
     assert shot.is_file(), done.stderr[-500:]
     picture = cv2.imread(str(shot))
     assert picture.shape[:2] == (6000, 1200)
