@@ -17,17 +17,19 @@ from nerfblendshape_ns.process_data.frames import LabelFolder
 
 # Frames followed a second of video.
 SAMPLES_A_SECOND = 5.0
-MOST_CORNERS, FEWEST_CORNERS = 300, 12
+MOST_CORNERS, FEWEST_CORNERS = 300, 20
 # Grey levels between the darkest and the brightest pixel round a corner.
 LEAST_CONTRAST = 25
 # Corners this near to the person (in pixels of a 512-pixel image) are left out: shadows and loose hair move there.
-ROOM = 14
+ROOM = 20
 # A corner is lost if, followed there and back, it ends farther away than this.
 THERE_AND_BACK = 0.7
 # A new picture to follow from is taken when fewer than this share of the corners are left, or after this shift.
 RENEW_SHARE, RENEW_SHIFT = 0.4, 20.0
-# Corners agree with one motion of the whole background within this many pixels.
-AGREEMENT = 1.5
+# Corners agree with one motion of the whole background within this many pixels; a motion that fewer than this share of
+# them agree with, or that is seen in fewer than so many tiles of a picture cut into GRID x GRID, is loose hair's.
+AGREEMENT, AGREEING_SHARE = 1.5, 0.6
+GRID, FEWEST_TILES = 6, 5
 
 
 @dataclass
@@ -142,7 +144,10 @@ def follow(
     if good.sum() < FEWEST_CORNERS:
         return None, int(good.sum())
     matrix, agree = cv2.estimateAffinePartial2D(points[good], there[good], ransacReprojThreshold=AGREEMENT)
-    if matrix is None or agree.sum() < FEWEST_CORNERS:
+    if matrix is None or agree.sum() < max(FEWEST_CORNERS, AGREEING_SHARE * good.sum()):
+        return None, 0
+    tiles = np.floor(corners[good][agree[:, 0] > 0] / np.array(before.shape[::-1]) * GRID)
+    if len(np.unique(tiles, axis=0)) < FEWEST_TILES:
         return None, 0
     return np.vstack([matrix, [0.0, 0.0, 1.0]]), int(agree.sum())
 

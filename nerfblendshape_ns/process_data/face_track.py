@@ -5,8 +5,8 @@ The clip is therefore run through it forwards and backwards, plain and mirrored,
 cancel, and so does most of the left-right bias and of the noise.
 
 A clip is worked through in stretches of :data:`STRETCH` frames, each tracker starting :data:`WARM_UP` frames outside,
-so that memory does not grow with the passes and a broken run goes on with the stretch it had reached: what comes out is
-the same as without the break.
+so that memory does not grow with the passes and a broken run goes on with the run over a stretch that it had reached:
+what comes out is the same as without the break.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from nerfblendshape_ns.process_data.landmarks import Detection, Detector, open_d
 
 NUM_COEFFICIENTS = 52
 # After 20 frames of warm-up landmarks differ from those of an unbroken run by 0.02 pixels rms, 0.2 at most (longhair).
-STRETCH, WARM_UP = 150, 24
+STRETCH, WARM_UP = 400, 24
 # Among several faces the subject is the one nearest to where it was in the last so many frames, or was seen at first;
 # one farther away than this many face heights is somebody else.
 MEMORY_FRAMES = 8
@@ -85,7 +85,7 @@ def track_face(
         mesh: canonical vertices ``[468, 3]``, which tell mirrored landmarks apart; None leaves the mirrored passes out.
         progress: called with a number of frames times :func:`num_passes`, as they are done.
         subject: which face, and where; None takes whichever is found.
-        store: a folder in which finished stretches are kept, and looked for.
+        store: a folder in which finished runs over stretches are kept, and looked for.
 
     Returns:
         The track; frames without a face in any pass are NaN.
@@ -97,21 +97,7 @@ def track_face(
     names: List[str] = []
     for first in range(0, len(frames), STRETCH):
         last = min(first + STRETCH, len(frames))
-        path = None if store is None else store / f"{first:06d}.npz"
-        if path is not None and path.is_file():
-            kept = load_arrays(path)
-            piece = FaceTrack(kept["landmarks"], kept["coefficients"], [str(name) for name in kept["names"]])
-            if progress is not None:
-                progress((last - first) * num_passes(mesh))
-        else:
-            piece = _track_stretch(frames, first, last, fps, model, mirror, subject, progress)
-            if path is not None:
-                save_arrays(
-                    path,
-                    landmarks=piece.landmarks,
-                    coefficients=np.asarray(piece.coefficients),
-                    names=np.array(piece.names, dtype=np.str_),
-                )
+        piece = _track_stretch(frames, first, last, fps, model, mirror, subject, progress, store)
         landmarks[first:last], coefficients[first:last] = piece.landmarks, np.asarray(piece.coefficients)
         names = names or piece.names
     return FaceTrack(landmarks, coefficients if names else None, names)
@@ -126,17 +112,28 @@ def _track_stretch(
     mirror: Optional[np.ndarray],
     subject: Subject,
     progress: Optional[Callable[[int], None]],
+    store: Optional[Path],
 ) -> FaceTrack:
     """The averaged passes over frames ``first`` to ``last``; coefficients are NaN where the detector gives none."""
     before, after = max(0, first - WARM_UP), min(len(frames), last + WARM_UP)
-    sums = _Mean(first, last)
-    for order in (range(before, last), range(after - 1, first - 1, -1)):
-        _sweep(frames, order, fps, model, mirror, subject, sums, progress)
-    return FaceTrack(*sums.result(), sums.names)
+    total = _Sums(first, last)
+    for name, order in (("forward", range(before, last)), ("backward", range(after - 1, first - 1, -1))):
+        sums = _Sums(first, last)
+        path = None if store is None else store / f"{first:06d}_{name}.npz"
+        if path is not None and path.is_file():
+            sums.load(path)
+            if progress is not None:
+                progress((last - first) * (1 if mirror is None else 2))
+        else:
+            _sweep(frames, order, fps, model, mirror, subject, sums, progress)
+            if path is not None:
+                sums.save(path)
+        total.merge(sums)
+    return total.mean()
 
 
-class _Mean:
-    """Running mean of the passes over one stretch."""
+class _Sums:
+    """What some passes over one stretch have seen."""
 
     def __init__(self, first: int, last: int) -> None:
         self.first, self.last = first, last
@@ -156,13 +153,29 @@ class _Mean:
             if coefficients is not None:
                 self.coefficients[index - self.first] += coefficients
 
-    def result(self) -> Tuple[np.ndarray, np.ndarray]:
-        """Means ``[frames, 478, 3]`` and ``[frames, 52]``, NaN where no pass saw a face."""
-        with np.errstate(invalid="ignore", divide="ignore"):
-            count = np.where(self.count, self.count, np.nan)
-            landmarks = self.landmarks / count[:, None, None]
-            coefficients = self.coefficients / count[:, None]
-        return landmarks.astype(np.float32), coefficients.astype(np.float32)
+    def merge(self, other: _Sums) -> None:
+        """Add what other passes over the same stretch have seen."""
+        self.count += other.count
+        self.landmarks += other.landmarks
+        self.coefficients += other.coefficients
+        self.names = self.names or other.names
+
+    def save(self, path: Path) -> None:
+        """Write everything to an ``.npz`` file."""
+        names = np.array(self.names, dtype=np.str_)
+        save_arrays(path, count=self.count, landmarks=self.landmarks, coefficients=self.coefficients, names=names)
+
+    def load(self, path: Path) -> None:
+        """Read what :meth:`save` wrote for the same stretch."""
+        kept = load_arrays(path)
+        self.count, self.landmarks, self.coefficients = kept["count"], kept["landmarks"], kept["coefficients"]
+        self.names = [str(name) for name in kept["names"]]
+
+    def mean(self) -> FaceTrack:
+        """Means over the passes, NaN where none saw a face."""
+        count = np.where(self.count, self.count, np.nan)
+        landmarks = (self.landmarks / count[:, None, None]).astype(np.float32)
+        return FaceTrack(landmarks, (self.coefficients / count[:, None]).astype(np.float32), self.names)
 
 
 def _sweep(
@@ -172,7 +185,7 @@ def _sweep(
     model: Optional[Path],
     mirror: Optional[np.ndarray],
     subject: Subject,
-    sums: _Mean,
+    sums: _Sums,
     progress: Optional[Callable[[int], None]],
 ) -> None:
     """One run through frames in ``order``: the plain pass and, with ``mirror``, the mirrored one."""

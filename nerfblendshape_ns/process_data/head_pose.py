@@ -92,8 +92,11 @@ def initial_poses(shape: np.ndarray, observed: np.ndarray, intrinsics: Intrinsic
     camera, undistorted = intrinsics.matrix(), np.zeros(5)
     matrices, translations = [], []
     for points in np.ascontiguousarray(observed, dtype=np.float64):
-        _, vector, translation = cv2.solvePnP(shape, points, camera, undistorted, flags=cv2.SOLVEPNP_SQPNP)
-        vector, translation = cv2.solvePnPRefineLM(shape, points, camera, undistorted, vector, translation)
+        try:
+            _, vector, translation = cv2.solvePnP(shape, points, camera, undistorted, flags=cv2.SOLVEPNP_SQPNP)
+            vector, translation = cv2.solvePnPRefineLM(shape, points, camera, undistorted, vector, translation)
+        except cv2.error:
+            vector, translation = np.full((3, 1), np.nan), np.full((3, 1), np.nan)
         matrices.append(cv2.Rodrigues(vector)[0])
         translations.append(translation[:, 0])
     stacked, placed = np.stack(matrices), np.stack(translations)

@@ -226,11 +226,14 @@ def _run_steps(
     steps = build_steps(options, model, record)
     keys = step_keys(steps)
     remove_temporaries(options.output)
-    pending = [step for step in steps if not record.is_done(step.name, keys[step.name], step.outputs)]
-    names = [step.name for step in pending]
-    if "landmarks" in names and "frames" not in names and track_steps.images_are_missing(options, shot_of(record)):
+    redo = {step.name for step in steps if not record.is_done(step.name, keys[step.name], step.outputs)}
+    if "landmarks" in redo and "frames" not in redo and track_steps.images_are_missing(options, shot_of(record)):
         # Frames without a face were taken away for a track that is gone.
-        pending = [step for step in steps if step in pending or step.name == "frames"]
+        redo.add("frames")
+    for step in steps:
+        if redo.intersection(step.after):
+            redo.add(step.name)
+    pending = [step for step in steps if step.name in redo]
     if pending and pending[0].name != "report":
         # Until every part agrees again the folder must not pass for a dataset.
         (options.output / contract.TRANSFORMS).unlink(missing_ok=True)

@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 
 THUMBNAIL = 64
-# A picture whose grey levels between the 5th and 95th percentile differ by less than this shows nothing.
+# A picture whose darkest and brightest half per cent differ by fewer grey levels than this shows nothing.
 BLANK_CONTRAST = 12.0
 # Beside a blank stretch, frames with less than this share of the shot's usual contrast belong to a fade.
 FADE_SHARE = 0.85
@@ -32,7 +32,7 @@ class Changes:
     """What the survey keeps of every frame."""
 
     contrast: np.ndarray
-    """float32 ``[frames]``: grey levels between the 5th and the 95th percentile."""
+    """float32 ``[frames]``: grey levels between the darkest and the brightest half per cent."""
     change: np.ndarray
     """float32 ``[frames]``: mean difference to the last frame that was not blank, in grey levels; 0 for the first."""
     structure: np.ndarray
@@ -56,7 +56,7 @@ class ChangeMeter:
     def add(self, frame: np.ndarray) -> None:
         """Take the next frame, uint8 RGB."""
         small = cv2.resize(frame, (THUMBNAIL, THUMBNAIL), interpolation=cv2.INTER_AREA).astype(np.float32)
-        low, high = np.percentile(small.mean(-1), [5, 95])
+        low, high = np.percentile(small.mean(-1), [0.5, 99.5])
         change = structure = return_change = 0.0
         if self._recent:
             change = float(np.abs(small - self._recent[-1]).mean())

@@ -134,7 +134,7 @@ def images_are_missing(options: ProcessOptions, shot: Dict[str, Any]) -> bool:
     """Whether ``images/`` lacks frames that tracking needs: some were dropped and no finished stretches are left."""
     there = len(list((options.output / contract.IMAGES).glob("[!.]*")))
     stretches = options.output / f".{STRETCHES}.partial"
-    return there != shot["num_frames"] and len(list(stretches.glob("[!.]*"))) * STRETCH < shot["num_frames"]
+    return there != shot["num_frames"] and len(list(stretches.glob("[!.]*"))) * STRETCH < 2 * shot["num_frames"]
 
 
 def frames_cut_off(landmarks: np.ndarray, width: int, height: int) -> np.ndarray:
