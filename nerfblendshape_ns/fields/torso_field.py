@@ -95,12 +95,14 @@ class TorsoField(nn.Module):
             code: per-frame code; required when the field has them.
             head: premultiplied colour and opacity of the head; required when the field is head-aware.
         """
-        condition = [self.pose_encoding(pose)]
+        condition = [self.pose_encoding(pose.contiguous())]
         if self.frame_codes is not None:
             assert code is not None, "this field was built with frame codes"
             condition.append(code)
         condition = [part.expand(len(coordinates), -1) for part in condition]
-        bend = self.deformation(torch.cat([self.position_encoding(coordinates * 2 - 1), *condition], -1)).float()
+        bend = self.deformation(
+            torch.cat([self.position_encoding((coordinates * 2 - 1).contiguous()), *condition], -1)
+        ).float()
         shift = LARGEST_SHIFT * torch.tanh(bend * 0.1)
         # Points pushed over the border look up the border.
         features = hash_grid_encode((coordinates + shift).clamp(0.0, 1.0), self.table[None], self.layout)

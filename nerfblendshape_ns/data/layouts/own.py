@@ -54,13 +54,17 @@ def read(root: Path) -> Clip:
     frames = []
     for entry in entries:
         file_path = require(entry, "file_path", path)
-        mask_name = Path(file_path).with_suffix(".png").name
-        labels = root / contract.PARSING / mask_name
-        matte = root / contract.ALPHA / mask_name if has_mattes else None
+        picture = Path(file_path).with_suffix(".png").name
+        torso = root / contract.TORSO_IMAGES / picture
         frames.append(
             ClipFrame(
                 img_id=entry["img_id"],
-                files=FrameFiles(image=root / file_path, labels=labels, matte=matte),
+                files=FrameFiles(
+                    image=root / file_path,
+                    labels=root / contract.PARSING / picture,
+                    matte=root / contract.ALPHA / picture if has_mattes else None,
+                    torso=torso if torso.exists() else None,
+                ),
                 camera_to_head=require_pose(entry, path),
                 face_rect=optional_rect(entry, "face_rect", path),
                 mouth_rect=optional_rect(entry, "lip_rect", path),
