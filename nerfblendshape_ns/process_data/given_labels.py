@@ -123,7 +123,7 @@ def read_labels(path: Path) -> np.ndarray:
     if mask.dtype != np.uint8:
         raise UserError(f"{path} has {mask.dtype.itemsize * 8} bits a channel; masks are {FORMATS}.")
     if mask.ndim == 3 and mask.shape[2] == 4:
-        mask = cv2.cvtColor(mask, cv2.COLOR_BGRA2RGB)
+        mask = mask[..., :3]
     # Some tools write plain labels with three equal channels.
     if mask.ndim == 3 and mask.max() <= max(Label) and (mask == mask[..., :1]).all():
         mask = mask[..., 0]
