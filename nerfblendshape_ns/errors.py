@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import sys
 from contextlib import contextmanager
-from typing import Iterator
+from contextvars import ContextVar
+from typing import Iterator, List, Optional
 
 
 class UserError(ValueError):
@@ -12,6 +13,31 @@ class UserError(ValueError):
 
     Library code raises it; the command-line tools print its message without a traceback and exit with status 1.
     """
+
+
+_collected: ContextVar[Optional[List[UserError]]] = ContextVar("collected_user_errors", default=None)
+
+
+@contextmanager
+def collect_user_errors() -> Iterator[List[UserError]]:
+    """Let :func:`raise_or_collect` note errors in the list this gives, so that a reader finds more than the first.
+
+    What a reader returns from inside is only good for looking at: stand-ins take the place of what is wrong.
+    """
+    errors: List[UserError] = []
+    token = _collected.set(errors)
+    try:
+        yield errors
+    finally:
+        _collected.reset(token)
+
+
+def raise_or_collect(error: UserError) -> None:
+    """Raise the error; inside :func:`collect_user_errors` note it and return: the caller goes on with a stand-in."""
+    errors = _collected.get()
+    if errors is None:
+        raise error
+    errors.append(error)
 
 
 @contextmanager

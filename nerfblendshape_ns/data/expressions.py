@@ -9,7 +9,8 @@ from typing import Literal, Optional, Sequence, Tuple
 import numpy as np
 
 from nerfblendshape_ns.data import contract
-from nerfblendshape_ns.errors import UserError
+from nerfblendshape_ns.data.frame_numbers import name_frames
+from nerfblendshape_ns.errors import UserError, raise_or_collect
 
 BasisChoice = Literal["active", "all", "pca16"]
 """Which coefficients a model is built on: those that move in training, all, or 16 principal components."""
@@ -61,7 +62,7 @@ def load_expressions(
 
     Args:
         root: the dataset directory.
-        img_ids: the frames; the row of a frame is its ``img_id``.
+        img_ids: the frames, ascending; the row of a frame is its ``img_id``.
         names: one name for each coefficient; None makes names up.
         expected_rows: how many rows there must be; None only asks that every frame has one.
 
@@ -69,37 +70,51 @@ def load_expressions(
         float32 ``[num_frames, basis]``, one row for each of ``img_ids``, and the names.
 
     Raises:
-        UserError: a file is missing or its contents are wrong.
+        UserError: a file is missing or its contents are wrong; where errors are collected, NaN stands in for
+            coefficients that cannot be had.
     """
     path = root / contract.EXPRESSIONS
-    array = contract.load_array(path)
-    if array.ndim != 2 or array.shape[1] == 0:
-        raise UserError(f"{path} has shape {array.shape} but must be [frames, coefficients]; extract it again.")
-    if not np.issubdtype(array.dtype, np.floating):
-        raise UserError(f"{path} holds {array.dtype} values but must hold float32; save it with .astype('float32').")
     needed = max(img_ids) + 1
-    if len(array) < needed or (expected_rows is not None and len(array) != expected_rows):
-        raise UserError(
-            f"{path} has {len(array)} rows but the clip needs {max(needed, expected_rows or 0)} (the row is the "
-            f"img_id and the last frame is {needed - 1}); extract the coefficients from the same frames."
+    try:
+        array = _coefficients(path)
+    except UserError as error:
+        raise_or_collect(error)
+        array = np.empty((0, len(names) if names else 1), np.float32)
+    else:
+        if len(array) < needed or (expected_rows is not None and len(array) != expected_rows):
+            raise_or_collect(
+                UserError(
+                    f"{path} has {len(array)} rows but the clip needs {max(needed, expected_rows or 0)} (the row is "
+                    f"the img_id and the last frame is {needed - 1}); extract the coefficients from the same frames."
+                )
+            )
+    if names is not None and len(names) != array.shape[1]:
+        raise_or_collect(
+            UserError(
+                f"{root / contract.EXPRESSION_NAMES} has {len(names)} names but {path} has {array.shape[1]} columns; "
+                "write one name for each column."
+            )
         )
+        names = None
     if names is None:
         names = tuple(f"expr_{index:02d}" for index in range(array.shape[1]))
-    elif len(names) != array.shape[1]:
-        raise UserError(
-            f"{root / contract.EXPRESSION_NAMES} has {len(names)} names but {path} has {array.shape[1]} columns; "
-            "write one name for each column."
-        )
+    present = sum(img_id < len(array) for img_id in img_ids)  # All, except where errors are collected.
+    array = with_missing_rows(array, needed)
     expressions = array[list(img_ids)].astype(np.float32)
-    bad = np.argwhere(~np.isfinite(expressions))
-    if len(bad):
-        frame, coefficient = bad[0]
-        raise UserError(
-            f"{path} has {len(bad)} values that are not finite, the first at frame {img_ids[frame]}, coefficient "
-            f"{coefficient} ({names[coefficient]}); extract the coefficients again or drop the frame."
-        )
-    _check_range_files(root, names)
+    _check_finite(expressions[:present], img_ids, names, path)
+    try:
+        _check_range_files(root, names)
+    except UserError as error:
+        raise_or_collect(error)
     return expressions, tuple(names)
+
+
+def with_missing_rows(array: np.ndarray, rows: int) -> np.ndarray:
+    """An array of at least ``rows`` rows; those it lacks are NaN."""
+    if len(array) >= rows:
+        return array
+    absent = np.full((rows - len(array), *array.shape[1:]), np.nan, np.float32)
+    return np.concatenate([array, absent])
 
 
 def choose_basis(
@@ -149,6 +164,32 @@ def choose_basis(
     projection = projection.astype(np.float32)
     train = (source @ projection.astype(np.float64)).astype(np.float32)
     return ExpressionBasis(names, kept_names, basis_id, projection, train.min(0), train.max(0))
+
+
+def _coefficients(path: Path) -> np.ndarray:
+    """The array in ``expr.npy``, ``[rows, coefficients]`` of floating-point numbers."""
+    array = contract.load_array(path)
+    if array.ndim != 2 or array.shape[1] == 0:
+        raise UserError(f"{path} has shape {array.shape} but must be [frames, coefficients]; extract it again.")
+    if not np.issubdtype(array.dtype, np.floating):
+        raise UserError(f"{path} holds {array.dtype} values but must hold float32; save it with .astype('float32').")
+    return array
+
+
+def _check_finite(expressions: np.ndarray, img_ids: Sequence[int], names: Sequence[str], path: Path) -> None:
+    """Name the values that are not finite; frames in ascending order."""
+    bad = np.argwhere(~np.isfinite(expressions))
+    if len(bad) == 0:
+        return
+    frame, coefficient = bad[0]
+    frames = [img_ids[index] for index in sorted(set(bad[:, 0].tolist()))]
+    others = f"; they are in {name_frames(frames)}" if len(frames) > 1 else ""
+    raise_or_collect(
+        UserError(
+            f"{path} has {len(bad)} values that are not finite, the first at frame {img_ids[frame]}, coefficient "
+            f"{coefficient} ({names[coefficient]}){others}; extract the coefficients again or drop the frames."
+        )
+    )
 
 
 def _check_range_files(root: Path, names: Sequence[str]) -> None:
