@@ -1,0 +1,190 @@
+"""Memory and time of each method on this machine, from a short trial of it."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import Any, Dict, List, Optional, Tuple
+
+import psutil
+import torch
+from nerfstudio.utils.rich_utils import CONSOLE
+
+from nerfblendshape_ns import method_configs
+from nerfblendshape_ns.check.findings import Section, Severity
+from nerfblendshape_ns.check.trial import Trial, run_trial
+from nerfblendshape_ns.data.dataparser import NerfBlendshapeDataParser, NerfBlendshapeDataParserConfig
+from nerfblendshape_ns.errors import UserError
+from nerfblendshape_ns.models.head_config import HeadModelConfig
+
+CACHE_BYTES = 5
+"""Bytes of a pixel in the image cache: colour, soft head mask, label."""
+MANY_HOURS = 24.0
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What training with a method would take."""
+
+    method: str
+    width: int
+    height: int
+    steps: int
+    step_seconds: float
+    image_bytes: int
+    """The image cache."""
+    state_bytes: int
+    """Tables, networks and optimiser state."""
+    working_bytes: int
+    """What a step needs besides."""
+    process_bytes: int
+    """The process with its libraries, before any of these."""
+    device: str
+
+    @property
+    def hours(self) -> float:
+        """Time of all steps."""
+        return self.steps * self.step_seconds / 3600
+
+    @property
+    def memory_bytes(self) -> int:
+        """Peak on the host of a CPU run; on a GPU the part on the device."""
+        shared = self.state_bytes + self.working_bytes
+        return shared + (self.process_bytes + self.image_bytes if self.device == "cpu" else 0)
+
+    def as_dict(self) -> Dict[str, Any]:
+        """Plain data for JSON."""
+        return {
+            "method": self.method,
+            "device": self.device,
+            "width": self.width,
+            "height": self.height,
+            "steps": self.steps,
+            "step_milliseconds": round(1e3 * self.step_seconds, 1),
+            "hours": round(self.hours, 3),
+            "memory_gb": round(self.memory_bytes / 1e9, 2),
+            "parts_gb": {
+                "process": round(self.process_bytes / 1e9, 3),
+                "images": round(self.image_bytes / 1e9, 3),
+                "tables_and_optimiser": round(self.state_bytes / 1e9, 3),
+                "step": round(self.working_bytes / 1e9, 3),
+            },
+        }
+
+
+def head_methods() -> List[Any]:
+    """The trainer configs of this package that train a head, smallest images first."""
+    configs = [getattr(value, "config", None) for value in vars(method_configs).values()]
+    heads = [config for config in configs if isinstance(getattr(config, "pipeline", None), object) and _is_head(config)]
+    return sorted(heads, key=lambda config: config.pipeline.datamanager.dataparser.max_size or 1 << 30)
+
+
+def estimate_methods(config: NerfBlendshapeDataParserConfig) -> Section:
+    """Estimate every head method on a dataset that has no errors.
+
+    Args:
+        config: how to read it; its image size is replaced by each method's.
+    """
+    section = Section("estimate")
+    process_bytes = psutil.Process().memory_info().rss
+    started = time.perf_counter()
+    parser = NerfBlendshapeDataParser(config)
+    estimates: List[Estimate] = []
+    quiet, CONSOLE.quiet = CONSOLE.quiet, True
+    try:
+        for method in head_methods():
+            parser.config.max_size = method.pipeline.datamanager.dataparser.max_size
+            estimates.append(_estimate(method, parser, process_bytes))
+    except UserError as error:
+        message, _, action = str(error).rpartition("; ")
+        section.add(Severity.ERROR, "training", message or str(error), action.rstrip("."))
+    finally:
+        CONSOLE.quiet = quiet
+    section.figures.update(
+        {
+            "methods": [estimate.as_dict() for estimate in estimates],
+            "machine": machine(),
+            "measured_seconds": round(time.perf_counter() - started, 2),
+        }
+    )
+    _compare(section, estimates)
+    return section
+
+
+def machine() -> Dict[str, Any]:
+    """What the figures were taken on."""
+    load = psutil.getloadavg()[0] if hasattr(psutil, "getloadavg") else 0.0
+    return {
+        "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
+        "threads": torch.get_num_threads(),
+        "memory_gb": round(psutil.virtual_memory().total / 1e9, 1),
+        "load_average": round(load, 2),
+    }
+
+
+def _is_head(config: Any) -> bool:
+    return isinstance(getattr(getattr(config, "pipeline", None), "model", None), HeadModelConfig)
+
+
+def _estimate(method: Any, parser: NerfBlendshapeDataParser, process_bytes: int) -> Estimate:
+    train, val = (parser.get_dataparser_outputs(split=split) for split in ("train", "val"))
+    height, width = train.metadata["image_size"]
+    device = method.machine.device_type
+    trial = run_trial(method, train, device)
+    rays = method.pipeline.datamanager.train_num_rays_per_batch
+    frames = len(train.image_filenames) + len(val.image_filenames)
+    return Estimate(
+        method=method.method_name,
+        width=width,
+        height=height,
+        steps=method.max_num_iterations,
+        step_seconds=trial.step_seconds(rays),
+        image_bytes=frames * height * width * CACHE_BYTES,
+        state_bytes=trial.table_bytes,
+        working_bytes=working_bytes(trial, rays),
+        process_bytes=process_bytes,
+        device=device,
+    )
+
+
+def working_bytes(trial: Trial, rays: int) -> int:
+    """Memory of a step: what is kept for the backward pass, and about as much again for its gradients."""
+    return int(2 * (trial.fixed_bytes + trial.ray_bytes * rays))
+
+
+def _compare(section: Section, estimates: List[Estimate]) -> None:
+    total, free = psutil.virtual_memory().total, psutil.virtual_memory().available
+    for estimate in estimates:
+        section.rows.append((estimate.method, in_words(estimate)))
+        room: Tuple[float, Optional[str]] = (total, "this machine has")
+        if estimate.device != "cpu":
+            room = (torch.cuda.get_device_properties(0).total_memory, "the GPU has")
+        if estimate.memory_bytes > room[0]:
+            section.add(
+                Severity.WARNING,
+                "memory",
+                f"{estimate.method} needs about {estimate.memory_bytes / 1e9:.1f} GB and {room[1]} "
+                f"{room[0] / 1e9:.1f} GB",
+                "give a smaller --pipeline.datamanager.dataparser.max-size or log2-table-size, or use the small method",
+            )
+        elif estimate.device == "cpu" and estimate.memory_bytes > free:
+            section.add(
+                Severity.NOTE,
+                "memory",
+                f"{estimate.method} needs about {estimate.memory_bytes / 1e9:.1f} GB and {free / 1e9:.1f} GB are free "
+                "now",
+                "end other programs first",
+            )
+
+
+def in_words(estimate: Estimate) -> str:
+    """One line for people."""
+    minutes = 60 * estimate.hours
+    long = f"{minutes:.0f} minutes" if minutes < 100 else f"{estimate.hours:.0f} hours"
+    if estimate.hours > MANY_HOURS:
+        long = f"{estimate.hours / 24:.0f} days; meant for a GPU"
+    return (
+        f"{estimate.width}x{estimate.height}: about {1e3 * estimate.step_seconds:.0f} ms a step, {estimate.steps:,} "
+        f"steps: {long}; about {estimate.memory_bytes / 1e9:.1f} GB"
+        + ("" if estimate.device == "cpu" else " on the GPU")
+    )
