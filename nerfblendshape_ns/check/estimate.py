@@ -8,17 +8,25 @@ from typing import Any, Dict, List, Optional, Tuple
 
 import psutil
 import torch
+from nerfstudio.data.dataparsers.base_dataparser import DataparserOutputs
 from nerfstudio.utils.rich_utils import CONSOLE
 
 from nerfblendshape_ns import method_configs
 from nerfblendshape_ns.check.findings import Section, Severity
-from nerfblendshape_ns.check.trial import Trial, run_trial
+from nerfblendshape_ns.check.trial import TRIAL_RAYS, Trial, run_trial
 from nerfblendshape_ns.data.dataparser import NerfBlendshapeDataParser, NerfBlendshapeDataParserConfig
 from nerfblendshape_ns.errors import UserError
 from nerfblendshape_ns.models.head_config import HeadModelConfig
 
 CACHE_BYTES = 5
 """Bytes of a pixel in the image cache: colour, soft head mask, label."""
+SETTLED_SHARE = 0.6
+"""Mean time of a step over a run, as a share of the first steps': the occupancy soon loses its first fog. It was 0.48
+to 0.7 in runs of the small method on three clips."""
+RENDER_SHARE = 0.25
+"""Of what a training step keeps for a ray, the share that is alive at once when a picture is rendered."""
+BUSY = 0.75
+"""Below this share of a core the machine is said to be busy."""
 MANY_HOURS = 24.0
 
 
@@ -36,10 +44,12 @@ class Estimate:
     state_bytes: int
     """Tables, networks and optimiser state."""
     working_bytes: int
-    """What a step needs besides."""
+    """What a training step or a rendered picture needs besides, whichever is more."""
     process_bytes: int
-    """The process with its libraries, before any of these."""
+    """The process with its libraries and kernels, without any of these."""
     device: str
+    share_of_core: float = 1.0
+    """Share of the time that other programs left to the measurement."""
 
     @property
     def hours(self) -> float:
@@ -62,6 +72,7 @@ class Estimate:
             "steps": self.steps,
             "step_milliseconds": round(1e3 * self.step_seconds, 1),
             "hours": round(self.hours, 3),
+            "hours_undisturbed": round(self.hours * self.share_of_core, 3),
             "memory_gb": round(self.memory_bytes / 1e9, 2),
             "parts_gb": {
                 "process": round(self.process_bytes / 1e9, 3),
@@ -86,15 +97,21 @@ def estimate_methods(config: NerfBlendshapeDataParserConfig) -> Section:
         config: how to read it; its image size is replaced by each method's.
     """
     section = Section("estimate")
-    process_bytes = psutil.Process().memory_info().rss
     started = time.perf_counter()
     parser = NerfBlendshapeDataParser(config)
     estimates: List[Estimate] = []
+    process_bytes: Optional[int] = None
     quiet, CONSOLE.quiet = CONSOLE.quiet, True
     try:
         for method in head_methods():
             parser.config.max_size = method.pipeline.datamanager.dataparser.max_size
-            estimates.append(_estimate(method, parser, process_bytes))
+            outputs = [parser.get_dataparser_outputs(split=split) for split in ("train", "val")]
+            trial = run_trial(method, outputs[0], method.machine.device_type)
+            if process_bytes is None:
+                # After the smallest method: libraries, kernels and threads are there, and its own share is known.
+                used = trial.table_bytes + int(trial.fixed_bytes + trial.ray_bytes * TRIAL_RAYS)
+                process_bytes = psutil.Process().memory_info().rss - used
+            estimates.append(_estimate(method, outputs, trial, process_bytes))
     except UserError as error:
         message, _, action = str(error).rpartition("; ")
         section.add(Severity.ERROR, "training", message or str(error), action.rstrip("."))
@@ -126,30 +143,32 @@ def _is_head(config: Any) -> bool:
     return isinstance(getattr(getattr(config, "pipeline", None), "model", None), HeadModelConfig)
 
 
-def _estimate(method: Any, parser: NerfBlendshapeDataParser, process_bytes: int) -> Estimate:
-    train, val = (parser.get_dataparser_outputs(split=split) for split in ("train", "val"))
-    height, width = train.metadata["image_size"]
-    device = method.machine.device_type
-    trial = run_trial(method, train, device)
+def _estimate(method: Any, outputs: List[DataparserOutputs], trial: Trial, process_bytes: int) -> Estimate:
+    height, width = outputs[0].metadata["image_size"]
     rays = method.pipeline.datamanager.train_num_rays_per_batch
-    frames = len(train.image_filenames) + len(val.image_filenames)
+    frames = sum(len(part.image_filenames) for part in outputs)
     return Estimate(
         method=method.method_name,
         width=width,
         height=height,
         steps=method.max_num_iterations,
-        step_seconds=trial.step_seconds(rays),
+        step_seconds=SETTLED_SHARE * trial.step_seconds(rays),
         image_bytes=frames * height * width * CACHE_BYTES,
         state_bytes=trial.table_bytes,
-        working_bytes=working_bytes(trial, rays),
+        working_bytes=working_bytes(trial, rays, min(method.pipeline.model.eval_num_rays_per_chunk, height * width)),
         process_bytes=process_bytes,
-        device=device,
+        device=method.machine.device_type,
+        share_of_core=trial.share_of_core,
     )
 
 
-def working_bytes(trial: Trial, rays: int) -> int:
-    """Memory of a step: what is kept for the backward pass, and about as much again for its gradients."""
-    return int(2 * (trial.fixed_bytes + trial.ray_bytes * rays))
+def working_bytes(trial: Trial, train_rays: int, render_rays: int) -> int:
+    """Memory of a training step or of a rendered chunk of a picture, whichever is more.
+
+    A step keeps activations for the backward pass, which needs about as much again for its gradients.
+    """
+    step = 2 * (trial.fixed_bytes + trial.ray_bytes * train_rays)
+    return int(max(step, trial.fixed_bytes + RENDER_SHARE * trial.ray_bytes * render_rays))
 
 
 def _compare(section: Section, estimates: List[Estimate]) -> None:
@@ -179,12 +198,19 @@ def _compare(section: Section, estimates: List[Estimate]) -> None:
 
 def in_words(estimate: Estimate) -> str:
     """One line for people."""
-    minutes = 60 * estimate.hours
-    long = f"{minutes:.0f} minutes" if minutes < 100 else f"{estimate.hours:.0f} hours"
-    if estimate.hours > MANY_HOURS:
-        long = f"{estimate.hours / 24:.0f} days; meant for a GPU"
-    return (
-        f"{estimate.width}x{estimate.height}: about {1e3 * estimate.step_seconds:.0f} ms a step, {estimate.steps:,} "
-        f"steps: {long}; about {estimate.memory_bytes / 1e9:.1f} GB"
-        + ("" if estimate.device == "cpu" else " on the GPU")
+    words = (
+        f"{estimate.width}x{estimate.height}, {estimate.steps:,} steps of about {1e3 * estimate.step_seconds:.0f} ms: "
+        f"{_long(estimate.hours)}"
     )
+    if estimate.share_of_core < BUSY:
+        words += f" ({_long(estimate.hours * estimate.share_of_core)} without the other programs that run now)"
+    words += f"; {estimate.memory_bytes / 1e9:.1f} GB"
+    if estimate.device != "cpu":
+        return words + " on the GPU"
+    return words + ("; meant for a GPU" if estimate.hours > MANY_HOURS else "")
+
+
+def _long(hours: float) -> str:
+    if hours < 1.5:
+        return f"{max(1, round(60 * hours))} minutes"
+    return f"{hours:.1f} hours" if hours < MANY_HOURS else f"{hours / 24:.1f} days"

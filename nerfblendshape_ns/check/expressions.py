@@ -16,8 +16,9 @@ from nerfblendshape_ns.errors import UserError
 from nerfblendshape_ns.process_data.smoothing import jitter, runs
 
 CLAMP_TOLERANCE = 0.02
-"""Share of the training range that a test coefficient may exceed without being counted."""
+"""How far a test coefficient may leave its training range uncounted, as a share of the widest coefficient's range."""
 CLAMP_WORTH_A_WARNING = 0.25
+"""How far one must leave it, in the same measure, in a tenth of the test frames to be worth a warning."""
 FROZEN_FRAMES = 5
 """So many equal rows on end are a tracker that stood still."""
 POSE_CORRELATION = 0.98
@@ -93,41 +94,44 @@ def _clamped(section: Section, clip: Clip, splits: Splits, finite: np.ndarray, b
     if len(test) == 0:
         return
     coefficients = basis.apply(clip.expressions[test]).astype(np.float64)
-    spread = np.maximum(basis.maximum - basis.minimum, 1e-9).astype(np.float64)
-    beyond = np.abs(coefficients - basis.clamp(coefficients)) / spread
-    counted = beyond > CLAMP_TOLERANCE
+    beyond = coefficients - basis.clamp(coefficients)
+    # What matters is how far the face is off, and coefficients of one basis are in one unit: so against the widest.
+    widest = max(float((basis.maximum - basis.minimum).max()), 1e-9)
+    counted = np.abs(beyond) > CLAMP_TOLERANCE * widest
     details: List[Dict[str, Any]] = []
-    for index in np.argsort(-beyond.max(0)):
+    for index in np.argsort(-np.abs(beyond).max(0)):
         if counted[:, index].any():
+            worst = int(np.abs(beyond[:, index]).argmax())
             details.append(
                 {
                     "name": basis.names[index],
                     "frames": int(counted[:, index].sum()),
-                    "most": float(beyond[:, index].max()),
+                    "value": float(coefficients[worst, index]),
+                    "min": float(basis.minimum[index]),
+                    "max": float(basis.maximum[index]),
                 }
             )
     frames = [clip.frames[int(position)].img_id for position in test[counted.any(1)]]
     section.figures["clamped_test"] = {"frames": len(frames), "of": len(test), "coefficients": details}
-    section.rows.append(
-        (
-            "clamping",
-            f"{len(frames)} of {count_of(len(test), 'test frame')} leave the training range in "
-            f"{count_of(len(details), 'coefficient')}"
-            if details
-            else f"none of {count_of(len(test), 'test frame')} leaves the training range",
-        )
+    if not details:
+        section.rows.append(("clamping", f"none of {count_of(len(test), 'test frame')} leaves the training range"))
+        return
+    names = count_of(len(details), "coefficient")
+    words = f"{len(frames)} of {count_of(len(test), 'test frame')} leave the training range of {names}"
+    section.rows.append(("clamping", words))
+    worst_words = [
+        f"{detail['name']} reaches {detail['value']:.2g} (trained {detail['min']:.2g} to {detail['max']:.2g})"
+        for detail in details
+    ]
+    severe = np.abs(beyond).max() > CLAMP_WORTH_A_WARNING * widest and len(frames) > 0.1 * len(test)
+    section.add(
+        Severity.WARNING if severe else Severity.NOTE,
+        "expressions",
+        f"{count_of(len(frames), 'test frame')} will be clamped ({name_frames(frames, 6)}): {some(worst_words, 3)}",
+        "the model shows the nearest trained value there and test figures suffer; use a clip whose training part has "
+        "these expressions, or other --test-frames",
+        frames,
     )
-    if details:
-        worst = [f"{detail['name']} by {detail['most']:.0%} of its range" for detail in details]
-        severe = details[0]["most"] > CLAMP_WORTH_A_WARNING and len(frames) > 0.1 * len(test)
-        section.add(
-            Severity.WARNING if severe else Severity.NOTE,
-            "expressions",
-            f"{count_of(len(frames), 'test frame')} will be clamped ({name_frames(frames, 6)}): {some(worst, 4)}",
-            "the model shows the nearest trained value there and test figures suffer; use a clip whose training part "
-            "has these expressions, or other --test-frames",
-            frames,
-        )
 
 
 def _conventions(section: Section, clip: Clip, train: np.ndarray) -> None:

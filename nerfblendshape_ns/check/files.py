@@ -11,6 +11,7 @@ from typing import Dict, List, Optional, Set, Tuple
 from PIL import Image
 
 from nerfblendshape_ns.check.findings import Section, Severity, count_of, some
+from nerfblendshape_ns.data.frame_numbers import name_frames
 from nerfblendshape_ns.data.layouts import Clip
 
 TAIL_BYTES = 4096
@@ -71,7 +72,7 @@ def check_files(clip: Clip) -> Tuple[Section, Set[int]]:
     for kind, seen in (("image", seen_images), ("label file", seen_labels)):
         usable -= _problems(section, kind, seen, numbers)
         usable -= _sizes(section, kind, seen, numbers, clip)
-    _label_modes(section, clip, seen_labels, numbers)
+    usable -= _label_modes(section, clip, seen_labels, numbers)
     _unnamed(section, images, [path for path in labels if path is not None])
     _background(section, clip)
     total = sum(file.bytes for file in [*seen_images, *seen_labels] if file is not None)
@@ -97,7 +98,7 @@ def _problems(section: Section, kind: str, seen: List[Optional[SeenFile]], numbe
     for problem, positions in by_problem.items():
         names = [file.path.name for file in (seen[position] for position in positions) if file is not None]
         first = seen[positions[0]]
-        where = f" in {first.path.parent}" if first is not None else ""
+        where = f" in {first.path.parent.name}/" if first is not None else ""
         verb = "is" if len(positions) == 1 else "are"
         section.add(
             Severity.ERROR,
@@ -123,14 +124,16 @@ def _sizes(section: Section, kind: str, seen: List[Optional[SeenFile]], numbers:
         message += f"{wanted[0]}x{wanted[1]}"
         action = "correct the size and the intrinsics in the transforms file, or restore the files they were made for"
     else:
-        message = f"{count_of(len(others), kind)} of another size than the clip's {wanted[0]}x{wanted[1]}: {words}"
+        frames = name_frames([numbers[position] for position in others], 6)
+        message = f"{count_of(len(others), kind)} of another size than the clip's {wanted[0]}x{wanted[1]}: {words} "
+        message += f"({frames})"
         action = "all images and labels must have one size: process the video again or drop these frames"
     section.add(Severity.ERROR, "files", message, action, [numbers[position] for position in others])
     return set(others)
 
 
-def _label_modes(section: Section, clip: Clip, seen: List[Optional[SeenFile]], numbers: List[int]) -> None:
-    """Labels that are stored by value must be 8-bit and of one channel."""
+def _label_modes(section: Section, clip: Clip, seen: List[Optional[SeenFile]], numbers: List[int]) -> Set[int]:
+    """Labels that are stored by value must be 8-bit and of one channel; the positions of those that are not."""
     wrong = [
         position
         for position, (frame, file) in enumerate(zip(clip.frames, seen))
@@ -149,6 +152,7 @@ def _label_modes(section: Section, clip: Clip, seen: List[Optional[SeenFile]], n
             "write grey PNG files with the labels 0 background, 1 head, 2 neck, 3 torso",
             [numbers[position] for position in wrong],
         )
+    return set(wrong)
 
 
 def _unnamed(section: Section, images: List[Path], labels: List[Path]) -> None:
@@ -162,7 +166,7 @@ def _unnamed(section: Section, images: List[Path], labels: List[Path]) -> None:
             section.add(
                 Severity.NOTE,
                 "files",
-                f"{folder} has {count_of(len(extra), 'picture')} that no frame names: {some(extra, 4)}",
+                f"{folder.name}/ has {count_of(len(extra), 'picture')} that no frame names: {some(extra, 4)}",
                 "nothing reads them; remove them if they are left over",
             )
 

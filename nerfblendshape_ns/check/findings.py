@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import dataclass, field
 from enum import IntEnum
+from pathlib import Path
 from typing import Any, Dict, Iterable, List, Sequence, Tuple
 
+from nerfblendshape_ns.data.frame_numbers import name_frames
 from nerfblendshape_ns.errors import UserError
 
 
@@ -68,11 +71,17 @@ def ranked(findings: Iterable[Finding]) -> List[Finding]:
     return sorted(findings, key=lambda finding: -finding.severity)
 
 
-def from_errors(errors: Sequence[UserError], topic: str) -> List[Finding]:
-    """Findings from the one-sentence errors of readers; those that differ only in their numbers become one."""
+def from_errors(errors: Sequence[UserError], topic: str, root: Path) -> List[Finding]:
+    """Findings from the one-sentence errors of readers; those that differ only in their numbers become one.
+
+    Args:
+        errors: as readers raise or note them: what is wrong, a semicolon, what to do.
+        topic: of the findings.
+        root: the dataset directory, whose path the findings leave out.
+    """
     groups: Dict[str, List[str]] = {}
     for error in errors:
-        text = str(error)
+        text = str(error).replace(f"{root}{os.sep}", "")
         groups.setdefault(re.sub(r"-?\d+(\.\d+)?", "#", text), []).append(text)
     findings = []
     for texts in groups.values():
@@ -81,7 +90,8 @@ def from_errors(errors: Sequence[UserError], topic: str) -> List[Finding]:
             message, action = texts[0], "correct the file"
         frames = sorted({int(number) for text in texts for number in re.findall(r"\b(?:frame|img_id) (\d+)\b", text)})
         if len(texts) > 1:
-            message += f" (and {len(texts) - 1} more like it)"
+            which = f": {name_frames(frames)}" if len(frames) > 1 else ""
+            message += f" (and {len(texts) - 1} more like it{which})"
         findings.append(Finding(Severity.ERROR, topic, message, action.rstrip("."), tuple(frames)))
     return findings
 

@@ -63,7 +63,7 @@ def check_masks(clip: Clip, usable: Set[int]) -> Tuple[Section, Set[int]]:
     with ThreadPoolExecutor() as pool:
         seen = list(pool.map(lambda position: _look(clip, position), positions))
     errors = [mask for mask in seen if isinstance(mask, UserError)]
-    section.findings += from_errors(errors, "masks")
+    section.findings += from_errors(errors, "masks", clip.root)
     bad = {position for position, mask in zip(positions, seen) if isinstance(mask, UserError)}
     kept = [(position, mask) for position, mask in zip(positions, seen) if isinstance(mask, SeenMask)]
     if kept:
@@ -173,8 +173,8 @@ def _area_outliers(section: Section, numbers: np.ndarray, head: np.ndarray, empt
         section.add(
             Severity.WARNING,
             "masks",
-            f"the head's area stands out in {name_frames(numbers[outlier], 6)} (frame {numbers[worst]}: "
-            f"{factor[worst]:.2f} times that of the frames round it)",
+            f"the head's area stands out in {name_frames(numbers[outlier], 6)}: at frame {numbers[worst]} it is "
+            f"{factor[worst]:.2f} times that of the frames round it",
             "look at these masks; drop the frames or give better masks",
             numbers[outlier],
         )

@@ -141,9 +141,9 @@ def _outliers(
         section.add(
             Severity.WARNING,
             "poses",
-            f"{count_of(int(outlier.sum()), 'pose')} far from the neighbouring frames' "
-            f"({name_frames(numbers[outlier], 6)}); worst frame {numbers[worst]}: {turned[worst]:.1f} degrees, "
-            f"{apart[worst]:.1%} of the distance",
+            f"{count_of(int(outlier.sum()), 'pose')} far from the neighbouring frames' in "
+            f"{name_frames(numbers[outlier], 6)}; frame {numbers[worst]} is turned by {turned[worst]:.1f} degrees and "
+            f"moved by {apart[worst]:.1%} of its distance",
             "look at these frames; drop them or process the video again with a higher --smooth-poses",
             numbers[outlier],
         )

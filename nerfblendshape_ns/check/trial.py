@@ -49,6 +49,8 @@ class Trial:
     """The same that does not depend on the rays: the blended tables and their gradient."""
     samples_a_ray: float
     """Places along a ray that the networks see."""
+    share_of_core: float
+    """Share of the time in which this program was running rather than waiting for other programs to make room."""
 
     def step_seconds(self, rays: int) -> float:
         """Estimated time of a step with so many rays."""
@@ -85,6 +87,7 @@ def run_trial(method: Any, outputs: DataparserOutputs, device: str = "cpu") -> T
     most = steps.rays if device != "cpu" else min(steps.rays, TRIAL_RAYS)
     counts = (max(most // 4, steps.least_rays), most)
     seconds, kept, samples = {}, {}, 0.0
+    wall, running = 0.0, 0.0
     for count in counts:
         steps.take(count)  # Compiles kernels, grows buffers.
         with _kept_bytes() as bytes_kept:
@@ -92,7 +95,7 @@ def run_trial(method: Any, outputs: DataparserOutputs, device: str = "cpu") -> T
         kept[count] = bytes_kept()
     times: Dict[int, List[float]] = {count: [] for count in counts}
     for count in counts:
-        started = time.perf_counter()
+        started, started_running = time.perf_counter(), time.thread_time()
         while len(times[count]) < LEAST_STEPS or (
             time.perf_counter() - started < TRIAL_SECONDS and len(times[count]) < MOST_STEPS
         ):
@@ -101,10 +104,14 @@ def run_trial(method: Any, outputs: DataparserOutputs, device: str = "cpu") -> T
             steps.wait()
             times[count].append(time.perf_counter() - before)
         seconds[count] = statistics.median(times[count])
+        wall += time.perf_counter() - started
+        running += time.thread_time() - started_running
     few, many = counts
     fixed_seconds, ray_seconds = _line(few, seconds[few], many, seconds[many])
     fixed_bytes, ray_bytes = _line(few, kept[few], many, kept[many])
-    return Trial(fixed_seconds, ray_seconds, steps.state_bytes(), ray_bytes, int(fixed_bytes), samples / many)
+    # A GPU run waits for its device by design.
+    share = min(1.0, running / wall) if device == "cpu" else 1.0
+    return Trial(fixed_seconds, ray_seconds, steps.state_bytes(), ray_bytes, int(fixed_bytes), samples / many, share)
 
 
 def _line(x0: float, y0: float, x1: float, y1: float) -> Tuple[float, float]:
