@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import List, Optional, Set
+from typing import Optional, Set
 
 import numpy as np
 
@@ -17,8 +17,10 @@ from nerfblendshape_ns.errors import UserError
 
 SAMPLE = 40
 """Frames whose mask is compared with the projected box."""
-AGREEMENT = 0.8
-"""Share of a mask that must lie inside the projected box."""
+COMMON_OFFSET = 0.6
+"""Distance between masks and projected head, in head sizes, beyond which they do not belong together."""
+SINGLE_OFFSET = 0.25
+"""How much further one mask may lie away than the others."""
 
 
 def check_box(clip: Clip, usable: Set[int], margin: float = 0.05) -> Section:
@@ -63,44 +65,50 @@ def check_box(clip: Clip, usable: Set[int], margin: float = 0.05) -> Section:
             "check the unit of the poses' translations and the focal length",
         )
         return section
-    _against_masks(section, part, box)
+    _against_masks(section, part, centre)
     return section
 
 
-def _against_masks(section: Section, clip: Clip, box: np.ndarray) -> None:
-    """Does each mask lie where its pose puts the box?"""
+def _against_masks(section: Section, clip: Clip, centre: np.ndarray) -> None:
+    """Does each mask lie where its pose puts the head, as the other masks do?"""
     picked = np.unique(np.linspace(0, len(clip.frames) - 1, min(SAMPLE, len(clip.frames))).round().astype(int))
-    shares: List[float] = []
-    numbers: List[int] = []
-    for index in picked:
-        share = covered_share(clip, int(index), box)
-        if share is not None:
-            shares.append(share)
-            numbers.append(clip.frames[int(index)].img_id)
-    if not shares:
+    found = [(clip.frames[int(index)].img_id, mask_offset(clip, int(index), centre)) for index in picked]
+    seen = [(number, offset) for number, offset in found if offset is not None]
+    if not seen:
         return
-    away = np.array(shares) < AGREEMENT
-    section.figures["masks_inside_box"] = float(np.mean(shares))
-    if away.mean() > 0.5:
+    offsets = np.array([offset for _, offset in seen])
+    common = np.median(offsets, axis=0)
+    section.figures["mask_offset"] = float(np.linalg.norm(common))
+    if np.linalg.norm(common) > COMMON_OFFSET:
         section.add(
             Severity.ERROR,
             "head box",
-            f"the head masks do not lie where the poses put the head (on average {np.mean(shares):.0%} inside)",
+            f"the head masks lie {np.linalg.norm(common):.1f} head sizes beside the place where the poses put the head",
             "poses, intrinsics and masks do not belong together: check image size, focal length and the poses' axes",
         )
-    elif away.any():
-        frames = np.array(numbers)[away]
+    frames = np.array([number for number, _ in seen])[np.linalg.norm(offsets - common, axis=1) > SINGLE_OFFSET]
+    if len(frames):
         section.add(
             Severity.WARNING,
             "head box",
-            f"the mask leaves the head's box in {name_frames(frames, 6)} (of {len(shares)} frames looked at)",
+            f"the mask does not lie where the pose puts the head in {name_frames(frames, 6)} (of {len(seen)} frames "
+            "looked at)",
             "look at pose and mask of these frames",
             frames,
         )
 
 
-def covered_share(clip: Clip, index: int, box: np.ndarray) -> Optional[float]:
-    """Share of a frame's head mask inside the rectangle round its projected head box; None where there is no head."""
+def mask_offset(clip: Clip, index: int, centre: np.ndarray) -> Optional[np.ndarray]:
+    """From the projected centre of the head to the middle of a frame's head mask.
+
+    Args:
+        clip: the clip.
+        index: position of the frame.
+        centre: ``[3]`` of the head, in head space.
+
+    Returns:
+        ``[2]`` right and down, in units of the root of the mask's area; None where there is no head.
+    """
     try:
         rows, columns = np.nonzero(load_labels(clip.frames[index].files) == Label.HEAD)
     except UserError:
@@ -108,13 +116,10 @@ def covered_share(clip: Clip, index: int, box: np.ndarray) -> Optional[float]:
     if len(rows) == 0:
         return None
     pose = clip.frames[index].camera_to_head
-    corners = np.array([[box[i, 0], box[j, 1], box[k, 2]] for i in (0, 1) for j in (0, 1) for k in (0, 1)])
-    local = (corners - pose[:3, 3]) @ pose[:3, :3]
-    depth = np.maximum(-local[:, 2], 1e-6)
-    across, down = clip.cx + clip.fl_x * local[:, 0] / depth, clip.cy - clip.fl_y * local[:, 1] / depth
-    inside = (columns + 0.5 > across.min()) & (columns + 0.5 < across.max())
-    inside &= (rows + 0.5 > down.min()) & (rows + 0.5 < down.max())
-    return float(inside.mean())
+    local = (centre - pose[:3, 3]) @ pose[:3, :3]
+    depth = max(-float(local[2]), 1e-6)
+    projected = np.array([clip.cx + clip.fl_x * local[0] / depth, clip.cy - clip.fl_y * local[1] / depth])
+    return (np.array([columns.mean() + 0.5, rows.mean() + 0.5]) - projected) / np.sqrt(len(rows))
 
 
 def _names(clip: Clip, chosen: np.ndarray) -> str:

@@ -30,7 +30,9 @@ TRIAL_RAYS = 512
 """Most rays of a trial step on a CPU."""
 TRIAL_SECONDS = 0.6
 """Time for the steps of each number of rays."""
-LEAST_STEPS, MOST_STEPS = 3, 30
+LEAST_STEPS, MOST_STEPS = 2, 30
+SLOW_STEP = 0.3
+"""Where a quarter of the rays takes longer, no step with all of them is tried."""
 
 
 @dataclass(frozen=True)
@@ -85,6 +87,8 @@ def run_trial(method: Any, outputs: DataparserOutputs, device: str = "cpu") -> T
     """
     steps = _Steps(method, outputs, device)
     most = steps.rays if device != "cpu" else min(steps.rays, TRIAL_RAYS)
+    if device == "cpu" and steps.seconds(most // 4) > SLOW_STEP:
+        most //= 4
     counts = (max(most // 4, steps.least_rays), most)
     seconds, kept, samples = {}, {}, 0.0
     wall, running = 0.0, 0.0
@@ -99,10 +103,7 @@ def run_trial(method: Any, outputs: DataparserOutputs, device: str = "cpu") -> T
         while len(times[count]) < LEAST_STEPS or (
             time.perf_counter() - started < TRIAL_SECONDS and len(times[count]) < MOST_STEPS
         ):
-            before = time.perf_counter()
-            steps.take(count)
-            steps.wait()
-            times[count].append(time.perf_counter() - before)
+            times[count].append(steps.seconds(count))
         seconds[count] = statistics.median(times[count])
         wall += time.perf_counter() - started
         running += time.thread_time() - started_running
@@ -191,10 +192,13 @@ class _Steps:
         self.optimizers.optimizer_step_all()
         return self.samples
 
-    def wait(self) -> None:
-        """Until the device has done what it was given."""
+    def seconds(self, rays: int) -> float:
+        """Time of one training step."""
+        before = time.perf_counter()
+        self.take(rays)
         if self.device != "cpu":
             torch.cuda.synchronize()
+        return time.perf_counter() - before
 
     def state_bytes(self) -> int:
         """Bytes of parameters, buffers and optimiser state."""
