@@ -9,6 +9,7 @@ from typing import Any, Dict, List, Optional, Tuple
 import psutil
 import torch
 from nerfstudio.data.dataparsers.base_dataparser import DataparserOutputs
+from nerfstudio.plugins.types import MethodSpecification
 from nerfstudio.utils.rich_utils import CONSOLE
 
 from nerfblendshape_ns import method_configs
@@ -20,6 +21,8 @@ from nerfblendshape_ns.models.head_config import HeadModelConfig
 
 CACHE_BYTES = 5
 """Bytes of a pixel in the image cache: colour, soft head mask, label."""
+FRAME_CACHE_BYTES = 9
+"""The same where whole frames are reconstructed: the torso image with its alpha comes on top."""
 SETTLED_SHARE = 0.6
 """Mean time of a step over a run, as a share of the first steps': the occupancy soon loses its first fog. It was 0.48
 to 0.7 in runs of the small method on three clips."""
@@ -83,11 +86,16 @@ class Estimate:
         }
 
 
-def head_methods() -> List[Any]:
-    """The trainer configs of this package that train a head, smallest images first."""
-    configs = [getattr(value, "config", None) for value in vars(method_configs).values()]
-    heads = [config for config in configs if isinstance(getattr(config, "pipeline", None), object) and _is_head(config)]
-    return sorted(heads, key=lambda config: config.pipeline.datamanager.dataparser.max_size or 1 << 30)
+def methods() -> List[Any]:
+    """The trainer configs of this package's methods, smallest images first."""
+    specifications = [value for value in vars(method_configs).values() if isinstance(value, MethodSpecification)]
+    configs = [specification.config for specification in specifications]
+    return sorted(configs, key=lambda config: config.pipeline.datamanager.dataparser.max_size or 1 << 30)
+
+
+def is_head(config: Any) -> bool:
+    """Whether a method trains a head, which needs nothing but the dataset."""
+    return isinstance(config.pipeline.model, HeadModelConfig)
 
 
 def estimate_methods(config: NerfBlendshapeDataParserConfig) -> Section:
@@ -103,7 +111,7 @@ def estimate_methods(config: NerfBlendshapeDataParserConfig) -> Section:
     process_bytes: Optional[int] = None
     quiet, CONSOLE.quiet = CONSOLE.quiet, True
     try:
-        for method in head_methods():
+        for method in filter(is_head, methods()):
             parser.config.max_size = method.pipeline.datamanager.dataparser.max_size
             outputs = [parser.get_dataparser_outputs(split=split) for split in ("train", "val")]
             trial = run_trial(method, outputs[0], method.machine.device_type)
@@ -125,6 +133,8 @@ def estimate_methods(config: NerfBlendshapeDataParserConfig) -> Section:
         }
     )
     _compare(section, estimates)
+    if estimates:
+        _methods_behind_a_head(section, parser)
     return section
 
 
@@ -137,10 +147,6 @@ def machine() -> Dict[str, Any]:
         "memory_gb": round(psutil.virtual_memory().total / 1e9, 1),
         "load_average": round(load, 2),
     }
-
-
-def _is_head(config: Any) -> bool:
-    return isinstance(getattr(getattr(config, "pipeline", None), "model", None), HeadModelConfig)
 
 
 def _estimate(method: Any, outputs: List[DataparserOutputs], trial: Trial, process_bytes: int) -> Estimate:
@@ -194,6 +200,22 @@ def _compare(section: Section, estimates: List[Estimate]) -> None:
                 "now",
                 "end other programs first",
             )
+
+
+def _methods_behind_a_head(section: Section, parser: NerfBlendshapeDataParser) -> None:
+    """What can be said of methods that cannot be tried before there is a trained head: their images."""
+    waiting: List[Dict[str, Any]] = []
+    for method in methods():
+        if is_head(method):
+            continue
+        parser.config.max_size = method.pipeline.datamanager.dataparser.max_size
+        outputs = [parser.get_dataparser_outputs(split=split) for split in ("train", "val")]
+        height, width = outputs[0].metadata["image_size"]
+        images = sum(len(part.image_filenames) for part in outputs) * height * width * FRAME_CACHE_BYTES
+        waiting.append({"method": method.method_name, "images_gb": round(images / 1e9, 3)})
+        words = f"{width}x{height}; needs a trained head and is not tried; images {images / 1e9:.2f} GB"
+        section.rows.append((method.method_name, words))
+    section.figures["not_tried"] = waiting
 
 
 def in_words(estimate: Estimate) -> str:

@@ -10,8 +10,9 @@ from nerfblendshape_ns.check.estimate import (
     CACHE_BYTES,
     Estimate,
     estimate_methods,
-    head_methods,
     in_words,
+    is_head,
+    methods,
     working_bytes,
 )
 from nerfblendshape_ns.check.trial import Trial, part_of, run_trial
@@ -64,8 +65,10 @@ def test_words():
 
 
 def test_the_methods_that_are_estimated():
-    names = [method.method_name for method in head_methods()]
-    assert names[0] == "nerfblendshape-head-small" and "nerfblendshape-head" in names
+    heads = [method.method_name for method in methods() if is_head(method)]
+    others = [method.method_name for method in methods() if not is_head(method)]
+    assert heads == ["nerfblendshape-head-small", "nerfblendshape-head"]
+    assert others == ["nerfblendshape-torso-small", "nerfblendshape-torso"]
 
 
 def outputs_of(root, max_size=48):
@@ -102,7 +105,11 @@ def test_all_methods_on_a_tiny_clip(own_clip):
     root, _ = own_clip(30)
     section = estimate_methods(NerfBlendshapeDataParserConfig(data=root))
     assert not [finding for finding in section.findings if finding.severity == 2]
-    methods = {entry["method"]: entry for entry in section.figures["methods"]}
-    small, large = methods["nerfblendshape-head-small"], methods["nerfblendshape-head"]
+    tried = {entry["method"]: entry for entry in section.figures["methods"]}
+    small, large = tried["nerfblendshape-head-small"], tried["nerfblendshape-head"]
     assert 0.5 < small["memory_gb"] < large["memory_gb"] and 0 < small["hours"] < large["hours"]
     assert small["parts_gb"]["images"] == pytest.approx(27 * 96 * 96 * 5 / 1e9, abs=5e-4)
+    assert [entry["method"] for entry in section.figures["not_tried"]] == [
+        "nerfblendshape-torso-small",
+        "nerfblendshape-torso",
+    ]
