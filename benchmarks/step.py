@@ -10,7 +10,8 @@ The contestants have 52 coefficients, as many as ARKit's, or one. ``k52`` is the
 to principal directions of the coefficients; ``k52_named`` has one table a coefficient. With ``--json`` the last line
 is one JSON object: ``step_ms`` and its ``parts_ms`` for each contestant, ``step_ratio_k52_k1``,
 ``step_ratio_k52_named_k1``, ``samples`` a step, ``slider_ms`` (one 256 x 256 picture after a change of expression) and
-the load average.
+the load average. ``step_processor_ms`` and ``slider_processor_ms`` are processor time of all threads: on one thread what
+the clock would show on an idle machine.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ import tempfile
 import time
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Callable, Dict, Iterator, List, cast
+from typing import Any, Callable, Dict, Iterator, List, Tuple, cast
 
 import numpy as np
 import torch
@@ -78,6 +79,17 @@ class Timers:
         setattr(owner, method, timed)
 
 
+class Moment:
+    """Now, by the clock and by the processor time of all threads of the process."""
+
+    def __init__(self) -> None:
+        self.wall, self.processor = time.perf_counter(), time.process_time()
+
+    def since(self) -> Tuple[float, float]:
+        """Wall-clock and processor seconds since then."""
+        return time.perf_counter() - self.wall, time.process_time() - self.processor
+
+
 class Run:
     """A training run of the method that is stepped by hand.
 
@@ -113,24 +125,25 @@ class Run:
         self.model.field.encoding.register_forward_hook(self._count)
         self.step = 0
 
-    def steps(self, count: int) -> float:
-        """Take steps; the mean time of one."""
+    def steps(self, count: int) -> Tuple[float, float]:
+        """Take steps; the mean wall-clock and processor time of one."""
         self.timers.seconds = dict.fromkeys(PARTS, 0.0)
-        start = time.perf_counter()
+        start = Moment()
         for _ in range(count):
             self._one()
-        return (time.perf_counter() - start) / count
+        wall, processor = start.since()
+        return wall / count, processor / count
 
-    def slider_seconds(self, share: float) -> float:
-        """Time to set the first coefficient to a share of its range and render the first training camera."""
+    def slider_seconds(self, share: float) -> Tuple[float, float]:
+        """Times to set the first coefficient to a share of its range and render the first training camera."""
         self.pipeline.eval()
         source = self.model.expression_source
         camera = self.manager.train_dataset.cameras[0:1]
-        start = time.perf_counter()
+        start = Moment()
         expression = source.track_expression[0].clone()
         expression[0] = torch.lerp(source.minimum[0], source.maximum[0], share)
         self.model.render_driven(camera, DrivingState(source.clamp(expression)))
-        spent = time.perf_counter() - start
+        spent = start.since()
         self.pipeline.train()
         return spent
 
@@ -201,14 +214,18 @@ def measure(root: Path, settle: int, rounds: int) -> Dict[str, Any]:
         CONSOLE.print(f"{name}: {settle} steps to settle")
         runs[name].steps(settle)
     times: Dict[str, List[float]] = {name: [] for name in runs}
+    processor: Dict[str, List[float]] = {name: [] for name in runs}
     parts: Dict[str, Dict[str, List[float]]] = {name: {part: [] for part in PARTS} for name in runs}
     for _ in range(rounds):
         for name, run in runs.items():
-            times[name].append(run.steps(STEPS_A_ROUND))
+            wall_time, processor_time = run.steps(STEPS_A_ROUND)
+            times[name].append(wall_time)
+            processor[name].append(processor_time)
             for part, seconds in run.timers.seconds.items():
                 parts[name][part].append(seconds / STEPS_A_ROUND)
     figures: Dict[str, Any] = {
         "step_ms": {name: median_of(values) for name, values in times.items()},
+        "step_processor_ms": {name: median_of(values) for name, values in processor.items()},
         "parts_ms": {name: {part: median_of(values) for part, values in of.items()} for name, of in parts.items()},
         "samples": {name: run.samples for name, run in runs.items()},
         "tables": {name: run.model.field.encoding.bases.shape[0] for name, run in runs.items()},
@@ -221,7 +238,9 @@ def measure(root: Path, settle: int, rounds: int) -> Dict[str, Any]:
     CONSOLE.print(f"{SIZE} x {SIZE}: {settle} steps to settle")
     large.steps(settle)
     large.slider_seconds(0.0)
-    figures["slider_ms"] = median_of([large.slider_seconds(share) for share in np.linspace(0.0, 1.0, rounds)], 0)
+    pictures = [large.slider_seconds(share) for share in np.linspace(0.0, 1.0, rounds)]
+    figures["slider_ms"] = median_of([wall for wall, _ in pictures], 0)
+    figures["slider_processor_ms"] = median_of([processor_time for _, processor_time in pictures], 0)
     return figures
 
 
@@ -244,7 +263,10 @@ def main() -> None:
     for name, parts in figures["parts_ms"].items():
         row = [figures["step_ms"][name], *parts.values()]
         print(f"{name:>12}" + "".join(f"{value:12.2f}" for value in row))
-    for name in ("step_ratio_k52_k1", "step_ratio_k52_named_k1", "slider_ms"):
+    print(
+        f"{'processor':>12}" + "".join(f"  {name} {value:.2f}" for name, value in figures["step_processor_ms"].items())
+    )
+    for name in ("step_ratio_k52_k1", "step_ratio_k52_named_k1", "slider_ms", "slider_processor_ms"):
         print(f"{name:>24} {figures[name]:10.2f}")
     if arguments.json:
         print(json.dumps(figures))

@@ -59,7 +59,10 @@ def _ranges(section: Section, clip: Clip, train: np.ndarray, basis: ExpressionBa
     section.figures["dead"] = list(basis.dropped)
     section.figures["jitter_median"] = float(np.median(jitter(values)[spread > 0])) if (spread > 0).any() else 0.0
     moving = len(names) - len(basis.dropped)
-    widest = ", ".join(f"{names[index]} {low[index]:.2g} to {high[index]:.2g}" for index in order[:4])
+    unit = float(spread[order[0]])
+    widest = ", ".join(
+        f"{names[index]} {_number(low[index], unit)} to {_number(high[index], unit)}" for index in order[:4]
+    )
     section.rows.append(("expressions", f"{clip.basis_id}: {moving} of {len(names)} coefficients move in training"))
     section.rows.append(("", f"widest: {widest}"))
     if basis.dropped:
@@ -114,13 +117,14 @@ def _clamped(section: Section, clip: Clip, splits: Splits, finite: np.ndarray, b
     frames = [clip.frames[int(position)].img_id for position in test[counted.any(1)]]
     section.figures["clamped_test"] = {"frames": len(frames), "of": len(test), "coefficients": details}
     if not details:
-        section.rows.append(("clamping", f"none of {count_of(len(test), 'test frame')} leaves the training range"))
+        section.rows.append(("clamping", f"none of {count_of(len(test), 'test frame')} is outside the training range"))
         return
     names = count_of(len(details), "coefficient")
-    words = f"{len(frames)} of {count_of(len(test), 'test frame')} leave the training range of {names}"
+    words = f"{len(frames)} of {count_of(len(test), 'test frame')} outside the training range of {names}"
     section.rows.append(("clamping", words))
     worst_words = [
-        f"{detail['name']} reaches {detail['value']:.2g} (trained {detail['min']:.2g} to {detail['max']:.2g})"
+        f"{detail['name']} reaches {_number(detail['value'], widest)} "
+        f"(trained {_number(detail['min'], widest)} to {_number(detail['max'], widest)})"
         for detail in details
     ]
     severe = np.abs(beyond).max() > CLAMP_WORTH_A_WARNING * widest and len(frames) > 0.1 * len(test)
@@ -132,6 +136,12 @@ def _clamped(section: Section, clip: Clip, splits: Splits, finite: np.ndarray, b
         "these expressions, or other --test-frames",
         frames,
     )
+
+
+def _number(value: float, widest: float) -> str:
+    """A coefficient with so many digits that a hundredth of the widest range shows."""
+    digits = max(0, int(np.ceil(2 - np.log10(widest)))) if widest > 0 else 2
+    return f"{round(float(value), digits) + 0.0:.{digits}f}"
 
 
 def _conventions(section: Section, clip: Clip, train: np.ndarray) -> None:

@@ -6,7 +6,7 @@ from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Dict, List, Optional, Set, Tuple
+from typing import Dict, List, Optional, Sequence, Set, Tuple
 
 from PIL import Image
 
@@ -88,7 +88,7 @@ def _ends_with(path: Path, num_bytes: int, mark: bytes) -> bool:
         return mark in file.read()
 
 
-def _problems(section: Section, kind: str, seen: List[Optional[SeenFile]], numbers: List[int]) -> Set[int]:
+def _problems(section: Section, kind: str, seen: Sequence[Optional[SeenFile]], numbers: List[int]) -> Set[int]:
     """Report missing and broken files, one finding for each kind of problem; their positions."""
     by_problem: Dict[str, List[int]] = {}
     for position, file in enumerate(seen):
@@ -110,7 +110,7 @@ def _problems(section: Section, kind: str, seen: List[Optional[SeenFile]], numbe
     return {position for positions in by_problem.values() for position in positions}
 
 
-def _sizes(section: Section, kind: str, seen: List[Optional[SeenFile]], numbers: List[int], clip: Clip) -> Set[int]:
+def _sizes(section: Section, kind: str, seen: Sequence[Optional[SeenFile]], numbers: List[int], clip: Clip) -> Set[int]:
     """Report files of another size than the clip's; their positions."""
     wanted = (clip.width, clip.height)
     sizes = {position: file.size for position, file in enumerate(seen) if file is not None and file.problem is None}
@@ -132,7 +132,7 @@ def _sizes(section: Section, kind: str, seen: List[Optional[SeenFile]], numbers:
     return set(others)
 
 
-def _label_modes(section: Section, clip: Clip, seen: List[Optional[SeenFile]], numbers: List[int]) -> Set[int]:
+def _label_modes(section: Section, clip: Clip, seen: Sequence[Optional[SeenFile]], numbers: List[int]) -> Set[int]:
     """Labels that are stored by value must be 8-bit and of one channel; the positions of those that are not."""
     wrong = [
         position

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import List, Optional, Set, Tuple, Union
+from typing import List, Set, Tuple, Union
 
 import numpy as np
 
@@ -224,7 +224,7 @@ def _overlaps(section: Section, numbers: np.ndarray, positions: List[int], masks
 
 def _borders(section: Section, numbers: np.ndarray, masks: List[SeenMask]) -> None:
     contact = np.stack([mask.contact for mask in masks]) > BORDER_SHARE
-    share: Optional[np.ndarray] = contact.mean(0)
+    share = contact.mean(0)
     section.figures["cut_at_border"] = dict(zip(("left", "right", "top"), share.tolist()))
     if contact.any():
         words = [f"{side} in {value:.0%}" for side, value in zip(("left", "right", "top"), share) if value > 0]

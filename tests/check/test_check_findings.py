@@ -2,9 +2,11 @@
 
 from pathlib import Path
 
+import pytest
+
 from nerfblendshape_ns.check.findings import Finding, Section, Severity, count_of, from_errors, ranked, some
 from nerfblendshape_ns.check.report import CheckReport
-from nerfblendshape_ns.errors import UserError
+from nerfblendshape_ns.errors import UserError, collect_user_errors, raise_or_collect
 
 
 def finding(severity: Severity, message: str = "a") -> Finding:
@@ -29,6 +31,20 @@ def test_errors_that_differ_in_numbers_become_one():
 def test_an_error_without_advice():
     (only,) = from_errors([UserError("something is wrong.")], "layout", Path("/data/me"))
     assert only.message == "something is wrong." and only.action == "correct the file"
+
+
+def test_errors_are_raised_unless_they_are_collected():
+    error = UserError("wrong; mend it.")
+    with pytest.raises(UserError):
+        raise_or_collect(error)
+    with collect_user_errors() as outer:
+        raise_or_collect(error)
+        with collect_user_errors() as inner:
+            raise_or_collect(error)
+        raise_or_collect(error)
+    assert outer == [error, error] and inner == [error]
+    with pytest.raises(UserError):
+        raise_or_collect(error)
 
 
 def test_words():
