@@ -10,8 +10,8 @@ The contestants have 52 coefficients, as many as ARKit's, or one. ``k52`` is the
 to principal directions of the coefficients; ``k52_named`` has one table a coefficient. With ``--json`` the last line
 is one JSON object: ``step_ms`` and its ``parts_ms`` for each contestant, ``step_ratio_k52_k1``,
 ``step_ratio_k52_named_k1``, ``samples`` a step, ``slider_ms`` (one 256 x 256 picture after a change of expression) and
-the load average. ``step_processor_ms`` and ``slider_processor_ms`` are processor time of all threads: on one thread what
-the clock would show on an idle machine.
+the load average. ``step_processor_ms`` and ``slider_processor_ms`` are processor time of all threads: on one thread
+what the clock would show on an idle machine.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ FRAMES = 40
 SIZE = 256
 STEPS_A_ROUND = 16
 """As many as lie between two updates of the occupancy, so that each round has one."""
-PARTS = ("occupancy", "batch", "blend", "sampling", "networks", "losses", "backward", "optimiser")
+PARTS: Tuple[str, ...] = ("occupancy", "batch", "blend", "sampling", "networks", "losses", "backward", "optimiser")
 
 
 class Timers:
@@ -263,9 +263,8 @@ def main() -> None:
     for name, parts in figures["parts_ms"].items():
         row = [figures["step_ms"][name], *parts.values()]
         print(f"{name:>12}" + "".join(f"{value:12.2f}" for value in row))
-    print(
-        f"{'processor':>12}" + "".join(f"  {name} {value:.2f}" for name, value in figures["step_processor_ms"].items())
-    )
+    processor = [f"{name} {value:.2f}" for name, value in figures["step_processor_ms"].items()]
+    print(f"processor time of a step: {', '.join(processor)}")
     for name in ("step_ratio_k52_k1", "step_ratio_k52_named_k1", "slider_ms", "slider_processor_ms"):
         print(f"{name:>24} {figures[name]:10.2f}")
     if arguments.json:
