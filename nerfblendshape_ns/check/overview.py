@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from typing import List, Optional, Tuple
 
 import numpy as np
@@ -51,7 +52,8 @@ def check_overview(clip: Clip) -> Section:
             absent,
         )
     for note in getattr(clip, "notes", ()):
-        section.add(Severity.NOTE, "layout", str(note).rstrip("."), "nothing has to be done")
+        words = str(note).rstrip(".").replace(f"{clip.root}{os.sep}", "")
+        section.add(Severity.NOTE, "layout", words, "nothing has to be done")
     _camera(section, clip)
     return section
 
