@@ -179,6 +179,15 @@ def working_bytes(trial: Trial, train_rays: int, render_rays: int) -> int:
 
 def _compare(section: Section, estimates: List[Estimate]) -> None:
     total, free = psutil.virtual_memory().total, psutil.virtual_memory().available
+    busy = [estimate for estimate in estimates if estimate.share_of_core < BUSY]
+    if busy:
+        share = min(estimate.share_of_core for estimate in busy)
+        section.add(
+            Severity.NOTE,
+            "estimate",
+            f"other programs left only {share:.0%} of a core to the measurement, so the times are those of a busy machine",
+            "run nbs-check again when the machine is idle for a better estimate",
+        )
     for estimate in estimates:
         section.rows.append((estimate.method, in_words(estimate)))
         room: Tuple[float, Optional[str]] = (total, "this machine has")
@@ -225,7 +234,7 @@ def in_words(estimate: Estimate) -> str:
         f"{_long(estimate.hours)}"
     )
     if estimate.share_of_core < BUSY:
-        words += f" ({_long(estimate.hours * estimate.share_of_core)} without the other programs that run now)"
+        words += f" (perhaps {_long(estimate.hours * estimate.share_of_core)} on the idle machine)"
     words += f"; {estimate.memory_bytes / 1e9:.1f} GB"
     if estimate.device != "cpu":
         return words + " on the GPU"
