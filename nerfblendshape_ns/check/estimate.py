@@ -185,7 +185,7 @@ def _compare(section: Section, estimates: List[Estimate]) -> None:
         section.add(
             Severity.NOTE,
             "estimate",
-            f"other programs left only {share:.0%} of a core to the measurement, so the times are those of a busy machine",
+            f"other programs left only {share:.0%} of a core to the measurement: the times are those of a busy machine",
             "run nbs-check again when the machine is idle for a better estimate",
         )
     for estimate in estimates:
