@@ -50,7 +50,7 @@ def check_overview(clip: Clip) -> Section:
             "nothing has to be done: rows are found by number; the clip's time jumps there",
             absent,
         )
-    for note in getattr(clip, "notes", ()):
+    for note in clip.notes:
         section.add(Severity.NOTE, "layout", str(note).rstrip("."), "nothing has to be done")
     _camera(section, clip)
     return section
