@@ -5,7 +5,9 @@ from __future__ import annotations
 import sys
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Iterator, List, Optional
+from typing import Callable, Iterator, List, Optional, TypeVar
+
+T = TypeVar("T")
 
 
 class UserError(ValueError):
@@ -38,6 +40,15 @@ def raise_or_collect(error: UserError) -> None:
     if errors is None:
         raise error
     errors.append(error)
+
+
+def collected(read: Callable[[], T], stand_in: T) -> T:
+    """What ``read`` gives; where errors are collected and it raises one, the stand-in."""
+    try:
+        return read()
+    except UserError as error:
+        raise_or_collect(error)
+        return stand_in
 
 
 @contextmanager

@@ -139,7 +139,7 @@ def _label_modes(section: Section, clip: Clip, seen: Sequence[Optional[SeenFile]
         for position, (frame, file) in enumerate(zip(clip.frames, seen))
         if frame.files.labels is not None
         and not frame.files.coloured_labels
-        and not getattr(frame.files, "face_parsing", False)
+        and not frame.files.face_parsing
         and file is not None
         and file.problem is None
         and file.mode != "L"

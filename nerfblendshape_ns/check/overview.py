@@ -51,8 +51,8 @@ def check_overview(clip: Clip) -> Section:
             "nothing has to be done: rows are found by number; the clip's time jumps there",
             absent,
         )
-    for note in getattr(clip, "notes", ()):
-        words = str(note).rstrip(".").replace(f"{clip.root}{os.sep}", "")
+    for note in clip.notes:
+        words = note.rstrip(".").replace(f"{clip.root}{os.sep}", "")
         section.add(Severity.NOTE, "layout", words, "nothing has to be done")
     _camera(section, clip)
     return section

@@ -60,8 +60,6 @@ def test_words():
     assert in_words(estimate()) == "128x128, 14,000 steps of about 30 ms: 7 minutes; 1.6 GB"
     busy = in_words(estimate(step_seconds=0.09, share_of_core=0.5))
     assert "21 minutes (perhaps 10 minutes on the idle machine)" in busy
-        estimate(step_seconds=0.09, share_of_core=0.5)
-    )
     assert in_words(estimate(step_seconds=7.0)).startswith("128x128, 14,000 steps of about 7000 ms: 1.1 days")
     assert in_words(estimate(step_seconds=7.0)).endswith("meant for a GPU")
     assert in_words(estimate(device="cuda")).endswith("0.3 GB on the GPU")
