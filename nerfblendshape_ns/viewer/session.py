@@ -6,7 +6,7 @@ import math
 import threading
 import time
 from contextlib import nullcontext
-from typing import Any, ContextManager, Sequence
+from typing import Any, ContextManager, Sequence, cast
 
 import numpy as np
 import viser
@@ -72,8 +72,8 @@ class ViewerSession:
     """
 
     def __init__(self, viewer: Viewer, model: Model) -> None:
-        self._viewer, self._model = viewer, model
-        self._source: ExpressionSource = model.expression_source
+        self._viewer = viewer
+        self._source = cast(ExpressionSource, model.expression_source)
         self._metadata = getattr(model, "metadata", None) or model.kwargs.get("metadata") or {}
         table = coefficient_table(self._source)
         self.actions = Actions(table)
