@@ -41,7 +41,6 @@ def make_viewer(config: Any, pipeline: Any, step: int, folder: Path) -> Viewer:
     config.logging.local_writer.enable = False
     writer.setup_local_writer(config.logging, max_iter=config.max_num_iterations)
     viewer.init_scene(pipeline.datamanager.train_dataset, "completed", pipeline.datamanager.eval_dataset)
-    viewer.set_camera_visibility(False)
     viewer.update_scene(step)
     return viewer
 

@@ -64,6 +64,7 @@ def browser(tmp_path_factory) -> Iterator[Browser]:
     viewer.control_panel._max_res.value = 160
     try:
         with browser_on(viewer, str(CHROMIUM)) as browser:
+            browser.until(lambda: not any(camera.visible for camera in viewer.camera_handles.values()))
             browser.settle()
             yield browser
     finally:
