@@ -226,10 +226,7 @@ def _from_file(path: Path) -> Avatar:
     if OCCUPANCY_CELLS in state:
         state.setdefault(OCCUPANCY_VALUES, state[OCCUPANCY_CELLS].flatten().float())
     state[EXTRA_STATE] = description
-    try:
-        model = _build(state, path)
-    except (KeyError, TypeError, RuntimeError) as error:
-        raise UserError(f"{path} does not hold a whole avatar ({error}); export the run again.") from None
+    model = _build(state, path)
     step = about.get("step")
     return Avatar(model, description, path, step, bool(about.get("has_track")), content.provenance)
 
@@ -239,4 +236,11 @@ def _build(state: Mapping[str, Any], path: Path) -> HeadModel:
     kind = state[EXTRA_STATE].get("kind")
     if kind != "head":
         raise UserError(f"{path} holds a model of kind {kind!r}, which this version cannot open; upgrade the package.")
-    return build_head(state)
+    try:
+        return build_head(state)
+    except (KeyError, TypeError, RuntimeError) as error:
+        reason = str(error).split("\n")[-1].strip()
+        raise UserError(
+            f"{path} does not hold what its description promises ({reason}); it was made by another version of "
+            "nerfblendshape_ns, so use that one, or train or export again."
+        ) from None
