@@ -77,7 +77,7 @@ def load_torso(files: FrameFiles, image: np.ndarray, labels: np.ndarray) -> np.n
                 f"{files.torso} is not an RGBA image of {image.shape[1]}x{image.shape[0]} pixels; write it again or "
                 "remove it, and the torso is cut out by the labels."
             )
-        return cv2.cvtColor(torso, cv2.COLOR_BGRA2RGBA)
+        return torso
     if files.labels is None:
         raise UserError(
             f"there are neither labels of neck and torso nor a torso image for {files.image}; a torso needs parsing/ "

@@ -116,7 +116,9 @@ class RegionPixelSampler:
         template, counts = self._template(num_rays)
         boxes = self._boxes[frame][template]
         positions = boxes[:, :2] + torch.rand(len(template), 2, generator=generator) * boxes[:, 2:]
-        pixels = positions[:, 1].long() * self.width + positions[:, 0].long()
+        # A draw just below a box's far side may round up to it.
+        columns = positions[:, 0].long().clamp(max=self.width - 1)
+        pixels = positions[:, 1].long().clamp(max=self.height - 1) * self.width + columns
         num_picked = num_rays - counts["ring"] - counts["seam"] - counts["rest"]
         candidates = pixels[: num_picked * CANDIDATES].view(CANDIDATES, num_picked)
         labels = self._labels[frame][candidates]

@@ -324,10 +324,12 @@ class TorsoModel(Model):
         """Colour, opacity and shift at torso coordinates; nothing is computed where the plane is empty."""
         inside = coordinates.clamp(0.0, 1.0)
         chosen = ((fade[:, 0] > 0) & self.occupancy.occupied(inside)).nonzero()[:, 0]
+        empty = coordinates.new_zeros(len(coordinates), 6)
+        if len(chosen) == 0:
+            return empty[:, :3], empty[:, 3:4], empty[:, 4:]
         codes = None if frames.codes is None else frames.of_rays(frames.codes, chosen)
         pose = frames.of_rays(frames.pose, chosen)
         color, alpha, shift = self.field(inside[chosen], pose, codes, None if head is None else head[chosen])
-        empty = coordinates.new_zeros(len(coordinates), 6)
         spread = empty.index_put((chosen,), torch.cat([color, alpha * fade[chosen], shift], -1))
         return spread[:, :3], spread[:, 3:4], spread[:, 4:]
 
