@@ -16,11 +16,13 @@ class DrivingState:
     """What drives one rendered frame."""
 
     expression: Float[Tensor, "basis"]
-    """Raw coefficients in the units of ``expr.npy``, clamped to the training range."""
+    """Raw coefficients in the units of ``expr.npy``, clamped to the training range; an exaggeration may leave it."""
     head_pose: Optional[Float[Tensor, "12"]] = None
     """Captured camera-to-head pose, the 3x4 matrix row by row; None where no frame is captured."""
     train_frame: Optional[int] = None
     """Index of the training frame whose appearance code applies; None takes the mean code."""
+    background: Optional[Float[Tensor, "3"]] = None
+    """Colour in [0, 1] to render ``rgb`` over; None is the model's own background."""
 
 
 class ExpressionOverride(Protocol):
