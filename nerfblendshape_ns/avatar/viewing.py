@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from pathlib import Path
 from typing import Any, Optional, cast
 
@@ -69,16 +70,18 @@ def start_viewer(avatar: Avatar, host: str = "127.0.0.1", port: Optional[int] = 
     Raises:
         UserError: the port is taken or the address is not this machine's.
     """
+    try:  # viser would take the next free port without a word, or wait for ever on a foreign address.
+        socket.create_server((host, port or 0)).close()
+    except OSError as error:
+        asked = host if port is None else f"{host}:{port}"
+        raise UserError(f"{asked} cannot be listened on ({error.strerror}); choose another --port or --host.") from None
     folder = _folder(avatar.path)
     config = ViewerConfig(websocket_host=host, websocket_port=port, websocket_port_default=DEFAULT_PORT)
     # Not to log: the viewer measures its own speed there and chooses its resolution by it.
     logging = LoggingConfig(local_writer=LocalWriterConfig(enable=False))
     writer.setup_local_writer(logging, max_iter=1)
     pipeline: Any = _Pipeline(avatar)
-    try:
-        viewer = cast(Viewer, Viewer(config, folder / config.relative_log_filename, folder, pipeline))
-    except OSError as error:
-        raise UserError(f"{host}:{port} cannot be listened on ({error.strerror}); choose another --port.") from None
+    viewer = cast(Viewer, Viewer(config, folder / config.relative_log_filename, folder, pipeline))
     viewer.init_scene(pipeline.datamanager.train_dataset, "completed")
     viewer.update_scene(step=avatar.step or 0)
     for element in (viewer.pause_train, viewer.resume_train, viewer.hide_images, viewer.show_images):

@@ -45,6 +45,9 @@ def test_the_viewer_serves_an_exported_avatar(exported, tmp_path):
         )  # fmt: skip
         with torch.no_grad():
             assert viewer.get_model().get_outputs_for_camera(get_camera(state, 16, 16))["rgb"].shape == (16, 16, 3)
+        # The panel of sliders is there, and drives the picture.
+        control = viewer.get_model().viewer_control
+        assert control.session is not None and exported.model.expression_source.override is not None
         assert not viewer.pause_train.visible and not viewer.show_images.visible
         assert sorted(path.name for path in tmp_path.iterdir()) == ["a.avatar", "run"]  # Nothing is written.
     finally:
@@ -58,3 +61,5 @@ def test_a_taken_port_is_told(exported):
         port = taken.getsockname()[1]
         with pytest.raises(UserError, match=f"127.0.0.1:{port} cannot be listened on"):
             viewing.start_viewer(exported, port=port)
+    with pytest.raises(UserError, match="192.0.2.1 cannot be listened on"):  # An address for documentation only.
+        viewing.start_viewer(exported, host="192.0.2.1")
