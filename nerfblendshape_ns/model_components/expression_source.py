@@ -24,6 +24,21 @@ class DrivingState:
     background: Optional[Float[Tensor, "3"]] = None
     """Colour in [0, 1] to render ``rgb`` over; None is the model's own background."""
 
+    def over_background(self, outputs: Dict[str, Tensor], own: Tensor) -> Dict[str, Tensor]:
+        """Put ``rgb`` over this state's background where it has one.
+
+        Args:
+            outputs: of a render: ``rgb`` [..., 3] and ``accumulation`` [..., 1].
+            own: the background that ``rgb`` was rendered over, colour or picture, broadcastable to it.
+        """
+        if self.background is None:
+            return outputs
+        colour = self.background.to(own)
+        changed = {**outputs, "rgb": outputs["rgb"] + (1.0 - outputs["accumulation"]) * (colour - own)}
+        if "background" in outputs:
+            changed["background"] = colour.expand_as(outputs["background"])
+        return changed
+
 
 class ExpressionOverride(Protocol):
     """Viewer controls or a driver that decide the state before anything in the camera does."""

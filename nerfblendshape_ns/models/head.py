@@ -282,10 +282,7 @@ class HeadModel(Model):
             outputs = super().get_outputs_for_camera(plain, obb_box)
         finally:
             self._driven = None
-        if state.background is not None:
-            own = self._background(outputs["rgb"])[0]
-            outputs["rgb"] = outputs["rgb"] + (1.0 - outputs["accumulation"]) * (state.background.to(own) - own)
-        return outputs
+        return state.over_background(outputs, self._background(outputs["rgb"])[0])
 
     def get_outputs(self, ray_bundle: RayBundle) -> Dict[str, Tensor]:  # type: ignore[override]
         """Render rays.

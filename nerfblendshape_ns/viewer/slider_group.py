@@ -19,7 +19,7 @@ FILTER_ABOVE = 60
 """A text filter is shown from so many coefficients on."""
 
 
-_LABEL_LENGTH = 14
+_LABEL_LENGTH = 13
 _BREAK = "\u200b"
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import shutil
 import threading
 import time
@@ -54,7 +55,12 @@ class Browser:
         page.get_by_role("tab", name="Expression").click(timeout=60000)
 
     def row(self, label: str) -> Any:
-        return self.page.locator("label", has_text=label).first.locator("xpath=ancestor::div[2]")
+        name = re.compile("^" + "\u200b?".join(re.escape(letter) for letter in label) + "$")
+        found = self.page.locator("label").filter(has_text=name).first
+        return found.locator("xpath=ancestor::div[.//input or .//*[@role='slider']][1]")
+
+    def open_folder(self, name: str) -> None:
+        self.page.get_by_text(re.compile(name)).first.click()
 
     def slide(self, label: str, *keys: str) -> None:
         thumb = self.row(label).get_by_role("slider")
