@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Dict, List, Mapping, Optional, Union
 
@@ -177,16 +177,9 @@ class Avatar:
             (opacity of the person), ``depth``; a torso adds ``head_rgb``, ``torso_rgb``, ``head_accumulation``,
             ``torso_alpha`` and ``background``.
         """
-        outputs = self.model.render_driven(camera, state)
         if background is not None:
-            own = outputs.get("background")
-            if own is None:
-                own = float(self.head.config.background_color == "white")
-            see_through = 1.0 - outputs["accumulation"]
-            outputs["rgb"] = outputs["rgb"] + see_through * (background.to(see_through) - own)
-            if "background" in outputs:
-                outputs["background"] = background.to(see_through).expand_as(outputs["background"])
-        return outputs
+            state = replace(state, background=background)
+        return self.model.render_driven(camera, state)
 
     def _median_camera(self) -> Cameras:
         source = self.model.expression_source

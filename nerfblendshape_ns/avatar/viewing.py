@@ -83,7 +83,7 @@ def start_viewer(avatar: Avatar, host: str = "127.0.0.1", port: Optional[int] = 
     pipeline: Any = _Pipeline(avatar)
     viewer = cast(Viewer, Viewer(config, folder / config.relative_log_filename, folder, pipeline))
     viewer.init_scene(pipeline.datamanager.train_dataset, "completed")
-    viewer.update_scene(step=avatar.step or 0)
+    viewer.update_step(0 if avatar.step is None else avatar.step + 1)
     for element in (viewer.pause_train, viewer.resume_train, viewer.hide_images, viewer.show_images):
         element.visible = False  # There is no training, and there are no training cameras.
     return viewer
