@@ -76,10 +76,10 @@ class NerfBlendshapeDataParser(DataParser):
     ``expression_source_names`` and ``expression_projection`` [source, basis] (a clip's coefficients times the
     projection are the model's), ``track`` (``expression`` [all, basis], ``head_pose`` [all, 12], ``times`` [all],
     ``fps``, of the whole clip), ``train_frame_index`` [train], ``face_mesh`` [points, 3] or None (normalised),
-    ``background_filename``, ``image_size`` (height, width), ``full_size`` (of the files), ``target``, ``layout``,
-    ``root``, ``dataparser_transform`` and ``dataparser_scale``;
-    and of the split: ``img_ids``, ``frame_files``, ``label_filenames``, ``regions`` (``face`` [frames, 4], ``mouth``
-    [frames, 4], ``eyes`` [frames, 2, 4]: x, y, width, height in pixels of ``image_size``, all 0 where unknown).
+    ``background_filename``, ``image_size`` (height, width), ``intrinsics`` (pixels of ``image_size``), ``full_size``
+    (of the files), ``target``, ``layout``, ``root``, ``dataparser_transform`` and ``dataparser_scale``; and of the
+    split: ``img_ids``, ``frame_files``, ``label_filenames``, ``regions`` (``face`` [frames, 4], ``mouth`` [frames, 4],
+    ``eyes`` [frames, 2, 4]: x, y, width, height in pixels of ``image_size``, all 0 where unknown).
     """
 
     config: NerfBlendshapeDataParserConfig
@@ -131,6 +131,12 @@ class NerfBlendshapeDataParser(DataParser):
             "face_mesh": None if clip.face_mesh is None else _tensor(normalisation.points(clip.face_mesh)),
             "background_filename": clip.background,
             "image_size": (height, width),
+            "intrinsics": {
+                "fl_x": clip.fl_x * scale[0],
+                "fl_y": clip.fl_y * scale[1],
+                "cx": clip.cx * scale[0],
+                "cy": clip.cy * scale[1],
+            },
             "full_size": (clip.height, clip.width),
             "target": self.config.target,
             "layout": clip.layout,

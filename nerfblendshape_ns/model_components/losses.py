@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Literal, Optional
+from functools import lru_cache
+from typing import Any, Dict, Literal, Optional, Union
 
 import torch
 from jaxtyping import Float
@@ -11,6 +12,7 @@ from torchmetrics.functional.image import structural_similarity_index_measure
 
 from nerfblendshape_ns.errors import UserError
 
+ColorKind = Literal["huber", "l1", "mse"]
 PerceptualKind = Literal["none", "dssim", "lpips-vgg", "lpips-alex"]
 
 
@@ -27,6 +29,17 @@ def warm_down(step: int, start: float, end: float, steps: int) -> float:
     return start + (end - start) * fraction
 
 
+def color_difference(
+    prediction: Float[Tensor, "*batch 3"], target: Float[Tensor, "*batch 3"], kind: ColorKind, huber_delta: float
+) -> Float[Tensor, ""]:
+    """Mean difference of colours in [0, 1]; ``huber_delta`` is where the Huber loss turns from square to linear."""
+    if kind == "huber":
+        return torch.nn.functional.huber_loss(prediction, target, delta=huber_delta)
+    if kind == "l1":
+        return (prediction - target).abs().mean()
+    return torch.nn.functional.mse_loss(prediction, target)
+
+
 class PatchLoss(nn.Module):
     """Perceptual difference of image patches; networks are loaded when first needed, never at import.
 
@@ -40,6 +53,16 @@ class PatchLoss(nn.Module):
         self.kind = kind
         # In a list so that the backbone's weights enter neither the parameters nor the checkpoint.
         self._network: list = []
+
+    def of_batch(
+        self, prediction: Float[Tensor, "rays 3"], target: Float[Tensor, "rays 3"], batch: Dict[str, Any]
+    ) -> Optional[Float[Tensor, ""]]:
+        """The mean difference over the patches that a batch begins with; None where it has none or the loss is off."""
+        size, num_patches = int(batch.get("patch_size", 1)), int(batch.get("num_patches", 0))
+        if self.kind == "none" or not num_patches or size <= 1:
+            return None
+        shape, rays = (num_patches, size, size, 3), num_patches * size**2
+        return self(prediction[:rays].view(shape), target[:rays].view(shape))
 
     def forward(
         self, prediction: Float[Tensor, "patches size size 3"], target: Float[Tensor, "patches size size 3"]
@@ -75,3 +98,14 @@ def load_lpips(backbone: Literal["alex", "vgg"]) -> Optional[nn.Module]:
         return LearnedPerceptualImagePatchSimilarity(net_type=backbone, normalize=True).eval().requires_grad_(False)
     except OSError:  # urllib's URLError is one: no network, no cached file.
         return None
+
+
+@lru_cache(maxsize=1)
+def _alex_lpips() -> Optional[nn.Module]:
+    return load_lpips("alex")
+
+
+def cached_lpips(device: Union[torch.device, str]) -> Optional[nn.Module]:
+    """LPIPS with the AlexNet backbone for metrics, loaded once a process; None where it cannot be had."""
+    network = _alex_lpips()
+    return None if network is None else network.to(device)

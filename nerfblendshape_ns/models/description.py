@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any, Dict
+from typing import TYPE_CHECKING, Any, Dict, List, Optional
 
 import torch
 
@@ -34,6 +34,7 @@ def head_description(model: "HeadModel") -> Dict[str, Any]:
             "color_layers": model.config.color_layers,
             "geometry_dim": model.config.geometry_dim,
             "frame_code_dim": model.config.frame_code_dim,
+            "expression_region": model.region is not None,
             "density_bias": model.config.density_bias,
             "occupancy_resolution": model.config.occupancy_resolution,
             "samples_per_box": model.config.samples_per_box,
@@ -43,6 +44,8 @@ def head_description(model: "HeadModel") -> Dict[str, Any]:
             "names": list(source.names),
             "minimum": source.minimum.tolist(),
             "maximum": source.maximum.tolist(),
+            "source_names": list(metadata.get("expression_source_names") or source.names),
+            "projection": _projection(metadata),
         },
         "normalisation": {
             "transform": torch.as_tensor(metadata.get("dataparser_transform", torch.eye(4)[:3])).tolist(),
@@ -50,8 +53,32 @@ def head_description(model: "HeadModel") -> Dict[str, Any]:
             "aabb": model.aabb.tolist(),
         },
         "image_size": [int(side) for side in metadata["image_size"]],
+        "intrinsics": {name: float(value) for name, value in (metadata.get("intrinsics") or {}).items()},
+        "background_color": model.config.background_color,
+        "face_mesh": None if metadata.get("face_mesh") is None else metadata["face_mesh"].tolist(),
         "fps": float(metadata["track"].get("fps", 25.0)),
     }
+
+
+def _projection(metadata: Dict[str, Any]) -> Optional[List[List[float]]]:
+    """``[source, basis]`` from the clip's coefficients to the model's; None where those are some of the clip's."""
+    projection = metadata.get("expression_projection")
+    if projection is None or set(metadata["expression_names"]) <= set(metadata["expression_source_names"]):
+        return None
+    return torch.as_tensor(projection).tolist()
+
+
+def check_format(saved: Dict[str, Any]) -> None:
+    """Refuse a description that a later version has written.
+
+    Raises:
+        UserError: the format is newer than ours.
+    """
+    if saved.get("format", 0) > FORMAT:
+        raise UserError(
+            f"The checkpoint's format {saved.get('format')} is newer than this version of nerfblendshape_ns reads "
+            f"({FORMAT}); upgrade the package."
+        )
 
 
 def check_description(saved: Dict[str, Any], current: Dict[str, Any]) -> None:
@@ -60,11 +87,7 @@ def check_description(saved: Dict[str, Any], current: Dict[str, Any]) -> None:
     Raises:
         UserError: the checkpoint is of another format, basis or architecture.
     """
-    if saved.get("format", 0) > FORMAT:
-        raise UserError(
-            f"The checkpoint's format {saved.get('format')} is newer than this version of nerfblendshape_ns reads "
-            f"({FORMAT}); upgrade the package."
-        )
+    check_format(saved)
     if saved["basis"]["names"] != current["basis"]["names"]:
         ours, theirs = current["basis"]["names"], saved["basis"]["names"]
         raise UserError(

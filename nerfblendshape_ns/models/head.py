@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Dict, List, Optional, Tuple, cast
+from typing import Any, Dict, List, NamedTuple, Optional, Tuple, cast
 
 import nerfacc
 import torch
@@ -24,7 +24,7 @@ from nerfblendshape_ns.model_components.expression_region import ExpressionRegio
 from nerfblendshape_ns.model_components.expression_source import DrivingState, ExpressionSource
 from nerfblendshape_ns.model_components.head_hull import head_region
 from nerfblendshape_ns.model_components.image_metrics import head_metrics, psnr
-from nerfblendshape_ns.model_components.losses import PatchLoss, composite, load_lpips, warm_down
+from nerfblendshape_ns.model_components.losses import PatchLoss, cached_lpips, color_difference, composite, warm_down
 from nerfblendshape_ns.model_components.occupancy import ExpressionOccupancy
 from nerfblendshape_ns.models.description import check_description, head_description
 from nerfblendshape_ns.models.head_config import HeadModelConfig
@@ -44,6 +44,17 @@ class FrameBatch:
     ray_frame: Optional[Tensor]
     """``[rays]`` int32: which row each ray belongs to; None where there is one."""
     codes: Optional[Float[Tensor, "frames code"]]
+
+
+class Foreground(NamedTuple):
+    """What rays meet before the background."""
+
+    color: Float[Tensor, "rays 3"]
+    """Premultiplied by the opacity."""
+    alpha: Float[Tensor, "rays 1"]
+    """Opacity."""
+    depth: Float[Tensor, "rays 1"]
+    """Distance along the ray times the opacity."""
 
 
 class HeadModel(Model):
@@ -86,8 +97,8 @@ class HeadModel(Model):
             base_resolution=config.base_resolution,
             max_resolution=config.max_resolution or min(1024, 2 * image_size),
         )
-        mixing = None
-        if config.basis_parametrisation == "principal" and config.conditioning == "blend":
+        mixing = metadata.get("mixing")  # A rebuilt head keeps its directions; the tables belong to them.
+        if mixing is None and config.basis_parametrisation == "principal" and config.conditioning == "blend":
             mixing = principal_mixing(
                 train_expression, config.principal_explained, config.principal_max, config.principal_whitening
             )
@@ -128,7 +139,6 @@ class HeadModel(Model):
         self.patch_loss = PatchLoss(config.perceptual_loss)
         self.step = 0
         self._driven: Optional[FrameBatch] = None
-        self._lpips: Optional[list] = None
 
     # --- checkpoints ---
 
@@ -202,9 +212,19 @@ class HeadModel(Model):
 
     # --- rendering ---
 
-    def _frame_batch(
-        self, expression: Tensor, ray_frame: Optional[Tensor], train_frame: Optional[Tensor]
+    def frame_batch(
+        self,
+        expression: Float[Tensor, "frames basis"],
+        ray_frame: Optional[Tensor] = None,
+        train_frame: Optional[Tensor] = None,
     ) -> FrameBatch:
+        """Blend the tables of a few frames.
+
+        Args:
+            expression: raw coefficients, already clamped.
+            ray_frame: ``[rays]`` int32, the row of ``expression`` that a ray belongs to; None where there is one row.
+            train_frame: ``[frames]`` training frames whose appearance codes apply; None takes the mean code.
+        """
         codes = self.field.frame_code(train_frame)
         if codes is not None and len(codes) != len(expression):
             codes = codes.expand(len(expression), -1)
@@ -223,17 +243,17 @@ class HeadModel(Model):
         if "expression" in ray_bundle.metadata:
             rows = source.clamp(ray_bundle.metadata["expression"].reshape(ray_bundle.origins[..., 0].numel(), -1))
             expression, ray_frame = torch.unique_consecutive(rows, return_inverse=True, dim=0)
-            return self._frame_batch(expression, ray_frame.int() if len(expression) > 1 else None, None)
+            return self.frame_batch(expression, ray_frame.int() if len(expression) > 1 else None, None)
         if self.training and ray_bundle.camera_indices is not None:
             frames, ray_frame = torch.unique_consecutive(ray_bundle.camera_indices.flatten(), return_inverse=True)
             expression = source.clamp(source.track_expression[source.train_frames[frames]])
-            return self._frame_batch(expression, ray_frame.int() if len(frames) > 1 else None, frames)
-        return self._frame_batch(source.neutral().expression[None], None, None)
+            return self.frame_batch(expression, ray_frame.int() if len(frames) > 1 else None, frames)
+        return self.frame_batch(source.neutral().expression[None], None, None)
 
     def drive(self, state: DrivingState) -> FrameBatch:
         """Blend the tables for one driving state."""
         frame = None if state.train_frame is None else torch.tensor([state.train_frame], device=self.device)
-        return self._frame_batch(state.expression[None].to(self.device), None, frame)
+        return self.frame_batch(state.expression[None].to(self.device), None, frame)
 
     @torch.no_grad()
     def get_outputs_for_camera(self, camera: Cameras, obb_box: Optional[OrientedBox] = None) -> Dict[str, Tensor]:
@@ -271,8 +291,28 @@ class HeadModel(Model):
         if self.training:
             self.camera_optimizer.apply_to_raybundle(ray_bundle)
         origins, directions = ray_bundle.origins.reshape(-1, 3), ray_bundle.directions.reshape(-1, 3)
+        head = self.foreground(origins, directions, self._frames_of(ray_bundle))
+        background = self._background(head.color)
+        outputs = {
+            "rgb": head.color + (1.0 - head.alpha) * background,
+            "accumulation": head.alpha,
+            "depth": head.depth / head.alpha.clamp_min(1e-6),
+        }
+        if self.training:
+            outputs["background"] = background
+        return outputs
+
+    def foreground(
+        self, origins: Float[Tensor, "rays 3"], directions: Float[Tensor, "rays 3"], frames: FrameBatch
+    ) -> Foreground:
+        """The head along rays, before any background.
+
+        Args:
+            origins: of the rays, scene coordinates.
+            directions: unit vectors.
+            frames: what the rays belong to.
+        """
         num_rays = len(origins)
-        frames = self._frames_of(ray_bundle)
 
         def density_of(starts: Tensor, ends: Tensor, ray_indices: Tensor) -> Tensor:
             positions = origins[ray_indices] + directions[ray_indices] * (0.5 * (starts + ends))[:, None]
@@ -294,15 +334,7 @@ class HeadModel(Model):
         rgb = nerfacc.accumulate_along_rays(weights, color, ray_indices, num_rays)
         accumulation = nerfacc.accumulate_along_rays(weights, None, ray_indices, num_rays)
         depth = nerfacc.accumulate_along_rays(weights, middles[:, None], ray_indices, num_rays)
-        background = self._background(rgb)
-        outputs = {
-            "rgb": rgb + (1.0 - accumulation) * background,
-            "accumulation": accumulation,
-            "depth": depth / accumulation.clamp_min(1e-6),
-        }
-        if self.training:
-            outputs["background"] = background
-        return outputs
+        return Foreground(rgb, accumulation, depth)
 
     def _density(self, positions: Tensor, frames: FrameBatch, ray_indices: Tensor) -> Tuple[Tensor, Tensor]:
         """Density and geometry features at positions in scene coordinates."""
@@ -330,23 +362,17 @@ class HeadModel(Model):
 
     # --- losses and metrics ---
 
-    def _target(self, outputs: Dict[str, Tensor], batch: Dict[str, Tensor]) -> Tensor:
-        """Truth over the background that the prediction was rendered on."""
-        image = batch["image"].to(self.device)
-        if "background" not in outputs:
-            return image
-        return composite(image, batch["alpha"].to(self.device), outputs["background"])
+    def _ray_target(self, outputs: Dict[str, Tensor], batch: Dict[str, Tensor]) -> Tensor:
+        """Truth of sampled rays over the background that the prediction was rendered on."""
+        background = outputs.get("background")
+        if background is None:
+            background = self._background(outputs["rgb"])
+        return composite(batch["image"].to(self.device), batch["alpha"].to(self.device), background)
 
     def get_metrics_dict(self, outputs: Dict[str, Tensor], batch: Dict[str, Tensor]) -> Dict[str, Tensor]:
         """PSNR of the sampled rays; evaluation rays hold the raw frame, so they composite too."""
         with torch.no_grad():
             return {"psnr": torch.tensor(psnr(outputs["rgb"], self._ray_target(outputs, batch)))}
-
-    def _ray_target(self, outputs: Dict[str, Tensor], batch: Dict[str, Tensor]) -> Tensor:
-        background = outputs.get("background")
-        if background is None:
-            background = self._background(outputs["rgb"])
-        return composite(batch["image"].to(self.device), batch["alpha"].to(self.device), background)
 
     def get_loss_dict(
         self, outputs: Dict[str, Tensor], batch: Dict[str, Tensor], metrics_dict: Optional[Dict[str, Tensor]] = None
@@ -355,13 +381,14 @@ class HeadModel(Model):
         config = self.config
         target, prediction = self._ray_target(outputs, batch), outputs["rgb"]
         alpha = batch["alpha"].to(self.device)
-        losses = {"color_loss": self._color_difference(prediction, target) * config.color_loss_weight}
         mask_weight = warm_down(self.step, config.mask_loss_start, config.mask_loss_weight, config.mask_loss_warmup)
-        losses["mask_loss"] = (outputs["accumulation"] - alpha).abs().mean() * mask_weight
-        size, num_patches = int(batch.get("patch_size", 1)), int(batch.get("num_patches", 0))
-        if config.perceptual_loss != "none" and num_patches and size > 1:
-            shape, patch_rays = (num_patches, size, size, 3), num_patches * size**2
-            patch = self.patch_loss(prediction[:patch_rays].view(shape), target[:patch_rays].view(shape))
+        losses = {
+            "color_loss": config.color_loss_weight
+            * color_difference(prediction, target, config.color_loss, config.huber_delta),
+            "mask_loss": mask_weight * (outputs["accumulation"] - alpha).abs().mean(),
+        }
+        patch = self.patch_loss.of_batch(prediction, target, batch)
+        if patch is not None:
             losses["perceptual_loss"] = patch * config.perceptual_weight
         if self.training and self.field.frame_codes is not None:
             codes = self.field.frame_codes.weight
@@ -370,22 +397,11 @@ class HeadModel(Model):
             self.camera_optimizer.get_loss_dict(losses)
         return losses
 
-    def _color_difference(self, prediction: Tensor, target: Tensor) -> Tensor:
-        if self.config.color_loss == "huber":
-            return torch.nn.functional.huber_loss(prediction, target, delta=self.config.huber_delta)
-        if self.config.color_loss == "l1":
-            return (prediction - target).abs().mean()
-        return torch.nn.functional.mse_loss(prediction, target)
-
     def get_image_metrics_and_images(
         self, outputs: Dict[str, Tensor], batch: Dict[str, Tensor]
     ) -> Tuple[Dict[str, float], Dict[str, Tensor]]:
         """The evaluation protocol on one frame: head on white, whole and inside the mask."""
-        target = self._target(outputs, batch)
-        prediction = outputs["rgb"].to(self.device)
+        target, prediction = batch["image"].to(self.device), outputs["rgb"].to(self.device)
         head = batch["alpha"].to(self.device)[..., 0] > 0.5
-        if self._lpips is None:
-            self._lpips = [load_lpips("alex")]  # Once a process; in a list so that it stays out of the checkpoint.
-        lpips = self._lpips[0].to(self.device) if self._lpips[0] is not None else None
-        metrics = head_metrics(prediction, target, head, lpips)
+        metrics = head_metrics(prediction, target, head, cached_lpips(self.device))
         return metrics, {"img": torch.cat([target, prediction], dim=1)}

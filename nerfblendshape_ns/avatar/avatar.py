@@ -1,0 +1,242 @@
+"""An avatar: a trained model that can be posed and driven, opened from a run or from an exported file."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Dict, List, Mapping, Optional, Union
+
+import torch
+from jaxtyping import Float, Int
+from nerfstudio.cameras.cameras import Cameras, CameraType
+from torch import Tensor
+
+from nerfblendshape_ns.avatar.avatar_file import Provenance, read_avatar_file
+from nerfblendshape_ns.errors import UserError
+from nerfblendshape_ns.model_components.expression_source import DrivingState
+from nerfblendshape_ns.models.head import HeadModel
+from nerfblendshape_ns.models.rebuild import EXTRA_STATE, build_head, read_checkpoint
+
+HEAD_SHARE = 0.9
+"""Share of the picture that the head's box fills where a run does not say its focal length."""
+OCCUPANCY_VALUES = "occupancy.estimator.occs"
+"""The occupancy's running maxima: of use in training only, so files leave them out."""
+OCCUPANCY_CELLS = "occupancy.estimator.binaries"
+"""Which cells are occupied."""
+ABOUT = "avatar"
+"""What a file says beside the checkpoint's description: whether it has the clip's track, and the training step."""
+
+
+@dataclass(frozen=True)
+class Track:
+    """What the clip showed, frame by frame."""
+
+    expression: Float[Tensor, "frames basis"]
+    """Raw coefficients."""
+    head_pose: Float[Tensor, "frames 12"]
+    """Captured camera-to-head poses, 3x4 matrices row by row, normalised space."""
+    times: Float[Tensor, "frames"]
+    """From 0 to 1 over the clip."""
+    train_frames: Int[Tensor, "train"]
+    """Places on the track of the training frames."""
+
+
+class Avatar:
+    """A model with all that is needed to drive it; the dataset it came from is not.
+
+    Args:
+        model: in evaluation mode.
+        description: its plain data (see ``models/description.py``).
+        path: the file it was read from.
+        step: training step of its weights; None where it is not known.
+        has_track: whether the model holds the clip's track; an exported file may have left it out.
+        provenance: what the file says of the person; empty for runs.
+    """
+
+    def __init__(
+        self,
+        model: HeadModel,
+        description: Dict[str, Any],
+        path: Path,
+        step: Optional[int] = None,
+        has_track: bool = True,
+        provenance: Optional[Provenance] = None,
+    ) -> None:
+        self.model = model
+        self.description = description
+        self.path = path
+        self.step = step
+        self.provenance = provenance or Provenance()
+        source = model.expression_source
+        self.kind: str = str(description["kind"])
+        """``head`` or ``torso``."""
+        self.names: List[str] = list(source.names)
+        """One name a coefficient."""
+        self.basis_id: str = str(description["basis"]["id"])
+        """Id of the basis, such as ``arkit52``."""
+        self.source_names: List[str] = list(description["basis"].get("source_names") or self.names)
+        """Names of the clip's coefficients, those that the model left out among them."""
+        self.fps: float = float(description["fps"])
+        """Frames a second of the clip."""
+        self.track: Optional[Track] = None
+        """The captured clip, where the file has it."""
+        if has_track:
+            self.track = Track(source.track_expression, source.track_pose, source.track_times, source.train_frames)
+        self.camera: Cameras = self._median_camera()
+        """The training camera nearest to the median pose, of shape ``[1]``, at the size of the training images."""
+
+    @property
+    def minimum(self) -> Float[Tensor, "basis"]:
+        """Smallest value of each coefficient in training, raw units."""
+        return self.model.expression_source.minimum
+
+    @property
+    def maximum(self) -> Float[Tensor, "basis"]:
+        """Largest value of each coefficient in training, raw units."""
+        return self.model.expression_source.maximum
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model computes."""
+        return self.minimum.device
+
+    def to(self, device: Union[str, torch.device]) -> "Avatar":
+        """Move model and camera; returns the avatar itself."""
+        self.model.to(device)
+        self.camera = self.camera.to(device)
+        if self.track is not None:
+            source = self.model.expression_source
+            self.track = Track(source.track_expression, source.track_pose, source.track_times, source.train_frames)
+        return self
+
+    def from_source(self, expressions: Float[Tensor, "*batch source"]) -> Float[Tensor, "*batch basis"]:
+        """The model's coefficients for the clip's (``source_names``): a choice of them, or combinations (``pca16``)."""
+        projection = self.description["basis"].get("projection")
+        if projection is None:
+            return expressions[..., [self.source_names.index(name) for name in self.names]]
+        return expressions @ torch.tensor(projection).to(expressions)
+
+    def neutral(self) -> DrivingState:
+        """The neutral face at the median pose; coefficients that never reach 0 in training come as near as they do."""
+        state = self.model.expression_source.neutral()
+        state.head_pose = self.camera.camera_to_worlds[0].flatten()
+        return state
+
+    def camera_of(self, head_pose: Float[Tensor, "12"], size: Optional[int] = None) -> Cameras:
+        """A camera at a captured pose, with the clip's field of view.
+
+        Args:
+            head_pose: camera-to-head, the 3x4 matrix row by row (or as 3x4), normalised space.
+            size: longer side of the picture in pixels; None takes that of the training images.
+
+        Returns:
+            Of shape ``[1]``.
+        """
+        camera = self.camera
+        width, height = int(camera.width[0]), int(camera.height[0])
+        scale = 1.0 if size is None else size / max(width, height)
+        new_width, new_height = max(1, round(width * scale)), max(1, round(height * scale))
+        across, down = new_width / width, new_height / height
+        return Cameras(
+            camera_to_worlds=head_pose.reshape(1, 3, 4).float().to(self.device),
+            fx=camera.fx * across,
+            fy=camera.fy * down,
+            cx=camera.cx * across,
+            cy=camera.cy * down,
+            width=new_width,
+            height=new_height,
+            camera_type=CameraType.PERSPECTIVE,
+        )
+
+    @torch.no_grad()
+    def render(
+        self, state: DrivingState, camera: Cameras, background: Optional[Tensor] = None
+    ) -> Dict[str, Float[Tensor, "height width channels"]]:
+        """Render one frame.
+
+        Args:
+            state: what drives it; the expression is taken as it is, clamp it first where it may leave the range.
+            camera: of shape ``[]`` or ``[1]``, such as from :meth:`camera_of`.
+            background: a colour ``[3]`` or a picture ``[height, width, 3]`` in [0, 1]; None keeps the model's own.
+
+        Returns:
+            The model's outputs; for a head ``rgb [height, width, 3]`` in [0, 1] over the background,
+            ``accumulation [height, width, 1]`` (opacity) and ``depth [height, width, 1]``.
+        """
+        outputs = self.model.render_driven(camera, state)
+        if background is not None:
+            see_through = 1.0 - outputs["accumulation"]
+            own = self.model.config.background_color == "white"
+            outputs["rgb"] = outputs["rgb"] + see_through * (background.to(see_through) - float(own))
+        return outputs
+
+    def _median_camera(self) -> Cameras:
+        source = self.model.expression_source
+        poses = source.track_pose[source.train_frames]
+        nearest = int((poses - poses.median(0).values).norm(dim=1).argmin())
+        height, width = (int(side) for side in self.description["image_size"])
+        pose = poses[nearest].reshape(3, 4)
+        intrinsics = self.description.get("intrinsics") or self._guessed_intrinsics(pose.cpu(), height, width)
+        return Cameras(
+            camera_to_worlds=pose[None].clone(),
+            fx=intrinsics["fl_x"],
+            fy=intrinsics["fl_y"],
+            cx=intrinsics["cx"],
+            cy=intrinsics["cy"],
+            width=width,
+            height=height,
+            camera_type=CameraType.PERSPECTIVE,
+        ).to(self.device)
+
+    def _guessed_intrinsics(self, pose: Float[Tensor, "3 4"], height: int, width: int) -> Dict[str, float]:
+        """Intrinsics that show the whole head, for runs older than their record."""
+        low, high = torch.tensor(self.description["normalisation"]["aabb"])
+        corners = torch.cartesian_prod(*torch.stack([low, high], dim=1))
+        seen = (corners - pose[:, 3]) @ pose[:, :3]
+        reach = seen[:, :2].abs() / (-seen[:, 2:]).clamp_min(1e-3)
+        focal = float((HEAD_SHARE * torch.tensor([width, height]) / 2 / reach.max(0).values).min())
+        return {"fl_x": focal, "fl_y": focal, "cx": width / 2, "cy": height / 2}
+
+
+def open_avatar(path: Union[str, Path], device: Union[None, str, torch.device] = None) -> Avatar:
+    """Open a trained run or an exported avatar, without its dataset and without executing anything in it.
+
+    Args:
+        path: a run's directory, its ``config.yml``, a checkpoint (the newest of a run is taken) or an avatar file.
+        device: where to compute; None takes the GPU where there is one.
+
+    Raises:
+        UserError: there is nothing to open, or it is foreign, damaged or too new.
+    """
+    path = Path(path)
+    if path.is_file() and path.suffix not in (".ckpt", ".yml", ".yaml"):
+        avatar = _from_file(path)
+    else:
+        checkpoint = read_checkpoint(path)
+        model = _build(checkpoint.state, checkpoint.path)
+        avatar = Avatar(model, checkpoint.description, checkpoint.path, checkpoint.step)
+    return avatar.to(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+
+
+def _from_file(path: Path) -> Avatar:
+    content = read_avatar_file(path)
+    description = dict(content.description)
+    about = description.pop(ABOUT, {})
+    state: Dict[str, Any] = {name: torch.from_numpy(array) for name, array in content.tensors.items()}
+    if OCCUPANCY_CELLS in state:
+        state.setdefault(OCCUPANCY_VALUES, state[OCCUPANCY_CELLS].flatten().float())
+    state[EXTRA_STATE] = description
+    try:
+        model = _build(state, path)
+    except (KeyError, TypeError, RuntimeError) as error:
+        raise UserError(f"{path} does not hold a whole avatar ({error}); export the run again.") from None
+    step = about.get("step")
+    return Avatar(model, description, path, step, bool(about.get("has_track")), content.provenance)
+
+
+def _build(state: Mapping[str, Any], path: Path) -> HeadModel:
+    """The model of a state dictionary, by the kind that its description names."""
+    kind = state[EXTRA_STATE].get("kind")
+    if kind != "head":
+        raise UserError(f"{path} holds a model of kind {kind!r}, which this version cannot open; upgrade the package.")
+    return build_head(state)

@@ -1,0 +1,178 @@
+"""Rebuilds a trained head from its checkpoint alone: no dataset, no YAML, no pickled objects."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Dict, Mapping, Union
+
+import torch
+from nerfstudio.cameras.camera_optimizers import CameraOptimizerConfig
+from nerfstudio.data.scene_box import SceneBox
+from torch import Tensor
+
+from nerfblendshape_ns.errors import UserError
+from nerfblendshape_ns.models.description import check_format
+from nerfblendshape_ns.models.head import HeadModel
+from nerfblendshape_ns.models.head_config import HeadModelConfig
+
+CHECKPOINTS = "nerfstudio_models"
+"""nerfstudio's folder of checkpoints inside a run."""
+MODEL_PREFIX = "_model."
+"""What nerfstudio's pipeline puts before the names of the model's tensors."""
+EXTRA_STATE = "_extra_state"
+"""torch's name of a module's extra state."""
+
+State = Dict[str, Any]
+
+
+@dataclass(frozen=True)
+class ModelCheckpoint:
+    """The model's part of a nerfstudio checkpoint."""
+
+    path: Path
+    """The file."""
+    step: int
+    """Training step it was written after."""
+    state: State
+    """The model's state dictionary, its description among it."""
+
+    @property
+    def description(self) -> Dict[str, Any]:
+        """What the model says about itself; see ``models/description.py``."""
+        return self.state[EXTRA_STATE]
+
+
+def find_checkpoint(run: Union[str, Path]) -> Path:
+    """The newest checkpoint of a run.
+
+    Args:
+        run: a run's directory, its ``config.yml``, its ``nerfstudio_models`` folder or a checkpoint file.
+
+    Raises:
+        UserError: there is none.
+    """
+    path = Path(run)
+    if not path.exists():
+        raise UserError(f"{path} does not exist; give the directory of a run, its config.yml or a checkpoint.")
+    if path.is_file() and path.suffix == ".ckpt":
+        return path
+    folder = path.parent if path.is_file() else path
+    for candidate in (folder / CHECKPOINTS, folder):
+        checkpoints = sorted(candidate.glob("step-*.ckpt")) if candidate.is_dir() else []
+        if checkpoints:
+            return checkpoints[-1]
+    raise UserError(
+        f"{path} holds no checkpoint ({CHECKPOINTS}/step-*.ckpt); give the directory of a run that has saved one."
+    )
+
+
+def read_checkpoint(run: Union[str, Path]) -> ModelCheckpoint:
+    """Read the model's state from a run's newest checkpoint, tensors and plain data only.
+
+    Raises:
+        UserError: there is no checkpoint, it is broken, or it is not of a model of this package.
+    """
+    path = find_checkpoint(run)
+    try:
+        loaded = torch.load(path, map_location="cpu", weights_only=True)
+        state = {
+            name[len(MODEL_PREFIX) :].removeprefix("module."): value
+            for name, value in loaded["pipeline"].items()
+            if name.startswith(MODEL_PREFIX)
+        }
+        step = int(loaded["step"])
+    except Exception as error:  # torch reports a damaged file by half a dozen kinds of error.
+        raise UserError(
+            f"{path} is not a readable checkpoint ({type(error).__name__}); take another one of the run or train again."
+        ) from None
+    if not isinstance(state.get(EXTRA_STATE), dict) or "kind" not in state[EXTRA_STATE]:
+        raise UserError(f"{path} was not written by a nerfblendshape method; give a run of nerfblendshape-head.")
+    return ModelCheckpoint(path, step, state)
+
+
+def load_head(run: Union[str, Path]) -> HeadModel:
+    """Rebuild the head of a run, in evaluation mode on the CPU.
+
+    Args:
+        run: a head run's directory, its ``config.yml`` or a checkpoint.
+
+    Raises:
+        UserError: there is no such run or it is no head run.
+    """
+    checkpoint = read_checkpoint(run)
+    kind = checkpoint.description["kind"]
+    if kind != "head":
+        raise UserError(f"{checkpoint.path} is of a {kind} run; give a run of nerfblendshape-head.")
+    return build_head(checkpoint.state)
+
+
+def build_head(state: Mapping[str, Any]) -> HeadModel:
+    """Rebuild a head from its state dictionary, whose description says how.
+
+    Args:
+        state: a head model's state dictionary; other prefixes stripped.
+    """
+    description = state[EXTRA_STATE]
+    check_format(description)
+    architecture, layout, basis = description["architecture"], description["layout"], description["basis"]
+    refined = "camera_optimizer.pose_adjustment" in state
+    config = HeadModelConfig(
+        num_levels=layout["num_levels"],
+        features_per_level=layout["features_per_level"],
+        log2_table_size=layout["log2_table_size"],
+        base_resolution=layout["base_resolution"],
+        max_resolution=layout["max_resolution"],
+        conditioning=architecture["conditioning"],
+        basis_parametrisation="principal" if architecture["mixed"] else "named",
+        expression_region=architecture.get("expression_region", False),
+        hidden_dim=architecture["hidden_dim"],
+        density_layers=architecture["density_layers"],
+        color_layers=architecture["color_layers"],
+        geometry_dim=architecture["geometry_dim"],
+        frame_code_dim=architecture["frame_code_dim"],
+        density_bias=architecture["density_bias"],
+        occupancy_resolution=architecture["occupancy_resolution"],
+        samples_per_box=architecture["samples_per_box"],
+        background_color=description.get("background_color", "white"),
+        camera_optimizer=CameraOptimizerConfig(mode="SO3xR3" if refined else "off"),
+    )
+    normalisation = description["normalisation"]
+    mesh = description.get("face_mesh")
+    metadata = {
+        "expression_names": list(basis["names"]),
+        "basis_id": basis["id"],
+        "expression_source_names": basis.get("source_names"),
+        "expression_projection": basis.get("projection"),
+        "expression_min": torch.tensor(basis["minimum"]),
+        "expression_max": torch.tensor(basis["maximum"]),
+        "track": {
+            "expression": _tensor(state, "expression_source.track_expression"),
+            "head_pose": _tensor(state, "expression_source.track_pose"),
+            "times": _tensor(state, "expression_source.track_times"),
+            "fps": description["fps"],
+        },
+        "train_frame_index": _tensor(state, "expression_source.train_frames"),
+        "mixing": state.get("field.encoding.mixing"),
+        "face_mesh": None if mesh is None else torch.tensor(mesh),
+        "image_size": tuple(description["image_size"]),
+        "intrinsics": description.get("intrinsics", {}),
+        "dataparser_transform": torch.tensor(normalisation["transform"]),
+        "dataparser_scale": normalisation["scale"],
+    }
+    model = config.setup(
+        scene_box=SceneBox(torch.tensor(normalisation["aabb"])),
+        num_train_data=architecture["num_frames"],
+        metadata=metadata,
+        device="cpu",
+        grad_scaler=None,
+    )
+    model.load_state_dict(dict(state))
+    return model.eval()
+
+
+def _tensor(state: Mapping[str, Any], name: str) -> Tensor:
+    value = state.get(name)
+    if value is None:
+        raise UserError(f"the checkpoint lacks {name}; it was written by an older version, so train the head again.")
+    return value

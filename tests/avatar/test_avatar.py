@@ -1,0 +1,177 @@
+"""Avatars of runs and of exported files: the same pictures, whatever else is gone."""
+
+import shutil
+
+import pytest
+import torch
+from tiny_head import POSE, camera, make, metadata
+
+from nerfblendshape_ns.avatar.avatar import open_avatar
+from nerfblendshape_ns.avatar.avatar_file import Provenance, read_avatar_file, write_avatar_file
+from nerfblendshape_ns.avatar.export import export_avatar
+from nerfblendshape_ns.errors import UserError
+from nerfblendshape_ns.model_components.expression_source import DrivingState
+
+INTRINSICS = {"fl_x": 30.0, "fl_y": 32.0, "cx": 8.5, "cy": 7.5}
+
+
+def clip():
+    """Poses that differ, so that the median one can be told; intrinsics of a picture 24 wide and 16 high."""
+    data = metadata() | {"intrinsics": dict(INTRINSICS), "image_size": (16, 24)}
+    poses = POSE.expand(6, 3, 4).clone()
+    poses[:, 0, 3] = torch.tensor([0.3, 0.1, -0.2, 0.9, 50.0, 50.0])  # The last two are no training frames.
+    data["track"]["head_pose"] = poses.flatten(1)
+    return data
+
+
+def states() -> list:
+    random = torch.Generator().manual_seed(5)
+    return [DrivingState(0.8 * torch.rand(3, generator=random)) for _ in range(3)]
+
+
+@pytest.mark.parametrize("keep_track", [False, True])
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"basis_parametrisation": "named", "frame_code_dim": 4}, {"conditioning": "concat"}],
+    ids=["principal", "named, codes", "concat"],
+)
+def test_exported_pictures_are_those_of_the_run_bit_by_bit(tmp_path, save_run, options, keep_track):
+    model = make(clip(), **options).eval()
+    if model.field.frame_codes is not None:
+        torch.nn.init.normal_(model.field.frame_codes.weight)
+    run = open_avatar(save_run(tmp_path / "run", model))
+    expected = [run.render(state, run.camera_of(POSE, 20)) for state in states()]
+    neutral = run.render(run.neutral(), run.camera)
+    export_avatar(run, tmp_path / "a.avatar", Provenance(), keep_track)
+    shutil.rmtree(tmp_path / "run")
+    again = open_avatar(tmp_path / "a.avatar")
+    for state, outputs in zip(states(), expected):
+        rendered = again.render(state, again.camera_of(POSE, 20))
+        assert rendered.keys() == outputs.keys() and float(outputs["rgb"].std()) > 0.01
+        for name, value in outputs.items():
+            assert torch.equal(rendered[name], value), name
+    assert torch.equal(again.render(again.neutral(), again.camera)["rgb"], neutral["rgb"])
+    assert again.names == run.names and torch.equal(again.maximum, run.maximum)
+    assert (again.fps, again.kind, again.step) == (25.0, "head", 7)
+
+
+def test_the_run_opens_as_it_was_trained(tmp_path, save_run):
+    model = make(clip()).eval()
+    avatar = open_avatar(save_run(tmp_path, model) / "config.yml")
+    outputs = avatar.render(states()[0], camera())
+    for name, value in model.render_driven(camera(), states()[0]).items():
+        assert torch.equal(outputs[name], value), name
+    assert avatar.track is not None and torch.equal(avatar.track.expression, clip()["track"]["expression"])
+    assert avatar.path.name == "step-000000007.ckpt" and avatar.provenance == Provenance()
+
+
+def test_the_clip_stays_out_of_the_file(tmp_path, save_run):
+    data = clip()
+    export_avatar(open_avatar(save_run(tmp_path, make(data, frame_code_dim=2))), tmp_path / "a.avatar", Provenance())
+    content = read_avatar_file(tmp_path / "a.avatar")
+    assert open_avatar(tmp_path / "a.avatar").track is None
+    for name, array in content.tensors.items():
+        if "track" in name or "frame" in name or "camera" in name:
+            assert len(array) == 1, name
+    everything = b"".join(array.tobytes() for array in content.tensors.values())
+    for row in data["track"]["expression"]:
+        assert row.numpy().tobytes() not in everything
+    with pytest.raises(UserError, match="holds no track of the clip; export it from the run"):
+        export_avatar(open_avatar(tmp_path / "a.avatar"), tmp_path / "b.avatar", Provenance(), keep_track=True)
+
+
+def test_a_kept_track_is_the_clip_s(tmp_path, save_run):
+    run = open_avatar(save_run(tmp_path, make(clip())))
+    export_avatar(run, tmp_path / "a.avatar", Provenance(), keep_track=True)
+    track = open_avatar(tmp_path / "a.avatar").track
+    assert track is not None and run.track is not None
+    for name in ("expression", "head_pose", "times", "train_frames"):
+        assert torch.equal(getattr(track, name), getattr(run.track, name)), name
+
+
+def test_provenance_travels(tmp_path, save_run):
+    run = open_avatar(save_run(tmp_path, make(clip())))
+    stated = Provenance(person="Ada", consent="agreed on 3 May", licence="CC BY 4.0", source="clip 7")
+    digest = export_avatar(run, tmp_path / "a.avatar", stated)
+    content = read_avatar_file(tmp_path / "a.avatar")
+    told = open_avatar(tmp_path / "a.avatar").provenance
+    assert (told.person, told.consent, told.licence, told.source) == ("Ada", "agreed on 3 May", "CC BY 4.0", "clip 7")
+    assert told.created.endswith("+00:00") and told.written_by.startswith("nerfblendshape_ns ")
+    assert content.digest == digest
+
+
+def test_the_camera_is_the_training_camera_nearest_to_the_median(tmp_path, save_run):
+    avatar = open_avatar(save_run(tmp_path, make(clip())))
+    # Of 0.3, 0.1, -0.2 and 0.9 the (lower) median is 0.1.
+    assert avatar.camera.camera_to_worlds[0, 0, 3] == pytest.approx(0.1)
+    assert [float(value) for value in (avatar.camera.fx, avatar.camera.fy, avatar.camera.cx, avatar.camera.cy)] == [
+        30.0, 32.0, 8.5, 7.5,
+    ]  # fmt: skip
+    assert (int(avatar.camera.height), int(avatar.camera.width)) == (16, 24)
+    # Twice the size: twice the focal length, the same field of view.
+    large = avatar.camera_of(POSE, 48)
+    assert (int(large.height), int(large.width), float(large.fx), float(large.cy)) == (32, 48, 60.0, 15.0)
+    assert torch.equal(large.camera_to_worlds[0], POSE)
+
+
+def test_runs_without_intrinsics_show_the_whole_head(tmp_path, save_run):
+    data = clip()
+    del data["intrinsics"]
+    data["track"]["head_pose"] = POSE.flatten().expand(6, 12).clone()
+    view = open_avatar(save_run(tmp_path, make(data))).camera
+    # The box is ±0.8 wide and ±1 high, its front 0.9 nearer than 4: ±1 at 3.1 is 90 % of the 8 pixels above the middle.
+    assert float(view.fx) == pytest.approx(0.9 * 8 * 3.1, rel=1e-4) and float(view.cx) == 12.0
+
+
+def test_backgrounds(tmp_path, save_run):
+    for own in ("white", "black"):
+        avatar = open_avatar(save_run(tmp_path / own, make(clip(), background_color=own)))
+        view, state = avatar.camera, states()[0]
+        plain = avatar.render(state, view)
+        picture = torch.rand(16, 24, 3, generator=torch.Generator().manual_seed(1))
+        alpha = plain["accumulation"]
+        foreground = plain["rgb"] - (1 - alpha) * (own == "white")
+        over = avatar.render(state, view, picture)["rgb"]
+        torch.testing.assert_close(over, foreground + (1 - alpha) * picture)
+        green = torch.tensor([0.0, 1.0, 0.0])
+        torch.testing.assert_close(avatar.render(state, view, green)["rgb"], foreground + (1 - alpha) * green)
+
+
+def test_coefficients_of_the_clip_become_those_of_the_model(tmp_path, save_run):
+    data = clip() | {"expression_source_names": ["cheekPuff", *reversed(metadata()["expression_names"])]}
+    data["expression_projection"] = torch.eye(4)[:, [3, 2, 1]]
+    avatar = open_avatar(save_run(tmp_path / "chosen", make(data)))
+    assert avatar.source_names[0] == "cheekPuff"
+    torch.testing.assert_close(avatar.from_source(torch.arange(4.0)), torch.tensor([3.0, 2.0, 1.0]))
+    mixed = torch.tensor([[1.0, 0.0, 0.5], [0.0, 2.0, 0.0]])
+    data |= {"expression_source_names": ["a", "b"], "expression_projection": mixed, "basis_id": "arkit52-pca16"}
+    combined = open_avatar(save_run(tmp_path / "combined", make(data)))
+    assert combined.basis_id == "arkit52-pca16"
+    torch.testing.assert_close(combined.from_source(torch.ones(5, 2)), torch.tensor([1.0, 2.0, 0.5]).expand(5, 3))
+
+
+def test_what_cannot_be_opened_is_told(tmp_path, save_run):
+    run = save_run(tmp_path / "run", make(clip()))
+    export_avatar(open_avatar(run), tmp_path / "a.avatar", Provenance())
+    content = read_avatar_file(tmp_path / "a.avatar")
+    torso = tmp_path / "other.avatar"
+    content.description["kind"] = "hologram"
+    write_avatar_file(torso, content)
+    with pytest.raises(UserError, match="other.avatar holds a model of kind 'hologram'.*upgrade"):
+        open_avatar(torso)
+    content.description["kind"] = "head"
+    del content.tensors["field.encoding.mean"]
+    write_avatar_file(torso, content)
+    with pytest.raises(UserError, match="does not hold a whole avatar"):
+        open_avatar(torso)
+    whole = (tmp_path / "a.avatar").read_bytes()
+    (tmp_path / "a.avatar").write_bytes(whole[:-100])
+    with pytest.raises(UserError, match="a.avatar is cut short or damaged"):
+        open_avatar(tmp_path / "a.avatar")
+    (tmp_path / "notes.txt").write_text("hello")
+    with pytest.raises(UserError, match="notes.txt is not an avatar file"):
+        open_avatar(tmp_path / "notes.txt")
+    with pytest.raises(UserError, match="nowhere does not exist"):
+        open_avatar(tmp_path / "nowhere")
+    with pytest.raises(UserError, match="notes.txt/a.avatar cannot be written"):
+        export_avatar(open_avatar(run), tmp_path / "notes.txt" / "a.avatar", Provenance())

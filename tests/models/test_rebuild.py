@@ -1,0 +1,90 @@
+"""A head rebuilt from its checkpoint alone is the same head."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from tiny_head import camera, make, metadata
+
+from nerfblendshape_ns.errors import UserError
+from nerfblendshape_ns.models.rebuild import build_head, find_checkpoint, load_head, read_checkpoint
+
+
+def save_run(folder: Path, model: torch.nn.Module, step: int = 7) -> Path:
+    """What nerfstudio's trainer writes."""
+    (folder / "nerfstudio_models").mkdir(parents=True, exist_ok=True)
+    (folder / "config.yml").write_text("!!python/object/apply:os.abort []")  # Must never be executed.
+    path = folder / "nerfstudio_models" / f"step-{step:09d}.ckpt"
+    state = {f"_model.{name}": value for name, value in model.state_dict().items()}
+    torch.save({"step": step, "pipeline": state, "optimizers": {}}, path)
+    return path
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"basis_parametrisation": "named", "frame_code_dim": 4},
+        {"conditioning": "concat", "background_color": "black"},
+        {"frame_code_dim": 2, "principal_max": 1},
+    ],
+    ids=["principal", "named", "concat", "codes"],
+)
+def test_rebuilt_head_renders_the_same_picture(tmp_path, options):
+    model = make(**options).eval()
+    save_run(tmp_path, model)
+    rebuilt = load_head(tmp_path / "config.yml")
+    assert not rebuilt.training
+    view = camera({"cam_idx": 1})
+    expected = model.get_outputs_for_camera(view)
+    for name, value in rebuilt.get_outputs_for_camera(view).items():
+        assert torch.equal(value, expected[name]), name
+
+
+def test_refined_poses_and_face_region_come_along(tmp_path):
+    from nerfstudio.cameras.camera_optimizers import CameraOptimizerConfig
+
+    data = metadata()
+    generator = torch.Generator().manual_seed(0)
+    data["face_mesh"] = torch.rand(468, 3, generator=generator) - 0.5
+    model = make(data, camera_optimizer=CameraOptimizerConfig(mode="SO3xR3"), expression_region=True)
+    with torch.no_grad():
+        model.camera_optimizer.pose_adjustment.normal_()
+    rebuilt = build_head(model.state_dict())
+    assert torch.equal(rebuilt.camera_optimizer.pose_adjustment, model.camera_optimizer.pose_adjustment)
+    assert rebuilt.region is not None and torch.equal(rebuilt.region.weights, model.region.weights)
+
+
+def test_the_newest_checkpoint_is_taken(tmp_path):
+    model = make()
+    for step in (5, 40, 1000):
+        save_run(tmp_path, model, step)
+    assert read_checkpoint(tmp_path).step == 1000
+    assert find_checkpoint(tmp_path / "nerfstudio_models").name == "step-000001000.ckpt"
+    older = tmp_path / "nerfstudio_models" / "step-000000005.ckpt"
+    assert read_checkpoint(older).step == 5
+
+
+def test_bad_runs_are_told(tmp_path):
+    with pytest.raises(UserError, match="does not exist; give the directory of a run"):
+        load_head(tmp_path / "nowhere")
+    with pytest.raises(UserError, match="holds no checkpoint .* give the directory of a run that has saved one"):
+        load_head(tmp_path)
+    path = save_run(tmp_path, make())
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(UserError, match="step-000000007.ckpt is not a readable checkpoint"):
+        load_head(tmp_path)
+    torch.save({"step": 1, "pipeline": {"_model.weight": torch.zeros(2)}}, path)
+    with pytest.raises(UserError, match="was not written by a nerfblendshape method"):
+        load_head(tmp_path)
+    model = make()
+    state = model.state_dict()
+    state["_extra_state"]["kind"] = "torso"
+    torch.save({"step": 1, "pipeline": {f"_model.{name}": value for name, value in state.items()}}, path)
+    with pytest.raises(UserError, match="is of a torso run; give a run of nerfblendshape-head"):
+        load_head(tmp_path)
+    state["_extra_state"]["kind"], state["_extra_state"]["format"] = "head", 99
+    torch.save({"step": 1, "pipeline": {f"_model.{name}": value for name, value in state.items()}}, path)
+    with pytest.raises(UserError, match="newer than this version"):
+        load_head(tmp_path)
