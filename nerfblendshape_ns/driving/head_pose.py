@@ -72,7 +72,9 @@ def make_poses(
         raise UserError(f"--head-pose {mode} needs head poses, which {label} has not; choose own, fixed or orbit.")
     rest_rotation, rest_translation = own.at_rest()
     if mode in ("fixed", "orbit", "yaw-sweep"):
-        still = HeadMotion(np.repeat(rest_rotation[None], num_frames, 0), np.repeat(rest_translation[None], num_frames, 0))
+        still = HeadMotion(
+            np.repeat(rest_rotation[None], num_frames, 0), np.repeat(rest_translation[None], num_frames, 0)
+        )
         captured = still.camera_poses()
         if mode == "fixed":
             return PoseTrack(captured, captured)

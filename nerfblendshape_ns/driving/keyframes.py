@@ -69,10 +69,14 @@ def read_keyframes(path: Path) -> List[Keyframe]:
         raise UserError(f"{path} has no list 'keyframes'; write one entry with time and expression for each.")
     _refuse_unknown(document, ("keyframes", "easing"), str(path))
     default = _easing(document.get("easing", "smooth"), str(path))
-    frames = [_keyframe(entry, f"{path}: keyframe {number}", default) for number, entry in enumerate(document["keyframes"])]
+    frames = [
+        _keyframe(entry, f"{path}: keyframe {number}", default) for number, entry in enumerate(document["keyframes"])
+    ]
     for number, (before, after) in enumerate(zip(frames, frames[1:]), start=1):
         if after.time <= before.time:
-            raise UserError(f"{path}: keyframe {number} at {after.time:g} s does not come after {before.time:g} s; sort them.")
+            raise UserError(
+                f"{path}: keyframe {number} at {after.time:g} s does not come after {before.time:g} s; sort them."
+            )
     return frames
 
 

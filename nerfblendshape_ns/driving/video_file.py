@@ -40,7 +40,10 @@ def has_sound(path: Path) -> bool:
     """Whether a file has an audio stream that ffmpeg can read."""
     # ffmpeg without an output tells the streams and exits with an error; ffprobe is not installed everywhere.
     told = subprocess.run(
-        [require_ffmpeg(), "-hide_banner", "-nostdin", "-i", str(path)], capture_output=True, text=True, errors="replace"
+        [require_ffmpeg(), "-hide_banner", "-nostdin", "-i", str(path)],
+        capture_output=True,
+        text=True,
+        errors="replace",
     ).stderr
     return re.search(r"^\s*Stream #.*: Audio:", told, flags=re.MULTILINE) is not None
 
