@@ -40,6 +40,8 @@ class FrameFiles:
     """Whether the label image uses RAD-NeRF's colours instead of the values of ``Label``."""
     head_only: bool = False
     """Whether the image shows the head alone on white."""
+    torso: Optional[Path] = None
+    """Torso image where the dataset has one: RGBA, the torso with what the head hides of it painted on."""
 
 
 @dataclass(frozen=True)

@@ -35,6 +35,8 @@ IMAGE_FOLDERS = (("ori_imgs", False), ("gt_imgs", False), ("head_imgs", True))
 LABEL_FOLDERS = (("parsing", False), ("head_masks", True))
 """Where labels may be, best first, and whether they are head masks."""
 
+TORSO_FOLDER = "torso_imgs"
+
 
 def read(root: Path) -> Clip:
     """Read a directory of the unofficial repository's layout.
@@ -53,12 +55,14 @@ def read(root: Path) -> Clip:
     for entry in entries:
         img_id = entry["img_id"]
         labels = root / label_folder / f"{img_id}{label_suffix}"
+        torso = root / TORSO_FOLDER / f"{img_id}.png"
         files = FrameFiles(
             image=root / image_folder / f"{img_id}{image_suffix}",
             labels=None if is_mask else labels,
             head_mask=labels if is_mask else None,
             coloured_labels=True,
             head_only=head_only,
+            torso=torso if torso.exists() else None,
         )
         frames.append(
             ClipFrame(
