@@ -142,6 +142,11 @@ def plan_drive(options: DriveOptions, avatar: Avatar, console: Console) -> Drive
     if target is not person.model_space and options.clamp:
         expressions = np.clip(expressions, person.model_space.low, person.model_space.high)
     poses = make_poses(options.poses, len(driver.times), person.motion, driver.motion, kind == "own", driver.label)
+    if poses.softened > 2.0:
+        notes.append(
+            f"the driver turns up to {poses.softened:.0f} degrees farther than this person's clip shows; turns are "
+            "softened (--no-limit-poses keeps them, --head-pose fixed leaves them out)."
+        )
     return Drive(person, driver, expressions, poses, background, mapping, tuple(notes))
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Literal, Optional
+from typing import Literal, Optional, Tuple
 
 import numpy as np
 from scipy.spatial.transform import Rotation
@@ -13,6 +13,11 @@ from nerfblendshape_ns.errors import UserError
 
 HeadPoseMode = Literal["auto", "tracked", "rotations", "own", "fixed", "orbit", "yaw-sweep"]
 """See ``--head-pose``."""
+
+REACH_PERCENTILE = 98.0
+"""How far a person turns is this percentile of their frames' angles."""
+REACH_MARGIN = 3.0
+"""Degrees beyond a person's own reach to which another driver may turn them."""
 
 
 @dataclass(frozen=True)
@@ -24,6 +29,8 @@ class PoseTrack:
     captured: np.ndarray
     """float64 ``[frames, 3, 4]`` the camera that films the person: what moves with the head and not with an orbit.
     A torso follows it."""
+    softened: float = 0.0
+    """Degrees that the limit has taken off the driver's largest turn."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +41,8 @@ class PoseSettings:
     """Where poses come from."""
     align: bool = True
     """Measure a driver's rotations from its own mean and apply them about this person's."""
+    limit: bool = True
+    """Keep another driver's turns within what this person's clip shows, and a little more."""
     smooth_window: int = 1
     """Frames over which poses are averaged."""
     degrees: float = 15.0
@@ -81,22 +90,47 @@ def make_poses(
         turned = replace(still, rotation=still.rotation @ _turns(settings, mode, num_frames)).camera_poses()
         # An orbit moves only the camera; in a sweep the head turns, and a torso with it.
         return PoseTrack(turned, captured if mode == "orbit" else turned)
+    softened = 0.0
     if mode == "own":
         index = _there_and_back(len(own.rotation), num_frames)
         motion = replace(own, rotation=own.rotation[index], translation=own.translation[index])
     else:
         assert driver is not None
         motion = driver
-        if mode == "rotations":
-            rotation = driver.rotation
-            if settings.align and not is_own_clip:
-                rotation = _about(rest_rotation, driver)
-            motion = HeadMotion(rotation, np.repeat(rest_translation[None], num_frames, 0))
-        elif not is_own_clip:
+        if not is_own_clip:
             rotation = _about(rest_rotation, driver) if settings.align else driver.rotation
+            if settings.limit:
+                rotation, softened = limit_turns(rotation, own)
             motion = HeadMotion(rotation, _shifted(rest_translation, driver))
+        if mode == "rotations":
+            motion = replace(motion, translation=np.repeat(rest_translation[None], num_frames, 0))
     poses = motion.smoothed(settings.smooth_window).camera_poses()
-    return PoseTrack(poses, poses)
+    return PoseTrack(poses, poses, softened)
+
+
+def limit_turns(rotation: np.ndarray, own: HeadMotion) -> Tuple[np.ndarray, float]:
+    """Soften turns that go beyond what a person's clip shows, where an avatar has never been seen.
+
+    Turns about the camera's own axis only roll the picture and stay. Yaw and pitch, as rotation vectors about the
+    person's mean attitude, go through ``limit · tanh(angle / limit)``: small ones pass, large ones come near the limit.
+
+    Args:
+        rotation: ``[frames, 3, 3]`` head-to-camera.
+        own: the person's captured motion.
+
+    Returns:
+        Rotations of the same shape, and the degrees taken off the largest turn.
+    """
+    rest, _ = own.at_rest()
+    angles = Rotation.from_matrix(rotation @ rest.T).as_rotvec(degrees=True)
+    reach = np.percentile(
+        np.abs(Rotation.from_matrix(own.rotation @ rest.T).as_rotvec(degrees=True)), REACH_PERCENTILE, 0
+    )
+    limit = reach[:2] + REACH_MARGIN
+    limited = angles.copy()
+    limited[:, :2] = limit * np.tanh(angles[:, :2] / limit)
+    taken = float(np.abs(angles - limited).max(initial=0.0))
+    return Rotation.from_rotvec(limited, degrees=True).as_matrix() @ rest, taken
 
 
 def _about(rest_rotation: np.ndarray, driver: HeadMotion) -> np.ndarray:

@@ -51,6 +51,8 @@ class DriveOptions:
     align_poses: bool = True
     """Measure another driver's rotations from its mean and apply them about this person's mean; without it they are
     taken as they are."""
+    limit_poses: bool = True
+    """Soften another driver's turns beyond 3 degrees more than this person's clip shows; farther views are guesses."""
     smooth_poses: int = 1
     """Average head poses over so many frames, an odd number; 7 is what the unofficial NeRFBlendShape code takes."""
     pose_degrees: float = 15.0
@@ -111,4 +113,11 @@ class DriveOptions:
     @property
     def poses(self) -> PoseSettings:
         """What concerns head poses."""
-        return PoseSettings(self.head_pose, self.align_poses, self.smooth_poses, self.pose_degrees, self.pose_period)
+        return PoseSettings(
+            mode=self.head_pose,
+            align=self.align_poses,
+            limit=self.limit_poses,
+            smooth_window=self.smooth_poses,
+            degrees=self.pose_degrees,
+            period=self.pose_period,
+        )

@@ -21,8 +21,10 @@ PEAK_PERCENTILE = 98.0
 """Peaks are compared at this percentile, so that one bad frame does not set the scale."""
 STILL = 0.05
 """A coefficient whose excursion is below this share of the basis' largest is not scaled: it shows noise."""
-LARGEST_SCALE = 2.5
-"""Excursions are scaled by at most this, and at least its inverse."""
+LARGEST_SCALE = 1.25
+"""Excursions are enlarged by no more: who speaks softly should not make the avatar shout."""
+SMALLEST_SCALE = 0.25
+"""And shrunk by no more."""
 CLIP_BASES = re.compile(r"landmark_pca|-pca\d+$")
 """Bases whose directions belong to one clip."""
 
@@ -70,7 +72,7 @@ class Retargeting:
     scale_down: np.ndarray
     """``[target coefficients]`` factor of what lies below."""
     unused: Tuple[str, ...]
-    """The driver's coefficients that this person has not."""
+    """The driver's coefficients that move and that this person has not."""
 
     @property
     def missing(self) -> Tuple[str, ...]:
@@ -114,7 +116,8 @@ def retargeting(driver: CoefficientSpace, target: CoefficientSpace, mode: Retarg
     has, columns = source >= 0, source[source >= 0]
     count = len(source)
     used = set(columns.tolist())
-    unused = tuple(name for index, name in enumerate(driver.names) if index not in used)
+    moves = np.ptp(driver.frames, axis=0) > STILL * max(float(np.ptp(driver.frames, axis=0).max()), 1e-9)
+    unused = tuple(name for index, name in enumerate(driver.names) if index not in used and moves[index])
     zeros, ones = np.zeros(count), np.ones(count)
     if mode == "none":
         rest = np.clip(zeros, target.low, target.high)
@@ -201,8 +204,7 @@ def _scales(own: np.ndarray, theirs: np.ndarray, groups: List[List[int]]) -> np.
         moving = [index for index in group if moves[index]]
         if moving:
             logarithm[group] = logarithm[moving].mean()
-    limit = np.log(LARGEST_SCALE)
-    return np.exp(np.clip(logarithm, -limit, limit))
+    return np.clip(np.exp(logarithm), SMALLEST_SCALE, LARGEST_SCALE)
 
 
 def _paired(names: Sequence[str]) -> List[List[int]]:

@@ -9,16 +9,16 @@ import numpy as np
 from rich.console import Console
 
 from nerfblendshape_ns.data.contract import load_image
-from nerfblendshape_ns.data.layouts import Clip, read_clip
+from nerfblendshape_ns.data.layouts import LAYOUTS, Clip, read_clip
 from nerfblendshape_ns.driving.keyframes import keyframe_sequence, read_keyframes
 from nerfblendshape_ns.driving.options import OWN_SPLITS, DriveOptions
 from nerfblendshape_ns.driving.own_dataset import frame_times, source_video
 from nerfblendshape_ns.driving.person import Person
 from nerfblendshape_ns.driving.sequence import DriverSequence, HeadMotion
 from nerfblendshape_ns.errors import UserError
+from nerfblendshape_ns.expression_tracks import SOURCES, read_expression_track
 
 SourceKind = Literal["own", "dataset", "video", "file", "keyframes"]
-TRACK_SUFFIXES = (".npy", ".csv", ".npz", ".txt", ".tsv", ".json")
 KEYFRAME_SUFFIXES = (".yaml", ".yml")
 
 
@@ -36,10 +36,13 @@ def source_kind(by: str) -> SourceKind:
             f"--by {by} is neither {', '.join(OWN_SPLITS)} nor a path that exists; give a dataset, a video, an "
             ".npy or .csv file of coefficients or a .yaml file of keyframes."
         )
-    if path.is_dir():
+    if path.suffix.lower() in KEYFRAME_SUFFIXES:
+        return "keyframes"
+    if path.is_dir() and any(layout.matches(path) for layout in LAYOUTS.values()):
         return "dataset"
-    suffix = path.suffix.lower()
-    return "keyframes" if suffix in KEYFRAME_SUFFIXES else "file" if suffix in TRACK_SUFFIXES else "video"
+    # What is left over is a video, or is told to be none when it is opened as one; folders are always coefficients.
+    known = path.is_dir() or any(source.matches(path) for source in SOURCES.values())
+    return "file" if known or path.suffix.lower() in (".npy", ".csv") else "video"
 
 
 def open_driver(
@@ -111,8 +114,6 @@ def track_sequence(path: Path, options: DriveOptions) -> Tuple[DriverSequence, L
     Raises:
         UserError: the file cannot be read.
     """
-    from nerfblendshape_ns.expression_tracks import read_expression_track
-
     track, notes = read_expression_track(path, options.source_fps), []
     if track.times is None:
         track = track.with_fps(25.0)

@@ -69,7 +69,8 @@ def encode(frames: Path, num_frames: int, fps: float, output: Path, sound: Optio
         command += ["-map", "0:v:0", "-map", "1:a:0", "-c:a", "aac", "-b:a", "160k"]
     # yuv420p, which every player knows, halves the colour planes: sides must be even.
     command += ["-vf", "pad=ceil(iw/2)*2:ceil(ih/2)*2", "-c:v", "libx264", "-crf", "16", "-pix_fmt", "yuv420p"]
-    command += ["-frames:v", str(num_frames), "-movflags", "+faststart"]
+    # No -frames:v: ffmpeg would end the file at the last picture, before it has written the sound.
+    command += ["-movflags", "+faststart"]
 
     def write(temporary: Path) -> None:
         done = subprocess.run([*command, str(temporary)], capture_output=True, text=True, errors="replace")
