@@ -84,7 +84,11 @@ def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
 
 def save_json(path: Path, value: Any) -> None:
     """Write ``value`` as indented JSON, atomically."""
-    text = json.dumps(value, indent=1)
+    save_text(path, json.dumps(value, indent=1))
+
+
+def save_text(path: Path, text: str) -> None:
+    """Write UTF-8 text atomically."""
     write_atomically(path, lambda temporary: _write_text(temporary, text))
 
 

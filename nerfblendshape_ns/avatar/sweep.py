@@ -1,0 +1,272 @@
+"""What each coefficient of an avatar does: renders at both ends of its range, heat maps, and what was never learnt."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Callable, Dict, List, Optional, Tuple
+
+import cv2
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, UInt8
+from torch import Tensor
+
+from nerfblendshape_ns.avatar.avatar import Avatar
+from nerfblendshape_ns.field_components.blendshape_encoding import INITIAL_RANGE
+from nerfblendshape_ns.model_components.expression_source import DrivingState
+
+STRONGEST_SHARE = 0.02
+"""The change of a coefficient is averaged over those pixels that change most, as many as this share of the head's:
+about the size of both eyes."""
+HEAD_OPACITY = 0.5
+"""Pixels that are at least so opaque count as head."""
+LEARNT_CHANGE = 4.0
+"""A coefficient that changes the picture by less than so many of 255 levels has not been learnt."""
+SMALLEST_RANGE = 0.01
+"""A coefficient whose training range is below this share of the widest has not moved."""
+HELD_SHARE = 0.1
+"""A coefficient of which the principal directions keep less than this is left out by them."""
+COMPARED_SIDE = 64
+"""Changes are compared with each other at no more than so many pixels a side."""
+
+
+@dataclass
+class CoefficientSweep:
+    """One coefficient, moved alone from neutral to both ends of its training range."""
+
+    name: str
+    minimum: float
+    neutral: float
+    maximum: float
+    at_minimum: UInt8[np.ndarray, "height width 3"]
+    """The picture there."""
+    at_maximum: UInt8[np.ndarray, "height width 3"]
+    heat: Float[np.ndarray, "height width"]
+    """Largest change of a pixel at either end, mean over the channels, in levels of 255."""
+    change: Tuple[float, float]
+    """Change at the minimum and at the maximum: see :func:`strongest`."""
+    centre: Tuple[float, float]
+    """Where the change is, x and y as shares of the picture; weighted by the squared heat."""
+    held: float
+    """Share of the coefficient that the tables can hold: below 1 where principal directions left some of it out."""
+    trained_rows: Optional[float]
+    """Share of its table's rows that training has moved; None where the model has no table for it."""
+    alike: str = ""
+    """The coefficient with the most similar change."""
+    likeness: float = 0.0
+    """How similar: the cosine of the two changes; 1 means that the model cannot tell them apart."""
+    reasons: List[str] = field(default_factory=list)
+    """Why it counts as not learnt; empty where it was learnt."""
+
+    @property
+    def learnt(self) -> bool:
+        """Whether the model does anything with it."""
+        return not self.reasons
+
+
+@dataclass
+class Sweep:
+    """All coefficients of an avatar at its median camera."""
+
+    neutral: UInt8[np.ndarray, "height width 3"]
+    """The neutral face."""
+    head: Bool[np.ndarray, "height width"]
+    """Where it is."""
+    coefficients: List[CoefficientSweep]
+    """In the model's order."""
+    left_out: List[str]
+    """Coefficients of the clip that the model was built without, because they do not move in training."""
+    threshold: float
+    """Change in levels of 255 from which a coefficient counts as learnt."""
+
+
+def sweep_avatar(
+    avatar: Avatar,
+    size: Optional[int] = None,
+    threshold: float = LEARNT_CHANGE,
+    advance: Callable[[], None] = lambda: None,
+) -> Sweep:
+    """Render every coefficient at its minimum and maximum, the others neutral.
+
+    Args:
+        avatar: whose coefficients.
+        size: longer side of the pictures in pixels; None takes that of the training images.
+        threshold: change in levels of 255 from which a coefficient counts as learnt.
+        advance: called after each coefficient.
+    """
+    neutral_state = avatar.neutral()
+    neutral, opacity = _render(avatar, neutral_state.expression, size)
+    head = opacity[..., 0] > HEAD_OPACITY
+    held, rows = _held_shares(avatar), _trained_rows(avatar)
+    ranges = (avatar.maximum - avatar.minimum).tolist()
+    coefficients, differences = [], []
+    for index, name in enumerate(avatar.names):
+        ends = []
+        for end in (avatar.minimum, avatar.maximum):
+            moved = _with(neutral_state.expression, index, end)
+            still = torch.equal(moved, neutral_state.expression)  # Most coefficients are neutral at their minimum.
+            ends.append(neutral if still else render_expression(avatar, moved, size))
+        changes = [255.0 * np.abs(end - neutral).mean(-1) for end in ends]
+        heat = np.maximum(*changes)
+        coefficient = CoefficientSweep(
+            name=name,
+            minimum=float(avatar.minimum[index]),
+            neutral=float(neutral_state.expression[index]),
+            maximum=float(avatar.maximum[index]),
+            at_minimum=to_bytes(ends[0]),
+            at_maximum=to_bytes(ends[1]),
+            heat=heat,
+            change=(strongest(changes[0], head), strongest(changes[1], head)),
+            centre=_centre(heat),
+            held=held[index],
+            trained_rows=None if rows is None else rows[index],
+        )
+        if ranges[index] <= SMALLEST_RANGE * max(ranges):
+            coefficient.reasons.append("does not move in training")
+        if coefficient.held < HELD_SHARE:
+            coefficient.reasons.append(f"the principal directions keep {100 * coefficient.held:.0f} % of it")
+        if coefficient.trained_rows == 0.0:
+            coefficient.reasons.append("its table was never trained")
+        if max(coefficient.change) < threshold:
+            coefficient.reasons.append(f"changes the picture by {max(coefficient.change):.1f} of 255")
+        coefficients.append(coefficient)
+        stronger = int(coefficient.change[1] >= coefficient.change[0])
+        differences.append(_small(ends[stronger] - neutral))
+        advance()
+    _compare(coefficients, np.stack(differences))
+    left_out = [name for name in avatar.source_names if name not in avatar.names]
+    combined = avatar.description["basis"].get("projection") is not None
+    return Sweep(to_bytes(neutral), head, coefficients, [] if combined else left_out, threshold)
+
+
+def render_expression(
+    avatar: Avatar, expression: Float[Tensor, "basis"], size: Optional[int] = None
+) -> Float[np.ndarray, "height width 3"]:
+    """The avatar at its median camera with an expression, in [0, 1]."""
+    return _render(avatar, expression, size)[0]
+
+
+def strongest(change: Float[np.ndarray, "height width"], head: Bool[np.ndarray, "height width"]) -> float:
+    """Mean over the pixels that change most, as many as 2 % of the head has; wherever they are."""
+    count = max(1, round(STRONGEST_SHARE * int(head.sum())))
+    return float(np.partition(change.ravel(), -count)[-count:].mean())
+
+
+def to_bytes(picture: Float[np.ndarray, "height width 3"]) -> UInt8[np.ndarray, "height width 3"]:
+    """A picture in [0, 1] as 8-bit."""
+    return (np.clip(picture, 0.0, 1.0) * 255.0 + 0.5).astype(np.uint8)
+
+
+def as_document(sweep: Sweep) -> Dict[str, object]:
+    """The table as plain data for JSON."""
+    return {
+        "threshold": sweep.threshold,
+        "learnt": sum(coefficient.learnt for coefficient in sweep.coefficients),
+        "left_out": sweep.left_out,
+        "coefficients": [
+            {
+                "name": one.name,
+                "minimum": one.minimum,
+                "neutral": one.neutral,
+                "maximum": one.maximum,
+                "change_at_minimum": round(one.change[0], 3),
+                "change_at_maximum": round(one.change[1], 3),
+                "centre": [round(place, 3) for place in one.centre],
+                "held": round(one.held, 4),
+                "trained_rows": None if one.trained_rows is None else round(one.trained_rows, 4),
+                "alike": one.alike,
+                "likeness": round(one.likeness, 3),
+                "learnt": one.learnt,
+                "reasons": one.reasons,
+            }
+            for one in sweep.coefficients
+        ],
+    }
+
+
+def as_text(sweep: Sweep) -> str:
+    """The table for reading, the strongest coefficient first."""
+    width = max([len("coefficient"), *(len(one.name) for one in sweep.coefficients)])
+    lines = [f"{'coefficient':<{width}}     min     max  change  x    y    most alike"]
+    for one in by_change(sweep):
+        alike = f"{one.alike} {one.likeness:.2f}" if one.alike else ""
+        lines.append(
+            f"{one.name:<{width}} {one.minimum:7.3f} {one.maximum:7.3f} {max(one.change):7.1f}  "
+            f"{one.centre[0]:.2f} {one.centre[1]:.2f} {alike}"
+            + ("" if one.learnt else f"NOT LEARNT: {', '.join(one.reasons)}")
+        )
+    learnt = sum(one.learnt for one in sweep.coefficients)
+    lines += ["", f"{learnt} of {len(sweep.coefficients)} coefficients were learnt (change in levels of 255, at least "
+              f"{sweep.threshold:g})."]  # fmt: skip
+    if sweep.left_out:
+        lines.append(f"Not in the model, since they do not move in training: {', '.join(sweep.left_out)}.")
+    return "\n".join(lines) + "\n"
+
+
+def by_change(sweep: Sweep) -> List[CoefficientSweep]:
+    """The coefficients, those that change most first, those not learnt last."""
+    return sorted(sweep.coefficients, key=lambda one: (not one.learnt, -max(one.change)))
+
+
+def _render(avatar: Avatar, expression: Tensor, size: Optional[int]) -> Tuple[np.ndarray, np.ndarray]:
+    """Picture in [0, 1] and opacity of the head."""
+    pose = avatar.camera.camera_to_worlds[0].flatten()
+    outputs = avatar.render(DrivingState(expression, pose), avatar.camera_of(pose, size))
+    return outputs["rgb"].clamp(0, 1).cpu().numpy(), outputs["accumulation"].cpu().numpy()
+
+
+def _with(neutral: Tensor, index: int, values: Tensor) -> Tensor:
+    expression = neutral.clone()
+    expression[index] = values[index]
+    return expression
+
+
+def _held_shares(avatar: Avatar) -> List[float]:
+    """How much of each coefficient lies in the space of the directions that have tables."""
+    mixing = avatar.model.field.encoding.mixing
+    if mixing is None or avatar.model.field.conditioning != "blend":
+        return [1.0] * len(avatar.names)
+    directions = torch.linalg.qr(mixing.T.double().cpu())[0]
+    return directions.norm(dim=1).clamp(max=1.0).tolist()
+
+
+def _trained_rows(avatar: Avatar) -> Optional[List[float]]:
+    """Share of the rows of each coefficient's table that have left the range they were drawn from."""
+    encoding = avatar.model.field.encoding
+    if encoding.num_basis == 0:
+        return None
+    shares = []
+    for index in range(encoding.num_basis):
+        # A combination of tables starts within the combination of their ranges.
+        weight = 1.0 if encoding.mixing is None else float(encoding.mixing[:, index].abs().sum())
+        moved = encoding.basis_table(index).abs().amax(-1) > 1.001 * INITIAL_RANGE * weight
+        shares.append(float(moved.float().mean()))
+    return shares
+
+
+def _centre(heat: Float[np.ndarray, "height width"]) -> Tuple[float, float]:
+    weights = heat.astype(np.float64) ** 2 + 1e-12
+    height, width = heat.shape
+    x = (weights.sum(0) * (np.arange(width) + 0.5)).sum() / weights.sum() / width
+    y = (weights.sum(1) * (np.arange(height) + 0.5)).sum() / weights.sum() / height
+    return float(x), float(y)
+
+
+def _small(difference: Float[np.ndarray, "height width 3"]) -> np.ndarray:
+    height, width = difference.shape[:2]
+    scale = min(1.0, COMPARED_SIDE / max(height, width))
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    return cv2.resize(difference, size, interpolation=cv2.INTER_AREA).ravel()
+
+
+def _compare(coefficients: List[CoefficientSweep], differences: Float[np.ndarray, "basis values"]) -> None:
+    """Name for every learnt coefficient the other learnt one whose change is most similar."""
+    lengths = np.linalg.norm(differences, axis=1, keepdims=True)
+    directions = differences / np.maximum(lengths, 1e-9)
+    likeness = directions @ directions.T
+    np.fill_diagonal(likeness, -np.inf)
+    likeness[:, [not one.learnt for one in coefficients]] = -np.inf
+    for row, one in enumerate(coefficients):
+        best = int(likeness[row].argmax())
+        if one.learnt and np.isfinite(likeness[row, best]):
+            one.alike, one.likeness = coefficients[best].name, float(likeness[row, best])

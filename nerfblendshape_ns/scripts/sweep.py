@@ -1,0 +1,85 @@
+"""``nbs-sweep``: what each coefficient of a trained head does, and which ones it never learnt."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Optional, Sequence
+
+import tyro
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from nerfblendshape_ns.errors import UserError, report_user_errors
+
+
+@dataclass
+class SweepOptions:
+    """Move each coefficient from its training minimum to its maximum: a sheet, a video, heat maps and a table."""
+
+    run: tyro.conf.Positional[Path]
+    """A run's directory, its config.yml, a checkpoint, or a file that nbs-export wrote."""
+    output: Path = Path("sweep")
+    """Folder for sweep.png, sweep.mp4, sweep.txt and sweep.json."""
+    size: Optional[int] = None
+    """Longer side of the rendered pictures in pixels; that of the training images if left out."""
+    threshold: float = 4.0
+    """A coefficient that changes the picture by less than so many of 255 levels (over the pixels that change most, 2 % of the head)
+    counts as not learnt."""
+    seconds: float = 1.0
+    """Time in the video from neutral to an end of the range and back; 0 writes no video."""
+    fps: float = 25.0
+    """Frames a second of the video."""
+
+
+def run(options: SweepOptions, console: Console) -> None:
+    """Render the sweep and write what belongs to it.
+
+    Raises:
+        UserError: the run cannot be opened or an option is out of range.
+    """
+    if options.size is not None and not 8 <= options.size <= 4096:
+        raise UserError(f"--size is {options.size} but must be from 8 to 4096 pixels.")
+    if options.seconds < 0 or options.fps <= 0:
+        raise UserError("--seconds must not be negative and --fps must be above 0.")
+    # Imports nerfstudio whole, which takes seconds.
+    from nerfblendshape_ns.avatar.avatar import open_avatar
+    from nerfblendshape_ns.avatar.sweep import as_document, as_text, sweep_avatar
+    from nerfblendshape_ns.avatar.sweep_pictures import write_sweep_sheet, write_sweep_video
+    from nerfblendshape_ns.data.contract import save_json, save_text
+
+    avatar = open_avatar(options.run)
+    columns = (TextColumn("[bold]{task.description}"), BarColumn(), MofNCompleteColumn())
+    with Progress(*columns, TimeElapsedColumn(), TimeRemainingColumn(), console=console) as bar:
+        task = bar.add_task("Sweeping coefficients", total=len(avatar.names))
+        sweep = sweep_avatar(avatar, options.size, options.threshold, lambda: bar.advance(task))
+        write_sweep_sheet(options.output / "sweep.png", sweep)
+        about = {"avatar": str(avatar.path), "kind": avatar.kind, "step": avatar.step, "basis": avatar.basis_id}
+        save_json(options.output / "sweep.json", {**about, **as_document(sweep)})
+        save_text(options.output / "sweep.txt", as_text(sweep))
+        if options.seconds > 0:
+            task = bar.add_task("Video", total=len(avatar.names))
+            frames = max(2, round(options.seconds * options.fps))
+            video = options.output / "sweep.mp4"
+            write_sweep_video(video, avatar, sweep, frames, options.size, options.fps, lambda: bar.advance(task))
+    print(as_text(sweep))
+    console.print(f"sheet, video and tables: {options.output}", soft_wrap=True)
+
+
+def main(arguments: Optional[Sequence[str]] = None) -> None:
+    """Entry point of ``nbs-sweep``.
+
+    Args:
+        arguments: command-line words; None takes those of the process.
+    """
+    options = tyro.cli(SweepOptions, prog="nbs-sweep", args=arguments, description=SweepOptions.__doc__)
+    # nerfstudio 1.1.5 uses what newer torch releases deprecate.
+    warnings.filterwarnings("ignore", category=FutureWarning)
+    warnings.filterwarnings("ignore", message="Using a non-tuple sequence", category=UserWarning)
+    with report_user_errors():
+        run(options, Console(stderr=True))
+
+
+if __name__ == "__main__":
+    main()
