@@ -24,8 +24,6 @@ EASINGS = {
 }
 """How a keyframe is reached from the one before, as a function of the share of the time between them in [0, 1]."""
 HEAD_ANGLES = ("yaw", "pitch", "roll")
-SAMPLES_PER_SECOND = 100.0
-"""Keyframes are sampled so often before they are resampled to the video's frame rate."""
 
 Value = Union[float, str]
 """A raw coefficient, or ``60%`` of the way from neutral to this person's maximum."""
@@ -88,6 +86,7 @@ def keyframe_sequence(
     basis_id: str,
     label: str,
     minimum: Optional[np.ndarray] = None,
+    fps: float = 100.0,
 ) -> DriverSequence:
     """Turn keyframes into a driver for a person with the given coefficients.
 
@@ -99,6 +98,7 @@ def keyframe_sequence(
         basis_id: id of the person's basis.
         label: what the sequence is, for messages.
         minimum: ``[basis]`` what ``-100%`` stands for; None takes the maximum mirrored about neutral.
+        fps: samples a second.
 
     Raises:
         UserError: a coefficient is unknown.
@@ -107,9 +107,9 @@ def keyframe_sequence(
     states = np.stack([_state(frame, names, neutral, maximum, low, label) for frame in keyframes])
     angles = np.array([[frame.head.get(name, 0.0) for name in HEAD_ANGLES] for frame in keyframes])
     keys = np.array([frame.time for frame in keyframes])
-    # The last keyframe is shown once: a file that ends at 2 s lasts 2 s and one sample.
-    count = int(round((keys[-1] - keys[0]) * SAMPLES_PER_SECOND)) + 1
-    times = keys[0] + np.arange(count) / SAMPLES_PER_SECOND
+    # The last keyframe is shown too: a file that ends at 2 s lasts 2 s and one sample.
+    count = int(np.floor((keys[-1] - keys[0]) * fps + 1e-6)) + 1
+    times = keys[0] + np.arange(count) / fps
     after = np.clip(np.searchsorted(keys, times, side="left"), 1, max(1, len(keys) - 1))
     if len(keys) == 1:
         values, turned = np.repeat(states, count, 0), np.repeat(angles, count, 0)

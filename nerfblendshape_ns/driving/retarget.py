@@ -15,8 +15,10 @@ RetargetMode = Literal["auto", "none", "neutral", "range"]
 
 CALM_SHARE = 0.1
 """Neutral is the median of this share of the frames, the calmest."""
-CALM_PERCENTILE = 10.0
-"""A coefficient is calm at or below this percentile of its values."""
+CALM_PERCENTILE = 5.0
+"""A coefficient that only grows from neutral is calm at this percentile of its values, a signed one at its median."""
+SIGNED = 0.2
+"""A coefficient is signed when its lowest value is below minus this share of its highest."""
 PEAK_PERCENTILE = 98.0
 """Peaks are compared at this percentile, so that one bad frame does not set the scale."""
 STILL = 0.05
@@ -179,10 +181,11 @@ def plain_name(name: str) -> str:
 def neutral_face(frames: np.ndarray) -> np.ndarray:
     """The resting values ``[coefficients]``: the median of the calmest frames ``[frames, coefficients]``.
 
-    A frame is calm when its coefficients are near their low end, each counted in units of the largest spread, so that
-    noise of still coefficients does not decide.
+    A frame is calm when its coefficients are near their low end (or their median, where they are signed), all counted
+    in units of the largest spread, so that noise of still coefficients does not decide.
     """
-    calm = np.percentile(frames, CALM_PERCENTILE, axis=0)
+    signed = frames.min(0) < -SIGNED * np.abs(frames.max(0))
+    calm = np.where(signed, np.median(frames, axis=0), np.percentile(frames, CALM_PERCENTILE, axis=0))
     spread = max(float((frames.max(0) - frames.min(0)).max()), 1e-9)
     activity = np.linalg.norm((frames - calm) / spread, axis=1)
     count = max(1, int(round(CALM_SHARE * len(frames))))

@@ -74,7 +74,7 @@ def open_driver(
         space = person.named_space
         neutral = np.clip(np.zeros(len(space.names)), space.low, space.high)
         sequence = keyframe_sequence(
-            read_keyframes(path), space.names, neutral, space.high, space.basis_id, str(path), space.low
+            read_keyframes(path), space.names, neutral, space.high, space.basis_id, str(path), space.low, options.fps
         )
         return kind, sequence, []
     # MediaPipe is loaded only where a video has to be tracked.
