@@ -25,8 +25,6 @@ STILL = 0.05
 """A coefficient whose excursion is below this share of the basis' largest is not scaled: it shows noise."""
 LARGEST_SCALE = 1.25
 """Excursions are enlarged by no more: who speaks softly should not make the avatar shout."""
-SMALLEST_SCALE = 0.25
-"""And shrunk by no more."""
 CLIP_BASES = re.compile(r"landmark_pca|-pca\d+$")
 """Bases whose directions belong to one clip."""
 
@@ -58,8 +56,56 @@ class CoefficientSpace:
 
 
 @dataclass(frozen=True)
+class RangeCurve:
+    """How excursions from neutral become this person's, for each coefficient: ``scale · x / sqrt(1 + (x / knee)²)``.
+
+    Where the driver's peak is above the person's, the scale is 1 and the knee bends the driver's peak down to theirs:
+    small expressions pass as they are, large ones come close to the person's largest. Where it is below, the excursion
+    is enlarged a little and the knee is at infinity.
+    """
+
+    scale: np.ndarray
+    """``[coefficients]``."""
+    knee: np.ndarray
+    """``[coefficients]``, infinite for a straight line."""
+
+    @staticmethod
+    def straight(count: int) -> "RangeCurve":
+        """Changes nothing."""
+        return RangeCurve(np.ones(count), np.full(count, np.inf))
+
+    @staticmethod
+    def between(own: np.ndarray, theirs: np.ndarray, groups: List[List[int]]) -> "RangeCurve":
+        """From the driver's peaks to this person's.
+
+        Args:
+            own: ``[coefficients]`` the person's excursions.
+            theirs: ``[coefficients]`` the driver's.
+            groups: coefficients that share a curve, by the geometric means of their excursions.
+        """
+        curve = RangeCurve.straight(len(own))
+        moves = (own > STILL * max(own.max(), 1e-9)) & (theirs > STILL * max(theirs.max(), 1e-9))
+        single = [[index] for index in range(len(own)) if not any(index in group for group in groups)]
+        for group in [*groups, *single]:
+            moving = [index for index in group if moves[index]]
+            if not moving:
+                continue
+            peak, driver_peak = (float(np.exp(np.log(values[moving]).mean())) for values in (own, theirs))
+            if driver_peak <= peak:
+                curve.scale[group] = min(peak / driver_peak, LARGEST_SCALE)
+            else:
+                # Solves driver_peak / sqrt(1 + (driver_peak / knee)²) = peak.
+                curve.knee[group] = driver_peak / np.sqrt(max((driver_peak / peak) ** 2 - 1.0, 1e-12))
+        return curve
+
+    def __call__(self, excursions: np.ndarray) -> np.ndarray:
+        """Map excursions ``[frames, coefficients]`` of one sign."""
+        return self.scale * excursions / np.sqrt(1.0 + (excursions / self.knee) ** 2)
+
+
+@dataclass(frozen=True)
 class Retargeting:
-    """A map from a driver's coefficients to a person's: ``neutral + scale · (value - driver neutral)``, clamped."""
+    """A map from a driver's coefficients to a person's: ``neutral + curve(value - driver neutral)``, clamped."""
 
     target: CoefficientSpace
     """The person."""
@@ -69,10 +115,10 @@ class Retargeting:
     """``[target coefficients]`` the driver's resting value."""
     neutral: np.ndarray
     """``[target coefficients]`` this person's resting value."""
-    scale_up: np.ndarray
-    """``[target coefficients]`` factor of what lies above neutral."""
-    scale_down: np.ndarray
-    """``[target coefficients]`` factor of what lies below."""
+    above: RangeCurve
+    """Of what lies above neutral."""
+    below: RangeCurve
+    """Of what lies below."""
     unused: Tuple[str, ...]
     """The driver's coefficients that move and that this person has not."""
 
@@ -95,7 +141,7 @@ class Retargeting:
         has = self.source >= 0
         offset = np.zeros((len(values), len(self.source)))
         offset[:, has] = values[:, self.source[has]] - self.driver_neutral[has]
-        mapped = self.neutral + np.where(offset > 0, self.scale_up, self.scale_down) * offset
+        mapped = self.neutral + np.where(offset > 0, self.above(offset), self.below(offset))
         if clamp:
             mapped = np.clip(mapped, self.target.low, self.target.high)
         return self.neutral + gain * (mapped - self.neutral)
@@ -108,8 +154,8 @@ def retargeting(driver: CoefficientSpace, target: CoefficientSpace, mode: Retarg
         driver: the driver; for ``neutral`` and ``range`` its frames should be the whole clip.
         target: the person; its frames those of training.
         mode: ``none`` takes values over by name; ``neutral`` also brings the driver's resting face to this person's;
-            ``range`` also scales each coefficient so that the driver's peaks become this person's. Left and right
-            share a scale, so that a blink closes both eyes and the eyes look the same way.
+            ``range`` also brings the driver's peaks to this person's (see :class:`RangeCurve`). Left and right share a
+            curve, so that a blink closes both eyes and the eyes look the same way.
 
     Raises:
         UserError: the two have no coefficient in common.
@@ -120,25 +166,25 @@ def retargeting(driver: CoefficientSpace, target: CoefficientSpace, mode: Retarg
     used = set(columns.tolist())
     moves = np.ptp(driver.frames, axis=0) > STILL * max(float(np.ptp(driver.frames, axis=0).max()), 1e-9)
     unused = tuple(name for index, name in enumerate(driver.names) if index not in used and moves[index])
-    zeros, ones = np.zeros(count), np.ones(count)
+    zeros, straight = np.zeros(count), RangeCurve.straight(count)
     if mode == "none":
         rest = np.clip(zeros, target.low, target.high)
         # What the driver lacks rests at the value nearest 0; what it has passes unchanged, measured from there.
-        return Retargeting(target, source, np.where(has, rest, 0.0), rest, ones, ones.copy(), unused)
+        return Retargeting(target, source, np.where(has, rest, 0.0), rest, straight, straight, unused)
     neutral = neutral_face(target.frames)
     driver_rest = neutral_face(driver.frames)
     driver_neutral = zeros.copy()
     driver_neutral[has] = driver_rest[columns]
-    up, down = ones, ones.copy()
+    above = below = straight
     if mode in ("range", "auto"):
         own_up, own_down = _excursions(target.frames, neutral)
         their_up, their_down = zeros.copy(), zeros.copy()
         excursions = _excursions(driver.frames, driver_rest)
         their_up[has], their_down[has] = excursions[0][columns], excursions[1][columns]
         groups = _paired(target.names)
-        up = _scales(own_up, their_up, groups)
-        down = _scales(own_down, their_down, groups)
-    return Retargeting(target, source, driver_neutral, neutral, up, down, unused)
+        above = RangeCurve.between(own_up, their_up, groups)
+        below = RangeCurve.between(own_down, their_down, groups)
+    return Retargeting(target, source, driver_neutral, neutral, above, below, unused)
 
 
 def match_names(driver: CoefficientSpace, target: CoefficientSpace) -> np.ndarray:
@@ -196,18 +242,6 @@ def _excursions(frames: np.ndarray, neutral: np.ndarray) -> Tuple[np.ndarray, np
     """How far each coefficient goes above and below neutral, outliers left out."""
     low, high = np.percentile(frames, [100.0 - PEAK_PERCENTILE, PEAK_PERCENTILE], axis=0)
     return np.maximum(high - neutral, 0.0), np.maximum(neutral - low, 0.0)
-
-
-def _scales(own: np.ndarray, theirs: np.ndarray, groups: List[List[int]]) -> np.ndarray:
-    """``own / theirs`` within limits, 1 where either hardly moves, the geometric mean within each group."""
-    moves = (own > STILL * max(own.max(), 1e-9)) & (theirs > STILL * max(theirs.max(), 1e-9))
-    logarithm = np.zeros(len(own))
-    logarithm[moves] = np.log(own[moves] / theirs[moves])
-    for group in groups:
-        moving = [index for index in group if moves[index]]
-        if moving:
-            logarithm[group] = logarithm[moving].mean()
-    return np.clip(np.exp(logarithm), SMALLEST_SCALE, LARGEST_SCALE)
 
 
 def _paired(names: Sequence[str]) -> List[List[int]]:

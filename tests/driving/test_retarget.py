@@ -5,8 +5,8 @@ import pytest
 
 from nerfblendshape_ns.driving.retarget import (
     LARGEST_SCALE,
-    SMALLEST_SCALE,
     CoefficientSpace,
+    RangeCurve,
     match_names,
     neutral_face,
     plain_name,
@@ -96,27 +96,35 @@ def test_range_mode_brings_peaks_to_peaks():
     driver = CoefficientSpace(("a",), "arkit52", resting(0.0, 1.0, 0.0))
     target = CoefficientSpace(("a",), "arkit52", resting(0.1, 0.6, 0.1))
     mapping = retargeting(driver, target, "range")
-    # Each peak, the 98th percentile, is reached from its own neutral.
+    # Each peak is the 98th percentile.
     peaks = [float(np.percentile(space.frames, 98)) for space in (driver, target)]
-    assert mapping.scale_up[0] == pytest.approx(0.5)
-    assert mapping.apply(np.array([[peaks[0]]]))[0, 0] == pytest.approx(peaks[1])
+    mapped = mapping.apply(np.array([[0.0], [0.01], [peaks[0]], [5.0]]))[:, 0]
+    assert mapped == pytest.approx([0.1, 0.11, peaks[1], 0.6], abs=1e-4)
+    # Between them the curve rises ever more slowly.
+    steps = np.diff(mapping.apply(np.linspace(0, 1, 21)[:, None])[:, 0])
+    assert (steps > 0).all() and (np.diff(steps) < 0).all()
 
 
-def test_scales_stay_within_limits_and_noise_is_not_enlarged():
-    target = space(["a", "b", "c"], (0, 1.0), (0, 1.0), (0, 0.1))
-    driver = space(["a", "b", "c"], (0, 0.4), (0, 0.01), (0, 1.0))
+def test_small_ranges_are_enlarged_a_little_and_noise_not_at_all():
+    target = space(["a", "b", "c"], (0, 1.0), (0, 1.0), (0, 0.9))
+    driver = space(["a", "b", "c"], (0, 0.4), (0, 0.01), (0, 0.8))
     mapping = retargeting(driver, target, "range")
-    assert mapping.scale_up.tolist() == [LARGEST_SCALE, 1.0, SMALLEST_SCALE]
+    assert mapping.above.scale.tolist() == pytest.approx([LARGEST_SCALE, 1.0, 0.9 / 0.8])
+    assert np.isinf(mapping.above.knee).all()
 
 
 def test_left_and_right_share_a_scale_and_eyes_keep_looking_together():
     names = ["eyeBlinkLeft", "eyeBlinkRight", "eyeLookOutLeft", "eyeLookInRight", "eyeLookInLeft", "eyeLookOutRight"]
     driver = space(names, *[(0, 1.0)] * 6)
     target = space(names, (0, 0.9), (0, 0.4), (0, 0.8), (0, 0.5), (0, 1.0), (0, 1.0))
-    scale = retargeting(driver, target, "range").scale_up
-    assert scale[0] == scale[1] == pytest.approx(0.6)  # sqrt(0.9 * 0.4)
-    assert scale[2] == scale[3] == pytest.approx(np.sqrt(0.8 * 0.5))
-    assert scale[4] == scale[5] == pytest.approx(1.0)
+    mapped = retargeting(driver, target, "range").apply(np.full((1, 6), 0.5), clamp=False)[0]
+    assert mapped[0] - mapped[1] == pytest.approx(0.0, abs=0.04)  # Their resting values differ a little.
+    curve = retargeting(driver, target, "range").above
+    assert curve.knee[0] == curve.knee[1] < np.inf and curve.knee[2] == curve.knee[3] < np.inf
+    # The driver's 0.93 above neutral becomes sqrt(0.9 * 0.4) of that, the geometric mean of the person's two eyes.
+    peak = 0.93
+    assert float(RangeCurve(curve.scale[:1], curve.knee[:1])(np.array([[peak]]))[0, 0]) == pytest.approx(0.6 * peak, rel=0.01)
+    assert np.isinf(curve.knee[4:]).all() and curve.scale[4:] == pytest.approx([1.0, 1.0])
 
 
 def test_signed_coefficients_scale_each_side_by_itself():
@@ -124,8 +132,8 @@ def test_signed_coefficients_scale_each_side_by_itself():
     both = np.concatenate([rest, np.linspace(0, 1, 30), np.linspace(0, -0.5, 30)])[:, None]
     own = np.concatenate([rest, np.linspace(0, 0.5, 30), np.linspace(0, -0.5, 30)])[:, None]
     mapping = retargeting(CoefficientSpace(("a",), "bfm79", both), CoefficientSpace(("a",), "bfm79", own), "range")
-    assert mapping.scale_up[0] == pytest.approx(0.5) and mapping.scale_down[0] == pytest.approx(1.0)
-    assert mapping.apply(np.array([[0.4], [-0.4]]))[:, 0] == pytest.approx([0.2, -0.4])
+    high = [float(np.percentile(frames, 98)) for frames in (both, own)]
+    assert mapping.apply(np.array([[high[0]], [0.0], [-0.4]]))[:, 0] == pytest.approx([high[1], 0.0, -0.4])
 
 
 def test_gain_exaggerates_about_neutral_after_the_clamp():
