@@ -123,7 +123,9 @@ def test_left_and_right_share_a_scale_and_eyes_keep_looking_together():
     assert curve.knee[0] == curve.knee[1] < np.inf and curve.knee[2] == curve.knee[3] < np.inf
     # The driver's 0.93 above neutral becomes sqrt(0.9 * 0.4) of that, the geometric mean of the person's two eyes.
     peak = 0.93
-    assert float(RangeCurve(curve.scale[:1], curve.knee[:1])(np.array([[peak]]))[0, 0]) == pytest.approx(0.6 * peak, rel=0.01)
+    assert float(RangeCurve(curve.scale[:1], curve.knee[:1])(np.array([[peak]]))[0, 0]) == pytest.approx(
+        0.6 * peak, rel=0.01
+    )
     assert np.isinf(curve.knee[4:]).all() and curve.scale[4:] == pytest.approx([1.0, 1.0])
 
 
