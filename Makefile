@@ -47,10 +47,12 @@ $(VENV)/.torch: tools/find_python.sh tools/system_packages.sh
 	touch $@
 
 $(VENV)/.installed-track: $(VENV)/.torch pyproject.toml
+	rm -rf *.egg-info  # A stale one would hide newly added commands and methods.
 	$(PIP) $(TORCH) --editable ".[track]"
 	touch $@
 
 $(VENV)/.installed-dev: $(VENV)/.torch pyproject.toml
+	rm -rf *.egg-info
 	$(PIP) $(TORCH) --editable ".[track,dev]"
 	touch $@ $(VENV)/.installed-track
 

@@ -12,10 +12,12 @@ from nerfstudio.plugins.types import MethodSpecification
 
 from nerfblendshape_ns.data.datamanager import NerfBlendshapeDataManagerConfig
 from nerfblendshape_ns.data.dataparser import NerfBlendshapeDataParserConfig
+from nerfblendshape_ns.data.pixel_sampler import RegionPixelSamplerConfig
 from nerfblendshape_ns.engine.schedules import ProgressDecaySchedulerConfig
 from nerfblendshape_ns.engine.table_optimizer import BlendshapeTableAdamConfig
 from nerfblendshape_ns.engine.trainer import BudgetTrainerConfig
 from nerfblendshape_ns.models.head_config import HeadModelConfig
+from nerfblendshape_ns.models.torso_config import TorsoModelConfig
 
 
 def _machine() -> MachineConfig:
@@ -23,41 +25,63 @@ def _machine() -> MachineConfig:
     return MachineConfig(device_type="cuda" if torch.cuda.is_available() else "cpu")
 
 
-def _optimizers(steps: int, table_rate: float, network_rate: float, table_l1: float) -> Dict[str, Any]:
-    # The warm-up keeps the first steps from making all of space opaque, from which no gradient leads back.
-    def schedule(warmup: int = 200) -> ProgressDecaySchedulerConfig:
-        return ProgressDecaySchedulerConfig(final_ratio=0.1, max_steps=steps, warmup_steps=warmup)
+def _schedule(steps: int, warmup: int) -> ProgressDecaySchedulerConfig:
+    return ProgressDecaySchedulerConfig(final_ratio=0.1, max_steps=steps, warmup_steps=warmup)
 
+
+def _head_optimizers(steps: int, table_rate: float, network_rate: float, table_l1: float) -> Dict[str, Any]:
+    # The warm-up keeps the first steps from making all of space opaque, from which no gradient leads back.
     return {
         "tables": {
             "optimizer": BlendshapeTableAdamConfig(lr=table_rate, basis_lr_factor=0.1, basis_l1=table_l1),
-            "scheduler": schedule(),
+            "scheduler": _schedule(steps, warmup=200),
         },
         "networks": {
             "optimizer": AdamOptimizerConfig(lr=network_rate, eps=1e-15),
-            "scheduler": schedule(),
+            "scheduler": _schedule(steps, warmup=200),
         },
         "camera_opt": {
             "optimizer": AdamOptimizerConfig(lr=1e-3, eps=1e-15),
-            "scheduler": schedule(warmup=500),
+            "scheduler": _schedule(steps, warmup=500),
         },
     }
 
 
-HEAD_STEPS = 40000
-HEAD_SMALL_STEPS = 14000
+def _torso_optimizers(steps: int, table_rate: float, network_rate: float) -> Dict[str, Any]:
+    rates = {"tables": table_rate, "networks": network_rate}
+    return {
+        name: {"optimizer": AdamOptimizerConfig(lr=rate, eps=1e-15), "scheduler": _schedule(steps, warmup=100)}
+        for name, rate in rates.items()
+    }
 
-nerfblendshape_head = MethodSpecification(
-    config=BudgetTrainerConfig(
-        method_name="nerfblendshape-head",
-        max_num_iterations=HEAD_STEPS,
-        steps_per_save=5000,
+
+def _trainer(method_name: str, steps: int, steps_per_save: int, **parts: Any) -> BudgetTrainerConfig:
+    """What all methods share."""
+    return BudgetTrainerConfig(
+        method_name=method_name,
+        max_num_iterations=steps,
+        steps_per_save=steps_per_save,
         steps_per_eval_batch=500,
         steps_per_eval_image=2000,
         steps_per_eval_all_images=1_000_000,
         mixed_precision=False,
         use_grad_scaler=False,
         machine=_machine(),
+        vis="viewer",
+        **parts,
+    )
+
+
+HEAD_STEPS = 40000
+HEAD_SMALL_STEPS = 14000
+TORSO_STEPS = 20000
+TORSO_SMALL_STEPS = 12000
+
+nerfblendshape_head = MethodSpecification(
+    config=_trainer(
+        "nerfblendshape-head",
+        HEAD_STEPS,
+        steps_per_save=5000,
         pipeline=VanillaPipelineConfig(
             datamanager=NerfBlendshapeDataManagerConfig(
                 dataparser=NerfBlendshapeDataParserConfig(),
@@ -74,24 +98,17 @@ nerfblendshape_head = MethodSpecification(
                 eval_num_rays_per_chunk=1 << 16,
             ),
         ),
-        optimizers=_optimizers(HEAD_STEPS, table_rate=1e-2, network_rate=2e-3, table_l1=1e-5),
+        optimizers=_head_optimizers(HEAD_STEPS, table_rate=1e-2, network_rate=2e-3, table_l1=1e-5),
         viewer=ViewerConfig(num_rays_per_chunk=1 << 15),
-        vis="viewer",
     ),
     description="Head avatar driven by expression coefficients; for 512² videos on a GPU (not yet run on one).",
 )
 
 nerfblendshape_head_small = MethodSpecification(
-    config=BudgetTrainerConfig(
-        method_name="nerfblendshape-head-small",
-        max_num_iterations=HEAD_SMALL_STEPS,
+    config=_trainer(
+        "nerfblendshape-head-small",
+        HEAD_SMALL_STEPS,
         steps_per_save=2000,
-        steps_per_eval_batch=500,
-        steps_per_eval_image=2000,
-        steps_per_eval_all_images=1_000_000,
-        mixed_precision=False,
-        use_grad_scaler=False,
-        machine=_machine(),
         logging=LoggingConfig(steps_per_log=20),
         pipeline=VanillaPipelineConfig(
             datamanager=NerfBlendshapeDataManagerConfig(
@@ -111,9 +128,77 @@ nerfblendshape_head_small = MethodSpecification(
                 occupancy_visits=8192,
             ),
         ),
-        optimizers=_optimizers(HEAD_SMALL_STEPS, table_rate=1e-2, network_rate=5e-3, table_l1=0.0),
+        optimizers=_head_optimizers(HEAD_SMALL_STEPS, table_rate=1e-2, network_rate=5e-3, table_l1=0.0),
         viewer=ViewerConfig(num_rays_per_chunk=1 << 13),
-        vis="viewer",
     ),
     description="The head for a laptop: 128² to 256², sized for ten minutes on two CPU cores at 128².",
+)
+
+TORSO_REGIONS = {
+    "face": 0.0,
+    "mouth": 0.0,
+    "eyes": 0.0,
+    "head": 0.05,
+    "torso": 0.35,
+    "ring": 0.15,
+    "seam": 0.2,
+    "rest": 0.25,
+    "ring_width": 0.04,
+    "patch_mouth": 0.0,
+    "patch_eyes": 0.0,
+    "patch_face": 0.2,
+    "patch_torso": 0.8,
+}
+"""Where the torso's rays go: its own pixels, and a ring round the head where gaps and double edges would show."""
+
+nerfblendshape_torso = MethodSpecification(
+    config=_trainer(
+        "nerfblendshape-torso",
+        TORSO_STEPS,
+        steps_per_save=5000,
+        pipeline=VanillaPipelineConfig(
+            datamanager=NerfBlendshapeDataManagerConfig(
+                dataparser=NerfBlendshapeDataParserConfig(target="frame"),
+                train_num_rays_per_batch=8192,
+                eval_num_rays_per_batch=8192,
+                frames_per_batch=2,
+                patch_size=32,
+                num_patches=1,
+                pixel_sampler=RegionPixelSamplerConfig(**TORSO_REGIONS),
+            ),
+            model=TorsoModelConfig(
+                num_levels=12,
+                log2_table_size=17,
+                perceptual_loss="lpips-vgg",
+                perceptual_weight=0.05,
+                eval_num_rays_per_chunk=1 << 16,
+            ),
+        ),
+        optimizers=_torso_optimizers(TORSO_STEPS, table_rate=5e-3, network_rate=1e-3),
+        viewer=ViewerConfig(num_rays_per_chunk=1 << 15),
+    ),
+    description="Torso and background behind a trained head (--pipeline.model.head-run); for 512² videos on a GPU "
+    "(not yet run on one).",
+)
+
+nerfblendshape_torso_small = MethodSpecification(
+    config=_trainer(
+        "nerfblendshape-torso-small",
+        TORSO_SMALL_STEPS,
+        steps_per_save=2000,
+        logging=LoggingConfig(steps_per_log=20),
+        pipeline=VanillaPipelineConfig(
+            datamanager=NerfBlendshapeDataManagerConfig(
+                dataparser=NerfBlendshapeDataParserConfig(max_size=128, target="frame"),
+                train_num_rays_per_batch=1024,
+                eval_num_rays_per_batch=1024,
+                frames_per_batch=1,
+                pixel_sampler=RegionPixelSamplerConfig(**TORSO_REGIONS),
+            ),
+            model=TorsoModelConfig(),
+        ),
+        optimizers=_torso_optimizers(TORSO_SMALL_STEPS, table_rate=5e-3, network_rate=2e-3),
+        viewer=ViewerConfig(num_rays_per_chunk=1 << 13),
+    ),
+    description="The torso for a laptop: 128² to 256², sized for five minutes on two CPU cores at 128².",
 )

@@ -5,13 +5,11 @@ In one process where possible: importing nerfstudio takes ten seconds, and a doz
 
 from __future__ import annotations
 
-import copy
 import json
 import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, Dict
 
 import cv2
 import numpy as np
@@ -19,39 +17,18 @@ import pytest
 import torch
 import yaml
 from nerfstudio.cameras.cameras import CameraType
-from nerfstudio.configs.method_configs import all_methods
 from nerfstudio.scripts import render, train
 from nerfstudio.scripts.eval import ComputePSNR
 from nerfstudio.scripts.viewer import run_viewer
 from nerfstudio.utils import writer
 from nerfstudio.utils.eval_utils import eval_setup
 from nerfstudio.viewer.utils import CameraState, get_camera
+from tiny_runs import METHOD, NUM_FRAMES, NUM_TEST, SIZE, STEPS, checkpoint, tiny_config, video_frames
 
 from nerfblendshape_ns.recipes.datasets import write_synthetic
-from nerfblendshape_ns.recipes.overrides import apply_overrides
 from nerfblendshape_ns.synthetic.dataset import ClipSettings
 
 pytestmark = pytest.mark.slow
-
-SIZE, NUM_FRAMES, NUM_TEST, STEPS = 64, 24, 3, 80
-METHOD = "nerfblendshape-head-small"
-TINY = {
-    "pipeline.datamanager.train_num_rays_per_batch": 256,
-    "pipeline.datamanager.dataparser.test_frames": NUM_TEST,
-    "pipeline.model.num_levels": 6,
-    "pipeline.model.log2_table_size": 10,
-    "pipeline.model.occupancy_resolution": 32,
-    "pipeline.model.occupancy_warmup": 16,
-    "pipeline.model.occupancy_interval": 16,
-    "max_num_iterations": STEPS,
-    "steps_per_eval_batch": 25,
-    "steps_per_eval_image": 40,
-    "steps_per_eval_all_images": 60,
-    "machine.device_type": "cpu",
-    "viewer.quit_on_train_completion": True,
-    "viewer.websocket_host": "127.0.0.1",
-    "vis": "tensorboard",
-}
 
 
 @pytest.fixture(autouse=True)
@@ -69,33 +46,12 @@ def data(tmp_path_factory) -> Path:
     return folder
 
 
-def tiny_config(data: Path, output: Path, **changes: Any) -> Any:
-    config = copy.deepcopy(all_methods[METHOD])
-    config.data, config.output_dir, config.timestamp = data, output, "run"
-    apply_overrides(config, {**TINY, **changes}, "test")
-    return config
-
-
 @pytest.fixture(scope="module")
 def trained(data, tmp_path_factory) -> Path:
     """``config.yml`` of a short run."""
     config = tiny_config(data, tmp_path_factory.mktemp("runs"))
     train.main(config)
     return config.get_base_dir() / "config.yml"
-
-
-def checkpoint(config_path: Path) -> Dict[str, Any]:
-    (path,) = (config_path.parent / "nerfstudio_models").glob("*.ckpt")
-    return torch.load(path, map_location="cpu", weights_only=True)
-
-
-def video_frames(path: Path) -> np.ndarray:
-    capture, frames = cv2.VideoCapture(str(path)), []
-    while True:
-        good, frame = capture.read()
-        if not good:
-            return np.array(frames)
-        frames.append(frame)
 
 
 def test_training_leaves_a_run_and_its_curves(trained):

@@ -25,6 +25,7 @@ EXPRESSION_MAX = "expr_max.npy"
 EXPRESSION_NAMES = "expr_names.json"
 IMAGES = "images"
 PARSING = "parsing"
+TORSO_IMAGES = "torso_imgs"
 BACKGROUND = "background.png"
 LANDMARKS = "landmarks.npy"
 FACE_MESH = "face_mesh.npy"
@@ -128,8 +129,8 @@ def load_array(path: Path) -> np.ndarray:
 
 
 def save_image(path: Path, image: np.ndarray, jpeg_quality: int = 95) -> None:
-    """Write an image (uint8, RGB ``[h, w, 3]`` or single-channel ``[h, w]``) atomically."""
-    encoded = cv2.cvtColor(image, cv2.COLOR_RGB2BGR) if image.ndim == 3 else image
+    """Write an image (uint8, RGB ``[h, w, 3]``, RGBA ``[h, w, 4]`` or single-channel ``[h, w]``) atomically."""
+    encoded = _swap_red_and_blue(image)
 
     def write(temporary: Path) -> None:
         if not cv2.imwrite(str(temporary), encoded, [cv2.IMWRITE_JPEG_QUALITY, jpeg_quality]):
@@ -139,7 +140,7 @@ def save_image(path: Path, image: np.ndarray, jpeg_quality: int = 95) -> None:
 
 
 def load_image(path: Path, flags: int = cv2.IMREAD_COLOR) -> np.ndarray:
-    """Read an image: RGB uint8 ``[h, w, 3]`` by default; ``cv2.IMREAD_UNCHANGED`` keeps labels as stored.
+    """Read an image: RGB uint8 ``[h, w, 3]`` by default; ``cv2.IMREAD_UNCHANGED`` keeps labels and alpha.
 
     Raises:
         UserError: the file is missing or cannot be decoded.
@@ -148,7 +149,14 @@ def load_image(path: Path, flags: int = cv2.IMREAD_COLOR) -> np.ndarray:
     if image is None:
         problem = "cannot be decoded as an image" if path.exists() else "does not exist"
         raise UserError(f"{path} {problem}; restore the file or process the video again.")
-    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB) if image.ndim == 3 and image.shape[2] == 3 else image
+    return _swap_red_and_blue(image)
+
+
+def _swap_red_and_blue(image: np.ndarray) -> np.ndarray:
+    """Between our order of channels and OpenCV's; an image of one channel stays as it is."""
+    if image.ndim == 2:
+        return image
+    return cv2.cvtColor(image, cv2.COLOR_RGBA2BGRA if image.shape[2] == 4 else cv2.COLOR_RGB2BGR)
 
 
 def save_expressions(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Dict, List, NamedTuple, Tuple, Type, Union
+from typing import Dict, List, NamedTuple, Optional, Tuple, Type, Union
 
 import numpy as np
 import torch
@@ -60,7 +60,8 @@ class NerfBlendshapeDataManager(VanillaDataManager[NerfBlendshapeDataset]):
     [rays, 3] (camera, row, column), ``ray_frame`` [rays] int32 (which of the batch's frames); for each frame:
     ``frame_ids`` [frames] (index in the dataset), ``frame_expression`` [frames, basis], ``frame_head_pose``
     [frames, 12]; and ``num_patches`` and ``patch_size``, integers: the first ``num_patches * patch_size ** 2`` rays are
-    patches, one after the other, each row by row.
+    patches, one after the other, each row by row. Where the dataset's target is the whole frame also ``torso``
+    [rays, 4], the torso image.
 
     Raises:
         UserError: the data are wrong, or the batch's numbers do not fit together.
@@ -185,6 +186,8 @@ class NerfBlendshapeDataManager(VanillaDataManager[NerfBlendshapeDataset]):
             "frame_expression": cameras.expression[frame_ids],
             "frame_head_pose": cameras.head_pose[frame_ids],
         }
+        if source.torso is not None:
+            batch["torso"] = source.torso[places].to(device).float() / 255
         camera_indices = camera_indices.to(device)
         metadata = {"frame_index": cameras.frame_index[camera_indices]}
         return cameras.rays(camera_indices, pixels.to(device), metadata), batch
@@ -200,6 +203,7 @@ class _Pixels(NamedTuple):
     images: Tensor
     alpha: Tensor
     labels: Tensor
+    torso: Optional[Tensor]
 
     @classmethod
     def of(cls, dataset: NerfBlendshapeDataset, device: Union[torch.device, str]) -> _Pixels:
@@ -207,6 +211,7 @@ class _Pixels(NamedTuple):
             dataset.images.view(-1, 3).to(device),
             dataset.alpha.view(-1).to(device),
             dataset.labels.view(-1).to(device),
+            None if dataset.torso is None else dataset.torso.view(-1, 4).to(device),
         )
 
 

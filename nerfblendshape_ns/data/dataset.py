@@ -20,7 +20,8 @@ from nerfblendshape_ns.data.frame_images import FrameFiles, check_files, load_fr
 class NerfBlendshapeDataset(InputDataset):
     """Images of a clip at training size; read when first asked for, or all at once by :meth:`load`.
 
-    The cache takes five bytes a pixel: colour, soft head mask, label.
+    The cache takes five bytes a pixel: colour, soft head mask, label; nine where the target is the whole frame, which
+    needs the torso image too.
 
     Args:
         dataparser_outputs: outputs of :class:`~nerfblendshape_ns.data.dataparser.NerfBlendshapeDataParser`.
@@ -39,6 +40,7 @@ class NerfBlendshapeDataset(InputDataset):
         self._images: Optional[Tensor] = None
         self._alpha: Optional[Tensor] = None
         self._labels: Optional[Tensor] = None
+        self._torso: Optional[Tensor] = None
 
     @property
     def image_size(self) -> Tuple[int, int]:
@@ -59,6 +61,12 @@ class NerfBlendshapeDataset(InputDataset):
     def labels(self) -> UInt8[Tensor, "frames height width"]:
         """Values of :class:`~nerfblendshape_ns.data.contract.Label`; call :meth:`load` first."""
         return self._arrays()[2]
+
+    @property
+    def torso(self) -> Optional[UInt8[Tensor, "frames height width 4"]]:
+        """Torso images, RGBA with colours not premultiplied; call :meth:`load` first. None for the head target."""
+        self._arrays()
+        return self._torso
 
     @property
     def regions(self) -> Dict[str, Float[Tensor, "frames *rects 4"]]:
@@ -103,10 +111,25 @@ class NerfBlendshapeDataset(InputDataset):
         return (self.get_image_float32(image_idx) * 255 + 0.5).to(torch.uint8)
 
     def get_metadata(self, data: Dict) -> Dict:
-        """The soft head mask ``alpha`` [height, width, 1] in 0…1 and the ``labels`` [height, width, 1] uint8."""
+        """What is known of an image beside its colours.
+
+        ``alpha`` [height, width, 1] soft head mask in 0…1 and ``labels`` [height, width, 1] uint8; for the frame target
+        also ``torso`` [height, width, 4] in 0…1 and ``head_image`` [height, width, 3], the head on white as the head
+        target has it.
+        """
         image_idx = data["image_idx"]
         self.ensure_loaded(image_idx)
-        return {"alpha": self.alpha[image_idx].float()[..., None] / 255, "labels": self.labels[image_idx][..., None]}
+        metadata = {
+            "alpha": self.alpha[image_idx].float()[..., None] / 255,
+            "labels": self.labels[image_idx][..., None],
+        }
+        if self.torso is not None:
+            metadata["torso"] = self.torso[image_idx].float() / 255
+            head = load_frame(self.frame_files[image_idx], self._full_size, self.image_size, "head")
+            metadata["head_image"] = torch.from_numpy(head.image).float() / 255 * metadata["alpha"] + (
+                1 - metadata["alpha"]
+            )
+        return metadata
 
     def _arrays(self) -> Tuple[Tensor, Tensor, Tensor]:
         with self._lock:
@@ -115,6 +138,8 @@ class NerfBlendshapeDataset(InputDataset):
                 self._images = torch.empty(*shape, 3, dtype=torch.uint8)
                 self._alpha = torch.empty(shape, dtype=torch.uint8)
                 self._labels = torch.empty(shape, dtype=torch.uint8)
+                if self.target == "frame":
+                    self._torso = torch.empty(*shape, 4, dtype=torch.uint8)
             return self._images, self._alpha, self._labels
 
     def ensure_loaded(self, index: int) -> None:
@@ -130,6 +155,8 @@ class NerfBlendshapeDataset(InputDataset):
         images[index] = torch.from_numpy(frame.image)
         alpha[index] = torch.from_numpy(frame.alpha)
         labels[index] = torch.from_numpy(frame.labels)
+        if self._torso is not None and frame.torso is not None:
+            self._torso[index] = torch.from_numpy(frame.torso)
         self._loaded[index] = True
 
     def _for_all(self, action: Callable[[int], None]) -> None:

@@ -20,6 +20,7 @@ from nerfblendshape_ns.data.labels import (
     resize_labels,
     soft_alpha,
 )
+from nerfblendshape_ns.data.torso_image import torso_image
 from nerfblendshape_ns.errors import UserError
 
 Target = Literal["head", "frame"]
@@ -54,6 +55,35 @@ class FrameArrays:
     """uint8 ``[height, width]`` soft head mask, 255 is head."""
     labels: np.ndarray
     """uint8 ``[height, width]`` values of ``Label``."""
+    torso: Optional[np.ndarray] = None
+    """uint8 RGBA ``[height, width, 4]`` torso image, for the frame target only."""
+
+
+def load_torso(files: FrameFiles, image: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """The torso image of a frame at full size: the dataset's own where it has one, else made from the labels.
+
+    Args:
+        files: where the pixels are.
+        image: the frame.
+        labels: its labels.
+
+    Raises:
+        UserError: the file cannot be decoded, has no alpha or another size, or there is nothing to make it from.
+    """
+    if files.torso is not None:
+        torso = load_image(files.torso, cv2.IMREAD_UNCHANGED)
+        if torso.ndim != 3 or torso.shape[2] != 4 or torso.shape[:2] != image.shape[:2]:
+            raise UserError(
+                f"{files.torso} is not an RGBA image of {image.shape[1]}x{image.shape[0]} pixels; write it again or "
+                "remove it, and the torso is cut out by the labels."
+            )
+        return torso
+    if files.labels is None:
+        raise UserError(
+            f"there are neither labels of neck and torso nor a torso image for {files.image}; a torso needs parsing/ "
+            "(nbs-process-data writes it) or torso_imgs/."
+        )
+    return torso_image(image, labels)
 
 
 def load_labels(files: FrameFiles) -> np.ndarray:
@@ -87,7 +117,7 @@ def load_frame(files: FrameFiles, full_size: Tuple[int, int], size: Tuple[int, i
         size: height and width wanted.
         target: for ``head`` the colours under the head's soft edge are averaged with the mask as weight, so that
             ``alpha * image + 1 - alpha`` at the small size is the average of the head on white at full size, with no
-            background in it.
+            background in it. For ``frame`` the torso image comes along.
 
     Raises:
         UserError: a file is missing, cannot be decoded, or has another size.
@@ -109,7 +139,24 @@ def load_frame(files: FrameFiles, full_size: Tuple[int, int], size: Tuple[int, i
         seen = alpha > 1 / 255
         small = small.copy()
         small[seen] = np.clip(weighted[seen] / alpha[seen, None] + 0.5, 0, 255).astype(np.uint8)
-    return FrameArrays(small, (alpha * 255 + 0.5).astype(np.uint8), resize_labels(labels, size))
+    torso = None
+    if target == "frame":
+        full_torso = load_torso(files, image, labels)
+        torso = _resize_rgba(full_torso, size)
+        # Datasets with head masks alone know of the torso by its image only.
+        labels = np.where((labels == Label.BACKGROUND) & (full_torso[..., 3] > 127), np.uint8(Label.TORSO), labels)
+    return FrameArrays(small, (alpha * 255 + 0.5).astype(np.uint8), resize_labels(labels, size), torso)
+
+
+def _resize_rgba(image: np.ndarray, size: Tuple[int, int]) -> np.ndarray:
+    """Average areas, colours weighted by their alpha."""
+    if image.shape[:2] == tuple(size):
+        return image
+    alpha = image[..., 3:].astype(np.float32)
+    weighted = area_resize(image[..., :3] * alpha, size)
+    small_alpha = area_resize(alpha, size)[..., None]
+    colours = weighted / np.maximum(small_alpha, 1e-3)
+    return np.clip(np.dstack([colours, small_alpha]) + 0.5, 0, 255).astype(np.uint8)
 
 
 def check_files(files: FrameFiles, full_size: Tuple[int, int]) -> None:

@@ -107,3 +107,35 @@ def extend_colours(image: np.ndarray, mask: np.ndarray, reach: float) -> np.ndar
     extended = image.copy()
     extended[fill] = colour_of[nearest[fill]]
     return extended
+
+
+def seam(labels: np.ndarray) -> np.ndarray:
+    """Where the head meets neck or torso: pixels of either that touch the other.
+
+    Args:
+        labels: uint8 ``[height, width]``.
+
+    Returns:
+        uint8 ``[height, width]``, 1 on the seam.
+    """
+    head, body = labels == Label.HEAD, (labels == Label.NECK) | (labels == Label.TORSO)
+    touching = np.ones((3, 3), np.uint8)
+    near_head = cv2.dilate(head.astype(np.uint8), touching) > 0
+    near_body = cv2.dilate(body.astype(np.uint8), touching) > 0
+    return ((head & near_body) | (body & near_head)).astype(np.uint8)
+
+
+def seam_ring(labels: np.ndarray, width: float = 0.03) -> np.ndarray:
+    """A band round the seam, both sides of it: where gaps and double edges would show.
+
+    Args:
+        labels: uint8 ``[height, width]``.
+        width: half the band's width, as a share of the image's longer side.
+
+    Returns:
+        bool ``[height, width]``; all False where head and torso do not touch.
+    """
+    line = seam(labels)
+    if not line.any():
+        return line > 0
+    return cv2.distanceTransform(1 - line, cv2.DIST_L2, 5) <= width * max(labels.shape)

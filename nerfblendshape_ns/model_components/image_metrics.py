@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Dict, Optional
+from typing import Dict, Optional, Tuple
 
 import torch
 from jaxtyping import Bool, Float
@@ -16,6 +16,15 @@ def psnr(prediction: Tensor, target: Tensor, mask: Optional[Bool[Tensor, "height
     if mask is not None:
         error = error[mask]
     return float(-10.0 * torch.log10(error.mean().clamp_min(1e-10)))
+
+
+def image_metrics(
+    prediction: Float[Tensor, "height width 3"],
+    target: Float[Tensor, "height width 3"],
+    lpips: Optional[nn.Module] = None,
+) -> Dict[str, float]:
+    """``psnr ssim l1`` of a whole image, and ``lpips`` where its network is given; both in [0, 1]."""
+    return _image_metrics(prediction, target, lpips)[0]
 
 
 def head_metrics(
@@ -36,19 +45,26 @@ def head_metrics(
     """
     if not bool(head.any()):
         head = torch.ones_like(head)
+    metrics, ssim_map = _image_metrics(prediction, target, lpips)
+    # torchmetrics crops the map's border by the window's radius; the mask is cropped to fit.
+    border = [(prediction.shape[axis] - ssim_map.shape[axis]) // 2 for axis in (0, 1)]
+    inner = head[border[0] : head.shape[0] - border[0], border[1] : head.shape[1] - border[1]]
+    metrics["psnr_head"] = psnr(prediction, target, head)
+    metrics["ssim_head"] = float(ssim_map[inner].mean()) if bool(inner.any()) else metrics["ssim"]
+    return metrics
+
+
+def _image_metrics(
+    prediction: Tensor, target: Tensor, lpips: Optional[nn.Module]
+) -> Tuple[Dict[str, float], Float[Tensor, "rows columns"]]:
+    """Metrics of a whole image and the map of structural similarity behind them."""
     planes = prediction.permute(2, 0, 1)[None], target.permute(2, 0, 1)[None]
     ssim, ssim_map = structural_similarity_index_measure(*planes, data_range=1.0, return_full_image=True)
-    # torchmetrics crops the map's border by the window's radius; give it back so that it fits the mask.
-    border = [(prediction.shape[axis] - ssim_map.shape[axis + 2]) // 2 for axis in (0, 1)]
-    inner = head[border[0] : head.shape[0] - border[0], border[1] : head.shape[1] - border[1]]
-    ssim_values = ssim_map[0].mean(0)
     metrics = {
         "psnr": psnr(prediction, target),
         "ssim": float(ssim),
         "l1": float((prediction - target).abs().mean()),
-        "psnr_head": psnr(prediction, target, head),
-        "ssim_head": float(ssim_values[inner].mean()) if bool(inner.any()) else float(ssim),
     }
     if lpips is not None:
         metrics["lpips"] = float(lpips(planes[0].clamp(0, 1), planes[1].clamp(0, 1)))
-    return metrics
+    return metrics, ssim_map[0].mean(0)

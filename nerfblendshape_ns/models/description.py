@@ -1,4 +1,4 @@
-"""What a head run is, as plain data inside its checkpoint: it can be rebuilt without executing a YAML file."""
+"""What a run is, as plain data inside its checkpoint: it can be rebuilt without executing a YAML file."""
 
 from __future__ import annotations
 
@@ -6,11 +6,14 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Dict, List, Optional
 
 import torch
+from torch import Tensor
 
 from nerfblendshape_ns.errors import UserError
 
 if TYPE_CHECKING:
+    from nerfblendshape_ns.model_components.expression_source import ExpressionSource
     from nerfblendshape_ns.models.head import HeadModel
+    from nerfblendshape_ns.models.torso import TorsoModel
 
 FORMAT = 1
 """Raised when the description changes in a way that old readers cannot take."""
@@ -39,6 +42,33 @@ def head_description(model: "HeadModel") -> Dict[str, Any]:
             "occupancy_resolution": model.config.occupancy_resolution,
             "samples_per_box": model.config.samples_per_box,
         },
+        "background_color": model.config.background_color,
+        "face_mesh": None if metadata.get("face_mesh") is None else metadata["face_mesh"].tolist(),
+        **_dataset_description(metadata, source, model.aabb),
+    }
+
+
+def torso_description(model: "TorsoModel") -> Dict[str, Any]:
+    """Architecture, basis, ranges and normalisation of a torso model; the head describes itself beside it."""
+    config = model.config
+    return {
+        "format": FORMAT,
+        "kind": "torso",
+        "layout": asdict(model.layout),
+        "architecture": {
+            "num_frames": int(model.num_train_data),
+            "hidden_dim": config.hidden_dim,
+            "position_frequencies": config.position_frequencies,
+            "pose_frequencies": config.pose_frequencies,
+            "frame_code_dim": config.frame_code_dim,
+            "head_aware": config.head_aware,
+        },
+        **_dataset_description(model.metadata, model.expression_source, model.aabb),
+    }
+
+
+def _dataset_description(metadata: Dict[str, Any], source: "ExpressionSource", aabb: Tensor) -> Dict[str, Any]:
+    return {
         "basis": {
             "id": str(metadata.get("basis_id", "custom")),
             "names": list(source.names),
@@ -50,14 +80,59 @@ def head_description(model: "HeadModel") -> Dict[str, Any]:
         "normalisation": {
             "transform": torch.as_tensor(metadata.get("dataparser_transform", torch.eye(4)[:3])).tolist(),
             "scale": float(metadata.get("dataparser_scale", 1.0)),
-            "aabb": model.aabb.tolist(),
+            "aabb": aabb.tolist(),
         },
         "image_size": [int(side) for side in metadata["image_size"]],
         "intrinsics": {name: float(value) for name, value in (metadata.get("intrinsics") or {}).items()},
-        "background_color": model.config.background_color,
-        "face_mesh": None if metadata.get("face_mesh") is None else metadata["face_mesh"].tolist(),
         "fps": float(metadata["track"].get("fps", 25.0)),
     }
+
+
+def check_head_fits(head: Dict[str, Any], metadata: Dict[str, Any], aabb: Tensor) -> None:
+    """Compare a head's description with the dataset that a torso is to be trained on.
+
+    Args:
+        head: the head's description.
+        metadata: of the torso's dataset.
+        aabb: the torso's scene box.
+
+    Raises:
+        UserError: the head is of another basis, dataset or image size.
+    """
+    ours, theirs = list(metadata["expression_names"]), list(head["basis"]["names"])
+    if ours != theirs:
+        missing = sorted(set(theirs).symmetric_difference(ours))
+        raise UserError(
+            f"The head run was trained on {len(theirs)} coefficients, the dataset gives {len(ours)}, and they differ "
+            f"in {', '.join(missing[:4]) or 'their order'}{', …' if len(missing) > 4 else ''}; train head and torso on "
+            "the same data with the same --basis and --test-frames."
+        )
+    if head["architecture"]["num_frames"] != len(metadata["train_frame_index"]):
+        raise UserError(
+            f"The head run had {head['architecture']['num_frames']} training frames, the torso has "
+            f"{len(metadata['train_frame_index'])}; train head and torso on the same data with the same --test-frames "
+            "and --val-frames."
+        )
+    normalisation = head["normalisation"]
+    pairs = (
+        (torch.tensor(normalisation["aabb"]), aabb.cpu()),
+        (
+            torch.tensor(normalisation["transform"]),
+            torch.as_tensor(metadata.get("dataparser_transform", torch.eye(4)[:3])),
+        ),
+        (torch.tensor(normalisation["scale"]), torch.tensor(float(metadata.get("dataparser_scale", 1.0)))),
+    )
+    if not all(torch.allclose(saved.float(), current.float(), rtol=1e-3, atol=1e-3) for saved, current in pairs):
+        raise UserError(
+            "The head run was trained on another dataset: its head box lies elsewhere than this one's; give the run "
+            "that was trained on this data."
+        )
+    saved_size, size = list(head["image_size"]), [int(side) for side in metadata["image_size"]]
+    if saved_size != size:
+        raise UserError(
+            f"The head run was trained at {saved_size[1]}x{saved_size[0]} pixels, the torso at {size[1]}x{size[0]}; "
+            f"give --pipeline.datamanager.dataparser.max-size {max(saved_size)}."
+        )
 
 
 def _projection(metadata: Dict[str, Any]) -> Optional[List[List[float]]]:

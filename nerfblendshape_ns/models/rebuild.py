@@ -115,7 +115,7 @@ def build_head(state: Mapping[str, Any]) -> HeadModel:
     """
     description = state[EXTRA_STATE]
     check_format(description)
-    architecture, layout, basis = description["architecture"], description["layout"], description["basis"]
+    architecture, layout = description["architecture"], description["layout"]
     refined = "camera_optimizer.pose_adjustment" in state
     config = HeadModelConfig(
         num_levels=layout["num_levels"],
@@ -137,9 +137,32 @@ def build_head(state: Mapping[str, Any]) -> HeadModel:
         background_color=description.get("background_color", "white"),
         camera_optimizer=CameraOptimizerConfig(mode="SO3xR3" if refined else "off"),
     )
-    normalisation = description["normalisation"]
     mesh = description.get("face_mesh")
     metadata = {
+        **clip_metadata(description, state),
+        "mixing": state.get("field.encoding.mixing"),
+        "face_mesh": None if mesh is None else torch.tensor(mesh),
+    }
+    model = config.setup(
+        scene_box=SceneBox(torch.tensor(description["normalisation"]["aabb"])),
+        num_train_data=architecture["num_frames"],
+        metadata=metadata,
+        device="cpu",
+        grad_scaler=None,
+    )
+    model.load_state_dict(dict(state))
+    return model.eval()
+
+
+def clip_metadata(description: Mapping[str, Any], state: Mapping[str, Any]) -> Dict[str, Any]:
+    """What a model needs of its clip, as the dataparser gives it, from a checkpoint.
+
+    Args:
+        description: the model's.
+        state: the model's state dictionary, which holds the track.
+    """
+    basis, normalisation = description["basis"], description["normalisation"]
+    return {
         "expression_names": list(basis["names"]),
         "basis_id": basis["id"],
         "expression_source_names": basis.get("source_names"),
@@ -153,22 +176,11 @@ def build_head(state: Mapping[str, Any]) -> HeadModel:
             "fps": description["fps"],
         },
         "train_frame_index": _tensor(state, "expression_source.train_frames"),
-        "mixing": state.get("field.encoding.mixing"),
-        "face_mesh": None if mesh is None else torch.tensor(mesh),
         "image_size": tuple(description["image_size"]),
         "intrinsics": description.get("intrinsics", {}),
         "dataparser_transform": torch.tensor(normalisation["transform"]),
         "dataparser_scale": normalisation["scale"],
     }
-    model = config.setup(
-        scene_box=SceneBox(torch.tensor(normalisation["aabb"])),
-        num_train_data=architecture["num_frames"],
-        metadata=metadata,
-        device="cpu",
-        grad_scaler=None,
-    )
-    model.load_state_dict(dict(state))
-    return model.eval()
 
 
 def _tensor(state: Mapping[str, Any], name: str) -> Tensor:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from typing import Any, Callable, Dict, Iterable, Iterator, List, Optional
+from typing import Any, Callable, Dict, Iterable, Iterator, List, Optional, Sequence
 
 import numpy as np
 import torch
@@ -96,6 +96,39 @@ def average(frames: Iterable[RenderedFrame]) -> Dict[str, float]:
     if not measured:
         return {}
     return {name: float(np.mean([metrics[name] for metrics in measured])) for name in measured[0]}
+
+
+def temporal_error(frames: Sequence[RenderedFrame]) -> Dict[str, float]:
+    """How much the prediction moves otherwise than the truth from one frame to the next.
+
+    Args:
+        frames: consecutive frames with their truth.
+
+    Returns:
+        ``l1``: mean absolute difference of the two frame-to-frame changes, colours in [0, 1]; ``true_change``: mean
+        absolute change of the truth, to compare with. Empty where there are fewer than two frames.
+    """
+    truths = [frame.truth for frame in frames if frame.truth is not None]
+    if len(truths) < 2 or len(truths) < len(frames):
+        return {}
+    true_change = torch.stack([after - before for before, after in zip(truths, truths[1:])])
+    change = torch.stack([after.render - before.render for before, after in zip(frames, frames[1:])])
+    return {"l1": float((change - true_change).abs().mean()), "true_change": float(true_change.abs().mean())}
+
+
+def furthest_turned(camera_to_worlds: Float[Tensor, "frames 3 4"], count: int) -> List[int]:
+    """Frames whose head is turned furthest from the clip's median, in the clip's order.
+
+    Args:
+        camera_to_worlds: captured poses.
+        count: how many.
+    """
+    rotation = camera_to_worlds[:, :3, :3]
+    flat = rotation.flatten(1)
+    middle = rotation[(flat - flat.median(0).values).norm(dim=1).argmin()]
+    # The trace of the relative rotation falls with its angle.
+    trace = (rotation * middle).sum((1, 2))
+    return sorted(int(index) for index in trace.argsort()[:count])
 
 
 def camera_with(template: Cameras, camera_to_world: Tensor, expression: Tensor) -> Cameras:

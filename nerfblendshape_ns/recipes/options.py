@@ -19,6 +19,8 @@ class RecipeOptions:
     """Folder of the results, outputs/recipes if left out; each recipe and clip gets its own folder in it."""
     minutes: Optional[float] = None
     """End training after so many minutes instead of the recipe's."""
+    torso_minutes: Optional[float] = None
+    """The same for the torso, where the recipe has one."""
     video: Optional[Path] = None
     """The video of a recipe that is made from one."""
     data: Optional[Path] = None

@@ -49,8 +49,20 @@ class Protocol:
     """Synthetic data: combinations of coefficients that no frame shows, measured against their true rendering."""
     unseen_views: int = 0
     """Synthetic data: head poses away from those of all frames, measured against their true rendering."""
+    turned_frames: int = 0
+    """Test frames of another picture: those in which the head is turned furthest."""
     sweep_frames: int = 0
     """Frames of a second video in which one group of coefficients after the other goes up and down."""
+
+
+@dataclass(frozen=True)
+class TorsoStage:
+    """The torso that is trained behind the head when that is done."""
+
+    method: str = "nerfblendshape-torso-small"
+    """A torso method of ``ns-train``."""
+    overrides: Dict[str, Any] = field(default_factory=dict)
+    """Values of the method's config by dotted path."""
 
 
 @dataclass(frozen=True)
@@ -71,6 +83,8 @@ class Recipe:
     """nerfstudio's ``machine.seed``."""
     protocol: Protocol = field(default_factory=Protocol)
     """What is measured and drawn."""
+    torso: Optional[TorsoStage] = None
+    """A second training, of the whole frame, behind the head of the first; none if left out."""
     variants: Dict[str, Any] = field(default_factory=dict)
     """Further overrides by variant name, chosen with ``--variant``."""
     results: List[Any] = field(default_factory=list)
@@ -89,6 +103,24 @@ class Recipe:
         overrides = {**self.overrides, **self.variants[variant]}
         return replace(self, name=f"{self.name}-{variant}", overrides=overrides)
 
+    def torso_recipe(self, head_run: Path) -> Recipe:
+        """The second training as a recipe of its own.
+
+        Args:
+            head_run: directory of the head's run.
+        """
+        assert self.torso is not None, "this recipe has no torso"
+        # True images of unseen states show the head alone.
+        protocol = replace(self.protocol, unseen_expressions=0, unseen_views=0)
+        return replace(
+            self,
+            name=f"{self.name}-torso",
+            method=self.torso.method,
+            overrides={**self.torso.overrides, "pipeline.model.head_run": str(head_run)},
+            protocol=protocol,
+            torso=None,
+        )
+
 
 def load_recipe(path: Path) -> Recipe:
     """Read a recipe; a ``base`` key names another file, beside it, that it changes.
@@ -101,6 +133,8 @@ def load_recipe(path: Path) -> Recipe:
     values = dict(document)
     values["dataset"] = _dataset(values.get("dataset"), where)
     values["protocol"] = build(Protocol, values.get("protocol") or {}, f"{where}: protocol")
+    if values.get("torso") is not None:
+        values["torso"] = build(TorsoStage, values["torso"], f"{where}: torso")
     for key in ("overrides", "variants"):
         if values.get(key) is None:
             values.pop(key, None)

@@ -22,7 +22,15 @@ import nerfblendshape_ns
 from nerfblendshape_ns.data import contract
 from nerfblendshape_ns.errors import UserError
 from nerfblendshape_ns.recipes.datasets import prepare_dataset
-from nerfblendshape_ns.recipes.evaluation import RenderedFrame, average, render_seconds, render_split, spread
+from nerfblendshape_ns.recipes.evaluation import (
+    RenderedFrame,
+    average,
+    furthest_turned,
+    render_seconds,
+    render_split,
+    spread,
+    temporal_error,
+)
 from nerfblendshape_ns.recipes.novel import SyntheticTruth, sweep
 from nerfblendshape_ns.recipes.options import RecipeOptions
 from nerfblendshape_ns.recipes.pictures import write_sheet, write_video
@@ -35,12 +43,14 @@ from nerfblendshape_ns.synthetic.dataset import load_settings
 class Outcome:
     """What a recipe made."""
 
+    name: str
+    """The recipe's name."""
     folder: Path
     """Everything is in here."""
     config: Path
     """nerfstudio's ``config.yml`` of the run."""
-    sheet: Path
-    """Truth, render and depth of several frames."""
+    sheets: List[Path]
+    """Truth, render and depth of several frames; also of those turned furthest where the recipe asks for them."""
     videos: List[Path]
     """Test frames; the sweep where the recipe asks for one."""
     metrics: Path
@@ -61,6 +71,9 @@ def run_recipe(options: RecipeOptions, console: Optional[Console] = None) -> Out
     data_folder = folder / "data"
     # Bad overrides should be told before minutes are spent on data.
     trainer_config(recipe, data_folder, folder / "runs", str(options.recipe), options.minutes)
+    if recipe.torso is not None:
+        torso = recipe.torso_recipe(folder)
+        trainer_config(torso, data_folder, folder / "runs", str(options.recipe), options.torso_minutes)
     console.rule(f"{recipe.name}: dataset")
     data = prepare_dataset(recipe, data_folder, options.video, options.data)
     if _needs_truth(recipe):
@@ -74,10 +87,27 @@ def run_recipe(options: RecipeOptions, console: Optional[Console] = None) -> Out
     outcome = evaluate(recipe, run.config_path, data, folder, console)
     description = describe_run(recipe, options, run.seconds, config)
     outcome.figures.update(description)
-    contract.save_json(outcome.metrics, outcome.figures)
-    if options.record:
-        record_results(options.recipe, outcome.figures)
-    print_outcome(recipe, outcome, console)
+    outcomes = [outcome]
+    if recipe.torso is not None:
+        outcomes.append(_torso_stage(recipe.torso_recipe(run.config_path.parent), options, data, folder, console))
+    for done in outcomes:
+        contract.save_json(done.metrics, done.figures)
+        if options.record:
+            record_results(options.recipe, done.figures)
+        print_outcome(done, console)
+    return outcomes[-1]
+
+
+def _torso_stage(recipe: Recipe, options: RecipeOptions, data: Path, folder: Path, console: Console) -> Outcome:
+    """Train and measure the torso behind a finished head."""
+    console.rule(f"{recipe.name}: training")
+    config = trainer_config(recipe, data, folder / "runs", str(options.recipe), options.torso_minutes)
+    if options.seed is not None:
+        config.machine.seed = options.seed
+    run = run_training(config)
+    console.rule(f"{recipe.name}: evaluation")
+    outcome = evaluate(recipe, run.config_path, data, folder, console)
+    outcome.figures.update(describe_run(recipe, options, run.seconds, config))
     return outcome
 
 
@@ -111,6 +141,9 @@ def evaluate(recipe: Recipe, config_path: Path, data: Path, folder: Path, consol
         advance_train = lambda: progress.advance(train_task)  # noqa: E731
         train = list(render_split(pipeline, "train", protocol.train_frames, advance_train))
     figures: Dict[str, Any] = {"steps": step + 1, "results": average(test), "train": average(train)}
+    temporal = temporal_error(test)
+    if temporal:
+        figures["temporal"] = temporal
     truth = SyntheticTruth(data, folder / "unseen") if _needs_truth(recipe) else None
     if truth is not None:
         console.print("unseen expressions and views")
@@ -124,13 +157,19 @@ def evaluate(recipe: Recipe, config_path: Path, data: Path, folder: Path, consol
     fps = float(datamanager.train_dataset.metadata["track"]["fps"])  # type: ignore[union-attr]
     sheet = folder / f"{recipe.name}.png"
     write_sheet(sheet, _some(test, protocol.sheet_frames))
+    sheets = [sheet]
+    if protocol.turned_frames:
+        poses = datamanager.eval_dataset.cameras.camera_to_worlds  # type: ignore[union-attr]
+        turned = [test[index] for index in furthest_turned(poses, protocol.turned_frames)]
+        sheets.append(folder / f"{recipe.name}-turned.png")
+        write_sheet(sheets[1], turned)
     videos = [folder / f"{recipe.name}.mp4"]
     write_video(videos[0], test, fps)
     if protocol.sweep_frames:
         console.print("expression sweep")
         videos.append(folder / f"{recipe.name}-sweep.mp4")
         write_video(videos[1], list(sweep(pipeline, protocol.sweep_frames, truth)), fps)
-    return Outcome(folder, config_path, sheet, videos, folder / f"{recipe.name}.json", figures)
+    return Outcome(recipe.name, folder, config_path, sheets, videos, folder / f"{recipe.name}.json", figures)
 
 
 def describe_run(recipe: Recipe, options: RecipeOptions, seconds: float, config: Any) -> Dict[str, Any]:
@@ -170,7 +209,7 @@ def record_results(path: Path, figures: Dict[str, Any]) -> None:
     text = re.sub(r"^results: *\[ *\] *$", "results:", text, flags=re.MULTILINE)
     kept = ("date", "recipe", "clip", "machine", "max_minutes", "steps", "training_seconds", "peak_memory_mb")
     lines = [f"{key}: {figures[key]}" for key in kept if figures.get(key) is not None]
-    for split in ("results", "train", "unseen_expressions", "unseen_views"):
+    for split in ("results", "train", "unseen_expressions", "unseen_views", "temporal"):
         if split in figures:
             values = ", ".join(f"{name}: {value:.4g}" for name, value in figures[split].items())
             lines.append(f"{'test' if split == 'results' else split}: {{{values}}}")
@@ -178,9 +217,9 @@ def record_results(path: Path, figures: Dict[str, Any]) -> None:
     contract.write_atomically(path, lambda temporary: _write(temporary, text + entry))
 
 
-def print_outcome(recipe: Recipe, outcome: Outcome, console: Console) -> None:
+def print_outcome(outcome: Outcome, console: Console) -> None:
     """The table of metrics and the paths of the results."""
-    table = Table(title=recipe.name)
+    table = Table(title=outcome.name)
     splits = [name for name in ("results", "train", "unseen_expressions", "unseen_views") if outcome.figures.get(name)]
     table.add_column("metric")
     for split in splits:
@@ -193,7 +232,7 @@ def print_outcome(recipe: Recipe, outcome: Outcome, console: Console) -> None:
         f"{figures['steps']} steps in {figures['training_seconds'] / 60:.1f} minutes, a rendered frame in "
         f"{figures['render_seconds']:.2f} s, {figures['peak_memory_mb'] / 1024:.1f} GB of memory at most"
     )
-    for name, paths in (("video", outcome.videos), ("picture", [outcome.sheet]), ("metrics", [outcome.metrics])):
+    for name, paths in (("video", outcome.videos), ("picture", outcome.sheets), ("metrics", [outcome.metrics])):
         for path in paths:
             console.print(f"{name}: {path}", soft_wrap=True, highlight=False)
     console.print(f"viewer: ns-viewer --load-config {outcome.config}", soft_wrap=True, highlight=False)

@@ -144,10 +144,10 @@ def talking_motion(num_frames: int, fps: float, seed: int) -> Motion:
     tracks["browDownRight"] = np.clip(brow_down * (1.0 + brow_side), 0.0, 1.0)
     expressions = np.stack([tracks[name] for name in EXPRESSION_NAMES], -1).astype(np.float32)
 
-    yaw = MAX_YAW * _wander(generator, times, (0.10, 0.30))
-    pitch = MAX_PITCH * _wander(generator, times, (0.12, 0.35))
-    roll = MAX_ROLL * _wander(generator, times, (0.10, 0.30))
-    shift = np.stack([reach * _wander(generator, times, (0.08, 0.25)) for reach in (1.2, 0.7, 1.2)], -1)
+    yaw = MAX_YAW * _wander(generator, times, (0.20, 0.40))
+    pitch = MAX_PITCH * _wander(generator, times, (0.22, 0.50))
+    roll = MAX_ROLL * _wander(generator, times, (0.20, 0.45))
+    shift = np.stack([reach * _wander(generator, times, (0.16, 0.40)) for reach in (1.2, 0.7, 1.2)], -1)
     poses = np.stack([head_pose(*row) for row in zip(yaw, pitch, roll, shift)])
     return Motion(expressions=expressions, head_to_world=poses)
 

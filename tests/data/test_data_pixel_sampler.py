@@ -31,9 +31,11 @@ def test_region_counts(own_clip):
     root, _ = own_clip(12)
     weights = dict(face=1.0, mouth=2.0, eyes=1.0, head=3.0, ring=1.0, rest=2.0)
     sampler = RegionPixelSampler(RegionPixelSamplerConfig(**weights), loaded(root))
-    assert sampler.region_counts(100) == {"face": 10, "mouth": 20, "eyes": 10, "head": 30, "ring": 10, "rest": 20}
+    none = {"torso": 0, "seam": 0}
+    expected = {"face": 10, "mouth": 20, "eyes": 10, "head": 30, "ring": 10, "rest": 20}
+    assert sampler.region_counts(100) == {**expected, **none}
     # 13 rays: shares 1.3, 2.6, 1.3, 3.9, 1.3, 2.6; what is left after rounding down goes to the largest fractions.
-    assert sampler.region_counts(13) == {"face": 1, "mouth": 3, "eyes": 1, "head": 4, "ring": 1, "rest": 3}
+    assert sampler.region_counts(13) == {"face": 1, "mouth": 3, "eyes": 1, "head": 4, "ring": 1, "rest": 3, **none}
     assert all(sum(sampler.region_counts(count).values()) == count for count in range(60))
 
 

@@ -10,6 +10,7 @@ from tiny_head import NAMES, batch_for, bundle, camera, make, metadata
 
 from nerfblendshape_ns.errors import UserError
 from nerfblendshape_ns.model_components.expression_source import DrivingState
+from nerfblendshape_ns.models.head_config import HeadModelConfig
 
 
 @pytest.mark.parametrize("conditioning", ["blend", "concat"])

@@ -29,7 +29,7 @@ def test_a_recipe_ends_with_video_picture_and_figures(tmp_path):
         assert all(np.isfinite(figures[split][name]) for name in ("psnr", "ssim", "l1", "psnr_head", "ssim_head"))
     # Truth and prediction of unseen frames show one head at one place: far better than chance.
     assert figures["unseen_views"]["psnr"] > 0.6 * figures["train"]["psnr"]
-    assert cv2.imread(str(outcome.sheet)) is not None
+    assert cv2.imread(str(outcome.sheets[0])) is not None
     frames = [cv2.VideoCapture(str(video)).get(cv2.CAP_PROP_FRAME_COUNT) for video in outcome.videos]
     assert frames == [2, 2]
 

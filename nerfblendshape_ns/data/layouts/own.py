@@ -53,11 +53,12 @@ def read(root: Path) -> Clip:
     frames = []
     for entry in entries:
         file_path = require(entry, "file_path", path)
-        labels = root / contract.PARSING / Path(file_path).with_suffix(".png").name
+        picture = Path(file_path).with_suffix(".png").name
+        labels, torso = root / contract.PARSING / picture, root / contract.TORSO_IMAGES / picture
         frames.append(
             ClipFrame(
                 img_id=entry["img_id"],
-                files=FrameFiles(image=root / file_path, labels=labels),
+                files=FrameFiles(image=root / file_path, labels=labels, torso=torso if torso.exists() else None),
                 camera_to_head=require_pose(entry, path),
                 face_rect=optional_rect(entry, "face_rect", path),
                 mouth_rect=optional_rect(entry, "lip_rect", path),

@@ -1,0 +1,67 @@
+"""Which parts of the torso plane can hold anything: empty pixels cost nothing."""
+
+from __future__ import annotations
+
+from typing import Callable
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+
+DECAY = 0.95
+"""What an update leaves of a cell's opacity."""
+
+
+class TorsoOccupancy(nn.Module):
+    """A two-dimensional grid of the largest opacity seen lately, inside a permanent mask.
+
+    Args:
+        resolution: cells along each axis of the captured picture.
+        threshold: a cell is occupied where its opacity may reach this.
+    """
+
+    def __init__(self, resolution: int = 128, threshold: float = 0.01) -> None:
+        super().__init__()
+        self.resolution = resolution
+        self.threshold = threshold
+        self.opacity: Tensor
+        self.allowed: Tensor
+        self.carved: Tensor
+        self.register_buffer("opacity", torch.ones(resolution, resolution))
+        self.register_buffer("allowed", torch.ones(resolution, resolution, dtype=torch.bool))
+        self.register_buffer("carved", torch.zeros((), dtype=torch.bool))
+
+    def occupied(self, coordinates: Float[Tensor, "points 2"]) -> Bool[Tensor, "points"]:
+        """Whether points may hold anything.
+
+        Args:
+            coordinates: column and row as shares of the picture; those outside count as on its border.
+        """
+        cell = (coordinates * self.resolution).long().clamp(0, self.resolution - 1)
+        place = cell[:, 1], cell[:, 0]
+        return (self.opacity[place] > self.threshold) & self.allowed[place]
+
+    @torch.no_grad()
+    def carve(self, mask: Bool[Tensor, "rows columns"]) -> None:
+        """Start from ``mask`` and keep it for good."""
+        self.allowed.copy_(mask)
+        self.opacity.copy_(mask.float())
+        self.carved.fill_(True)
+
+    @torch.no_grad()
+    def update(
+        self, alpha_at: Callable[[Float[Tensor, "points 2"]], Float[Tensor, "points 1"]], generator: torch.Generator
+    ) -> None:
+        """Visit every allowed cell at a random point and follow the opacity.
+
+        Args:
+            alpha_at: opacity at torso coordinates, for a driving state of the caller's choice.
+            generator: of the points; on the CPU.
+        """
+        cells = self.allowed.nonzero()
+        if len(cells) == 0:
+            return
+        jitter = torch.rand(len(cells), 2, generator=generator).to(self.opacity.device)
+        points = (cells.flip(-1) + jitter) / self.resolution
+        place = cells[:, 0], cells[:, 1]
+        self.opacity[place] = torch.maximum(self.opacity[place] * DECAY, alpha_at(points)[:, 0])

@@ -1,0 +1,403 @@
+"""The whole person: a frozen head over a torso over a background."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Dict, List, Mapping, Optional, Tuple, cast
+
+import torch
+from jaxtyping import Float
+from nerfstudio.cameras.cameras import Cameras
+from nerfstudio.cameras.rays import RayBundle
+from nerfstudio.data.scene_box import OrientedBox
+from nerfstudio.engine.callbacks import TrainingCallback, TrainingCallbackAttributes, TrainingCallbackLocation
+from nerfstudio.models.base_model import Model
+from nerfstudio.utils.rich_utils import CONSOLE
+from torch import Tensor
+from torch.nn import Parameter
+
+from nerfblendshape_ns.data.dataset import NerfBlendshapeDataset
+from nerfblendshape_ns.errors import UserError
+from nerfblendshape_ns.fields.torso_field import TorsoField
+from nerfblendshape_ns.model_components.backdrop import Backdrop, load_plate
+from nerfblendshape_ns.model_components.expression_source import DrivingState, ExpressionSource
+from nerfblendshape_ns.model_components.head_pose_code import HeadPoseCode
+from nerfblendshape_ns.model_components.image_metrics import psnr
+from nerfblendshape_ns.model_components.losses import PatchLoss, cached_lpips, color_difference, composite
+from nerfblendshape_ns.model_components.torso_metrics import person_alpha, torso_coverage, torso_metrics
+from nerfblendshape_ns.model_components.torso_occupancy import TorsoOccupancy
+from nerfblendshape_ns.model_components.torso_plane import TorsoPlane, plane_depth
+from nerfblendshape_ns.models.description import check_description, check_head_fits, head_description, torso_description
+from nerfblendshape_ns.models.head import Foreground, FrameBatch, HeadModel
+from nerfblendshape_ns.models.rebuild import EXTRA_STATE, build_head, load_head
+from nerfblendshape_ns.models.torso_config import TorsoModelConfig
+from nerfblendshape_ns.ops.hash_grid import HashGridLayout
+
+HEAD_PREFIX = "head."
+
+
+@dataclass
+class TorsoFrames:
+    """What a bundle of rays needs to know about its frames."""
+
+    head: FrameBatch
+    captured: Float[Tensor, "frames 12"]
+    """Camera-to-world of the captured cameras."""
+    pose: Float[Tensor, "frames 6"]
+    codes: Optional[Float[Tensor, "frames code"]]
+    ray_frame: Optional[Tensor]
+    """``[rays]``: which row each ray belongs to; None where there is one."""
+
+    def of_rays(self, rows: Tensor, chosen: Optional[Tensor] = None) -> Tensor:
+        """Rows of frames for rays, or for some of them; one row stays one, to be broadcast."""
+        if self.ray_frame is None:
+            return rows
+        frame = self.ray_frame.long()
+        return rows[frame if chosen is None else frame[chosen]]
+
+
+class TorsoModel(Model):
+    """RAD-NeRF's torso behind NeRFBlendShape's head, inside nerfstudio.
+
+    Args:
+        config: settings.
+        metadata: of the dataparser's outputs (see ``NerfBlendshapeDataParser``), target "frame".
+    """
+
+    config: TorsoModelConfig
+
+    def populate_modules(self) -> None:
+        """Build the torso; the head comes from its run when training starts, or from a checkpoint of this model."""
+        super().populate_modules()
+        config, metadata = self.config, self.kwargs.get("metadata") or {}
+        if "expression_names" not in metadata or "intrinsics" not in metadata:
+            raise UserError(
+                "nerfblendshape methods need the nerfblendshape-data dataparser (expressions for every frame); "
+                "the chosen dataparser gives none."
+            )
+        self.metadata = metadata
+        self.head: Optional[HeadModel] = None
+        self.expression_source = ExpressionSource(
+            metadata["expression_names"],
+            metadata["expression_min"],
+            metadata["expression_max"],
+            metadata["track"],
+            metadata["train_frame_index"],
+        )
+        height, width = (int(side) for side in metadata["image_size"])
+        train_pose = self.expression_source.track_pose[self.expression_source.train_frames]
+        self.aabb: Tensor
+        self.register_buffer("aabb", self.scene_box.aabb.float().clone())
+        underside = self.aabb.mean(0)
+        underside[2] = self.aabb[0, 2]
+        self.plane = TorsoPlane(metadata["intrinsics"], (height, width), plane_depth(train_pose, underside))
+        self.pose_code = HeadPoseCode(train_pose)
+        self.layout = HashGridLayout(
+            num_levels=config.num_levels,
+            features_per_level=config.features_per_level,
+            log2_table_size=config.log2_table_size,
+            base_resolution=config.base_resolution,
+            max_resolution=config.max_resolution or min(2048, max(height, width)),
+            dimensions=2,
+        )
+        self.field = TorsoField(
+            self.layout,
+            num_frames=self.num_train_data,
+            frame_code_dim=config.frame_code_dim,
+            head_aware=config.head_aware,
+            position_frequencies=config.position_frequencies,
+            pose_frequencies=config.pose_frequencies,
+            hidden_dim=config.hidden_dim,
+            implementation=config.implementation,
+        )
+        self.occupancy = TorsoOccupancy()
+        plate = metadata.get("plate")  # A rebuilt torso brings its own.
+        if plate is None:
+            plate = load_plate(metadata.get("background_filename"), (height, width))
+        self.backdrop = Backdrop(plate, config.background)
+        self.patch_loss = PatchLoss(config.perceptual_loss)
+        self._driven: Optional[TorsoFrames] = None
+
+    # --- the head ---
+
+    def attach_head(self, head: HeadModel) -> None:
+        """Take a trained head over, frozen.
+
+        Raises:
+            UserError: the head is of another dataset, basis or image size.
+        """
+        check_head_fits(head_description(head), self.metadata, self.aabb)
+        self.head = head.to(self.device).eval().requires_grad_(False)
+        self.expression_source.minimum.copy_(head.expression_source.minimum)
+        self.expression_source.maximum.copy_(head.expression_source.maximum)
+
+    def train(self, mode: bool = True) -> "TorsoModel":
+        """The head stays in evaluation mode: it neither learns nor draws at random."""
+        super().train(mode)
+        if self.head is not None:
+            self.head.eval()
+        return self
+
+    @property
+    def _frozen(self) -> HeadModel:
+        if self.head is None:
+            raise UserError(
+                "the torso has no head yet; give --pipeline.model.head-run PATH, the run of nerfblendshape-head."
+            )
+        return self.head
+
+    # --- checkpoints ---
+
+    def get_extra_state(self) -> Dict[str, Any]:
+        """Plain data that says what this run is; the head's own is in its part of the state."""
+        return torso_description(self)
+
+    def set_extra_state(self, state: Dict[str, Any]) -> None:
+        """Refuse a checkpoint of another basis or architecture with a clear sentence."""
+        check_description(state, torso_description(self))
+
+    def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
+        """Rebuild the head that the state holds, then load all weights; the head's own run is not needed."""
+        if HEAD_PREFIX + EXTRA_STATE in state_dict and self.head is None:
+            head_state = {
+                name.removeprefix(HEAD_PREFIX): value
+                for name, value in state_dict.items()
+                if name.startswith(HEAD_PREFIX)
+            }
+            self.attach_head(build_head(head_state))
+        return super().load_state_dict(state_dict, strict=strict, assign=assign)
+
+    # --- training ---
+
+    def get_param_groups(self) -> Dict[str, List[Parameter]]:
+        """The networks with the frame codes, and the grid. The head is in neither."""
+        return {
+            "networks": [parameter for parameter in self.field.parameters() if parameter is not self.field.table],
+            "tables": [self.field.table],
+        }
+
+    def get_training_callbacks(
+        self, training_callback_attributes: TrainingCallbackAttributes
+    ) -> List[TrainingCallback]:
+        """Take the head over unless a checkpoint has brought it; carve the occupancy, then follow the opacity."""
+        if self.head is None:
+            if self.config.head_run is None:
+                raise UserError(
+                    "nerfblendshape-torso needs a trained head: give --pipeline.model.head-run PATH, the directory of "
+                    "a nerfblendshape-head run on the same data."
+                )
+            self.attach_head(load_head(self.config.head_run))
+        pipeline, config = training_callback_attributes.pipeline, self.config
+
+        def before(step: int) -> None:
+            if not bool(self.occupancy.carved) and pipeline is not None:
+                dataset = cast(NerfBlendshapeDataset, pipeline.datamanager.train_dataset)
+                coverage = torso_coverage(dataset, self.occupancy.resolution)
+                if coverage.message is not None:
+                    CONSOLE.print(coverage.message)
+                self.occupancy.carve(coverage.mask.to(self.device))
+            if step >= config.occupancy_warmup and step % config.occupancy_interval == 0:
+                self._update_occupancy(torch.Generator().manual_seed(step))
+
+        return [TrainingCallback([TrainingCallbackLocation.BEFORE_TRAIN_ITERATION], before)]
+
+    @torch.no_grad()
+    def _update_occupancy(self, generator: torch.Generator) -> None:
+        if self.field.head_aware:
+            return  # Its opacity depends on the head at the pixel, which a bare torso coordinate does not tell.
+        source = self.expression_source
+        chosen = int(torch.randint(len(source.train_frames), (1,), generator=generator))
+        pose = self.pose_code(source.track_pose[source.train_frames[chosen]][None])
+        code = self.field.frame_code(torch.tensor([chosen], device=self.device))
+        self.occupancy.update(lambda points: self.field(points, pose, code)[1], generator)
+
+    # --- rendering ---
+
+    def _frames(
+        self,
+        expression: Tensor,
+        captured: Tensor,
+        ray_frame: Optional[Tensor],
+        train_frame: Optional[Tensor],
+    ) -> TorsoFrames:
+        head = self._frozen.frame_batch(expression, None if ray_frame is None else ray_frame.int(), train_frame)
+        codes = self.field.frame_code(train_frame)
+        if codes is not None and len(codes) != len(expression):
+            codes = codes.expand(len(expression), -1)
+        return TorsoFrames(head, captured, self.pose_code(captured), codes, ray_frame)
+
+    def _frames_of(self, ray_bundle: RayBundle) -> TorsoFrames:
+        """The frames of a bundle: the driven one, those of a training batch, or those its metadata names."""
+        if self._driven is not None:
+            return self._driven
+        source, metadata = self.expression_source, ray_bundle.metadata
+        if "expression" in metadata and "head_pose" in metadata:
+            rows = torch.cat([source.clamp(metadata["expression"]), metadata["head_pose"]], -1)
+            rows, ray_frame = torch.unique_consecutive(rows.reshape(-1, rows.shape[-1]), return_inverse=True, dim=0)
+            return self._frames(rows[:, :-12], rows[:, -12:], ray_frame if len(rows) > 1 else None, None)
+        if self.training and ray_bundle.camera_indices is not None:
+            frames, ray_frame = torch.unique_consecutive(ray_bundle.camera_indices.flatten(), return_inverse=True)
+            places = source.train_frames[frames]
+            expression = source.clamp(source.track_expression[places])
+            return self._frames(expression, source.track_pose[places], ray_frame if len(frames) > 1 else None, frames)
+        return self.drive(source.neutral())
+
+    def drive(self, state: DrivingState) -> TorsoFrames:
+        """Prepare one driving state; without a captured pose it takes the clip's middle one."""
+        frame = None if state.train_frame is None else torch.tensor([state.train_frame], device=self.device)
+        captured = self.pose_code.reference if state.head_pose is None else state.head_pose.to(self.device)
+        return self._frames(state.expression[None].to(self.device), captured[None], None, frame)
+
+    @torch.no_grad()
+    def get_outputs_for_camera(self, camera: Cameras, obb_box: Optional[OrientedBox] = None) -> Dict[str, Tensor]:
+        """Render a camera with the state that the expression source resolves for it."""
+        return self.render_driven(camera, self.expression_source.resolve(camera), obb_box)
+
+    @torch.no_grad()
+    def render_driven(
+        self, camera: Cameras, state: DrivingState, obb_box: Optional[OrientedBox] = None
+    ) -> Dict[str, Tensor]:
+        """Render one camera with a given driving state.
+
+        Args:
+            camera: of shape ``[]`` or ``[1]``.
+            state: expression, captured pose and frame code.
+            obb_box: crops the rays, as in nerfstudio.
+        """
+        plain = camera.to(self.device)
+        if plain.shape == ():
+            plain = plain.reshape((1,))
+        plain.metadata = None  # Already resolved; nerfstudio would copy it to every ray.
+        self._driven = self.drive(state)
+        try:
+            return super().get_outputs_for_camera(plain, obb_box)
+        finally:
+            self._driven = None
+
+    def get_outputs(self, ray_bundle: RayBundle) -> Dict[str, Tensor]:  # type: ignore[override]
+        """Render rays.
+
+        Returns:
+            ``rgb [rays, 3]`` head over torso over background; ``head_rgb`` and ``torso_rgb``, each alone on white;
+            ``accumulation [rays, 1]`` of head and torso, ``head_accumulation``, ``torso_alpha``; ``depth [rays, 1]``
+            (expected distance, 0 on empty rays); ``background [rays, 3]``.
+        """
+        origins, directions = ray_bundle.origins.reshape(-1, 3), ray_bundle.directions.reshape(-1, 3)
+        frames = self._frames_of(ray_bundle)
+        points = self.plane(origins, directions, frames.of_rays(frames.captured))
+        with torch.no_grad():
+            head = self._head_foreground(ray_bundle, origins, directions, frames)
+        seen = torch.cat([head.color, head.alpha], -1) if self.field.head_aware else None
+        color, alpha, _ = self._torso(points.coordinates, points.fade, frames, seen)
+        background = self._background(points.coordinates)
+        behind = alpha * color + (1.0 - alpha) * background
+        hidden = 1.0 - head.alpha
+        accumulation = head.alpha + hidden * alpha
+        depth = (head.depth + hidden * alpha * points.distance) / accumulation.clamp_min(1e-6)
+        outputs = {
+            "rgb": head.color + hidden * behind,
+            "head_rgb": head.color + hidden,
+            "torso_rgb": alpha * color + (1.0 - alpha),
+            "accumulation": accumulation,
+            "head_accumulation": head.alpha,
+            "torso_alpha": alpha,
+            "depth": depth,
+            "background": background,
+        }
+        if self.training:
+            outputs["torso_color"] = color
+        return outputs
+
+    def _head_foreground(
+        self, ray_bundle: RayBundle, origins: Tensor, directions: Tensor, frames: TorsoFrames
+    ) -> Foreground:
+        head = self._frozen
+        if self.training:  # Where the head's run refined the training poses, its rays follow them.
+            refined = RayBundle(origins, directions, ray_bundle.pixel_area, camera_indices=ray_bundle.camera_indices)
+            head.camera_optimizer.apply_to_raybundle(refined)
+            origins, directions = refined.origins, refined.directions
+        return head.foreground(origins, directions, frames.head)
+
+    def _torso(
+        self, coordinates: Tensor, fade: Tensor, frames: TorsoFrames, head: Optional[Tensor]
+    ) -> Tuple[Tensor, Tensor, Tensor]:
+        """Colour, opacity and shift at torso coordinates; nothing is computed where the plane is empty."""
+        inside = coordinates.clamp(0.0, 1.0)
+        chosen = ((fade[:, 0] > 0) & self.occupancy.occupied(inside)).nonzero()[:, 0]
+        empty = coordinates.new_zeros(len(coordinates), 6)
+        if len(chosen) == 0:
+            return empty[:, :3], empty[:, 3:4], empty[:, 4:]
+        codes = None if frames.codes is None else frames.of_rays(frames.codes, chosen)
+        pose = frames.of_rays(frames.pose, chosen)
+        color, alpha, shift = self.field(inside[chosen], pose, codes, None if head is None else head[chosen])
+        spread = empty.index_put((chosen,), torch.cat([color, alpha * fade[chosen], shift], -1))
+        return spread[:, :3], spread[:, 3:4], spread[:, 4:]
+
+    def _background(self, coordinates: Tensor) -> Float[Tensor, "rays 3"]:
+        if self.training:
+            # A colour that changes every step cannot be painted onto the torso.
+            return torch.rand(1, 3, device=coordinates.device).expand(len(coordinates), 3)
+        return self.backdrop(coordinates)
+
+    def get_rgba_image(self, outputs: Dict[str, Tensor], output_name: str = "rgb") -> Tensor:
+        """The person with opacity as the fourth channel, free of the background."""
+        if output_name != "rgb":
+            return super().get_rgba_image(outputs, output_name)
+        alpha = outputs["accumulation"]
+        hidden = 1.0 - outputs["head_accumulation"]
+        torso = outputs["torso_rgb"] - (1.0 - outputs["torso_alpha"])
+        foreground = (outputs["head_rgb"] - hidden) + hidden * torso
+        return torch.cat([(foreground / alpha.clamp_min(1e-4)).clamp(0.0, 1.0), alpha], dim=-1)
+
+    # --- losses and metrics ---
+
+    def _ray_target(self, outputs: Dict[str, Tensor], batch: Dict[str, Tensor]) -> Tensor:
+        """Truth over the background that the prediction was rendered on."""
+        image, torso = batch["image"].to(self.device), batch["torso"].to(self.device)
+        person = person_alpha(batch["alpha"].to(self.device), torso[..., 3:])
+        return composite(image, person, outputs["background"])
+
+    def get_metrics_dict(self, outputs: Dict[str, Tensor], batch: Dict[str, Tensor]) -> Dict[str, Tensor]:
+        """PSNR of the sampled rays."""
+        with torch.no_grad():
+            return {"psnr": torch.tensor(psnr(outputs["rgb"], self._ray_target(outputs, batch)))}
+
+    def get_loss_dict(
+        self, outputs: Dict[str, Tensor], batch: Dict[str, Tensor], metrics_dict: Optional[Dict[str, Tensor]] = None
+    ) -> Dict[str, Tensor]:
+        """Colour of the whole picture, colour and opacity of the torso, patches, codes."""
+        config = self.config
+        target, prediction = self._ray_target(outputs, batch), outputs["rgb"]
+        losses = {
+            "color_loss": config.color_loss_weight
+            * color_difference(prediction, target, config.color_loss, config.huber_delta)
+        }
+        torso, head_alpha = batch["torso"].to(self.device), batch["alpha"].to(self.device)
+        true_color, true_alpha = torso[:, :3], torso[:, 3:]
+        # What the head hides is unknown except for the extension: there an empty torso is only a weak wish.
+        known = torch.maximum(1.0 - head_alpha, true_alpha).clamp_min(config.hidden_alpha_weight)
+        losses["torso_alpha_loss"] = (
+            config.torso_alpha_weight * (known * (outputs["torso_alpha"] - true_alpha).abs()).mean()
+        )
+        if "torso_color" in outputs:
+            losses["torso_color_loss"] = (
+                config.torso_color_weight * (true_alpha * (outputs["torso_color"] - true_color).abs()).mean()
+            )
+        patch = self.patch_loss.of_batch(prediction, target, batch)
+        if patch is not None:
+            losses["perceptual_loss"] = patch * config.perceptual_weight
+        if self.training and self.field.frame_codes is not None:
+            losses["frame_code_loss"] = self.field.frame_codes.weight.square().mean() * config.frame_code_loss_weight
+        return losses
+
+    def get_image_metrics_and_images(
+        self, outputs: Dict[str, Tensor], batch: Dict[str, Tensor]
+    ) -> Tuple[Dict[str, float], Dict[str, Tensor]]:
+        """The three rows of the field's protocol on one frame, and the seam; see ``torso_metrics``."""
+        on_device = {name: value.to(self.device) for name, value in batch.items() if isinstance(value, Tensor)}
+        target = on_device["image"]
+        if not self.backdrop.shows_plate:
+            person = person_alpha(on_device["alpha"], on_device["torso"][..., 3:])
+            target = composite(target, person, outputs["background"])
+        metrics = torso_metrics(outputs, on_device, target, cached_lpips(self.device))
+        return metrics, {"img": torch.cat([target, outputs["rgb"]], dim=1)}

@@ -1,0 +1,82 @@
+"""Settings of the torso model."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Dict, Literal, Optional, Type
+
+from nerfstudio.models.base_model import ModelConfig
+
+from nerfblendshape_ns.model_components.losses import ColorKind, PerceptualKind
+
+
+def _torso_model() -> Type:
+    from nerfblendshape_ns.models.torso import TorsoModel
+
+    return TorsoModel
+
+
+@dataclass
+class TorsoModelConfig(ModelConfig):
+    """The torso behind a trained, frozen head."""
+
+    _target: Type = field(default_factory=_torso_model)
+    head_run: Optional[Path] = None
+    """Directory, config.yml or checkpoint of the head's run. Read once, when training starts: from then on the torso's
+    own checkpoints hold the head."""
+    enable_collider: bool = False
+    """Rays meet a plane, not a volume between two."""
+    collider_params: Optional[Dict[str, float]] = None
+    """Unused."""
+    eval_num_rays_per_chunk: int = 16384
+    """Rays rendered at once outside training."""
+    background: str = "plate"
+    """What is behind the person: "plate" is the dataset's clean plate (white where it has none), else the name or hex
+    code of a colour, or the path of an image."""
+
+    num_levels: int = 8
+    """Levels of the two-dimensional hash grid."""
+    features_per_level: int = 2
+    """Features a level."""
+    log2_table_size: int = 15
+    """Largest table of a level, as a power of two."""
+    base_resolution: int = 16
+    """Cells along an axis at the coarsest level."""
+    max_resolution: Optional[int] = None
+    """Cells along an axis at the finest level; None takes the image's longer side, at most 2048."""
+    hidden_dim: int = 64
+    """Width of the networks."""
+    position_frequencies: int = 4
+    """Frequencies of the torso coordinate in the deformation."""
+    pose_frequencies: int = 2
+    """Frequencies of the head pose."""
+    frame_code_dim: int = 8
+    """Length of the code that every training frame owns for what the head's pose does not tell; 0 turns it off."""
+    head_aware: bool = False
+    """Let the torso also see the head's colour and opacity at a pixel."""
+    implementation: Literal["tcnn", "torch"] = "torch"
+    """Use tiny-cuda-nn's networks where it is installed, else torch."""
+    occupancy_interval: int = 64
+    """Steps between updates of the torso's occupancy."""
+    occupancy_warmup: int = 512
+    """Steps before the first."""
+
+    color_loss: ColorKind = "huber"
+    """Colour difference of the whole picture."""
+    huber_delta: float = 0.1
+    """Where the Huber loss turns linear."""
+    color_loss_weight: float = 10.0
+    """Weight of the whole picture's colour loss."""
+    torso_color_weight: float = 1.0
+    """Weight of the torso's own colour loss, against the torso image."""
+    torso_alpha_weight: float = 0.5
+    """Weight of the torso's opacity loss, against the torso image's alpha."""
+    hidden_alpha_weight: float = 0.05
+    """Share of the opacity loss where the head hides the torso and the torso image is empty."""
+    perceptual_loss: PerceptualKind = "none"
+    """Loss on patches; needs patches from the datamanager (``num_patches``)."""
+    perceptual_weight: float = 0.1
+    """Weight of the patch loss."""
+    frame_code_loss_weight: float = 1e-2
+    """Weight of the frame codes' squared norm."""

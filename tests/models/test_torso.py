@@ -1,0 +1,209 @@
+"""The torso model: compositing, the frozen head, self-contained checkpoints, errors."""
+
+import shutil
+
+import pytest
+import torch
+from nerfstudio.cameras.cameras import Cameras
+from nerfstudio.engine.callbacks import TrainingCallbackAttributes
+from test_rebuild import save_run
+from tiny_head import NAMES, POSE, bundle, make
+from tiny_torso import frame_metadata, make_torso, torso_batch
+
+from nerfblendshape_ns.errors import UserError
+from nerfblendshape_ns.model_components.expression_source import DrivingState
+from nerfblendshape_ns.models.load import load_model
+
+NO_PIPELINE = TrainingCallbackAttributes(None, None, None, None)
+
+
+def view(metadata=None, pose=POSE) -> Cameras:
+    return Cameras(pose[None], 24.0, 24.0, 8.0, 8.0, 16, 16, metadata=metadata)
+
+
+def test_head_over_torso_over_plate():
+    model = make_torso().eval()
+    outputs = model.get_outputs_for_camera(view({"cam_idx": 0}))
+    head_alpha, torso_alpha = outputs["head_accumulation"], outputs["torso_alpha"]
+    plate = model.backdrop.plate.float() / 255
+    torch.testing.assert_close(outputs["background"], plate, atol=1e-4, rtol=0)
+    torso = outputs["torso_rgb"] - (1 - torso_alpha)
+    expected = (outputs["head_rgb"] - (1 - head_alpha)) + (1 - head_alpha) * (torso + (1 - torso_alpha) * plate)
+    torch.testing.assert_close(outputs["rgb"], expected, atol=1e-5, rtol=0)
+    torch.testing.assert_close(outputs["accumulation"], 1 - (1 - head_alpha) * (1 - torso_alpha), atol=1e-5, rtol=0)
+    assert 0.05 < float(torso_alpha.mean()) < 0.95 and float(head_alpha.std()) > 0.01
+    rgba = model.get_rgba_image(outputs)
+    torch.testing.assert_close(rgba[..., 3:], outputs["accumulation"])
+    again = rgba[..., :3] * rgba[..., 3:] + (1 - rgba[..., 3:]) * plate
+    torch.testing.assert_close(again, outputs["rgb"], atol=2e-3, rtol=0)
+
+
+def test_the_head_is_the_head_models_own_picture():
+    head = make(frame_metadata()).eval()
+    model = make_torso(head=make(frame_metadata())).eval()
+    expected = head.get_outputs_for_camera(view({"cam_idx": 2}))
+    outputs = model.get_outputs_for_camera(view({"cam_idx": 2}))
+    torch.testing.assert_close(outputs["head_rgb"], expected["rgb"])
+    torch.testing.assert_close(outputs["head_accumulation"], expected["accumulation"])
+
+
+@pytest.mark.parametrize("head_aware", [False, True])
+def test_training_leaves_the_head_bit_identical(head_aware):
+    model = make_torso(head_aware=head_aware)
+    before = {name: value.clone() for name, value in model.head.state_dict().items() if isinstance(value, torch.Tensor)}
+    groups = model.get_param_groups()
+    trained = {id(parameter) for group in groups.values() for parameter in group}
+    assert trained == {id(parameter) for parameter in model.field.parameters()}
+    optimizer = torch.optim.Adam([parameter for group in groups.values() for parameter in group], lr=1e-2)
+    callbacks = model.get_training_callbacks(NO_PIPELINE)
+    model.train()
+    assert not model.head.training
+    losses = []
+    for step in range(30):
+        for callback in callbacks:
+            callback.func(step=step)
+        rays = bundle([1, 3])
+        batch = torso_batch(len(rays))
+        loss = sum(model.get_loss_dict(model.get_outputs(rays), batch).values())
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(float(loss.detach()))
+    assert sum(losses[-5:]) < sum(losses[:5])
+    for name, value in before.items():
+        assert torch.equal(model.head.state_dict()[name], value), name
+    assert all(parameter.grad is None for parameter in model.head.parameters())
+
+
+def test_rays_of_a_batch_use_their_own_frame():
+    data = frame_metadata()
+    turned = POSE.clone()
+    turned[0, 3] = 0.5
+    data["track"]["head_pose"][3] = turned.flatten()
+    model = make_torso(data=data).eval()
+    both = model._frames_of(bundle([1, 3]))
+    assert both.captured.shape == (1, 12)  # Not training: rays without metadata are neutral.
+    model.train()
+    both = model._frames_of(bundle([1, 3]))
+    torch.testing.assert_close(both.captured, torch.stack([POSE.flatten(), turned.flatten()]))
+    assert both.of_rays(both.codes).shape == (16, 8)
+    outputs = model.get_outputs(bundle([1, 3]))["torso_alpha"]
+    alone = model.get_outputs(bundle([1, 3])[8:])["torso_alpha"]
+    torch.testing.assert_close(outputs[8:], alone)
+
+
+def test_an_orbit_moves_the_camera_and_not_the_body():
+    model = make_torso().eval()
+    state = DrivingState(torch.tensor([0.1, 0.0, 0.2]), POSE.flatten(), 1)
+    moved = POSE.clone()
+    moved[0, 3] = 0.2  # The camera goes aside; the person still faces where it was captured.
+    straight = model.render_driven(view(), state)
+    aside = model.render_driven(view(pose=moved), state)
+    # A plane before the camera moves by focal length times shift over depth, here in whole pixels or not: resample.
+    pixels = 24.0 * 0.2 / float(model.plane.depth)
+    columns = torch.arange(2, 12) + 0.5 + pixels
+    low = (columns - 0.5).floor().long()
+    share = ((columns - 0.5) - low)[None, :, None]
+    plate = straight["background"]
+    expected = plate[:, low] * (1 - share) + plate[:, low + 1] * share
+    torch.testing.assert_close(aside["background"][:, 2:12], expected, atol=1e-3, rtol=0)
+    assert torch.isfinite(aside["rgb"]).all()
+
+
+def test_behind_the_camera_there_is_no_torso():
+    model = make_torso().eval()
+    state = DrivingState(torch.zeros(3), POSE.flatten(), None)
+    back = POSE.clone()
+    back[:, 0], back[:, 2] = -back[:, 0], -back[:, 2]
+    back[1, 3] = -6.0  # Behind the captured camera, looking away from the head.
+    outputs = model.render_driven(view(pose=back), state)
+    assert outputs["torso_alpha"].max() == 0 and torch.isfinite(outputs["rgb"]).all()
+
+
+def test_checkpoint_holds_the_head_and_the_run_may_vanish(tmp_path):
+    head_run, torso_run = tmp_path / "head", tmp_path / "torso"
+    save_run(head_run, make(frame_metadata()))
+    model = make_torso(head_run=head_run)
+    assert model.head is None
+    model.get_training_callbacks(NO_PIPELINE)
+    save_run(torso_run, model.eval())
+    expected = model.get_outputs_for_camera(view({"cam_idx": 1}))
+    shutil.rmtree(head_run)
+    # As nerfstudio does: built from the config, whose head run is gone, then loaded.
+    again = make_torso(head_run=head_run)
+    again.load_state_dict(model.state_dict())
+    again.get_training_callbacks(NO_PIPELINE)  # A resumed run does not look for the head's either.
+    without_dataset = load_model(torso_run)
+    for loaded in (again.eval(), without_dataset):
+        for name, value in loaded.get_outputs_for_camera(view({"cam_idx": 1})).items():
+            assert torch.equal(value, expected[name]), name
+
+
+def test_empty_parts_cost_nothing():
+    model = make_torso().eval()
+    full = model.get_outputs_for_camera(view({"cam_idx": 1}))["torso_alpha"]
+    mask = torch.zeros(128, 128, dtype=torch.bool)
+    mask[64:] = True
+    model.occupancy.carve(mask)
+    calls = []
+    forward = model.field.forward
+    model.field.forward = lambda points, *rest: (calls.append(len(points)), forward(points, *rest))[1]
+    half = model.get_outputs_for_camera(view({"cam_idx": 1}))["torso_alpha"]
+    assert sum(calls) == 128
+    assert half[:8].max() == 0
+    torch.testing.assert_close(half[8:], full[8:])
+
+
+def test_backgrounds_can_be_chosen(tmp_path):
+    from PIL import Image
+
+    model = make_torso().eval()
+    model.backdrop.choose("#00ff00")
+    green = model.get_outputs_for_camera(view({"cam_idx": 1}))["background"]
+    torch.testing.assert_close(green, torch.tensor([0.0, 1.0, 0.0]).expand(16, 16, 3))
+    Image.new("RGB", (4, 4), (10, 20, 30)).save(tmp_path / "room.png")
+    model.backdrop.choose(str(tmp_path / "room.png"))
+    room = model.get_outputs_for_camera(view({"cam_idx": 1}))["background"]
+    torch.testing.assert_close(room, (torch.tensor([10.0, 20.0, 30.0]) / 255).expand(16, 16, 3), atol=1e-4, rtol=0)
+    with pytest.raises(UserError, match="'beach' is neither 'plate', a colour .* nor the path of an image"):
+        model.backdrop.choose("beach")
+    data = frame_metadata()
+    data["plate"] = None
+    assert not make_torso(data=data).backdrop.shows_plate
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        (dict(names=["jawOpen", "mouthPucker", "cheekPuff"]), "they differ in browInnerUp, cheekPuff; train head"),
+        (dict(scale=2.0), "was trained on another dataset: its head box lies elsewhere"),
+        (dict(size=(32, 32)), "at 16x16 pixels, the torso at 32x32; give .*dataparser.max-size 16"),
+        (dict(train=3), "had 4 training frames, the torso has 3"),
+    ],
+)
+def test_a_head_of_something_else_is_refused(tmp_path, change, message):
+    save_run(tmp_path, make(frame_metadata()))
+    data = frame_metadata()
+    data["expression_names"] = change.get("names", NAMES)
+    data["dataparser_scale"] = change.get("scale", 1.0)
+    data["image_size"] = change.get("size", (16, 16))
+    data["train_frame_index"] = torch.arange(change.get("train", 4))
+    model = make_torso(data=data, head_run=tmp_path)
+    with pytest.raises(UserError, match=message):
+        model.get_training_callbacks(NO_PIPELINE)
+
+
+def test_a_missing_head_is_told(tmp_path):
+    with pytest.raises(UserError, match="needs a trained head: give --pipeline.model.head-run PATH"):
+        make_torso(head_run=None).get_training_callbacks(NO_PIPELINE)
+    with pytest.raises(UserError, match="nowhere does not exist"):
+        make_torso(head_run=tmp_path / "nowhere").get_training_callbacks(NO_PIPELINE)
+    path = save_run(tmp_path / "run", make(frame_metadata()))
+    path.write_bytes(path.read_bytes()[:1000])
+    with pytest.raises(UserError, match="is not a readable checkpoint"):
+        make_torso(head_run=tmp_path / "run").get_training_callbacks(NO_PIPELINE)
+    with pytest.raises(UserError, match="has no head yet"):
+        make_torso(head_run=None).eval().get_outputs_for_camera(view())
+    save_run(tmp_path / "torso", make_torso())
+    with pytest.raises(UserError, match="is of a torso run; give a run of nerfblendshape-head"):
+        make_torso(head_run=tmp_path / "torso").get_training_callbacks(NO_PIPELINE)
