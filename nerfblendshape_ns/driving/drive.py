@@ -48,8 +48,8 @@ class Drive:
     """float64 ``[frames, basis]`` model coefficients."""
     poses: PoseTrack
     """Cameras."""
-    background: np.ndarray
-    """float32 colour ``[3]`` or picture ``[height, width, 3]``."""
+    background: Optional[np.ndarray]
+    """float32 colour ``[3]`` or picture ``[height, width, 3]``; None is the model's own."""
     mapping: Retargeting
     """How the driver's coefficients became this person's."""
     notes: Tuple[str, ...]
@@ -127,7 +127,7 @@ def plan_drive(options: DriveOptions, avatar: Avatar, console: Console) -> Drive
     """
     person = open_person(avatar, options.data, options.size)
     background = make_background(options.background, person)
-    kind, whole, notes = open_driver(options, person, lambda: background, console)
+    kind, whole, notes = open_driver(options, person, background, console)
     if options.side_by_side:
         whole.picture_of(0)
     driver = whole.resampled(options.fps, options.start, options.end)
@@ -171,7 +171,7 @@ def render_frame(options: DriveOptions, plan: Drive, frame: int) -> np.ndarray:
     if options.resolved_format == "rgba":
         outputs = avatar.render(state, camera)
         return _to_bytes(avatar.model.get_rgba_image(outputs))
-    background = torch.from_numpy(plan.background).to(avatar.device)
+    background = None if plan.background is None else torch.from_numpy(plan.background).to(avatar.device)
     render = _to_bytes(avatar.render(state, camera, background)["rgb"])
     return beside(plan.driver.picture_of(frame), render) if options.side_by_side else render
 
@@ -226,7 +226,9 @@ def _key(options: DriveOptions, plan: Drive) -> str:
         "format": "rgba" if options.resolved_format == "rgba" else "rgb",
         "beside": plan.driver.label if options.side_by_side else None,
     }
-    arrays = [plan.expressions, plan.poses.camera, plan.poses.captured, plan.background]
+    arrays = [plan.expressions, plan.poses.camera, plan.poses.captured]
+    if plan.background is not None:
+        arrays.append(plan.background)
     if options.side_by_side and plan.driver.source_index is not None:
         arrays.append(plan.driver.source_index)
     return drive_key(settings, arrays)

@@ -37,8 +37,9 @@ class DriveOptions:
     """Second of the driver to stop at."""
     size: Optional[int] = None
     """Longer side of the render in pixels; the avatar's training size if left out."""
-    background: str = "white"
-    """white, black, a colour such as #00ff00, an image file, or plate: the clip's clean background."""
+    background: str = "own"
+    """own: white behind a head, the clip's clean background behind a whole person; or white, black, a colour such as
+    #00ff00, an image file, or plate: the clean background."""
     side_by_side: bool = False
     """Show the driver's picture to the left of the render; for the avatar's own clip this is the truth."""
     audio: str = "auto"

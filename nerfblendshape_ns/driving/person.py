@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Callable, Optional
+from typing import Optional
 
 import numpy as np
 import torch
@@ -42,12 +42,12 @@ class Person:
             return values
         return self.avatar.from_source(torch.from_numpy(values).float()).double().numpy()
 
-    def own_frames(self, split: str, background: Callable[[], np.ndarray]) -> DriverSequence:
+    def own_frames(self, split: str, background: Optional[np.ndarray]) -> DriverSequence:
         """The avatar's own clip as a driver.
 
         Args:
             split: ``test``, ``val``, ``train`` or ``all``.
-            background: gives the picture ``[height, width, 3]`` float in [0, 1] (or a colour ``[3]``) behind the truth.
+            background: picture ``[height, width, 3]`` or colour ``[3]`` in [0, 1] behind the truth; None is white.
 
         Raises:
             UserError: the avatar's track was left out of its file, or the split is empty.
@@ -71,19 +71,19 @@ class Person:
             times=times[index],
             basis_id=self.avatar.basis_id,
             motion=HeadMotion.from_camera_poses(_poses(track.head_pose)[index]),
-            picture=None if clip is None else lambda frame: self._truth(clip, int(frame), background()),
+            picture=None if clip is None else lambda frame: self._truth(clip, int(frame), background),
             audio=None if clip is None else source_video(clip.root),
             source_index=index,
         )
 
-    def _truth(self, clip: Clip, frame: int, background: np.ndarray) -> np.ndarray:
+    def _truth(self, clip: Clip, frame: int, background: Optional[np.ndarray]) -> np.ndarray:
         """What the model was trained to show: the head over a background, or the frame."""
         target = "head" if self.avatar.kind == "head" else "frame"
         arrays = load_frame(clip.frames[frame].files, (clip.height, clip.width), self.size, target)
         if target == "frame":
             return arrays.image
-        alpha = arrays.alpha[..., None] / 255.0
-        return (arrays.image * alpha + 255.0 * background * (1.0 - alpha) + 0.5).astype(np.uint8)
+        alpha, behind = arrays.alpha[..., None] / 255.0, 1.0 if background is None else background
+        return (arrays.image * alpha + 255.0 * behind * (1.0 - alpha) + 0.5).astype(np.uint8)
 
     def plate(self) -> np.ndarray:
         """The clip's clean background, uint8 RGB.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Tuple
+from typing import Optional, Tuple
 
 import cv2
 import numpy as np
@@ -16,19 +16,23 @@ from nerfblendshape_ns.errors import UserError
 COLOURS = {"white": (1.0, 1.0, 1.0), "black": (0.0, 0.0, 0.0)}
 
 
-def make_background(name: str, person: Person) -> np.ndarray:
+def make_background(name: str, person: Person) -> Optional[np.ndarray]:
     """The background of ``--background``.
 
     Args:
-        name: ``white``, ``black``, ``#rrggbb``, ``plate`` or an image file.
+        name: ``own``, ``white``, ``black``, ``#rrggbb``, ``plate`` or an image file.
         person: gives the size of the render and the clean plate.
 
     Returns:
-        float32 in [0, 1], a colour ``[3]`` or a picture ``[height, width, 3]``.
+        float32 in [0, 1], a colour ``[3]`` or a picture ``[height, width, 3]``; None leaves it to the model.
 
     Raises:
         UserError: it is none of these, or the file cannot be read.
     """
+    if name == "own":
+        if person.avatar.kind != "head":
+            return None
+        name = "white"
     if name in COLOURS:
         return np.array(COLOURS[name], dtype=np.float32)
     if re.fullmatch(r"#[0-9a-fA-F]{6}", name):
@@ -39,7 +43,7 @@ def make_background(name: str, person: Person) -> np.ndarray:
         picture = load_image(Path(name))
     else:
         raise UserError(
-            f"--background {name} is neither white, black, plate, a colour such as #00ff00 nor an image that exists."
+            f"--background {name} is neither own, white, black, plate, a colour such as #00ff00 nor an image file."
         )
     return cover(picture, person.size).astype(np.float32) / 255
 

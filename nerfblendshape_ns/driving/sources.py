@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Callable, List, Literal, Tuple
+from typing import List, Literal, Optional, Tuple
 
 import numpy as np
 from rich.console import Console
@@ -46,7 +46,7 @@ def source_kind(by: str) -> SourceKind:
 
 
 def open_driver(
-    options: DriveOptions, person: Person, background: Callable[[], np.ndarray], console: Console
+    options: DriveOptions, person: Person, background: Optional[np.ndarray], console: Console
 ) -> Tuple[SourceKind, DriverSequence, List[str]]:
     """Open what ``--by`` names.
 

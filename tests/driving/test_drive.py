@@ -245,8 +245,9 @@ def test_backgrounds(tiny_run, tmp_path):
     cv2.imwrite(str(tmp_path / "wall.png"), picture)
     wall = plan(run, tmp_path, background=str(tmp_path / "wall.png")).background
     assert wall.shape == (16, 16, 3) and wall.max() == 0
+    assert plan(run, tmp_path).background.tolist() == [1, 1, 1]
     assert plan(run, tmp_path, background="black").background.tolist() == [0, 0, 0]
-    with pytest.raises(UserError, match="--background sky is neither white, black, plate"):
+    with pytest.raises(UserError, match="--background sky is neither own, white, black, plate"):
         plan(run, tmp_path, background="sky")
 
 
