@@ -11,7 +11,7 @@ import json
 import os
 from enum import IntEnum
 from pathlib import Path
-from typing import Any, Callable, Dict, Optional, Tuple
+from typing import Any, Callable, Dict, Mapping, Optional, Tuple
 
 import cv2
 import numpy as np
@@ -187,7 +187,17 @@ def save_expressions(
 
 
 def save_transforms(
-    root: Path, *, width: int, height: int, fl_x: float, fl_y: float, cx: float, cy: float, fps: float, frames: list
+    root: Path,
+    *,
+    width: int,
+    height: int,
+    fl_x: float,
+    fl_y: float,
+    cx: float,
+    cy: float,
+    fps: float,
+    frames: list,
+    extra: Optional[Mapping[str, Any]] = None,
 ) -> None:
     """Write ``transforms.json``.
 
@@ -201,6 +211,7 @@ def save_transforms(
         cy: principal point, pixels from the top edge.
         fps: frames a second of the clip.
         frames: dictionaries from :func:`frame_entry`.
+        extra: further entries of the document; ``head_only`` says that the images show the head alone.
     """
     document: Dict[str, Any] = {
         "camera_model": "OPENCV",
@@ -211,6 +222,7 @@ def save_transforms(
         "cx": float(cx),
         "cy": float(cy),
         "fps": float(fps),
+        **(extra or {}),
         "frames": frames,
     }
     save_json(root / TRANSFORMS, document)

@@ -17,6 +17,7 @@ from nerfblendshape_ns.data.labels import (
     area_resize,
     extend_colours,
     labels_from_colours,
+    labels_from_face_parsing,
     resize_labels,
     soft_alpha,
 )
@@ -44,6 +45,9 @@ class FrameFiles:
     """Whether the label image uses RAD-NeRF's colours instead of the values of ``Label``."""
     head_only: bool = False
     """Whether the image shows the head alone on white."""
+    face_parsing: bool = False
+    """Whether the label image holds INSTA's face-parsing classes, cut out by the alpha of ``image``; the labels may be
+    ``image`` itself, whose alpha alone then tells the head."""
     torso: Optional[Path] = None
     """Torso image where the dataset has one: RGBA, the torso with what the head hides of it painted on."""
 
@@ -100,6 +104,8 @@ def load_labels(files: FrameFiles) -> np.ndarray:
             raise UserError(f"there are neither labels nor a head mask for {files.image}; process the video again.")
         mask = load_image(files.head_mask, cv2.IMREAD_GRAYSCALE)
         return np.where(mask > 127, np.uint8(Label.HEAD), np.uint8(Label.BACKGROUND))
+    if files.face_parsing:
+        return _load_face_parsing(files)
     if files.coloured_labels:
         return labels_from_colours(load_image(files.labels))
     labels = load_image(files.labels, cv2.IMREAD_UNCHANGED)
@@ -109,6 +115,20 @@ def load_labels(files: FrameFiles) -> np.ndarray:
             "process the video again."
         )
     return labels
+
+
+def _load_face_parsing(files: FrameFiles) -> np.ndarray:
+    """Labels from INSTA's classes and the alpha of the image."""
+    picture = load_image(files.image, cv2.IMREAD_UNCHANGED)
+    alpha = picture[..., 3] if picture.ndim == 3 and picture.shape[2] == 4 else None
+    if files.labels is None or files.labels == files.image:
+        if alpha is None:
+            raise UserError(f"{files.image} has no alpha and there is no seg_mask beside it; restore one of them.")
+        return np.where(alpha > 127, np.uint8(Label.HEAD), np.uint8(Label.BACKGROUND))
+    classes = load_image(files.labels)
+    if alpha is not None and alpha.shape != classes.shape[:2]:
+        raise _size_error(files.labels, (classes.shape[1], classes.shape[0]), (alpha.shape[0], alpha.shape[1]))
+    return labels_from_face_parsing(classes[..., 0], alpha)
 
 
 def load_matte(files: FrameFiles) -> Optional[np.ndarray]:

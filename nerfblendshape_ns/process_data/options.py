@@ -64,6 +64,13 @@ class ProcessOptions:
     """Smoothing of head poses in frames (motion with a period of 6.3 times this is halved); 0 for none."""
     smooth_expressions: float = 0.5
     """Smoothing of expression coefficients in frames; 0 for none."""
+    expressions: Optional[Path] = None
+    """Coefficients from elsewhere in place of the tracker's, taken as they are: an array (.npy, .npz, .pt), a CSV of
+    face capture (Live Link Face, Face Cap, OpenFace), FLAME or metrical-tracker files, or another dataset."""
+    expressions_offset: float = 0.0
+    """Where in that recording the video begins, in seconds; negative where the video began first."""
+    expressions_fps: Optional[float] = None
+    """Rows a second of that file where it has no clock and its rows are not the video's frames."""
 
     def check(self) -> None:
         """Raise a UserError for values that no run can use."""
@@ -81,6 +88,10 @@ class ProcessOptions:
             raise UserError(f"--focal {self.focal:g} is no camera; give a multiple of the image side such as 1.6.")
         if self.smooth_poses < 0 or self.smooth_expressions < 0:
             raise UserError("--smooth-poses and --smooth-expressions cannot be negative; give 0 for no smoothing.")
+        if self.expressions is None and (self.expressions_offset or self.expressions_fps is not None):
+            raise UserError("--expressions-offset and --expressions-fps say how to read --expressions; give that too.")
+        if self.expressions_fps is not None and not 0 < self.expressions_fps <= 1000:
+            raise UserError(f"--expressions-fps {self.expressions_fps:g} is not a rate; give a number above 0.")
         if self.parsing is not None and self.segmenter is not None:
             raise UserError("--parsing and --segmenter both say where the masks come from; give one of them.")
         if self.parsing is not None:

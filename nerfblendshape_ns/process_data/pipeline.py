@@ -17,6 +17,7 @@ from rich.table import Table
 import nerfblendshape_ns
 from nerfblendshape_ns.data import contract
 from nerfblendshape_ns.errors import UserError
+from nerfblendshape_ns.expression_tracks import read_expression_track
 from nerfblendshape_ns.process_data import (
     camera_step,
     frame_step,
@@ -27,6 +28,7 @@ from nerfblendshape_ns.process_data import (
     survey_step,
     track_steps,
 )
+from nerfblendshape_ns.process_data.external_expressions import content_key
 from nerfblendshape_ns.process_data.landmarker_model import SHA256, ModelUnavailable, find_landmarker
 from nerfblendshape_ns.process_data.landmarks import require_mediapipe
 from nerfblendshape_ns.process_data.options import ProcessOptions
@@ -71,6 +73,9 @@ def process_video(options: ProcessOptions, console: Optional[Console] = None) ->
     console = console or Console()
     options.check()
     frames.probe_video(options.video)
+    if options.expressions is not None:
+        # Read again when its turn comes; here so that a wrong file is told of before the long steps.
+        read_expression_track(options.expressions, options.expressions_fps)
     require_mediapipe()
     existed = options.output.exists()
     try:
@@ -179,9 +184,9 @@ def build_steps(options: ProcessOptions, model: Optional[Path], record: StepReco
         ),
         Step(
             "expressions",
-            lambda bar: track_steps.express(options, bar),
+            lambda bar: track_steps.express(options, shot(), bar),
             expression_inputs,
-            {"smooth_expressions": options.smooth_expressions},
+            _expression_options(options),
             [
                 contract.EXPRESSIONS,
                 contract.EXPRESSION_MIN,
@@ -205,6 +210,17 @@ def build_steps(options: ProcessOptions, model: Optional[Path], record: StepReco
             [f"{contract.REPORT}/index.html"],
         ),
     ]
+
+
+def _expression_options(options: ProcessOptions) -> Dict[str, Any]:
+    """What the coefficients depend on, beside the tracks."""
+    if options.expressions is None:
+        return {"smooth_expressions": options.smooth_expressions}
+    return {
+        "expressions": content_key(options.expressions),
+        "expressions_offset": options.expressions_offset,
+        "expressions_fps": options.expressions_fps,
+    }
 
 
 def shot_of(record: StepRecord) -> Dict[str, Any]:

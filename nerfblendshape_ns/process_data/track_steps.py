@@ -10,10 +10,12 @@ import numpy as np
 
 from nerfblendshape_ns.data import contract
 from nerfblendshape_ns.errors import UserError
+from nerfblendshape_ns.expression_tracks import read_expression_track
 from nerfblendshape_ns.process_data.arrays import load_arrays, save_arrays
 from nerfblendshape_ns.process_data.canonical_face import read_canonical_face
 from nerfblendshape_ns.process_data.crop import face_window
 from nerfblendshape_ns.process_data.expressions import arkit_expressions, landmark_pca_expressions
+from nerfblendshape_ns.process_data.external_expressions import external_expressions
 from nerfblendshape_ns.process_data.face_track import STRETCH, Subject, num_passes, track_face
 from nerfblendshape_ns.process_data.frame_step import FRAMES, Progress
 from nerfblendshape_ns.process_data.frames import ImageFolder
@@ -166,12 +168,27 @@ def _renumber_images(root: Path, kept: np.ndarray) -> None:
     put_in_place(partial, root / contract.IMAGES)
 
 
-def express(options: ProcessOptions, progress: Progress) -> Result:
-    """``expr.npy`` and the files beside it."""
+def express(options: ProcessOptions, shot: Dict[str, Any], progress: Progress) -> Result:
+    """``expr.npy`` and the files beside it.
+
+    Raises:
+        UserError: the file of ``--expressions`` is wrong or does not cover the clip.
+    """
     progress("expressions", 0, 1)
     tracks = load_arrays(options.output / TRACKS_RAW)
     warnings = []
-    if tracks["coefficients"].shape[1]:
+    if options.expressions is not None:
+        expressions, warnings = external_expressions(
+            read_expression_track(options.expressions, options.expressions_fps),
+            options.expressions,
+            frame_times=contract.load_array(options.output / FRAME_TIMES),
+            frame_numbers=load_arrays(options.output / FRAMES)["numbers"],
+            kept=tracks["kept_frames"],
+            num_source=shot["source_frames"] if options.start is None and options.end is None else -1,
+            offset=options.expressions_offset,
+        )
+        raw = expressions.values
+    elif tracks["coefficients"].shape[1]:
         names = [str(name) for name in tracks["names"]]
         raw = fill_gaps(tracks["coefficients"])
         smooth = whittaker(raw, options.smooth_expressions, tracks["breaks"])
@@ -184,8 +201,8 @@ def express(options: ProcessOptions, progress: Progress) -> Result:
         smooth = whittaker(raw, options.smooth_expressions, tracks["breaks"])
         expressions = replace(expressions, values=smooth.astype(np.float32))
         warnings.append(
-            "No Face Landmarker model could be had: expressions are 16 principal directions of this clip's landmarks, "
-            "not semantic; no slider has a name, and another clip's expressions cannot drive this head."
+            "Without the Face Landmarker model expressions are 16 principal directions of this clip's landmarks, not "
+            "semantic; no slider has a name, and another clip's expressions cannot drive this head."
         )
     contract.save_array(options.output / EXPRESSIONS_RAW, raw.astype(np.float32))
     contract.save_expressions(options.output, expressions.values, expressions.names, expressions.basis)

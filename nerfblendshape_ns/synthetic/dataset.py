@@ -200,18 +200,19 @@ def load_settings(dataset: Path) -> ClipSettings:
             f"{dataset / contract.PROCESS} was not written by nbs-synthetic, so the head cannot be rendered again; "
             "give a synthetic dataset."
         )
-    if record.get("generation", 1) != GENERATION:
-        raise OutdatedDataset(
-            f"{dataset} was made by another version of the synthetic head, which moves otherwise; remove it and make it "
-            "again with nbs-synthetic."
-        )
     try:
-        return ClipSettings(**record["options"])
+        settings = ClipSettings(**record["options"])
     except (KeyError, TypeError):
         raise UserError(
             f"{dataset / contract.PROCESS} lacks the options of the clip ({json.dumps(record.get('options'))}); "
             "make the dataset again with nbs-synthetic."
         ) from None
+    if record.get("generation", 1) != GENERATION:
+        raise OutdatedDataset(
+            f"{dataset} was made by another version of the synthetic head, which moves otherwise; remove it and "
+            "make it again with nbs-synthetic."
+        )
+    return settings
 
 
 class VideoWriter:
