@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
 from typing import List, Optional, Sequence
 
 import cv2
-import mediapy
 import numpy as np
 from nerfstudio.utils import colormaps
 from PIL import Image, ImageDraw
 
-from nerfblendshape_ns.data.contract import save_image, write_atomically
+from nerfblendshape_ns.data.contract import save_image
+from nerfblendshape_ns.driving.frame_store import PATTERN
+from nerfblendshape_ns.driving.video_file import Sound, encode
 from nerfblendshape_ns.recipes.evaluation import DEPTH_OPACITY, RenderedFrame
 
 TILE = 256
@@ -43,13 +45,21 @@ def write_sheet(path: Path, frames: Sequence[RenderedFrame]) -> None:
     save_image(path, np.concatenate(padded, axis=1))
 
 
-def write_video(path: Path, frames: Sequence[RenderedFrame], fps: float) -> None:
-    """Write an ``.mp4``: truth beside render where there is a truth, the render alone elsewhere."""
-    pictures = []
-    for frame in frames:
-        parts = [] if frame.truth is None else [_tile(frame.truth.numpy())]
-        pictures.append(_even(np.concatenate([*parts, _tile(frame.render.numpy())], axis=1)))
-    write_atomically(path, lambda temporary: mediapy.write_video(str(temporary), pictures, fps=fps, crf=16))
+def write_video(path: Path, frames: Sequence[RenderedFrame], fps: float, sound: Optional[Sound] = None) -> None:
+    """Write an ``.mp4``: truth beside render where there is a truth, the render alone elsewhere.
+
+    Args:
+        path: the file.
+        frames: consecutive frames.
+        fps: frames a second.
+        sound: what was heard during the frames.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        for number, frame in enumerate(frames):
+            parts = [] if frame.truth is None else [_tile(frame.truth.numpy())]
+            picture = np.concatenate([*parts, _tile(frame.render.numpy())], axis=1)
+            save_image(Path(folder) / (PATTERN % number), picture)
+        encode(Path(folder), len(frames), fps, path, sound)
 
 
 def _tile(image: np.ndarray) -> np.ndarray:
@@ -57,11 +67,6 @@ def _tile(image: np.ndarray) -> np.ndarray:
     factor = max(1, -(-TILE // max(image.shape[:2])))
     pixels = (np.clip(image, 0, 1) * 255 + 0.5).astype(np.uint8)
     return cv2.resize(pixels, None, fx=factor, fy=factor, interpolation=cv2.INTER_CUBIC) if factor > 1 else pixels
-
-
-def _even(image: np.ndarray) -> np.ndarray:
-    """Grow an image to even sides, which H.264 needs."""
-    return np.pad(image, ((0, image.shape[0] % 2), (0, image.shape[1] % 2), (0, 0)), mode="edge")
 
 
 def _depth_range(frames: Sequence[RenderedFrame]) -> List[Optional[float]]:

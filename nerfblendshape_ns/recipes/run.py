@@ -35,6 +35,7 @@ from nerfblendshape_ns.recipes.novel import SyntheticTruth, sweep
 from nerfblendshape_ns.recipes.options import RecipeOptions
 from nerfblendshape_ns.recipes.pictures import write_sheet, write_video
 from nerfblendshape_ns.recipes.recipe import Recipe, load_recipe
+from nerfblendshape_ns.recipes.sound import sound_of_split
 from nerfblendshape_ns.recipes.training import run_training, trainer_config
 from nerfblendshape_ns.synthetic.dataset import load_settings
 
@@ -164,7 +165,7 @@ def evaluate(recipe: Recipe, config_path: Path, data: Path, folder: Path, consol
         sheets.append(folder / f"{recipe.name}-turned.png")
         write_sheet(sheets[1], turned)
     videos = [folder / f"{recipe.name}.mp4"]
-    write_video(videos[0], test, fps)
+    write_video(videos[0], test, fps, sound_of_split(datamanager.eval_dataset.metadata))  # type: ignore[union-attr]
     if protocol.sweep_frames:
         console.print("expression sweep")
         videos.append(folder / f"{recipe.name}-sweep.mp4")

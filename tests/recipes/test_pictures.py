@@ -6,7 +6,7 @@ import cv2
 import torch
 
 from nerfblendshape_ns.data.contract import load_image
-from nerfblendshape_ns.recipes.evaluation import RenderedFrame, average, spread
+from nerfblendshape_ns.recipes.evaluation import RenderedFrame, average, furthest_turned, spread, temporal_error
 from nerfblendshape_ns.recipes.pictures import CAPTION, GAP, write_sheet, write_video
 
 
@@ -62,3 +62,22 @@ def test_spread_and_average():
     assert spread(5, 0) == []
     assert spread(5, 1) == [0]
     assert average([frame(0.0), frame(1.0), frame(0.5, truth=False)]) == {"psnr": 20.5}
+
+
+def test_temporal_error_is_worked_out_by_hand():
+    frames = [frame(value) for value in (0.1, 0.2, 0.4)]  # The truth is 1 - value: it moves the other way.
+    error = temporal_error(frames)
+    assert abs(error["true_change"] - 0.15) < 1e-6 and abs(error["l1"] - 0.3) < 1e-6
+    for one in frames:
+        one.truth = one.render + 0.25  # Wrong everywhere, but by the same amount in every frame.
+    assert temporal_error(frames)["l1"] < 1e-6
+    assert temporal_error(frames[:1]) == {} and temporal_error([frame(0.1, truth=False)] * 3) == {}
+
+
+def test_frames_turned_furthest():
+    angles = torch.tensor([0.0, 0.3, -0.1, 0.05, -0.4, 0.02])
+    poses = torch.zeros(6, 3, 4)
+    poses[:, 0, 0] = poses[:, 1, 1] = angles.cos()
+    poses[:, 0, 1], poses[:, 1, 0], poses[:, 2, 2] = -angles.sin(), angles.sin(), 1.0
+    assert furthest_turned(poses, 2) == [1, 4]
+    assert furthest_turned(poses, 99) == [0, 1, 2, 3, 4, 5]

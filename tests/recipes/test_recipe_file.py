@@ -158,3 +158,20 @@ def test_a_synthetic_dataset_of_an_older_generation_is_made_again(tmp_path):
         load_settings(folder)
     assert not (write_synthetic(settings, folder) / "mark").exists()
     assert load_settings(folder) == settings
+
+
+def test_a_torso_is_a_recipe_of_its_own(tmp_path):
+    path = tmp_path / "both.yaml"
+    path.write_text(
+        "name: both\ndescription: .\ndataset: {synthetic: {num_frames: 4}}\n"
+        "protocol: {unseen_views: 3, sheet_frames: 2}\n"
+        "torso: {overrides: {max_minutes: 2}}\n"
+    )
+    recipe = load_recipe(path)
+    torso = recipe.torso_recipe(Path("runs/head"))
+    assert torso.name == "both-torso" and torso.method == "nerfblendshape-torso-small" and torso.torso is None
+    assert torso.overrides == {"max_minutes": 2, "pipeline.model.head_run": "runs/head"}
+    assert torso.protocol.unseen_views == 0 and torso.protocol.sheet_frames == 2
+    path.write_text("name: both\ndescription: .\ndataset: {synthetic: {}}\ntorso: {overides: {}}\n")
+    with pytest.raises(UserError, match="torso.*overides.*did you mean overrides"):
+        load_recipe(path)

@@ -1,0 +1,46 @@
+"""The clip's sound under the rendered test frames."""
+
+import subprocess
+
+import numpy as np
+import pytest
+from test_pictures import frame
+
+from nerfblendshape_ns.data import contract
+from nerfblendshape_ns.driving.video_file import has_sound
+from nerfblendshape_ns.recipes.pictures import write_video
+from nerfblendshape_ns.recipes.sound import sound_of_split
+from nerfblendshape_ns.synthetic.dataset import ClipSettings, write_dataset
+
+
+@pytest.fixture
+def clip(tmp_path):
+    """A tiny dataset whose source video is silent for its first second and then hums."""
+    data, video = tmp_path / "clip", tmp_path / "source.mp4"
+    write_dataset(ClipSettings(num_frames=20, width=32, height=32, fps=10), data)
+    hum = "aevalsrc='0.5*sin(2*PI*440*t)*gte(t,1)':d=2"
+    command = ["ffmpeg", "-loglevel", "error", "-y", "-f", "lavfi", "-i", "color=gray:size=32x32:rate=10:d=2"]
+    subprocess.run([*command, "-f", "lavfi", "-i", hum, "-shortest", str(video)], check=True)
+    contract.save_json(data / contract.PROCESS, {"source": {"video": str(video)}})
+    return data, video
+
+
+def test_the_sound_of_the_split_is_put_under_its_frames(clip, tmp_path):
+    data, video = clip
+    sound = sound_of_split({"root": str(data), "layout": "own", "img_ids": [12, 13, 14]})
+    assert sound is not None and sound.path == video and sound.start == pytest.approx(1.2)
+    write_video(tmp_path / "out.mp4", [frame(0.5)] * 5, 10.0, sound)
+    decoded = subprocess.run(
+        ["ffmpeg", "-loglevel", "error", "-i", str(tmp_path / "out.mp4"), "-f", "f32le", "-ac", "1", "-"],
+        check=True,
+        capture_output=True,
+    ).stdout
+    assert np.abs(np.frombuffer(decoded, np.float32)).mean() > 0.1, "the silent start was taken"
+
+
+def test_a_clip_without_its_video_is_silent(clip, tmp_path):
+    data, video = clip
+    video.unlink()
+    assert sound_of_split({"root": str(data), "layout": "own", "img_ids": [12]}) is None
+    write_video(tmp_path / "out.mp4", [frame(0.5)] * 2, 10.0)
+    assert not has_sound(tmp_path / "out.mp4")
