@@ -126,9 +126,9 @@ def _two_faces(sources: Sources, path: Path) -> None:
 
 def _with_sound(sources: Sources, path: Path) -> None:
     sound = f"sine=frequency=440:duration={sources.seconds}"
-    ffmpeg("-i", sources.first, "-f", "lavfi", "-i", sound, "-shortest", "-vf", "scale=333:-1,crop=333:321:0:0,format=yuv444p",
-
-           "-c:v", "libx264", "-crf", "18", "-preset", "veryfast", "-c:a", "aac", path)  # fmt: skip
+    graph = "scale=333:-1,crop=333:321:0:0,format=yuv444p"
+    video = ("-c:v", "libx264", "-crf", "18", "-preset", "veryfast")
+    ffmpeg("-i", sources.first, "-f", "lavfi", "-i", sound, "-shortest", "-vf", graph, *video, "-c:a", "aac", path)
 
 
 def read(root: Path, name: str) -> Any:
