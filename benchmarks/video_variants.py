@@ -342,7 +342,7 @@ def synthetic_sources(folder: Path, num_frames: int = 75, fps: float = 25.0, sid
         settings = ClipSettings(num_frames=num_frames, width=side, height=side, fps=fps, samples=1, seed=seed)
         if not path.exists():
             write_dataset(settings, None, path)
-    return Sources(*paths, num_frames, fps)
+    return Sources(paths[0], paths[1], num_frames, fps)
 
 
 @dataclass
@@ -379,7 +379,7 @@ def main(arguments: Arguments) -> int:
             cut_source(next(arguments.clips.glob(f"{name}*")), arguments.output / f"{role}.mp4", num_frames, fps, 512)
             for role, name in (("first", arguments.first), ("second", arguments.second))
         ]
-        sources = Sources(*cut, num_frames, fps)
+        sources = Sources(cut[0], cut[1], num_frames, fps)
     failures = 0
     for variant in VARIANTS:
         if arguments.only and variant.name not in arguments.only:
