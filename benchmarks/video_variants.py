@@ -126,9 +126,9 @@ def _two_faces(sources: Sources, path: Path) -> None:
 
 def _with_sound(sources: Sources, path: Path) -> None:
     sound = f"sine=frequency=440:duration={sources.seconds}"
-    ffmpeg("-i", sources.first, "-f", "lavfi", "-i", sound, "-shortest", "-vf", "scale=333:-1,crop=333:321:0:0,format=yuv444p",
-
-           "-c:v", "libx264", "-crf", "18", "-preset", "veryfast", "-c:a", "aac", path)  # fmt: skip
+    graph = "scale=333:-1,crop=333:321:0:0,format=yuv444p"
+    video = ("-c:v", "libx264", "-crf", "18", "-preset", "veryfast")
+    ffmpeg("-i", sources.first, "-f", "lavfi", "-i", sound, "-shortest", "-vf", graph, *video, "-c:a", "aac", path)
 
 
 def read(root: Path, name: str) -> Any:
@@ -342,7 +342,7 @@ def synthetic_sources(folder: Path, num_frames: int = 75, fps: float = 25.0, sid
         settings = ClipSettings(num_frames=num_frames, width=side, height=side, fps=fps, samples=1, seed=seed)
         if not path.exists():
             write_dataset(settings, None, path)
-    return Sources(*paths, num_frames, fps)
+    return Sources(paths[0], paths[1], num_frames, fps)
 
 
 @dataclass
@@ -379,7 +379,7 @@ def main(arguments: Arguments) -> int:
             cut_source(next(arguments.clips.glob(f"{name}*")), arguments.output / f"{role}.mp4", num_frames, fps, 512)
             for role, name in (("first", arguments.first), ("second", arguments.second))
         ]
-        sources = Sources(*cut, num_frames, fps)
+        sources = Sources(cut[0], cut[1], num_frames, fps)
     failures = 0
     for variant in VARIANTS:
         if arguments.only and variant.name not in arguments.only:
