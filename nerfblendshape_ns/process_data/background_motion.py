@@ -19,9 +19,9 @@ from nerfblendshape_ns.process_data.frames import LabelFolder
 SAMPLES_A_SECOND = 5.0
 MOST_CORNERS, FEWEST_CORNERS = 300, 20
 # Grey levels between the darkest and the brightest pixel round a corner.
-LEAST_CONTRAST = 25
+LEAST_CONTRAST = 10
 # Corners this near to the person (in pixels of a 512-pixel image) are left out: shadows and loose hair move there.
-ROOM = 20
+ROOM = 32
 # A corner is lost if, followed there and back, it ends farther away than this.
 THERE_AND_BACK = 0.7
 # A new picture to follow from is taken when fewer than this share of the corners are left, or after this shift.

@@ -29,7 +29,7 @@ from nerfblendshape_ns.process_data.track_steps import TRACKS_RAW, Result
 # The background moving by more than this, in pixels of a 512-pixel image, or growing by more than this share, blurs the
 # clean plate.
 MOST_DRIFT, MOST_ZOOM = 6.0, 0.03
-# The background must be followed in this share of the samples before it is said to stand still.
+# The background must be followed in this share of the samples before anything is said of it.
 KNOWN_SHARE = 0.5
 
 
@@ -41,8 +41,8 @@ def run(options: ProcessOptions, shot: Dict[str, Any], progress: Progress) -> Re
     motion = measure(
         ImageFolder(options.output, num_frames), labels, shot["fps"], lambda amount: progress("camera", amount, None)
     )
-    moving = motion.drift > MOST_DRIFT or motion.zoom > MOST_ZOOM
     known = motion.known_share >= KNOWN_SHARE
+    moving = known and (motion.drift > MOST_DRIFT or motion.zoom > MOST_ZOOM)
     warnings = []
     if moving:
         warnings.append(
