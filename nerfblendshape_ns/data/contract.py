@@ -25,6 +25,7 @@ EXPRESSION_MAX = "expr_max.npy"
 EXPRESSION_NAMES = "expr_names.json"
 IMAGES = "images"
 PARSING = "parsing"
+ALPHA = "alpha"
 TORSO_IMAGES = "torso_imgs"
 BACKGROUND = "background.png"
 LANDMARKS = "landmarks.npy"
@@ -49,6 +50,11 @@ def image_name(img_id: int) -> str:
 
 def parsing_name(img_id: int) -> str:
     """File name of a frame's labels inside ``parsing/``."""
+    return f"{img_id:06d}.png"
+
+
+def alpha_name(img_id: int) -> str:
+    """File name inside ``alpha/`` of a frame's matte: 8-bit, 255 where only the person is seen, 0 where none of it."""
     return f"{img_id:06d}.png"
 
 

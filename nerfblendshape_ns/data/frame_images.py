@@ -21,6 +21,7 @@ from nerfblendshape_ns.data.labels import (
     resize_labels,
     soft_alpha,
 )
+from nerfblendshape_ns.data.mattes import foreground_colours, head_alpha
 from nerfblendshape_ns.data.torso_image import torso_image
 from nerfblendshape_ns.errors import UserError
 
@@ -38,6 +39,8 @@ class FrameFiles:
     """Label image."""
     head_mask: Optional[Path] = None
     """Head mask, white on black; used where there are no labels."""
+    matte: Optional[Path] = None
+    """Matte: 8-bit opacity of the person; makes the head mask's soft edge where it is given."""
     coloured_labels: bool = False
     """Whether the label image uses RAD-NeRF's colours instead of the values of ``Label``."""
     head_only: bool = False
@@ -128,6 +131,23 @@ def _load_face_parsing(files: FrameFiles) -> np.ndarray:
     return labels_from_face_parsing(classes[..., 0], alpha)
 
 
+def load_matte(files: FrameFiles) -> Optional[np.ndarray]:
+    """The matte of a frame at full size, uint8 ``[height, width]``, or None where the frame has none.
+
+    Raises:
+        UserError: the file is missing, cannot be decoded or is not an 8-bit single-channel image.
+    """
+    if files.matte is None:
+        return None
+    matte = load_image(files.matte, cv2.IMREAD_UNCHANGED)
+    if matte.ndim != 2 or matte.dtype != np.uint8:
+        raise UserError(
+            f"{files.matte} is not an 8-bit single-channel image; restore the file, or remove the folder "
+            f"{files.matte.parent} to do without mattes."
+        )
+    return matte
+
+
 def load_frame(files: FrameFiles, full_size: Tuple[int, int], size: Tuple[int, int], target: Target) -> FrameArrays:
     """Read a frame and bring it to training size.
 
@@ -143,15 +163,17 @@ def load_frame(files: FrameFiles, full_size: Tuple[int, int], size: Tuple[int, i
         UserError: a file is missing, cannot be decoded, or has another size.
     """
     image = load_image(files.image)
-    labels = load_labels(files)
-    for path, array in ((files.image, image), (files.labels or files.head_mask, labels)):
-        if array.shape[:2] != tuple(full_size):
+    labels, matte = load_labels(files), load_matte(files)
+    for path, array in ((files.image, image), (files.labels or files.head_mask, labels), (files.matte, matte)):
+        if array is not None and array.shape[:2] != tuple(full_size):
             raise _size_error(path, (array.shape[1], array.shape[0]), full_size)
     if files.head_only:
         # The outermost pixels are left out: JPEG has mixed them with the white beside them.
         inner = cv2.erode((labels == Label.HEAD).astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
         image = extend_colours(image, inner, 1 + 4 * SOFT_ALPHA_SIGMA * max(full_size) / REFERENCE_SIZE)
-    full_alpha = soft_alpha(labels)
+    full_alpha = soft_alpha(labels) if matte is None else head_alpha(labels, matte)
+    if matte is not None and target == "head" and not files.head_only:
+        image = foreground_colours(image, matte)
     alpha = area_resize(full_alpha, size)
     small = area_resize(image, size)
     if target == "head" and tuple(size) != tuple(full_size):
@@ -185,7 +207,8 @@ def check_files(files: FrameFiles, full_size: Tuple[int, int]) -> None:
     Raises:
         UserError: a file is missing, is no image, or has another size.
     """
-    for path in (files.image, files.labels or files.head_mask):
+    paths = [files.image, files.labels or files.head_mask]
+    for path in paths if files.matte is None else [*paths, files.matte]:
         if path is None or not path.exists():
             raise UserError(f"{path} does not exist; restore the file or process the video again.")
         try:

@@ -16,11 +16,28 @@ class DrivingState:
     """What drives one rendered frame."""
 
     expression: Float[Tensor, "basis"]
-    """Raw coefficients in the units of ``expr.npy``, clamped to the training range."""
+    """Raw coefficients in the units of ``expr.npy``, clamped to the training range; an exaggeration may leave it."""
     head_pose: Optional[Float[Tensor, "12"]] = None
     """Captured camera-to-head pose, the 3x4 matrix row by row; None where no frame is captured."""
     train_frame: Optional[int] = None
     """Index of the training frame whose appearance code applies; None takes the mean code."""
+    background: Optional[Float[Tensor, "3"]] = None
+    """Colour in [0, 1] to render ``rgb`` over; None is the model's own background."""
+
+    def over_background(self, outputs: Dict[str, Tensor], own: Tensor) -> Dict[str, Tensor]:
+        """Put ``rgb`` over this state's background where it has one.
+
+        Args:
+            outputs: of a render: ``rgb`` [..., 3] and ``accumulation`` [..., 1].
+            own: the background that ``rgb`` was rendered over, colour or picture, broadcastable to it.
+        """
+        if self.background is None:
+            return outputs
+        colour = self.background.to(own)
+        changed = {**outputs, "rgb": outputs["rgb"] + (1.0 - outputs["accumulation"]) * (colour - own)}
+        if "background" in outputs:
+            changed["background"] = colour.expand_as(outputs["background"])
+        return changed
 
 
 class ExpressionOverride(Protocol):

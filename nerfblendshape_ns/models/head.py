@@ -30,6 +30,7 @@ from nerfblendshape_ns.models.description import check_description, head_descrip
 from nerfblendshape_ns.models.head_config import HeadModelConfig
 from nerfblendshape_ns.ops import nerfacc_backend
 from nerfblendshape_ns.ops.hash_grid import HashGridLayout
+from nerfblendshape_ns.viewer.control import ExpressionViewerControl
 
 OPAQUE_STEP = 8.0
 """Largest optical depth of one marching step: 3e-4 of the light passes, and as much gradient."""
@@ -139,6 +140,7 @@ class HeadModel(Model):
         self.patch_loss = PatchLoss(config.perceptual_loss)
         self.step = 0
         self._driven: Optional[FrameBatch] = None
+        self.viewer_control = ExpressionViewerControl(self)
 
     # --- checkpoints ---
 
@@ -268,7 +270,7 @@ class HeadModel(Model):
 
         Args:
             camera: of shape ``[]`` or ``[1]``.
-            state: expression, captured pose and frame code.
+            state: expression, captured pose, frame code and background.
             obb_box: crops the rays, as in nerfstudio.
         """
         plain = camera.to(self.device)
@@ -277,9 +279,10 @@ class HeadModel(Model):
         plain.metadata = None  # Already resolved; nerfstudio would copy it to every ray.
         self._driven = self.drive(state)
         try:
-            return super().get_outputs_for_camera(plain, obb_box)
+            outputs = super().get_outputs_for_camera(plain, obb_box)
         finally:
             self._driven = None
+        return state.over_background(outputs, self._background(outputs["rgb"])[0])
 
     def get_outputs(self, ray_bundle: RayBundle) -> Dict[str, Tensor]:  # type: ignore[override]
         """Render rays.

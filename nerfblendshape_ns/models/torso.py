@@ -32,6 +32,7 @@ from nerfblendshape_ns.models.head import Foreground, FrameBatch, HeadModel
 from nerfblendshape_ns.models.rebuild import EXTRA_STATE, build_head, load_head
 from nerfblendshape_ns.models.torso_config import TorsoModelConfig
 from nerfblendshape_ns.ops.hash_grid import HashGridLayout
+from nerfblendshape_ns.viewer.control import ExpressionViewerControl
 
 HEAD_PREFIX = "head."
 
@@ -117,6 +118,7 @@ class TorsoModel(Model):
         self.backdrop = Backdrop(plate, config.background)
         self.patch_loss = PatchLoss(config.perceptual_loss)
         self._driven: Optional[TorsoFrames] = None
+        self.viewer_control = ExpressionViewerControl(self)
 
     # --- the head ---
 
@@ -261,7 +263,7 @@ class TorsoModel(Model):
 
         Args:
             camera: of shape ``[]`` or ``[1]``.
-            state: expression, captured pose and frame code.
+            state: expression, captured pose, frame code and background.
             obb_box: crops the rays, as in nerfstudio.
         """
         plain = camera.to(self.device)
@@ -270,9 +272,10 @@ class TorsoModel(Model):
         plain.metadata = None  # Already resolved; nerfstudio would copy it to every ray.
         self._driven = self.drive(state)
         try:
-            return super().get_outputs_for_camera(plain, obb_box)
+            outputs = super().get_outputs_for_camera(plain, obb_box)
         finally:
             self._driven = None
+        return state.over_background(outputs, outputs["background"])
 
     def get_outputs(self, ray_bundle: RayBundle) -> Dict[str, Tensor]:  # type: ignore[override]
         """Render rays.

@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Literal, Optional
 
 from nerfblendshape_ns.errors import UserError
+from nerfblendshape_ns.process_data.given_labels import find_masks
+from nerfblendshape_ns.process_data.multiclass_segmenter import check_model_file
 
 # Below this a clip cannot be split into training, validation and test frames, nor a head pose track be smoothed.
 MIN_FRAMES = 10
@@ -48,6 +50,14 @@ class ProcessOptions:
     tracker: Literal["auto", "landmarker", "facemesh"] = "auto"
     """landmarker: 52 named coefficients; facemesh: MediaPipe's bundled landmarks and 16 coefficients without meaning;
     auto: facemesh only where no Face Landmarker model can be had."""
+    parsing: Optional[Path] = None
+    """A folder with your own masks, one for each frame of the video, used in place of the segmentation: 8-bit labels
+    (0 background, 1 head, 2 neck, 3 torso) or RAD-NeRF's colours, numbered like the frames."""
+    segmenter: Optional[Path] = None
+    """MediaPipe's selfie_multiclass_256x256.tflite, if you have it: it tells hair, skin and clothes apart in place of
+    the colour models."""
+    mattes: bool = True
+    """Soft opacity along the outline (alpha/), so that hair does not end in a hard edge; else labels are blurred."""
     refine_poses: bool = True
     """Sharpen the head poses by following the skin of the upper face through the pictures."""
     smooth_poses: float = 0.5
@@ -82,5 +92,11 @@ class ProcessOptions:
             raise UserError("--expressions-offset and --expressions-fps say how to read --expressions; give that too.")
         if self.expressions_fps is not None and not 0 < self.expressions_fps <= 1000:
             raise UserError(f"--expressions-fps {self.expressions_fps:g} is not a rate; give a number above 0.")
+        if self.parsing is not None and self.segmenter is not None:
+            raise UserError("--parsing and --segmenter both say where the masks come from; give one of them.")
+        if self.parsing is not None:
+            find_masks(self.parsing)
+        if self.segmenter is not None:
+            check_model_file(self.segmenter)
         if self.output.exists() and not self.output.is_dir():
             raise UserError(f"--output {self.output} is a file; give a folder.")

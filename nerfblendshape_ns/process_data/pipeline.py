@@ -135,7 +135,8 @@ def build_steps(options: ProcessOptions, model: Optional[Path], record: StepReco
     }
     # Without the blendshape model the expressions come from the landmarks in the head's axes.
     expression_inputs = ["landmarks"] if model is not None else ["landmarks", "head pose"]
-    everything = ["frames", "landmarks", "segmentation", "camera", "background", "head pose", "expressions", "dataset"]
+    everything = ["frames", "landmarks", "segmentation", "camera", "background", "mattes"]
+    everything += ["head pose", "expressions", "dataset"]
     return [
         Step("survey", lambda bar: survey_step.run(options, model, bar), [], seen, [survey_step.SURVEY]),
         Step(
@@ -152,14 +153,27 @@ def build_steps(options: ProcessOptions, model: Optional[Path], record: StepReco
             {},
             [track_steps.TRACKS_RAW, track_steps.FRAME_TIMES],
         ),
-        Step("segmentation", lambda bar: picture_steps.segment(options, bar), ["landmarks"], {}, [contract.PARSING]),
+        Step(
+            "segmentation",
+            lambda bar: picture_steps.segment(options, shot(), bar),
+            ["landmarks"],
+            picture_steps.label_sources(options),
+            [contract.PARSING],
+        ),
         Step("camera", lambda bar: camera_step.run(options, shot(), bar), ["segmentation"], {}, []),
         Step(
             "background",
             lambda bar: picture_steps.background(options, shot(), bar),
             ["segmentation"],
             {},
-            [contract.BACKGROUND],
+            [contract.BACKGROUND, picture_steps.BACKGROUND_SEEN],
+        ),
+        Step(
+            "mattes",
+            lambda bar: picture_steps.mattes(options, shot(), bar),
+            ["segmentation", "background"],
+            {"mattes": options.mattes},
+            [contract.ALPHA] if options.mattes else [],
         ),
         Step(
             "head pose",

@@ -13,7 +13,7 @@ from nerfblendshape_ns.data import contract
 from nerfblendshape_ns.errors import UserError
 
 # Raised when a step's code changes so that its old output must not be taken for its new one.
-FORMAT = 2
+FORMAT = 3
 
 
 class StepRecord:

@@ -172,3 +172,24 @@ def test_foreign_dataparser_is_told():
         HeadModelConfig().setup(
             scene_box=SceneBox(torch.tensor([[-1.0] * 3, [1.0] * 3])), num_train_data=1, metadata={}, device="cpu"
         )
+
+
+def test_a_driving_state_may_bring_a_background():
+    model = make().eval()
+    state = model.expression_source.neutral()
+    plain = model.render_driven(camera(), state)
+    state.background = torch.tensor([0.0, 0.5, 1.0])
+    shown = model.render_driven(camera(), state)
+    expected = plain["rgb"] + (1 - plain["accumulation"]) * (state.background - 1.0)  # The model's own is white.
+    torch.testing.assert_close(shown["rgb"], expected)
+    assert float((shown["rgb"] - plain["rgb"]).abs().max()) > 0.1
+
+
+def test_the_viewer_control_is_found_and_stays_out_of_the_checkpoint():
+    from nerfstudio.viewer.utils import parse_object
+    from nerfstudio.viewer.viewer_elements import ViewerControl
+
+    model = make()
+    found = [element for _, element in parse_object(model, ViewerControl, "Custom Elements")]
+    assert found == [model.viewer_control]
+    assert not any("viewer" in name for name in model.state_dict())

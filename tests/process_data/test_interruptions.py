@@ -19,6 +19,7 @@ STEPS = [
     "segmentation",
     "camera",
     "background",
+    "mattes",
     "head pose",
     "expressions",
     "dataset",

@@ -51,18 +51,20 @@ def read(root: Path) -> Clip:
         # Frames dropped at the end of a clip leave rows that no frame has; the landmarks then have as many.
         expected_rows=max(img_ids) + 1 if landmarks is None else len(landmarks),
     )
+    has_mattes = (root / contract.ALPHA).is_dir()
     frames = []
     for entry in entries:
         file_path = require(entry, "file_path", path)
         picture = Path(file_path).with_suffix(".png").name
-        labels, torso = root / contract.PARSING / picture, root / contract.TORSO_IMAGES / picture
+        torso = root / contract.TORSO_IMAGES / picture
         frames.append(
             ClipFrame(
                 img_id=entry["img_id"],
                 files=FrameFiles(
                     image=root / file_path,
-                    labels=labels,
+                    labels=root / contract.PARSING / picture,
                     head_only=bool(document.get("head_only", False)),
+                    matte=root / contract.ALPHA / picture if has_mattes else None,
                     torso=torso if torso.exists() else None,
                 ),
                 camera_to_head=require_pose(entry, path),

@@ -1,0 +1,125 @@
+"""Asks nerfstudio's viewer for pictures: at once, one for many changes, and not too small.
+
+nerfstudio has one ``RenderStateMachine``, a thread, for each browser. It takes the last action it was given, so changes
+that come while it renders end in one render. Two of its habits get in the way of driving a face, and are met here:
+
+- An action that reaches a machine which has finished its full-size picture also raises the flag that interrupts a
+  full-size render under way. Nothing is under way, so the flag stops the very render that was asked for, and nothing is
+  shown until the machine has waited 0.2 s. The loop asks again when the newest state was not rendered.
+- While things move, it renders as many pixels as fit 1/30 s, on a CPU down to 30 lines. A face needs more.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import Any, Callable, Dict
+
+from nerfstudio.viewer.render_state_machine import RenderAction, RenderStateMachine
+from nerfstudio.viewer.viewer import Viewer
+
+MOVING_SIDE = 128
+"""Pixels that the shorter side of a picture keeps while it moves."""
+_RETRY_SECONDS, _RETRIES = 0.01, 40
+
+
+def moving_resolution(height: int, width: int, max_res: int, aspect: float) -> "tuple[int, int]":
+    """Raise a resolution until its shorter side has :data:`MOVING_SIDE` pixels, as far as the user's limit allows.
+
+    Args:
+        height: that the viewer chose.
+        width: that the viewer chose.
+        max_res: largest side that the user allows.
+        aspect: width over height of the browser's canvas.
+
+    Returns:
+        Height and width.
+    """
+    if min(height, width) >= MOVING_SIDE:
+        return height, width
+    # The longer side is limited to max_res, by which nerfstudio's own rule also shrinks the shorter one.
+    largest_height = min(max_res, max_res / aspect)
+    new_height = min(max(MOVING_SIDE, MOVING_SIDE / aspect), largest_height)
+    return max(height, round(new_height)), max(width, round(new_height * aspect))
+
+
+class RenderLoop:
+    """Requests renders of the newest state from every browser's state machine.
+
+    Args:
+        viewer: nerfstudio's.
+        version: gives the version of the newest state.
+    """
+
+    def __init__(self, viewer: Viewer, version: Callable[[], int]) -> None:
+        self._viewer: Any = viewer
+        self._version = version
+        self._rendered: Dict[Any, int] = {}
+        self._wanted = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="nbs-viewer-render", daemon=True)
+        self._thread.start()
+
+    def request(self, by_hand: bool) -> None:
+        """Render the newest state soon; returns at once.
+
+        Args:
+            by_hand: a person waits for it, so training holds still a moment, as it does when the camera moves.
+        """
+        if by_hand:
+            self._viewer.last_move_time = time.time()
+        self._wanted.set()
+
+    def rendering(self, version: int) -> None:
+        """Called in the thread of a state machine when it begins to render a version."""
+        self._rendered[threading.current_thread()] = version
+
+    def attach(self, machine: RenderStateMachine) -> None:
+        """Keep a machine's moving pictures from becoming too small."""
+        if getattr(machine, "keeps_moving_resolution", False):
+            return
+        calculate = machine._calculate_image_res
+
+        def at_least(aspect_ratio: float) -> "tuple[int, int]":
+            height, width = calculate(aspect_ratio)
+            if machine.state == "high":
+                return height, width
+            return moving_resolution(height, width, int(self._viewer.control_panel.max_res), aspect_ratio)
+
+        attributes = vars(machine)  # This machine's own, in place of its class's.
+        attributes["_calculate_image_res"] = at_least
+        attributes["keeps_moving_resolution"] = True
+
+    def _machines(self) -> "list[RenderStateMachine]":
+        return list(self._viewer.render_statemachines.values())
+
+    def _run(self) -> None:
+        while True:
+            self._wanted.wait()
+            self._wanted.clear()
+            if not self._viewer.ready:
+                time.sleep(_RETRY_SECONDS)
+                self._wanted.set()
+                continue
+            version = self._version()
+            for machine in self._machines():
+                self.attach(machine)
+                self._ask(machine)
+            for _ in range(_RETRIES):
+                time.sleep(_RETRY_SECONDS)
+                behind = [machine for machine in self._machines() if self._rendered.get(machine, -1) < version]
+                if not behind or self._wanted.is_set():
+                    break
+                for machine in behind:
+                    if self._was_lost(machine):
+                        self._ask(machine)
+            for gone in [machine for machine in list(self._rendered) if not machine.is_alive()]:
+                self._rendered.pop(gone, None)
+
+    def _was_lost(self, machine: RenderStateMachine) -> bool:
+        """Whether a machine that did not begin to render has nothing left that would make it."""
+        lock = self._viewer.train_lock
+        waits = lock is not None and lock.locked()  # It may be waiting for a training step or another browser.
+        return machine.next_action is None and not machine.interrupt_render_flag and not waits
+
+    def _ask(self, machine: RenderStateMachine) -> None:
+        machine.action(RenderAction("move", self._viewer.get_camera_state(machine.client)))

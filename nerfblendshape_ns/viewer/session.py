@@ -1,0 +1,146 @@
+"""One avatar in nerfstudio's viewer: puts panel, state, playback and rendering together."""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+from contextlib import nullcontext
+from typing import Any, ContextManager, Sequence, cast
+
+import numpy as np
+import viser
+from nerfstudio.models.base_model import Model
+from nerfstudio.viewer.viewer import Viewer
+from viser import ClientHandle, GuiTabGroupHandle, ViserServer
+
+from nerfblendshape_ns.model_components.expression_source import ExpressionSource
+from nerfblendshape_ns.viewer.actions import Actions
+from nerfblendshape_ns.viewer.cameras import median_frame, show_view, view_of_pose
+from nerfblendshape_ns.viewer.live_listener import LiveMapping
+from nerfblendshape_ns.viewer.override import ViewerExpression, coefficient_table
+from nerfblendshape_ns.viewer.panel import ExpressionPanel
+from nerfblendshape_ns.viewer.playback import PlaybackClock
+from nerfblendshape_ns.viewer.render_loop import RenderLoop
+from nerfblendshape_ns.viewer.state import ControlState, StateStore, changes_picture, is_streamed
+
+TAB = "Expression"
+"""Name of the tab beside nerfstudio's own."""
+DEFAULT_FPS = 25.0
+
+
+class NerfstudioOutputs:
+    """The output choice of nerfstudio's own panel, which also has its colour maps."""
+
+    def __init__(self, viewer: Viewer) -> None:
+        self._viewer = viewer
+
+    @property
+    def _element(self) -> Any:
+        return self._viewer.control_panel._output_render
+
+    def options(self) -> Sequence[str]:
+        """The model's outputs; empty until something was rendered."""
+        return [name for name in self._element.options if name != "not set"]
+
+    def selected(self) -> str:
+        """The output shown."""
+        return self._element.value
+
+    def select(self, output: str) -> None:
+        """Show another; nerfstudio's element renders it, as if it had been chosen there."""
+        self._element.value = output
+
+
+def expression_tab(server: ViserServer) -> ContextManager[Any]:
+    """A new tab beside nerfstudio's, or the bare panel where there are no tabs.
+
+    nerfstudio keeps the handle of its tabs to itself, so it is taken from viser's own list of what the panel holds.
+    """
+    for child in server.gui._container_handle_from_id["root"]._children.values():
+        if isinstance(child, GuiTabGroupHandle):
+            return child.add_tab(TAB, viser.Icon.MOOD_SMILE)
+    return nullcontext()
+
+
+class ViewerSession:
+    """Builds the controls and keeps them at work for as long as the viewer runs.
+
+    Args:
+        viewer: nerfstudio's, whose own panel is built.
+        model: what it shows; see :class:`~nerfblendshape_ns.viewer.control.ExpressionViewerControl` for its duties.
+    """
+
+    def __init__(self, viewer: Viewer, model: Model) -> None:
+        self._viewer = viewer
+        self._source = cast(ExpressionSource, model.expression_source)
+        self._metadata = getattr(model, "metadata", None) or model.kwargs.get("metadata") or {}
+        table = coefficient_table(self._source)
+        self.actions = Actions(table)
+        self.store = StateStore(self.actions.initial())
+        self.loop = RenderLoop(viewer, lambda: self.store.version)
+        fps = float((self._metadata.get("track") or {}).get("fps") or DEFAULT_FPS)
+        self.clock = PlaybackClock(self.store, table.num_frames, fps)
+        self._source.override = ViewerExpression(self._source, self.store, table, self.loop.rendering)
+        self._front = median_frame(self._source.track_pose.cpu(), self._source.train_frames.cpu())
+        self.store.subscribe(self._on_change)
+        with expression_tab(viewer.viser_server):
+            self.panel = ExpressionPanel(
+                viewer.viser_server,
+                self.store,
+                self.actions,
+                NerfstudioOutputs(viewer),
+                viewer.log_filename.parent / "expressions",
+                self._live_mapping,
+                lambda client: self.show_frame_view(client, self._front, upright=True),
+                lambda client, frame: self.show_frame_view(client, frame, upright=False),
+            )
+        viewer.viser_server.on_client_connect(self._welcome)
+        threading.Thread(target=self._follow_viewer, name="nbs-viewer-follow", daemon=True).start()
+
+    def _on_change(self, before: ControlState, after: ControlState) -> None:
+        if after.playing:
+            self.clock.start()
+        if changes_picture(before, after):
+            self.loop.request(by_hand=not is_streamed(before, after))
+
+    def _live_mapping(self) -> LiveMapping:
+        names = self._source.names
+        source_names = self._metadata.get("expression_source_names", names)
+        projection = self._metadata.get("expression_projection")
+        array = np.eye(len(names), dtype=np.float32) if projection is None else projection.cpu().numpy()
+        return LiveMapping(source_names if len(array) == len(source_names) else names, array)
+
+    def _vertical_fov(self) -> float:
+        cameras: Any = self._viewer.pipeline.datamanager.train_dataset.cameras  # type: ignore[union-attr]
+        return 2.0 * math.atan(float(cameras.height[0]) / (2.0 * float(cameras.fy[0])))
+
+    def show_frame_view(self, client: ClientHandle, frame: int, upright: bool) -> None:
+        """Move a browser's camera to where a frame was taken from, with the clip's vertical field of view."""
+        show_view(client, view_of_pose(self._source.track_pose[frame]), self._vertical_fov(), upright)
+
+    def _welcome(self, client: ClientHandle) -> None:
+        machine = self._viewer.render_statemachines.get(client.client_id)
+        if machine is not None:
+            self.loop.attach(machine)
+        self.show_frame_view(client, self._front, upright=True)
+
+    def _follow_viewer(self) -> None:
+        """Take up what nerfstudio's viewer only has after it was set up."""
+        cameras_hidden = False
+        while True:
+            # The outputs are known from the first render, and may be chosen in nerfstudio's own panel.
+            self.panel.picture.refresh_outputs()
+            if not cameras_hidden and hasattr(self._viewer, "train_util"):  # The last thing that init_scene sets.
+                cameras_hidden = True
+                self.hide_training_cameras()
+            time.sleep(0.5)
+
+    def hide_training_cameras(self) -> None:
+        """Hide the pictures of the training cameras, as nerfstudio's own button does.
+
+        Seen from where a frame was taken, such a picture hangs before the face and covers the render.
+        """
+        if self._viewer.hide_images.visible:
+            self._viewer.set_camera_visibility(False)
+            self._viewer.toggle_cameravis_button()

@@ -1,0 +1,65 @@
+"""Expression files: round trip, and what cannot be one."""
+
+import json
+
+import pytest
+
+from nerfblendshape_ns.errors import UserError
+from nerfblendshape_ns.viewer.expression_file import (
+    MAX_BYTES,
+    expression_text,
+    file_name,
+    load_expression,
+    parse_expression,
+    save_expression,
+)
+
+VALUES = {"jawOpen": 0.25, "eyeBlinkLeft": -0.125}
+
+
+def test_round_trip(tmp_path):
+    save_expression(tmp_path / "folder" / "smile.json", VALUES)
+    assert load_expression(tmp_path / "folder" / "smile.json") == VALUES
+    assert parse_expression(expression_text(VALUES).encode(), "download") == VALUES
+    assert [path.name for path in (tmp_path / "folder").iterdir()] == ["smile.json"], "something half-written is left"
+
+
+def document(**changes) -> bytes:
+    return json.dumps({**json.loads(expression_text(VALUES)), **changes}).encode()
+
+
+@pytest.mark.parametrize(
+    "content, message",
+    [
+        (b"\xff\xfe", "face.json is not JSON"),
+        (b"[" * 100000, "face.json is not JSON"),
+        (b"[1, 2]", "face.json is no expression file"),
+        (document(format="other"), "face.json is no expression file"),
+        (document(expression=[1.0]), "face.json is no expression file"),
+        (document(version=2), "face.json has version 2, and only 1"),
+        (document(expression={"jawOpen": "wide"}), "gives 'jawOpen' the value wide"),
+        (document(expression={"jawOpen": True}), "gives 'jawOpen' the value True"),
+        (document(expression={"jawOpen": float("nan")}), "gives 'jawOpen' the value nan"),
+        (document(expression={"jawOpen": 10**400}), "gives 'jawOpen' the value 1000"),
+        (b" " * (MAX_BYTES + 1), "more than any expression file"),
+    ],
+)
+def test_bad_files_are_refused_with_a_sentence(content, message):
+    with pytest.raises(UserError, match=message):
+        parse_expression(content, "face.json")
+
+
+def test_a_missing_file_is_told(tmp_path):
+    with pytest.raises(UserError, match="nowhere.json cannot be read"):
+        load_expression(tmp_path / "nowhere.json")
+
+
+@pytest.mark.parametrize("typed", ["smile", "smile.json", "  smile "])
+def test_file_names(typed):
+    assert file_name(typed) == "smile.json"
+
+
+@pytest.mark.parametrize("typed", ["../smile", "/etc/passwd", "a/b", "a\\b", "", ".hidden", "..", "x" * 81, "a\0b"])
+def test_names_never_leave_the_folder(typed):
+    with pytest.raises(UserError, match="cannot be the name of an expression file"):
+        file_name(typed)

@@ -1,0 +1,135 @@
+"""What the viewer's cameras are rendered with, and that no other camera is touched."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any, List
+
+import pytest
+import torch
+from nerfstudio.cameras.cameras import Cameras
+
+from nerfblendshape_ns.model_components.expression_source import ExpressionSource
+from nerfblendshape_ns.viewer.actions import Actions
+from nerfblendshape_ns.viewer.cameras import median_frame, show_view, view_of_pose
+from nerfblendshape_ns.viewer.control import ExpressionViewerControl
+from nerfblendshape_ns.viewer.override import ViewerExpression, coefficient_table
+from nerfblendshape_ns.viewer.state import StateStore
+
+TRACK = {
+    "expression": torch.tensor([[0.0, 0.0], [0.2, 0.4], [0.4, 0.8], [2.0, -1.0]]),
+    "head_pose": torch.arange(48.0).view(4, 12),
+    "times": torch.tensor([0.0, 1 / 3, 2 / 3, 1.0]),
+}
+
+
+class Rig:
+    def __init__(self) -> None:
+        self.source = ExpressionSource(
+            ["jawOpen", "mouthPucker"], torch.zeros(2), torch.tensor([0.5, 1.0]), TRACK, torch.tensor([0, 2])
+        )
+        self.table = coefficient_table(self.source)
+        self.actions = Actions(self.table)
+        self.store = StateStore(self.actions.initial())
+        self.rendered: List[int] = []
+        self.source.override = ViewerExpression(self.source, self.store, self.table, self.rendered.append)
+
+    def resolve(self, **metadata: Any) -> Any:
+        camera = Cameras(torch.eye(4)[None, :3], 100.0, 100.0, 32.0, 32.0, 64, 64, metadata=metadata)
+        return self.source.resolve(camera)
+
+
+@pytest.fixture
+def rig() -> Rig:
+    return Rig()
+
+
+def test_a_dataset_camera_keeps_its_expression(rig):
+    rig.store.set(background=(0.0, 0.0, 0.0), gain=2.0)
+    state = rig.resolve(expression=torch.tensor([[0.1, 0.3]]))
+    torch.testing.assert_close(state.expression, torch.tensor([0.1, 0.3]))
+    assert state.background is None and rig.rendered == []
+
+
+def test_a_captured_frame_brings_pose_and_code(rig):
+    rig.store.change(lambda state: rig.actions.choose_frame(state, 2))
+    state = rig.resolve(cam_idx=0)
+    torch.testing.assert_close(state.expression, torch.tensor([0.4, 0.8]))
+    torch.testing.assert_close(state.head_pose, TRACK["head_pose"][2])
+    assert state.train_frame == 1 and rig.rendered == [1]
+
+
+def test_a_frame_outside_training_has_no_code_and_is_clamped(rig):
+    rig.store.change(lambda state: rig.actions.choose_frame(state, 3))
+    state = rig.resolve(cam_idx=0)
+    torch.testing.assert_close(state.expression, torch.tensor([0.5, 0.0]))
+    assert state.train_frame is None
+    rig.store.set(clamp=False)
+    torch.testing.assert_close(rig.resolve(cam_idx=0).expression, torch.tensor([2.0, -1.0]))
+
+
+def test_by_hand_the_head_pose_of_the_frame_stays(rig):
+    rig.store.change(lambda state: rig.actions.edit(rig.actions.choose_frame(state, 2), 0, 0.5))
+    rig.store.set(gain=1.5, background=(0.0, 0.5, 1.0))
+    state = rig.resolve(cam_idx=0)
+    torch.testing.assert_close(state.expression, torch.tensor([0.75, 1.2]))
+    torch.testing.assert_close(state.head_pose, TRACK["head_pose"][2])
+    torch.testing.assert_close(state.background, torch.tensor([0.0, 0.5, 1.0]))
+    assert state.train_frame is None
+
+
+def test_a_click_on_a_training_camera_shows_its_frame(rig):
+    rig.store.change(lambda state: rig.actions.edit(state, 0, 0.3))
+    assert float(rig.resolve(cam_idx=0).expression[0]) == pytest.approx(0.3), "the first index seen is no click"
+    assert float(rig.resolve(cam_idx=0).expression[0]) == pytest.approx(0.3)
+    torch.testing.assert_close(rig.resolve(cam_idx=1).expression, torch.tensor([0.4, 0.8]))
+    assert rig.store.state.source == "captured frame"
+    rig.store.change(lambda state: rig.actions.neutral(state))
+    assert not rig.resolve(cam_idx=1).expression.any(), "the click acts once"
+
+
+def test_a_snapshot_is_used_as_a_whole(rig):
+    """A change while a camera is resolved shows in the next picture, not half in this one."""
+    make = rig.actions.table.effective
+
+    def meanwhile(values, clamp, gain):
+        rig.store.change(lambda state: replace(state, background=(1.0, 0.0, 0.0), frame=3))
+        return make(values, clamp, gain)
+
+    rig.table.effective = meanwhile
+    state = rig.resolve(cam_idx=0)
+    assert state.background is None
+    torch.testing.assert_close(state.head_pose, TRACK["head_pose"][0])
+
+
+def test_the_view_of_a_pose_looks_along_its_axis():
+    pose = torch.tensor([[1.0, 0.0, 0.0, 0.5], [0.0, 0.0, -1.0, -4.0], [0.0, 1.0, 0.0, 0.25]]).flatten()
+    view = view_of_pose(pose)  # Looks along +y from four units before the head.
+    assert view.position.tolist() == [0.5, -4.0, 0.25]
+    assert view.target.tolist() == pytest.approx([0.5, 0.0, 0.25])
+    assert view.up.tolist() == [0.0, 0.0, 1.0]
+
+
+def test_a_browser_is_moved_in_the_viewers_units():
+    from contextlib import nullcontext
+
+    client: Any = SimpleNamespace(camera=SimpleNamespace(), atomic=nullcontext)
+    pose = torch.tensor([[1.0, 0.0, 0.0, 0.0], [0.0, 0.0, -1.0, -4.0], [0.0, 1.0, 0.0, 0.0]]).flatten()
+    show_view(client, view_of_pose(pose), 0.5, upright=True)
+    assert client.camera.position.tolist() == [0.0, -40.0, 0.0]
+    assert client.camera.look_at.tolist() == pytest.approx([0.0, 0.0, 0.0])
+    assert client.camera.up_direction.tolist() == [0.0, 0.0, 1.0] and client.camera.fov == 0.5
+
+
+def test_the_median_camera_is_a_training_frame():
+    poses = torch.zeros(5, 3, 4)
+    poses[:, 0, 3] = torch.tensor([0.0, 1.0, 1.1, 9.0, 1.05])
+    assert median_frame(poses.flatten(1), torch.tensor([0, 1, 2, 3])) == 1
+
+
+def test_the_control_of_an_inner_model_stays_idle():
+    inner, outer = SimpleNamespace(), SimpleNamespace()
+    control = ExpressionViewerControl(inner)  # type: ignore[arg-type]
+    control._setup(SimpleNamespace(viser_server=None, get_model=lambda: outer))  # type: ignore[arg-type]
+    assert control.session is None

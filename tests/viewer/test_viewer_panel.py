@@ -1,0 +1,265 @@
+"""The panel on a real viser server, moved as a browser's messages move it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, List
+
+import numpy as np
+import pytest
+import viser
+from viser import GuiEvent
+
+from nerfblendshape_ns.viewer.actions import Actions
+from nerfblendshape_ns.viewer.coefficients import CoefficientTable
+from nerfblendshape_ns.viewer.live_link_packet import encode_coefficients
+from nerfblendshape_ns.viewer.live_listener import LiveMapping
+from nerfblendshape_ns.viewer.panel import ExpressionPanel
+from nerfblendshape_ns.viewer.state import StateStore
+
+NAMES = ["jawOpen", "eyeBlinkLeft", "eyeBlinkRight", "tongueOut"]
+
+
+class Outputs:
+    """Stands for nerfstudio's output choice."""
+
+    def __init__(self) -> None:
+        self.names: List[str] = []
+        self.shown = "not set"
+
+    def options(self) -> List[str]:
+        return self.names
+
+    def selected(self) -> str:
+        return self.shown
+
+    def select(self, output: str) -> None:
+        self.shown = output
+
+
+class Client:
+    """Stands for a browser."""
+
+    def __init__(self) -> None:
+        self.notes: List[str] = []
+        self.downloads: List[bytes] = []
+
+    def add_notification(self, title: str, body: str, **_: Any) -> None:
+        self.notes.append(f"{title}: {body}")
+
+    def send_file_download(self, name: str, content: bytes) -> None:
+        self.downloads.append(content)
+
+
+def table(num_more: int = 0) -> CoefficientTable:
+    names = NAMES + [f"extra{index:02d}" for index in range(num_more)]
+    count = len(names)
+    track = np.linspace(0, 1, 10, dtype=np.float32)[:, None] * np.linspace(1, 0.1, count, dtype=np.float32)
+    maximum = np.full(count, 0.8, np.float32)
+    maximum[3] = 0.0
+    return CoefficientTable(names, np.zeros(count), maximum, track, np.arange(8))
+
+
+class Rig:
+    """A panel with everything that it touches."""
+
+    def __init__(self, server: Any, folder: Path, coefficients: CoefficientTable) -> None:
+        self.actions, self.outputs, self.client = Actions(coefficients, seed=0), Outputs(), Client()
+        self.store = StateStore(self.actions.initial())
+        self.views: List[Any] = []
+        names = list(coefficients.names)
+        self.panel = ExpressionPanel(
+            server, self.store, self.actions, self.outputs, folder,
+            lambda: LiveMapping(names, np.eye(len(names), dtype=np.float32)),
+            lambda client: self.views.append("front"),
+            lambda client, frame: self.views.append(frame),
+        )  # fmt: skip
+        self.panel.live.port.value = 0
+
+    def send(self, handle: Any, value: Any = True) -> None:
+        """What viser does when a browser reports a value."""
+        handle._impl.value = value
+        for callback in handle._impl.update_cb:
+            callback(GuiEvent(client=self.client, client_id=0, target=handle))  # type: ignore[arg-type]
+
+    def slider(self, name: str) -> Any:
+        return self.panel.sliders.handles[self.actions.table.index(name)]
+
+
+@pytest.fixture(scope="module")
+def server():
+    server = viser.ViserServer(host="127.0.0.1", port=18731, verbose=False)
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def rig(server, tmp_path):
+    rig = Rig(server, tmp_path / "expressions", table())
+    yield rig
+    rig.panel.live.stop()
+
+
+def wait_until(met: Any) -> None:
+    import time
+
+    end = time.monotonic() + 5
+    while not met() and time.monotonic() < end:
+        time.sleep(0.01)
+    assert met()
+
+
+def test_a_slider_sets_its_coefficient_once(rig):
+    rig.send(rig.slider("jawOpen"), 0.5)
+    assert rig.store.version == 1
+    assert rig.store.state.manual[0] == pytest.approx(0.5)
+    assert rig.panel.source.value == "manual"
+
+
+def test_a_pair_moves_together_without_ping_pong(rig):
+    rig.send(rig.panel.symmetric, True)
+    before = rig.store.version
+    rig.send(rig.slider("eyeBlinkLeft"), 0.4)
+    assert rig.slider("eyeBlinkRight").value == pytest.approx(0.4)
+    # viser reports the value set by the program from another thread, with no client.
+    for handle in rig.panel.sliders.handles.values():
+        for callback in handle._impl.update_cb:
+            callback(GuiEvent(client=None, client_id=None, target=handle))
+    assert rig.store.version == before + 1
+    np.testing.assert_allclose(rig.store.state.manual[1:3], 0.4, atol=1e-6)
+
+
+def test_the_frame_slider_shows_the_frame_and_its_coefficients(rig):
+    rig.send(rig.panel.frame, 5)
+    assert (rig.store.state.source, rig.store.state.frame) == ("captured frame", 5)
+    assert rig.slider("jawOpen").value == pytest.approx(5 / 9, abs=1e-3)
+
+
+def test_playback_runs_and_leaves_the_sliders_alone(rig):
+    jaw = rig.slider("jawOpen").value
+    rig.send(rig.panel.play)
+    assert rig.store.state.playing and rig.panel.pause.visible and not rig.panel.play.visible
+    for frame in range(1, 8):
+        rig.store.change(lambda state, frame=frame: replace(state, frame=frame))
+    assert rig.slider("jawOpen").value == jaw
+    rig.send(rig.panel.pause)
+    assert rig.panel.frame.value == 7
+    assert rig.slider("jawOpen").value == pytest.approx(7 / 9, abs=1e-3)
+
+
+def test_resets(rig):
+    rig.send(rig.panel.random)
+    rig.send(rig.panel.neutral)
+    assert not rig.store.state.manual.any() and rig.slider("jawOpen").value == 0
+    rig.send(rig.panel.frame, 4)
+    rig.send(rig.panel.to_frame)
+    assert rig.store.state.source == "manual"
+    assert rig.slider("jawOpen").value == pytest.approx(4 / 9, abs=1e-3)
+
+
+def test_without_the_clamp_sliders_go_beyond(rig):
+    assert rig.slider("jawOpen").value <= 0.8
+    rig.send(rig.panel.clamp, False)
+    rig.send(rig.slider("jawOpen"), 1.1)
+    assert rig.store.state.expression(rig.actions.table)[0] == pytest.approx(1.1)
+    rig.send(rig.panel.clamp, True)
+    assert rig.slider("jawOpen").value == pytest.approx(0.8)
+    assert rig.store.state.expression(rig.actions.table)[0] == pytest.approx(0.8)
+    rig.send(rig.panel.gain, 1.5)
+    assert rig.store.state.expression(rig.actions.table)[0] == pytest.approx(1.2)
+
+
+def test_what_never_moves_has_no_slider(rig):
+    assert rig.actions.table.index("tongueOut") not in rig.panel.sliders.handles
+
+
+def test_many_coefficients_are_filtered_by_name(server, tmp_path):
+    rig = Rig(server, tmp_path, table(num_more=70))
+    assert len(rig.panel.sliders.handles) == 73
+    rig.panel.sliders.filter("BLINK")
+    assert {rig.actions.table.names[index] for index in rig.panel.sliders.handles} == {"eyeBlinkLeft", "eyeBlinkRight"}
+    rig.panel.sliders.filter("")
+    assert len(rig.panel.sliders.handles) == 73
+
+
+def test_background(rig):
+    assert rig.store.state.background is None
+    rig.send(rig.panel.picture.background, "black")
+    assert rig.store.state.background == (0.0, 0.0, 0.0) and not rig.panel.picture.color.visible
+    rig.send(rig.panel.picture.background, "chosen colour")
+    rig.send(rig.panel.picture.color, (255, 0, 51))
+    assert rig.store.state.background == pytest.approx((1.0, 0.0, 0.2)) and rig.panel.picture.color.visible
+    rig.send(rig.panel.picture.background, "model's own")
+    assert rig.store.state.background is None
+
+
+def test_the_outputs_that_exist_are_offered(rig):
+    assert not rig.panel.picture.refresh_outputs()
+    rig.outputs.names, rig.outputs.shown = ["depth", "rgb", "torso_rgb", "normals", "accumulation"], "rgb"
+    assert rig.panel.picture.refresh_outputs()
+    assert rig.panel.picture.output.options == ("whole", "torso", "depth", "alpha", "normals")
+    rig.send(rig.panel.picture.output, "alpha")
+    assert rig.outputs.shown == "accumulation"
+    rig.outputs.shown = "depth"  # Chosen in nerfstudio's own panel.
+    rig.panel.picture.refresh_outputs()
+    assert rig.panel.picture.output.value == "depth"
+
+
+def test_views(rig):
+    rig.send(rig.panel.frame, 6)
+    rig.send(rig.panel.frame_view)
+    rig.send(rig.panel.picture.front)
+    assert rig.views == [6, "front"]
+
+
+def test_an_expression_is_saved_downloaded_and_loaded(rig, tmp_path):
+    rig.send(rig.slider("jawOpen"), 0.6)
+    rig.panel.files.name.value = "wide"
+    rig.send(rig.panel.files.save)
+    assert (tmp_path / "expressions" / "wide.json").exists() and "wide.json" in rig.client.notes[-1]
+    rig.send(rig.panel.files.download)
+    rig.send(rig.panel.neutral)
+    rig.send(rig.panel.files.load)
+    assert rig.store.state.manual[0] == pytest.approx(0.6)
+    rig.send(rig.panel.neutral)
+    rig.send(rig.panel.files.upload, SimpleNamespace(name="mine.json", content=rig.client.downloads[0]))
+    assert rig.store.state.manual[0] == pytest.approx(0.6) and "mine.json" in rig.client.notes[-1]
+
+
+def test_what_goes_wrong_is_told_in_the_browser(rig):
+    rig.panel.files.name.value = "../../etc/passwd"
+    rig.send(rig.panel.files.save)
+    assert "cannot be the name" in rig.client.notes[-1]
+    version = rig.store.version
+    rig.send(rig.panel.files.upload, SimpleNamespace(name="bad.json", content=b"{}"))
+    assert "bad.json is no expression file" in rig.client.notes[-1] and rig.store.version == version
+    rig.send(rig.panel.live.calibrate)
+    assert "No face has been received" in rig.client.notes[-1]
+
+
+def test_live_is_off_until_it_is_ticked(rig):
+    live = rig.panel.live
+    assert live.listener is None
+    rig.send(live.listen, True)
+    assert rig.store.state.source == "live" and live.listener.port > 0
+    live.listener.handle(encode_coefficients({"jawOpen": 0.3, "browInnerUp": 1.0}, subject="Ada"))
+    np.testing.assert_allclose(rig.store.state.base(rig.actions.table), [0.3, 0, 0, 0], atol=1e-6)
+    assert "Ada: 1 frames" in live.describe(live.listener) and "4 of 52" in live.describe(live.listener)
+    live.listener.handle(b"rubbish")
+    assert "1 malformed" in live.describe(live.listener)
+    rig.send(live.calibrate)
+    assert not rig.store.state.live.any()
+    wait_until(lambda: "Listening" in live.status.content)
+    rig.send(live.listen, False)
+    assert live.listener is None
+    assert live.status.content.startswith("Off")
+
+
+def test_an_address_that_cannot_be_bound_unticks_listen(rig):
+    rig.panel.live.address.value = "192.0.2.1"
+    rig.send(rig.panel.live.listen, True)
+    assert rig.panel.live.listener is None and not rig.panel.live.listen.value
+    assert "Cannot listen on UDP 192.0.2.1" in rig.client.notes[-1]
+    assert rig.store.state.source == "captured frame"

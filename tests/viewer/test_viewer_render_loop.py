@@ -1,0 +1,142 @@
+"""Requests of pictures from nerfstudio's state machines: none lost, none too small, one for many changes."""
+
+from __future__ import annotations
+
+import threading
+import time
+from types import SimpleNamespace
+from typing import Any, List
+
+import pytest
+from nerfstudio.viewer.render_state_machine import RenderAction, RenderStateMachine
+
+from nerfblendshape_ns.viewer.render_loop import MOVING_SIDE, RenderLoop, moving_resolution
+
+
+@pytest.mark.parametrize(
+    "height, width, max_res, aspect, expected",
+    [
+        (300, 400, 512, 400 / 300, (300, 400)),
+        (30, 60, 512, 2.0, (128, 256)),
+        (60, 30, 512, 0.5, (256, 128)),
+        (128, 128, 512, 1.0, (128, 128)),
+        (30, 60, 200, 2.0, (100, 200)),
+        (60, 30, 200, 0.5, (200, 100)),
+        (30, 30, 64, 1.0, (64, 64)),
+    ],
+)
+def test_moving_pictures_keep_their_size(height, width, max_res, aspect, expected):
+    assert moving_resolution(height, width, max_res, aspect) == expected
+
+
+class Machine(RenderStateMachine):
+    """nerfstudio's own machine, with a picture that costs nothing. It keeps all of its rules of what to render."""
+
+    def __init__(self, viewer: Any, seconds: float = 0.0) -> None:
+        super().__init__(viewer, 10.0, SimpleNamespace(client_id=0))  # type: ignore[arg-type]
+        self.versions: List[int] = []
+        self.states: List[str] = []
+        self.sizes: List[Any] = []
+        self.seconds = seconds
+
+    def _render_img(self, camera_state: Any) -> Any:
+        from nerfstudio.viewer_legacy.server import viewer_utils
+
+        with self.viewer.train_lock, viewer_utils.SetTrace(self.check_interrupt):
+            self.draw()
+        return {}
+
+    def draw(self) -> None:
+        version = self.viewer.store_version
+        self.viewer.loop.rendering(version)
+        self.versions.append(version)
+        self.states.append(self.state)
+        self.sizes.append(self._calculate_image_res(1.5))
+        time.sleep(self.seconds)
+
+    def _send_output_to_viewer(self, outputs: Any, static_render: bool = True) -> None:
+        pass
+
+
+@pytest.fixture
+def viewer():
+    viewer: Any = SimpleNamespace(
+        ready=True,
+        last_move_time=0.0,
+        train_lock=threading.Lock(),
+        render_statemachines={},
+        control_panel=SimpleNamespace(max_res=512),
+        get_camera_state=lambda client: None,
+        store_version=0,
+    )
+    viewer.loop = RenderLoop(viewer, lambda: viewer.store_version)
+    yield viewer
+    for machine in viewer.render_statemachines.values():
+        machine.running = False
+    for machine in viewer.render_statemachines.values():
+        machine.join(timeout=2)
+
+
+def start(viewer: Any, seconds: float = 0.0) -> Machine:
+    machine = viewer.render_statemachines[0] = Machine(viewer, seconds)
+    machine.start()
+    machine.action(RenderAction("move", None))  # type: ignore[arg-type]
+    wait_until(lambda: machine.state == "high" and machine.next_action is None and len(machine.states) >= 3)
+    return machine
+
+
+def wait_until(met: Any, seconds: float = 5.0) -> None:
+    end = time.monotonic() + seconds
+    while not met() and time.monotonic() < end:
+        time.sleep(0.002)
+    assert met()
+
+
+def test_a_change_of_a_finished_picture_is_rendered_at_once(viewer):
+    """Without the second request nerfstudio's own interrupt would swallow the first, until 0.2 s have gone by."""
+    machine = start(viewer)
+    time.sleep(0.3)
+    assert machine.state == "high"
+    count = len(machine.versions)
+    viewer.store_version = 1
+    began = time.monotonic()
+    viewer.loop.request(by_hand=True)
+    wait_until(lambda: len(machine.versions) > count)
+    assert machine.states[count] == "low_move", "the render was lost, and came with the next static action"
+    assert time.monotonic() - began < 0.19
+    assert time.time() - viewer.last_move_time < 1.0, "training is not held"
+
+
+def test_many_changes_end_in_one_render(viewer):
+    machine = start(viewer, seconds=0.1)
+    time.sleep(0.5)
+    count = len(machine.versions)
+    for version in range(1, 30):
+        viewer.store_version = version
+        viewer.loop.request(by_hand=False)
+    wait_until(lambda: machine.versions[-1] == 29)
+    time.sleep(0.15)
+    moving = [v for v, state in zip(machine.versions[count:], machine.states[count:]) if state == "low_move"]
+    assert len(moving) <= 3 and moving[-1] == 29
+    assert viewer.last_move_time == 0.0, "a stream must not hold training"
+
+
+def test_moving_renders_are_raised_and_full_ones_are_left(viewer):
+    machine = start(viewer)
+    viewer.loop.attach(machine)
+    viewer.loop.attach(machine)
+    machine.state = "low_move"
+    assert min(machine._calculate_image_res(1.5)) >= MOVING_SIDE
+    machine.state = "high"
+    assert machine._calculate_image_res(1.0) == (512, 512)
+
+
+def test_a_browser_that_leaves_is_forgotten(viewer):
+    machine = start(viewer)
+    viewer.loop.request(by_hand=False)
+    machine.running = False
+    machine.join(timeout=2)
+    del viewer.render_statemachines[0]
+    viewer.store_version = 5
+    viewer.loop.request(by_hand=False)
+    wait_until(lambda: machine not in viewer.loop._rendered)
