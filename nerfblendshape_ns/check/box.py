@@ -107,7 +107,8 @@ def mask_offset(clip: Clip, index: int, centre: np.ndarray) -> Optional[np.ndarr
         centre: ``[3]`` of the head, in head space.
 
     Returns:
-        ``[2]`` right and down, in units of the root of the mask's area; None where there is no head.
+        ``[2]`` right and down, in units of the root of the mask's area; None where there is no head, or it is behind
+        the camera.
     """
     try:
         rows, columns = np.nonzero(load_labels(clip.frames[index].files) == Label.HEAD)
@@ -117,7 +118,9 @@ def mask_offset(clip: Clip, index: int, centre: np.ndarray) -> Optional[np.ndarr
         return None
     pose = clip.frames[index].camera_to_head
     local = (centre - pose[:3, 3]) @ pose[:3, :3]
-    depth = max(-float(local[2]), 1e-6)
+    depth = -float(local[2])
+    if depth <= 0:
+        return None
     projected = np.array([clip.cx + clip.fl_x * local[0] / depth, clip.cy - clip.fl_y * local[1] / depth])
     return (np.array([columns.mean() + 0.5, rows.mean() + 0.5]) - projected) / np.sqrt(len(rows))
 

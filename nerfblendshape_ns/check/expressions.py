@@ -140,7 +140,7 @@ def _clamped(section: Section, clip: Clip, splits: Splits, finite: np.ndarray, b
 
 def _number(value: float, widest: float) -> str:
     """A coefficient with so many digits that a hundredth of the widest range shows."""
-    digits = max(0, int(np.ceil(2 - np.log10(widest)))) if widest > 0 else 2
+    digits = max(0, round(2 - float(np.log10(widest)))) if widest > 0 else 2
     return f"{round(float(value), digits) + 0.0:.{digits}f}"
 
 

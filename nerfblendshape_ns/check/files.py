@@ -56,29 +56,36 @@ def inspect_file(path: Path) -> SeenFile:
 
 
 def check_files(clip: Clip) -> Tuple[Section, Set[int]]:
-    """Check every image and label file of a clip.
+    """Check every image, label file and matte of a clip.
 
     Returns:
-        What was found, and the positions of the frames that have both files whole and of the clip's size.
+        What was found, and the positions of the frames whose image and labels are whole and of the clip's size.
     """
     section = Section("files")
     images = [frame.files.image for frame in clip.frames]
     labels = [frame.files.labels or frame.files.head_mask for frame in clip.frames]
+    numbers = [frame.img_id for frame in clip.frames]
+    mattes = [(frame.files.matte, frame.img_id) for frame in clip.frames if frame.files.matte is not None]
     with ThreadPoolExecutor() as pool:
         seen_images = list(pool.map(inspect_file, images))
         seen_labels = list(pool.map(lambda path: None if path is None else inspect_file(path), labels))
-    numbers = [frame.img_id for frame in clip.frames]
+        seen_mattes = list(pool.map(inspect_file, [matte for matte, _ in mattes]))
     usable = set(range(len(numbers)))
-    for kind, seen in (("image", seen_images), ("label file", seen_labels)):
-        usable -= _problems(section, kind, seen, numbers)
-        usable -= _sizes(section, kind, seen, numbers, clip)
+    all_numbers = (numbers, numbers, [number for _, number in mattes])
+    kinds = (("image", seen_images), ("label file", seen_labels), ("matte", seen_mattes))
+    for (kind, seen), of in zip(kinds, all_numbers):
+        wrong = _problems(section, kind, seen, of) | _sizes(section, kind, seen, of, clip)
+        if kind != "matte":
+            usable -= wrong
     usable -= _label_modes(section, clip, seen_labels, numbers)
     _unnamed(section, images, [path for path in labels if path is not None])
     _background(section, clip)
-    total = sum(file.bytes for file in [*seen_images, *seen_labels] if file is not None)
-    present = sum(1 for file in [*seen_images, *seen_labels] if file is not None and file.problem != "missing")
+    seen_files = [file for file in [*seen_images, *seen_labels, *seen_mattes] if file is not None]
+    total = sum(file.bytes for file in seen_files)
+    present = sum(file.problem != "missing" for file in seen_files)
     section.figures.update({"count": present, "bytes": total})
-    section.rows.append(("files", f"{present:,} images and label files, {total / 1e6:,.0f} MB"))
+    what = "images, label files and mattes" if seen_mattes else "images and label files"
+    section.rows.append(("files", f"{present:,} {what}, {total / 1e6:,.0f} MB"))
     return section, usable
 
 

@@ -48,14 +48,15 @@ def check_poses(clip: Clip, splits: Splits) -> Section:
             Severity.ERROR,
             "poses",
             f"the head is behind the camera in {'all' if everywhere else len(numbers[behind])} frames",
-            "transform_matrix must be camera-to-head with OpenGL axes (the camera looks along -z, y is up); "
+            "a transform_matrix must be camera-to-head with OpenGL axes (the camera looks along -z, y is up); "
             + ("turn OpenCV poses round, or invert head-to-camera ones" if everywhere else "correct or drop them"),
             numbers[behind],
         )
     _motion(section, angles, distance, numbers)
     _outliers(section, clip, poses, distance, positions, numbers)
     _views(section, angles, positions, splits)
-    _reprojection(section, clip, poses, positions, numbers)
+    if not behind.any():
+        _reprojection(section, clip, poses, positions, numbers)
     return section
 
 

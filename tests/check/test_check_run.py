@@ -196,6 +196,17 @@ def test_pictures_that_no_frame_names(own_clip):
     assert only(check(root), "images/ has 1 picture that no frame names: extra.jpg").severity == Severity.NOTE
 
 
+def test_a_missing_matte(own_clip):
+    root, truth = own_clip(20)
+    for frame in range(20):
+        contract.save_image(
+            root / "alpha" / contract.alpha_name(frame), 255 * (truth.labels[frame] > 0).astype(np.uint8)
+        )
+    assert check(root).as_dict()["files"]["count"] == 60
+    (root / "alpha" / contract.alpha_name(5)).unlink()
+    assert only(check(root), "1 matte is missing in alpha/: 000005.png").frames == (5,)
+
+
 def test_warnings_of_the_processing_are_passed_on(own_clip):
     root, _ = own_clip(20)
     steps = {"frames": {"warnings": ["the camera moves; use a tripod."]}, "landmarks": {"warnings": []}}
