@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Dict, List, Mapping, Optional, Union
 
@@ -15,16 +15,21 @@ from nerfblendshape_ns.avatar.avatar_file import Provenance, read_avatar_file
 from nerfblendshape_ns.errors import UserError
 from nerfblendshape_ns.model_components.expression_source import DrivingState
 from nerfblendshape_ns.models.head import HeadModel
-from nerfblendshape_ns.models.rebuild import EXTRA_STATE, build_head, read_checkpoint
+from nerfblendshape_ns.models.load import AvatarModel, build_model
+from nerfblendshape_ns.models.rebuild import EXTRA_STATE, read_checkpoint
+from nerfblendshape_ns.models.torso import HEAD_PREFIX, TorsoModel
 
 HEAD_SHARE = 0.9
 """Share of the picture that the head's box fills where a run does not say its focal length."""
 OCCUPANCY_VALUES = "occupancy.estimator.occs"
-"""The occupancy's running maxima: of use in training only, so files leave them out."""
+"""The head occupancy's running maxima: of use in training only, so files leave them out."""
 OCCUPANCY_CELLS = "occupancy.estimator.binaries"
-"""Which cells are occupied."""
+"""Which of its cells are occupied."""
 ABOUT = "avatar"
 """What a file says beside the checkpoint's description: whether it has the clip's track, and the training step."""
+
+HEAD = "head"
+"""Where a file keeps the description of the head inside a torso."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +60,7 @@ class Avatar:
 
     def __init__(
         self,
-        model: HeadModel,
+        model: AvatarModel,
         description: Dict[str, Any],
         path: Path,
         step: Optional[int] = None,
@@ -84,6 +89,14 @@ class Avatar:
             self.track = Track(source.track_expression, source.track_pose, source.track_times, source.train_frames)
         self.camera: Cameras = self._median_camera()
         """The training camera nearest to the median pose, of shape ``[1]``, at the size of the training images."""
+
+    @property
+    def head(self) -> HeadModel:
+        """The head; that of a torso model is inside it."""
+        if isinstance(self.model, TorsoModel):
+            assert self.model.head is not None, "a rebuilt torso holds its head"
+            return self.model.head
+        return self.model
 
     @property
     def minimum(self) -> Float[Tensor, "basis"]:
@@ -160,15 +173,13 @@ class Avatar:
             background: a colour ``[3]`` or a picture ``[height, width, 3]`` in [0, 1]; None keeps the model's own.
 
         Returns:
-            The model's outputs; for a head ``rgb [height, width, 3]`` in [0, 1] over the background,
-            ``accumulation [height, width, 1]`` (opacity) and ``depth [height, width, 1]``.
+            The model's outputs, ``[height, width, channels]``: ``rgb`` in [0, 1] over the background, ``accumulation``
+            (opacity of the person), ``depth``; a torso adds ``head_rgb``, ``torso_rgb``, ``head_accumulation``,
+            ``torso_alpha`` and ``background``.
         """
-        outputs = self.model.render_driven(camera, state)
         if background is not None:
-            see_through = 1.0 - outputs["accumulation"]
-            own = self.model.config.background_color == "white"
-            outputs["rgb"] = outputs["rgb"] + see_through * (background.to(see_through) - float(own))
-        return outputs
+            state = replace(state, background=background)
+        return self.model.render_driven(camera, state)
 
     def _median_camera(self) -> Cameras:
         source = self.model.expression_source
@@ -223,20 +234,26 @@ def _from_file(path: Path) -> Avatar:
     description = dict(content.description)
     about = description.pop(ABOUT, {})
     state: Dict[str, Any] = {name: torch.from_numpy(array) for name, array in content.tensors.items()}
-    if OCCUPANCY_CELLS in state:
-        state.setdefault(OCCUPANCY_VALUES, state[OCCUPANCY_CELLS].flatten().float())
+    for prefix in ("", HEAD_PREFIX):
+        if prefix + OCCUPANCY_CELLS in state:
+            state.setdefault(prefix + OCCUPANCY_VALUES, state[prefix + OCCUPANCY_CELLS].flatten().float())
+    if HEAD in description:
+        state[HEAD_PREFIX + EXTRA_STATE] = description.pop(HEAD)
     state[EXTRA_STATE] = description
-    try:
-        model = _build(state, path)
-    except (KeyError, TypeError, RuntimeError) as error:
-        raise UserError(f"{path} does not hold a whole avatar ({error}); export the run again.") from None
+    model = _build(state, path)
     step = about.get("step")
     return Avatar(model, description, path, step, bool(about.get("has_track")), content.provenance)
 
 
-def _build(state: Mapping[str, Any], path: Path) -> HeadModel:
+def _build(state: Mapping[str, Any], path: Path) -> AvatarModel:
     """The model of a state dictionary, by the kind that its description names."""
-    kind = state[EXTRA_STATE].get("kind")
-    if kind != "head":
-        raise UserError(f"{path} holds a model of kind {kind!r}, which this version cannot open; upgrade the package.")
-    return build_head(state)
+    try:
+        return build_model(state)
+    except UserError as error:
+        raise UserError(f"{path} cannot be opened: {error}") from None
+    except (KeyError, TypeError, RuntimeError) as error:
+        reason = str(error).split("\n")[-1].strip()
+        raise UserError(
+            f"{path} does not hold what its description promises ({reason}); it was made by another version of "
+            "nerfblendshape_ns, so use that one, or train or export again."
+        ) from None

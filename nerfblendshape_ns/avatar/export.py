@@ -11,16 +11,23 @@ import numpy as np
 import torch
 
 from nerfblendshape_ns import __version__
-from nerfblendshape_ns.avatar.avatar import ABOUT, OCCUPANCY_VALUES, Avatar
+from nerfblendshape_ns.avatar.avatar import ABOUT, HEAD, OCCUPANCY_VALUES, Avatar
 from nerfblendshape_ns.avatar.avatar_file import AvatarFile, Provenance, write_avatar_file
 from nerfblendshape_ns.errors import UserError
 from nerfblendshape_ns.models.rebuild import EXTRA_STATE
+from nerfblendshape_ns.models.torso import HEAD_PREFIX
 
 TRAINING_PREFIX = "camera_optimizer."
 """Corrections of training poses; rendering does not use them."""
+PLATE = "backdrop.plate"
+"""The clean plate of a torso."""
+FRAME_CODES = "field.frame_codes.weight"
+"""One appearance code for each training frame."""
 
 
-def export_avatar(avatar: Avatar, path: Path, provenance: Provenance, keep_track: bool = False) -> str:
+def export_avatar(
+    avatar: Avatar, path: Path, provenance: Provenance, keep_track: bool = False, keep_background: bool = True
+) -> str:
     """Write an avatar file.
 
     Args:
@@ -29,6 +36,7 @@ def export_avatar(avatar: Avatar, path: Path, provenance: Provenance, keep_track
         provenance: what is stated about the person; ``created`` and ``written_by`` are filled in.
         keep_track: also write the captured expressions and head poses of the clip, so that it can be played back.
             Without them the median pose alone stays, and all frames share the mean appearance.
+        keep_background: also write a torso's clean plate, the scene without the person; white stands in for it.
 
     Returns:
         The file's digest.
@@ -38,14 +46,20 @@ def export_avatar(avatar: Avatar, path: Path, provenance: Provenance, keep_track
     """
     if keep_track and avatar.track is None:
         raise UserError(f"{avatar.path} holds no track of the clip; export it from the run to keep the track.")
-    state = {
-        name: value
-        for name, value in avatar.model.state_dict().items()
-        if name not in (EXTRA_STATE, OCCUPANCY_VALUES) and not name.startswith(TRAINING_PREFIX)
-    }
-    description = dict(avatar.description)
+    description, state = dict(avatar.description), dict(avatar.model.state_dict())
+    if not keep_background:
+        state.pop(PLATE, None)
+    for prefix in ("", HEAD_PREFIX):
+        own = {name for name in state if name.startswith(prefix)}
+        for name in own & {prefix + EXTRA_STATE, prefix + OCCUPANCY_VALUES}:
+            about = state.pop(name)
+            if prefix and isinstance(about, dict):
+                description[HEAD] = about
+        for name in own:
+            if name.startswith(prefix + TRAINING_PREFIX):
+                del state[name]
     if not keep_track:
-        state, description = _without_track(avatar, state, description)
+        _strip_track(avatar, state, description)
     description[ABOUT] = {"has_track": keep_track, "step": avatar.step}
     stated = replace(
         provenance,
@@ -59,18 +73,20 @@ def export_avatar(avatar: Avatar, path: Path, provenance: Provenance, keep_track
         raise UserError(f"{path} cannot be written ({error.strerror}); choose another --output.") from None
 
 
-def _without_track(avatar: Avatar, state: Dict[str, Any], description: Dict[str, Any]) -> Any:
-    """One neutral frame at the median pose in place of the clip."""
+def _strip_track(avatar: Avatar, state: Dict[str, Any], description: Dict[str, Any]) -> None:
+    """Put one neutral frame at the median pose in place of the clip."""
     neutral = avatar.neutral()
     assert neutral.head_pose is not None
-    state = {
-        **state,
+    frame = {
         "expression_source.track_expression": neutral.expression[None],
         "expression_source.track_pose": neutral.head_pose[None],
         "expression_source.track_times": torch.zeros(1),
         "expression_source.train_frames": torch.zeros(1, dtype=torch.long),
     }
-    codes = "field.frame_codes.weight"
-    if codes in state:
-        state[codes] = avatar.model.field.frame_code(None)
-    return state, {**description, "architecture": {**description["architecture"], "num_frames": 1}}
+    for prefix in ("", HEAD_PREFIX):
+        state.update({prefix + name: value for name, value in frame.items() if prefix + name in state})
+        if prefix + FRAME_CODES in state:
+            state[prefix + FRAME_CODES] = state[prefix + FRAME_CODES].mean(0, keepdim=True)
+    for part in (description, description.get(HEAD)):
+        if part is not None:
+            part["architecture"] = {**part["architecture"], "num_frames": 1}

@@ -212,7 +212,8 @@ def _render(avatar: Avatar, expression: Tensor, size: Optional[int]) -> Tuple[np
     """Picture in [0, 1] and opacity of the head."""
     pose = avatar.camera.camera_to_worlds[0].flatten()
     outputs = avatar.render(DrivingState(expression, pose), avatar.camera_of(pose, size))
-    return outputs["rgb"].clamp(0, 1).cpu().numpy(), outputs["accumulation"].cpu().numpy()
+    opacity = outputs.get("head_accumulation", outputs["accumulation"])
+    return outputs["rgb"].clamp(0, 1).cpu().numpy(), opacity.cpu().numpy()
 
 
 def _with(neutral: Tensor, index: int, values: Tensor) -> Tensor:
@@ -223,8 +224,8 @@ def _with(neutral: Tensor, index: int, values: Tensor) -> Tensor:
 
 def _held_shares(avatar: Avatar) -> List[float]:
     """How much of each coefficient lies in the space of the directions that have tables."""
-    mixing = avatar.model.field.encoding.mixing
-    if mixing is None or avatar.model.field.conditioning != "blend":
+    mixing = avatar.head.field.encoding.mixing
+    if mixing is None:
         return [1.0] * len(avatar.names)
     directions = torch.linalg.qr(mixing.T.double().cpu())[0]
     return directions.norm(dim=1).clamp(max=1.0).tolist()
@@ -232,7 +233,7 @@ def _held_shares(avatar: Avatar) -> List[float]:
 
 def _trained_rows(avatar: Avatar) -> Optional[List[float]]:
     """Share of the rows of each coefficient's table that have left the range they were drawn from."""
-    encoding = avatar.model.field.encoding
+    encoding = avatar.head.field.encoding
     if encoding.num_basis == 0:
         return None
     shares = []

@@ -162,11 +162,12 @@ def clip_metadata(description: Mapping[str, Any], state: Mapping[str, Any]) -> D
         state: the model's state dictionary, which holds the track.
     """
     basis, normalisation = description["basis"], description["normalisation"]
+    projection = basis.get("projection")
     return {
         "expression_names": list(basis["names"]),
         "basis_id": basis["id"],
         "expression_source_names": basis.get("source_names"),
-        "expression_projection": basis.get("projection"),
+        "expression_projection": None if projection is None else torch.tensor(projection),
         "expression_min": torch.tensor(basis["minimum"]),
         "expression_max": torch.tensor(basis["maximum"]),
         "track": {

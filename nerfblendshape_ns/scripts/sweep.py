@@ -25,8 +25,8 @@ class SweepOptions:
     size: Optional[int] = None
     """Longer side of the rendered pictures in pixels; that of the training images if left out."""
     threshold: float = 4.0
-    """A coefficient that changes the picture by less than so many of 255 levels (over the pixels that change most, 2 % of the head)
-    counts as not learnt."""
+    """A coefficient that changes the picture by less than so many of 255 levels (where it changes most, on 2 % of the
+    head's pixels) counts as not learnt."""
     seconds: float = 1.0
     """Time in the video from neutral to an end of the range and back; 0 writes no video."""
     fps: float = 25.0

@@ -25,9 +25,10 @@ class Actions:
         self._generator = np.random.default_rng(seed)
 
     def initial(self) -> ControlState:
-        """The first training frame, which is also what nerfstudio's viewer shows first."""
+        """The first training frame, which is also what nerfstudio's viewer shows first; neutral without a clip."""
         neutral = self.table.neutral
-        return ControlState(manual=neutral, live=neutral, frame=int(self.table.train_frames[0]))
+        state = ControlState(manual=neutral, live=neutral, frame=int(self.table.train_frames[0]))
+        return state if self.table.num_frames > 1 else replace(state, source="manual")
 
     def choose_source(self, state: ControlState, source: str) -> ControlState:
         """Change what drives; choosing playback starts it."""

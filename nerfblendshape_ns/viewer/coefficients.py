@@ -18,6 +18,9 @@ _SIDE_PATTERN = {
     "_l": re.compile(r"_l$"),
 }
 
+RANDOM_CHOICES = 64
+"""Made-up values of each coefficient that random faces are drawn from where there is no clip."""
+
 
 def mirror_indices(names: Sequence[str]) -> Dict[int, int]:
     """For each coefficient of a Left/Right pair, the index of the other side; both directions.
@@ -118,8 +121,12 @@ class CoefficientTable:
         return [index for index in range(len(self)) if self.maximum[index] > self.minimum[index]]
 
     def by_activity(self) -> List[int]:
-        """The movable coefficients, the one that varies most over the training frames first."""
-        deviation = self.clamp(self.track[self.train_frames]).std(0)
+        """The movable coefficients, the one that varies most over the training frames first.
+
+        An exported avatar may have left its clip out; then the one with the widest range comes first.
+        """
+        train = self.clamp(self.track[self.train_frames])
+        deviation = train.std(0) if len(train) > 1 else self.maximum - self.minimum
         return sorted(self.movable, key=lambda index: (-float(deviation[index]), index))
 
     def clamp(self, values: np.ndarray) -> np.ndarray:
@@ -162,9 +169,13 @@ class CoefficientTable:
         """A face ``[basis]`` that training never showed as a whole, made of values that it did show.
 
         Every coefficient is that of a training frame of its own; the two sides of a pair come from the same frame, as
-        faces are nearly symmetric.
+        faces are nearly symmetric. Without a clip it is drawn from its range, mostly near neutral.
         """
         train = self.clamp(self.track[self.train_frames])
+        if len(train) == 1:
+            share = generator.uniform(0.0, 1.0, (RANDOM_CHOICES, 1)) ** 2
+            end = np.where(generator.uniform(size=(RANDOM_CHOICES, 1)) < 0.5, self.minimum, self.maximum)
+            train = (self.neutral + share * (end - self.neutral)).astype(np.float32)
         frame = generator.integers(len(train), size=len(self))
         for index, partner in self.mirror.items():
             frame[max(index, partner)] = frame[min(index, partner)]

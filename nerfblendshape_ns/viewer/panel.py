@@ -61,6 +61,8 @@ class ExpressionPanel:
             self.pause = gui.add_button("Pause", visible=False)
             self.speed = gui.add_slider("Speed", *SPEED_RANGE, 0.1, 1.0)
             self.frame_view = gui.add_button("View as this frame was taken")
+            for element in (self.frame, self.play, self.speed):
+                element.disabled = actions.table.num_frames == 1  # An exported avatar may come without its clip.
         with gui.add_folder("Edit"):
             self.neutral = gui.add_button("Neutral")
             self.to_frame = gui.add_button("This frame's expression", hint="Sets the sliders to the frame chosen above")

@@ -5,6 +5,7 @@ import shutil
 import pytest
 import torch
 from tiny_head import POSE, camera, make, metadata
+from tiny_torso import frame_metadata, make_torso
 
 from nerfblendshape_ns.avatar.avatar import open_avatar
 from nerfblendshape_ns.avatar.avatar_file import Provenance, read_avatar_file, write_avatar_file
@@ -29,16 +30,25 @@ def states() -> list:
     return [DrivingState(0.8 * torch.rand(3, generator=random)) for _ in range(3)]
 
 
+def named_head():
+    head = make(clip(), basis_parametrisation="named", frame_code_dim=4)
+    torch.nn.init.normal_(head.field.frame_codes.weight)
+    return head
+
+
+MODELS = {
+    "principal": lambda: make(clip()),
+    "named": named_head,
+    "concat": lambda: make(clip(), conditioning="concat"),
+    "torso": lambda: make_torso(make(frame_metadata(), frame_code_dim=2)),
+    "aware torso": lambda: make_torso(head_aware=True, frame_code_dim=0),
+}
+
+
 @pytest.mark.parametrize("keep_track", [False, True])
-@pytest.mark.parametrize(
-    "options",
-    [{}, {"basis_parametrisation": "named", "frame_code_dim": 4}, {"conditioning": "concat"}],
-    ids=["principal", "named, codes", "concat"],
-)
-def test_exported_pictures_are_those_of_the_run_bit_by_bit(tmp_path, save_run, options, keep_track):
-    model = make(clip(), **options).eval()
-    if model.field.frame_codes is not None:
-        torch.nn.init.normal_(model.field.frame_codes.weight)
+@pytest.mark.parametrize("name", MODELS)
+def test_exported_pictures_are_those_of_the_run_bit_by_bit(tmp_path, save_run, name, keep_track):
+    model = MODELS[name]()
     run = open_avatar(save_run(tmp_path / "run", model))
     expected = [run.render(state, run.camera_of(POSE, 20)) for state in states()]
     neutral = run.render(run.neutral(), run.camera)
@@ -48,11 +58,26 @@ def test_exported_pictures_are_those_of_the_run_bit_by_bit(tmp_path, save_run, o
     for state, outputs in zip(states(), expected):
         rendered = again.render(state, again.camera_of(POSE, 20))
         assert rendered.keys() == outputs.keys() and float(outputs["rgb"].std()) > 0.01
-        for name, value in outputs.items():
-            assert torch.equal(rendered[name], value), name
+        for output, value in outputs.items():
+            assert torch.equal(rendered[output], value), output
     assert torch.equal(again.render(again.neutral(), again.camera)["rgb"], neutral["rgb"])
     assert again.names == run.names and torch.equal(again.maximum, run.maximum)
-    assert (again.fps, again.kind, again.step) == (25.0, "head", 7)
+    assert (again.fps, again.kind, again.step) == (25.0, "torso" if "torso" in name else "head", 7)
+    # A file made of the file holds the same again.
+    export_avatar(again, tmp_path / "b.avatar", Provenance(), keep_track)
+    first, second = read_avatar_file(tmp_path / "a.avatar"), read_avatar_file(tmp_path / "b.avatar")
+    assert first.description == second.description and first.tensors.keys() == second.tensors.keys()
+
+
+def test_the_clean_plate_may_stay_out(tmp_path, save_run):
+    run = open_avatar(save_run(tmp_path / "run", make_torso()))
+    export_avatar(run, tmp_path / "a.avatar", Provenance(), keep_background=False)
+    assert not [name for name in read_avatar_file(tmp_path / "a.avatar").tensors if "plate" in name]
+    again = open_avatar(tmp_path / "a.avatar")
+    ours, theirs = again.render(again.neutral(), again.camera), run.render(run.neutral(), run.camera)
+    assert bool((ours["background"] == 1).all()) and bool((theirs["background"] != 1).any())
+    for name in ("head_rgb", "torso_rgb", "accumulation"):
+        assert torch.equal(ours[name], theirs[name]), name
 
 
 def test_the_run_opens_as_it_was_trained(tmp_path, save_run):
@@ -71,7 +96,7 @@ def test_the_clip_stays_out_of_the_file(tmp_path, save_run):
     content = read_avatar_file(tmp_path / "a.avatar")
     assert open_avatar(tmp_path / "a.avatar").track is None
     for name, array in content.tensors.items():
-        if "track" in name or "frame" in name or "camera" in name:
+        if "track" in name or "train" in name or "frame" in name:
             assert len(array) == 1, name
     everything = b"".join(array.tobytes() for array in content.tensors.values())
     for row in data["track"]["expression"]:
@@ -137,6 +162,18 @@ def test_backgrounds(tmp_path, save_run):
         torch.testing.assert_close(avatar.render(state, view, green)["rgb"], foreground + (1 - alpha) * green)
 
 
+def test_a_background_behind_the_torso(tmp_path, save_run):
+    avatar = open_avatar(save_run(tmp_path, make_torso()))
+    picture = torch.rand(16, 16, 3, generator=torch.Generator().manual_seed(1))
+    plain = avatar.render(avatar.neutral(), avatar.camera)
+    over = avatar.render(avatar.neutral(), avatar.camera, picture)
+    person = plain["rgb"] - (1 - plain["accumulation"]) * plain["background"]
+    torch.testing.assert_close(over["rgb"], person + (1 - plain["accumulation"]) * picture)
+    assert torch.equal(over["background"], picture)
+    # The alpha picture does not depend on what is behind.
+    torch.testing.assert_close(avatar.model.get_rgba_image(over), avatar.model.get_rgba_image(plain))
+
+
 def test_coefficients_of_the_clip_become_those_of_the_model(tmp_path, save_run):
     data = clip() | {"expression_source_names": ["cheekPuff", *reversed(metadata()["expression_names"])]}
     data["expression_projection"] = torch.eye(4)[:, [3, 2, 1]]
@@ -157,12 +194,14 @@ def test_what_cannot_be_opened_is_told(tmp_path, save_run):
     torso = tmp_path / "other.avatar"
     content.description["kind"] = "hologram"
     write_avatar_file(torso, content)
-    with pytest.raises(UserError, match="other.avatar holds a model of kind 'hologram'.*upgrade"):
+    with pytest.raises(UserError, match="other.avatar cannot be opened: .* 'hologram'.*upgrade"):
         open_avatar(torso)
     content.description["kind"] = "head"
     del content.tensors["field.encoding.mean"]
     write_avatar_file(torso, content)
-    with pytest.raises(UserError, match="does not hold a whole avatar"):
+    with pytest.raises(
+        UserError, match="other.avatar does not hold what its description promises .*field.encoding.mean"
+    ):
         open_avatar(torso)
     whole = (tmp_path / "a.avatar").read_bytes()
     (tmp_path / "a.avatar").write_bytes(whole[:-100])

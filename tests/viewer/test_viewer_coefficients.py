@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from nerfblendshape_ns.viewer.actions import Actions
 from nerfblendshape_ns.viewer.coefficients import CoefficientTable, mirror_indices, slider_range
 
 NAMES = ["jawOpen", "eyeBlinkLeft", "eyeBlinkRight", "browInnerUp"]
@@ -88,6 +89,16 @@ def test_a_random_face_is_made_of_training_values_and_nearly_symmetric(table):
     blinks = {tuple(face) for face in faces[:, 1:3].astype(float).round(3).tolist()}
     assert blinks == {(0.0, 0.0), (0.8, 0.6)}
     assert len({tuple(face) for face in faces.tolist()}) > 3, "whole training frames come back"
+
+
+def test_without_a_clip_ranges_stand_in(table):
+    bare = CoefficientTable(table.names, table.minimum, table.maximum, table.neutral[None], np.array([0]))
+    assert bare.by_activity() == sorted(bare.movable, key=lambda index: -(bare.maximum - bare.minimum)[index])
+    generator = np.random.default_rng(0)
+    faces = np.array([bare.random(generator) for _ in range(200)])
+    assert bool((faces >= bare.minimum).all() and (faces <= bare.maximum).all())
+    assert len(np.unique(faces[:, 0])) > 10 and faces[:, 0].std() > 0.1 * (bare.maximum - bare.minimum)[0]
+    assert Actions(bare).initial().source == "manual" and Actions(table).initial().source == "captured frame"
 
 
 def test_coefficients_by_name(table):

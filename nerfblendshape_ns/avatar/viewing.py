@@ -1,0 +1,94 @@
+"""An avatar in nerfstudio's viewer, without a dataset, a pipeline or a trainer."""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+from typing import Any, Optional, cast
+
+import torch
+from nerfstudio.cameras.cameras import Cameras
+from nerfstudio.configs.base_config import LocalWriterConfig, LoggingConfig, ViewerConfig
+from nerfstudio.utils import writer
+from nerfstudio.viewer.viewer import Viewer
+from torch import nn
+
+from nerfblendshape_ns.avatar.avatar import Avatar
+from nerfblendshape_ns.errors import UserError
+
+DEFAULT_PORT = 7007
+"""First port tried where none is asked for; nerfstudio's own."""
+
+
+class _Cameras:
+    """Stands in for a training set: its cameras, of which one is known, and no images."""
+
+    def __init__(self, cameras: Cameras) -> None:
+        self.cameras = cameras
+
+    def __len__(self) -> int:
+        return 0  # Nothing to draw in the scene.
+
+
+class _DataManager:
+    """Stands in for what the viewer asks of a datamanager."""
+
+    includes_time = False
+
+    def __init__(self, cameras: Cameras) -> None:
+        self.train_dataset = _Cameras(cameras)
+        self.eval_dataset = self.train_dataset
+
+
+class _Pipeline(nn.Module):
+    """Stands in for what the viewer asks of a pipeline. The expression panel hangs on the model itself."""
+
+    def __init__(self, avatar: Avatar) -> None:
+        super().__init__()
+        self.model = avatar.model
+        self.datamanager = _DataManager(avatar.camera)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model computes."""
+        return self.model.device
+
+
+def start_viewer(avatar: Avatar, host: str = "127.0.0.1", port: Optional[int] = None) -> Viewer:
+    """Serve an avatar to browsers; returns at once, rendering goes on in threads.
+
+    Expressions and camera paths that a person saves in the viewer go beside the run or the file.
+
+    Args:
+        avatar: to be shown.
+        host: address to listen on; ``0.0.0.0`` lets the whole network in.
+        port: None takes the first free one from 7007.
+
+    Returns:
+        nerfstudio's viewer; ``viewer.viser_server.stop()`` ends it.
+
+    Raises:
+        UserError: the port is taken or the address is not this machine's.
+    """
+    try:  # viser would take the next free port without a word, or wait for ever on a foreign address.
+        socket.create_server((host, port or 0)).close()
+    except OSError as error:
+        asked = host if port is None else f"{host}:{port}"
+        raise UserError(f"{asked} cannot be listened on ({error.strerror}); choose another --port or --host.") from None
+    folder = _folder(avatar.path)
+    config = ViewerConfig(websocket_host=host, websocket_port=port, websocket_port_default=DEFAULT_PORT)
+    # Not to log: the viewer measures its own speed there and chooses its resolution by it.
+    logging = LoggingConfig(local_writer=LocalWriterConfig(enable=False))
+    writer.setup_local_writer(logging, max_iter=1)
+    pipeline: Any = _Pipeline(avatar)
+    viewer = cast(Viewer, Viewer(config, folder / config.relative_log_filename, folder, pipeline))
+    viewer.init_scene(pipeline.datamanager.train_dataset, "completed")
+    viewer.update_step(0 if avatar.step is None else avatar.step + 1)
+    for element in (viewer.pause_train, viewer.resume_train, viewer.hide_images, viewer.show_images):
+        element.visible = False  # There is no training, and there are no training cameras.
+    return viewer
+
+
+def _folder(path: Path) -> Path:
+    folder = path.resolve().parent
+    return folder.parent if folder.name == "nerfstudio_models" else folder

@@ -1,0 +1,122 @@
+"""``nbs-export``: a trained run becomes one portable avatar file."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Optional, Sequence
+
+import tyro
+
+from nerfblendshape_ns.avatar.avatar_file import SUFFIX, VERSION, AvatarFile, Provenance, read_avatar_file
+from nerfblendshape_ns.errors import UserError, report_user_errors
+
+NOT_STATED = "not stated"
+
+
+@dataclass
+class ExportOptions:
+    """Write a run as one avatar file, for nbs-drive, nbs-sweep and nbs-view; or show what a file says of itself."""
+
+    run: tyro.conf.Positional[Optional[Path]] = None
+    """A run's directory, its config.yml, a checkpoint, or an avatar file that is to be written anew."""
+    output: Optional[Path] = None
+    """The file to write; named after the experiment, in this folder, if left out."""
+    person: str = ""
+    """Whose face it is."""
+    consent: str = ""
+    """What the person agreed to, and where that is recorded."""
+    licence: str = ""
+    """Terms under which the file may be used."""
+    source: str = ""
+    """What the avatar was made from, such as the clip."""
+    keep_track: bool = False
+    """Also write the captured expressions and head poses, so that the clip can be played back. Without them the file
+    has only the coefficients' ranges and the median pose."""
+    background: bool = True
+    """Write the clean plate of a torso: the room without the person. White stands in for it."""
+    overwrite: bool = False
+    """Replace the file if it exists."""
+    show: Optional[Path] = None
+    """Check an avatar file and print what it says of itself; nothing is written."""
+
+
+def run(options: ExportOptions) -> None:
+    """Write or show an avatar file.
+
+    Raises:
+        UserError: nothing to export, or it cannot be written.
+    """
+    if options.show is not None:
+        try:
+            print(summary(options.show, read_avatar_file(options.show)))
+        except (KeyError, TypeError, ValueError) as error:
+            if isinstance(error, UserError):
+                raise
+            raise UserError(f"{options.show} does not say what it holds ({error}); export the run again.") from None
+        return
+    if options.run is None:
+        raise UserError("give the directory of a run to export, or --show FILE to look at an avatar file.")
+    # Imports nerfstudio whole, which takes seconds.
+    from nerfblendshape_ns.avatar.avatar import open_avatar
+    from nerfblendshape_ns.avatar.export import export_avatar
+
+    avatar = open_avatar(options.run, "cpu")
+    output = options.output or Path(_default_name(avatar.path))
+    if output.exists() and not options.overwrite:
+        raise UserError(f"{output} exists already; give --overwrite to replace it, or another --output.")
+    stated = {entry.name: getattr(avatar.provenance, entry.name) for entry in fields(Provenance)}
+    stated.update(
+        {name: getattr(options, name) for name in stated if getattr(options, name, "")}
+    )  # What a file that is written anew already says stays.
+    export_avatar(avatar, output, Provenance(**stated), options.keep_track, options.background)
+    print(summary(output, read_avatar_file(output)))
+    if not stated["consent"]:
+        print("note: the file states no consent; --consent says what the person agreed to.", file=sys.stderr)
+
+
+def summary(path: Path, content: AvatarFile) -> str:
+    """What a file says of itself, for reading."""
+    description, stated = content.description, content.provenance
+    basis, about = description["basis"], description.get("avatar", {})
+    names = basis["names"]
+    height, width = description["image_size"]
+    parameters = sum(array.size for array in content.tensors.values() if array.dtype.kind == "f")
+    step = about.get("step")
+    lines = [
+        f"{path}: {description['kind']} avatar, file version {VERSION}, {path.stat().st_size / 1e6:.1f} MB, whole",
+        f"person:       {stated.person or NOT_STATED}",
+        f"consent:      {stated.consent or NOT_STATED}",
+        f"licence:      {stated.licence or NOT_STATED}",
+        f"source:       {stated.source or NOT_STATED}",
+        f"written:      {stated.created} by {stated.written_by}",
+        f"model:        {parameters:,} numbers{'' if step is None else f', trained {step + 1} steps'}, pictures of"
+        f" {width}x{height}, {description['fps']:g} frames a second",
+        f"coefficients: {len(names)} of {basis['id']}: {', '.join(names)}",
+        f"clip's track: {'expressions and head poses are in the file' if about.get('has_track') else 'left out'}",
+        f"digest:       {content.digest}",
+    ]
+    return "\n".join(lines)
+
+
+def _default_name(source: Path) -> str:
+    """``EXPERIMENT.avatar`` for ``EXPERIMENT/METHOD/TIME/nerfstudio_models/step.ckpt``, else after the file."""
+    parents = source.resolve().parents
+    in_run = source.suffix == ".ckpt" and len(parents) > 3 and parents[0].name == "nerfstudio_models"
+    return (parents[3].name if in_run else source.stem) + SUFFIX
+
+
+def main(arguments: Optional[Sequence[str]] = None) -> None:
+    """Entry point of ``nbs-export``.
+
+    Args:
+        arguments: command-line words; None takes those of the process.
+    """
+    options = tyro.cli(ExportOptions, prog="nbs-export", args=arguments, description=ExportOptions.__doc__)
+    with report_user_errors():
+        run(options)
+
+
+if __name__ == "__main__":
+    main()

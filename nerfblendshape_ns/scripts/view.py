@@ -1,0 +1,69 @@
+"""``nbs-view``: an avatar in the browser, without its dataset."""
+
+from __future__ import annotations
+
+import time
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Optional, Sequence
+
+import tyro
+
+from nerfblendshape_ns.errors import report_user_errors
+
+
+@dataclass
+class ViewOptions:
+    """Show an avatar in nerfstudio's viewer, with a slider for each coefficient; no dataset is needed."""
+
+    avatar: tyro.conf.Positional[Path]
+    """A file that nbs-export wrote, or a run's directory, its config.yml or a checkpoint."""
+    host: str = "127.0.0.1"
+    """Address to listen on; 0.0.0.0 lets everyone on the network in."""
+    port: Optional[int] = None
+    """Port to listen on; the first free one from 7007 if left out."""
+
+
+def run(options: ViewOptions) -> None:
+    """Serve the avatar until interrupted.
+
+    Raises:
+        UserError: the avatar cannot be opened or the port is taken.
+    """
+    # Imports nerfstudio whole, which takes seconds.
+    from nerfblendshape_ns.avatar.avatar import open_avatar
+    from nerfblendshape_ns.avatar.viewing import start_viewer
+
+    avatar = open_avatar(options.avatar)
+    viewer = start_viewer(avatar, options.host, options.port)
+    stated = avatar.provenance
+    for what, value in (("person", stated.person), ("consent", stated.consent), ("licence", stated.licence)):
+        if value:
+            print(f"{what}: {value}")
+    print("\n".join(viewer.viewer_info), flush=True)
+    try:
+        while True:
+            time.sleep(1.0)
+    except KeyboardInterrupt:
+        pass
+    finally:
+        viewer.viser_server.stop()
+
+
+def main(arguments: Optional[Sequence[str]] = None) -> None:
+    """Entry point of ``nbs-view``.
+
+    Args:
+        arguments: command-line words; None takes those of the process.
+    """
+    options = tyro.cli(ViewOptions, prog="nbs-view", args=arguments, description=ViewOptions.__doc__)
+    # nerfstudio 1.1.5 uses what newer torch releases deprecate.
+    warnings.filterwarnings("ignore", category=FutureWarning)
+    warnings.filterwarnings("ignore", message="Using a non-tuple sequence", category=UserWarning)
+    with report_user_errors():
+        run(options)
+
+
+if __name__ == "__main__":
+    main()

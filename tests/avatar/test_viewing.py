@@ -1,0 +1,65 @@
+"""An avatar in the viewer, without dataset, pipeline or trainer."""
+
+import socket
+import urllib.request
+
+import pytest
+import torch
+from nerfstudio.cameras.cameras import CameraType
+from nerfstudio.viewer.utils import CameraState, get_camera
+from tiny_head import POSE, make, metadata
+
+from nerfblendshape_ns.avatar import viewing
+from nerfblendshape_ns.avatar.avatar import open_avatar
+from nerfblendshape_ns.avatar.avatar_file import Provenance
+from nerfblendshape_ns.avatar.export import export_avatar
+from nerfblendshape_ns.errors import UserError
+
+INTRINSICS = {"fl_x": 24.0, "fl_y": 24.0, "cx": 8.0, "cy": 8.0}
+
+
+@pytest.fixture
+def exported(tmp_path, save_run):
+    run = open_avatar(save_run(tmp_path / "run", make(metadata() | {"intrinsics": INTRINSICS})))
+    export_avatar(run, tmp_path / "a.avatar", Provenance())
+    return open_avatar(tmp_path / "a.avatar")
+
+
+@pytest.fixture(autouse=True)
+def fresh_writers():
+    yield
+    writer = viewing.writer
+    for state in (writer.EVENT_WRITERS, writer.EVENT_STORAGE, writer.GLOBAL_BUFFER):
+        state.clear()
+
+
+def test_the_viewer_serves_an_exported_avatar(exported, tmp_path):
+    viewer = viewing.start_viewer(exported)
+    try:
+        port = viewer.viser_server.get_port()
+        assert viewer.viser_server.get_host() == "127.0.0.1"
+        assert b"<html" in urllib.request.urlopen(f"http://127.0.0.1:{port}", timeout=10).read().lower()
+        # What a browser's camera asks of the model.
+        state = CameraState(
+            fov=0.6, aspect=1.0, c2w=POSE.double(), time=0.0, idx=0, camera_type=CameraType.PERSPECTIVE
+        )  # fmt: skip
+        with torch.no_grad():
+            assert viewer.get_model().get_outputs_for_camera(get_camera(state, 16, 16))["rgb"].shape == (16, 16, 3)
+        # The panel of sliders is there, and drives the picture.
+        control = viewer.get_model().viewer_control
+        assert control.session is not None and exported.model.expression_source.override is not None
+        assert not viewer.pause_train.visible and not viewer.show_images.visible
+        assert sorted(path.name for path in tmp_path.iterdir()) == ["a.avatar", "run"]  # Nothing is written.
+    finally:
+        viewer.viser_server.stop()
+
+
+def test_a_taken_port_is_told(exported):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        with pytest.raises(UserError, match=f"127.0.0.1:{port} cannot be listened on"):
+            viewing.start_viewer(exported, port=port)
+    with pytest.raises(UserError, match="192.0.2.1 cannot be listened on"):  # An address for documentation only.
+        viewing.start_viewer(exported, host="192.0.2.1")

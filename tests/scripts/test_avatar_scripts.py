@@ -1,0 +1,74 @@
+"""nbs-sweep and nbs-export as a user calls them."""
+
+import json
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+sys.path.append(str(Path(__file__).parents[1] / "models"))
+
+from tiny_head import make, metadata
+
+from nerfblendshape_ns.scripts import export, sweep, view
+
+
+@pytest.fixture
+def run(tmp_path) -> Path:
+    """A run where nerfstudio puts it: EXPERIMENT/METHOD/TIME."""
+    folder = tmp_path / "outputs" / "ada" / "nerfblendshape-head" / "now"
+    (folder / "nerfstudio_models").mkdir(parents=True)
+    (folder / "config.yml").write_text("!!python/object/apply:os.abort []")
+    model = make(metadata() | {"intrinsics": {"fl_x": 24.0, "fl_y": 24.0, "cx": 8.0, "cy": 8.0}})
+    state = {f"_model.{name}": value for name, value in model.state_dict().items()}
+    torch.save({"step": 99, "pipeline": state}, folder / "nerfstudio_models" / "step-000000099.ckpt")
+    return folder
+
+
+def fails(capsys, main, *arguments: object) -> str:
+    with pytest.raises(SystemExit) as ended:
+        main([str(argument) for argument in arguments])
+    assert ended.value.code == 1
+    return capsys.readouterr().err
+
+
+def test_export_show_and_sweep(run, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    export.main([str(run), "--person", "Ada", "--source", "clip 7"])
+    printed = capsys.readouterr()
+    assert "person:       Ada" in printed.out and "consent:      not stated" in printed.out
+    assert "the file states no consent; --consent says" in printed.err
+    assert "exists already; give --overwrite" in fails(capsys, export.main, run)
+    shutil.rmtree(tmp_path / "outputs")
+    # Written anew, the file keeps what it said and takes what is said now.
+    export.main(["ada.avatar", "--output", "again.avatar", "--consent", "agreed on 3 May"])
+    assert "states no consent" not in capsys.readouterr().err
+    export.main(["--show", "again.avatar"])
+    shown = capsys.readouterr().out
+    for line in (
+        "again.avatar: head avatar, file version 1", "person:       Ada", "consent:      agreed on 3 May",
+        "licence:      not stated", "source:       clip 7", "trained 100 steps, pictures of 16x16, 25 frames a second",
+        "coefficients: 3 of custom: jawOpen, mouthPucker, browInnerUp", "clip's track: left out",
+    ):  # fmt: skip
+        assert line in shown
+    sweep.main(["again.avatar", "--output", "swept", "--seconds", "0.1"])
+    assert "of 3 coefficients were learnt" in capsys.readouterr().out
+    assert sorted(path.name for path in Path("swept").iterdir()) == [
+        "sweep.json", "sweep.mp4", "sweep.png", "sweep.txt",
+    ]  # fmt: skip
+    document = json.loads(Path("swept/sweep.json").read_text())
+    assert (document["kind"], document["step"], len(document["coefficients"])) == ("head", 99, 3)
+
+
+def test_what_is_wrong_is_told(run, tmp_path, capsys):
+    assert "give the directory of a run to export, or --show FILE" in fails(capsys, export.main)
+    broken = tmp_path / "a.avatar"
+    export.main([str(run), "--output", str(broken)])
+    broken.write_bytes(broken.read_bytes()[:-50])
+    for main, arguments in ((export.main, ("--show", broken)), (sweep.main, (broken,)), (view.main, (broken,))):
+        assert "a.avatar is cut short or damaged" in fails(capsys, main, *arguments)
+    assert "--size is 4 but must be from 8 to 4096" in fails(capsys, sweep.main, run, "--size", 4)
+    assert "--seconds must not be negative" in fails(capsys, sweep.main, run, "--seconds", -1)
+    assert "elsewhere does not exist" in fails(capsys, view.main, tmp_path / "elsewhere")
