@@ -11,6 +11,7 @@ from typing import Callable, Deque, Dict, Mapping, Optional, Sequence, Tuple
 
 import numpy as np
 
+from nerfblendshape_ns.driving.retarget import plain_name
 from nerfblendshape_ns.errors import UserError
 from nerfblendshape_ns.viewer.live_link_packet import (
     ARKIT_NAMES,
@@ -170,7 +171,8 @@ class LiveMapping:
     """Maps ARKit coefficients by name to a model's.
 
     A model's basis is a linear map from the coefficients of its clip (a selection of them, or principal components), so
-    received values are matched by name, whatever their case, to the clip's coefficients and go through that map.
+    received values are matched by name, as :mod:`~nerfblendshape_ns.driving.retarget` does it, to the clip's and
+    go through that map. Ranges are not matched: that would take a clip of the performer.
 
     Args:
         source_names: names of the clip's coefficients.
@@ -181,8 +183,8 @@ class LiveMapping:
     """
 
     def __init__(self, source_names: Sequence[str], projection: np.ndarray) -> None:
-        position = {name.lower(): index for index, name in enumerate(source_names)}
-        self._pairs = [(name, position[name.lower()]) for name in ARKIT_NAMES if name.lower() in position]
+        position = {plain_name(name): index for index, name in enumerate(source_names)}
+        self._pairs = [(name, position[plain_name(name)]) for name in ARKIT_NAMES if plain_name(name) in position]
         if not self._pairs:
             shown = ", ".join(source_names[:3])
             raise UserError(

@@ -1,6 +1,7 @@
 """The torso model: compositing, the frozen head, self-contained checkpoints, errors."""
 
 import shutil
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -36,6 +37,32 @@ def test_head_over_torso_over_plate():
     torch.testing.assert_close(rgba[..., 3:], outputs["accumulation"])
     again = rgba[..., :3] * rgba[..., 3:] + (1 - rgba[..., 3:]) * plate
     torch.testing.assert_close(again, outputs["rgb"], atol=2e-3, rtol=0)
+
+
+def test_a_driving_state_may_bring_a_background():
+    model = make_torso().eval()
+    state = model.expression_source.at_track(0)
+    plain = model.render_driven(view(), state)
+    state.background = torch.tensor([0.0, 0.5, 1.0])
+    shown = model.render_driven(view(), state)
+    expected = plain["rgb"] + (1 - plain["accumulation"]) * (state.background - plain["background"])
+    torch.testing.assert_close(shown["rgb"], expected)
+    assert bool((shown["background"] == state.background).all())
+    torch.testing.assert_close(shown["torso_rgb"], plain["torso_rgb"])
+
+
+def test_only_the_control_of_the_whole_model_is_built():
+    from nerfstudio.viewer.utils import parse_object
+    from nerfstudio.viewer.viewer_elements import ViewerControl
+
+    model = make_torso()
+    found = [element for _, element in parse_object(model, ViewerControl, "Custom Elements")]
+    assert len(found) == 2, "its own and that of its head"
+    for control in found:
+        viewer = SimpleNamespace(viser_server=None, get_model=lambda: None)
+        control._setup(viewer)
+        assert control.session is None
+    assert model.viewer_control is not model._frozen.viewer_control
 
 
 def test_the_head_is_the_head_models_own_picture():

@@ -181,7 +181,7 @@ def test_an_address_that_cannot_be_bound_is_told():
 
 
 def test_names_are_matched_whatever_their_order_and_case():
-    mapping = LiveMapping(["JawOpen", "lipPress", "eyeblinkleft"], np.eye(3, dtype=np.float32))
+    mapping = LiveMapping(["JawOpen", "lipPress", "eye_blink_L"], np.eye(3, dtype=np.float32))
     assert set(mapping.matched) == {"jawOpen", "eyeBlinkLeft"}
     np.testing.assert_allclose(mapping({"eyeBlinkLeft": 0.2, "jawOpen": 0.7, "tongueOut": 1.0}), [0.7, 0.0, 0.2])
     np.testing.assert_allclose(mapping({}), np.zeros(3))
