@@ -75,7 +75,7 @@ def read_number_files(paths: Sequence[Path]) -> np.ndarray:
     """Numbers kept as one text file a frame, float64 ``[files, numbers]``.
 
     Raises:
-        UserError: a file is missing, holds something else than numbers, or not as many as the first.
+        UserError: a file is missing, holds something else than finite numbers, or not as many as the first.
     """
     rows: List[np.ndarray] = []
     for path in paths:
@@ -90,5 +90,7 @@ def read_number_files(paths: Sequence[Path]) -> np.ndarray:
         if len(row) == 0 or (rows and len(row) != len(rows[0])):
             wanted = f"not {len(rows[0])} as {paths[0].name}" if rows else "so no coefficient"
             raise UserError(f"{path} holds {len(row)} numbers, {wanted}; write the frame's coefficients again.")
+        if not np.isfinite(row).all():
+            raise UserError(f"{path} holds numbers that are not finite; extract the frame's coefficients again.")
         rows.append(row)
     return np.stack(rows)

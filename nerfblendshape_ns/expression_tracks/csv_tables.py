@@ -31,6 +31,7 @@ _CLOCKS = {**_SECONDS, **_MILLISECONDS}
 _FRAMES = ("frame", "frame_id", "frame_index", "frame_number", "img_id")
 _COUNT = "blendshapecount"
 _IGNORED = {"timecode", _COUNT, *_CLOCKS, *_FRAMES, "face_id", "confidence", "success", "index", ""}
+_ANGLES = {f"{part}{angle}" for part in ("head", "lefteye", "righteye") for angle in ("yaw", "pitch", "roll")}
 
 
 class CsvSource(ExpressionSource):
@@ -62,11 +63,13 @@ class CsvSource(ExpressionSource):
                 f"{path}: {header[positions[column]]} is {values[row, column]:g} in row {row + 1}, but ARKit "
                 "coefficients run from 0 to 1; divide percent by 100."
             )
-        left_out = len(header) - len(positions)
+        known = {*_IGNORED, *_ANGLES}
+        left_out = [name for place, name in enumerate(header) if place not in positions and name.lower() not in known]
         if without_face:
             notes.append(f"{path.name}: {without_face} rows without a face are left out and interpolated over.")
-        if basis != "custom" and left_out > 1:
-            notes.append(f"{path.name}: {len(names)} coefficients taken, {left_out} other columns left out.")
+        if basis == ARKIT_BASIS and left_out:
+            shown = ", ".join(left_out[:6]) + (" …" if len(left_out) > 6 else "")
+            notes.append(f"{path.name}: {len(left_out)} columns are no ARKit coefficients and are left out: {shown}.")
         times, values = _clock(path, header, rows, values, fps)
         return make_track(path, names, values, basis, times=times, fps=fps, notes=notes)
 

@@ -45,7 +45,8 @@ class BlendshapeHashEncoding(nn.Module):
         self.num_basis = num_basis
         self.stash_gradients = stash_gradients
         self.mixing: Optional[Tensor]
-        self.register_buffer("mixing", mixing)
+        # A matrix product rounds by how its operands lie in memory: every copy of a model must hold it alike.
+        self.register_buffer("mixing", None if mixing is None else mixing.clone(memory_format=torch.contiguous_format))
         num_tables = num_basis if mixing is None else mixing.shape[0]
         shape = (layout.rows, layout.features_per_level)
         self.mean = nn.Parameter(torch.empty(shape).uniform_(-INITIAL_RANGE, INITIAL_RANGE))

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from typing import List, Tuple
+from typing import Optional
 
 import numpy as np
 from scipy.linalg import solveh_banded
 from scipy.signal import savgol_filter
 
+from nerfblendshape_ns.data.frame_numbers import name_frames as name_frames
+from nerfblendshape_ns.data.frame_numbers import runs as runs
+
 JITTER_WINDOW = 9
 
 
-def whittaker(values: np.ndarray, smoothness: float) -> np.ndarray:
+def whittaker(values: np.ndarray, smoothness: float, breaks: Optional[np.ndarray] = None) -> np.ndarray:
     """Smooth each column by penalised least squares (Eilers, "A perfect smoother", 2003; second differences).
 
     Forward and backward in time are treated alike, so nothing is delayed; straight lines pass unchanged.
@@ -19,6 +22,7 @@ def whittaker(values: np.ndarray, smoothness: float) -> np.ndarray:
     Args:
         values: ``[frames, columns]``, no NaN.
         smoothness: in frames: motion with a period of ``2 pi * smoothness`` frames is halved; 0 changes nothing.
+        breaks: bool ``[frames]``, frames that do not follow the one before in time; nothing is smoothed across them.
 
     Returns:
         float64 ``[frames, columns]``.
@@ -26,14 +30,16 @@ def whittaker(values: np.ndarray, smoothness: float) -> np.ndarray:
     values = np.asarray(values, dtype=np.float64)
     if smoothness <= 0 or len(values) < 3:
         return values.copy()
-    band = smoothness**4 * second_difference_band(len(values))
+    band = smoothness**4 * weighted_difference_band(unbroken(len(values), breaks))
     band[0] += 1.0
     return solveh_banded(band, values, lower=True)
 
 
-def second_difference_band(num_frames: int) -> np.ndarray:
-    """``D'D`` of the second-difference operator in lower band storage, ``[3, frames]``."""
-    return weighted_difference_band(np.ones(max(num_frames - 2, 0)))
+def unbroken(num_frames: int, breaks: Optional[np.ndarray]) -> np.ndarray:
+    """Weight of each second difference, float64 ``[frames - 2]``: 0 where one of its three frames begins anew."""
+    if breaks is None:
+        return np.ones(max(num_frames - 2, 0))
+    return 1.0 - (np.asarray(breaks)[1:-1] | np.asarray(breaks)[2:])
 
 
 def weighted_difference_band(weights: np.ndarray) -> np.ndarray:
@@ -48,9 +54,14 @@ def weighted_difference_band(weights: np.ndarray) -> np.ndarray:
 
 def jitter(values: np.ndarray) -> np.ndarray:
     """Standard deviation of what a nine-frame parabola cannot follow, for each column (real fast motion included)."""
+    return jitter_by_frame(values).std(0)
+
+
+def jitter_by_frame(values: np.ndarray) -> np.ndarray:
+    """What a nine-frame parabola cannot follow in each frame, ``[frames, columns]``; 0 for shorter clips."""
     if len(values) < JITTER_WINDOW:
-        return np.zeros(values.shape[1:])
-    return (values - savgol_filter(values, JITTER_WINDOW, 2, axis=0)).std(0)
+        return np.zeros(np.shape(values))
+    return values - savgol_filter(values, JITTER_WINDOW, 2, axis=0)
 
 
 def fill_gaps(values: np.ndarray) -> np.ndarray:
@@ -71,23 +82,3 @@ def fill_gaps(values: np.ndarray) -> np.ndarray:
     share = np.where(last > first, (position - first) / np.maximum(last - first, 1), 0.0)[:, None]
     filled = flat[first] * (1 - share) + flat[last] * share
     return filled.reshape(np.shape(values)).astype(np.asarray(values).dtype)
-
-
-def runs(indices: np.ndarray) -> List[Tuple[int, int]]:
-    """Group ascending integers into inclusive runs: ``[3, 4, 5, 9]`` gives ``[(3, 5), (9, 9)]``."""
-    grouped: List[Tuple[int, int]] = []
-    for index in (int(value) for value in indices):
-        if grouped and grouped[-1][1] == index - 1:
-            grouped[-1] = (grouped[-1][0], index)
-        else:
-            grouped.append((index, index))
-    return grouped
-
-
-def name_frames(indices: np.ndarray, most: int = 12) -> str:
-    """Frame numbers in words for a message: ``frame 3``, ``frames 3-5, 9``, cut off after ``most`` groups."""
-    grouped = runs(indices)
-    words = [str(first) if first == last else f"{first}-{last}" for first, last in grouped[:most]]
-    if len(grouped) > most:
-        words.append(f"and {len(grouped) - most} more stretches")
-    return ("frame " if len(indices) == 1 else "frames ") + ", ".join(words)

@@ -95,3 +95,9 @@ def test_principal_mixing_decorrelates_and_keeps_neutral():
 def test_static_grid_without_coefficients():
     encoding = make_encoding(num_basis=0)
     assert encoding.blend(torch.zeros(3, 0)).shape == (3, LAYOUT.rows, 2)
+
+
+def test_the_mixing_lies_in_memory_alike_in_every_copy():
+    mixing = torch.rand(4, 3).T  # Column by column, as an SVD leaves it.
+    held = BlendshapeHashEncoding(LAYOUT, 4, mixing).mixing
+    assert held is not None and held.is_contiguous() and not mixing.is_contiguous() and torch.equal(held, mixing)
