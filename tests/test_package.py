@@ -85,7 +85,7 @@ print("nerfblendshape-data" in discover_dataparsers()[0])
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("script", ["nbs-recipe", "nbs-synthetic", "nbs-process-data"])
+@pytest.mark.parametrize("script", ["nbs-recipe", "nbs-synthetic", "nbs-process-data", "nbs-convert"])
 def test_console_scripts_answer(python, script, tmp_path):
     find = (
         "from importlib.metadata import distribution\n"

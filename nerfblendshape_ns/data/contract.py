@@ -11,7 +11,7 @@ import json
 import os
 from enum import IntEnum
 from pathlib import Path
-from typing import Any, Callable, Dict, Optional, Tuple
+from typing import Any, Callable, Dict, Mapping, Optional, Tuple
 
 import cv2
 import numpy as np
@@ -25,6 +25,7 @@ EXPRESSION_MAX = "expr_max.npy"
 EXPRESSION_NAMES = "expr_names.json"
 IMAGES = "images"
 PARSING = "parsing"
+ALPHA = "alpha"
 TORSO_IMAGES = "torso_imgs"
 BACKGROUND = "background.png"
 LANDMARKS = "landmarks.npy"
@@ -49,6 +50,11 @@ def image_name(img_id: int) -> str:
 
 def parsing_name(img_id: int) -> str:
     """File name of a frame's labels inside ``parsing/``."""
+    return f"{img_id:06d}.png"
+
+
+def alpha_name(img_id: int) -> str:
+    """File name inside ``alpha/`` of a frame's matte: 8-bit, 255 where only the person is seen, 0 where none of it."""
     return f"{img_id:06d}.png"
 
 
@@ -181,7 +187,17 @@ def save_expressions(
 
 
 def save_transforms(
-    root: Path, *, width: int, height: int, fl_x: float, fl_y: float, cx: float, cy: float, fps: float, frames: list
+    root: Path,
+    *,
+    width: int,
+    height: int,
+    fl_x: float,
+    fl_y: float,
+    cx: float,
+    cy: float,
+    fps: float,
+    frames: list,
+    extra: Optional[Mapping[str, Any]] = None,
 ) -> None:
     """Write ``transforms.json``.
 
@@ -195,6 +211,7 @@ def save_transforms(
         cy: principal point, pixels from the top edge.
         fps: frames a second of the clip.
         frames: dictionaries from :func:`frame_entry`.
+        extra: further entries of the document; ``head_only`` says that the images show the head alone.
     """
     document: Dict[str, Any] = {
         "camera_model": "OPENCV",
@@ -205,6 +222,7 @@ def save_transforms(
         "cx": float(cx),
         "cy": float(cy),
         "fps": float(fps),
+        **(extra or {}),
         "frames": frames,
     }
     save_json(root / TRANSFORMS, document)

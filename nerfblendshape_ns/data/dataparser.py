@@ -31,8 +31,9 @@ class NerfBlendshapeDataParserConfig(DataParserConfig):
 
     _target: Type = field(default_factory=lambda: NerfBlendshapeDataParser)
     """Target class to instantiate."""
-    layout: Literal["auto", "own", "unofficial"] = "auto"
-    """How the directory is arranged: auto detects it, own is what nbs-process-data writes."""
+    layout: Literal["auto", "official", "insta", "own", "unofficial", "radnerf"] = "auto"
+    """How the directory is arranged: auto detects it, own is what nbs-process-data writes, official and unofficial are
+    the NeRFBlendShape repositories', radnerf is RAD-NeRF's and ER-NeRF's, insta is INSTA's (metrical-tracker)."""
     basis: Literal["active", "all", "pca16"] = "active"
     """Which expression coefficients to use: those that move in training, all, or 16 principal components of them."""
     test_frames: Optional[int] = None
@@ -162,6 +163,8 @@ class NerfBlendshapeDataParser(DataParser):
         if self._prepared is not None:
             return self._prepared
         clip = read_clip(self.config.data, self.config.layout)
+        for note in clip.notes:
+            CONSOLE.print(note)
         if self.config.target == "frame" and any(frame.files.head_only for frame in clip.frames):
             raise UserError(f"{clip.root} has only images of the head, not the whole frames that --target frame needs.")
         splits = split_frames(len(clip.frames), self.config.test_frames, self.config.val_frames)

@@ -72,7 +72,30 @@ def load_expressions(
         UserError: a file is missing or its contents are wrong.
     """
     path = root / contract.EXPRESSIONS
-    array = contract.load_array(path)
+    expressions, names = check_expressions(contract.load_array(path), path, img_ids, names, expected_rows)
+    check_range_files(root, names)
+    return expressions, names
+
+
+def check_expressions(
+    array: np.ndarray,
+    path: Path,
+    img_ids: Sequence[int],
+    names: Optional[Sequence[str]] = None,
+    expected_rows: Optional[int] = None,
+) -> Tuple[np.ndarray, Tuple[str, ...]]:
+    """Check an array of coefficients and take the rows of the frames; arguments and result as :func:`load_expressions`.
+
+    Args:
+        array: what was read from ``path``.
+        path: the file, for messages.
+        img_ids: the frames.
+        names: one name for each coefficient; None makes names up.
+        expected_rows: how many rows there must be.
+
+    Raises:
+        UserError: shape, type or a value is wrong.
+    """
     if array.ndim != 2 or array.shape[1] == 0:
         raise UserError(f"{path} has shape {array.shape} but must be [frames, coefficients]; extract it again.")
     if not np.issubdtype(array.dtype, np.floating):
@@ -84,11 +107,11 @@ def load_expressions(
             f"img_id and the last frame is {needed - 1}); extract the coefficients from the same frames."
         )
     if names is None:
-        names = tuple(f"expr_{index:02d}" for index in range(array.shape[1]))
+        names = unnamed(array.shape[1])
     elif len(names) != array.shape[1]:
         raise UserError(
-            f"{root / contract.EXPRESSION_NAMES} has {len(names)} names but {path} has {array.shape[1]} columns; "
-            "write one name for each column."
+            f"{path.parent / contract.EXPRESSION_NAMES} has {len(names)} names but {path} has {array.shape[1]} "
+            "columns; write one name for each column."
         )
     expressions = array[list(img_ids)].astype(np.float32)
     bad = np.argwhere(~np.isfinite(expressions))
@@ -98,8 +121,12 @@ def load_expressions(
             f"{path} has {len(bad)} values that are not finite, the first at frame {img_ids[frame]}, coefficient "
             f"{coefficient} ({names[coefficient]}); extract the coefficients again or drop the frame."
         )
-    _check_range_files(root, names)
     return expressions, tuple(names)
+
+
+def unnamed(count: int) -> Tuple[str, ...]:
+    """Names for coefficients that have none: ``expr_00``, ``expr_01``, …"""
+    return tuple(f"expr_{index:02d}" for index in range(count))
 
 
 def choose_basis(
@@ -151,24 +178,50 @@ def choose_basis(
     return ExpressionBasis(names, kept_names, basis_id, projection, train.min(0), train.max(0))
 
 
-def _check_range_files(root: Path, names: Sequence[str]) -> None:
-    """Check the shape and order of ``expr_min.npy`` and ``expr_max.npy``, with or without a leading neutral 1."""
+def check_range_files(root: Path, names: Sequence[str], extra: int = 0) -> None:
+    """Check the shape and order of ``expr_min.npy`` and ``expr_max.npy``, with or without a leading neutral 1.
+
+    Args:
+        root: the dataset directory.
+        names: the coefficients in use.
+        extra: how many columns of ``expr.npy`` after those are left out; the files may have entries for them.
+
+    Raises:
+        UserError: a file is damaged or of another size, or a minimum is above its maximum.
+    """
     paths = (root / contract.EXPRESSION_MIN, root / contract.EXPRESSION_MAX)
     if not all(path.exists() for path in paths):
         return
-    ranges = []
-    for path in paths:
-        values = contract.load_array(path)
-        if values.ndim != 1 or len(values) not in (len(names), len(names) + 1) or values.dtype.kind != "f":
+    check_ranges(paths, (contract.load_array(paths[0]), contract.load_array(paths[1])), names, extra)
+
+
+def check_ranges(
+    paths: Tuple[Path, Path], ranges: Tuple[np.ndarray, np.ndarray], names: Sequence[str], extra: int = 0
+) -> None:
+    """Check a minimum and a maximum of each coefficient, read from two files; see :func:`check_range_files`.
+
+    Args:
+        paths: the files of minimum and maximum, for messages.
+        ranges: their contents, one number a coefficient, perhaps with a neutral 1 in front.
+        names: the coefficients in use.
+        extra: how many entries after those may follow.
+
+    Raises:
+        UserError: an array is of another size, or a minimum is above its maximum.
+    """
+    count = len(names)
+    sizes = {size: leading for total in (count + extra, count) for size, leading in ((total + 1, 1), (total, 0))}
+    for path, values in zip(paths, ranges):
+        if values.ndim != 1 or len(values) not in sizes or values.dtype.kind != "f":
             raise UserError(
-                f"{path} is {values.dtype} of shape {values.shape} but must hold {len(names)} floats, one for each "
+                f"{path} is {values.dtype} of shape {values.shape} but must hold {count} floats, one for each "
                 "coefficient; remove it, the range is computed from the training frames."
             )
-        ranges.append(values[len(values) - len(names) :])
-    bad = np.flatnonzero(~(ranges[0] <= ranges[1]))
+    low, high = (values[sizes[len(values)] :][:count] for values in ranges)
+    bad = np.flatnonzero(~(low <= high))
     if len(bad):
         index = bad[0]
         raise UserError(
-            f"{paths[0]} is above {paths[1].name} for coefficient {index} ({names[index]}): {ranges[0][index]:g} > "
-            f"{ranges[1][index]:g}; remove both files, the range is computed from the training frames."
+            f"{paths[0]} is above {paths[1].name} for coefficient {index} ({names[index]}): {low[index]:g} > "
+            f"{high[index]:g}; remove both files, the range is computed from the training frames."
         )

@@ -17,9 +17,11 @@ from nerfblendshape_ns.data.labels import (
     area_resize,
     extend_colours,
     labels_from_colours,
+    labels_from_face_parsing,
     resize_labels,
     soft_alpha,
 )
+from nerfblendshape_ns.data.mattes import foreground_colours, head_alpha
 from nerfblendshape_ns.data.torso_image import torso_image
 from nerfblendshape_ns.errors import UserError
 
@@ -37,10 +39,15 @@ class FrameFiles:
     """Label image."""
     head_mask: Optional[Path] = None
     """Head mask, white on black; used where there are no labels."""
+    matte: Optional[Path] = None
+    """Matte: 8-bit opacity of the person; makes the head mask's soft edge where it is given."""
     coloured_labels: bool = False
     """Whether the label image uses RAD-NeRF's colours instead of the values of ``Label``."""
     head_only: bool = False
     """Whether the image shows the head alone on white."""
+    face_parsing: bool = False
+    """Whether the label image holds INSTA's face-parsing classes, cut out by the alpha of ``image``; the labels may be
+    ``image`` itself, whose alpha alone then tells the head."""
     torso: Optional[Path] = None
     """Torso image where the dataset has one: RGBA, the torso with what the head hides of it painted on."""
 
@@ -97,6 +104,8 @@ def load_labels(files: FrameFiles) -> np.ndarray:
             raise UserError(f"there are neither labels nor a head mask for {files.image}; process the video again.")
         mask = load_image(files.head_mask, cv2.IMREAD_GRAYSCALE)
         return np.where(mask > 127, np.uint8(Label.HEAD), np.uint8(Label.BACKGROUND))
+    if files.face_parsing:
+        return _load_face_parsing(files)
     if files.coloured_labels:
         return labels_from_colours(load_image(files.labels))
     labels = load_image(files.labels, cv2.IMREAD_UNCHANGED)
@@ -106,6 +115,37 @@ def load_labels(files: FrameFiles) -> np.ndarray:
             "process the video again."
         )
     return labels
+
+
+def _load_face_parsing(files: FrameFiles) -> np.ndarray:
+    """Labels from INSTA's classes and the alpha of the image."""
+    picture = load_image(files.image, cv2.IMREAD_UNCHANGED)
+    alpha = picture[..., 3] if picture.ndim == 3 and picture.shape[2] == 4 else None
+    if files.labels is None or files.labels == files.image:
+        if alpha is None:
+            raise UserError(f"{files.image} has no alpha and there is no seg_mask beside it; restore one of them.")
+        return np.where(alpha > 127, np.uint8(Label.HEAD), np.uint8(Label.BACKGROUND))
+    classes = load_image(files.labels)
+    if alpha is not None and alpha.shape != classes.shape[:2]:
+        raise _size_error(files.labels, (classes.shape[1], classes.shape[0]), (alpha.shape[0], alpha.shape[1]))
+    return labels_from_face_parsing(classes[..., 0], alpha)
+
+
+def load_matte(files: FrameFiles) -> Optional[np.ndarray]:
+    """The matte of a frame at full size, uint8 ``[height, width]``, or None where the frame has none.
+
+    Raises:
+        UserError: the file is missing, cannot be decoded or is not an 8-bit single-channel image.
+    """
+    if files.matte is None:
+        return None
+    matte = load_image(files.matte, cv2.IMREAD_UNCHANGED)
+    if matte.ndim != 2 or matte.dtype != np.uint8:
+        raise UserError(
+            f"{files.matte} is not an 8-bit single-channel image; restore the file, or remove the folder "
+            f"{files.matte.parent} to do without mattes."
+        )
+    return matte
 
 
 def load_frame(files: FrameFiles, full_size: Tuple[int, int], size: Tuple[int, int], target: Target) -> FrameArrays:
@@ -123,15 +163,17 @@ def load_frame(files: FrameFiles, full_size: Tuple[int, int], size: Tuple[int, i
         UserError: a file is missing, cannot be decoded, or has another size.
     """
     image = load_image(files.image)
-    labels = load_labels(files)
-    for path, array in ((files.image, image), (files.labels or files.head_mask, labels)):
-        if array.shape[:2] != tuple(full_size):
+    labels, matte = load_labels(files), load_matte(files)
+    for path, array in ((files.image, image), (files.labels or files.head_mask, labels), (files.matte, matte)):
+        if array is not None and array.shape[:2] != tuple(full_size):
             raise _size_error(path, (array.shape[1], array.shape[0]), full_size)
     if files.head_only:
         # The outermost pixels are left out: JPEG has mixed them with the white beside them.
         inner = cv2.erode((labels == Label.HEAD).astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
         image = extend_colours(image, inner, 1 + 4 * SOFT_ALPHA_SIGMA * max(full_size) / REFERENCE_SIZE)
-    full_alpha = soft_alpha(labels)
+    full_alpha = soft_alpha(labels) if matte is None else head_alpha(labels, matte)
+    if matte is not None and target == "head" and not files.head_only:
+        image = foreground_colours(image, matte)
     alpha = area_resize(full_alpha, size)
     small = area_resize(image, size)
     if target == "head" and tuple(size) != tuple(full_size):
@@ -165,7 +207,8 @@ def check_files(files: FrameFiles, full_size: Tuple[int, int]) -> None:
     Raises:
         UserError: a file is missing, is no image, or has another size.
     """
-    for path in (files.image, files.labels or files.head_mask):
+    paths = [files.image, files.labels or files.head_mask]
+    for path in paths if files.matte is None else [*paths, files.matte]:
         if path is None or not path.exists():
             raise UserError(f"{path} does not exist; restore the file or process the video again.")
         try:

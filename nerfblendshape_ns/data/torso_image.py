@@ -50,7 +50,7 @@ def torso_image(image: np.ndarray, labels: np.ndarray) -> np.ndarray:
     alpha = cv2.GaussianBlur(extended.astype(np.float32), (0, 0), sigma)
     pixels = np.clip(colours + 0.5, 0, 255).astype(np.uint8)
     # The outermost pixels are mixed with what is beside them, so the soft edge takes its colour from within.
-    inner = cv2.erode(extended.astype(np.uint8), np.ones((3, 3), np.uint8), borderValue=1) > 0
+    inner = cv2.erode(extended.astype(np.uint8), np.ones((3, 3), np.uint8), borderValue=(1,)) > 0
     pixels = extend_colours(pixels, inner, 1 + 4 * sigma)
     return np.dstack([pixels, (alpha * 255 + 0.5).astype(np.uint8)])
 

@@ -1,28 +1,47 @@
-"""The clean plate: the scene without the person, from the moments at which each pixel was uncovered."""
+"""The clean plate: the scene without the person, from the frames that cover the least of it."""
 
 from __future__ import annotations
 
-from typing import Any, Sequence, Tuple
+from dataclasses import dataclass
+from typing import Any, Sequence
 
 import cv2
 import numpy as np
 
 from nerfblendshape_ns.data.contract import Label
 
+MAX_LOOKS = 600
+"""Most frames whose labels are looked at; they are spread evenly over the clip."""
+LOOK_SIZE = 64
+"""Longer side of the small masks in which frames are compared for what they uncover."""
 MAX_SAMPLES = 96
-"""Most frames looked at; they are spread evenly over the clip."""
+"""Most frames whose colours are taken."""
 SAMPLE_BYTES = 256 * 2**20
-"""Most memory for those frames: large frames are looked at less often."""
+"""Most memory for those frames: large frames are taken less often."""
 ROW_BLOCK_BYTES = 64 * 2**20
 """The median is taken over blocks of rows of about this size."""
 
 
-def clean_plate(
-    frames: Sequence[np.ndarray], labels: Any, margin: float = 0.02, min_views: int = 3
-) -> Tuple[np.ndarray, float]:
+@dataclass(frozen=True)
+class CleanPlate:
+    """The scene without the person."""
+
+    colours: np.ndarray
+    """uint8 RGB ``[height, width, 3]``."""
+    seen: np.ndarray
+    """bool ``[height, width]``: some frame shows this pixel; False where it is filled in from its surroundings."""
+
+    @property
+    def never_seen(self) -> float:
+        """Share of the pixels that no frame shows."""
+        return float(1.0 - self.seen.mean())
+
+
+def clean_plate(frames: Sequence[np.ndarray], labels: Any, margin: float = 0.02, min_views: int = 3) -> CleanPlate:
     """Estimate the background behind the person.
 
-    Each pixel is the median of its colours over the sampled frames in which it is well away from the person; where a
+    Half of the frames used are spread over the clip, the others are those that uncover what is seldom seen. Each pixel
+    is the median of its colours over the sampled frames in which it is well away from the person; where a
     pixel is seen fewer than ``min_views`` times that way, the views just outside the mask are used as well. What is
     never seen is filled from its surroundings.
 
@@ -33,11 +52,11 @@ def clean_plate(
         min_views: how many views make the margin worth keeping.
 
     Returns:
-        The plate, uint8 RGB ``[height, width, 3]``, and the fraction of its pixels that no frame shows.
+        The plate.
     """
     height, width = np.asarray(frames[0]).shape[:2]
     num_samples = min(len(labels), MAX_SAMPLES, max(min_views, SAMPLE_BYTES // (height * width * 3)))
-    picks = np.unique(np.linspace(0, len(labels) - 1, num_samples).round().astype(int))
+    picks = choose_frames(labels, num_samples)
     reach = margin * max(height, width)
     far = np.empty((len(picks), height, width), dtype=bool)
     near = np.empty_like(far)
@@ -53,8 +72,45 @@ def clean_plate(
     for top in range(0, height, rows):
         block = slice(top, top + rows)
         plate[block] = _masked_median(images[:, block], usable[:, block])
-    never_seen = ~usable.any(0)
-    return inpaint(plate, never_seen), float(never_seen.mean())
+    seen = usable.any(0)
+    return CleanPlate(inpaint(plate, ~seen), seen)
+
+
+def choose_frames(labels: Any, num_samples: int) -> np.ndarray:
+    """Which frames to take the background from: half spread over the clip, half by what they uncover.
+
+    A person who leans aside for a second uncovers in that second what no other frame shows.
+
+    Args:
+        labels: uint8 ``[num_frames, height, width]``.
+        num_samples: how many frames to choose.
+
+    Returns:
+        Ascending int ``[chosen]``, at most ``num_samples``.
+    """
+    looks = np.unique(np.linspace(0, len(labels) - 1, min(len(labels), MAX_LOOKS)).round().astype(int))
+    if len(looks) <= num_samples:
+        return looks
+    uncovered = np.stack([_small_background(np.asarray(labels[int(look)])) for look in looks])
+    spread = np.unique(np.linspace(0, len(looks) - 1, max(1, num_samples // 2)).round().astype(int))
+    chosen = np.zeros(len(looks), dtype=bool)
+    chosen[spread] = True
+    views = uncovered[spread].sum(0)
+    for _ in range(num_samples - len(spread)):
+        # A second view is worth a quarter of the first, a third one a ninth.
+        gain = uncovered @ (1.0 / (1.0 + views) ** 2)
+        best = int(np.where(chosen, -1.0, gain).argmax())
+        chosen[best] = True
+        views += uncovered[best]
+    return looks[chosen]
+
+
+def _small_background(labels: np.ndarray) -> np.ndarray:
+    """Where a frame shows nothing but background, flat float32, in a small picture."""
+    scale = min(1.0, LOOK_SIZE / max(labels.shape))
+    size = (max(1, round(labels.shape[1] * scale)), max(1, round(labels.shape[0] * scale)))
+    person = (labels != Label.BACKGROUND).astype(np.float32)
+    return (cv2.resize(person, size, interpolation=cv2.INTER_AREA) < 0.01).astype(np.float32).reshape(-1)
 
 
 def _masked_median(images: np.ndarray, usable: np.ndarray) -> np.ndarray:

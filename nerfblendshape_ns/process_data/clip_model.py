@@ -97,7 +97,7 @@ class ClipModel:
                 Material.BACKGROUND: sample.person < 0.1,
                 Material.HAIR: (cv2.erode(surely.astype(np.uint8), np.ones((7, 7), np.uint8)) > 0) & (layout.y < -0.25),
                 Material.FACE: layout.plain_skin,
-                Material.NECK: surely & (layout.across < 0.2) & (np.abs(layout.below_jaw - 0.12) < 0.08),
+                Material.NECK: surely & (layout.across_neck < 0.2) & (np.abs(layout.below_jaw - 0.12) < 0.08),
             }
             for material, seed in seeds.items():
                 models[material].add(sample.bins, seed.astype(np.float64))
@@ -127,7 +127,7 @@ class ClipModel:
             weights = posterior.copy()
             # Skin is learned where it cannot be anything else; shadowed hair beside the neck must not become skin.
             weights[Material.FACE] *= layout.plain_skin
-            weights[Material.NECK] *= (layout.across < 0.3) * self._skin_shades[sample.bins]
+            weights[Material.NECK] *= (layout.across_neck < 0.3) * self._skin_shades[sample.bins]
             weights[1:] *= sample.person > 0.5
             weights[Material.BACKGROUND] *= sample.person < 0.5
             for material in Material:
@@ -160,13 +160,16 @@ def _softmax(scores: np.ndarray) -> np.ndarray:
 def _geometric_scores(layout: FaceGeometry) -> np.ndarray:
     """Log priors that follow the face frame by frame, in nats; 0 where a material is at home."""
     scores = np.zeros((len(Material), *layout.x.shape), dtype=np.float32)
-    across = layout.across
+    across = layout.across_neck
     under_chin = layout.y - layout.chin
-    beside = np.maximum(across - 0.5, 0)
+    beside = np.maximum(layout.across - 0.5, 0)
+    beside_neck = np.maximum(across - 0.5, 0)
     # Ears and temples: skin beside the face, above the ear lobes.
     scores[Material.FACE] = -80 * np.maximum(layout.below_jaw, 0) - 12 * np.maximum(beside - 0.12, 0)
     scores[Material.NECK] = (
-        -80 * np.maximum(-layout.below_jaw, 0) - 15 * np.maximum(beside - 0.02, 0) - 8 * np.maximum(under_chin - 0.4, 0)
+        -80 * np.maximum(-layout.below_jaw, 0)
+        - 15 * np.maximum(beside_neck - 0.02, 0)
+        - 8 * np.maximum(under_chin - 0.4, 0)
     )
     # Hair reaches below the chin only beside the neck; a beard stays close to the jaw.
     front = np.clip((0.38 - across) / 0.1, 0, 1)

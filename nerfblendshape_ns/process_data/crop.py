@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Sequence, Tuple, Union
 
 import numpy as np
@@ -41,10 +41,14 @@ class FrameWindow:
         """Output pixels a source pixel, horizontally and vertically."""
         return self.out_width / self.width, self.out_height / self.height
 
-    def principal_point(self, source_width: int, source_height: int) -> Tuple[float, float]:
-        """Where the centre of the whole source frame falls in output pixels (it may lie off the output's centre)."""
+    def principal_point(self, centre_x: float, centre_y: float) -> Tuple[float, float]:
+        """Where the source picture's optical centre falls in output pixels (it may lie off the output's centre)."""
         scale_x, scale_y = self.scale
-        return (source_width / 2 - self.left) * scale_x, (source_height / 2 - self.top) * scale_y
+        return (centre_x - self.left) * scale_x, (centre_y - self.top) * scale_y
+
+    def to_output(self, points: np.ndarray) -> np.ndarray:
+        """Points ``[..., 2]`` of the source in output pixels."""
+        return (points - np.array([self.left, self.top])) * np.array(self.scale)
 
 
 def fit_size(width: int, height: int, max_size: int) -> Tuple[int, int]:
@@ -56,6 +60,25 @@ def fit_size(width: int, height: int, max_size: int) -> Tuple[int, int]:
 def whole_window(width: int, height: int, max_size: int) -> FrameWindow:
     """The window that keeps the whole frame."""
     return _window(0, 0, width, height, max_size)
+
+
+def choose_window(
+    face_boxes: Sequence[Sequence[float]], content: Tuple[int, int, int, int], crop: str, max_size: int
+) -> FrameWindow:
+    """The window of a clip inside the picture ``content`` (left, top, width, height of the source without black bars).
+
+    Args:
+        face_boxes: as for :func:`face_window`, in pixels of the whole source.
+        content: where the picture is.
+        crop: ``face`` for :func:`face_window`, ``none`` for the whole picture.
+        max_size: largest output side in pixels.
+    """
+    left, top, width, height = content
+    if crop == "face":
+        window = face_window(np.asarray(face_boxes) - np.array([left, top, left, top]), width, height, max_size)
+    else:
+        window = whole_window(width, height, max_size)
+    return replace(window, left=window.left + left, top=window.top + top)
 
 
 def face_window(

@@ -29,6 +29,9 @@ RIGID = (10, 151, 9, 8, 168, 6, 197, 195, 5, 33, 133, 362, 263, 127, 356, 234, 4
 RIGHT_BROW = (70, 63, 105, 66, 107, 55, 65, 52, 53, 46)
 LEFT_BROW = (300, 293, 334, 296, 336, 285, 295, 282, 283, 276)
 # fmt: on
+NOSE_TIP = 1
+NECK_BEHIND = 1.0
+"""How far the neck's axis is behind the jaw, as a multiple of how far the nose stands out before it."""
 CHIN, TOP, EAR_LOBES = 152, 10, (132, 361)
 FEATURES = (LIP_LANDMARKS, LEFT_EYE_LANDMARKS, RIGHT_EYE_LANDMARKS, LEFT_BROW, RIGHT_BROW)
 
@@ -141,6 +144,8 @@ class FaceGeometry:
     """Canonical y of the ear lobes."""
     across: np.ndarray
     """Distance to the middle of the jaw in units of the jaw's width, float32; 0.5 at its ends."""
+    across_neck: np.ndarray
+    """The same where the face is turned towards, measured from the middle of the neck, which stays behind."""
 
 
 def face_geometry(
@@ -170,6 +175,9 @@ def face_geometry(
     jaw = head_frame.to_canonical(frame, landmarks[list(JAW_LINE)])
     lobes = float(head_frame.to_canonical(frame, landmarks[list(EAR_LOBES)])[:, 1].mean())
     order = np.argsort(jaw[:, 0])
+    middle, jaw_width = 0.5 * (jaw[:, 0].min() + jaw[:, 0].max()), np.ptp(jaw[:, 0])
+    nose = float(head_frame.to_canonical(frame, landmarks[NOSE_TIP])[0])
+    neck = middle - NECK_BEHIND * (nose - middle)
     line = np.interp(x, jaw[order, 0], jaw[order, 1], left=-9.0, right=-9.0)
     return FaceGeometry(
         x=x,
@@ -179,7 +187,9 @@ def face_geometry(
         below_jaw=(y - np.maximum(line, lobes)).astype(np.float32),
         chin=float(jaw[JAW_LINE.index(CHIN), 1]),
         lobes=lobes,
-        across=np.abs(x - 0.5 * (jaw[:, 0].min() + jaw[:, 0].max())) / np.ptp(jaw[:, 0]),
+        across=np.abs(x - middle) / jaw_width,
+        across_neck=np.maximum(np.abs(x - middle), np.abs(x - neck) * (np.sign(x - middle) == np.sign(middle - neck)))
+        / jaw_width,
     )
 
 

@@ -1,10 +1,10 @@
-"""Reading a video frame by frame: what it is, which frames are kept, and how they become images."""
+"""Reading a video frame by frame: what it is, its pictures with their times, and the images and labels on disk."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Iterator, List, Optional, Sequence, Tuple
+from typing import Iterator, Optional, Sequence, Tuple
 
 import cv2
 import numpy as np
@@ -12,11 +12,6 @@ import numpy as np
 from nerfblendshape_ns.data import contract
 from nerfblendshape_ns.errors import UserError
 from nerfblendshape_ns.process_data.crop import FrameWindow
-
-# Below this a clip cannot be split into training, validation and test frames, nor a head pose track be smoothed.
-MIN_FRAMES = 10
-# Frame intervals that differ by more than this share of the median mean a variable frame rate.
-IRREGULAR_SHARE = 0.25
 
 
 @dataclass(frozen=True)
@@ -31,6 +26,10 @@ class VideoInfo:
     """Height in pixels of the upright picture."""
     fps: float
     """Nominal frames a second."""
+    num_frames: int = 0
+    """Frames as the container counts them, which may be wrong; 0 where it does not say."""
+    has_audio: bool = False
+    """Whether there is sound beside the picture."""
 
 
 def open_video(path: Path) -> cv2.VideoCapture:
@@ -60,6 +59,7 @@ def probe_video(path: Path) -> VideoInfo:
     capture = open_video(path)
     try:
         fps = float(capture.get(cv2.CAP_PROP_FPS))
+        count = capture.get(cv2.CAP_PROP_FRAME_COUNT)
         decoded, frame = capture.read()
         if not decoded or frame is None:
             raise UserError(f"{path} holds no frame that can be decoded; convert it to mp4 (H.264) and try again.")
@@ -67,89 +67,59 @@ def probe_video(path: Path) -> VideoInfo:
     finally:
         capture.release()
     # Containers without a frame rate report 0, or a time base such as 90000.
-    return VideoInfo(path, width, height, fps if 1.0 <= fps <= 480.0 else 25.0)
+    fps = fps if 1.0 <= fps <= 480.0 else 25.0
+    return VideoInfo(path, width, height, fps, int(count) if 0 < count < 1e8 else 0, has_audio(path))
 
 
-def decode(path: Path) -> Iterator[Tuple[float, np.ndarray]]:
-    """Yield ``(seconds, frame)`` for every frame; frames are uint8 RGB ``[height, width, 3]``, upright."""
-    capture = open_video(path)
-    fps = probe_video(path).fps
+def has_audio(path: Path) -> bool:
+    """Whether the file holds a sound track (asked of FFmpeg's libraries through PyAV, which nerfstudio brings)."""
+    import av
+
     try:
-        index, previous = 0, -1.0
-        while True:
-            decoded, frame = capture.read()
-            if not decoded or frame is None:
-                return
+        with av.open(str(path)) as container:
+            return len(container.streams.audio) > 0
+    except (av.FFmpegError, OSError, ValueError):
+        return False
+
+
+def decode(
+    path: Path, start: Optional[float] = None, end: Optional[float] = None
+) -> Iterator[Tuple[int, float, np.ndarray]]:
+    """Yield ``(number, seconds, frame)`` for every frame, one at a time, so that memory does not grow with the video.
+
+    Args:
+        path: the video.
+        start: frames before this many seconds are skipped, without being converted to RGB.
+        end: frames from this many seconds on are not read.
+
+    Yields:
+        The frame's number in the video from 0, its time, and uint8 RGB ``[height, width, 3]``, upright.
+
+    Raises:
+        UserError: as :func:`open_video`.
+    """
+    capture = open_video(path)
+    fps = float(capture.get(cv2.CAP_PROP_FPS))
+    interval = 1 / fps if 1.0 <= fps <= 480.0 else 0.04
+    try:
+        number, previous = -1, -1.0
+        while capture.grab():
+            number += 1
             seconds = float(capture.get(cv2.CAP_PROP_POS_MSEC)) / 1000
             # Some containers report no timestamps at all; the frame number then gives the time.
             if seconds <= previous:
-                seconds = previous + 1 / fps if index else 0.0
-            yield seconds, cv2.cvtColor(frame, cv2.COLOR_BGR2RGB)
-            index, previous = index + 1, seconds
+                seconds = previous + interval if number else 0.0
+            previous = seconds
+            if start is not None and seconds < start:
+                continue
+            if end is not None and seconds >= end:
+                return
+            decoded, frame = capture.retrieve()
+            if not decoded or frame is None:
+                return
+            yield number, seconds, cv2.cvtColor(frame, cv2.COLOR_BGR2RGB)
     finally:
         capture.release()
-
-
-def frame_times(path: Path) -> np.ndarray:
-    """Timestamps in seconds of every frame, float64 ``[frames]``, without converting any picture.
-
-    Raises:
-        UserError: no frame can be decoded, or fewer than :data:`MIN_FRAMES`.
-    """
-    capture = open_video(path)
-    fps = probe_video(path).fps
-    times: List[float] = []
-    try:
-        while capture.grab():
-            seconds = float(capture.get(cv2.CAP_PROP_POS_MSEC)) / 1000
-            if times and seconds <= times[-1]:
-                seconds = times[-1] + 1 / fps
-            times.append(seconds)
-    finally:
-        capture.release()
-    return np.array(times)
-
-
-def is_irregular(times: np.ndarray) -> bool:
-    """Whether more than 2 % of the frame intervals are far from the median, as in variable-frame-rate recordings."""
-    intervals = np.diff(times)
-    median = float(np.median(intervals))
-    return bool((np.abs(intervals - median) > IRREGULAR_SHARE * median).mean() > 0.02)
-
-
-def select_frames(
-    times: np.ndarray, fps: Optional[float], max_frames: Optional[int] = None
-) -> Tuple[np.ndarray, float]:
-    """Choose which decoded frames are kept.
-
-    Args:
-        times: seconds of each decoded frame.
-        fps: frames a second wanted; None keeps every frame. The nearest decoded frame is taken for each instant and no
-            frame is taken twice, so a rate above the video's own keeps every frame.
-        max_frames: keep only the first so many.
-
-    Returns:
-        Ascending indices of the frames kept, and the frames a second that they make.
-
-    Raises:
-        UserError: fewer than :data:`MIN_FRAMES` remain.
-    """
-    own_fps = 1.0 / float(np.median(np.diff(times))) if len(times) > 1 else 25.0
-    indices = np.arange(len(times))
-    if fps is not None and fps < own_fps and len(times) > 1:
-        instants = np.arange(times[0], times[-1] + 0.5 / own_fps, 1 / fps)
-        after = np.clip(np.searchsorted(times, instants), 1, len(times) - 1)
-        nearest = np.where(np.abs(times[after - 1] - instants) <= np.abs(times[after] - instants), after - 1, after)
-        indices = np.unique(nearest)
-        own_fps = fps
-    if max_frames is not None:
-        indices = indices[:max_frames]
-    if len(indices) < MIN_FRAMES:
-        raise UserError(
-            f"the video gives only {len(indices)} frames and at least {MIN_FRAMES} are needed; "
-            "use a longer video or a higher --fps."
-        )
-    return indices, own_fps
 
 
 def apply_window(frame: np.ndarray, window: FrameWindow) -> np.ndarray:

@@ -8,13 +8,15 @@ little. Acceleration is penalised in the metric of the data, so one number says 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Callable, Optional, Tuple
 
 import cv2
 import numpy as np
 from scipy.linalg import solveh_banded
 
+from nerfblendshape_ns.errors import UserError
+from nerfblendshape_ns.process_data.bad_frames import DISTRUSTED, LEAST_TRUST, slips, trust_in_frames
 from nerfblendshape_ns.process_data.banded_system import (
     acceleration_band,
     acceleration_weights,
@@ -31,7 +33,7 @@ from nerfblendshape_ns.process_data.camera_motion import (
     rotations,
     to_camera,
 )
-from nerfblendshape_ns.process_data.smoothing import whittaker
+from nerfblendshape_ns.process_data.smoothing import fill_gaps, unbroken, whittaker
 
 # Standard deviation of a person's face from the reference face, centimetres.
 SHAPE_DEVIATION = 0.4
@@ -45,6 +47,8 @@ NOISE_FLOOR = 0.3
 FREE_ROUNDS = 5
 # Whether motion is quick is measured on poses smoothed this much, in frames.
 QUICK_SMOOTHNESS = 0.6
+# Frames of a long clip that the mesh fit takes at a time.
+MESH_PIECE = 1000
 
 
 @dataclass
@@ -59,6 +63,8 @@ class PoseFit:
     """float64 ``[points, 3]`` in head space."""
     noise: np.ndarray
     """float64 ``[points]``: each landmark's standard deviation in pixels."""
+    trust: np.ndarray = field(default_factory=lambda: np.ones(1))
+    """float64 ``[frames]`` or ``[1]``: trust in each frame's landmarks, 1 for all but bad ones."""
 
     def reprojection_errors(self, observed: np.ndarray, intrinsics: Intrinsics) -> np.ndarray:
         """Distances ``[frames, points]`` in pixels of the projected shape from ``observed`` ``[frames, points, 2]``."""
@@ -86,13 +92,22 @@ def initial_poses(shape: np.ndarray, observed: np.ndarray, intrinsics: Intrinsic
     camera, undistorted = intrinsics.matrix(), np.zeros(5)
     matrices, translations = [], []
     for points in np.ascontiguousarray(observed, dtype=np.float64):
-        _, vector, translation = cv2.solvePnP(shape, points, camera, undistorted, flags=cv2.SOLVEPNP_SQPNP)
-        vector, translation = cv2.solvePnPRefineLM(shape, points, camera, undistorted, vector, translation)
+        try:
+            _, vector, translation = cv2.solvePnP(shape, points, camera, undistorted, flags=cv2.SOLVEPNP_SQPNP)
+            vector, translation = cv2.solvePnPRefineLM(shape, points, camera, undistorted, vector, translation)
+        except cv2.error:
+            vector, translation = np.full((3, 1), np.nan), np.full((3, 1), np.nan)
         matrices.append(cv2.Rodrigues(vector)[0])
         translations.append(translation[:, 0])
-    stacked = np.stack(matrices)
-    reference = mean_rotation(stacked)
-    return pack(stacked, np.stack(translations), reference), reference
+    stacked, placed = np.stack(matrices), np.stack(translations)
+    # Landmarks unlike a face may give a pose behind the camera, or none: such frames take their neighbours' pose.
+    sound = np.isfinite(stacked).all((1, 2)) & np.isfinite(placed).all(1) & (placed[:, 2] > 0)
+    if not sound.any():
+        raise UserError("no head pose fits the landmarks of any frame; use a video that shows one face clearly.")
+    reference = mean_rotation(stacked[sound])
+    poses = np.full((len(stacked), 6), np.nan)
+    poses[sound] = pack(stacked[sound], placed[sound], reference)
+    return fill_gaps(poses), reference
 
 
 def fit_clip(
@@ -104,6 +119,7 @@ def fit_clip(
     image_size: float = 512.0,
     shape_deviation: float = SHAPE_DEVIATION,
     rounds: int = 16,
+    breaks: Optional[np.ndarray] = None,
     progress: Optional[Callable[[int], None]] = None,
 ) -> PoseFit:
     """Estimate poses, shape and noise together over the whole clip.
@@ -117,6 +133,7 @@ def fit_clip(
         image_size: longer image side, which the noise floor is relative to.
         shape_deviation: how far a point of the person's face may be expected from the reference, centimetres.
         rounds: Gauss-Newton rounds; noise and robust weights are updated in each.
+        breaks: bool ``[frames]``, frames before which motion is interrupted; nothing is smoothed across them.
         progress: called with the number of rounds done.
 
     Returns:
@@ -129,21 +146,30 @@ def fit_clip(
     # The prior counts as if only every CORRELATED_FRAMES-th frame told something new.
     prior_weight = min(num_frames, CORRELATED_FRAMES) / shape_deviation**2
     floor = NOISE_FLOOR * image_size / 512.0
+    slipped = np.where(slips(observed, breaks), LEAST_TRUST, 1.0)
+    trust = slipped
     for done in range(rounds):
         residual, pose_jacobian, shape_jacobian = linearise(poses, reference, shape, observed, intrinsics)
         distance = np.linalg.norm(residual, axis=-1)
         if done:
             # Median of a Rayleigh distribution is 1.177 standard deviations of one coordinate.
             noise = np.maximum(np.median(distance, axis=0) / 1.177, floor)
-        weights = robust_weights(distance / noise) / noise**2
+        if done == FREE_ROUNDS:
+            # Judged by the free fit: smoothing makes the neighbours of a bad frame look bad too.
+            trust = np.minimum(slipped, trust_in_frames(distance / noise))
+            poses = between_neighbours(poses, trust)
+            residual, pose_jacobian, shape_jacobian = linearise(poses, reference, shape, observed, intrinsics)
+            distance = np.linalg.norm(residual, axis=-1)
+        weights = robust_weights(distance / noise) / noise**2 * trust[:, None]
         metric = np.einsum("np,npia,npib->ab", weights, pose_jacobian, pose_jacobian, optimize=True) / num_frames
         # Weighed by the track before any smoothing, so that smoothing does not hide what is quick.
         if done < FREE_ROUNDS:
             motion = np.zeros(num_frames - 2)
         elif done == FREE_ROUNDS:
-            motion = acceleration_weights(whittaker(poses, QUICK_SMOOTHNESS), metric)
+            motion = acceleration_weights(whittaker(poses, QUICK_SMOOTHNESS, breaks), metric)
+            motion *= unbroken(num_frames, breaks)
         pose_step, shape_step = _solve(
-            residual, pose_jacobian, shape_jacobian, weights, poses, smoothness, motion,
+            residual, pose_jacobian, shape_jacobian, weights, poses, least_smoothness(smoothness, trust), motion,
             prior_weight, shape - reference_shape,
         )  # fmt: skip
         poses, shape = poses + pose_step, shape + shape_step
@@ -151,7 +177,19 @@ def fit_clip(
             progress(done + 1)
         if np.abs(pose_step).max() < 1e-9 and np.abs(shape_step).max() < 1e-9 and done > FREE_ROUNDS + 2:
             break
-    return PoseFit(poses, reference, shape, noise)
+    return PoseFit(poses, reference, shape, noise, trust)
+
+
+def between_neighbours(poses: np.ndarray, trust: np.ndarray) -> np.ndarray:
+    """Poses ``[frames, 6]`` with those of distrusted frames laid between their neighbours'."""
+    if (trust < DISTRUSTED).all():
+        return poses
+    return fill_gaps(np.where((trust < DISTRUSTED)[:, None], np.nan, poses))
+
+
+def least_smoothness(smoothness: float, trust: np.ndarray) -> float:
+    """The smoothness asked for, or what little it takes to hold the poses of distrusted frames."""
+    return max(smoothness, 0.2) if (trust < DISTRUSTED).any() else smoothness
 
 
 def fit_mesh(
@@ -181,19 +219,32 @@ def fit_mesh(
     """
     mesh = reference_mesh.astype(np.float64).copy()
     prior_weight = min(len(observed), CORRELATED_FRAMES) / shape_deviation**2
+    trust = np.broadcast_to(fit.trust, len(observed))
+    # A piece of the clip at a time: the derivatives of ten minutes at once would take gigabytes.
+    pieces = [slice(first, first + MESH_PIECE) for first in range(0, len(observed), MESH_PIECE)]
     for _ in range(rounds):
-        rotation = rotations(fit.poses, fit.reference)
-        camera = to_camera(fit.poses, fit.reference, mesh)
-        by_shape = projection_jacobian(camera, intrinsics.focal) @ rotation[:, None]
-        residual = observed - project(camera, intrinsics)
-        distance = np.linalg.norm(residual, axis=-1)
+        distance = np.concatenate(
+            [np.linalg.norm(observed[piece] - _seen(fit, piece, mesh, intrinsics)[1], axis=-1) for piece in pieces]
+        )
         noise = np.maximum(np.median(distance, axis=0) / 1.177, NOISE_FLOOR * image_size / 512.0)
-        weights = 1.0 / (1.0 + (distance / noise / ROBUST_SCALE) ** 2) ** 2 / noise**2
-        weighted = by_shape * weights[..., None, None]
-        blocks = np.einsum("npia,npib->pab", weighted, by_shape, optimize=True) + prior_weight * np.eye(3)
-        gradient = np.einsum("npia,npi->pa", weighted, residual, optimize=True)
-        mesh += np.linalg.solve(blocks, (gradient - prior_weight * (mesh - reference_mesh))[..., None])[..., 0]
+        weights = 1.0 / (1.0 + (distance / noise / ROBUST_SCALE) ** 2) ** 2 / noise**2 * trust[:, None]
+        blocks = np.tile(prior_weight * np.eye(3), (len(mesh), 1, 1))
+        gradient = -prior_weight * (mesh - reference_mesh)
+        for piece in pieces:
+            camera, predicted = _seen(fit, piece, mesh, intrinsics)
+            rotation = rotations(fit.poses[piece], fit.reference)
+            by_shape = projection_jacobian(camera, intrinsics.focal) @ rotation[:, None]
+            weighted = by_shape * weights[piece, :, None, None]
+            blocks += np.einsum("npia,npib->pab", weighted, by_shape, optimize=True)
+            gradient += np.einsum("npia,npi->pa", weighted, observed[piece] - predicted, optimize=True)
+        mesh += np.linalg.solve(blocks, gradient[..., None])[..., 0]
     return mesh
+
+
+def _seen(fit: PoseFit, piece: slice, mesh: np.ndarray, intrinsics: Intrinsics) -> Tuple[np.ndarray, np.ndarray]:
+    """Camera-space points and pixels of ``mesh`` in some frames."""
+    camera = to_camera(fit.poses[piece], fit.reference, mesh)
+    return camera, project(camera, intrinsics)
 
 
 def robust_weights(scaled_distances: np.ndarray) -> np.ndarray:

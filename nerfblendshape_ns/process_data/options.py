@@ -7,7 +7,11 @@ from pathlib import Path
 from typing import Literal, Optional
 
 from nerfblendshape_ns.errors import UserError
+from nerfblendshape_ns.process_data.given_labels import find_masks
+from nerfblendshape_ns.process_data.multiclass_segmenter import check_model_file
 
+# Below this a clip cannot be split into training, validation and test frames, nor a head pose track be smoothed.
+MIN_FRAMES = 10
 # Twice the focal length of MediaPipe's 63-degree virtual camera, as a multiple of the image side.
 DEFAULT_FOCAL = 1.632
 
@@ -26,10 +30,18 @@ class ProcessOptions:
     """Longest image side in pixels; larger pictures are scaled down."""
     crop: Literal["face", "none"] = "face"
     """face: one fixed square round head and shoulders for the whole clip; none: the whole frame."""
+    start: Optional[float] = None
+    """Leave out what comes before this many seconds of the video."""
+    end: Optional[float] = None
+    """Leave out what comes from this many seconds on."""
     max_frames: Optional[int] = None
     """Use only the first so many frames."""
+    on_cut: Literal["longest", "refuse", "keep"] = "longest"
+    """Where the video is cut. longest: use the scene in which a face is seen longest, and say so; refuse: stop and name
+    the cuts; keep: use everything (for cuts that are none)."""
     focal: float = DEFAULT_FOCAL
-    """Focal length as a multiple of the video frame's shorter side. A face does not show it, so it is not fitted."""
+    """Focal length as a multiple of the video picture's shorter side. A face does not show it, so it is not fitted;
+    give it where the camera's is known (its field of view across the shorter side is 2 atan(0.5 / focal))."""
     on_missing: Literal["drop", "interpolate", "fail"] = "drop"
     """Frames without a face. drop: leave them out; interpolate: keep them with values between their neighbours'; fail:
     stop and name them. With drop and interpolate the report names them."""
@@ -38,22 +50,53 @@ class ProcessOptions:
     tracker: Literal["auto", "landmarker", "facemesh"] = "auto"
     """landmarker: 52 named coefficients; facemesh: MediaPipe's bundled landmarks and 16 coefficients without meaning;
     auto: facemesh only where no Face Landmarker model can be had."""
+    parsing: Optional[Path] = None
+    """A folder with your own masks, one for each frame of the video, used in place of the segmentation: 8-bit labels
+    (0 background, 1 head, 2 neck, 3 torso) or RAD-NeRF's colours, numbered like the frames."""
+    segmenter: Optional[Path] = None
+    """MediaPipe's selfie_multiclass_256x256.tflite, if you have it: it tells hair, skin and clothes apart in place of
+    the colour models."""
+    mattes: bool = True
+    """Soft opacity along the outline (alpha/), so that hair does not end in a hard edge; else labels are blurred."""
     refine_poses: bool = True
     """Sharpen the head poses by following the skin of the upper face through the pictures."""
     smooth_poses: float = 0.5
     """Smoothing of head poses in frames (motion with a period of 6.3 times this is halved); 0 for none."""
     smooth_expressions: float = 0.5
     """Smoothing of expression coefficients in frames; 0 for none."""
+    expressions: Optional[Path] = None
+    """Coefficients from elsewhere in place of the tracker's, taken as they are: an array (.npy, .npz, .pt), a CSV of
+    face capture (Live Link Face, Face Cap, OpenFace), FLAME or metrical-tracker files, or another dataset."""
+    expressions_offset: float = 0.0
+    """Where in that recording the video begins, in seconds; negative where the video began first."""
+    expressions_fps: Optional[float] = None
+    """Rows a second of that file where it has no clock and its rows are not the video's frames."""
 
     def check(self) -> None:
         """Raise a UserError for values that no run can use."""
         if self.fps is not None and not 0 < self.fps <= 1000:
             raise UserError(f"--fps {self.fps:g} is not a frame rate; give a number above 0.")
+        if self.start is not None and self.start < 0:
+            raise UserError(f"--start {self.start:g} lies before the video; give seconds from its beginning.")
+        if self.end is not None and self.end <= (self.start or 0.0):
+            raise UserError(f"--end {self.end:g} is not after --start {self.start or 0.0:g}; give a later time.")
+        if self.max_frames is not None and self.max_frames < MIN_FRAMES:
+            raise UserError(f"--max-frames {self.max_frames} is too few; at least {MIN_FRAMES} are needed.")
         if self.max_size < 64:
             raise UserError(f"--max-size {self.max_size} is too small to track a face; give at least 64.")
         if not 0.2 <= self.focal <= 50:
             raise UserError(f"--focal {self.focal:g} is no camera; give a multiple of the image side such as 1.6.")
         if self.smooth_poses < 0 or self.smooth_expressions < 0:
             raise UserError("--smooth-poses and --smooth-expressions cannot be negative; give 0 for no smoothing.")
+        if self.expressions is None and (self.expressions_offset or self.expressions_fps is not None):
+            raise UserError("--expressions-offset and --expressions-fps say how to read --expressions; give that too.")
+        if self.expressions_fps is not None and not 0 < self.expressions_fps <= 1000:
+            raise UserError(f"--expressions-fps {self.expressions_fps:g} is not a rate; give a number above 0.")
+        if self.parsing is not None and self.segmenter is not None:
+            raise UserError("--parsing and --segmenter both say where the masks come from; give one of them.")
+        if self.parsing is not None:
+            find_masks(self.parsing)
+        if self.segmenter is not None:
+            check_model_file(self.segmenter)
         if self.output.exists() and not self.output.is_dir():
             raise UserError(f"--output {self.output} is a file; give a folder.")

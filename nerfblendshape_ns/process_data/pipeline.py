@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import sys
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,11 +17,28 @@ from rich.table import Table
 import nerfblendshape_ns
 from nerfblendshape_ns.data import contract
 from nerfblendshape_ns.errors import UserError
-from nerfblendshape_ns.process_data import frame_step, frames, picture_steps, pose_step, report, track_steps
+from nerfblendshape_ns.expression_tracks import read_expression_track
+from nerfblendshape_ns.process_data import (
+    camera_step,
+    frame_step,
+    frames,
+    picture_steps,
+    pose_step,
+    report,
+    survey_step,
+    track_steps,
+)
+from nerfblendshape_ns.process_data.external_expressions import content_key
 from nerfblendshape_ns.process_data.landmarker_model import SHA256, ModelUnavailable, find_landmarker
 from nerfblendshape_ns.process_data.landmarks import require_mediapipe
 from nerfblendshape_ns.process_data.options import ProcessOptions
-from nerfblendshape_ns.process_data.step_record import StepRecord, step_key, video_key
+from nerfblendshape_ns.process_data.step_record import (
+    StepRecord,
+    discard_partial,
+    remove_temporaries,
+    step_key,
+    video_key,
+)
 
 
 @dataclass(frozen=True)
@@ -55,6 +73,9 @@ def process_video(options: ProcessOptions, console: Optional[Console] = None) ->
     console = console or Console()
     options.check()
     frames.probe_video(options.video)
+    if options.expressions is not None:
+        # Read again when its turn comes; here so that a wrong file is told of before the long steps.
+        read_expression_track(options.expressions, options.expressions_fps)
     require_mediapipe()
     existed = options.output.exists()
     try:
@@ -94,52 +115,85 @@ def build_steps(options: ProcessOptions, model: Optional[Path], record: StepReco
     """The steps in order; each reads what earlier ones left in the folder and in ``record``."""
 
     def shot() -> Dict[str, Any]:
-        return record.steps["frames"]["summary"]
+        return shot_of(record)
 
     tracker = "facemesh" if model is None else SHA256
-    first = {
+    seen = {
         "video": video_key(options.video),
+        "start": options.start,
+        "end": options.end,
+        "tracker": tracker,
+    }
+    first = {
         "fps": options.fps,
+        "on_cut": options.on_cut,
         "max_size": options.max_size,
         "crop": options.crop,
         "max_frames": options.max_frames,
-        "tracker": tracker,
         # Dropped frames change the images, so the images must be made again when this changes.
         "on_missing": options.on_missing,
     }
     # Without the blendshape model the expressions come from the landmarks in the head's axes.
     expression_inputs = ["landmarks"] if model is not None else ["landmarks", "head pose"]
-    everything = ["frames", "landmarks", "segmentation", "background", "head pose", "expressions", "dataset"]
+    everything = ["frames", "landmarks", "segmentation", "camera", "background", "mattes"]
+    everything += ["head pose", "expressions", "dataset"]
     return [
-        Step("frames", lambda bar: frame_step.run(options, model, bar), [], first, [contract.IMAGES]),
+        Step("survey", lambda bar: survey_step.run(options, model, bar), [], seen, [survey_step.SURVEY]),
+        Step(
+            "frames",
+            lambda bar: frame_step.run(options, model, bar),
+            ["survey"],
+            first,
+            [contract.IMAGES, frame_step.FRAMES],
+        ),
         Step(
             "landmarks",
             lambda bar: track_steps.track(options, model, shot(), bar),
             ["frames"],
             {},
-            [track_steps.TRACKS_RAW],
+            [track_steps.TRACKS_RAW, track_steps.FRAME_TIMES],
         ),
-        Step("segmentation", lambda bar: picture_steps.segment(options, bar), ["landmarks"], {}, [contract.PARSING]),
+        Step(
+            "segmentation",
+            lambda bar: picture_steps.segment(options, shot(), bar),
+            ["landmarks"],
+            picture_steps.label_sources(options),
+            [contract.PARSING],
+        ),
+        Step("camera", lambda bar: camera_step.run(options, shot(), bar), ["segmentation"], {}, []),
         Step(
             "background",
             lambda bar: picture_steps.background(options, shot(), bar),
             ["segmentation"],
             {},
-            [contract.BACKGROUND],
+            [contract.BACKGROUND, picture_steps.BACKGROUND_SEEN],
+        ),
+        Step(
+            "mattes",
+            lambda bar: picture_steps.mattes(options, shot(), bar),
+            ["segmentation", "background"],
+            {"mattes": options.mattes},
+            [contract.ALPHA] if options.mattes else [],
         ),
         Step(
             "head pose",
             lambda bar: pose_step.run(options, model, shot(), bar),
             ["landmarks", "segmentation"] if options.refine_poses else ["landmarks"],
             {"focal": options.focal, "smooth_poses": options.smooth_poses, "refine_poses": options.refine_poses},
-            [track_steps.HEAD_POSES],
+            [track_steps.HEAD_POSES, pose_step.POSES_RAW],
         ),
         Step(
             "expressions",
-            lambda bar: track_steps.express(options, bar),
+            lambda bar: track_steps.express(options, shot(), bar),
             expression_inputs,
-            {"smooth_expressions": options.smooth_expressions},
-            [contract.EXPRESSIONS, contract.EXPRESSION_MIN, contract.EXPRESSION_MAX, contract.EXPRESSION_NAMES],
+            _expression_options(options),
+            [
+                contract.EXPRESSIONS,
+                contract.EXPRESSION_MIN,
+                contract.EXPRESSION_MAX,
+                contract.EXPRESSION_NAMES,
+                track_steps.EXPRESSIONS_RAW,
+            ],
         ),
         Step(
             "dataset",
@@ -158,6 +212,22 @@ def build_steps(options: ProcessOptions, model: Optional[Path], record: StepReco
     ]
 
 
+def _expression_options(options: ProcessOptions) -> Dict[str, Any]:
+    """What the coefficients depend on, beside the tracks."""
+    if options.expressions is None:
+        return {"smooth_expressions": options.smooth_expressions}
+    return {
+        "expressions": content_key(options.expressions),
+        "expressions_offset": options.expressions_offset,
+        "expressions_fps": options.expressions_fps,
+    }
+
+
+def shot_of(record: StepRecord) -> Dict[str, Any]:
+    """What the step that wrote the images says of them."""
+    return record.steps["frames"]["summary"]
+
+
 def step_keys(steps: Sequence[Step]) -> Dict[str, str]:
     """A digest for each step of all that its output follows from."""
     keys: Dict[str, str] = {}
@@ -171,7 +241,15 @@ def _run_steps(
 ) -> None:
     steps = build_steps(options, model, record)
     keys = step_keys(steps)
-    pending = [step for step in steps if not record.is_done(step.name, keys[step.name], step.outputs)]
+    remove_temporaries(options.output)
+    redo = {step.name for step in steps if not record.is_done(step.name, keys[step.name], step.outputs)}
+    if "landmarks" in redo and "frames" not in redo and track_steps.images_are_missing(options, shot_of(record)):
+        # Frames without a face were taken away for a track that is gone.
+        redo.add("frames")
+    for step in steps:
+        if redo.intersection(step.after):
+            redo.add(step.name)
+    pending = [step for step in steps if step.name in redo]
     if pending and pending[0].name != "report":
         # Until every part agrees again the folder must not pass for a dataset.
         (options.output / contract.TRANSFORMS).unlink(missing_ok=True)
@@ -196,7 +274,21 @@ def _run_steps(
         start = time.perf_counter()
         summary, warnings = step.run(advance)
         seconds = time.perf_counter() - start
+        summary["peak_memory_mb"] = peak_memory()
         record.finish(step.name, keys[step.name], seconds, summary, warnings, [known.name for known in steps])
+        if step.name == "landmarks":
+            # Kept until the record says that the step is done, so that a kill in between costs nothing.
+            discard_partial(options.output / track_steps.STRETCHES)
+
+
+def peak_memory() -> Optional[int]:
+    """The most memory this process has held so far, in megabytes; None where the system does not tell."""
+    try:
+        import resource
+    except ImportError:
+        return None
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return round(peak / 2**20 if sys.platform == "darwin" else peak / 2**10)
 
 
 @contextmanager

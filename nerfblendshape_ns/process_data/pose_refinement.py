@@ -34,11 +34,12 @@ from nerfblendshape_ns.process_data.head_points import PointSet
 from nerfblendshape_ns.process_data.head_pose import (
     QUICK_SMOOTHNESS,
     PoseFit,
+    least_smoothness,
     linearise,
     projection_jacobian,
     robust_weights,
 )
-from nerfblendshape_ns.process_data.smoothing import whittaker
+from nerfblendshape_ns.process_data.smoothing import unbroken, whittaker
 
 # Pass bands as Gaussian sigmas in pixels of a 512-pixel image, coarse to fine, and rounds at each.
 PASS_BANDS = ((3.0, 12.0), (1.5, 8.0))
@@ -86,6 +87,7 @@ def refine_poses(
     smoothness: float,
     bands: Sequence[Tuple[float, float]] = PASS_BANDS,
     progress: Optional[Callable[[int], None]] = None,
+    breaks: Optional[np.ndarray] = None,
 ) -> np.ndarray:
     """Refine the poses of a clip photometrically.
 
@@ -98,6 +100,7 @@ def refine_poses(
         smoothness: in frames, as for :func:`~nerfblendshape_ns.process_data.head_pose.fit_clip`.
         bands: the pass bands, in order; the finest alone where poses are good already.
         progress: called with 1 after each of :func:`num_rounds` rounds.
+        breaks: bool ``[frames]``, frames before which motion is interrupted; nothing is smoothed across them.
 
     Returns:
         Poses ``[frames, 6]`` relative to ``fit.reference``.
@@ -107,7 +110,7 @@ def refine_poses(
         with tempfile.TemporaryFile() as file:
             pictures = _band_passed(frames, poses, fit.reference, point_sets, intrinsics, low, high, file)
             for _ in range(ROUNDS_PER_BAND):
-                poses = poses + _round(pictures, poses, fit, point_sets, observed, intrinsics, smoothness)
+                poses = poses + _round(pictures, poses, fit, point_sets, observed, intrinsics, smoothness, breaks)
                 if progress is not None:
                     progress(1)
     return poses
@@ -121,14 +124,16 @@ def _round(
     observed: np.ndarray,
     intrinsics: Intrinsics,
     smoothness: float,
+    breaks: Optional[np.ndarray] = None,
 ) -> np.ndarray:
     """One Gauss-Newton step on all poses."""
     information, gradient = _landmark_anchor(poses, fit, observed, intrinsics)
     for point_set in point_sets:
         _add_texture(information, gradient, pictures, poses, fit.reference, point_set, intrinsics)
     metric = information.mean(0)
-    motion = acceleration_weights(whittaker(poses, QUICK_SMOOTHNESS), metric)
-    band = acceleration_band(smoothness**4 * metric, motion)
+    motion = acceleration_weights(whittaker(poses, QUICK_SMOOTHNESS, breaks), metric)
+    motion *= unbroken(len(poses), breaks)
+    band = acceleration_band(least_smoothness(smoothness, fit.trust) ** 4 * metric, motion)
     right_side = gradient.reshape(-1) - band_product(band, poses)
     step = solveh_banded(information_into_band(information, band), right_side, lower=True)
     return step.reshape(poses.shape)
@@ -188,6 +193,7 @@ def _landmark_anchor(
     """Information ``[frames, 6, 6]`` and gradient ``[frames, 6]`` of the rigid landmarks."""
     residual, jacobian, _ = linearise(poses, fit.reference, fit.shape, observed, intrinsics)
     weights = robust_weights(np.linalg.norm(residual, axis=-1) / fit.noise) / fit.noise**2
+    weights = weights * np.broadcast_to(fit.trust, len(poses))[:, None]
     weighted = jacobian * weights[..., None, None]
     information = np.einsum("npia,npib->nab", weighted, jacobian, optimize=True)
     return information, np.einsum("npia,npi->na", weighted, residual, optimize=True)

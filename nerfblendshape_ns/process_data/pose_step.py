@@ -1,4 +1,20 @@
-"""The step of data preparation that finds the head's pose in every frame and the clip's own face shape."""
+"""The step of data preparation that finds the head's pose in every frame and the clip's own face shape.
+
+Beside the step's summary it puts a section ``pose`` at the top level of ``process.json``, from which reports are drawn:
+
+``jitter_before``, ``jitter_after``
+    standard deviation of what a nine-frame parabola cannot follow, before (each frame by itself) and after refinement
+    and smoothing: ``yaw``, ``pitch``, ``roll`` in degrees and ``x``, ``y``, ``depth`` in centimetres.
+``jitter_before_frames``, ``jitter_after_frames``
+    the same of each frame: degrees, the length of the three angles' deviations.
+``reprojection_px``
+    of each frame: rms distance in pixels of a 512-pixel image between the rigid landmarks and the personalised face
+    under the frame's final pose.
+``reprojection_rms_px``
+    the same over the clip.
+``bad_frames``
+    frames whose landmarks were not believed; their poses follow from their neighbours and the picture.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +24,10 @@ from typing import Any, Dict, Optional
 
 import numpy as np
 
+from nerfblendshape_ns.data import contract
 from nerfblendshape_ns.process_data import camera_motion, head_points, head_pose, pose_refinement
+from nerfblendshape_ns.process_data.arrays import load_arrays, save_arrays
+from nerfblendshape_ns.process_data.bad_frames import DISTRUSTED
 from nerfblendshape_ns.process_data.camera_motion import Intrinsics
 from nerfblendshape_ns.process_data.canonical_face import (
     NUM_MESH_LANDMARKS,
@@ -19,9 +38,11 @@ from nerfblendshape_ns.process_data.canonical_face import (
 from nerfblendshape_ns.process_data.frame_step import Progress
 from nerfblendshape_ns.process_data.frames import ImageFolder, LabelFolder
 from nerfblendshape_ns.process_data.options import ProcessOptions
-from nerfblendshape_ns.process_data.smoothing import fill_gaps, jitter, name_frames
-from nerfblendshape_ns.process_data.track_steps import HEAD_POSES, TRACKS_RAW, Result, load_arrays, save_arrays
+from nerfblendshape_ns.process_data.smoothing import fill_gaps, jitter, jitter_by_frame, name_frames
+from nerfblendshape_ns.process_data.track_steps import HEAD_POSES, TRACKS_RAW, Result
 
+POSES_RAW = "poses_raw.npy"
+"""Each frame's pose by itself, before refinement and smoothing: float64 ``[frames, 4, 4]``, as in transforms.json."""
 FIT_ROUNDS = 16
 # A refinement that takes the rigid landmarks farther than this from the picture's, in pixels of a 512-pixel image, is
 # not taken.
@@ -43,7 +64,7 @@ def run(options: ProcessOptions, model: Optional[Path], shot: Dict[str, Any], pr
     def advance(_: int) -> None:
         progress("head pose", 1, None)
 
-    rigid = observed[:, RIGID_LANDMARKS]
+    rigid, breaks = observed[:, RIGID_LANDMARKS], tracks["breaks"]
     fit = head_pose.fit_clip(
         rigid,
         reference[RIGID_LANDMARKS],
@@ -51,6 +72,7 @@ def run(options: ProcessOptions, model: Optional[Path], shot: Dict[str, Any], pr
         options.smooth_poses,
         image_size=image_size,
         rounds=FIT_ROUNDS,
+        breaks=breaks,
         progress=advance,
     )
     mesh = head_pose.fit_mesh(fit, observed, reference, intrinsics, image_size=image_size)
@@ -62,7 +84,7 @@ def run(options: ProcessOptions, model: Optional[Path], shot: Dict[str, Any], pr
         hair = head_points.hair_points(labels[usual], fit, usual, mesh, intrinsics)
         points = [head_points.face_points(mesh)] + ([] if hair is None else [hair])
         poses = pose_refinement.refine_poses(
-            images, fit, points, rigid, intrinsics, options.smooth_poses, bands, advance
+            images, fit, points, rigid, intrinsics, options.smooth_poses, bands, advance, breaks
         )
         refined = replace(fit, poses=poses)
         refined_mesh = head_pose.fit_mesh(refined, observed, reference, intrinsics, image_size=image_size)
@@ -77,10 +99,13 @@ def run(options: ProcessOptions, model: Optional[Path], shot: Dict[str, Any], pr
     single, single_reference = head_pose.initial_poses(fit.shape, rigid, intrinsics)
     angles = camera_motion.angles_in_degrees(fit.poses, fit.reference)
     angles_single = camera_motion.angles_in_degrees(single, single_reference)
+    raw_matrices = camera_motion.camera_to_head(single, single_reference)
+    contract.save_array(options.output / POSES_RAW, raw_matrices)
+    bad = np.flatnonzero(np.broadcast_to(fit.trust, len(rigid)) < DISTRUSTED)
     save_arrays(
         options.output / HEAD_POSES,
         camera_to_head=camera_motion.camera_to_head(fit.poses, fit.reference),
-        camera_to_head_raw=camera_motion.camera_to_head(single, single_reference),
+        camera_to_head_raw=raw_matrices,
         angles=angles,
         angles_raw=angles_single,
         translation=fit.poses[:, 3:],
@@ -99,7 +124,12 @@ def run(options: ProcessOptions, model: Optional[Path], shot: Dict[str, Any], pr
             f"The rigid landmarks reproject with {rms * per_512:.1f} pixels rms (of a 512-pixel image), more than the "
             "2.5 that a good track has: the avatar may be blurred."
         )
-    poor = np.flatnonzero(frame_errors * per_512 > 6.0)
+    if len(bad):
+        warnings.append(
+            f"The landmarks of {name_frames(bad)} are not believed (they jump or fit no face); the head pose there is "
+            "laid between the neighbours'."
+        )
+    poor = np.setdiff1d(np.flatnonzero(frame_errors * per_512 > 6.0), bad)
     if len(poor):
         warnings.append(f"The head pose is doubtful in {name_frames(poor)} (more than 6 pixels of a 512-pixel image).")
     summary = {
@@ -117,6 +147,23 @@ def run(options: ProcessOptions, model: Optional[Path], shot: Dict[str, Any], pr
         "roll_range_degrees": [float(angles[:, 2].min()), float(angles[:, 2].max())],
         "distance_cm": float(np.median(fit.poses[:, 5])),
         "shape_deviation_cm": float(np.linalg.norm(fit.shape - reference[RIGID_LANDMARKS], axis=1).mean()),
-        "frame_errors_pixels": frame_errors.round(3).tolist(),
+        "bad_frames": bad.tolist(),
+        "sections": {
+            "pose": {
+                "jitter_before": _jitter_by_name(angles_single, single),
+                "jitter_after": _jitter_by_name(angles, fit.poses),
+                "jitter_before_frames": np.linalg.norm(jitter_by_frame(angles_single), axis=1).round(4).tolist(),
+                "jitter_after_frames": np.linalg.norm(jitter_by_frame(angles), axis=1).round(4).tolist(),
+                "reprojection_px": (frame_errors * per_512).round(3).tolist(),
+                "reprojection_rms_px": round(rms * per_512, 4),
+                "bad_frames": bad.tolist(),
+            }
+        },
     }
     return summary, warnings
+
+
+def _jitter_by_name(angles: np.ndarray, poses: np.ndarray) -> Dict[str, float]:
+    """Jitter of angles in degrees and of translation in centimetres, by name."""
+    names = ("yaw", "pitch", "roll", "x", "y", "depth")
+    return dict(zip(names, np.concatenate([jitter(angles), jitter(poses[:, 3:])]).round(5).tolist()))

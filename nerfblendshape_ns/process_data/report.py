@@ -1,61 +1,122 @@
-"""The report that a person reads: a page with pictures, and the rows of the table at the end of a run."""
+"""The report that a person reads: one page that holds all its pictures, and the rows of the table after a run."""
 
 from __future__ import annotations
 
-import html
 from typing import Any, Dict, List, Tuple
 
 import numpy as np
 
 from nerfblendshape_ns.data import contract
-from nerfblendshape_ns.process_data import report_pictures
+from nerfblendshape_ns.process_data import report_curves, report_frames
+from nerfblendshape_ns.process_data.arrays import load_arrays
 from nerfblendshape_ns.process_data.canonical_face import RIGID_LANDMARKS
 from nerfblendshape_ns.process_data.frame_step import Progress
 from nerfblendshape_ns.process_data.options import ProcessOptions
+from nerfblendshape_ns.process_data.report_page import Section, page, png_figure, tile_row
 from nerfblendshape_ns.process_data.step_record import fresh_folder, put_in_place
-from nerfblendshape_ns.process_data.track_steps import HEAD_POSES, load_arrays
-
-STYLE = """
-body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 1100px; padding: 0 1rem; color: #222; }
-h1 { font-size: 1.5rem; } h2 { font-size: 1.1rem; margin-top: 2rem; }
-table { border-collapse: collapse; } td { padding: .2rem 1rem .2rem 0; vertical-align: top; }
-td:first-child { color: #666; white-space: nowrap; } img { max-width: 100%; border: 1px solid #ddd; }
-.warnings { background: #fff6e0; border-left: 4px solid #e0a000; padding: .5rem 1rem; }
-.fine { background: #eaf6ec; border-left: 4px solid #3c8d53; padding: .5rem 1rem; }
-.key span { padding: 0 .4rem; border-radius: 3px; margin-right: .5rem; } p.note { color: #555; }
-"""
+from nerfblendshape_ns.process_data.track_steps import HEAD_POSES
+from nerfblendshape_ns.process_data.verdicts import verdicts
 
 
 def run(
     options: ProcessOptions, shot: Dict[str, Any], document: Dict[str, Any], progress: Progress
 ) -> Tuple[Dict[str, Any], List[str]]:
-    """Write ``report/`` with ``index.html`` and its pictures, all or none.
+    """Write ``report/index.html``, which needs no other file, or nothing.
 
     Args:
         options: of the run.
-        shot: summary of the first step.
+        shot: summary of the step that wrote the images.
         document: ``process.json`` so far.
         progress: advances the step's bar.
     """
     root = options.output
-    progress("report", 0, 4)
+    progress("report", 0, 3)
     landmarks = contract.load_array(root / contract.LANDMARKS)
     poses = load_arrays(root / HEAD_POSES)
-    values = contract.load_array(root / contract.EXPRESSIONS)
-    names = contract.load_json(root / contract.EXPRESSION_NAMES)["names"]
+    projected = projected_rigid_points(poses, shot)
+    sections = [_worst_frames(options, document, landmarks, projected)]
+    sections.append(_all_frames(options, landmarks, projected))
+    progress("report", 1, None)
+    sections += _curves(options, shot, document, poses)
+    progress("report", 1, None)
+    text = page(root.name, verdicts(document), all_warnings(document), sections, summary_rows(document))
     partial = fresh_folder(root / contract.REPORT)
-    sheet = report_pictures.contact_sheet(root, landmarks, projected_rigid_points(poses, shot))
-    contract.save_image(partial / "contact_sheet.jpg", sheet, jpeg_quality=88)
-    progress("report", 1, None)
-    contract.save_image(partial / "clean_plate.jpg", report_pictures.plate_and_mean(root, len(landmarks)), 88)
-    report_pictures.pose_curves(partial / "poses.png", poses, shot["fps"])
-    progress("report", 1, None)
-    report_pictures.expression_curves(partial / "expressions.png", values, names, shot["fps"])
-    progress("report", 1, None)
-    (partial / "index.html").write_text(page(options, document), encoding="utf-8")
+    (partial / "index.html").write_text(text, encoding="utf-8")
     put_in_place(partial, root / contract.REPORT)
     progress("report", 1, None)
     return {}, []
+
+
+def _worst_frames(
+    options: ProcessOptions, document: Dict[str, Any], landmarks: np.ndarray, projected: np.ndarray
+) -> Section:
+    rows = []
+    for group in report_frames.worst_frames(document):
+        captions = [f"frame {frame}: {value}" for frame, value in zip(group.frames, group.values)]
+        tiles = report_frames.frame_tiles(options.output, group.frames, captions, landmarks, projected)
+        rows.append(tile_row(tiles, group.title))
+    return Section(
+        "The worst frames",
+        "If these look right, the rest does. Tint: labels. Dots: landmarks, pink ones hold the pose. Blue crosses: "
+        "the personalised face under that pose; they should lie on the pink dots.",
+        rows,
+        key=report_frames.LABEL_COLOURS,
+    )
+
+
+def _all_frames(options: ProcessOptions, landmarks: np.ndarray, projected: np.ndarray) -> Section:
+    frames = report_frames.spread_frames(len(landmarks))
+    tiles = report_frames.frame_tiles(
+        options.output, frames, [f"frame {frame}" for frame in frames], landmarks, projected
+    )
+    cut_outs = report_frames.plate_tiles(options.output, len(landmarks))
+    return Section(
+        "Frames over the clip",
+        "Then the clean plate, and heads as training sees them: no background may shine through the hair.",
+        [tile_row(tiles), tile_row(cut_outs, "Clean plate and cut-out heads")],
+    )
+
+
+def _curves(
+    options: ProcessOptions, shot: Dict[str, Any], document: Dict[str, Any], poses: Dict[str, np.ndarray]
+) -> List[Section]:
+    root, fps = options.output, shot["fps"]
+    values = contract.load_array(root / contract.EXPRESSIONS)
+    names = contract.load_json(root / contract.EXPRESSION_NAMES)["names"]
+    pose = document.get("pose", {})
+    sections = [
+        Section(
+            "Head pose",
+            "Thin lines: each frame by itself; thick lines: the track in use. Zero degrees looks at the camera. "
+            + _jitter_words(pose),
+            [png_figure(report_curves.pose_curves(poses, fps, pose), "head pose over time")],
+        )
+    ]
+    masks = report_curves.mask_curves(document.get("masks", {}), fps)
+    if masks is not None:
+        sections.append(
+            Section(
+                "Masks",
+                "Above, what of the head's mask differs from the frame before after the motion is undone: spikes are "
+                "flicker. Below, the labels' sizes.",
+                [png_figure(masks, "mask stability over time")],
+            )
+        )
+    camera = report_curves.camera_curves(document.get("camera", {}), fps)
+    if camera is not None:
+        words = "How far the background has moved since the first frame; a camera on a tripod gives a flat line."
+        sections.append(Section("Background motion", words, [png_figure(camera, "background motion over time")]))
+    words = "The coefficients that move most, and all of them below; rows without colour never move in this clip."
+    figure = png_figure(report_curves.expression_curves(values, names, fps), "expression coefficients over time")
+    return [*sections, Section("Expressions", words, [figure])]
+
+
+def _jitter_words(pose: Dict[str, Any]) -> str:
+    before, after = pose.get("jitter_before"), pose.get("jitter_after")
+    if not before or not after:
+        return ""
+    axes = ", ".join(f"{name} {before[name]:.3f} to {after[name]:.3f}" for name in ("yaw", "pitch", "roll"))
+    return f"Jitter in degrees, before and after refinement and smoothing: {axes}."
 
 
 def projected_rigid_points(poses: Dict[str, np.ndarray], shot: Dict[str, Any]) -> np.ndarray:
@@ -66,43 +127,6 @@ def projected_rigid_points(poses: Dict[str, np.ndarray], shot: Dict[str, Any]) -
     # The stored poses have OpenGL axes: y up and the camera looking along -z.
     flat = float(poses["focal"]) * camera[..., :2] / -camera[..., 2:]
     return np.stack([shot["centre_x"] + flat[..., 0], shot["centre_y"] - flat[..., 1]], axis=-1)
-
-
-def page(options: ProcessOptions, document: Dict[str, Any]) -> str:
-    """The HTML text."""
-    warnings = all_warnings(document)
-    if warnings:
-        items = "".join(f"<li>{html.escape(warning)}</li>" for warning in warnings)
-        notice = f'<div class="warnings"><b>Look at this before training</b><ul>{items}</ul></div>'
-    else:
-        notice = '<div class="fine">Nothing found that would hinder training.</div>'
-    rows = "".join(
-        f"<tr><td>{html.escape(name)}</td><td>{html.escape(value)}</td></tr>" for name, value in summary_rows(document)
-    )
-    key = "".join(
-        f'<span style="background:rgb{colour}">{label.name.lower()}</span>'
-        for label, colour in report_pictures.LABEL_COLOURS.items()
-    )
-    name = html.escape(options.output.name)
-    return f"""<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><title>{name}</title><style>{STYLE}</style></head><body>
-<h1>{name}</h1>
-{notice}
-<h2>Summary</h2><table>{rows}</table>
-<h2>Frames</h2>
-<p class="note key">Labels: {key} Dots are landmarks, pink ones hold the head pose; blue crosses are the
-personalised face under that pose and should lie on the pink dots.</p>
-<img src="contact_sheet.jpg" alt="frames with landmarks and labels">
-<h2>Clean plate, and the head cut out of the first and last frame</h2>
-<img src="clean_plate.jpg" alt="clean plate">
-<h2>Head pose</h2>
-<p class="note">Thin lines: each frame by itself; thick lines: the track in use. Zero degrees looks at the camera.</p>
-<img src="poses.png" alt="pose curves">
-<h2>Expression</h2>
-<p class="note">The coefficients that move most, and all of them below.</p>
-<img src="expressions.png" alt="expression curves">
-</body></html>
-"""
 
 
 def all_warnings(document: Dict[str, Any]) -> List[str]:
@@ -153,9 +177,20 @@ def summary_rows(document: Dict[str, Any]) -> List[Tuple[str, str]]:
         ("expressions", f"{expressions['basis']}: {expressions['moving']} of {expressions['coefficients']} move"),
         (
             "labels",
-            ", ".join(f"{name} {area:.0%}" for name, area in labels["areas"].items())
-            + f"; head overlap frame to frame {labels['head_iou_mean']:.3f}, least {labels['head_iou_min']:.3f}",
+            ", ".join(f"{name} {area:.0%}" for name, area in labels["areas"].items()) + f" (from {labels['source']})",
         ),
+        ("frame to frame", _overlap_words(labels)),
         ("clean plate", f"{plate['never_seen']:.0%} is never uncovered and filled in"),
         ("time", f"{seconds:.0f} s, {seconds / num_frames:.2f} s a frame; longest: {slowest}"),
     ]
+
+
+def _overlap_words(labels: Dict[str, Any]) -> str:
+    """Mean and least overlap of consecutive masks for each label, as they are and with motion undone."""
+    words = []
+    for name, pair in labels["iou"].items():
+        moved = labels["iou_without_motion"].get(name)
+        if pair is not None:
+            without = f", motion undone {moved[0]:.3f}" if moved else ""
+            words.append(f"{name} {pair[0]:.3f} (least {pair[1]:.3f}{without})")
+    return "overlap of masks: " + "; ".join(words)

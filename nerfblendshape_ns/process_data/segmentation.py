@@ -1,29 +1,27 @@
 """Head, neck, torso and background of every frame of a clip, steady in time.
 
-Person mask (MediaPipe) and colours give each frame's evidence; a model of the whole clip (:mod:`.clip_model`) gives the
-consensus; the label probabilities of neighbouring frames are averaged along the optical flow
-(:mod:`.temporal_consensus`) and brought to full size along the image's edges (:mod:`.guided_filter`). Frames are
-streamed: memory does not grow with the clip, but for the labels themselves, and those are optional.
+Where labels come from is a :class:`~.label_evidence.LabelEvidence`; whatever it is, the label probabilities of
+neighbouring frames are averaged along the optical flow (:mod:`.temporal_consensus`) and brought to full size along the
+image's edges (:mod:`.guided_filter`). Frames are streamed: memory does not grow with the clip, but for the labels
+themselves, and those are optional.
 """
 
 from __future__ import annotations
 
 import tempfile
 from collections import deque
-from dataclasses import dataclass, field
-from typing import Any, Callable, Deque, Dict, Iterator, List, Optional, Sequence, Tuple
+from dataclasses import dataclass
+from typing import Any, Callable, Deque, Iterator, Optional, Sequence, Tuple
 
 import cv2
 import numpy as np
 
-from nerfblendshape_ns.data.contract import Label
 from nerfblendshape_ns.errors import UserError
-from nerfblendshape_ns.process_data.clip_model import ClipModel, SampleFrame
-from nerfblendshape_ns.process_data.colour_models import colour_bins
-from nerfblendshape_ns.process_data.face_layout import HeadFrame, face_geometry, fill_lost_landmarks
+from nerfblendshape_ns.process_data.face_layout import FaceGeometry, HeadFrame, face_geometry, fill_lost_landmarks
 from nerfblendshape_ns.process_data.guided_filter import ColourGuide
 from nerfblendshape_ns.process_data.label_cleanup import tidy_labels
-from nerfblendshape_ns.process_data.person_mask import PersonMask
+from nerfblendshape_ns.process_data.label_evidence import ClipEvidence, LabelEvidence
+from nerfblendshape_ns.process_data.label_statistics import LabelStatistics
 from nerfblendshape_ns.process_data.temporal_consensus import TemporalConsensus
 
 NOSE_TIP = 1
@@ -48,49 +46,13 @@ class SegmentationOptions:
 
 
 @dataclass
-class SegmentationStatistics:
-    """How large the labels are and how steady the head is, gathered frame by frame."""
-
-    ious: List[float] = field(default_factory=list)
-    """Intersection over union of the head masks of each frame and the one before, without the first frame."""
-    areas: List[List[float]] = field(default_factory=list)
-    """Share of the image of each label, for each frame."""
-    _previous: Optional[np.ndarray] = field(default=None, repr=False)
-
-    def add(self, labels: np.ndarray) -> None:
-        """Take the labels of the next frame into account."""
-        self.areas.append((np.bincount(labels.reshape(-1), minlength=len(Label)) / labels.size).tolist())
-        head = labels == Label.HEAD
-        if self._previous is not None:
-            union = np.count_nonzero(head | self._previous)
-            self.ious.append(np.count_nonzero(head & self._previous) / union if union else 1.0)
-        self._previous = head
-
-    @property
-    def mean_iou(self) -> float:
-        """Mean of :attr:`ious`; 1 for a single frame."""
-        return float(np.mean(self.ious)) if self.ious else 1.0
-
-    @property
-    def min_iou(self) -> float:
-        """Least of :attr:`ious`; 1 for a single frame."""
-        return float(np.min(self.ious)) if self.ious else 1.0
-
-    @property
-    def mean_areas(self) -> Dict[str, float]:
-        """Mean share of the image of each label, by lower-case name."""
-        means = np.mean(self.areas, axis=0) if self.areas else np.zeros(len(Label))
-        return {label.name.lower(): float(means[label]) for label in Label}
-
-
-@dataclass
 class SegmentationResult:
     """Labels of a clip."""
 
     labels: np.ndarray
     """uint8 ``[num_frames, height, width]``, values of :class:`~nerfblendshape_ns.data.contract.Label`; a memory map
     of a temporary file when the clip is large."""
-    statistics: SegmentationStatistics
+    statistics: LabelStatistics
     """Areas and steadiness."""
 
 
@@ -99,6 +61,7 @@ def segment_clip(
     landmarks: np.ndarray,
     progress: Optional[Callable[[int], None]] = None,
     options: Optional[SegmentationOptions] = None,
+    evidence: Optional[LabelEvidence] = None,
 ) -> SegmentationResult:
     """Label every pixel of every frame of a clip.
 
@@ -107,6 +70,7 @@ def segment_clip(
         landmarks: float ``[num_frames, 478, 2]`` pixels, Face Landmarker order; NaN rows for frames without a face.
         progress: called with the number of frames done.
         options: None takes the defaults.
+        evidence: as for :func:`iterate_labels`.
 
     Returns:
         Labels and statistics.
@@ -121,17 +85,21 @@ def segment_clip(
             labels: np.ndarray = np.memmap(file, dtype=np.uint8, mode="w+", shape=shape)
     else:
         labels = np.empty(shape, dtype=np.uint8)
-    statistics = SegmentationStatistics()
-    for index, frame_labels in enumerate(iterate_labels(frames, landmarks, options)):
+    statistics = LabelStatistics()
+    for index, frame_labels in enumerate(iterate_labels(frames, landmarks, options, evidence)):
         labels[index] = frame_labels
-        statistics.add(frame_labels)
+        statistics.add(frame_labels, np.asarray(frames[index]))
         if progress is not None:
             progress(index + 1)
     return SegmentationResult(labels, statistics)
 
 
 def iterate_labels(
-    frames: Sequence[np.ndarray], landmarks: np.ndarray, options: Optional[SegmentationOptions] = None
+    frames: Sequence[np.ndarray],
+    landmarks: np.ndarray,
+    options: Optional[SegmentationOptions] = None,
+    evidence: Optional[LabelEvidence] = None,
+    start: int = 0,
 ) -> Iterator[np.ndarray]:
     """Yield the labels of one frame after the other, in order, holding only a window of the clip in memory.
 
@@ -139,6 +107,8 @@ def iterate_labels(
         frames: as for :func:`segment_clip`.
         landmarks: as for :func:`segment_clip`.
         options: None takes the defaults.
+        evidence: what tells labels apart; None takes :class:`~.label_evidence.ClipEvidence`.
+        start: the first frame wanted; its labels are the same as if all before it had been asked for.
 
     Yields:
         uint8 ``[height, width]``, values of :class:`~nerfblendshape_ns.data.contract.Label`.
@@ -152,18 +122,18 @@ def iterate_labels(
             f"{len(landmarks)} rows of landmarks were given for {len(frames)} frames; track the clip's landmarks again."
         )
     landmarks = fill_lost_landmarks(landmarks)
-    with PersonMask() as person_mask:
-        reader = _FrameReader(frames, landmarks, person_mask, options)
+    with evidence or ClipEvidence() as known:
+        reader = _FrameReader(frames, landmarks, options)
         num_picks = min(len(frames), options.num_model_frames)
         picks = np.linspace(0, len(frames) - 1, num_picks).round().astype(int)
-        model = ClipModel([reader.read(int(pick)).sample for pick in picks])
+        known.fit((entry.small, entry.geometry) for entry in (reader.read(int(pick)) for pick in picks))
         consensus = TemporalConsensus(options.temporal_radius)
         window: Deque[_WindowFrame] = deque()
-        read = 0
-        for index in range(len(frames)):
+        read = max(0, start - options.temporal_radius)
+        for index in range(start, len(frames)):
             while read < min(len(frames), index + options.temporal_radius + 1):
                 entry = reader.read(read)
-                entry.probabilities = model.label_probabilities(entry.sample)
+                entry.probabilities = known.probabilities(entry.small, entry.geometry)
                 window.append(entry)
                 read += 1
             while window[0].index < index - options.temporal_radius:
@@ -183,19 +153,16 @@ class _WindowFrame:
     image: np.ndarray
     small: np.ndarray
     grey: np.ndarray
-    sample: SampleFrame
+    geometry: FaceGeometry
     probabilities: Any = None
 
 
 class _FrameReader:
-    """Reads frames, brings them to working size and runs the person network."""
+    """Reads frames, brings them to working size and lays the face out on them."""
 
-    def __init__(
-        self, frames: Sequence[np.ndarray], landmarks: np.ndarray, person_mask: PersonMask, options: SegmentationOptions
-    ) -> None:
+    def __init__(self, frames: Sequence[np.ndarray], landmarks: np.ndarray, options: SegmentationOptions) -> None:
         self._frames = frames
         self._landmarks = landmarks
-        self._person_mask = person_mask
         self._head_frame = HeadFrame(landmarks)
         height, width = np.asarray(frames[0]).shape[:2]
         self._pixel_size = max(1.0, float(np.sqrt(height * width / options.working_pixels)))
@@ -211,13 +178,12 @@ class _FrameReader:
         small = cv2.resize(image, self._size, interpolation=cv2.INTER_AREA)
         width, height = self._size
         geometry = face_geometry(self._head_frame, index, self._landmarks[index], height, width, image.shape[1] / width)
-        person = self._person_mask(small)
         return _WindowFrame(
             index=index,
             image=image,
             small=small,
             grey=cv2.cvtColor(small, cv2.COLOR_RGB2GRAY),
-            sample=SampleFrame(colour_bins(small), person, geometry),
+            geometry=geometry,
         )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import List, Tuple
+from typing import List, Optional, Tuple
 
 import numpy as np
 from scipy.linalg import solveh_banded
@@ -11,7 +11,7 @@ from scipy.signal import savgol_filter
 JITTER_WINDOW = 9
 
 
-def whittaker(values: np.ndarray, smoothness: float) -> np.ndarray:
+def whittaker(values: np.ndarray, smoothness: float, breaks: Optional[np.ndarray] = None) -> np.ndarray:
     """Smooth each column by penalised least squares (Eilers, "A perfect smoother", 2003; second differences).
 
     Forward and backward in time are treated alike, so nothing is delayed; straight lines pass unchanged.
@@ -19,6 +19,7 @@ def whittaker(values: np.ndarray, smoothness: float) -> np.ndarray:
     Args:
         values: ``[frames, columns]``, no NaN.
         smoothness: in frames: motion with a period of ``2 pi * smoothness`` frames is halved; 0 changes nothing.
+        breaks: bool ``[frames]``, frames that do not follow the one before in time; nothing is smoothed across them.
 
     Returns:
         float64 ``[frames, columns]``.
@@ -26,14 +27,16 @@ def whittaker(values: np.ndarray, smoothness: float) -> np.ndarray:
     values = np.asarray(values, dtype=np.float64)
     if smoothness <= 0 or len(values) < 3:
         return values.copy()
-    band = smoothness**4 * second_difference_band(len(values))
+    band = smoothness**4 * weighted_difference_band(unbroken(len(values), breaks))
     band[0] += 1.0
     return solveh_banded(band, values, lower=True)
 
 
-def second_difference_band(num_frames: int) -> np.ndarray:
-    """``D'D`` of the second-difference operator in lower band storage, ``[3, frames]``."""
-    return weighted_difference_band(np.ones(max(num_frames - 2, 0)))
+def unbroken(num_frames: int, breaks: Optional[np.ndarray]) -> np.ndarray:
+    """Weight of each second difference, float64 ``[frames - 2]``: 0 where one of its three frames begins anew."""
+    if breaks is None:
+        return np.ones(max(num_frames - 2, 0))
+    return 1.0 - (np.asarray(breaks)[1:-1] | np.asarray(breaks)[2:])
 
 
 def weighted_difference_band(weights: np.ndarray) -> np.ndarray:
@@ -48,9 +51,14 @@ def weighted_difference_band(weights: np.ndarray) -> np.ndarray:
 
 def jitter(values: np.ndarray) -> np.ndarray:
     """Standard deviation of what a nine-frame parabola cannot follow, for each column (real fast motion included)."""
+    return jitter_by_frame(values).std(0)
+
+
+def jitter_by_frame(values: np.ndarray) -> np.ndarray:
+    """What a nine-frame parabola cannot follow in each frame, ``[frames, columns]``; 0 for shorter clips."""
     if len(values) < JITTER_WINDOW:
-        return np.zeros(values.shape[1:])
-    return (values - savgol_filter(values, JITTER_WINDOW, 2, axis=0)).std(0)
+        return np.zeros(np.shape(values))
+    return values - savgol_filter(values, JITTER_WINDOW, 2, axis=0)
 
 
 def fill_gaps(values: np.ndarray) -> np.ndarray:

@@ -13,7 +13,7 @@ from nerfblendshape_ns.data import contract
 from nerfblendshape_ns.errors import UserError
 
 # Raised when a step's code changes so that its old output must not be taken for its new one.
-FORMAT = 1
+FORMAT = 3
 
 
 class StepRecord:
@@ -42,7 +42,11 @@ class StepRecord:
     def finish(
         self, name: str, key: str, seconds: float, summary: Dict[str, Any], warnings: List[str], order: Sequence[str]
     ) -> None:
-        """Record a finished step and save the record, its steps in ``order``."""
+        """Record a finished step and save the record, its steps in ``order``.
+
+        What the summary holds under ``sections`` goes to the top level of the record, for reports and other tools.
+        """
+        self.document.update(summary.pop("sections", {}))
         self.steps[name] = {"key": key, "seconds": round(seconds, 3), "summary": summary, "warnings": warnings}
         # A step done again keeps its place among the others.
         self.document["steps"] = {known: self.steps[known] for known in order if known in self.steps}
@@ -86,6 +90,51 @@ def fresh_folder(folder: Path) -> Path:
     return partial
 
 
+def resumed_folder(folder: Path, content: Any) -> Path:
+    """Like :func:`fresh_folder`, but what a broken run left is kept if it was made for the same ``content``.
+
+    Files in it must be written atomically; the caller skips those that exist.
+
+    Args:
+        folder: the folder to be prepared.
+        content: anything JSON can hold that decides what the files contain.
+    """
+    partial = folder.with_name(f".{folder.name}.partial")
+    marker = partial.with_name(f"{partial.name}.key")
+    key = step_key(folder.name, [], {"content": content})
+    if not (partial.is_dir() and marker.is_file() and marker.read_text() == key):
+        marker.unlink(missing_ok=True)
+        fresh_folder(folder)
+        contract.write_atomically(marker, lambda temporary: _write(temporary, key))
+    remove_temporaries(partial)
+    return partial
+
+
+def _write(path: Path, text: str) -> None:
+    path.write_text(text, encoding="utf-8")
+
+
+def remove_temporaries(folder: Path) -> None:
+    """Delete files that a killed process was writing, and folders that it was replacing."""
+    for path in folder.glob(".*"):
+        if path.is_dir() and path.name.endswith(".old"):
+            whole = path.with_name(path.name[1 : -len(".old")])
+            if whole.exists():
+                shutil.rmtree(path)
+            else:
+                # Killed between the two renames of put_in_place: the old folder is still the valid one.
+                os.replace(path, whole)
+        elif path.is_file() and ".tmp" in path.suffixes:
+            path.unlink()
+
+
+def discard_partial(folder: Path) -> None:
+    """Delete what was prepared for ``folder``."""
+    partial = folder.with_name(f".{folder.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.with_name(f"{partial.name}.key").unlink(missing_ok=True)
+
+
 def put_in_place(partial: Path, folder: Path) -> None:
     """Let a finished sibling folder take the place of ``folder``."""
     if folder.exists():
@@ -96,3 +145,4 @@ def put_in_place(partial: Path, folder: Path) -> None:
         shutil.rmtree(old)
     else:
         os.replace(partial, folder)
+    partial.with_name(f"{partial.name}.key").unlink(missing_ok=True)

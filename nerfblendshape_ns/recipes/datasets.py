@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 from pathlib import Path
@@ -12,7 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from nerfblendshape_ns.errors import UserError
 from nerfblendshape_ns.recipes.recipe import Recipe, VideoSource
 from nerfblendshape_ns.recipes.values import build, near_matches
-from nerfblendshape_ns.synthetic.dataset import ClipSettings, load_settings, write_dataset
+from nerfblendshape_ns.synthetic.dataset import ClipSettings, OutdatedDataset, load_settings, write_dataset
 
 CLIPS = "NBS_CLIPS"
 """Environment variable with the folder of the recipes' clips."""
@@ -88,8 +89,9 @@ def write_synthetic(settings: ClipSettings, folder: Path) -> Path:
     """
     settings.check()
     if folder.exists() and any(folder.iterdir()):
-        if load_settings(folder) == settings:
-            return folder
+        with contextlib.suppress(OutdatedDataset):
+            if load_settings(folder) == settings:
+                return folder
         shutil.rmtree(folder)
     columns = TextColumn("synthetic frames"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
     with Progress(*columns) as progress:

@@ -23,6 +23,9 @@ from nerfblendshape_ns.synthetic.motion import MAX_PITCH, MAX_ROLL, MAX_YAW, Mot
 
 BASIS = "custom"
 
+GENERATION = 2
+"""Raised when the same settings give another head or motion than before."""
+
 
 @dataclass(frozen=True)
 class ClipSettings:
@@ -61,6 +64,10 @@ class ClipSettings:
     def intrinsics(self) -> Intrinsics:
         """The webcam."""
         return default_intrinsics(self.width, self.height)
+
+
+class OutdatedDataset(UserError):
+    """A synthetic dataset whose head or motion is no longer the one that would be rendered today."""
 
 
 def render_clip(settings: ClipSettings) -> Iterator[Tuple[int, Rendering]]:
@@ -164,6 +171,7 @@ def _process_record(settings: ClipSettings) -> dict:
         from nerfblendshape_ns import __version__ as version
     return {
         "source": "nbs-synthetic",
+        "generation": GENERATION,
         "versions": {"nerfblendshape-ns": version},
         "options": {
             "num_frames": settings.num_frames,
@@ -183,6 +191,7 @@ def load_settings(dataset: Path) -> ClipSettings:
     """The settings that a synthetic dataset was made from, so that its head can be rendered again.
 
     Raises:
+        OutdatedDataset: another generation of the synthetic head made it.
         UserError: the directory is not a synthetic dataset.
     """
     record = contract.load_json(dataset / contract.PROCESS)
@@ -192,12 +201,18 @@ def load_settings(dataset: Path) -> ClipSettings:
             "give a synthetic dataset."
         )
     try:
-        return ClipSettings(**record["options"])
+        settings = ClipSettings(**record["options"])
     except (KeyError, TypeError):
         raise UserError(
             f"{dataset / contract.PROCESS} lacks the options of the clip ({json.dumps(record.get('options'))}); "
             "make the dataset again with nbs-synthetic."
         ) from None
+    if record.get("generation", 1) != GENERATION:
+        raise OutdatedDataset(
+            f"{dataset} was made by another version of the synthetic head, which moves otherwise; remove it and "
+            "make it again with nbs-synthetic."
+        )
+    return settings
 
 
 class VideoWriter:

@@ -101,7 +101,9 @@ def test_layout_can_be_chosen(own_clip):
     root, _ = own_clip(4)
     with pytest.raises(UserError, match="transforms_all.json does not exist"):
         read_clip(root, "unofficial")
-    with pytest.raises(UserError, match="layout 'mine' is unknown; choose auto or one of own, unofficial"):
+    with pytest.raises(
+        UserError, match="layout 'mine' is unknown; choose auto or one of official, insta, own, unofficial, radnerf"
+    ):
         read_clip(root, "mine")
     assert read_clip(root, "own").layout == "own"
 

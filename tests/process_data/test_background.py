@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from nerfblendshape_ns.data.contract import Label
-from nerfblendshape_ns.process_data.background import clean_plate, inpaint
+from nerfblendshape_ns.process_data.background import choose_frames, clean_plate, inpaint
 
 
 def moving_person(num_frames=20, height=48, width=80, travel=30):
@@ -22,9 +22,9 @@ def moving_person(num_frames=20, height=48, width=80, travel=30):
 
 def test_background_that_is_seen_is_recovered_exactly():
     wall, frames, labels = moving_person()
-    plate, never_seen = clean_plate(frames, labels)
-    assert never_seen == 0
-    np.testing.assert_array_equal(plate, wall)
+    plate = clean_plate(frames, labels)
+    assert plate.never_seen == 0
+    np.testing.assert_array_equal(plate.colours, wall)
 
 
 def test_contaminated_rim_is_avoided_where_other_views_exist():
@@ -32,8 +32,8 @@ def test_contaminated_rim_is_avoided_where_other_views_exist():
     for frame, label in zip(frames, labels):
         person = np.flatnonzero((label > 0).any(0))
         frame[10:, person[0] - 1] = 255  # the mask misses a column of the person
-    plate, _ = clean_plate(frames, labels, margin=0.03)
-    np.testing.assert_array_equal(plate, wall)
+    plate = clean_plate(frames, labels, margin=0.03)
+    np.testing.assert_array_equal(plate.colours, wall)
 
 
 def test_never_seen_area_is_reported_and_filled_from_its_rim():
@@ -42,10 +42,10 @@ def test_never_seen_area_is_reported_and_filled_from_its_rim():
     frame[10:30, 20:40] = 0
     labels = np.zeros((5, height, width), np.uint8)
     labels[:, 10:30, 20:40] = Label.HEAD
-    plate, never_seen = clean_plate([frame] * 5, labels, margin=0.01)
+    plate = clean_plate([frame] * 5, labels, margin=0.01)
     # The person covers 20 x 20 of 2400 pixels in every frame; half the margin is less than a pixel.
-    assert never_seen == pytest.approx(400 / 2400)
-    np.testing.assert_allclose(plate.astype(int), np.broadcast_to((100, 150, 200), plate.shape), atol=2)
+    assert plate.never_seen == pytest.approx(400 / 2400)
+    np.testing.assert_allclose(plate.colours.astype(int), np.broadcast_to((100, 150, 200), frame.shape), atol=2)
 
 
 def test_labels_may_be_read_one_by_one():
@@ -58,9 +58,9 @@ def test_labels_may_be_read_one_by_one():
         def __getitem__(self, index):
             return labels[index]
 
-    plate, _ = clean_plate(frames, Lazy())
-    np.testing.assert_array_equal(plate, clean_plate(frames, labels)[0])
-    assert plate.shape == wall.shape
+    plate = clean_plate(frames, Lazy())
+    np.testing.assert_array_equal(plate.colours, clean_plate(frames, labels).colours)
+    assert plate.colours.shape == wall.shape
 
 
 def test_inpainting_leaves_the_rest_alone_and_is_smooth():
@@ -80,3 +80,16 @@ def test_inpainting_without_any_known_pixel_is_grey():
     image = np.zeros((8, 8, 3), np.uint8)
     assert (inpaint(image, np.ones((8, 8), bool)) == 128).all()
     np.testing.assert_array_equal(inpaint(image, np.zeros((8, 8), bool)), image)
+
+
+def test_a_moment_that_uncovers_most_is_not_missed():
+    height, width, num_frames = 64, 64, 400
+    labels = np.zeros((num_frames, height, width), np.uint8)
+    labels[:, 10:, 20:44] = Label.HEAD
+    labels[203:206] = 0  # the person leaves for three frames, between those that are spread over the clip
+    spread = np.linspace(0, num_frames - 1, 6).round().astype(int)
+    assert not set(spread) & {203, 204, 205}
+    chosen = choose_frames(labels, 12)
+    assert {203, 204, 205} <= set(chosen.tolist()) and len(chosen) == 12
+    assert set(spread) <= set(chosen.tolist())
+    assert choose_frames(labels[:8], 12).tolist() == list(range(8))

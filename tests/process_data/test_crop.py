@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from nerfblendshape_ns.errors import UserError
-from nerfblendshape_ns.process_data.crop import face_window, fit_size, whole_window
+from nerfblendshape_ns.process_data.crop import choose_window, face_window, fit_size, whole_window
 
 
 def test_fit_size_never_enlarges_and_keeps_sides_even():
@@ -43,7 +43,7 @@ def test_a_square_frame_that_is_nearly_filled_is_left_whole():
 
 def test_principal_point_follows_the_crop():
     window = face_window([(100, 300, 620, 980)], 720, 1280, 512)
-    centre_x, centre_y = window.principal_point(720, 1280)
+    centre_x, centre_y = window.principal_point(360, 640)
     assert centre_x == pytest.approx(256.0)
     assert centre_y == pytest.approx((640 - window.top) * 512 / 720)
 
@@ -51,3 +51,11 @@ def test_principal_point_follows_the_crop():
 def test_a_tiny_face_is_refused_with_a_reason():
     with pytest.raises(UserError, match="only 20 pixels high, too small to track; record closer"):
         face_window(np.array([[10.0, 10.0, 26.0, 30.0]]), 640, 480, 512)
+
+
+def test_the_window_lies_inside_the_picture_without_bars():
+    window = choose_window([(300, 400, 420, 540)], (0, 200, 720, 880), "none", 512)
+    assert (window.left, window.top, window.width, window.height) == (0, 200, 720, 880)
+    window = choose_window([(300, 210, 420, 350)], (0, 200, 720, 880), "face", 512)
+    assert window.top == 200 and window.width == window.height == 378
+    assert np.allclose(window.to_output(np.array([[window.left, window.top]])), 0)

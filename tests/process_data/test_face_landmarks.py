@@ -23,48 +23,6 @@ def test_missing_mediapipe_names_the_extra(monkeypatch):
         landmarks.require_mediapipe()
 
 
-def test_left_and_right_coefficients_change_places():
-    names = ["_neutral", "eyeBlinkLeft", "eyeBlinkRight", "jawOpen", "mouthLeft", "mouthRight"]
-    assert landmarks.mirrored_names(names) == [0, 2, 1, 3, 5, 4]
-
-
-class FakeDetector:
-    """Sees a dot that moves one pixel a frame, two frames late as a causal tracker does, and nothing in frame 5."""
-
-    def __init__(self, monkeypatch, with_scores=True):
-        from contextlib import contextmanager
-
-        @contextmanager
-        def open_detector(model, single_images=False):
-            seen = []
-
-            def detect(frame, milliseconds):
-                number = int(frame[0, 0, 0])
-                if number == 5:
-                    return None
-                seen.append(number)
-                late = seen[max(0, len(seen) - 3)]
-                points = np.zeros((478, 3), np.float32)
-                points[:, 0] = late
-                return points, np.full(52, late / 100, np.float32)
-
-            yield detect, ["name"] * 52
-
-        monkeypatch.setattr(landmarks, "open_detector", open_detector)
-
-
-def test_forward_and_backward_passes_cancel_the_lag(monkeypatch, tmp_path):
-    FakeDetector(monkeypatch)
-    frames = [np.full((4, 4, 3), number, np.uint8) for number in range(20)]
-    done = []
-    track = landmarks.track_face(frames, 25.0, tmp_path, None, done.append)
-    assert sum(done) == 20 * landmarks.num_passes(None)
-    middle = np.arange(8, 16)
-    assert np.allclose(track.landmarks[middle, 0, 0], middle)
-    assert track.coefficients is not None and np.allclose(track.coefficients[middle, 0], middle / 100)
-    assert not track.found[5] and track.found.sum() == 19
-
-
 def symmetric_face():
     """468 points, mirror images of each other at indices i and i + 234."""
     half = np.random.default_rng(0).uniform([0.3, -8, 0], [7, 8, 7], (234, 3))

@@ -1,4 +1,6 @@
+import shutil
 import struct
+import subprocess
 
 import numpy as np
 import pytest
@@ -25,11 +27,30 @@ def test_every_frame_is_decoded_in_order_with_its_time(tmp_path):
     info = frames.probe_video(video)
     assert (info.width, info.height, info.fps) == (64, 48, 20.0)
     decoded = list(frames.decode(video))
-    assert [frame.shape for _, frame in decoded] == [(48, 64, 3)] * 14
-    assert np.allclose([seconds for seconds, _ in decoded], np.arange(14) / 20, atol=1e-3)
+    assert [number for number, _, _ in decoded] == list(range(14))
+    assert [frame.shape for _, _, frame in decoded] == [(48, 64, 3)] * 14
+    assert np.allclose([seconds for _, seconds, _ in decoded], np.arange(14) / 20, atol=1e-3)
     # The codec shifts grey by a few levels, the same in every frame.
-    assert np.allclose(np.diff([frame.mean() for _, frame in decoded]), 5, atol=1)
-    assert np.allclose(frames.frame_times(video), np.arange(14) / 20, atol=1e-3)
+    assert np.allclose(np.diff([frame.mean() for _, _, frame in decoded]), 5, atol=1)
+
+
+def test_start_and_end_bound_what_is_decoded(tmp_path):
+    video = write_video(tmp_path / "grey.mp4", 14, size=(64, 48), fps=20.0)
+    inside = list(frames.decode(video, start=0.2, end=0.45))
+    assert [number for number, _, _ in inside] == [4, 5, 6, 7, 8]
+    assert inside[0][1] == pytest.approx(0.2)
+    assert not list(frames.decode(video, start=3.0))
+
+
+def test_sound_and_frame_count_are_read(tmp_path):
+    video = write_video(tmp_path / "grey.mp4", 14, size=(64, 48), fps=20.0)
+    info = frames.probe_video(video)
+    assert info.num_frames == 14 and not info.has_audio
+    if shutil.which("ffmpeg") is None:
+        pytest.skip("ffmpeg is not here")
+    sound = ["-f", "lavfi", "-i", "sine=duration=0.7", "-c:v", "copy", "-c:a", "aac", "-v", "error"]
+    subprocess.run(["ffmpeg", "-i", video, *sound, tmp_path / "loud.mp4"], check=True)
+    assert frames.probe_video(tmp_path / "loud.mp4").has_audio
 
 
 def test_a_rotated_phone_video_comes_out_upright(tmp_path):
@@ -46,37 +67,9 @@ def test_a_rotated_phone_video_comes_out_upright(tmp_path):
     video.write_bytes(content)
     info = frames.probe_video(video)
     assert (info.width, info.height) == (48, 96)
-    _, picture = next(iter(frames.decode(video)))
+    _, _, picture = next(iter(frames.decode(video)))
     # Turned clockwise by 90 degrees, the left half is at the top.
     assert picture[:20].mean() > 230 and picture[-20:].mean() < 25
-
-
-def test_select_frames_keeps_all_or_the_nearest_to_each_instant():
-    times = np.arange(60) / 30
-    kept, fps = frames.select_frames(times, None)
-    assert len(kept) == 60 and fps == pytest.approx(30)
-    kept, fps = frames.select_frames(times, 15.0)
-    assert kept.tolist() == list(range(0, 60, 2)) and fps == 15.0
-    # A higher rate than the video's own repeats nothing.
-    kept, fps = frames.select_frames(times, 120.0)
-    assert len(kept) == 60 and fps == pytest.approx(30)
-    kept, _ = frames.select_frames(times, 25.0)
-    assert np.all(np.diff(kept) >= 1) and abs(len(kept) - 50) <= 1
-    kept, _ = frames.select_frames(times, None, max_frames=12)
-    assert kept.tolist() == list(range(12))
-
-
-def test_too_few_frames_say_how_many_are_needed():
-    with pytest.raises(UserError, match="gives only 3 frames and at least 10 are needed"):
-        frames.select_frames(np.arange(3) / 25, None)
-    with pytest.raises(UserError, match="longer video or a higher --fps"):
-        frames.select_frames(np.arange(100) / 25, 1.0)
-
-
-def test_irregular_times_are_noticed():
-    assert not frames.is_irregular(np.arange(100) / 30)
-    times = np.cumsum(np.where(np.arange(100) % 5 == 0, 0.08, 0.033))
-    assert frames.is_irregular(times)
 
 
 def test_apply_window_cuts_and_scales():

@@ -15,16 +15,23 @@ def write_video(
     fps: float = 25.0,
     picture: Callable[[int], np.ndarray] = None,  # type: ignore[assignment]
 ) -> Path:
-    """An mp4 of ``size`` (width, height) whose frame ``i`` is ``picture(i)`` (RGB), by default grey that brightens."""
+    """An mp4 of ``size`` (width, height); frame ``i`` is ``picture(i)`` (RGB), by default a chequer that brightens."""
     writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"mp4v"), fps, size)
     for index in range(num_frames):
         if picture is None:
-            frame = np.full((size[1], size[0], 3), 20 + 5 * index, np.uint8)
+            frame = chequer(20 + 5 * index, size)
         else:
             frame = picture(index)
         writer.write(cv2.cvtColor(frame, cv2.COLOR_RGB2BGR))
     writer.release()
     return path
+
+
+def chequer(level: int, size: tuple, contrast: int = 18, tile: int = 16) -> np.ndarray:
+    """RGB squares whose mean is ``level``: a picture that shows something."""
+    rows, columns = np.mgrid[: size[1], : size[0]] // tile
+    signs = 2 * ((rows + columns) % 2) - 1
+    return np.repeat((level + contrast * signs)[..., None], 3, axis=2).clip(0, 255).astype(np.uint8)
 
 
 def shared_folder() -> Path:

@@ -9,11 +9,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Dict
 
-from nerfblendshape_ns.data.layouts import own, unofficial
+from nerfblendshape_ns.data.layouts import insta, official, own, radnerf, unofficial
 from nerfblendshape_ns.data.layouts.clip import Clip, ClipFrame, Layout
 from nerfblendshape_ns.errors import UserError
 
-LAYOUTS: Dict[str, Layout] = {layout.name: layout for layout in (own.LAYOUT, unofficial.LAYOUT)}
+LAYOUTS: Dict[str, Layout] = {
+    layout.name: layout for layout in (official.LAYOUT, insta.LAYOUT, own.LAYOUT, unofficial.LAYOUT, radnerf.LAYOUT)
+}
 """The known layouts by name, in the order of detection."""
 
 __all__ = ["LAYOUTS", "Clip", "ClipFrame", "Layout", "read_clip"]

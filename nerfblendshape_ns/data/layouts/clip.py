@@ -8,6 +8,7 @@ from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
 
 import numpy as np
 
+from nerfblendshape_ns.data import contract
 from nerfblendshape_ns.data.frame_images import FrameFiles
 from nerfblendshape_ns.errors import UserError
 
@@ -69,6 +70,8 @@ class Clip:
     """``[points, 3]`` the person's face mesh in head space."""
     background: Optional[Path] = None
     """The clean plate."""
+    notes: Tuple[str, ...] = ()
+    """What the reader did to the files' contents that the user should know, in sentences."""
 
     @property
     def camera_to_head(self) -> np.ndarray:
@@ -195,6 +198,22 @@ def select_rows(array: np.ndarray, img_ids: Sequence[int], path: Path) -> np.nda
             f"{max(img_ids) + 1} are needed; extract it from the same frames."
         )
     return array[list(img_ids)]
+
+
+def read_names(root: Path) -> Tuple[Optional[Tuple[str, ...]], str]:
+    """The coefficients' names and basis id in ``expr_names.json``; None and ``custom`` where there is no such file.
+
+    Raises:
+        UserError: it holds no list of distinct names.
+    """
+    path = root / contract.EXPRESSION_NAMES
+    if not path.exists():
+        return None, "custom"
+    document = contract.load_json(path)
+    names = require(document, "names", path)
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names) or len(set(names)) < len(names):
+        raise UserError(f"{path}: 'names' is not a list of distinct names; write one for each column of expr.npy.")
+    return tuple(names), str(document.get("basis", "custom"))
 
 
 def _rect(value: Any, key: str, img_id: int, path: Path) -> Optional[Rect]:

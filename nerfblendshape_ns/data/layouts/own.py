@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Optional, Tuple
+from typing import Optional
 
 import numpy as np
 
@@ -16,6 +16,7 @@ from nerfblendshape_ns.data.layouts.clip import (
     Layout,
     optional_rect,
     optional_rects,
+    read_names,
     require,
     require_frames,
     require_number,
@@ -42,7 +43,7 @@ def read(root: Path) -> Clip:
     landmarks = contract.load_array(root / contract.LANDMARKS) if (root / contract.LANDMARKS).exists() else None
     if landmarks is not None and (landmarks.ndim != 3 or landmarks.shape[2] < 2):
         raise UserError(f"{root / contract.LANDMARKS} has shape {landmarks.shape}, not [frames, points, 2].")
-    names, basis_id = _read_names(root)
+    names, basis_id = read_names(root)
     expressions, names = load_expressions(
         root,
         img_ids,
@@ -50,15 +51,22 @@ def read(root: Path) -> Clip:
         # Frames dropped at the end of a clip leave rows that no frame has; the landmarks then have as many.
         expected_rows=max(img_ids) + 1 if landmarks is None else len(landmarks),
     )
+    has_mattes = (root / contract.ALPHA).is_dir()
     frames = []
     for entry in entries:
         file_path = require(entry, "file_path", path)
         picture = Path(file_path).with_suffix(".png").name
-        labels, torso = root / contract.PARSING / picture, root / contract.TORSO_IMAGES / picture
+        torso = root / contract.TORSO_IMAGES / picture
         frames.append(
             ClipFrame(
                 img_id=entry["img_id"],
-                files=FrameFiles(image=root / file_path, labels=labels, torso=torso if torso.exists() else None),
+                files=FrameFiles(
+                    image=root / file_path,
+                    labels=root / contract.PARSING / picture,
+                    head_only=bool(document.get("head_only", False)),
+                    matte=root / contract.ALPHA / picture if has_mattes else None,
+                    torso=torso if torso.exists() else None,
+                ),
                 camera_to_head=require_pose(entry, path),
                 face_rect=optional_rect(entry, "face_rect", path),
                 mouth_rect=optional_rect(entry, "lip_rect", path),
@@ -84,17 +92,6 @@ def read(root: Path) -> Clip:
         face_mesh=_read_mesh(root),
         background=background if background.exists() else None,
     )
-
-
-def _read_names(root: Path) -> Tuple[Optional[Tuple[str, ...]], str]:
-    path = root / contract.EXPRESSION_NAMES
-    if not path.exists():
-        return None, "custom"
-    document = contract.load_json(path)
-    names = require(document, "names", path)
-    if not isinstance(names, list) or not all(isinstance(name, str) for name in names) or len(set(names)) < len(names):
-        raise UserError(f"{path}: 'names' is not a list of distinct names; write one for each column of expr.npy.")
-    return tuple(names), str(document.get("basis", "custom"))
 
 
 def _read_mesh(root: Path) -> Optional[np.ndarray]:

@@ -1,41 +1,28 @@
-"""The layout of the nerfblendshape-unofficial repository, a descendant of RAD-NeRF's.
+"""The layout of the nerfblendshape-unofficial repository, a descendant of RAD-NeRF's (see :mod:`.numbered`).
 
-``transforms_all.json`` (``focal_len cx cy``, frames with ``img_id transform_matrix face_rect lip_rect``), ``expr.npy``
-indexed by ``img_id``, images named by ``img_id`` in ``ori_imgs/`` (full frames), ``gt_imgs/`` (person on white),
-``head_imgs/`` (head on white), colour-coded labels in ``parsing/`` or head masks in ``head_masks/``, and ``bc.jpg``.
-Its transforms are OpenGL camera-to-world already; that repository's own axis permutation and scale are not needed.
+``transforms_all.json``: ``focal_len cx cy``, frames with ``img_id transform_matrix face_rect lip_rect`` (x, y, width,
+height). ``expr.npy`` indexed by ``img_id``, its last three columns the head's pose angles; ``expr_min.npy`` and
+``expr_max.npy``, perhaps with a leading neutral 1. An ``expr_names.json`` that the user adds names the coefficients.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Optional, Tuple
+
+import numpy as np
 
 from nerfblendshape_ns.data import contract
-from nerfblendshape_ns.data.expressions import load_expressions
-from nerfblendshape_ns.data.frame_images import FrameFiles
-from nerfblendshape_ns.data.layouts.clip import (
-    Clip,
-    ClipFrame,
-    Layout,
-    optional_rect,
-    optional_rects,
-    require_frames,
-    require_number,
-    require_pose,
+from nerfblendshape_ns.data.expressions import check_expressions, check_range_files
+from nerfblendshape_ns.data.layouts.clip import Clip, Layout, read_names, require_frames, require_number
+from nerfblendshape_ns.data.layouts.numbered import (
+    BACKGROUND,
+    BASIS_BY_SIZE,
+    DEFAULT_FPS,
+    read_frames,
+    tidy_expressions,
 )
-from nerfblendshape_ns.errors import UserError
 
 TRANSFORMS = "transforms_all.json"
-DEFAULT_FPS = 25.0
-BASIS_BY_SIZE = {46: "facewarehouse46", 79: "bfm79"}
-
-IMAGE_FOLDERS = (("ori_imgs", False), ("gt_imgs", False), ("head_imgs", True))
-"""Where frames may be, best first, and whether only the head is on them."""
-LABEL_FOLDERS = (("parsing", False), ("head_masks", True))
-"""Where labels may be, best first, and whether they are head masks."""
-
-TORSO_FOLDER = "torso_imgs"
 
 
 def read(root: Path) -> Clip:
@@ -47,40 +34,20 @@ def read(root: Path) -> Clip:
     path = root / TRANSFORMS
     document = contract.load_json(path)
     entries = require_frames(document, path)
-    img_ids = [entry["img_id"] for entry in entries]
-    image_folder, image_suffix, head_only = _find_folder(root, IMAGE_FOLDERS, img_ids[0])
-    label_folder, label_suffix, is_mask = _find_folder(root, LABEL_FOLDERS, img_ids[0])
-    expressions, names = load_expressions(root, img_ids, None)
-    frames = []
-    for entry in entries:
-        img_id = entry["img_id"]
-        labels = root / label_folder / f"{img_id}{label_suffix}"
-        torso = root / TORSO_FOLDER / f"{img_id}.png"
-        files = FrameFiles(
-            image=root / image_folder / f"{img_id}{image_suffix}",
-            labels=None if is_mask else labels,
-            head_mask=labels if is_mask else None,
-            coloured_labels=True,
-            head_only=head_only,
-            torso=torso if torso.exists() else None,
-        )
-        frames.append(
-            ClipFrame(
-                img_id=img_id,
-                files=files,
-                camera_to_head=require_pose(entry, path),
-                face_rect=optional_rect(entry, "face_rect", path),
-                mouth_rect=optional_rect(entry, "lip_rect", path),
-                eye_rects=optional_rects(entry, "eye_rects", path),
-            )
-        )
+    frames, landmarks = read_frames(root, entries, path)
+    source = root / contract.EXPRESSIONS
+    found, _ = check_expressions(contract.load_array(source), source, [frame.img_id for frame in frames])
+    poses = np.stack([frame.camera_to_head for frame in frames])
+    given, basis = read_names(root)
+    expressions, names, dropped, notes = tidy_expressions(found, poses, source, given)
+    check_range_files(root, names, dropped)
     height, width = contract.load_image(frames[0].files.image).shape[:2]
     focal = require_number(document, "focal_len", path)
-    background = root / "bc.jpg"
+    background = root / BACKGROUND
     return Clip(
         root=root,
         layout=LAYOUT.name,
-        frames=tuple(frames),
+        frames=frames,
         width=width,
         height=height,
         fl_x=focal,
@@ -90,25 +57,11 @@ def read(root: Path) -> Clip:
         fps=require_number(document, "fps", path) if "fps" in document else DEFAULT_FPS,
         expressions=expressions,
         expression_names=names,
-        basis_id=BASIS_BY_SIZE.get(expressions.shape[1], "custom"),
+        basis_id=BASIS_BY_SIZE.get(len(names), "custom") if given is None else basis,
+        landmarks=landmarks,
         background=background if background.exists() else None,
+        notes=notes,
     )
-
-
-def _find_folder(root: Path, folders: Tuple[Tuple[str, bool], ...], img_id: int) -> Tuple[str, str, bool]:
-    """The first of ``folders`` that is there, the file suffix used in it, and its flag."""
-    present: Optional[str] = None
-    for folder, flag in folders:
-        if not (root / folder).is_dir():
-            continue
-        present = present or folder
-        for suffix in (".jpg", ".png"):
-            if (root / folder / f"{img_id}{suffix}").exists():
-                return folder, suffix, flag
-    if present is not None:
-        raise UserError(f"{root / present} has no {img_id}.jpg or {img_id}.png, the first frame; restore the file.")
-    wanted = ", ".join(f"{folder}/" for folder, _ in folders)
-    raise UserError(f"{root} has none of {wanted}; restore one of these folders.")
 
 
 LAYOUT = Layout(

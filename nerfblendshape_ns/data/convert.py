@@ -1,0 +1,109 @@
+"""Write a dataset of any layout as one of this project's own layout."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+from typing import Any, Callable, Dict, List, Optional
+
+from nerfblendshape_ns.data import contract
+from nerfblendshape_ns.data.frame_images import check_files, load_labels
+from nerfblendshape_ns.data.layouts import Clip, ClipFrame, read_clip
+from nerfblendshape_ns.errors import UserError
+
+Progress = Callable[[int, int], None]
+"""``progress(done, total)``, in frames."""
+
+
+def convert(source: Path, target: Path, layout: str = "auto", progress: Optional[Progress] = None) -> Clip:
+    """Copy a dataset into this project's own layout, all or nothing.
+
+    Images are copied byte for byte; labels become 8-bit images of 0 to 3; frames are numbered from 0 without gaps, and
+    each keeps its old number as ``source_id``. What the source has no equivalent of (meshes, depth, sound) is left.
+
+    Args:
+        source: the dataset directory to read.
+        target: the directory to write; it must not exist.
+        layout: a name from :data:`~nerfblendshape_ns.data.layouts.LAYOUTS`, or ``auto``.
+        progress: called after every frame.
+
+    Returns:
+        The clip that was read.
+
+    Raises:
+        UserError: ``target`` exists or cannot be written, or the source is wrong somewhere.
+    """
+    source, target = Path(source), Path(target)
+    if target.exists() or target.is_symlink():
+        raise UserError(f"{target} exists already; give the name of a new directory, or remove it first.")
+    clip = read_clip(source, layout)
+    # Hidden and beside the target, so that it is on the same disk and no one takes it for a dataset.
+    partial = target.with_name(f".{target.name}.partial")
+    try:
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir(parents=True)
+        _write(clip, partial, progress)
+        os.replace(partial, target)
+    except OSError as error:
+        raise UserError(f"{target} cannot be written ({error}); give another place or make room.") from None
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    return clip
+
+
+def _write(clip: Clip, root: Path, progress: Optional[Progress]) -> None:
+    """Write all files of a clip into an empty directory."""
+    head_only = {frame.files.head_only for frame in clip.frames}
+    entries: List[Dict[str, Any]] = []
+    for number, frame in enumerate(clip.frames):
+        check_files(frame.files, (clip.height, clip.width))
+        entries.append(_write_frame(root, number, frame))
+        if progress is not None:
+            progress(number + 1, len(clip.frames))
+    if clip.background is not None:
+        contract.save_image(root / contract.BACKGROUND, contract.load_image(clip.background))
+    if clip.landmarks is not None:
+        contract.save_array(root / contract.LANDMARKS, clip.landmarks)
+    if clip.face_mesh is not None:
+        contract.save_array(root / contract.FACE_MESH, clip.face_mesh)
+    contract.save_expressions(root, clip.expressions, list(clip.expression_names), clip.basis_id)
+    contract.save_transforms(
+        root,
+        width=clip.width,
+        height=clip.height,
+        fl_x=clip.fl_x,
+        fl_y=clip.fl_y,
+        cx=clip.cx,
+        cy=clip.cy,
+        fps=clip.fps,
+        frames=entries,
+        extra={"converted_from": clip.layout, **({"head_only": True} if True in head_only else {})},
+    )
+
+
+def _write_frame(root: Path, number: int, frame: ClipFrame) -> Dict[str, Any]:
+    """Write one frame's pictures; gives its entry in ``transforms.json``."""
+    stem = Path(contract.image_name(number)).stem
+    image = f"{contract.IMAGES}/{stem}{frame.files.image.suffix.lower()}"
+    _copy(frame.files.image, root / image)
+    contract.save_image(root / contract.PARSING / contract.parsing_name(number), load_labels(frame.files))
+    if frame.files.torso is not None:
+        _copy(frame.files.torso, root / contract.TORSO_IMAGES / f"{stem}.png")
+    entry: Dict[str, Any] = {
+        "file_path": image,
+        "img_id": number,
+        "source_id": frame.img_id,
+        "transform_matrix": frame.camera_to_head.tolist(),
+    }
+    for key, rect in (("face_rect", frame.face_rect), ("lip_rect", frame.mouth_rect)):
+        if rect is not None:
+            entry[key] = list(rect)
+    if frame.eye_rects:
+        entry["eye_rects"] = [list(rect) for rect in frame.eye_rects]
+    return entry
+
+
+def _copy(source: Path, target: Path) -> None:
+    target.parent.mkdir(exist_ok=True)
+    shutil.copyfile(source, target)

@@ -1,0 +1,138 @@
+"""The layout of RAD-NeRF and ER-NeRF (see :mod:`.numbered`).
+
+``transforms_train.json`` and ``transforms_val.json`` (the first 10/11 and the rest): ``focal_len cx cy``, frames with
+``img_id aud_id transform_matrix``. These methods are driven by sound, so the coefficients come from an ``expr.npy``
+(row = ``img_id``, names in ``expr_names.json``) that the user adds, else from the face tracker's ``track_params.pt``:
+79 components of the Basel Face Model under ``exp``. Rectangles come from the 68 landmarks in
+``ori_imgs/ID.lms``.
+"""
+
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+from typing import Any, Dict, List, Sequence, Tuple
+
+import numpy as np
+import torch
+
+from nerfblendshape_ns.data import contract
+from nerfblendshape_ns.data.expressions import check_expressions, check_range_files
+from nerfblendshape_ns.data.layouts.clip import (
+    Clip,
+    ClipFrame,
+    Layout,
+    read_names,
+    require,
+    require_frames,
+    require_number,
+)
+from nerfblendshape_ns.data.layouts.numbered import (
+    BACKGROUND,
+    BASIS_BY_SIZE,
+    DEFAULT_FPS,
+    read_frames,
+    tidy_expressions,
+)
+from nerfblendshape_ns.errors import UserError
+
+TRANSFORMS = ("transforms_train.json", "transforms_val.json")
+TRACK = "track_params.pt"
+
+
+def read(root: Path) -> Clip:
+    """Read a directory of RAD-NeRF's layout; training and validation frames become one clip.
+
+    Raises:
+        UserError: a file is missing or wrong, or the two transforms files have different cameras.
+    """
+    path = root / TRANSFORMS[0]
+    document, entries = _merge(root)
+    frames, landmarks = read_frames(root, entries, path)
+    expressions, names, basis_id, notes = _expressions(root, frames)
+    height, width = contract.load_image(frames[0].files.image).shape[:2]
+    focal = require_number(document, "focal_len", path)
+    background = root / BACKGROUND
+    return Clip(
+        root=root,
+        layout=LAYOUT.name,
+        frames=frames,
+        width=width,
+        height=height,
+        fl_x=focal,
+        fl_y=focal,
+        cx=require_number(document, "cx", path, positive=False),
+        cy=require_number(document, "cy", path, positive=False),
+        fps=require_number(document, "fps", path) if "fps" in document else DEFAULT_FPS,
+        expressions=expressions,
+        expression_names=names,
+        basis_id=basis_id,
+        landmarks=landmarks,
+        background=background if background.exists() else None,
+        notes=notes,
+    )
+
+
+def _merge(root: Path) -> Tuple[Dict[str, Any], List[Dict[str, Any]]]:
+    """One document and all frame entries, in order of ``img_id``."""
+    paths = [root / name for name in TRANSFORMS if (root / name).is_file()]
+    documents = [contract.load_json(path) for path in paths or [root / TRANSFORMS[0]]]
+    frames: List[Any] = []
+    for path, document in zip(paths, documents):
+        # Either file may hold no frame, but not both.
+        found = require(document, "frames", path)
+        frames += found if isinstance(found, list) else []
+        for key in ("focal_len", "cx", "cy"):
+            if require_number(document, key, path, positive=False) != documents[0][key]:
+                raise UserError(
+                    f"{path}: {key!r} is {document[key]!r} but {documents[0][key]!r} in {paths[0].name}; all frames "
+                    "of a clip have one camera, so correct it."
+                )
+    return documents[0], require_frames({**documents[0], "frames": frames}, paths[0])
+
+
+def _expressions(root: Path, frames: Sequence[ClipFrame]) -> Tuple[np.ndarray, Tuple[str, ...], str, Tuple[str, ...]]:
+    """Coefficients ``[frames, basis]``, their names, the basis id, and notes."""
+    img_ids = [frame.img_id for frame in frames]
+    source = root / contract.EXPRESSIONS
+    extra: Tuple[str, ...] = ()
+    if source.exists():
+        found, _ = check_expressions(contract.load_array(source), source, img_ids)
+    elif (root / TRACK).exists():
+        source = root / TRACK
+        found, _ = check_expressions(_tracked(source), source, img_ids)
+        extra = (f"{source}: the face tracker's {found.shape[1]} components of the Basel Face Model are used.",)
+    else:
+        raise UserError(
+            f"{root} has neither {contract.EXPRESSIONS} (coefficients, row = img_id) nor {TRACK}; add one, for "
+            "instance the expr.npy that nbs-process-data makes of the same video at 25 frames a second."
+        )
+    poses = np.stack([frame.camera_to_head for frame in frames])
+    given, basis_id = read_names(root) if source.name == contract.EXPRESSIONS else (None, "custom")
+    expressions, names, dropped, notes = tidy_expressions(found, poses, source, given)
+    check_range_files(root, names, dropped)
+    if given is None:
+        basis_id = BASIS_BY_SIZE.get(len(names), "custom")
+    return expressions, names, basis_id, extra + notes
+
+
+def _tracked(path: Path) -> np.ndarray:
+    """The expression components in the face tracker's file, float32 ``[frames, components]``."""
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except (OSError, RuntimeError, ValueError, EOFError, pickle.UnpicklingError):
+        raise UserError(
+            f"{path} cannot be read as plain tensors; save its 'exp' as {contract.EXPRESSIONS} instead."
+        ) from None
+    if not isinstance(content, dict) or not torch.is_tensor(content.get("exp")):
+        raise UserError(f"{path} has no tensor 'exp'; track the video again or write {contract.EXPRESSIONS}.")
+    return content["exp"].float().numpy()
+
+
+LAYOUT = Layout(
+    name="radnerf",
+    looked_for=f"{TRANSFORMS[0]}, {contract.EXPRESSIONS} or {TRACK}, ori_imgs/ or gt_imgs/, parsing/",
+    matches=lambda root: (root / TRANSFORMS[0]).is_file(),
+    read=read,
+)
+"""The layout of RAD-NeRF and ER-NeRF."""

@@ -1,0 +1,194 @@
+"""Arrays of coefficients: ``.npy`` with names beside it, ``.npz``, and the ``.pt`` files of face trackers."""
+
+from __future__ import annotations
+
+import json
+import pickle
+from pathlib import Path
+from typing import Any, Dict, Mapping, Optional, Tuple
+
+import numpy as np
+import torch
+
+from nerfblendshape_ns.data.contract import load_array
+from nerfblendshape_ns.data.flame_coefficients import FLAME_BASIS, flame_table
+from nerfblendshape_ns.errors import UserError
+from nerfblendshape_ns.expression_tracks.arkit import ARKIT_BASIS, arkit_name, is_arkit
+from nerfblendshape_ns.expression_tracks.base import ExpressionSource, ExpressionTrack, make_track
+
+BASIS_BY_SIZE = {46: "facewarehouse46", 64: "bfm64", 79: "bfm79"}
+"""What an array without names is taken for, by its number of columns; any other is ``custom``."""
+
+FLAME_SIZES = (50, 100)
+"""Usual numbers of FLAME expression components."""
+
+FLAME_KEYS: Dict[str, Tuple[str, ...]] = {
+    "exp": ("exp", "expr", "expression", "expcode", "exp_code", "expression_params"),
+    "jaw": ("jaw", "jaw_pose", "jawcode", "jaw_pose_params"),
+    "eyelids": ("eyelids", "eyelid", "eyelid_params"),
+    "eyes": ("eyes", "eyes_pose", "eye_pose", "eye_pose_params"),
+}
+"""Keys under which trackers keep FLAME's parameters (metrical-tracker, VHAP, DECA and EMOCA, SMIRK), by
+:data:`~nerfblendshape_ns.data.flame_coefficients.FLAME_PARTS`."""
+
+
+class ArraySource(ExpressionSource):
+    """``NAME.npy`` with one row a frame; names in ``NAME_names.json`` or ``NAME_names.txt`` beside it.
+
+    The JSON is a list of names, or an object with ``names`` and ``basis`` as ``nbs-process-data`` writes it. Without
+    names, 46, 64 and 79 columns are taken for FaceWarehouse and Basel Face Model coefficients.
+    """
+
+    name = "array"
+    looked_for = "NAME.npy, with NAME_names.json or NAME_names.txt beside it"
+
+    def matches(self, path: Path) -> bool:
+        """A file that ends in ``.npy``."""
+        return path.suffix.lower() == ".npy" and path.is_file()
+
+    def read(self, path: Path, fps: Optional[float]) -> ExpressionTrack:
+        """See :meth:`ExpressionSource.read`."""
+        values = load_array(path)
+        found = _names_beside(path)
+        if found is not None:
+            return make_track(path, *_named(found[0], values), found[1], fps=fps)
+        return _unnamed(path, values, fps)
+
+
+class ArchiveSource(ExpressionSource):
+    """``.npz`` or ``.pt``: named coefficients (``names``, ``values``), or the parameters of FLAME or of the BFM.
+
+    ``values`` may come with ``times`` (seconds) or ``fps``, and ``basis``. FLAME parameters are found under the keys
+    of :data:`FLAME_KEYS`; an ``exp`` with no jaw beside it and 64 or 79 columns is the Basel Face Model's, as in the
+    ``track_params.pt`` of AD-NeRF and RAD-NeRF.
+    """
+
+    name = "archive"
+    looked_for = ".npz or .pt with names and values, or FLAME or BFM parameters under exp or expr"
+
+    def matches(self, path: Path) -> bool:
+        """A file that ends in ``.npz``, ``.pt`` or ``.pth``."""
+        return path.suffix.lower() in (".npz", ".pt", ".pth") and path.is_file()
+
+    def read(self, path: Path, fps: Optional[float]) -> ExpressionTrack:
+        """See :meth:`ExpressionSource.read`."""
+        content = load_archive(path)
+        if "names" in content and "values" in content:
+            names, values = _named([str(name) for name in np.asarray(content["names"]).ravel()], content["values"])
+            basis = str(content["basis"]) if "basis" in content else _basis_of(names)
+            own_fps = float(content["fps"]) if "fps" in content else fps
+            return make_track(path, names, values, basis, times=content.get("times"), fps=own_fps)
+        return parameter_track(path, content, fps)
+
+
+def parameter_track(path: Path, content: Mapping[str, Any], fps: Optional[float]) -> ExpressionTrack:
+    """A track of FLAME or Basel Face Model parameters.
+
+    Args:
+        path: the file, for messages.
+        content: arrays ``[frames, …]`` under the keys of :data:`FLAME_KEYS`; other keys are ignored.
+        fps: rows a second.
+
+    Raises:
+        UserError: there is no expression array, or the arrays' lengths differ.
+    """
+    parts: Dict[str, np.ndarray] = {}
+    for part, keys in FLAME_KEYS.items():
+        key = next((key for key in keys if key in content), None)
+        if key is not None:
+            array = np.asarray(content[key])
+            # Some trackers keep a batch axis of one in front of every frame's numbers.
+            parts[part] = array.reshape(len(array), -1) if array.ndim > 1 else array[None]
+    if "exp" not in parts:
+        raise UserError(
+            f"{path} holds {', '.join(sorted(content)) or 'nothing'} but neither names and values nor expression "
+            f"parameters ({', '.join(FLAME_KEYS['exp'])}); rename the array."
+        )
+    lengths = {part: len(array) for part, array in parts.items()}
+    if len(set(lengths.values())) > 1:
+        raise UserError(f"{path}: the parameters have different numbers of frames, {lengths}; extract them again.")
+    columns = parts["exp"].shape[1]
+    if len(parts) == 1 and columns not in FLAME_SIZES:
+        return _unnamed(path, parts["exp"], fps)
+    if any(array.dtype.kind not in "fiu" for array in parts.values()):
+        raise UserError(f"{path}: the expression parameters are no numbers; extract them again.")
+    names, values = flame_table(parts)
+    return make_track(path, names, values, FLAME_BASIS, fps=fps)
+
+
+def load_archive(path: Path) -> Dict[str, Any]:
+    """The arrays of a ``.npz`` or ``.pt`` file by key; nothing in it is executed.
+
+    Raises:
+        UserError: it is damaged, needs pickle, or holds no dictionary.
+    """
+    if path.suffix.lower() == ".npz":
+        try:
+            with np.load(path, allow_pickle=False) as archive:
+                return {key: archive[key] for key in archive.files}
+        except (OSError, ValueError, EOFError, KeyError) as error:
+            raise UserError(f"{path} is no .npz of plain arrays ({_first_line(error)}); save it again.") from None
+    try:
+        with torch.serialization.safe_globals(_numpy_globals()):
+            content = torch.load(path, map_location="cpu", weights_only=True)
+    except (OSError, RuntimeError, ValueError, EOFError, KeyError, pickle.UnpicklingError) as error:
+        raise UserError(
+            f"{path} cannot be read as plain tensors ({_first_line(error)}); save its arrays as .npz instead."
+        ) from None
+    if not isinstance(content, dict):
+        raise UserError(
+            f"{path} holds a {type(content).__name__}, not a dictionary of arrays; save it as .npz instead."
+        )
+    return {str(key): value.numpy() if torch.is_tensor(value) else value for key, value in content.items()}
+
+
+def _numpy_globals() -> list:
+    """What a pickled numpy array of numbers is made from; plain data."""
+    reconstruct = np.zeros(0).__reduce__()[0]
+    names = ("numpy.core.multiarray._reconstruct", "numpy._core.multiarray._reconstruct")
+    dtypes = [type(np.dtype(code)) for code in ("f4", "f8", "i4", "i8", "u1")]
+    return [*((reconstruct, name) for name in names), np.ndarray, np.dtype, *dtypes]
+
+
+def _names_beside(path: Path) -> Optional[Tuple[list, str]]:
+    """Names and basis id from the file beside an array, or None where there is none."""
+    as_json, as_text = path.with_name(f"{path.stem}_names.json"), path.with_name(f"{path.stem}_names.txt")
+    try:
+        if as_json.is_file():
+            document = json.loads(as_json.read_text(encoding="utf-8"))
+            names = document.get("names") if isinstance(document, dict) else document
+            if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+                raise UserError(f"{as_json} holds no list of names; write a JSON list with one name for each column.")
+            basis = document.get("basis") if isinstance(document, dict) else None
+            return names, str(basis) if basis else _basis_of(names)
+        if as_text.is_file():
+            names = [line.strip() for line in as_text.read_text(encoding="utf-8").splitlines() if line.strip()]
+            return names, _basis_of(names)
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        broken = as_json if as_json.is_file() else as_text
+        raise UserError(f"{broken} cannot be read ({_first_line(error)}); write one name for each column.") from None
+    return None
+
+
+def _named(names: list, values: Any) -> Tuple[list, np.ndarray]:
+    """The names in ARKit's spelling where they all are ARKit's, and the values."""
+    spelled = [arkit_name(name) for name in names]
+    return ([str(name) for name in spelled] if None not in spelled else list(names)), np.asarray(values)
+
+
+def _basis_of(names: list) -> str:
+    spelled = [arkit_name(name) for name in names]
+    return ARKIT_BASIS if None not in spelled and is_arkit([str(name) for name in spelled]) else "custom"
+
+
+def _unnamed(path: Path, values: np.ndarray, fps: Optional[float]) -> ExpressionTrack:
+    columns = values.shape[1] if values.ndim == 2 else 0
+    # The unknown file may carry the neutral 1 in front; then the basis is known by one column less.
+    leading = columns > 1 and len(values) > 1 and bool((values[:, 0] == 1).all())
+    names = [f"expr_{index - leading:02d}" for index in range(columns)]
+    return make_track(path, names, values, BASIS_BY_SIZE.get(columns - leading, "custom"), fps=fps)
+
+
+def _first_line(error: BaseException) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0].rstrip(".") if lines else type(error).__name__

@@ -1,0 +1,164 @@
+"""Scene cuts, blank stretches and fades, from a few numbers a frame; and the choice of one shot.
+
+A cut is a change of picture that is large beside the changes round it and that alters the picture's structure, not its
+brightness only. A flash changes back at once and is none. A jump inside a scene (words cut out of a take) is told
+apart: the background stays, so training can use both sides, but motion must not be smoothed across.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+from typing import Deque, List, Optional, Sequence, Tuple, Union
+
+import cv2
+import numpy as np
+
+THUMBNAIL = 64
+# A picture whose darkest and brightest half per cent differ by fewer grey levels than this shows nothing.
+BLANK_CONTRAST = 12.0
+# Beside a blank stretch, frames with less than this share of the shot's usual contrast belong to a fade.
+FADE_SHARE = 0.85
+LONGEST_FADE = 3.0
+# A cut changes thumbnails by at least this many grey levels, this many times the usual change, and their structure
+# (one minus the correlation) by this much. On the four clips at hand head motion stays below 16, 3 and 0.1.
+CUT_CHANGE, CUT_RATIO, CUT_STRUCTURE = 9.0, 4.0, 0.14
+JUMP_CHANGE, JUMP_RATIO = 3.0, 5.0
+NEIGHBOURS = 10
+
+
+@dataclass
+class Changes:
+    """What the survey keeps of every frame."""
+
+    contrast: np.ndarray
+    """float32 ``[frames]``: grey levels between the darkest and the brightest half per cent."""
+    change: np.ndarray
+    """float32 ``[frames]``: mean difference to the last frame that was not blank, in grey levels; 0 for the first."""
+    structure: np.ndarray
+    """float32 ``[frames]``: one minus the correlation with that frame."""
+    return_change: np.ndarray
+    """float32 ``[frames]``: mean difference to the frame before that one: small after a flash."""
+
+    @property
+    def blank(self) -> np.ndarray:
+        """bool ``[frames]``: black, or one colour all over."""
+        return self.contrast < BLANK_CONTRAST
+
+
+class ChangeMeter:
+    """Measures frames one after the other; keeps two thumbnails and four numbers a frame."""
+
+    def __init__(self) -> None:
+        self._recent: Deque[np.ndarray] = deque(maxlen=2)
+        self._rows: List[Tuple[float, float, float, float]] = []
+
+    def add(self, frame: np.ndarray) -> None:
+        """Take the next frame, uint8 RGB."""
+        small = cv2.resize(frame, (THUMBNAIL, THUMBNAIL), interpolation=cv2.INTER_AREA).astype(np.float32)
+        low, high = np.percentile(small.mean(-1), [0.5, 99.5])
+        change = structure = return_change = 0.0
+        if self._recent:
+            change = float(np.abs(small - self._recent[-1]).mean())
+            structure = 1.0 - correlation(small, self._recent[-1])
+            return_change = float(np.abs(small - self._recent[0]).mean())
+        self._rows.append((float(high - low), change, structure, return_change))
+        if high - low >= BLANK_CONTRAST:
+            self._recent.append(small)
+
+    def changes(self) -> Changes:
+        """Everything measured so far."""
+        return Changes(*np.array(self._rows, dtype=np.float32).reshape(-1, 4).T)
+
+
+def correlation(first: np.ndarray, second: np.ndarray) -> float:
+    """Pearson correlation of two pictures' grey levels; 1 where both are flat."""
+    a, b = first.mean(-1), second.mean(-1)
+    a, b = a - a.mean(), b - b.mean()
+    size = float(np.sqrt((a * a).sum() * (b * b).sum()))
+    return float((a * b).sum()) / size if size > 1e-6 else 1.0
+
+
+def find_cuts(changes: Changes) -> Tuple[np.ndarray, np.ndarray]:
+    """Frames that begin a new scene, and frames at which the person jumps within a scene.
+
+    Returns:
+        Two ascending int arrays of frame numbers.
+    """
+    shown = np.flatnonzero(~changes.blank)
+    change, structure = changes.change[shown], changes.structure[shown]
+    cuts, jumps = [], []
+    for position in range(1, len(shown)):
+        near = np.arange(max(1, position - NEIGHBOURS), min(len(shown), position + NEIGHBOURS + 1))
+        others = change[near[near != position]]
+        usual = (float(np.median(others)) if len(others) else 0.0) + 0.5
+        if _is_flash(changes, shown, position):
+            continue
+        large = change[position] > max(CUT_CHANGE, CUT_RATIO * usual)
+        if large and structure[position] > CUT_STRUCTURE:
+            cuts.append(int(shown[position]))
+        elif change[position] > max(JUMP_CHANGE, JUMP_RATIO * usual):
+            jumps.append(int(shown[position]))
+    return np.array(cuts, dtype=int), np.array(jumps, dtype=int)
+
+
+def _is_flash(changes: Changes, shown: np.ndarray, position: int) -> bool:
+    """Whether this change is undone by the next frame, or undoes the last one."""
+    for first in (position, position - 1):
+        if 1 <= first and first + 1 < len(shown):
+            undone = changes.return_change[shown[first + 1]] < 0.35 * changes.change[shown[first]]
+            if undone and changes.change[shown[first + 1]] > 0.5 * changes.change[shown[first]]:
+                return True
+    return False
+
+
+def find_shots(changes: Changes, cuts: Sequence[int], times: np.ndarray) -> List[np.ndarray]:
+    """Frame numbers of each shot, blank frames and the fades beside them left out."""
+    blank = changes.blank
+    shots = []
+    for piece in np.split(np.arange(len(blank)), np.asarray(cuts, dtype=int)):
+        shown = piece[~blank[piece]]
+        if len(shown) < 2:
+            continue
+        usual = float(np.median(changes.contrast[shown]))
+        faded = changes.contrast[shown] < FADE_SHARE * usual
+        first, last = 0, len(shown) - 1
+        if shown[0] > 0 and blank[shown[0] - 1]:
+            while first < last and faded[first] and times[shown[first]] - times[shown[0]] < LONGEST_FADE:
+                first += 1
+        if shown[-1] + 1 < len(blank) and blank[shown[-1] + 1]:
+            while last > first and faded[last] and times[shown[-1]] - times[shown[last]] < LONGEST_FADE:
+                last -= 1
+        shots.append(shown[first : last + 1])
+    return shots
+
+
+def choose_shot(shots: Sequence[np.ndarray], times: np.ndarray, face_share: Sequence[float]) -> int:
+    """The shot in which a face is seen for longest.
+
+    Args:
+        shots: frame numbers of each.
+        times: seconds of every frame.
+        face_share: for each shot, the share of looked-at frames with a face.
+    """
+    seconds = [share * float(times[shot[-1]] - times[shot[0]]) for shot, share in zip(shots, face_share)]
+    return int(np.argmax(seconds))
+
+
+def name_times(times: Union[np.ndarray, Sequence[float]], most: int = 8) -> str:
+    """Times in words: ``1.52 s, 3.00 s``, cut off after ``most``."""
+    words = [f"{seconds:.2f} s" for seconds in list(times)[:most]]
+    if len(times) > most:
+        words.append(f"{len(times) - most} more")
+    return ", ".join(words)
+
+
+def dropped_ends(times: np.ndarray, chosen: np.ndarray, blank: np.ndarray) -> Optional[str]:
+    """What of a lead-in or lead-out was left out beside the chosen shot, in words; None where nothing was."""
+    words = []
+    before, after = np.arange(chosen[0]), np.arange(chosen[-1] + 1, len(blank))
+    if len(before) and blank[before].any():
+        words.append(f"the first {times[chosen[0]] - times[0]:.2f} s")
+    if len(after) and blank[after].any():
+        words.append(f"the last {times[-1] - times[chosen[-1]]:.2f} s")
+    return " and ".join(words) or None

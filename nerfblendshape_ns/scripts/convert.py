@@ -1,0 +1,70 @@
+"""``nbs-convert``: a dataset of another project's layout becomes one of this project's."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, Optional, Sequence
+
+import tyro
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from nerfblendshape_ns.errors import report_user_errors
+
+
+@dataclass
+class ConvertOptions:
+    """Copy a dataset of any layout that training reads into this project's own layout."""
+
+    source: tyro.conf.Positional[Path]
+    """The dataset directory to read; it stays as it is."""
+    target: tyro.conf.Positional[Path]
+    """The directory to write; it must not exist."""
+    layout: Literal["auto", "official", "insta", "own", "unofficial", "radnerf"] = "auto"
+    """How the source is arranged; auto detects it."""
+
+
+def run(options: ConvertOptions) -> None:
+    """Convert with a progress bar, then say what came out.
+
+    Raises:
+        UserError: see :func:`nerfblendshape_ns.data.convert.convert`.
+    """
+    # OpenCV and torch take a second that --help need not wait for.
+    from nerfblendshape_ns.data.convert import convert
+
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console) as bar:
+        task = bar.add_task("frames", total=None)
+        clip = convert(
+            options.source,
+            options.target,
+            options.layout,
+            lambda done, total: bar.update(task, completed=done, total=total),
+        )
+    for note in clip.notes:
+        console.print(note, soft_wrap=True, markup=False)
+    console.print(
+        f"{options.target}: {len(clip.frames)} frames of {clip.width}x{clip.height} pixels, "
+        f"{len(clip.expression_names)} coefficients ({clip.basis_id}), from the layout {clip.layout}",
+        soft_wrap=True,
+        markup=False,
+    )
+    console.print(f"next: ns-train nerfblendshape-head-small --data {options.target}", soft_wrap=True, markup=False)
+
+
+def main(arguments: Optional[Sequence[str]] = None) -> None:
+    """Entry point of ``nbs-convert``; bad input ends it with one sentence on stderr and exit status 1.
+
+    Args:
+        arguments: command-line words; None takes those of the process.
+    """
+    options = tyro.cli(ConvertOptions, prog="nbs-convert", args=arguments, description=ConvertOptions.__doc__)
+    with report_user_errors():
+        run(options)
+
+
+if __name__ == "__main__":
+    main()
