@@ -8,29 +8,25 @@ from typing import Any, Dict, List, NamedTuple, Optional, Tuple, cast
 import nerfacc
 import torch
 from jaxtyping import Float
-from nerfstudio.cameras.cameras import Cameras
 from nerfstudio.cameras.rays import RayBundle
-from nerfstudio.data.scene_box import OrientedBox
 from nerfstudio.engine.callbacks import TrainingCallback, TrainingCallbackAttributes, TrainingCallbackLocation
-from nerfstudio.models.base_model import Model
 from torch import Tensor
 from torch.nn import Parameter
 
 from nerfblendshape_ns.data.dataset import NerfBlendshapeDataset
-from nerfblendshape_ns.errors import UserError
 from nerfblendshape_ns.field_components.blendshape_encoding import principal_mixing
 from nerfblendshape_ns.fields.head_field import HeadField
 from nerfblendshape_ns.model_components.expression_region import ExpressionRegion
-from nerfblendshape_ns.model_components.expression_source import DrivingState, ExpressionSource
+from nerfblendshape_ns.model_components.expression_source import DrivingState
 from nerfblendshape_ns.model_components.head_hull import head_region
 from nerfblendshape_ns.model_components.image_metrics import head_metrics, psnr
 from nerfblendshape_ns.model_components.losses import PatchLoss, cached_lpips, color_difference, composite, warm_down
 from nerfblendshape_ns.model_components.occupancy import ExpressionOccupancy
 from nerfblendshape_ns.models.description import check_description, head_description
+from nerfblendshape_ns.models.driven import DrivenModel
 from nerfblendshape_ns.models.head_config import HeadModelConfig
 from nerfblendshape_ns.ops import nerfacc_backend
 from nerfblendshape_ns.ops.hash_grid import HashGridLayout
-from nerfblendshape_ns.viewer.control import ExpressionViewerControl
 
 OPAQUE_STEP = 8.0
 """Largest optical depth of one marching step: 3e-4 of the light passes, and as much gradient."""
@@ -58,7 +54,7 @@ class Foreground(NamedTuple):
     """Distance along the ray times the opacity."""
 
 
-class HeadModel(Model):
+class HeadModel(DrivenModel):
     """NeRFBlendShape's head inside nerfstudio.
 
     Args:
@@ -72,20 +68,7 @@ class HeadModel(Model):
         """Build field, occupancy and expression source from the dataset's description."""
         super().populate_modules()
         nerfacc_backend.install()
-        config, metadata = self.config, self.kwargs.get("metadata") or {}
-        if "expression_names" not in metadata:
-            raise UserError(
-                "nerfblendshape methods need the nerfblendshape-data dataparser (expressions for every frame); "
-                "the chosen dataparser gives none."
-            )
-        self.metadata = metadata
-        self.expression_source = ExpressionSource(
-            metadata["expression_names"],
-            metadata["expression_min"],
-            metadata["expression_max"],
-            metadata["track"],
-            metadata["train_frame_index"],
-        )
+        config, metadata = self.config, self.metadata
         train_expression = self.expression_source.clamp(self.expression_source.train_expression())
         num_basis = train_expression.shape[1]
         ranges = self.expression_source.maximum - self.expression_source.minimum
@@ -121,8 +104,6 @@ class HeadModel(Model):
             max_density=OPAQUE_STEP / step_size,
             implementation=config.implementation,
         )
-        self.aabb: Tensor
-        self.register_buffer("aabb", aabb.clone())
         self.occupancy = ExpressionOccupancy(
             aabb,
             config.occupancy_resolution,
@@ -139,8 +120,6 @@ class HeadModel(Model):
         self.camera_optimizer = config.camera_optimizer.setup(num_cameras=self.num_train_data, device="cpu")
         self.patch_loss = PatchLoss(config.perceptual_loss)
         self.step = 0
-        self._driven: Optional[FrameBatch] = None
-        self.viewer_control = ExpressionViewerControl(self)
 
     # --- checkpoints ---
 
@@ -254,35 +233,12 @@ class HeadModel(Model):
 
     def drive(self, state: DrivingState) -> FrameBatch:
         """Blend the tables for one driving state."""
-        frame = None if state.train_frame is None else torch.tensor([state.train_frame], device=self.device)
+        frame = self.train_frame_of(state)
         return self.frame_batch(state.expression[None].to(self.device), None, frame)
 
-    @torch.no_grad()
-    def get_outputs_for_camera(self, camera: Cameras, obb_box: Optional[OrientedBox] = None) -> Dict[str, Tensor]:
-        """Render a camera with the expression that the expression source resolves for it."""
-        return self.render_driven(camera, self.expression_source.resolve(camera), obb_box)
-
-    @torch.no_grad()
-    def render_driven(
-        self, camera: Cameras, state: DrivingState, obb_box: Optional[OrientedBox] = None
-    ) -> Dict[str, Tensor]:
-        """Render one camera with a given driving state.
-
-        Args:
-            camera: of shape ``[]`` or ``[1]``.
-            state: expression, captured pose, frame code and background.
-            obb_box: crops the rays, as in nerfstudio.
-        """
-        plain = camera.to(self.device)
-        if plain.shape == ():
-            plain = plain.reshape((1,))
-        plain.metadata = None  # Already resolved; nerfstudio would copy it to every ray.
-        self._driven = self.drive(state)
-        try:
-            outputs = super().get_outputs_for_camera(plain, obb_box)
-        finally:
-            self._driven = None
-        return state.over_background(outputs, self._background(outputs["rgb"])[0])
+    def own_background(self, outputs: Dict[str, Tensor]) -> Float[Tensor, "3"]:
+        """White or black, as configured."""
+        return self._background(outputs["rgb"])[0]
 
     def get_outputs(self, ray_bundle: RayBundle) -> Dict[str, Tensor]:  # type: ignore[override]
         """Render rays.

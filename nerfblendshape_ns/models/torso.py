@@ -7,11 +7,8 @@ from typing import Any, Dict, List, Mapping, Optional, Tuple, cast
 
 import torch
 from jaxtyping import Float
-from nerfstudio.cameras.cameras import Cameras
 from nerfstudio.cameras.rays import RayBundle
-from nerfstudio.data.scene_box import OrientedBox
 from nerfstudio.engine.callbacks import TrainingCallback, TrainingCallbackAttributes, TrainingCallbackLocation
-from nerfstudio.models.base_model import Model
 from nerfstudio.utils.rich_utils import CONSOLE
 from torch import Tensor
 from torch.nn import Parameter
@@ -20,7 +17,7 @@ from nerfblendshape_ns.data.dataset import NerfBlendshapeDataset
 from nerfblendshape_ns.errors import UserError
 from nerfblendshape_ns.fields.torso_field import TorsoField
 from nerfblendshape_ns.model_components.backdrop import Backdrop, load_plate
-from nerfblendshape_ns.model_components.expression_source import DrivingState, ExpressionSource
+from nerfblendshape_ns.model_components.expression_source import DrivingState
 from nerfblendshape_ns.model_components.head_pose_code import HeadPoseCode
 from nerfblendshape_ns.model_components.image_metrics import psnr
 from nerfblendshape_ns.model_components.losses import PatchLoss, cached_lpips, color_difference, composite
@@ -28,11 +25,11 @@ from nerfblendshape_ns.model_components.torso_metrics import person_alpha, torso
 from nerfblendshape_ns.model_components.torso_occupancy import TorsoOccupancy
 from nerfblendshape_ns.model_components.torso_plane import TorsoPlane, plane_depth
 from nerfblendshape_ns.models.description import check_description, check_head_fits, head_description, torso_description
+from nerfblendshape_ns.models.driven import DrivenModel
 from nerfblendshape_ns.models.head import Foreground, FrameBatch, HeadModel
 from nerfblendshape_ns.models.rebuild import EXTRA_STATE, build_head, load_head
 from nerfblendshape_ns.models.torso_config import TorsoModelConfig
 from nerfblendshape_ns.ops.hash_grid import HashGridLayout
-from nerfblendshape_ns.viewer.control import ExpressionViewerControl
 
 HEAD_PREFIX = "head."
 
@@ -57,7 +54,7 @@ class TorsoFrames:
         return rows[frame if chosen is None else frame[chosen]]
 
 
-class TorsoModel(Model):
+class TorsoModel(DrivenModel):
     """RAD-NeRF's torso behind NeRFBlendShape's head, inside nerfstudio.
 
     Args:
@@ -70,25 +67,14 @@ class TorsoModel(Model):
     def populate_modules(self) -> None:
         """Build the torso; the head comes from its run when training starts, or from a checkpoint of this model."""
         super().populate_modules()
-        config, metadata = self.config, self.kwargs.get("metadata") or {}
-        if "expression_names" not in metadata or "intrinsics" not in metadata:
+        config, metadata = self.config, self.metadata
+        if not metadata.get("intrinsics"):
             raise UserError(
-                "nerfblendshape methods need the nerfblendshape-data dataparser (expressions for every frame); "
-                "the chosen dataparser gives none."
+                "the dataset does not say its camera's intrinsics, which a torso needs; use nerfblendshape-data."
             )
-        self.metadata = metadata
         self.head: Optional[HeadModel] = None
-        self.expression_source = ExpressionSource(
-            metadata["expression_names"],
-            metadata["expression_min"],
-            metadata["expression_max"],
-            metadata["track"],
-            metadata["train_frame_index"],
-        )
         height, width = (int(side) for side in metadata["image_size"])
         train_pose = self.expression_source.track_pose[self.expression_source.train_frames]
-        self.aabb: Tensor
-        self.register_buffer("aabb", self.scene_box.aabb.float().clone())
         underside = self.aabb.mean(0)
         underside[2] = self.aabb[0, 2]
         self.plane = TorsoPlane(metadata["intrinsics"], (height, width), plane_depth(train_pose, underside))
@@ -117,8 +103,6 @@ class TorsoModel(Model):
             plate = load_plate(metadata.get("background_filename"), (height, width))
         self.backdrop = Backdrop(plate, config.background)
         self.patch_loss = PatchLoss(config.perceptual_loss)
-        self._driven: Optional[TorsoFrames] = None
-        self.viewer_control = ExpressionViewerControl(self)
 
     # --- the head ---
 
@@ -246,36 +230,13 @@ class TorsoModel(Model):
 
     def drive(self, state: DrivingState) -> TorsoFrames:
         """Prepare one driving state; without a captured pose it takes the clip's middle one."""
-        frame = None if state.train_frame is None else torch.tensor([state.train_frame], device=self.device)
+        frame = self.train_frame_of(state)
         captured = self.pose_code.reference if state.head_pose is None else state.head_pose.to(self.device)
         return self._frames(state.expression[None].to(self.device), captured[None], None, frame)
 
-    @torch.no_grad()
-    def get_outputs_for_camera(self, camera: Cameras, obb_box: Optional[OrientedBox] = None) -> Dict[str, Tensor]:
-        """Render a camera with the state that the expression source resolves for it."""
-        return self.render_driven(camera, self.expression_source.resolve(camera), obb_box)
-
-    @torch.no_grad()
-    def render_driven(
-        self, camera: Cameras, state: DrivingState, obb_box: Optional[OrientedBox] = None
-    ) -> Dict[str, Tensor]:
-        """Render one camera with a given driving state.
-
-        Args:
-            camera: of shape ``[]`` or ``[1]``.
-            state: expression, captured pose, frame code and background.
-            obb_box: crops the rays, as in nerfstudio.
-        """
-        plain = camera.to(self.device)
-        if plain.shape == ():
-            plain = plain.reshape((1,))
-        plain.metadata = None  # Already resolved; nerfstudio would copy it to every ray.
-        self._driven = self.drive(state)
-        try:
-            outputs = super().get_outputs_for_camera(plain, obb_box)
-        finally:
-            self._driven = None
-        return state.over_background(outputs, outputs["background"])
+    def own_background(self, outputs: Dict[str, Tensor]) -> Float[Tensor, "*pixels 3"]:
+        """The clean plate, colour or picture behind each pixel."""
+        return outputs["background"]
 
     def get_outputs(self, ray_bundle: RayBundle) -> Dict[str, Tensor]:  # type: ignore[override]
         """Render rays.

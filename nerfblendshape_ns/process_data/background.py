@@ -16,6 +16,8 @@ LOOK_SIZE = 64
 """Longer side of the small masks in which frames are compared for what they uncover."""
 MAX_SAMPLES = 96
 """Most frames whose colours are taken."""
+STRAY_HAIR = 2.0
+"""How many times farther from the head than from the body a pixel must be."""
 SAMPLE_BYTES = 256 * 2**20
 """Most memory for those frames: large frames are taken less often."""
 ROW_BLOCK_BYTES = 64 * 2**20
@@ -63,8 +65,7 @@ def clean_plate(frames: Sequence[np.ndarray], labels: Any, margin: float = 0.02,
     images = np.empty((len(picks), height, width, 3), dtype=np.uint8)
     for row, pick in enumerate(picks):
         images[row] = frames[int(pick)]
-        person = (np.asarray(labels[int(pick)]) != Label.BACKGROUND).astype(np.uint8)
-        distance = cv2.distanceTransform(1 - person, cv2.DIST_L2, 3) if person.any() else np.inf
+        distance = _clearance(np.asarray(labels[int(pick)]))
         far[row], near[row] = distance > reach, distance > reach / 2
     usable = np.where((far.sum(0) >= min_views)[None], far, near)
     plate = np.zeros((height, width, 3), dtype=np.uint8)
@@ -111,6 +112,16 @@ def _small_background(labels: np.ndarray) -> np.ndarray:
     size = (max(1, round(labels.shape[1] * scale)), max(1, round(labels.shape[0] * scale)))
     person = (labels != Label.BACKGROUND).astype(np.float32)
     return (cv2.resize(person, size, interpolation=cv2.INTER_AREA) < 0.01).astype(np.float32).reshape(-1)
+
+
+def _clearance(labels: np.ndarray) -> np.ndarray:
+    """Distance of each pixel from the person in pixels; half of it for the head, whose stray hairs no label holds."""
+    distance = np.full(labels.shape, np.inf, dtype=np.float32)
+    for mask, factor in ((labels == Label.HEAD, 1 / STRAY_HAIR), (labels > Label.HEAD, 1.0)):
+        if mask.any():
+            away = cv2.distanceTransform((~mask).astype(np.uint8), cv2.DIST_L2, 3)
+            np.minimum(distance, factor * away, out=distance)
+    return distance
 
 
 def _masked_median(images: np.ndarray, usable: np.ndarray) -> np.ndarray:

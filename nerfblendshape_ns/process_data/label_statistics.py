@@ -49,19 +49,17 @@ class LabelStatistics:
             for label in STEADY_LABELS:
                 self.ious[label.name.lower()].append(overlap(labels == label, self._labels == label))
             if grey is not None and self._grey is not None:
-                self._compare_without_motion(labels, grey)
+                self._compare_without_motion(labels, self._labels, grey)
         self._labels, self._grey = labels, grey
 
-    def _compare_without_motion(self, labels: np.ndarray, grey: np.ndarray) -> None:
+    def _compare_without_motion(self, labels: np.ndarray, before: np.ndarray, grey: np.ndarray) -> None:
         height, width = labels.shape
         flow = self._flow.calc(grey, self._grey, None)
         # The motion is smooth: measured small, applied at full size.
         flow = cv2.resize(flow, (width, height)) * (np.array([width, height]) / grey.shape[::-1])
         columns, rows = np.meshgrid(np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32))
         map_x, map_y = columns + flow[..., 0].astype(np.float32), rows + flow[..., 1].astype(np.float32)
-        carried = cv2.remap(
-            self._labels, map_x, map_y, cv2.INTER_NEAREST, borderMode=cv2.BORDER_CONSTANT, borderValue=255
-        )
+        carried = cv2.remap(before, map_x, map_y, cv2.INTER_NEAREST, borderMode=cv2.BORDER_CONSTANT, borderValue=(255,))
         # What comes into the picture has no past to be compared with.
         inside = carried != 255
         for label in STEADY_LABELS:

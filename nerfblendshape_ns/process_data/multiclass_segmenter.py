@@ -88,7 +88,9 @@ class MediaPipeSegmenter:
         """
         picture = self._mediapipe.Image(image_format=self._mediapipe.ImageFormat.SRGB, data=np.ascontiguousarray(image))
         masks = self._network.segment(picture).confidence_masks or []
-        return stack_masks([np.asarray(mask.numpy_view()) for mask in masks], image.shape[:2], self._path)
+        return stack_masks(
+            [np.asarray(mask.numpy_view()) for mask in masks], (image.shape[0], image.shape[1]), self._path
+        )
 
     def close(self) -> None:
         """Release the network."""
