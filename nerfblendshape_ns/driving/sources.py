@@ -81,7 +81,8 @@ def open_driver(
     from nerfblendshape_ns.driving.video_driver import video_sequence
 
     cache = options.cache if options.cache is not None else options.output.parent / ".nbs-drive"
-    return kind, video_sequence(path, cache, options.landmarker, console), []
+    sequence, notes = video_sequence(path, cache, options.landmarker, console)
+    return kind, sequence, notes
 
 
 def dataset_sequence(root: Path) -> DriverSequence:

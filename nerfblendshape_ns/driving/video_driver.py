@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import time
 from pathlib import Path
-from typing import List, Optional, Sequence, Set
+from typing import List, Optional, Sequence, Set, Tuple
 
 import numpy as np
 from rich.console import Console
@@ -25,7 +25,9 @@ WANTED = ("head pose", "expressions")
 """The steps whose output drives; those that they read come with them."""
 
 
-def video_sequence(video: Path, cache: Path, landmarker: Optional[Path], console: Console) -> DriverSequence:
+def video_sequence(
+    video: Path, cache: Path, landmarker: Optional[Path], console: Console
+) -> Tuple[DriverSequence, List[str]]:
     """Track the face of a video and make it a driver.
 
     Args:
@@ -33,6 +35,9 @@ def video_sequence(video: Path, cache: Path, landmarker: Optional[Path], console
         cache: tracks go to a folder of their own in it, so that the same video is tracked once.
         landmarker: a ``face_landmarker.task`` file; None searches as ``nbs-process-data`` does.
         console: for progress.
+
+    Returns:
+        The driver, and what the tracking warns of, such as frames without a face.
 
     Raises:
         UserError: the video cannot be read, shows no face, or the tracking model cannot be had.
@@ -46,7 +51,8 @@ def video_sequence(video: Path, cache: Path, landmarker: Optional[Path], console
     )
     options.check()
     run_tracking(options, console)
-    return tracked_sequence(folder, video)
+    warnings = [warning for step in StepRecord(folder).steps.values() for warning in step.get("warnings", [])]
+    return tracked_sequence(folder, video), warnings
 
 
 def run_tracking(options: ProcessOptions, console: Console) -> None:

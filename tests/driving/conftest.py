@@ -9,10 +9,11 @@ from typing import Callable, Tuple
 import pytest
 import torch
 
-sys.path += [str(Path(__file__).parents[1] / name) for name in ("data", "process_data")]
+TESTS = Path(__file__).parents[1]
+sys.path += [str(TESTS), str(TESTS / "data"), str(TESTS / "process_data")]
 
-from tiny_clips import TinyClip, write_own
-from video_files import shared_folder
+from tiny_clips import TinyClip, write_own  # noqa: E402
+from video_files import shared_folder  # noqa: E402
 
 NUM_FRAMES = 20
 

@@ -1,5 +1,7 @@
 """Keyframe files: what they mean in numbers, and what is told of wrong ones."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
@@ -111,3 +113,12 @@ def test_wrong_files_are_told(tmp_path, text, message):
 def test_a_missing_file_is_told(tmp_path):
     with pytest.raises(UserError, match="does not exist; give a YAML file"):
         read_keyframes(tmp_path / "none.yaml")
+
+
+def test_the_example_plays_on_a_face_with_arkit_names():
+    names = ("jawOpen", "mouthPucker", "mouthSmileLeft", "mouthSmileRight", "eyeBlinkLeft", "eyeBlinkRight")
+    path = Path(__file__).parents[2] / "configs" / "keyframes" / "hello.yaml"
+    zero, one = np.zeros(6), np.ones(6)
+    sequence = keyframe_sequence(read_keyframes(path), names, zero, one, "arkit52", "hello", zero)
+    assert sequence.values.max(0).tolist() == pytest.approx([0.7, 0.7, 0.9, 0.8, 1.0, 1.0])
+    assert np.allclose(sequence.values[[0, -1]], 0) and sequence.motion is not None

@@ -45,7 +45,8 @@ def test_a_real_video_drives(tmp_path, landmarker_path, plain_video, capfd):
     video = tmp_path / "short.mp4"
     cut = ["ffmpeg", "-loglevel", "error", "-y", "-i", str(plain_video), "-frames:v", "14", "-an", str(video)]
     subprocess.run(cut, check=True)
-    driver = video_sequence(video, tmp_path / "cache", landmarker_path, QUIET)
+    driver, notes = video_sequence(video, tmp_path / "cache", landmarker_path, QUIET)
+    assert all(isinstance(note, str) for note in notes)
     assert driver.values.shape == (14, 52) and driver.basis_id == "arkit52" and "jawOpen" in driver.names
     assert np.allclose(np.diff(driver.times), 1 / 30, atol=1e-3) and driver.times[0] == pytest.approx(0, abs=0.01)
     assert driver.motion is not None and driver.audio == video
@@ -57,5 +58,5 @@ def test_a_real_video_drives(tmp_path, landmarker_path, plain_video, capfd):
     assert not made & {"parsing", "background.png", "report", "transforms.json"}
     # A second time nothing is tracked.
     stamp = (folder / "tracks_raw.npz").stat().st_mtime_ns
-    again = video_sequence(video, tmp_path / "cache", landmarker_path, QUIET)
+    again, _ = video_sequence(video, tmp_path / "cache", landmarker_path, QUIET)
     assert (folder / "tracks_raw.npz").stat().st_mtime_ns == stamp and np.array_equal(again.values, driver.values)
