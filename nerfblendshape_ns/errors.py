@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import sys
 from contextlib import contextmanager
-from typing import Iterator
+from contextvars import ContextVar
+from typing import Callable, Iterator, List, Optional, TypeVar
+
+T = TypeVar("T")
 
 
 class UserError(ValueError):
@@ -12,6 +15,40 @@ class UserError(ValueError):
 
     Library code raises it; the command-line tools print its message without a traceback and exit with status 1.
     """
+
+
+_collected: ContextVar[Optional[List[UserError]]] = ContextVar("collected_user_errors", default=None)
+
+
+@contextmanager
+def collect_user_errors() -> Iterator[List[UserError]]:
+    """Let :func:`raise_or_collect` note errors in the list this gives, so that a reader finds more than the first.
+
+    What a reader returns from inside is only good for looking at: stand-ins take the place of what is wrong.
+    """
+    errors: List[UserError] = []
+    token = _collected.set(errors)
+    try:
+        yield errors
+    finally:
+        _collected.reset(token)
+
+
+def raise_or_collect(error: UserError) -> None:
+    """Raise the error; inside :func:`collect_user_errors` note it and return: the caller goes on with a stand-in."""
+    errors = _collected.get()
+    if errors is None:
+        raise error
+    errors.append(error)
+
+
+def collected(read: Callable[[], T], stand_in: T) -> T:
+    """What ``read`` gives; where errors are collected and it raises one, the stand-in."""
+    try:
+        return read()
+    except UserError as error:
+        raise_or_collect(error)
+        return stand_in
 
 
 @contextmanager

@@ -9,7 +9,8 @@ from typing import Literal, Optional, Sequence, Tuple
 import numpy as np
 
 from nerfblendshape_ns.data import contract
-from nerfblendshape_ns.errors import UserError
+from nerfblendshape_ns.data.frame_numbers import name_frames
+from nerfblendshape_ns.errors import UserError, collected, raise_or_collect
 
 BasisChoice = Literal["active", "all", "pca16"]
 """Which coefficients a model is built on: those that move in training, all, or 16 principal components."""
@@ -61,7 +62,7 @@ def load_expressions(
 
     Args:
         root: the dataset directory.
-        img_ids: the frames; the row of a frame is its ``img_id``.
+        img_ids: the frames, ascending; the row of a frame is its ``img_id``.
         names: one name for each coefficient; None makes names up.
         expected_rows: how many rows there must be; None only asks that every frame has one.
 
@@ -69,11 +70,16 @@ def load_expressions(
         float32 ``[num_frames, basis]``, one row for each of ``img_ids``, and the names.
 
     Raises:
-        UserError: a file is missing or its contents are wrong.
+        UserError: a file is missing or its contents are wrong; where errors are collected, NaN stands in for
+            coefficients that cannot be had.
     """
     path = root / contract.EXPRESSIONS
-    expressions, names = check_expressions(contract.load_array(path), path, img_ids, names, expected_rows)
-    check_range_files(root, names)
+    array = collected(lambda: contract.load_array(path), None)
+    if array is None:
+        expressions, names = _absent(img_ids, names)
+    else:
+        expressions, names = check_expressions(array, path, img_ids, names, expected_rows)
+    collected(lambda: check_range_files(root, names), None)
     return expressions, names
 
 
@@ -89,39 +95,47 @@ def check_expressions(
     Args:
         array: what was read from ``path``.
         path: the file, for messages.
-        img_ids: the frames.
+        img_ids: the frames, ascending.
         names: one name for each coefficient; None makes names up.
         expected_rows: how many rows there must be.
 
     Raises:
         UserError: shape, type or a value is wrong.
     """
-    if array.ndim != 2 or array.shape[1] == 0:
-        raise UserError(f"{path} has shape {array.shape} but must be [frames, coefficients]; extract it again.")
-    if not np.issubdtype(array.dtype, np.floating):
-        raise UserError(f"{path} holds {array.dtype} values but must hold float32; save it with .astype('float32').")
+    try:
+        _check_kind(array, path)
+    except UserError as error:
+        raise_or_collect(error)
+        return _absent(img_ids, names)
     needed = max(img_ids) + 1
     if len(array) < needed or (expected_rows is not None and len(array) != expected_rows):
-        raise UserError(
-            f"{path} has {len(array)} rows but the clip needs {max(needed, expected_rows or 0)} (the row is the "
-            f"img_id and the last frame is {needed - 1}); extract the coefficients from the same frames."
+        raise_or_collect(
+            UserError(
+                f"{path} has {len(array)} rows but the clip needs {max(needed, expected_rows or 0)} (the row is the "
+                f"img_id and the last frame is {needed - 1}); extract the coefficients from the same frames."
+            )
         )
-    if names is None:
-        names = unnamed(array.shape[1])
-    elif len(names) != array.shape[1]:
-        raise UserError(
-            f"{path.parent / contract.EXPRESSION_NAMES} has {len(names)} names but {path} has {array.shape[1]} "
-            "columns; write one name for each column."
+    if names is not None and len(names) != array.shape[1]:
+        raise_or_collect(
+            UserError(
+                f"{path.parent / contract.EXPRESSION_NAMES} has {len(names)} names but {path} has {array.shape[1]} "
+                "columns; write one name for each column."
+            )
         )
-    expressions = array[list(img_ids)].astype(np.float32)
-    bad = np.argwhere(~np.isfinite(expressions))
-    if len(bad):
-        frame, coefficient = bad[0]
-        raise UserError(
-            f"{path} has {len(bad)} values that are not finite, the first at frame {img_ids[frame]}, coefficient "
-            f"{coefficient} ({names[coefficient]}); extract the coefficients again or drop the frame."
-        )
-    return expressions, tuple(names)
+        names = None
+    names = unnamed(array.shape[1]) if names is None else tuple(names)
+    present = sum(img_id < len(array) for img_id in img_ids)  # All, except where errors are collected.
+    expressions = with_missing_rows(array, needed)[list(img_ids)].astype(np.float32)
+    _check_finite(expressions[:present], img_ids, names, path)
+    return expressions, names
+
+
+def with_missing_rows(array: np.ndarray, rows: int) -> np.ndarray:
+    """An array of at least ``rows`` rows; those it lacks are NaN."""
+    if len(array) >= rows:
+        return array
+    absent = np.full((rows - len(array), *array.shape[1:]), np.nan, np.float32)
+    return np.concatenate([array, absent])
 
 
 def unnamed(count: int) -> Tuple[str, ...]:
@@ -176,6 +190,36 @@ def choose_basis(
     projection = projection.astype(np.float32)
     train = (source @ projection.astype(np.float64)).astype(np.float32)
     return ExpressionBasis(names, kept_names, basis_id, projection, train.min(0), train.max(0))
+
+
+def _check_kind(array: np.ndarray, path: Path) -> None:
+    """Coefficients must be ``[rows, coefficients]`` of floating-point numbers."""
+    if array.ndim != 2 or array.shape[1] == 0:
+        raise UserError(f"{path} has shape {array.shape} but must be [frames, coefficients]; extract it again.")
+    if not np.issubdtype(array.dtype, np.floating):
+        raise UserError(f"{path} holds {array.dtype} values but must hold float32; save it with .astype('float32').")
+
+
+def _absent(img_ids: Sequence[int], names: Optional[Sequence[str]]) -> Tuple[np.ndarray, Tuple[str, ...]]:
+    """NaN in place of coefficients that cannot be had, and their names."""
+    names = tuple(names) if names else unnamed(1)
+    return np.full((len(img_ids), len(names)), np.nan, np.float32), names
+
+
+def _check_finite(expressions: np.ndarray, img_ids: Sequence[int], names: Sequence[str], path: Path) -> None:
+    """Name the values that are not finite; frames in ascending order."""
+    bad = np.argwhere(~np.isfinite(expressions))
+    if len(bad) == 0:
+        return
+    frame, coefficient = bad[0]
+    frames = [img_ids[index] for index in sorted(set(bad[:, 0].tolist()))]
+    others = f"; they are in {name_frames(frames)}" if len(frames) > 1 else ""
+    raise_or_collect(
+        UserError(
+            f"{path} has {len(bad)} values that are not finite, the first at frame {img_ids[frame]}, coefficient "
+            f"{coefficient} ({names[coefficient]}){others}; extract the coefficients again or drop the frames."
+        )
+    )
 
 
 def check_range_files(root: Path, names: Sequence[str], extra: int = 0) -> None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import List, Optional, Tuple
+from typing import Optional
 
 import numpy as np
 from scipy.linalg import solveh_banded
 from scipy.signal import savgol_filter
+
+from nerfblendshape_ns.data.frame_numbers import name_frames as name_frames
+from nerfblendshape_ns.data.frame_numbers import runs as runs
 
 JITTER_WINDOW = 9
 
@@ -79,23 +82,3 @@ def fill_gaps(values: np.ndarray) -> np.ndarray:
     share = np.where(last > first, (position - first) / np.maximum(last - first, 1), 0.0)[:, None]
     filled = flat[first] * (1 - share) + flat[last] * share
     return filled.reshape(np.shape(values)).astype(np.asarray(values).dtype)
-
-
-def runs(indices: np.ndarray) -> List[Tuple[int, int]]:
-    """Group ascending integers into inclusive runs: ``[3, 4, 5, 9]`` gives ``[(3, 5), (9, 9)]``."""
-    grouped: List[Tuple[int, int]] = []
-    for index in (int(value) for value in indices):
-        if grouped and grouped[-1][1] == index - 1:
-            grouped[-1] = (grouped[-1][0], index)
-        else:
-            grouped.append((index, index))
-    return grouped
-
-
-def name_frames(indices: np.ndarray, most: int = 12) -> str:
-    """Frame numbers in words for a message: ``frame 3``, ``frames 3-5, 9``, cut off after ``most`` groups."""
-    grouped = runs(indices)
-    words = [str(first) if first == last else f"{first}-{last}" for first, last in grouped[:most]]
-    if len(grouped) > most:
-        words.append(f"and {len(grouped) - most} more stretches")
-    return ("frame " if len(indices) == 1 else "frames ") + ", ".join(words)

@@ -35,7 +35,7 @@ def tie(handle: Any, store: StateStore, change: Change) -> None:
     handle.on_update(on_update)
 
 
-def on_click(register: Callable[[Callable[[GuiEvent], None]], Any], action: Callable[[GuiEvent], None]) -> None:
+def on_click(register: Callable[[Callable[[GuiEvent], None]], Any], action: Callable[[GuiEvent], object]) -> None:
     """Run an action when a button is pressed (or a file uploaded), and tell the browser what a person must know.
 
     Args:

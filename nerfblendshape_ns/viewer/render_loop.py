@@ -52,7 +52,7 @@ class RenderLoop:
     """
 
     def __init__(self, viewer: Viewer, version: Callable[[], int]) -> None:
-        self._viewer = viewer
+        self._viewer: Any = viewer
         self._version = version
         self._rendered: Dict[Any, int] = {}
         self._wanted = threading.Event()
@@ -85,8 +85,9 @@ class RenderLoop:
                 return height, width
             return moving_resolution(height, width, int(self._viewer.control_panel.max_res), aspect_ratio)
 
-        machine._calculate_image_res = at_least
-        machine.keeps_moving_resolution = True
+        attributes = vars(machine)  # This machine's own, in place of its class's.
+        attributes["_calculate_image_res"] = at_least
+        attributes["keeps_moving_resolution"] = True
 
     def _machines(self) -> "list[RenderStateMachine]":
         return list(self._viewer.render_statemachines.values())

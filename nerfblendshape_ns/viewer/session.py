@@ -6,7 +6,7 @@ import math
 import threading
 import time
 from contextlib import nullcontext
-from typing import Any, ContextManager, Sequence
+from typing import Any, ContextManager, Sequence, cast
 
 import numpy as np
 import viser
@@ -72,8 +72,8 @@ class ViewerSession:
     """
 
     def __init__(self, viewer: Viewer, model: Model) -> None:
-        self._viewer, self._model = viewer, model
-        self._source: ExpressionSource = model.expression_source
+        self._viewer = viewer
+        self._source = cast(ExpressionSource, model.expression_source)
         self._metadata = getattr(model, "metadata", None) or model.kwargs.get("metadata") or {}
         table = coefficient_table(self._source)
         self.actions = Actions(table)
@@ -96,7 +96,7 @@ class ViewerSession:
                 lambda client, frame: self.show_frame_view(client, frame, upright=False),
             )
         viewer.viser_server.on_client_connect(self._welcome)
-        threading.Thread(target=self._follow_outputs, name="nbs-viewer-outputs", daemon=True).start()
+        threading.Thread(target=self._follow_viewer, name="nbs-viewer-follow", daemon=True).start()
 
     def _on_change(self, before: ControlState, after: ControlState) -> None:
         if after.playing:
@@ -125,8 +125,22 @@ class ViewerSession:
             self.loop.attach(machine)
         self.show_frame_view(client, self._front, upright=True)
 
-    def _follow_outputs(self) -> None:
-        """nerfstudio learns a model's outputs from its first render, and its own panel may choose one too."""
+    def _follow_viewer(self) -> None:
+        """Take up what nerfstudio's viewer only has after it was set up."""
+        cameras_hidden = False
         while True:
+            # The outputs are known from the first render, and may be chosen in nerfstudio's own panel.
             self.panel.picture.refresh_outputs()
+            if not cameras_hidden and hasattr(self._viewer, "train_util"):  # The last thing that init_scene sets.
+                cameras_hidden = True
+                self.hide_training_cameras()
             time.sleep(0.5)
+
+    def hide_training_cameras(self) -> None:
+        """Hide the pictures of the training cameras, as nerfstudio's own button does.
+
+        Seen from where a frame was taken, such a picture hangs before the face and covers the render.
+        """
+        if self._viewer.hide_images.visible:
+            self._viewer.set_camera_visibility(False)
+            self._viewer.toggle_cameravis_button()

@@ -23,7 +23,8 @@ ARGUMENTS = [
     "--disable-sync", "--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader",
     "--ignore-gpu-blocklist",
 ]  # fmt: skip
-WINDOW = {"width": 900, "height": 1000}
+WINDOW = {"width": 980, "height": 700}
+PANEL_WIDTH = 320
 
 
 def find_chromium() -> Optional[str]:
@@ -40,7 +41,6 @@ def make_viewer(config: Any, pipeline: Any, step: int, folder: Path) -> Viewer:
     config.logging.local_writer.enable = False
     writer.setup_local_writer(config.logging, max_iter=config.max_num_iterations)
     viewer.init_scene(pipeline.datamanager.train_dataset, "completed", pipeline.datamanager.eval_dataset)
-    viewer.set_camera_visibility(False)
     viewer.update_scene(step)
     return viewer
 
@@ -73,6 +73,10 @@ class Browser:
         field = self.row(label).locator("input[type=text], input:not([type])").last
         field.fill(text)
         field.press("Enter")
+
+    def choose(self, label: str, option: str) -> None:
+        self.row(label).locator("input").first.click()
+        self.page.get_by_role("option", name=option, exact=True).click()
 
     def click(self, label: str) -> None:
         self.page.get_by_role("button", name=label, exact=True).click()
@@ -109,12 +113,16 @@ class Browser:
             before = picture
 
     def picture(self) -> np.ndarray:
-        """What the canvas shows, uint8 ``[height, width, 3]``, without the axes in its corner."""
-        box = self.page.locator("canvas").first.bounding_box()
-        shot = Image.open(io.BytesIO(self.page.screenshot(clip=box))).convert("RGB")
-        picture = np.array(shot)
+        """What is seen beside the panel, uint8 ``[height, width, 3]``, without the axes in its corner."""
+        box = dict(self.page.locator("canvas").first.bounding_box())
+        box["width"] = min(box["width"], WINDOW["width"] - PANEL_WIDTH)
+        picture = np.array(Image.open(io.BytesIO(self.page.screenshot(clip=box))).convert("RGB"))
         picture[-100:, :100] = 255
         return picture
+
+    def save(self, folder: Path, name: str) -> None:
+        """Keep a screenshot of the whole page for a person to look at."""
+        self.page.screenshot(path=str(folder / f"{name}.png"))
 
 
 @contextmanager

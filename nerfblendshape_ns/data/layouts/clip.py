@@ -9,8 +9,9 @@ from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
 import numpy as np
 
 from nerfblendshape_ns.data import contract
+from nerfblendshape_ns.data.expressions import with_missing_rows
 from nerfblendshape_ns.data.frame_images import FrameFiles
-from nerfblendshape_ns.errors import UserError
+from nerfblendshape_ns.errors import UserError, raise_or_collect
 
 Rect = Tuple[float, float, float, float]
 """Rectangle x, y, width, height in pixels of the full-size frame."""
@@ -108,13 +109,19 @@ def require_number(document: Any, key: str, path: Path, positive: bool = True) -
     """The finite number under ``key`` of a JSON object, above zero unless ``positive`` is False.
 
     Raises:
-        UserError: it is missing, no number, not finite or not positive.
+        UserError: it is missing, no number, not finite or not positive; where errors are collected, 0 stands in.
     """
-    value = require(document, key, path)
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not np.isfinite(value):
-        raise UserError(f"{path}: {key!r} is {value!r}, which is not a number; process the video again or correct it.")
-    if positive and value <= 0:
-        raise UserError(f"{path}: {key!r} is {value!r} but must be above 0; process the video again or correct it.")
+    try:
+        value = require(document, key, path)
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not np.isfinite(value):
+            raise UserError(
+                f"{path}: {key!r} is {value!r}, which is not a number; process the video again or correct it."
+            )
+        if positive and value <= 0:
+            raise UserError(f"{path}: {key!r} is {value!r} but must be above 0; process the video again or correct it.")
+    except UserError as error:
+        raise_or_collect(error)
+        return 0.0
     return float(value)
 
 
@@ -122,28 +129,41 @@ def require_frames(document: Any, path: Path) -> List[Dict[str, Any]]:
     """The frame entries of a transforms file, in order of ``img_id``.
 
     Raises:
-        UserError: there are none, or one has no usable ``img_id``, or two share one.
+        UserError: there are none, or one has no usable ``img_id``, or two share one; where errors are collected, such
+            frames are left out.
     """
     frames = require(document, "frames", path)
     if not isinstance(frames, list) or not frames:
         raise UserError(f"{path}: 'frames' holds no frame; process the video again.")
-    seen = set()
+    usable: Dict[int, Dict[str, Any]] = {}
     for position, entry in enumerate(frames):
         img_id = entry.get("img_id") if isinstance(entry, dict) else None
         if isinstance(img_id, bool) or not isinstance(img_id, int) or img_id < 0:
-            raise UserError(f"{path}: frame {position} of the list has no whole-number 'img_id'; add it.")
-        if img_id in seen:
-            raise UserError(f"{path}: two frames have the img_id {img_id}; give every frame its own.")
-        seen.add(img_id)
-    return sorted(frames, key=lambda entry: entry["img_id"])
+            raise_or_collect(UserError(f"{path}: frame {position} of the list has no whole-number 'img_id'; add it."))
+        elif img_id in usable:
+            raise_or_collect(UserError(f"{path}: two frames have the img_id {img_id}; give every frame its own."))
+        else:
+            usable[img_id] = entry
+    if not usable:
+        raise UserError(f"{path}: no element of 'frames' has a usable 'img_id'; process the video again.")
+    return [usable[img_id] for img_id in sorted(usable)]
 
 
 def require_pose(entry: Dict[str, Any], path: Path) -> np.ndarray:
     """The rigid 4×4 camera-to-head matrix of a frame entry, float64.
 
     Raises:
-        UserError: it is missing, of the wrong shape, not finite or no rotation with a translation.
+        UserError: it is missing, of the wrong shape, not finite or no rotation with a translation; where errors are
+            collected, a matrix of NaN stands in.
     """
+    try:
+        return _pose(entry, path)
+    except UserError as error:
+        raise_or_collect(error)
+        return np.full((4, 4), np.nan)
+
+
+def _pose(entry: Dict[str, Any], path: Path) -> np.ndarray:
     name = f"{path}: frame {entry['img_id']}"
     if "transform_matrix" not in entry:
         raise UserError(f"{name} has no 'transform_matrix'; process the video again or drop the frame.")
@@ -190,13 +210,16 @@ def select_rows(array: np.ndarray, img_ids: Sequence[int], path: Path) -> np.nda
     """The rows of a per-frame array that belong to the frames ``img_ids``.
 
     Raises:
-        UserError: the array has too few rows.
+        UserError: the array has too few rows; where errors are collected, rows of NaN stand in.
     """
     if len(array) <= max(img_ids):
-        raise UserError(
-            f"{path} has {len(array)} rows but the last frame has img_id {max(img_ids)} and the row is the img_id, so "
-            f"{max(img_ids) + 1} are needed; extract it from the same frames."
+        raise_or_collect(
+            UserError(
+                f"{path} has {len(array)} rows but the last frame has img_id {max(img_ids)} and the row is the img_id, "
+                f"so {max(img_ids) + 1} are needed; extract it from the same frames."
+            )
         )
+        array = with_missing_rows(array, max(img_ids) + 1)
     return array[list(img_ids)]
 
 
@@ -222,5 +245,8 @@ def _rect(value: Any, key: str, img_id: int, path: Path) -> Optional[Rect]:
     except (TypeError, ValueError):
         rect = ()
     if len(rect) != 4 or not np.isfinite(rect).all():
-        raise UserError(f"{path}: {key!r} of frame {img_id} is not four numbers x, y, width, height; correct it.")
+        raise_or_collect(
+            UserError(f"{path}: {key!r} of frame {img_id} is not four numbers x, y, width, height; correct it.")
+        )
+        return None
     return rect if rect[2] > 0 and rect[3] > 0 else None

@@ -23,7 +23,7 @@ from nerfblendshape_ns.data.layouts.clip import (
     require_pose,
     select_rows,
 )
-from nerfblendshape_ns.errors import UserError
+from nerfblendshape_ns.errors import UserError, collected, raise_or_collect
 
 DISTORTION_KEYS = ("k1", "k2", "k3", "k4", "p1", "p2")
 
@@ -38,12 +38,12 @@ def read(root: Path) -> Clip:
     document = contract.load_json(path)
     entries = require_frames(document, path)
     if any(document.get(key) for key in DISTORTION_KEYS):
-        raise UserError(f"{path} has lens distortion ({', '.join(DISTORTION_KEYS)}); undistort the frames first.")
+        raise_or_collect(
+            UserError(f"{path} has lens distortion ({', '.join(DISTORTION_KEYS)}); undistort the frames first.")
+        )
     img_ids = [entry["img_id"] for entry in entries]
-    landmarks = contract.load_array(root / contract.LANDMARKS) if (root / contract.LANDMARKS).exists() else None
-    if landmarks is not None and (landmarks.ndim != 3 or landmarks.shape[2] < 2):
-        raise UserError(f"{root / contract.LANDMARKS} has shape {landmarks.shape}, not [frames, points, 2].")
-    names, basis_id = read_names(root)
+    landmarks = collected(lambda: _read_landmarks(root), None)
+    names, basis_id = collected(lambda: read_names(root), (None, "custom"))
     expressions, names = load_expressions(
         root,
         img_ids,
@@ -89,9 +89,19 @@ def read(root: Path) -> Clip:
         expression_names=names,
         basis_id=basis_id,
         landmarks=None if landmarks is None else select_rows(landmarks, img_ids, root / contract.LANDMARKS)[..., :2],
-        face_mesh=_read_mesh(root),
+        face_mesh=collected(lambda: _read_mesh(root), None),
         background=background if background.exists() else None,
     )
+
+
+def _read_landmarks(root: Path) -> Optional[np.ndarray]:
+    path = root / contract.LANDMARKS
+    if not path.exists():
+        return None
+    landmarks = contract.load_array(path)
+    if landmarks.ndim != 3 or landmarks.shape[2] < 2:
+        raise UserError(f"{path} has shape {landmarks.shape}, not [frames, points, 2]; process the video again.")
+    return landmarks
 
 
 def _read_mesh(root: Path) -> Optional[np.ndarray]:

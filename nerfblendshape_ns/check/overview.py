@@ -1,0 +1,123 @@
+"""What the dataset is: layout, frames, camera, and which frames train, validate and test."""
+
+from __future__ import annotations
+
+import math
+import os
+from typing import List, Optional, Tuple
+
+import numpy as np
+
+from nerfblendshape_ns.check.findings import Section, Severity, count_of
+from nerfblendshape_ns.data.frame_numbers import name_frames
+from nerfblendshape_ns.data.layouts import Clip
+from nerfblendshape_ns.data.splits import Splits, split_frames
+from nerfblendshape_ns.errors import UserError
+
+FEW_TRAINING_FRAMES = 100
+PLAUSIBLE_VIEW_ANGLES = (5.0, 100.0)
+"""Degrees of the longer side's field of view; what cameras that film faces have."""
+
+
+def check_overview(clip: Clip) -> Section:
+    """Layout, number of frames, gaps between them, and the camera."""
+    section = Section("clip")
+    numbers = [frame.img_id for frame in clip.frames]
+    seconds = len(numbers) / clip.fps if clip.fps > 0 else math.nan
+    section.figures.update(
+        {
+            "layout": clip.layout,
+            "frames": len(numbers),
+            "width": clip.width,
+            "height": clip.height,
+            "fps": clip.fps,
+            "seconds": seconds,
+            "first": numbers[0],
+            "last": numbers[-1],
+        }
+    )
+    size = f"{clip.width}x{clip.height} pixels"
+    time = f", {clip.fps:g} frames a second, {seconds:.1f} s" if clip.fps > 0 else ""
+    section.rows.append(("dataset", f"layout {clip.layout}: {count_of(len(numbers), 'frame')} of {size}{time}"))
+    present = set(numbers)
+    absent = [number for number in range(numbers[0], numbers[-1] + 1) if number not in present]
+    section.figures["gaps"] = absent
+    if absent:
+        section.add(
+            Severity.NOTE,
+            "frames",
+            f"the numbers run from {numbers[0]} to {numbers[-1]} and leave out {count_of(len(absent), 'frame')} "
+            f"({name_frames(absent, 6)})",
+            "nothing has to be done: rows are found by number; the clip's time jumps there",
+            absent,
+        )
+    for note in clip.notes:
+        words = note.rstrip(".").replace(f"{clip.root}{os.sep}", "")
+        section.add(Severity.NOTE, "layout", words, "nothing has to be done")
+    _camera(section, clip)
+    return section
+
+
+def check_splits(
+    clip: Clip, test_frames: Optional[int] = None, val_frames: Optional[int] = None
+) -> Tuple[Section, Optional[Splits]]:
+    """Which frames train, validate and test; None where there are too few."""
+    section = Section("splits")
+    try:
+        splits = split_frames(len(clip.frames), test_frames, val_frames)
+    except UserError as error:
+        message, _, action = str(error).rpartition("; ")
+        section.add(Severity.ERROR, "splits", message, action.rstrip("."))
+        return section, None
+    words: List[str] = []
+    for name, positions in (("train", splits.train), ("val", splits.val), ("test", splits.test)):
+        numbers = [clip.frames[int(position)].img_id for position in positions]
+        section.figures[name] = {"frames": len(numbers), "first": numbers[0], "last": numbers[-1]}
+        words.append(f"{name} {len(numbers):,} ({numbers[0]} to {numbers[-1]})")
+    section.rows.append(("splits", ", ".join(words)))
+    if len(splits.train) < FEW_TRAINING_FRAMES:
+        section.add(
+            Severity.WARNING,
+            "splits",
+            f"only {count_of(len(splits.train), 'frame')} to train on: few expressions and views",
+            f"a clip of ten seconds or more serves better; at least {FEW_TRAINING_FRAMES} training frames",
+        )
+    return section, splits
+
+
+def _camera(section: Section, clip: Clip) -> None:
+    intrinsics = (clip.width, clip.height, clip.fl_x, clip.fl_y)
+    if min(intrinsics) <= 0:
+        return  # The reader has said so.
+    angle = math.degrees(2 * math.atan(max(clip.width / clip.fl_x, clip.height / clip.fl_y) / 2))
+    section.figures["view_angle_degrees"] = angle
+    section.rows.append(
+        (
+            "camera",
+            f"focal length {clip.fl_x:.0f} px (view angle {angle:.0f} degrees), principal point "
+            f"({clip.cx:.0f}, {clip.cy:.0f})",
+        )
+    )
+    if not PLAUSIBLE_VIEW_ANGLES[0] <= angle <= PLAUSIBLE_VIEW_ANGLES[1]:
+        section.add(
+            Severity.WARNING,
+            "camera",
+            f"a view angle of {angle:.1f} degrees is unusual for a camera that films a face",
+            "check that the focal length is in pixels of these images",
+        )
+    aside = np.hypot(clip.cx - clip.width / 2, clip.cy - clip.height / 2) / max(clip.width, clip.height)
+    if aside > 0.5:
+        section.add(
+            Severity.WARNING,
+            "camera",
+            f"the principal point ({clip.cx:.0f}, {clip.cy:.0f}) is far from the middle of {clip.width}x{clip.height} "
+            "images",
+            "check that it is in pixels of these images; after a crop the crop's corner must be taken off",
+        )
+    if abs(clip.fl_x / clip.fl_y - 1) > 0.1:
+        section.add(
+            Severity.WARNING,
+            "camera",
+            f"the focal lengths differ much: {clip.fl_x:.0f} across and {clip.fl_y:.0f} up",
+            "check whether the images were stretched",
+        )

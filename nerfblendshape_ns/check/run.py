@@ -1,0 +1,86 @@
+"""All checks of a dataset, in order; what one cannot look at it leaves out, and the rest goes on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, Optional
+
+import numpy as np
+import tyro
+from typing_extensions import Annotated
+
+from nerfblendshape_ns.check.box import check_box
+from nerfblendshape_ns.check.expressions import check_expressions
+from nerfblendshape_ns.check.files import check_files
+from nerfblendshape_ns.check.findings import Section, Severity
+from nerfblendshape_ns.check.masks import check_masks
+from nerfblendshape_ns.check.overview import check_overview, check_splits
+from nerfblendshape_ns.check.poses import check_poses
+from nerfblendshape_ns.check.reading import processing_warnings, read_with_errors
+from nerfblendshape_ns.check.report import CheckReport
+
+
+@dataclass
+class CheckOptions:
+    """Look a dataset over before training: what it is, what is wrong with it, what training on it will cost."""
+
+    data: Annotated[Path, tyro.conf.Positional]
+    """Dataset directory, of any layout that training reads."""
+    layout: str = "auto"
+    """How the directory is arranged; auto detects it."""
+    basis: Literal["active", "all", "pca16"] = "active"
+    """As in training: which expression coefficients to use."""
+    test_frames: Optional[int] = None
+    """As in training: number of frames at the end of the clip kept for testing."""
+    val_frames: Optional[int] = None
+    """As in training: number of frames before the test frames kept for validation."""
+    estimate: bool = True
+    """Try each method for a moment to estimate memory and time; without it the check takes half as long."""
+    json: bool = False
+    """Print one JSON object instead of text."""
+    strict: bool = False
+    """Exit with status 1 if there are warnings."""
+
+
+def check_dataset(options: CheckOptions) -> CheckReport:
+    """Run all checks.
+
+    Returns:
+        What was found. Nothing in the dataset makes this raise.
+    """
+    reading = Section("reading")
+    clip, reading.findings = read_with_errors(options.data, options.layout)
+    report = CheckReport(options.data, [reading])
+    if clip is None:
+        return report
+    splits_section, splits = check_splits(clip, options.test_frames, options.val_frames)
+    files_section, usable = check_files(clip)
+    masks_section, bad_masks = check_masks(clip, usable)
+    report.sections += [check_overview(clip), splits_section, files_section]
+    if splits is not None:
+        report.sections.append(check_expressions(clip, splits, options.basis))
+    report.sections.append(masks_section)
+    with_pose = {index for index, frame in enumerate(clip.frames) if np.isfinite(frame.camera_to_head).all()}
+    report.sections.append(check_box(clip, (usable - bad_masks) & with_pose))
+    if splits is not None:
+        report.sections.append(check_poses(clip, splits))
+    report.sections.append(processing_warnings(options.data))
+    if options.estimate and not report.count(Severity.ERROR):
+        report.sections.append(_estimate(options))
+    return report
+
+
+def _estimate(options: CheckOptions) -> Section:
+    # Imported here: the models take longer to import than all other checks to run.
+    from nerfblendshape_ns.check.estimate import estimate_methods
+    from nerfblendshape_ns.data.dataparser import NerfBlendshapeDataParserConfig
+
+    config = NerfBlendshapeDataParserConfig(
+        data=options.data,
+        layout=options.layout,  # type: ignore[arg-type]
+        basis=options.basis,
+        test_frames=options.test_frames,
+        val_frames=options.val_frames,
+    )
+    return estimate_methods(config)

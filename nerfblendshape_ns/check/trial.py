@@ -1,0 +1,230 @@
+"""A few training steps of a method on a few frames of the dataset: what one step costs on this machine.
+
+The model, the sampler, the losses and the optimisers are the real ones; only the number of frames, and on a CPU the
+number of rays, are smaller. A step's time is a fixed part (the blend, the optimiser) and a part for each ray; two
+numbers of rays tell them apart.
+"""
+
+from __future__ import annotations
+
+import copy
+import statistics
+import time
+from dataclasses import dataclass, replace
+from typing import Any, Callable, Dict, List, Tuple
+
+import torch
+from nerfstudio.cameras.rays import RayBundle
+from nerfstudio.data.dataparsers.base_dataparser import DataparserOutputs
+from nerfstudio.engine.optimizers import Optimizers
+from torch import Tensor
+
+from nerfblendshape_ns.data.dataset import NerfBlendshapeDataset
+from nerfblendshape_ns.data.pinhole_rays import PinholeRays
+from nerfblendshape_ns.data.pixel_sampler import RegionPixelSampler
+from nerfblendshape_ns.model_components.head_hull import head_region
+from nerfblendshape_ns.models.head import HeadModel
+
+TRIAL_FRAMES = 12
+TRIAL_RAYS = 512
+"""Most rays of a trial step on a CPU."""
+TRIAL_SECONDS = 0.6
+"""Time for the steps of each number of rays."""
+LEAST_STEPS, MOST_STEPS = 2, 30
+SLOW_STEP = 0.3
+"""Where a quarter of the rays takes longer, no step with all of them is tried."""
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What a few steps have shown."""
+
+    fixed_seconds: float
+    """Part of a step that does not depend on the rays."""
+    ray_seconds: float
+    """Part of a step for each ray."""
+    table_bytes: int
+    """Parameters, buffers and optimiser state."""
+    ray_bytes: float
+    """What the forward pass keeps for the backward, for each ray."""
+    fixed_bytes: int
+    """The same that does not depend on the rays: the blended tables and their gradient."""
+    samples_a_ray: float
+    """Places along a ray that the networks see."""
+    share_of_core: float
+    """Share of the time in which this program was running rather than waiting for other programs to make room."""
+
+    def step_seconds(self, rays: int) -> float:
+        """Estimated time of a step with so many rays."""
+        return self.fixed_seconds + self.ray_seconds * rays
+
+
+def part_of(outputs: DataparserOutputs, frames: Tensor) -> DataparserOutputs:
+    """The outputs of a dataparser for some of its frames (indices ``[frames]``)."""
+    indices = frames.tolist()
+    metadata = dict(outputs.metadata)
+    for key in ("img_ids", "frame_files", "label_filenames"):
+        metadata[key] = [metadata[key][index] for index in indices]
+    metadata["regions"] = {name: rects[frames] for name, rects in metadata["regions"].items()}
+    return replace(
+        outputs,
+        image_filenames=[outputs.image_filenames[index] for index in indices],
+        cameras=outputs.cameras[frames],
+        metadata=metadata,
+    )
+
+
+def run_trial(method: Any, outputs: DataparserOutputs, device: str = "cpu") -> Trial:
+    """Train a head method for a moment.
+
+    Args:
+        method: its ``TrainerConfig``.
+        outputs: of the dataparser for the training split, at the method's image size.
+        device: where to train.
+
+    Raises:
+        UserError: an image cannot be read, or the head masks carve away everything.
+    """
+    steps = _Steps(method, outputs, device)
+    most = steps.rays if device != "cpu" else min(steps.rays, TRIAL_RAYS)
+    if device == "cpu" and steps.seconds(most // 4) > SLOW_STEP:
+        most //= 4
+    counts = (max(most // 4, steps.least_rays), most)
+    seconds, kept, samples = {}, {}, 0.0
+    wall, running = 0.0, 0.0
+    for count in counts:
+        steps.take(count)  # Compiles kernels, grows buffers.
+        with _kept_bytes() as bytes_kept:
+            samples = steps.take(count)
+        kept[count] = bytes_kept()
+    times: Dict[int, List[float]] = {count: [] for count in counts}
+    for count in counts:
+        started, started_running = time.perf_counter(), time.thread_time()
+        while len(times[count]) < LEAST_STEPS or (
+            time.perf_counter() - started < TRIAL_SECONDS and len(times[count]) < MOST_STEPS
+        ):
+            times[count].append(steps.seconds(count))
+        seconds[count] = statistics.median(times[count])
+        wall += time.perf_counter() - started
+        running += time.thread_time() - started_running
+    few, many = counts
+    fixed_seconds, ray_seconds = _line(few, seconds[few], many, seconds[many])
+    fixed_bytes, ray_bytes = _line(few, kept[few], many, kept[many])
+    # A GPU run waits for its device by design.
+    share = min(1.0, running / wall) if device == "cpu" else 1.0
+    return Trial(fixed_seconds, ray_seconds, steps.state_bytes(), ray_bytes, int(fixed_bytes), samples / many, share)
+
+
+def _line(x0: float, y0: float, x1: float, y1: float) -> Tuple[float, float]:
+    """Offset and slope through two points, neither below 0."""
+    if x1 <= x0:
+        return 0.0, y1 / max(x1, 1.0)
+    slope = max(0.0, (y1 - y0) / (x1 - x0))
+    return max(0.0, y1 - slope * x1), slope
+
+
+class _kept_bytes:
+    """Counts the bytes that autograd keeps for the backward pass."""
+
+    def __enter__(self) -> Callable[[], int]:
+        seen: Dict[int, int] = {}
+
+        def pack(tensor: Tensor) -> Tensor:
+            storage = tensor.untyped_storage()
+            seen[storage.data_ptr()] = storage.nbytes()
+            return tensor
+
+        self._hooks = torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor)
+        self._hooks.__enter__()
+        return lambda: sum(seen.values())
+
+    def __exit__(self, *exception: Any) -> None:
+        self._hooks.__exit__(*exception)
+
+
+class _Steps:
+    """The model of a method on a few frames, with its optimisers."""
+
+    def __init__(self, method: Any, outputs: DataparserOutputs, device: str) -> None:
+        self.device = device
+        count = len(outputs.image_filenames)
+        chosen = torch.linspace(0, count - 1, min(count, TRIAL_FRAMES)).round().long().unique()
+        self.dataset = NerfBlendshapeDataset(part_of(outputs, chosen))
+        self.dataset.load()
+        self.positions = chosen
+        manager = method.pipeline.datamanager
+        self.frames_a_batch = min(manager.frames_per_batch, len(chosen))
+        self.rays = manager.train_num_rays_per_batch
+        self.least_rays = self.frames_a_batch
+        self.pinhole = PinholeRays(self.dataset.cameras)
+        self.sampler = RegionPixelSampler(manager.pixel_sampler, self.dataset)
+        config = copy.deepcopy(method.pipeline.model)
+        config.perceptual_loss = "none"  # May have to fetch weights; its share of a step is small.
+        model = config.setup(
+            scene_box=outputs.scene_box,
+            num_train_data=count,
+            metadata=outputs.metadata,
+            device=device,
+            grad_scaler=None,
+        )
+        assert isinstance(model, HeadModel)
+        self.model = model.to(device)
+        self.model.train()
+        points = self.model.occupancy.cell_centers()
+        mesh = outputs.metadata.get("face_mesh")
+        mesh = None if mesh is None else mesh.to(points.device)
+        self.model.occupancy.carve(head_region(points, self.dataset, mesh, config.shell))
+        self.optimizers = Optimizers(copy.deepcopy(method.optimizers), self.model.get_param_groups())
+        self.generator = torch.Generator().manual_seed(0)
+        self.step = 0
+        self.samples = 0
+        self.model.field.encoding.register_forward_hook(self._count)
+
+    def take(self, rays: int) -> float:
+        """One training step; the number of samples that the networks saw."""
+        self.step += 1
+        self.samples = 0
+        bundle, batch = self._batch(rays)
+        self.optimizers.zero_grad_all()
+        outputs = self.model(bundle)
+        losses = self.model.get_loss_dict(outputs, batch)
+        torch.stack(list(losses.values())).sum().backward()
+        self.optimizers.optimizer_step_all()
+        return self.samples
+
+    def seconds(self, rays: int) -> float:
+        """Time of one training step."""
+        before = time.perf_counter()
+        self.take(rays)
+        if self.device != "cpu":
+            torch.cuda.synchronize()
+        return time.perf_counter() - before
+
+    def state_bytes(self) -> int:
+        """Bytes of parameters, buffers and optimiser state."""
+        tensors = [*self.model.parameters(), *self.model.buffers()]
+        for optimizer in self.optimizers.optimizers.values():
+            for state in optimizer.state.values():
+                tensors += [value for value in state.values() if isinstance(value, Tensor)]
+        return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
+
+    def _count(self, module: Any, inputs: Tuple, output: Tensor) -> None:
+        if output.requires_grad:
+            self.samples += len(output)
+
+    def _batch(self, rays: int) -> Tuple[RayBundle, Dict[str, Any]]:
+        """Rays and pixels of the next frames, drawn by region as in training."""
+        count, width = self.frames_a_batch, self.dataset.image_size[1]
+        frames = torch.tensor([(self.step * count + place) % len(self.dataset) for place in range(count)])
+        pixels = [self.sampler.sample(int(frame), rays // count, self.generator) for frame in frames]
+        owner = frames.repeat_interleave(rays // count)
+        flat = torch.cat(pixels)
+        rows, columns = flat // width, flat % width
+        bundle = self.pinhole(owner, flat, {})
+        # The model knows frames by their place in the whole training split.
+        bundle.camera_indices = self.positions[owner][:, None]
+        batch = {
+            "image": self.dataset.images[owner, rows, columns].float() / 255,
+            "alpha": self.dataset.alpha[owner, rows, columns].float()[:, None] / 255,
+        }
+        return bundle.to(self.device), batch

@@ -1,0 +1,268 @@
+"""Drives an avatar and writes the video: ``nbs-drive`` without its command line."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Callable, List, Optional, Tuple
+
+import numpy as np
+import torch
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskProgressColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+import nerfblendshape_ns
+from nerfblendshape_ns.avatar.avatar import Avatar, open_avatar
+from nerfblendshape_ns.driving.frame_store import FrameStore, check_output_folder, drive_key
+from nerfblendshape_ns.driving.head_pose import PoseTrack, make_poses
+from nerfblendshape_ns.driving.options import DriveOptions
+from nerfblendshape_ns.driving.person import Person, open_person
+from nerfblendshape_ns.driving.pictures import beside, make_background
+from nerfblendshape_ns.driving.retarget import CoefficientSpace, Retargeting, RetargetMode, retargeting
+from nerfblendshape_ns.driving.sequence import DriverSequence
+from nerfblendshape_ns.driving.sources import SourceKind, open_driver, source_kind
+from nerfblendshape_ns.driving.video_file import Sound, encode, has_sound, require_ffmpeg
+from nerfblendshape_ns.errors import UserError
+from nerfblendshape_ns.model_components.expression_source import DrivingState
+from nerfblendshape_ns.process_data.smoothing import whittaker
+
+
+@dataclass(frozen=True)
+class Drive:
+    """Everything decided, nothing rendered yet."""
+
+    person: Person
+    """Whose avatar is driven."""
+    driver: DriverSequence
+    """The driver at the video's frame rate."""
+    expressions: np.ndarray
+    """float64 ``[frames, basis]`` model coefficients."""
+    poses: PoseTrack
+    """Cameras."""
+    background: Optional[np.ndarray]
+    """float32 colour ``[3]`` or picture ``[height, width, 3]``; None is the model's own."""
+    mapping: Retargeting
+    """How the driver's coefficients became this person's."""
+    notes: Tuple[str, ...]
+    """Sentences for the user."""
+
+    @property
+    def num_frames(self) -> int:
+        """Frames to render."""
+        return len(self.expressions)
+
+
+@dataclass(frozen=True)
+class DriveResult:
+    """What a drive made."""
+
+    output: Path
+    """The video, or the folder of frames."""
+    num_frames: int
+    """Frames in it."""
+    num_rendered: int
+    """Frames rendered by this call; the others were there from a killed one."""
+    seconds: float
+    """Time spent on those."""
+    has_sound: bool
+    """Whether sound was carried over."""
+    notes: Tuple[str, ...]
+    """Sentences for the user."""
+
+
+def drive(options: DriveOptions, console: Optional[Console] = None) -> DriveResult:
+    """Drive an avatar.
+
+    Args:
+        options: of ``nbs-drive``.
+        console: where progress and the summary go; None is the terminal.
+
+    Raises:
+        UserError: an option, the avatar or the driver is bad; frames finished so far are kept for the next try.
+    """
+    console = console or Console()
+    options.check()
+    source_kind(options.by)  # Told before the avatar is loaded.
+    if options.resolved_format == "mp4":
+        require_ffmpeg()
+    else:
+        check_output_folder(options.output)
+    plan = plan_drive(options, open_avatar(options.avatar), console)
+    for note in plan.notes:
+        console.print(f"note: {note}", soft_wrap=True, highlight=False)
+    store = FrameStore(options.output, _key(options, plan))
+    rendered, seconds = _render(options, plan, store, console)
+    sound, sound_note = find_sound(options, plan.driver)
+    if options.resolved_format == "mp4":
+        encode(store.folder, plan.num_frames, options.fps, options.output, sound)
+    else:
+        store.publish_folder()
+        sound = None
+    store.clean()
+    notes = plan.notes + ((sound_note,) if sound_note and options.resolved_format == "mp4" else ())
+    result = DriveResult(options.output, plan.num_frames, rendered, seconds, sound is not None, notes)
+    _print_result(result, plan, sound_note if sound_note in notes else None, console)
+    return result
+
+
+def plan_drive(options: DriveOptions, avatar: Avatar, console: Console) -> Drive:
+    """Decide all that is rendered.
+
+    Args:
+        options: of ``nbs-drive``.
+        avatar: opened.
+        console: for the progress of tracking a video.
+
+    Raises:
+        UserError: something the options name is missing, or does not fit the avatar.
+    """
+    person = open_person(avatar, options.data, options.size)
+    background = make_background(options.background, person)
+    kind, whole, notes = open_driver(options, person, background, console)
+    if options.side_by_side:
+        whole.picture_of(0)
+    driver = whole.resampled(options.fps, options.start, options.end)
+    target = person.model_space if kind == "own" else person.named_space
+    source = target if kind in ("own", "keyframes") else CoefficientSpace(whole.names, whole.basis_id, whole.values)
+    mapping = retargeting(source, target, retarget_mode(options, kind))
+    if not options.clamp:
+        notes.append("coefficients are not clamped: outside the range of the training clip pictures may fall apart.")
+    notes += _matching_notes(mapping, kind)
+    mapped = mapping.apply(whittaker(driver.values, options.smooth_expressions), options.gain, options.clamp)
+    expressions = mapped if target is person.model_space else person.to_model(mapped)
+    if target is not person.model_space and options.clamp:
+        expressions = np.clip(expressions, person.model_space.low, person.model_space.high)
+    poses = make_poses(options.poses, len(driver.times), person.motion, driver.motion, kind == "own", driver.label)
+    if poses.softened > 2.0:
+        notes.append(
+            f"the driver turns up to {poses.softened:.0f} degrees farther than this person's clip shows; turns are "
+            "softened (--no-limit-poses keeps them, --head-pose fixed leaves them out)."
+        )
+    return Drive(person, driver, expressions, poses, background, mapping, tuple(notes))
+
+
+def retarget_mode(options: DriveOptions, kind: SourceKind) -> RetargetMode:
+    """``--retarget`` with auto decided: other people are mapped, what is meant for this person is taken as it is."""
+    if options.retarget != "auto":
+        return options.retarget
+    return "range" if kind in ("dataset", "video") else "none"
+
+
+def render_frame(options: DriveOptions, plan: Drive, frame: int) -> np.ndarray:
+    """Render one frame of a drive.
+
+    Returns:
+        uint8 RGB ``[height, width, 3]``, wider where the driver is beside it; RGBA for ``--format rgba``.
+    """
+    avatar = plan.person.avatar
+    captured = torch.from_numpy(plan.poses.captured[frame]).float().flatten().to(avatar.device)
+    state = DrivingState(torch.from_numpy(plan.expressions[frame]).float().to(avatar.device), captured)
+    pose = torch.from_numpy(plan.poses.camera[frame]).float().flatten()
+    camera = avatar.camera_of(pose, max(plan.person.size))
+    if options.resolved_format == "rgba":
+        outputs = avatar.render(state, camera)
+        return _to_bytes(avatar.model.get_rgba_image(outputs))
+    background = None if plan.background is None else torch.from_numpy(plan.background).to(avatar.device)
+    render = _to_bytes(avatar.render(state, camera, background)["rgb"])
+    return beside(plan.driver.picture_of(frame), render) if options.side_by_side else render
+
+
+def find_sound(options: DriveOptions, driver: DriverSequence) -> Tuple[Optional[Sound], Optional[str]]:
+    """The sound that belongs to the frames, and why there is none where that may surprise.
+
+    Raises:
+        UserError: the file given with ``--audio`` has no sound.
+    """
+    if options.audio == "none" or options.resolved_format != "mp4":
+        return None, None
+    start = float(driver.times[0])
+    if options.audio != "auto":
+        path = Path(options.audio)
+        if not path.is_file() or not has_sound(path):
+            raise UserError(f"--audio {path} is no file with sound; give a video or audio file, auto or none.")
+        return Sound(path, start), None
+    if driver.audio is None:
+        wanted = driver.motion is not None and driver.picture is not None
+        return None, "no sound: the video that the driver was made from is not known or not there." if wanted else None
+    if not has_sound(driver.audio):
+        return None, f"no sound: {driver.audio.name} has none."
+    return Sound(driver.audio, start), None
+
+
+def _render(options: DriveOptions, plan: Drive, store: FrameStore, console: Console) -> Tuple[int, float]:
+    """Render the frames that are not there yet; how many, and the time they took."""
+    missing = [frame for frame in range(plan.num_frames) if not store.has(frame)]
+    done_before = plan.num_frames - len(missing)
+    if done_before:
+        console.print(f"{done_before} of {plan.num_frames} frames are there from an earlier run")
+    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TaskProgressColumn(show_speed=True)
+    started = time.perf_counter()
+    with Progress(*columns, TimeElapsedColumn(), TimeRemainingColumn(), console=console) as progress:
+        task = progress.add_task("frames", total=plan.num_frames, completed=done_before)
+        advance: Callable[[], None] = lambda: progress.advance(task)  # noqa: E731
+        for frame in missing:
+            store.write(frame, render_frame(options, plan, frame))
+            advance()
+    return len(missing), time.perf_counter() - started
+
+
+def _key(options: DriveOptions, plan: Drive) -> str:
+    """Digest of all that the frames follow from."""
+    avatar = plan.person.avatar
+    status = avatar.path.stat()
+    settings = {
+        "version": nerfblendshape_ns.__version__,
+        "avatar": [str(avatar.path.resolve()), status.st_size, status.st_mtime_ns],
+        "size": list(plan.person.size),
+        "format": "rgba" if options.resolved_format == "rgba" else "rgb",
+        "beside": plan.driver.label if options.side_by_side else None,
+    }
+    arrays = [plan.expressions, plan.poses.camera, plan.poses.captured]
+    if plan.background is not None:
+        arrays.append(plan.background)
+    if options.side_by_side and plan.driver.source_index is not None:
+        arrays.append(plan.driver.source_index)
+    return drive_key(settings, arrays)
+
+
+def _matching_notes(mapping: Retargeting, kind: SourceKind) -> List[str]:
+    notes = []
+    if kind in ("own", "keyframes"):
+        return notes
+    if mapping.missing:
+        notes.append(
+            f"{len(mapping.missing)} of the avatar's {len(mapping.source)} coefficients are not in the driver and stay "
+            f"neutral: {', '.join(mapping.missing)}."
+        )
+    if mapping.unused:
+        notes.append(
+            f"{len(mapping.unused)} of the driver's coefficients have no part in this avatar: "
+            f"{', '.join(mapping.unused)}."
+        )
+    return notes
+
+
+def _print_result(result: DriveResult, plan: Drive, sound_note: Optional[str], console: Console) -> None:
+    if sound_note:
+        console.print(f"note: {sound_note}", soft_wrap=True, highlight=False)
+    height, width = plan.person.size
+    speed = f", {result.num_rendered / result.seconds:.2f} frames a second" if result.num_rendered else ""
+    console.print(
+        f"{result.num_frames} frames of {width}x{height}, driven by {plan.driver.label}"
+        f"{', with sound' if result.has_sound else ''}{speed}: {result.output}",
+        soft_wrap=True,
+        highlight=False,
+    )
+
+
+def _to_bytes(image: torch.Tensor) -> np.ndarray:
+    return (image.clamp(0, 1) * 255 + 0.5).to(torch.uint8).cpu().numpy()

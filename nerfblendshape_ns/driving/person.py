@@ -1,0 +1,162 @@
+"""The person an avatar shows: their coefficients, ranges and head poses, and their own clip where it is at hand."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Optional
+
+import numpy as np
+import torch
+
+from nerfblendshape_ns.avatar.avatar import Avatar
+from nerfblendshape_ns.data.contract import load_image
+from nerfblendshape_ns.data.frame_images import load_frame
+from nerfblendshape_ns.data.layouts import Clip
+from nerfblendshape_ns.driving.own_dataset import frame_times, own_clip, own_splits, run_settings, source_video
+from nerfblendshape_ns.driving.retarget import CoefficientSpace
+from nerfblendshape_ns.driving.sequence import DriverSequence, HeadMotion
+from nerfblendshape_ns.errors import UserError
+
+
+@dataclass(frozen=True)
+class Person:
+    """An avatar with what driving needs to know of its person."""
+
+    avatar: Avatar
+    """The model."""
+    clip: Optional[Clip]
+    """The dataset it was made from, where it is at hand."""
+    model_space: CoefficientSpace
+    """The model's coefficients."""
+    named_space: CoefficientSpace
+    """The coefficients that others' are matched to: the model's, or for principal components the clip's."""
+    motion: HeadMotion
+    """Head motion of the training frames in the normalised space; of the median camera where the track is left out."""
+    size: tuple[int, int]
+    """Height and width of a render."""
+
+    def to_model(self, values: np.ndarray) -> np.ndarray:
+        """Model coefficients ``[frames, basis]`` for values of :attr:`named_space`."""
+        if self.named_space is self.model_space:
+            return values
+        return self.avatar.from_source(torch.from_numpy(values).float()).double().numpy()
+
+    def own_frames(self, split: str, background: Optional[np.ndarray]) -> DriverSequence:
+        """The avatar's own clip as a driver.
+
+        Args:
+            split: ``test``, ``val``, ``train`` or ``all``.
+            background: picture ``[height, width, 3]`` or colour ``[3]`` in [0, 1] behind the truth; None is white.
+
+        Raises:
+            UserError: the avatar's track was left out of its file, or the split is empty.
+        """
+        track, clip = self.avatar.track, self.clip
+        if track is None:
+            raise UserError(
+                f"{self.avatar.path} was exported without its clip's track, so --by {split} has nothing to play; "
+                "drive it by a dataset, a video, a file or keyframes."
+            )
+        count = len(track.expression)
+        splits = own_splits(run_settings(self.avatar.path), count, track.train_frames.cpu().numpy())
+        index = np.arange(count) if split == "all" else getattr(splits, split)
+        if not len(index):
+            raise UserError(f"the avatar's clip has no {split} frames that can be told apart; give --by test or all.")
+        times = np.arange(count) / self.avatar.fps if clip is None else frame_times(clip)
+        return DriverSequence(
+            label=f"the {split} frames of the avatar's clip" if split != "all" else "the avatar's clip",
+            names=tuple(self.avatar.names),
+            values=track.expression.cpu().double().numpy()[index],
+            times=times[index],
+            basis_id=self.avatar.basis_id,
+            motion=HeadMotion.from_camera_poses(_poses(track.head_pose)[index]),
+            picture=None if clip is None else lambda frame: self._truth(clip, int(frame), background),
+            audio=None if clip is None else source_video(clip.root),
+            source_index=index,
+        )
+
+    def _truth(self, clip: Clip, frame: int, background: Optional[np.ndarray]) -> np.ndarray:
+        """What the model was trained to show: the head over a background, or the frame."""
+        target = "head" if self.avatar.kind == "head" else "frame"
+        arrays = load_frame(clip.frames[frame].files, (clip.height, clip.width), self.size, target)
+        if target == "frame":
+            return arrays.image
+        alpha, behind = arrays.alpha[..., None] / 255.0, 1.0 if background is None else background
+        return (arrays.image * alpha + 255.0 * behind * (1.0 - alpha) + 0.5).astype(np.uint8)
+
+    def plate(self) -> np.ndarray:
+        """The clip's clean background, uint8 RGB.
+
+        Raises:
+            UserError: the dataset is not at hand or has none.
+        """
+        if self.clip is None or self.clip.background is None:
+            raise UserError(
+                "--background plate needs the avatar's own dataset with its background.png; give --data, or a colour."
+            )
+        return load_image(self.clip.background)
+
+
+def open_person(avatar: Avatar, data: Optional[Path] = None, size: Optional[int] = None) -> Person:
+    """Collect what driving needs to know.
+
+    Args:
+        avatar: opened.
+        data: the avatar's own dataset; None looks where the run's config says.
+        size: longer side of the renders; None takes the training size.
+
+    Raises:
+        UserError: ``data`` is not the avatar's dataset.
+    """
+    track = avatar.track
+    clip = own_clip(run_settings(avatar.path), data, None if track is None else len(track.expression))
+    if not avatar.description.get("intrinsics") and clip is not None:
+        _set_intrinsics(avatar, clip)
+    minimum, maximum = avatar.minimum.cpu().double().numpy(), avatar.maximum.cpu().double().numpy()
+    if track is None:
+        # Without the track neutral and range are all that is known.
+        frames = np.stack([np.clip(np.zeros_like(minimum), minimum, maximum), minimum, maximum])
+        motion = HeadMotion.from_camera_poses(_poses(avatar.camera.camera_to_worlds))
+    else:
+        train = track.train_frames.cpu().numpy()
+        frames = track.expression.cpu().double().numpy()[train]
+        motion = HeadMotion.from_camera_poses(_poses(track.head_pose)[train])
+    model_space = CoefficientSpace(tuple(avatar.names), avatar.basis_id, frames, minimum, maximum)
+    camera = avatar.camera_of(avatar.camera.camera_to_worlds[0], size)
+    return Person(
+        avatar=avatar,
+        clip=clip,
+        model_space=model_space,
+        named_space=_named_space(avatar, clip, model_space),
+        motion=motion,
+        size=(int(camera.height[0]), int(camera.width[0])),
+    )
+
+
+def _named_space(avatar: Avatar, clip: Optional[Clip], model_space: CoefficientSpace) -> CoefficientSpace:
+    """For a model on principal components the clip's own coefficients, which have names that others share."""
+    projection = avatar.description["basis"].get("projection")
+    if projection is None:
+        return model_space
+    if clip is not None and avatar.track is not None and len(clip.expression_names) == len(avatar.source_names):
+        frames = clip.expressions[avatar.track.train_frames.cpu().numpy()].astype(np.float64)
+    else:
+        # Components are orthonormal directions: the transpose leads back, but for what they never held.
+        frames = model_space.frames @ np.asarray(projection, dtype=np.float64).T
+    basis_id = avatar.basis_id.split("-pca")[0]
+    return CoefficientSpace(tuple(avatar.source_names), basis_id, frames)
+
+
+def _set_intrinsics(avatar: Avatar, clip: Clip) -> None:
+    """Give an avatar of an old run, which does not say its focal length, that of its clip."""
+    camera = avatar.camera
+    across, down = float(camera.width[0]) / clip.width, float(camera.height[0]) / clip.height
+    camera.fx = torch.full_like(camera.fx, clip.fl_x * across)
+    camera.fy = torch.full_like(camera.fy, clip.fl_y * down)
+    camera.cx = torch.full_like(camera.cx, clip.cx * across)
+    camera.cy = torch.full_like(camera.cy, clip.cy * down)
+
+
+def _poses(flat: torch.Tensor) -> np.ndarray:
+    return flat.cpu().double().numpy().reshape(-1, 3, 4)

@@ -1,0 +1,74 @@
+"""What is behind the avatar and beside it."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Optional, Tuple
+
+import cv2
+import numpy as np
+
+from nerfblendshape_ns.data.contract import load_image
+from nerfblendshape_ns.driving.person import Person
+from nerfblendshape_ns.errors import UserError
+
+COLOURS = {"white": (1.0, 1.0, 1.0), "black": (0.0, 0.0, 0.0)}
+
+
+def make_background(name: str, person: Person) -> Optional[np.ndarray]:
+    """The background of ``--background``.
+
+    Args:
+        name: ``own``, ``white``, ``black``, ``#rrggbb``, ``plate`` or an image file.
+        person: gives the size of the render and the clean plate.
+
+    Returns:
+        float32 in [0, 1], a colour ``[3]`` or a picture ``[height, width, 3]``; None leaves it to the model.
+
+    Raises:
+        UserError: it is none of these, or the file cannot be read.
+    """
+    if name == "own":
+        if person.avatar.kind != "head":
+            return None
+        name = "white"
+    if name in COLOURS:
+        return np.array(COLOURS[name], dtype=np.float32)
+    if re.fullmatch(r"#[0-9a-fA-F]{6}", name):
+        return np.array([int(name[start : start + 2], 16) / 255 for start in (1, 3, 5)], dtype=np.float32)
+    if name == "plate":
+        picture = person.plate()
+    elif Path(name).is_file():
+        picture = load_image(Path(name))
+    else:
+        raise UserError(
+            f"--background {name} is neither own, white, black, plate, a colour such as #00ff00 nor an image file."
+        )
+    return cover(picture, person.size).astype(np.float32) / 255
+
+
+def cover(picture: np.ndarray, size: Tuple[int, int]) -> np.ndarray:
+    """Scale and crop a picture about its middle so that it fills ``size`` (height, width) without distortion."""
+    height, width = size
+    scale = max(height / picture.shape[0], width / picture.shape[1])
+    scaled = resize(
+        picture, (max(height, round(picture.shape[0] * scale)), max(width, round(picture.shape[1] * scale)))
+    )
+    top, left = (scaled.shape[0] - height) // 2, (scaled.shape[1] - width) // 2
+    return scaled[top : top + height, left : left + width]
+
+
+def resize(picture: np.ndarray, size: Tuple[int, int]) -> np.ndarray:
+    """Scale a picture to height and width, averaging where it gets smaller."""
+    if picture.shape[:2] == tuple(size):
+        return picture
+    smaller = size[0] < picture.shape[0]
+    return cv2.resize(picture, (size[1], size[0]), interpolation=cv2.INTER_AREA if smaller else cv2.INTER_CUBIC)
+
+
+def beside(driver: np.ndarray, render: np.ndarray) -> np.ndarray:
+    """The driver's picture to the left of the render, at the render's height; both uint8 RGB."""
+    height = render.shape[0]
+    width = max(1, round(driver.shape[1] * height / driver.shape[0]))
+    return np.concatenate([resize(driver, (height, width)), render], axis=1)

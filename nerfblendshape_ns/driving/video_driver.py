@@ -1,0 +1,121 @@
+"""A video as a driver: the face is tracked for coefficients and head poses, nothing else is made of it."""
+
+from __future__ import annotations
+
+import re
+import time
+from pathlib import Path
+from typing import List, Optional, Sequence, Set
+
+import numpy as np
+from rich.console import Console
+
+from nerfblendshape_ns.data import contract
+from nerfblendshape_ns.driving.own_dataset import archive_array
+from nerfblendshape_ns.driving.sequence import DriverSequence, HeadMotion
+from nerfblendshape_ns.errors import UserError
+from nerfblendshape_ns.process_data.frames import probe_video
+from nerfblendshape_ns.process_data.landmarks import require_mediapipe
+from nerfblendshape_ns.process_data.options import ProcessOptions
+from nerfblendshape_ns.process_data.pipeline import Step, build_steps, choose_tracker, step_keys, steps_progress
+from nerfblendshape_ns.process_data.step_record import StepRecord, video_key
+from nerfblendshape_ns.process_data.track_steps import HEAD_POSES, TRACKS_RAW
+
+WANTED = ("head pose", "expressions")
+"""The steps whose output drives; those that they read come with them."""
+
+
+def video_sequence(video: Path, cache: Path, landmarker: Optional[Path], console: Console) -> DriverSequence:
+    """Track the face of a video and make it a driver.
+
+    Args:
+        video: the file.
+        cache: tracks go to a folder of their own in it, so that the same video is tracked once.
+        landmarker: a ``face_landmarker.task`` file; None searches as ``nbs-process-data`` does.
+        console: for progress.
+
+    Raises:
+        UserError: the video cannot be read, shows no face, or the tracking model cannot be had.
+    """
+    probe_video(video)
+    name = re.sub(r"[^A-Za-z0-9._-]+", "_", video.stem)
+    folder = cache / f"{name}-{video_key(video)[:8]}"
+    # Poses need not be sharp to the pixel to turn a head, and refining them would need labels.
+    options = ProcessOptions(
+        video=video, output=folder, landmarker=landmarker, tracker="landmarker", refine_poses=False
+    )
+    options.check()
+    run_tracking(options, console)
+    return tracked_sequence(folder, video)
+
+
+def run_tracking(options: ProcessOptions, console: Console) -> None:
+    """Do the coefficient and pose steps of data preparation that are not done yet.
+
+    Raises:
+        UserError: as :func:`video_sequence`.
+    """
+    require_mediapipe()
+    model, notes = choose_tracker(options)
+    record = StepRecord(options.output)
+    steps = build_steps(options, model, record)
+    keys, needed = step_keys(steps), needed_steps(steps, WANTED)
+    record.document.update(video=str(options.video.resolve()), notes=notes)
+    order = [step.name for step in steps]
+    with steps_progress(console) as (progress, bars):
+        for step in steps:
+            if step.name not in needed:
+                continue
+            bars[step.name] = progress.add_task(step.name, total=1)
+            if record.is_done(step.name, keys[step.name], step.outputs):
+                progress.update(bars[step.name], completed=1, description=f"{step.name} (done before)")
+                continue
+
+            def advance(name: str, amount: int, total: Optional[int]) -> None:
+                if total is not None:
+                    progress.update(bars[name], total=total)
+                progress.advance(bars[name], amount)
+
+            started = time.perf_counter()
+            summary, warnings = step.run(advance)
+            record.finish(step.name, keys[step.name], time.perf_counter() - started, summary, warnings, order)
+
+
+def needed_steps(steps: Sequence[Step], wanted: Sequence[str]) -> Set[str]:
+    """Names of the wanted steps and of all that they read from."""
+    after = {step.name: list(step.after) for step in steps}
+    found: Set[str] = set()
+    pending: List[str] = list(wanted)
+    while pending:
+        name = pending.pop()
+        if name not in found:
+            found.add(name)
+            pending += after[name]
+    return found
+
+
+def tracked_sequence(folder: Path, video: Path) -> DriverSequence:
+    """The driver in a folder that :func:`run_tracking` has filled.
+
+    Raises:
+        UserError: a file is damaged.
+    """
+    values = contract.load_array(folder / contract.EXPRESSIONS).astype(np.float64)
+    names = contract.load_json(folder / contract.EXPRESSION_NAMES)
+    poses = archive_array(folder / HEAD_POSES, "camera_to_head")
+    kept = archive_array(folder / TRACKS_RAW, "kept_frames")
+    if poses is None or kept is None or len(poses) != len(values) or len(kept) != len(values):
+        raise UserError(f"{folder} does not fit together; delete it and drive again, the video is then tracked afresh.")
+    times = archive_array(folder / "frames.npz", "times")
+    fps = float(StepRecord(folder).steps["frames"]["summary"]["fps"])
+    return DriverSequence(
+        label=str(video),
+        names=tuple(names["names"]),
+        values=values,
+        times=kept / fps if times is None else times[kept].astype(np.float64),
+        basis_id=str(names["basis"]),
+        motion=HeadMotion.from_camera_poses(poses),
+        # Images of frames without a face are gone and the others numbered anew, as the rows of expr.npy are.
+        picture=lambda frame: contract.load_image(folder / contract.IMAGES / contract.image_name(frame)),
+        audio=video,
+    )

@@ -1,0 +1,235 @@
+"""Single checks, on clips with one thing made wrong."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from nerfblendshape_ns.check.box import check_box, mask_offset
+from nerfblendshape_ns.check.expressions import check_expressions
+from nerfblendshape_ns.check.findings import Section, Severity
+from nerfblendshape_ns.check.masks import check_masks, chosen_positions, overlap
+from nerfblendshape_ns.check.overview import check_overview
+from nerfblendshape_ns.check.poses import check_poses, head_angles
+from nerfblendshape_ns.data import contract
+from nerfblendshape_ns.data.contract import Label
+from nerfblendshape_ns.data.layouts import Clip, read_clip
+from nerfblendshape_ns.data.splits import split_frames
+
+
+def messages(section: Section, severity: Severity = Severity.WARNING) -> str:
+    return "\n".join(finding.message for finding in section.findings if finding.severity == severity)
+
+
+@pytest.fixture
+def clip(own_clip) -> Clip:
+    root, _ = own_clip(60)
+    return read_clip(root)
+
+
+def with_poses(clip: Clip, poses: np.ndarray) -> Clip:
+    frames = tuple(replace(frame, camera_to_head=pose) for frame, pose in zip(clip.frames, poses))
+    return replace(clip, frames=frames)
+
+
+# --- expressions ---
+
+
+def test_clamped_test_coefficients_are_counted_and_named(clip):
+    values = clip.expressions.copy()
+    train = split_frames(60).train
+    low, high = float(values[train, 0].min()), float(values[train, 0].max())
+    values[57, 0] = high + 0.5
+    section = check_expressions(replace(clip, expressions=values), split_frames(60))
+    clamped = section.figures["clamped_test"]
+    assert clamped["of"] == 6 and clamped["coefficients"][0] == {
+        "name": "jawOpen",
+        "frames": clamped["coefficients"][0]["frames"],
+        "value": pytest.approx(high + 0.5),
+        "min": pytest.approx(low),
+        "max": pytest.approx(high),
+    }
+    assert "jawOpen reaches" in messages(section) and "57" in messages(section)
+
+
+def test_pose_angles_among_the_coefficients(clip):
+    values = clip.expressions.copy()
+    values[:, 2] = 0.01 * head_angles(clip.camera_to_head)[:, 0]
+    assert "mouthSmileLeft (1.00)" in messages(check_expressions(replace(clip, expressions=values), split_frames(60)))
+
+
+def test_a_leading_neutral_one_and_values_outside_a_unit_basis(clip):
+    values = clip.expressions.copy()
+    values[:, 0] = 1.0
+    values[3, 1] = 60.0
+    section = check_expressions(replace(clip, expressions=values, basis_id="arkit52"), split_frames(60))
+    assert "the first coefficient (jawOpen) is always 1" in messages(section, Severity.NOTE)
+    assert "1 coefficient outside 0 to 1, which arkit52 defines: mouthPucker" in messages(section)
+    wide = next(finding for finding in section.findings if "times the median coefficient" in finding.message)
+    assert wide.frames == (3,)
+
+
+def test_a_tracker_that_stood_still(clip):
+    values = clip.expressions.copy()
+    values[10:16] = values[10]
+    values[20:23] = values[20]
+    section = check_expressions(replace(clip, expressions=values), split_frames(60))
+    assert "stand still for 5 or more frames on end: frames 10-15" in messages(section)
+    assert "20" not in messages(section)
+
+
+# --- poses ---
+
+
+def test_a_smooth_track_has_no_outlier_and_its_angles_are_known(clip):
+    section = check_poses(clip, split_frames(60))
+    assert section.figures["outliers"] == [] and section.figures["yaw_range_degrees"] == pytest.approx([-20, 20])
+    assert max(section.figures["jitter_degrees"]) < 1e-6
+    assert not messages(section) and not messages(section, Severity.ERROR)
+
+
+def test_pose_outliers_are_named(clip):
+    poses = clip.camera_to_head.copy()
+    poses[20, :3, 3] *= 1.2
+    turn = np.radians(8.0)
+    nod = [[1, 0, 0], [0, np.cos(turn), -np.sin(turn)], [0, np.sin(turn), np.cos(turn)]]
+    poses[40, :3, :3] = poses[40, :3, :3] @ nod
+    section = check_poses(with_poses(clip, poses), split_frames(60))
+    assert section.figures["outliers"] == [20, 40]
+    assert "2 poses far from the neighbouring frames' in frames 20, 40" in messages(section)
+
+
+def test_opencv_poses_look_away_from_the_head(clip):
+    poses = clip.camera_to_head @ np.diag([1.0, -1.0, -1.0, 1.0])
+    section = check_poses(with_poses(clip, poses), split_frames(60))
+    assert "the head is behind the camera in all frames" in messages(section, Severity.ERROR)
+    assert "OpenCV" in section.findings[0].action
+
+
+def test_jitter_and_a_still_head(clip):
+    poses = np.tile(clip.camera_to_head[30], (60, 1, 1))
+    assert "turns by no more than 0.0 degrees" in messages(check_poses(with_poses(clip, poses), split_frames(60)))
+    for frame, angle in enumerate(np.radians(np.where(np.arange(60) % 2, 1.0, -1.0))):
+        turn = [[np.cos(angle), 0, np.sin(angle)], [0, 1, 0], [-np.sin(angle), 0, np.cos(angle)]]
+        poses[frame, :3, :3] = poses[frame, :3, :3] @ turn
+    assert "the poses jitter by 1.15" in messages(check_poses(with_poses(clip, poses), split_frames(60)))
+
+
+def test_test_frames_that_turn_further(clip):
+    order = np.r_[12:60, 11:-1:-1]  # The strongest turn to one side comes last.
+    section = check_poses(with_poses(clip, clip.camera_to_head[order]), split_frames(60))
+    assert "further than any training frame: yaw by" in messages(section, Severity.NOTE)
+
+
+def projected(clip: Clip, mesh: np.ndarray) -> np.ndarray:
+    landmarks = []
+    for pose in clip.camera_to_head:
+        local = (mesh - pose[:3, 3]) @ pose[:3, :3]
+        across = clip.cx + clip.fl_x * local[:, 0] / -local[:, 2]
+        landmarks.append(np.stack([across, clip.cy - clip.fl_y * local[:, 1] / -local[:, 2]], -1))
+    return np.stack(landmarks)
+
+
+def test_mesh_and_landmarks_must_agree(own_clip):
+    root, _ = own_clip(60, mesh=True)
+    clip = read_clip(root)
+    landmarks = projected(clip, clip.face_mesh)
+    exact = check_poses(replace(clip, landmarks=landmarks), split_frames(60))
+    assert exact.figures["reprojection"]["worst_pixels"] == pytest.approx(0, abs=1e-6)
+    shifted = landmarks.copy()
+    shifted[7] += 10.0
+    section = check_poses(replace(clip, landmarks=shifted), split_frames(60))
+    assert section.figures["reprojection"]["worst_frame"] == 7
+    assert section.figures["reprojection"]["worst_pixels"] == pytest.approx(10 * 2**0.5)
+    assert "far beside the landmarks in frame 7" in messages(section)
+    half = check_poses(replace(clip, landmarks=landmarks / 2), split_frames(60))
+    assert "poses, intrinsics and landmarks do not belong together" in messages(half, Severity.ERROR)
+
+
+# --- masks and box ---
+
+
+def test_overlap_of_moved_squares():
+    first, second = np.zeros((8, 8), bool), np.zeros((8, 8), bool)
+    first[2:6, 2:6] = second[2:6, 3:7] = True
+    assert overlap(first, second) == pytest.approx(12 / 20)
+    assert overlap(first, second, (0, -1)) == 1.0 and overlap(second, first, (0, 1)) == 1.0
+    assert overlap(np.zeros((4, 4), bool), np.zeros((4, 4), bool)) == 1.0
+
+
+def test_long_clips_are_sampled_in_pairs_of_neighbours():
+    assert chosen_positions(list(range(50))) == list(range(50))
+    chosen = chosen_positions(list(range(20_000)))
+    assert 700 <= len(chosen) <= 800 and chosen[0] == 0 and chosen[-1] == 19_999
+    assert all(position + 1 in chosen or position - 1 in chosen for position in chosen)
+
+
+def test_masks_that_stand_out(own_clip):
+    root, truth = own_clip(60)
+    half, none, low = truth.labels[20].copy(), truth.labels[40].copy(), truth.labels[50]
+    half[:48] = Label.BACKGROUND
+    none[none == Label.HEAD] = Label.BACKGROUND
+    for frame, labels in ((20, half), (40, none)):
+        contract.save_image(root / "parsing" / contract.parsing_name(frame), labels)
+    contract.save_image(root / "parsing" / contract.parsing_name(50), np.where(low == 1, np.uint8(9), low))
+    section, bad = check_masks(read_clip(root), set(range(60)))
+    assert bad == {50} and "000050.png is not an 8-bit" in messages(section, Severity.ERROR)
+    assert section.figures["area_outliers"] == [20] and section.figures["jumps"] == [20, 21]
+    assert "1 frame without a head in the labels: frame 40" in messages(section)
+    areas = section.figures["areas"]["head"]
+    assert areas["min"] == 0 and areas["max"] == pytest.approx((truth.labels == 1).mean((1, 2)).max())
+
+
+def test_a_head_cut_by_the_border(own_clip):
+    root, truth = own_clip(20)
+    for frame in range(20):
+        labels = np.roll(truth.labels[frame], -35, axis=1)
+        labels[:, -20:] = Label.BACKGROUND
+        contract.save_image(root / "parsing" / contract.parsing_name(frame), labels)
+    section, _ = check_masks(read_clip(root), set(range(20)))
+    assert "cut by the image's border (left in 100% of the frames)" in messages(section)
+
+
+def test_no_head_at_all(own_clip):
+    root, truth = own_clip(20)
+    for frame in range(20):
+        contract.save_image(root / "parsing" / contract.parsing_name(frame), 0 * truth.labels[frame])
+    clip = read_clip(root)
+    assert "no frame has a head in its labels" in messages(check_masks(clip, set(range(20)))[0], Severity.ERROR)
+    assert "has a head in it" in messages(check_box(clip, set(range(20))), Severity.ERROR)
+
+
+def test_box_and_a_mask_beside_it(own_clip):
+    root, truth = own_clip(40)
+    moved = np.zeros_like(truth.labels[12])
+    moved[:25, :25] = Label.HEAD
+    contract.save_image(root / "parsing" / contract.parsing_name(12), moved)
+    clip = read_clip(root)
+    section = check_box(clip, set(range(40)))
+    assert [finding.frames for finding in section.findings] == [(12,)]
+    box = np.array([section.figures["low"], section.figures["high"]])
+    assert abs(mask_offset(clip, 3, box.mean(0))).max() < 0.2
+    # The mask's middle is at 12.5 pixels, the ball's near 48, and the mask is 25 pixels wide.
+    np.testing.assert_allclose(mask_offset(clip, 12, box.mean(0)), -35.5 / 25, atol=0.3)
+
+
+def test_a_camera_inside_the_box(clip):
+    poses = clip.camera_to_head.copy()
+    poses[:, :3, 3] = [0.5, 1.0, -2.0] + 0.1 * (poses[:, :3, 3] - [0.5, 1.0, -2.0])
+    near = replace(with_poses(clip, poses), fl_x=5.0, fl_y=5.0)
+    assert "the camera would be inside the head's box" in messages(check_box(near, set(range(60))), Severity.ERROR)
+
+
+# --- camera ---
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ({"fl_x": 1.2, "fl_y": 1.2}, "degrees is unusual for a camera"),
+        ({"cx": 500.0}, "the principal point (500, 48) is far from the middle"),
+        ({"fl_y": 300.0}, "the focal lengths differ much: 150 across and 300 up"),
+    ],
+)
+def test_implausible_cameras(clip, change, expected):
+    assert expected in messages(check_overview(replace(clip, **change)))

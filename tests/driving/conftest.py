@@ -1,0 +1,105 @@
+"""A small untrained run on a tiny clip, as nerfstudio's trainer would leave it."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Callable, Tuple
+
+import pytest
+import torch
+
+sys.path += [str(Path(__file__).parents[1] / name) for name in ("data", "process_data")]
+
+from tiny_clips import TinyClip, write_own
+from video_files import shared_folder
+
+NUM_FRAMES = 20
+
+CONFIG = """!!python/object:nerfstudio.engine.trainer.TrainerConfig
+data: &id001 !!python/object/apply:pathlib.PosixPath
+{parts}
+method_name: nerfblendshape-head-small
+pipeline: !!python/object:nerfstudio.pipelines.base_pipeline.VanillaPipelineConfig
+  datamanager: !!python/object:nerfblendshape_ns.data.datamanager.NerfBlendshapeDataManagerConfig
+    _target: !!python/name:nerfblendshape_ns.data.datamanager.NerfBlendshapeDataManager ''
+    data: *id001
+    dataparser: !!python/object:nerfblendshape_ns.data.dataparser.NerfBlendshapeDataParserConfig
+      data: !!python/object/apply:pathlib.PosixPath []
+      layout: auto
+      test_frames: 5
+      val_frames: 2
+"""
+
+
+def write_config(folder: Path, data: Path) -> None:
+    parts = "\n".join(f"- {part}" for part in data.resolve().parts)
+    (folder / "config.yml").write_text(CONFIG.format(parts=parts))
+
+
+@pytest.fixture(scope="session")
+def make_run(tmp_path_factory) -> Callable[..., Tuple[Path, Path, TinyClip]]:
+    """Writes a tiny clip of 20 frames at 25 a second (13 train, 2 validate, 5 test) and an untrained run of it."""
+    from nerfblendshape_ns.data.dataparser import NerfBlendshapeDataParserConfig
+    from nerfblendshape_ns.models.head_config import HeadModelConfig
+
+    def make(basis: str = "active") -> Tuple[Path, Path, TinyClip]:
+        root = tmp_path_factory.mktemp("drive")
+        clip = write_own(root / "clip", NUM_FRAMES)
+        parser = NerfBlendshapeDataParserConfig(
+            data=root / "clip",
+            test_frames=5,
+            val_frames=2,
+            max_size=24,
+            basis=basis,  # type: ignore[arg-type]
+        )
+        outputs = parser.setup().get_dataparser_outputs("train")
+        torch.manual_seed(0)
+        config = HeadModelConfig(
+            num_levels=4,
+            log2_table_size=9,
+            max_resolution=32,
+            hidden_dim=16,
+            occupancy_resolution=16,
+            samples_per_box=32,
+        )
+        model = config.setup(
+            scene_box=outputs.scene_box,
+            num_train_data=13,
+            metadata=outputs.metadata,
+            device="cpu",
+            grad_scaler=None,
+        )
+        with torch.no_grad():  # Large tables, so that expressions make a visible difference.
+            model.field.encoding.mean.normal_()
+            model.field.encoding.bases.normal_()
+        run = root / "run"
+        (run / "nerfstudio_models").mkdir(parents=True)
+        write_config(run, root / "clip")
+        state = {f"_model.{name}": value for name, value in model.state_dict().items()}
+        torch.save({"step": 7, "pipeline": state}, run / "nerfstudio_models" / "step-000000007.ckpt")
+        return run, root / "clip", clip
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def tiny_run(make_run) -> Tuple[Path, Path, TinyClip]:
+    """A run, its dataset and the dataset's ground truth; shared, so not to be changed."""
+    return make_run()
+
+
+@pytest.fixture(scope="session")
+def landmarker_path() -> Path:
+    path = shared_folder() / "models" / "face_landmarker.task"
+    if not path.is_file():
+        pytest.skip(f"{path} is not here")
+    return path
+
+
+@pytest.fixture(scope="session")
+def plain_video() -> Path:
+    path = shared_folder() / "clips" / "plain_216f_30fps.mp4"
+    if not path.is_file():
+        pytest.skip(f"{path} is not here")
+    return path

@@ -1,0 +1,82 @@
+"""The dataset behind a run, from a config that is read and never executed."""
+
+import json
+
+import numpy as np
+import pytest
+from conftest import NUM_FRAMES
+from tiny_clips import write_own
+
+from nerfblendshape_ns.data.layouts import read_clip
+from nerfblendshape_ns.driving.own_dataset import (
+    RunSettings,
+    frame_times,
+    own_clip,
+    own_splits,
+    run_settings,
+    source_video,
+)
+from nerfblendshape_ns.errors import UserError
+
+
+def test_settings_of_a_run(tiny_run):
+    run, data, _ = tiny_run
+    settings = run_settings(run / "nerfstudio_models" / "step-000000007.ckpt")
+    assert settings == RunSettings(data.resolve(), "auto", 5, 2)
+
+
+def test_a_config_is_not_executed(tmp_path):
+    marker = tmp_path / "marker"
+    (tmp_path / "config.yml").write_text(f'data: !!python/object/apply:os.system ["touch {marker}"]\n')
+    settings = run_settings(tmp_path / "step-000000001.ckpt")
+    assert not marker.exists() and str(settings.data) == f"touch {marker}"
+    for text in ("data: [1, 2]", "[]", "a: {", "pipeline: 3"):
+        (tmp_path / "config.yml").write_text(text)
+        assert run_settings(tmp_path / "step-000000001.ckpt") == RunSettings()
+    assert run_settings(tmp_path / "elsewhere" / "a.avatar") == RunSettings()
+
+
+def test_own_clip_is_found_or_given(tiny_run, tmp_path):
+    _, data, _ = tiny_run
+    clip = own_clip(RunSettings(data), None, NUM_FRAMES)
+    assert clip is not None and clip.root == data
+    assert own_clip(RunSettings(tmp_path / "gone"), None, NUM_FRAMES) is None
+    assert own_clip(RunSettings(data), None, 7) is None  # Another dataset has taken its place.
+    assert own_clip(RunSettings(), data, NUM_FRAMES) is not None
+    with pytest.raises(UserError, match="has 20 frames but the avatar was made from 7"):
+        own_clip(RunSettings(), data, 7)
+
+
+def test_splits_are_the_runs_own_or_what_it_did_not_train_on():
+    train = np.arange(13)
+    splits = own_splits(RunSettings(test_frames=5, val_frames=2), 20, train)
+    assert splits.val.tolist() == [13, 14] and splits.test.tolist() == [15, 16, 17, 18, 19]
+    unknown = own_splits(RunSettings(), 20, train)
+    assert unknown.val.tolist() == [] and unknown.test.tolist() == [13, 14, 15, 16, 17, 18, 19]
+
+
+def test_times_know_of_dropped_frames(tmp_path):
+    write_own(tmp_path, 12)
+    clip = read_clip(tmp_path)
+    assert np.allclose(frame_times(clip), np.arange(12) / 25)
+    kept = np.array([0, 1, 2, 3, 4, 7, 8, 9, 10, 11, 12, 13])
+    np.savez(tmp_path / "tracks_raw.npz", kept_frames=kept)
+    assert np.allclose(frame_times(clip), kept / 25)
+    # A variable frame rate has exact times.
+    exact = np.cumsum(np.linspace(0.03, 0.05, 14))
+    np.savez(tmp_path / "frames.npz", times=exact)
+    assert np.allclose(frame_times(clip), exact[kept])
+
+
+def test_the_source_video_is_named_by_the_record(tmp_path):
+    root, video = tmp_path / "me", tmp_path / "me.mp4"
+    root.mkdir()
+    assert source_video(root) is None
+    (root / "process.json").write_text(json.dumps({"steps": {}, "video": "/elsewhere/me.mp4"}))
+    assert source_video(root) is None
+    video.write_bytes(b"")  # Moved together with the dataset.
+    assert source_video(root) == video
+    other = tmp_path / "other.mp4"
+    other.write_bytes(b"")
+    (root / "process.json").write_text(json.dumps({"source": {"video": str(other)}, "video": "me.mp4"}))
+    assert source_video(root) == other

@@ -1,0 +1,74 @@
+"""Videos by ffmpeg: frames, rate and sound as they went in."""
+
+import subprocess
+
+import cv2
+import numpy as np
+import pytest
+
+from nerfblendshape_ns.driving import video_file
+from nerfblendshape_ns.driving.frame_store import FrameStore
+from nerfblendshape_ns.driving.video_file import Sound, encode, has_sound
+from nerfblendshape_ns.errors import UserError
+
+RATE = 16000
+
+
+@pytest.fixture
+def frames(tmp_path):
+    store = FrameStore(tmp_path / "out.mp4", "k")
+    for number in range(10):
+        store.write(number, np.full((15, 21, 3), 20 * number, np.uint8))
+    return store.folder
+
+
+@pytest.fixture
+def beep(tmp_path):
+    """Two seconds: silence, then from second 1 a tone."""
+    path = tmp_path / "beep.wav"
+    tone = "sine=frequency=440:sample_rate=16000:duration=2,volume=0:enable='lt(t,1)'"
+    subprocess.run(["ffmpeg", "-loglevel", "error", "-y", "-f", "lavfi", "-i", tone, str(path)], check=True)
+    return path
+
+
+def samples(path):
+    command = ["ffmpeg", "-loglevel", "error", "-i", str(path), "-ac", "1", "-ar", str(RATE), "-f", "s16le", "-"]
+    raw = subprocess.run(command, capture_output=True, check=True).stdout
+    return np.frombuffer(raw, np.int16).astype(float)
+
+
+def test_frames_and_rate_without_sound(frames, tmp_path):
+    encode(frames, 10, 12.5, tmp_path / "out.mp4")
+    capture = cv2.VideoCapture(str(tmp_path / "out.mp4"))
+    assert capture.get(cv2.CAP_PROP_FRAME_COUNT) == 10 and capture.get(cv2.CAP_PROP_FPS) == pytest.approx(12.5)
+    good, first = capture.read()
+    # Sides are padded to even ones.
+    assert good and first.shape == (16, 22, 3)
+    assert not has_sound(tmp_path / "out.mp4")
+    assert [path.name for path in tmp_path.glob("*.mp4")] == ["out.mp4"]
+
+
+def test_sound_starts_where_the_frames_do(frames, beep, tmp_path):
+    assert has_sound(beep)
+    # 10 frames at 10 a second from 0.5 s on: half silence, half tone.
+    encode(frames, 10, 10.0, tmp_path / "out.mp4", Sound(beep, 0.5))
+    loud = np.abs(samples(tmp_path / "out.mp4"))
+    # AAC comes in packets of 1024 samples.
+    assert len(loud) / RATE == pytest.approx(1.0, abs=0.15)
+    assert loud[: int(0.4 * RATE)].mean() < 50 < 500 < loud[int(0.6 * RATE) : int(0.9 * RATE)].mean()
+    capture = cv2.VideoCapture(str(tmp_path / "out.mp4"))
+    assert capture.get(cv2.CAP_PROP_FRAME_COUNT) == 10
+
+
+def test_failures_leave_nothing_behind(frames, tmp_path):
+    (tmp_path / "noise.mp3").write_bytes(b"no sound at all")
+    assert not has_sound(tmp_path / "noise.mp3")
+    with pytest.raises(UserError, match="ffmpeg could not write"):
+        encode(frames, 10, 10.0, tmp_path / "out.mp4", Sound(tmp_path / "noise.mp3", 0.0))
+    assert not list(tmp_path.glob("*.mp4"))
+
+
+def test_a_missing_ffmpeg_is_told(monkeypatch):
+    monkeypatch.setattr(video_file.shutil, "which", lambda name: None)
+    with pytest.raises(UserError, match="ffmpeg, which writes the video, is not installed"):
+        video_file.require_ffmpeg()
