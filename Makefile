@@ -52,6 +52,7 @@ $(VENV)/.installed-track: $(VENV)/.torch pyproject.toml
 	touch $@
 
 $(VENV)/.installed-dev: $(VENV)/.torch pyproject.toml
+	tools/browser.sh
 	rm -rf *.egg-info
 	$(PIP) $(TORCH) --editable ".[track,dev]"
 	touch $@ $(VENV)/.installed-track
