@@ -72,6 +72,25 @@ def _trainer(method_name: str, steps: int, steps_per_save: int, **parts: Any) ->
     )
 
 
+def _torso_sampler() -> RegionPixelSamplerConfig:
+    """The torso's rays go to its own pixels and to rings round the head, where gaps and double edges would show."""
+    return RegionPixelSamplerConfig(
+        face=0.0,
+        mouth=0.0,
+        eyes=0.0,
+        head=0.05,
+        torso=0.35,
+        ring=0.15,
+        seam=0.2,
+        rest=0.25,
+        ring_width=0.04,
+        patch_mouth=0.0,
+        patch_eyes=0.0,
+        patch_face=0.2,
+        patch_torso=0.8,
+    )
+
+
 HEAD_STEPS = 40000
 HEAD_SMALL_STEPS = 14000
 TORSO_STEPS = 20000
@@ -134,23 +153,6 @@ nerfblendshape_head_small = MethodSpecification(
     description="The head for a laptop: 128² to 256², sized for ten minutes on two CPU cores at 128².",
 )
 
-TORSO_REGIONS = {
-    "face": 0.0,
-    "mouth": 0.0,
-    "eyes": 0.0,
-    "head": 0.05,
-    "torso": 0.35,
-    "ring": 0.15,
-    "seam": 0.2,
-    "rest": 0.25,
-    "ring_width": 0.04,
-    "patch_mouth": 0.0,
-    "patch_eyes": 0.0,
-    "patch_face": 0.2,
-    "patch_torso": 0.8,
-}
-"""Where the torso's rays go: its own pixels, and a ring round the head where gaps and double edges would show."""
-
 nerfblendshape_torso = MethodSpecification(
     config=_trainer(
         "nerfblendshape-torso",
@@ -164,7 +166,7 @@ nerfblendshape_torso = MethodSpecification(
                 frames_per_batch=2,
                 patch_size=32,
                 num_patches=1,
-                pixel_sampler=RegionPixelSamplerConfig(**TORSO_REGIONS),
+                pixel_sampler=_torso_sampler(),
             ),
             model=TorsoModelConfig(
                 num_levels=12,
@@ -193,7 +195,7 @@ nerfblendshape_torso_small = MethodSpecification(
                 train_num_rays_per_batch=1024,
                 eval_num_rays_per_batch=1024,
                 frames_per_batch=1,
-                pixel_sampler=RegionPixelSamplerConfig(**TORSO_REGIONS),
+                pixel_sampler=_torso_sampler(),
             ),
             model=TorsoModelConfig(),
         ),
