@@ -192,7 +192,14 @@ def test_training_beside_the_viewer(data, tmp_path):
 def test_the_budget_ends_training_with_a_checkpoint(data, tmp_path):
     config = tiny_config(data, tmp_path, max_minutes=0.02, max_num_iterations=100000)
     train.main(config)
-    assert 0 < checkpoint(config.get_base_dir() / "config.yml")["step"] < 99999
+    ended = checkpoint(config.get_base_dir() / "config.yml")
+    assert 0 < ended["step"] < 99999
+    # Who goes on without a budget does not go on at the decayed rate.
+    folder = str(config.get_base_dir() / "nerfstudio_models")
+    config = tiny_config(data, tmp_path / "on", load_dir=folder, max_num_iterations=2)
+    train.main(config)
+    schedule = checkpoint(config.get_base_dir() / "config.yml")["schedulers"]["networks"]["lr_lambdas"][0]
+    assert ended["schedulers"]["networks"]["lr_lambdas"][0]["budget_share"] == 1.0 and schedule["budget_share"] == 0.0
 
 
 def test_the_command_line(data, tmp_path):

@@ -56,7 +56,7 @@ def inspect_file(path: Path) -> SeenFile:
 
 
 def check_files(clip: Clip) -> Tuple[Section, Set[int]]:
-    """Check every image, label file and matte of a clip.
+    """Check every image, label file, matte and torso image of a clip.
 
     Returns:
         What was found, and the positions of the frames whose image and labels are whole and of the clip's size.
@@ -66,16 +66,18 @@ def check_files(clip: Clip) -> Tuple[Section, Set[int]]:
     labels = [frame.files.labels or frame.files.head_mask for frame in clip.frames]
     numbers = [frame.img_id for frame in clip.frames]
     mattes = [(frame.files.matte, frame.img_id) for frame in clip.frames if frame.files.matte is not None]
+    torsos = [(frame.files.torso, frame.img_id) for frame in clip.frames if frame.files.torso is not None]
     with ThreadPoolExecutor() as pool:
         seen_images = list(pool.map(inspect_file, images))
         seen_labels = list(pool.map(lambda path: None if path is None else inspect_file(path), labels))
         seen_mattes = list(pool.map(inspect_file, [matte for matte, _ in mattes]))
+        seen_torsos = list(pool.map(inspect_file, [torso for torso, _ in torsos]))
     usable = set(range(len(numbers)))
-    all_numbers = (numbers, numbers, [number for _, number in mattes])
-    kinds = (("image", seen_images), ("label file", seen_labels), ("matte", seen_mattes))
+    all_numbers = (numbers, numbers, [number for _, number in mattes], [number for _, number in torsos])
+    kinds = (("image", seen_images), ("label file", seen_labels), ("matte", seen_mattes), ("torso image", seen_torsos))
     for (kind, seen), of in zip(kinds, all_numbers):
         wrong = _problems(section, kind, seen, of) | _sizes(section, kind, seen, of, clip)
-        if kind != "matte":
+        if kind in ("image", "label file"):
             usable -= wrong
     usable -= _label_modes(section, clip, seen_labels, numbers)
     _unnamed(section, images, [path for path in labels if path is not None])

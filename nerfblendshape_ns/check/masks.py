@@ -157,7 +157,7 @@ def _areas(section: Section, numbers: np.ndarray, masks: List[SeenMask], sampled
             Severity.NOTE,
             "masks",
             f"no frame has the label {' or '.join(missing)}",
-            "the head does not need it; a torso could not be trained on this dataset",
+            "the head does not need it; a torso can only learn what labels or torso_imgs/ show",
         )
 
 

@@ -88,6 +88,8 @@ def _write_frame(root: Path, number: int, frame: ClipFrame) -> Dict[str, Any]:
     image = f"{contract.IMAGES}/{stem}{frame.files.image.suffix.lower()}"
     _copy(frame.files.image, root / image)
     contract.save_image(root / contract.PARSING / contract.parsing_name(number), load_labels(frame.files))
+    if frame.files.matte is not None:
+        _copy(frame.files.matte, root / contract.ALPHA / f"{stem}.png")
     if frame.files.torso is not None:
         _copy(frame.files.torso, root / contract.TORSO_IMAGES / f"{stem}.png")
     entry: Dict[str, Any] = {

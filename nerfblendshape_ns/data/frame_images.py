@@ -207,8 +207,8 @@ def check_files(files: FrameFiles, full_size: Tuple[int, int]) -> None:
     Raises:
         UserError: a file is missing, is no image, or has another size.
     """
-    paths = [files.image, files.labels or files.head_mask]
-    for path in paths if files.matte is None else [*paths, files.matte]:
+    optional = [path for path in (files.matte, files.torso) if path is not None]
+    for path in [files.image, files.labels or files.head_mask, *optional]:
         if path is None or not path.exists():
             raise UserError(f"{path} does not exist; restore the file or process the video again.")
         try:

@@ -12,6 +12,7 @@ import numpy as np
 from nerfblendshape_ns.data.contract import load_image
 from nerfblendshape_ns.driving.person import Person
 from nerfblendshape_ns.errors import UserError
+from nerfblendshape_ns.models.torso import TorsoModel
 
 COLOURS = {"white": (1.0, 1.0, 1.0), "black": (0.0, 0.0, 0.0)}
 
@@ -37,6 +38,8 @@ def make_background(name: str, person: Person) -> Optional[np.ndarray]:
         return np.array(COLOURS[name], dtype=np.float32)
     if re.fullmatch(r"#[0-9a-fA-F]{6}", name):
         return np.array([int(name[start : start + 2], 16) / 255 for start in (1, 3, 5)], dtype=np.float32)
+    if name == "plate" and isinstance(person.avatar.model, TorsoModel) and person.avatar.model.backdrop.shows_plate:
+        return None  # The model's own plate, which stays behind the torso when the camera moves.
     if name == "plate":
         picture = person.plate()
     elif Path(name).is_file():

@@ -30,6 +30,7 @@ class BudgetTrainer(Trainer):
     def setup(self, test_mode: Literal["test", "val", "inference"] = "val") -> None:
         """Set up as nerfstudio does and install the clock."""
         super().setup(test_mode)
+        self._set_budget_share(0.0)  # A resumed run brings the share that an earlier budget had spent.
         self._started: Optional[float] = None
         if self.config.max_minutes is not None:
             self.callbacks.append(
@@ -43,10 +44,13 @@ class BudgetTrainer(Trainer):
         if self._started is None:
             self._started = now
         share = (now - self._started) / (60.0 * self.config.max_minutes)
-        for scheduler in self.optimizers.schedulers.values():
-            for decay in getattr(scheduler, "lr_lambdas", []):
-                if isinstance(decay, ProgressDecay):
-                    decay.budget_share = min(1.0, share)
+        self._set_budget_share(min(1.0, share))
         if share >= 1.0 and not self.stop_training:
             CONSOLE.print(f"The budget of {self.config.max_minutes:g} minutes is spent after {step} steps; stopping.")
             self.stop_training = True
+
+    def _set_budget_share(self, share: float) -> None:
+        for scheduler in self.optimizers.schedulers.values():
+            for decay in getattr(scheduler, "lr_lambdas", []):
+                if isinstance(decay, ProgressDecay):
+                    decay.budget_share = share

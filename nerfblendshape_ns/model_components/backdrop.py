@@ -22,22 +22,30 @@ PLATE = "plate"
 class Backdrop(nn.Module):
     """Colours at torso coordinates.
 
-    The clean plate is part of the state, so that a checkpoint needs no dataset to render.
+    Clean plate and picture are part of the state, so that a checkpoint needs neither dataset nor file to render.
 
     Args:
         plate: ``[height, width, 3]`` the clean plate, or None where the dataset has none.
         choice: what is shown at first, as :meth:`choose` takes it.
+        picture: ``[height, width, 3]`` what ``choice`` shows where that is a picture which is known already.
     """
 
-    def __init__(self, plate: Optional[UInt8[Tensor, "height width 3"]], choice: str = PLATE) -> None:
+    def __init__(
+        self,
+        plate: Optional[UInt8[Tensor, "height width 3"]],
+        choice: str = PLATE,
+        picture: Optional[UInt8[Tensor, "height width 3"]] = None,
+    ) -> None:
         super().__init__()
         self.plate: Optional[Tensor]
         self.picture: Optional[Tensor]
         self.color: Tensor
         self.register_buffer("plate", plate)
-        self.register_buffer("picture", None, persistent=False)
+        self.register_buffer("picture", picture)
         self.register_buffer("color", torch.ones(3), persistent=False)
-        self.choose(choice)
+        self.choice = choice
+        if picture is None:
+            self.choose(choice)
 
     @property
     def shows_plate(self) -> bool:

@@ -8,20 +8,22 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-DECAY = 0.95
-"""What an update leaves of a cell's opacity."""
-
 
 class TorsoOccupancy(nn.Module):
     """A two-dimensional grid of the largest opacity seen lately, inside a permanent mask.
 
+    Each update looks at one head pose. A cell forgets no more than half over a round of all training poses, so that
+    what few poses need is kept.
+
     Args:
+        num_poses: poses that the updates go through in turn.
         resolution: cells along each axis of the captured picture.
         threshold: a cell is occupied where its opacity may reach this.
     """
 
-    def __init__(self, resolution: int = 128, threshold: float = 0.01) -> None:
+    def __init__(self, num_poses: int, resolution: int = 128, threshold: float = 0.01) -> None:
         super().__init__()
+        self.decay = 0.5 ** (1.0 / max(1, num_poses))
         self.resolution = resolution
         self.threshold = threshold
         self.opacity: Tensor
@@ -64,4 +66,4 @@ class TorsoOccupancy(nn.Module):
         jitter = torch.rand(len(cells), 2, generator=generator).to(self.opacity.device)
         points = (cells.flip(-1) + jitter) / self.resolution
         place = cells[:, 0], cells[:, 1]
-        self.opacity[place] = torch.maximum(self.opacity[place] * DECAY, alpha_at(points)[:, 0])
+        self.opacity[place] = torch.maximum(self.opacity[place] * self.decay, alpha_at(points)[:, 0])

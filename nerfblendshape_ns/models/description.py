@@ -41,6 +41,7 @@ def head_description(model: "HeadModel") -> Dict[str, Any]:
             "density_bias": model.config.density_bias,
             "occupancy_resolution": model.config.occupancy_resolution,
             "samples_per_box": model.config.samples_per_box,
+            "implementation": model.config.implementation,
         },
         "background_color": model.config.background_color,
         "face_mesh": None if metadata.get("face_mesh") is None else metadata["face_mesh"].tolist(),
@@ -62,7 +63,9 @@ def torso_description(model: "TorsoModel") -> Dict[str, Any]:
             "pose_frequencies": config.pose_frequencies,
             "frame_code_dim": config.frame_code_dim,
             "head_aware": config.head_aware,
+            "implementation": config.implementation,
         },
+        "background": model.backdrop.choice,
         **_dataset_description(model.metadata, model.expression_source, model.aabb),
     }
 

@@ -60,11 +60,17 @@ def build_torso(state: Mapping[str, Any]) -> TorsoModel:
         pose_frequencies=architecture["pose_frequencies"],
         frame_code_dim=architecture["frame_code_dim"],
         head_aware=architecture["head_aware"],
+        implementation=architecture.get("implementation", "torch"),
+        background=description.get("background", "plate"),
     )
     model = config.setup(
         scene_box=SceneBox(torch.tensor(description["normalisation"]["aabb"])),
         num_train_data=architecture["num_frames"],
-        metadata={**clip_metadata(description, state), "plate": state.get("backdrop.plate")},
+        metadata={
+            **clip_metadata(description, state),
+            "plate": state.get("backdrop.plate"),
+            "picture": state.get("backdrop.picture"),
+        },
         device="cpu",
         grad_scaler=None,
     )

@@ -132,6 +132,7 @@ def build_head(state: Mapping[str, Any]) -> HeadModel:
         geometry_dim=architecture["geometry_dim"],
         frame_code_dim=architecture["frame_code_dim"],
         density_bias=architecture["density_bias"],
+        implementation=architecture.get("implementation", "torch"),
         occupancy_resolution=architecture["occupancy_resolution"],
         samples_per_box=architecture["samples_per_box"],
         background_color=description.get("background_color", "white"),

@@ -97,11 +97,11 @@ class TorsoModel(DrivenModel):
             hidden_dim=config.hidden_dim,
             implementation=config.implementation,
         )
-        self.occupancy = TorsoOccupancy()
+        self.occupancy = TorsoOccupancy(self.num_train_data)
         plate = metadata.get("plate")  # A rebuilt torso brings its own.
         if plate is None:
             plate = load_plate(metadata.get("background_filename"), (height, width))
-        self.backdrop = Backdrop(plate, config.background)
+        self.backdrop = Backdrop(plate, config.background, metadata.get("picture"))
         self.patch_loss = PatchLoss(config.perceptual_loss)
 
     # --- the head ---
@@ -151,6 +151,9 @@ class TorsoModel(DrivenModel):
                 if name.startswith(HEAD_PREFIX)
             }
             self.attach_head(build_head(head_state))
+        for name in ("plate", "picture"):  # The state's own, whatever the dataset and its size may be by now.
+            picture = state_dict.get(f"backdrop.{name}")
+            setattr(self.backdrop, name, None if picture is None else picture.to(self.device))
         return super().load_state_dict(state_dict, strict=strict, assign=assign)
 
     # --- training ---
@@ -183,16 +186,19 @@ class TorsoModel(DrivenModel):
                     CONSOLE.print(coverage.message)
                 self.occupancy.carve(coverage.mask.to(self.device))
             if step >= config.occupancy_warmup and step % config.occupancy_interval == 0:
-                self._update_occupancy(torch.Generator().manual_seed(step))
+                self._update_occupancy(step)
 
         return [TrainingCallback([TrainingCallbackLocation.BEFORE_TRAIN_ITERATION], before)]
 
     @torch.no_grad()
-    def _update_occupancy(self, generator: torch.Generator) -> None:
+    def _update_occupancy(self, step: int) -> None:
         if self.field.head_aware:
             return  # Its opacity depends on the head at the pixel, which a bare torso coordinate does not tell.
         source = self.expression_source
-        chosen = int(torch.randint(len(source.train_frames), (1,), generator=generator))
+        # Every training pose once, in random order, before any comes again.
+        turn, place = divmod(step // self.config.occupancy_interval, len(source.train_frames))
+        chosen = int(torch.randperm(len(source.train_frames), generator=torch.Generator().manual_seed(turn))[place])
+        generator = torch.Generator().manual_seed(step)
         pose = self.pose_code(source.track_pose[source.train_frames[chosen]][None])
         code = self.field.frame_code(torch.tensor([chosen], device=self.device))
         self.occupancy.update(lambda points: self.field(points, pose, code)[1], generator)

@@ -49,17 +49,18 @@ def render_frame(
     model: Any = pipeline.model
     with torch.no_grad():
         outputs = model.get_outputs_for_camera(camera)
-        metrics = None
+        metrics = truth = None
         if batch is not None:
-            metrics = {
-                name: float(value) for name, value in model.get_image_metrics_and_images(outputs, batch)[0].items()
-            }
+            measured, images = model.get_image_metrics_and_images(outputs, batch)
+            metrics = {name: float(value) for name, value in measured.items()}
+            # The model's pictures begin with the truth over the background that it rendered.
+            truth = images["img"][:, : outputs["rgb"].shape[1]].cpu().float().clamp(0, 1)
     return RenderedFrame(
         label=label,
         render=outputs["rgb"].cpu().clamp(0, 1),
         depth=outputs["depth"].cpu(),
         opacity=outputs["accumulation"].cpu(),
-        truth=None if batch is None else batch["image"].cpu().float().clamp(0, 1),
+        truth=truth,
         metrics=metrics,
     )
 
@@ -108,12 +109,14 @@ def temporal_error(frames: Sequence[RenderedFrame]) -> Dict[str, float]:
         ``l1``: mean absolute difference of the two frame-to-frame changes, colours in [0, 1]; ``true_change``: mean
         absolute change of the truth, to compare with. Empty where there are fewer than two frames.
     """
-    truths = [frame.truth for frame in frames if frame.truth is not None]
-    if len(truths) < 2 or len(truths) < len(frames):
-        return {}
-    true_change = torch.stack([after - before for before, after in zip(truths, truths[1:])])
-    change = torch.stack([after.render - before.render for before, after in zip(frames, frames[1:])])
-    return {"l1": float((change - true_change).abs().mean()), "true_change": float(true_change.abs().mean())}
+    errors, changes = [], []
+    for before, after in zip(frames, frames[1:]):
+        if before.truth is None or after.truth is None:
+            return {}
+        true_change = after.truth - before.truth
+        changes.append(float(true_change.abs().mean()))
+        errors.append(float((after.render - before.render - true_change).abs().mean()))
+    return {"l1": float(np.mean(errors)), "true_change": float(np.mean(changes))} if errors else {}
 
 
 def furthest_turned(camera_to_worlds: Float[Tensor, "frames 3 4"], count: int) -> List[int]:

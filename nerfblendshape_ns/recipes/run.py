@@ -37,7 +37,6 @@ from nerfblendshape_ns.recipes.pictures import write_sheet, write_video
 from nerfblendshape_ns.recipes.recipe import Recipe, load_recipe
 from nerfblendshape_ns.recipes.sound import sound_of_split
 from nerfblendshape_ns.recipes.training import run_training, trainer_config
-from nerfblendshape_ns.synthetic.dataset import load_settings
 
 
 @dataclass(frozen=True)
@@ -77,39 +76,40 @@ def run_recipe(options: RecipeOptions, console: Optional[Console] = None) -> Out
         trainer_config(torso, data_folder, folder / "runs", str(options.recipe), options.torso_minutes)
     console.rule(f"{recipe.name}: dataset")
     data = prepare_dataset(recipe, data_folder, options.video, options.data)
-    if _needs_truth(recipe):
-        load_settings(data)  # Told now rather than after the training.
-    console.rule(f"{recipe.name}: training")
-    config = trainer_config(recipe, data, folder / "runs", str(options.recipe), options.minutes)
-    if options.seed is not None:
-        config.machine.seed = options.seed
-    run = run_training(config)
-    console.rule(f"{recipe.name}: evaluation")
-    outcome = evaluate(recipe, run.config_path, data, folder, console)
-    description = describe_run(recipe, options, run.seconds, config)
-    outcome.figures.update(description)
-    outcomes = [outcome]
+    truth = SyntheticTruth(data, folder / "unseen") if _needs_truth(recipe) else None
+    stage = _Stage(options, data, folder, console)
+    outcome = stage.run(recipe, options.minutes, truth)
     if recipe.torso is not None:
-        outcomes.append(_torso_stage(recipe.torso_recipe(run.config_path.parent), options, data, folder, console))
-    for done in outcomes:
-        contract.save_json(done.metrics, done.figures)
-        if options.record:
-            record_results(options.recipe, done.figures)
-        print_outcome(done, console)
-    return outcomes[-1]
-
-
-def _torso_stage(recipe: Recipe, options: RecipeOptions, data: Path, folder: Path, console: Console) -> Outcome:
-    """Train and measure the torso behind a finished head."""
-    console.rule(f"{recipe.name}: training")
-    config = trainer_config(recipe, data, folder / "runs", str(options.recipe), options.torso_minutes)
-    if options.seed is not None:
-        config.machine.seed = options.seed
-    run = run_training(config)
-    console.rule(f"{recipe.name}: evaluation")
-    outcome = evaluate(recipe, run.config_path, data, folder, console)
-    outcome.figures.update(describe_run(recipe, options, run.seconds, config))
+        # True images of the synthetic head show the head alone.
+        outcome = stage.run(recipe.torso_recipe(outcome.config.parent), options.torso_minutes, None)
     return outcome
+
+
+@dataclass(frozen=True)
+class _Stage:
+    """What the trainings of a recipe share."""
+
+    options: RecipeOptions
+    data: Path
+    folder: Path
+    console: Console
+
+    def run(self, recipe: Recipe, minutes: Optional[float], truth: Optional[SyntheticTruth]) -> Outcome:
+        """Train, measure, save, record and print; what is done is kept whatever comes after."""
+        options = self.options
+        self.console.rule(f"{recipe.name}: training")
+        config = trainer_config(recipe, self.data, self.folder / "runs", str(options.recipe), minutes)
+        if options.seed is not None:
+            config.machine.seed = options.seed
+        run = run_training(config)
+        self.console.rule(f"{recipe.name}: evaluation")
+        outcome = evaluate(recipe, run.config_path, truth, self.folder, self.console)
+        outcome.figures.update(describe_run(recipe, options, run.seconds, config))
+        contract.save_json(outcome.metrics, outcome.figures)
+        if options.record:
+            record_results(options.recipe, outcome.figures)
+        print_outcome(outcome, self.console)
+        return outcome
 
 
 def output_folder(recipe: Recipe, options: RecipeOptions) -> Path:
@@ -121,13 +121,15 @@ def output_folder(recipe: Recipe, options: RecipeOptions) -> Path:
     return (options.output or Path("outputs") / "recipes") / name
 
 
-def evaluate(recipe: Recipe, config_path: Path, data: Path, folder: Path, console: Console) -> Outcome:
+def evaluate(
+    recipe: Recipe, config_path: Path, truth: Optional[SyntheticTruth], folder: Path, console: Console
+) -> Outcome:
     """Measure and draw a finished run.
 
     Args:
         recipe: says what to measure.
         config_path: nerfstudio's ``config.yml``.
-        data: the dataset directory.
+        truth: of a synthetic head, for states that no frame shows; None measures none.
         folder: where the results go.
         console: for progress.
     """
@@ -145,7 +147,6 @@ def evaluate(recipe: Recipe, config_path: Path, data: Path, folder: Path, consol
     temporal = temporal_error(test)
     if temporal:
         figures["temporal"] = temporal
-    truth = SyntheticTruth(data, folder / "unseen") if _needs_truth(recipe) else None
     if truth is not None:
         console.print("unseen expressions and views")
         expressions, views = truth.unseen(pipeline, protocol.unseen_expressions, protocol.unseen_views)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Optional, Sequence
 
@@ -48,7 +48,8 @@ def run(options: TorsoImageOptions) -> Path:
         path = folder / f"{frame.files.image.stem}.png"
         if options.overwrite or not path.exists():
             image = contract.load_image(frame.files.image)
-            contract.save_image(path, load_torso(frame.files, image, load_labels(frame.files)))
+            files = replace(frame.files, torso=None)  # From the labels, not from what an earlier call has written.
+            contract.save_image(path, load_torso(files, image, load_labels(files)))
 
     with Progress(*columns, console=Console(stderr=True)) as progress, ThreadPoolExecutor() as pool:
         task = progress.add_task("", total=len(clip.frames))

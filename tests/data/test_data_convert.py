@@ -49,6 +49,7 @@ def test_parsing_the_converted_dataset_gives_the_same(tmp_path, layout):
             second = load_frame(new_files, (SIZE, SIZE), (48, 48), "head")
             for name in ("image", "alpha", "labels"):
                 np.testing.assert_array_equal(getattr(first, name), getattr(second, name))
+            assert (old_files.matte is None) == (new_files.matte is None)
             assert (old_files.torso is None) == (new_files.torso is None)
             if old_files.torso is not None:
                 assert old_files.torso.read_bytes() == new_files.torso.read_bytes()

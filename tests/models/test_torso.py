@@ -234,3 +234,27 @@ def test_a_missing_head_is_told(tmp_path):
     save_run(tmp_path / "torso", make_torso())
     with pytest.raises(UserError, match="is of a torso run; give a run of nerfblendshape-head"):
         make_torso(head_run=tmp_path / "torso").get_training_callbacks(NO_PIPELINE)
+
+
+def test_the_chosen_background_travels_with_the_checkpoint(tmp_path):
+    from PIL import Image
+
+    picture = tmp_path / "room.png"
+    Image.new("RGB", (4, 4), (10, 20, 30)).save(picture)
+    for choice in ("#102030", str(picture)):
+        model = make_torso(background=choice).eval()
+        save_run(tmp_path / "run", model)
+        expected = model.get_outputs_for_camera(view({"cam_idx": 1}))["rgb"]
+        picture.unlink(missing_ok=True)
+        assert torch.equal(load_model(tmp_path / "run").get_outputs_for_camera(view({"cam_idx": 1}))["rgb"], expected)
+        Image.new("RGB", (4, 4), (10, 20, 30)).save(picture)
+
+
+def test_the_checkpoints_plate_wins_over_the_datasets():
+    state = make_torso().state_dict()
+    for plate in (None, torch.zeros(4, 4, 3, dtype=torch.uint8)):  # Gone, or of a downscaled render.
+        data = frame_metadata()
+        data["plate"] = plate
+        again = make_torso(data=data)
+        again.load_state_dict(state)
+        assert torch.equal(again.backdrop.plate, state["backdrop.plate"]) and again.backdrop.shows_plate

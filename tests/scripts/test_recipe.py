@@ -21,23 +21,32 @@ def test_a_recipe_ends_with_video_picture_and_figures(tmp_path):
     from nerfblendshape_ns.recipes.run import run_recipe
 
     outcome = run_recipe(RecipeOptions(CONFIGS / "ci.yaml", output=tmp_path))
-    assert outcome.folder == tmp_path / "ci"
+    assert outcome.folder == tmp_path / "ci" and outcome.name == "ci-torso"
     assert outcome.config.exists()
-    figures = json.loads(outcome.metrics.read_text())
+    torso = json.loads(outcome.metrics.read_text())
+    assert torso["steps"] == 40 and torso["method"] == "nerfblendshape-torso-small"
+    for split in ("results", "train"):
+        assert all(
+            np.isfinite(torso[split][name]) for name in ("psnr", "psnr_seam", "true_torso_psnr", "head_only_psnr")
+        )
+    assert torso["temporal"]["true_change"] > 0 and "unseen_views" not in torso
+    figures = json.loads((outcome.folder / "ci.json").read_text())
     assert figures["steps"] == 60 and figures["method"] == "nerfblendshape-head-small"
     for split in ("results", "train", "unseen_expressions", "unseen_views"):
         assert all(np.isfinite(figures[split][name]) for name in ("psnr", "ssim", "l1", "psnr_head", "ssim_head"))
     # Truth and prediction of unseen frames show one head at one place: far better than chance.
     assert figures["unseen_views"]["psnr"] > 0.6 * figures["train"]["psnr"]
-    assert cv2.imread(str(outcome.sheets[0])) is not None
+    assert all(cv2.imread(str(sheet)) is not None for sheet in outcome.sheets) and len(outcome.sheets) == 2
+    # The torso is measured behind the very head that was trained before it.
+    assert torso["results"]["head_only_psnr"] == pytest.approx(figures["results"]["psnr"], abs=1e-3)
     frames = [cv2.VideoCapture(str(video)).get(cv2.CAP_PROP_FRAME_COUNT) for video in outcome.videos]
     assert frames == [2, 2]
 
     stamp = (outcome.folder / "data" / "transforms.json").stat().st_mtime_ns
     again = run_recipe(RecipeOptions(CONFIGS / "ci.yaml", output=tmp_path, variant="concat", minutes=0.02))
     assert (again.folder / "data" / "transforms.json").stat().st_mtime_ns == stamp, "the dataset was made twice"
-    assert again.metrics.name == "ci-concat.json" and outcome.metrics.exists()
-    assert json.loads(again.metrics.read_text())["max_minutes"] == 0.02
+    assert again.metrics.name == "ci-concat-torso.json" and outcome.metrics.exists()
+    assert json.loads((again.folder / "ci-concat.json").read_text())["max_minutes"] == 0.02
 
 
 def test_bad_input_is_told_in_one_line(tmp_path, monkeypatch, capsys):

@@ -24,6 +24,8 @@ def test_exported_images_are_used_from_then_on(tmp_path):
     contract.save_image(folder / "000001.png", np.zeros((48, 48, 4), np.uint8))
     run(TorsoImageOptions(data))
     assert contract.load_image(folder / "000001.png", -1).max() == 0
+    run(TorsoImageOptions(data, overwrite=True))
+    np.testing.assert_array_equal(contract.load_image(folder / "000001.png", -1), image)
     run(TorsoImageOptions(data, output=tmp_path / "elsewhere"))
     assert len(list((tmp_path / "elsewhere").iterdir())) == 3
 
