@@ -11,3 +11,11 @@ def test_numpy_scalars_of_a_scheduler_load(tmp_path):
     state = torch.load(tmp_path / "state.ckpt", weights_only=True)
     assert state["_last_lr"] == [1e-3, 2.0]
     assert state["steps"] == 3
+
+
+def test_reading_an_expression_file_leaves_them_allowed(tmp_path):
+    from nerfblendshape_ns.expression_tracks.array_files import load_archive
+
+    torch.save({"exp": np.zeros((2, 3), np.float32)}, tmp_path / "track.pt")
+    assert load_archive(tmp_path / "track.pt")["exp"].shape == (2, 3)
+    test_numpy_scalars_of_a_scheduler_load(tmp_path)

@@ -15,6 +15,7 @@ from nerfblendshape_ns.data.flame_coefficients import FLAME_BASIS, flame_table
 from nerfblendshape_ns.errors import UserError
 from nerfblendshape_ns.expression_tracks.arkit import ARKIT_BASIS, arkit_name, is_arkit
 from nerfblendshape_ns.expression_tracks.base import ExpressionSource, ExpressionTrack, make_track
+from nerfblendshape_ns.safe_globals import register_checkpoint_globals
 
 BASIS_BY_SIZE = {46: "facewarehouse46", 64: "bfm64", 79: "bfm79"}
 """What an array without names is taken for, by its number of columns; any other is ``custom``."""
@@ -135,6 +136,8 @@ def load_archive(path: Path) -> Dict[str, Any]:
         raise UserError(
             f"{path} cannot be read as plain tensors ({_first_line(error)}); save its arrays as .npz instead."
         ) from None
+    finally:
+        register_checkpoint_globals()  # Leaving the block above has taken out what both lists share.
     if not isinstance(content, dict):
         raise UserError(
             f"{path} holds a {type(content).__name__}, not a dictionary of arrays; save it as .npz instead."
