@@ -14,6 +14,7 @@ from torch import Tensor
 from nerfblendshape_ns.avatar.avatar_file import Provenance, read_avatar_file
 from nerfblendshape_ns.errors import UserError
 from nerfblendshape_ns.model_components.expression_source import DrivingState
+from nerfblendshape_ns.model_components.head_pose_code import median_pose
 from nerfblendshape_ns.models.head import HeadModel
 from nerfblendshape_ns.models.load import AvatarModel, build_model
 from nerfblendshape_ns.models.rebuild import EXTRA_STATE, read_checkpoint
@@ -184,7 +185,7 @@ class Avatar:
     def _median_camera(self) -> Cameras:
         source = self.model.expression_source
         poses = source.track_pose[source.train_frames]
-        nearest = int((poses - poses.median(0).values).norm(dim=1).argmin())
+        nearest = median_pose(poses)
         height, width = (int(side) for side in self.description["image_size"])
         pose = poses[nearest].reshape(3, 4)
         intrinsics = self.description.get("intrinsics") or self._guessed_intrinsics(pose.cpu(), height, width)

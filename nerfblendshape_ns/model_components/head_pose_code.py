@@ -12,6 +12,15 @@ SMALLEST_SHIFT = 0.02
 """Range of a translation below which it is not stretched further, as a share of the head's distance."""
 
 
+def median_pose(head_pose: Float[Tensor, "frames 12"]) -> int:
+    """Which pose is nearest to the median of all: the clip's middle view.
+
+    Args:
+        head_pose: camera-to-head matrices, row by row.
+    """
+    return int((head_pose - head_pose.median(0).values).norm(dim=1).argmin())
+
+
 class HeadPoseCode(nn.Module):
     """Rotation and translation of the head in camera axes, relative to the clip's middle, scaled to [-1, 1].
 
@@ -29,7 +38,7 @@ class HeadPoseCode(nn.Module):
         self.low: Tensor
         self.high: Tensor
         flat = head_pose.float()
-        middle = flat[(flat - flat.median(0).values).norm(dim=1).argmin()]
+        middle = flat[median_pose(flat)]
         self.register_buffer("reference", middle.clone())
         raw = self._relative(flat)
         low, high = raw.amin(0), raw.amax(0)

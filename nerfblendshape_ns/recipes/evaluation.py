@@ -13,6 +13,8 @@ from nerfstudio.cameras.cameras import Cameras
 from nerfstudio.pipelines.base_pipeline import Pipeline
 from torch import Tensor
 
+from nerfblendshape_ns.model_components.head_pose_code import median_pose
+
 DEPTH_OPACITY = 0.5
 """Depth is shown where at least so much of a ray is stopped."""
 
@@ -127,8 +129,7 @@ def furthest_turned(camera_to_worlds: Float[Tensor, "frames 3 4"], count: int) -
         count: how many.
     """
     rotation = camera_to_worlds[:, :3, :3]
-    flat = rotation.flatten(1)
-    middle = rotation[(flat - flat.median(0).values).norm(dim=1).argmin()]
+    middle = rotation[median_pose(camera_to_worlds.flatten(1))]
     # The trace of the relative rotation falls with its angle.
     trace = (rotation * middle).sum((1, 2))
     return sorted(int(index) for index in trace.argsort()[:count])

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from nerfblendshape_ns.data import contract
 from nerfblendshape_ns.data.frame_images import FrameFiles, load_frame
+from nerfblendshape_ns.model_components.head_pose_code import median_pose
 from nerfblendshape_ns.recipes.evaluation import RenderedFrame, camera_with, render_frame, spread
 from nerfblendshape_ns.synthetic.camera import camera_to_head
 from nerfblendshape_ns.synthetic.dataset import load_settings
@@ -137,8 +138,7 @@ def _central_camera(pipeline: Pipeline) -> Tuple[Cameras, int]:
     """The training camera nearest to the median pose, and its place on the clip's track."""
     datamanager: Any = pipeline.datamanager
     cameras = datamanager.train_dataset.cameras.to(pipeline.device)
-    flat = cameras.camera_to_worlds.flatten(1)
-    index = int((flat - flat.median(0).values).norm(dim=1).argmin())
+    index = median_pose(cameras.camera_to_worlds.flatten(1))
     return cameras[index : index + 1], int(cameras.metadata["frame_index"][index])
 
 

@@ -10,6 +10,8 @@ from nerfstudio.viewer.viewer import VISER_NERFSTUDIO_SCALE_RATIO
 from torch import Tensor
 from viser import ClientHandle
 
+from nerfblendshape_ns.model_components.head_pose_code import median_pose
+
 WORLD_UP = np.array([0.0, 0.0, 1.0])
 """The dataparser turns heads upright: up is +z, about which the browser's camera orbits."""
 
@@ -36,9 +38,7 @@ def view_of_pose(pose: Float[Tensor, "12"]) -> View:
 
 def median_frame(track_pose: Float[Tensor, "frames 12"], train_frames: Tensor) -> int:
     """The training frame whose camera is nearest to the median of all: a view from where most were taken."""
-    positions = track_pose[train_frames].reshape(-1, 3, 4)[:, :, 3]
-    distance = (positions - positions.median(dim=0).values).norm(dim=1)
-    return int(train_frames[int(distance.argmin())])
+    return int(train_frames[median_pose(track_pose[train_frames])])
 
 
 def show_view(client: ClientHandle, view: View, vertical_fov: float, upright: bool) -> None:

@@ -77,6 +77,13 @@ def test_unofficial_basis_by_size(unofficial_clip, columns, basis):
     assert read_clip(root).basis_id == basis
 
 
+def test_frames_on_white_have_no_plate(unofficial_clip):
+    root, _ = unofficial_clip()
+    (root / "ori_imgs").rename(root / "gt_imgs")
+    clip = read_clip(root)
+    assert clip.frames[0].files.image.parent.name == "gt_imgs" and clip.background is None
+
+
 def test_head_images_and_masks_serve_without_parsing(unofficial_clip):
     root, truth = unofficial_clip(6, folders=("head_imgs", "head_masks"))
     clip = read_clip(root)

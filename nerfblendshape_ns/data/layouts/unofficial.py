@@ -43,6 +43,8 @@ def read(root: Path) -> Clip:
     check_range_files(root, names, dropped)
     height, width = contract.load_image(frames[0].files.image).shape[:2]
     focal = require_number(document, "focal_len", path)
+    # Frames of gt_imgs/ have white in place of the room, so the plate is not what is behind them.
+    on_white = frames[0].files.image.parent.name == "gt_imgs"
     background = root / BACKGROUND
     return Clip(
         root=root,
@@ -59,7 +61,7 @@ def read(root: Path) -> Clip:
         expression_names=names,
         basis_id=BASIS_BY_SIZE.get(len(names), "custom") if given is None else basis,
         landmarks=landmarks,
-        background=background if background.exists() else None,
+        background=background if background.exists() and not on_white else None,
         notes=notes,
     )
 
