@@ -120,16 +120,12 @@ def own_splits(settings: RunSettings, num_frames: int, train_frames: np.ndarray)
 def frame_times(clip: Clip) -> np.ndarray:
     """Seconds of each frame since the start of the source video, float64 ``[frames]``.
 
-    Frames that data preparation dropped leave gaps in time though not in numbering; its records tell them.
+    Frames that data preparation dropped leave gaps in time though not in numbering; ``frame_times.npy`` tells them.
     """
     numbers = np.array([frame.img_id for frame in clip.frames])
-    kept = archive_array(clip.root / "tracks_raw.npz", "kept_frames")
-    exact = archive_array(clip.root / "frames.npz", "times")
-    if kept is not None and numbers.max() < len(kept):
-        numbers = kept[numbers]
-    if exact is not None and numbers.max() < len(exact):
-        return exact[numbers].astype(np.float64)
-    return numbers / clip.fps
+    path = clip.root / contract.FRAME_TIMES
+    exact = contract.load_array(path).astype(np.float64) if path.exists() else numbers[:0]
+    return exact[numbers] if numbers.max() < len(exact) else numbers / clip.fps
 
 
 def source_video(root: Path) -> Optional[Path]:

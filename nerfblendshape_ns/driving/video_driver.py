@@ -19,7 +19,7 @@ from nerfblendshape_ns.process_data.landmarks import require_mediapipe
 from nerfblendshape_ns.process_data.options import ProcessOptions
 from nerfblendshape_ns.process_data.pipeline import Step, build_steps, choose_tracker, step_keys, steps_progress
 from nerfblendshape_ns.process_data.step_record import StepRecord, video_key
-from nerfblendshape_ns.process_data.track_steps import HEAD_POSES, TRACKS_RAW
+from nerfblendshape_ns.process_data.track_steps import HEAD_POSES
 
 WANTED = ("head pose", "expressions")
 """The steps whose output drives; those that they read come with them."""
@@ -109,16 +109,14 @@ def tracked_sequence(folder: Path, video: Path) -> DriverSequence:
     values = contract.load_array(folder / contract.EXPRESSIONS).astype(np.float64)
     names = contract.load_json(folder / contract.EXPRESSION_NAMES)
     poses = archive_array(folder / HEAD_POSES, "camera_to_head")
-    kept = archive_array(folder / TRACKS_RAW, "kept_frames")
-    if poses is None or kept is None or len(poses) != len(values) or len(kept) != len(values):
+    times = contract.load_array(folder / contract.FRAME_TIMES).astype(np.float64)
+    if poses is None or len(poses) != len(values) or len(times) != len(values):
         raise UserError(f"{folder} does not fit together; delete it and drive again, the video is then tracked afresh.")
-    times = archive_array(folder / "frames.npz", "times")
-    fps = float(StepRecord(folder).steps["frames"]["summary"]["fps"])
     return DriverSequence(
         label=str(video),
         names=tuple(names["names"]),
         values=values,
-        times=kept / fps if times is None else times[kept].astype(np.float64),
+        times=times,
         basis_id=str(names["basis"]),
         motion=HeadMotion.from_camera_poses(poses),
         # Images of frames without a face are gone and the others numbered anew, as the rows of expr.npy are.

@@ -151,7 +151,7 @@ def build_steps(options: ProcessOptions, model: Optional[Path], record: StepReco
             lambda bar: track_steps.track(options, model, shot(), bar),
             ["frames"],
             {},
-            [track_steps.TRACKS_RAW, track_steps.FRAME_TIMES],
+            [track_steps.TRACKS_RAW, contract.FRAME_TIMES],
         ),
         Step(
             "segmentation",

@@ -27,7 +27,6 @@ TRACKS_RAW = "tracks_raw.npz"
 HEAD_POSES = "head_poses.npz"
 EXPRESSIONS_RAW = "expr_raw.npy"
 """Coefficients as tracked, before smoothing: float32 ``[frames, basis]``, columns as in ``expr.npy``."""
-FRAME_TIMES = "frame_times.npy"
 """Seconds of each frame in the source video: float64 ``[frames]``."""
 STRETCHES = "track"
 # Lower than this share of the image's longer side, a face is looked for in a part of the image.
@@ -84,7 +83,7 @@ def track(options: ProcessOptions, model: Optional[Path], shot: Dict[str, Any], 
         warnings.append(
             f"The picture's border cuts the face off in {name_frames(cut)}: what lies outside is guessed there."
         )
-    contract.save_array(root / FRAME_TIMES, times)
+    contract.save_array(root / contract.FRAME_TIMES, times)
     save_arrays(
         root / TRACKS_RAW,
         landmarks=landmarks,
@@ -181,7 +180,7 @@ def express(options: ProcessOptions, shot: Dict[str, Any], progress: Progress) -
         expressions, warnings = external_expressions(
             read_expression_track(options.expressions, options.expressions_fps),
             options.expressions,
-            frame_times=contract.load_array(options.output / FRAME_TIMES),
+            frame_times=contract.load_array(options.output / contract.FRAME_TIMES),
             frame_numbers=load_arrays(options.output / FRAMES)["numbers"],
             kept=tracks["kept_frames"],
             num_source=shot["source_frames"] if options.start is None and options.end is None else -1,
