@@ -12,10 +12,9 @@ import torch
 TESTS = Path(__file__).parents[1]
 sys.path += [str(TESTS), str(TESTS / "data"), str(TESTS / "process_data")]
 
+from driving_run import NUM_FRAMES  # noqa: E402
 from tiny_clips import TinyClip, write_own  # noqa: E402
 from video_files import shared_folder  # noqa: E402
-
-NUM_FRAMES = 20
 
 CONFIG = """!!python/object:nerfstudio.engine.trainer.TrainerConfig
 data: &id001 !!python/object/apply:pathlib.PosixPath

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from conftest import NUM_FRAMES
+from driving_run import NUM_FRAMES
 from rich.console import Console
 from tiny_clips import write_own
 

@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 import pytest
-from conftest import NUM_FRAMES
+from driving_run import NUM_FRAMES
 from tiny_clips import write_own
 
 from nerfblendshape_ns.data.layouts import read_clip

@@ -1,0 +1,3 @@
+"""What the tests of driving agree on."""
+
+NUM_FRAMES = 20
