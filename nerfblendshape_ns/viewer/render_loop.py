@@ -1,19 +1,21 @@
 """Asks nerfstudio's viewer for pictures: at once, one for many changes, and not too small.
 
 nerfstudio has one ``RenderStateMachine``, a thread, for each browser. It takes the last action it was given, so changes
-that come while it renders end in one render. Two of its habits get in the way of driving a face, and are met here:
+that come while it renders end in one render. Three of its habits get in the way of driving a face, and are met here:
 
 - An action that reaches a machine which has finished its full-size picture also raises the flag that interrupts a
   full-size render under way. Nothing is under way, so the flag stops the very render that was asked for, and nothing is
   shown until the machine has waited 0.2 s. The loop asks again when the newest state was not rendered.
 - While things move, it renders as many pixels as fit 1/30 s, on a CPU down to 30 lines. A face needs more.
+- Pictures and training steps wait for one lock, which is not fair: a clip that plays would hold training still. Between
+  two pictures that nobody waits for the lock is left alone for a moment.
 """
 
 from __future__ import annotations
 
 import threading
 import time
-from typing import Any, Callable, Dict
+from typing import Any, Callable, Dict, Set
 
 from nerfstudio.viewer.render_state_machine import RenderAction, RenderStateMachine
 from nerfstudio.viewer.viewer import Viewer
@@ -21,6 +23,9 @@ from nerfstudio.viewer.viewer import Viewer
 MOVING_SIDE = 128
 """Pixels that the shorter side of a picture keeps while it moves."""
 _RETRY_SECONDS, _RETRIES = 0.01, 40
+TRAINING_SECONDS = 0.15
+"""Training gets so long between two pictures of playback; after 0.2 s a machine would begin its full-size picture."""
+_LONGEST_PICTURE = 5.0
 
 
 def moving_resolution(height: int, width: int, max_res: int, aspect: float) -> "tuple[int, int]":
@@ -55,6 +60,8 @@ class RenderLoop:
         self._viewer: Any = viewer
         self._version = version
         self._rendered: Dict[Any, int] = {}
+        self._rendering: Set[Any] = set()
+        self._by_hand = False
         self._wanted = threading.Event()
         self._thread = threading.Thread(target=self._run, name="nbs-viewer-render", daemon=True)
         self._thread.start()
@@ -67,6 +74,7 @@ class RenderLoop:
         """
         if by_hand:
             self._viewer.last_move_time = time.time()
+            self._by_hand = True
         self._wanted.set()
 
     def rendering(self, version: int) -> None:
@@ -85,8 +93,18 @@ class RenderLoop:
                 return height, width
             return moving_resolution(height, width, int(self._viewer.control_panel.max_res), aspect_ratio)
 
+        render = machine._render_img
+
+        def watched(camera_state: Any) -> Any:
+            self._rendering.add(machine)
+            try:
+                return render(camera_state)
+            finally:
+                self._rendering.discard(machine)
+
         attributes = vars(machine)  # This machine's own, in place of its class's.
         attributes["_calculate_image_res"] = at_least
+        attributes["_render_img"] = watched
         attributes["keeps_moving_resolution"] = True
 
     def _machines(self) -> "list[RenderStateMachine]":
@@ -100,6 +118,9 @@ class RenderLoop:
                 time.sleep(_RETRY_SECONDS)
                 self._wanted.set()
                 continue
+            by_hand, self._by_hand = self._by_hand, False
+            if not by_hand and self._trains():
+                self._let_training_on()
             version = self._version()
             for machine in self._machines():
                 self.attach(machine)
@@ -114,6 +135,16 @@ class RenderLoop:
                         self._ask(machine)
             for gone in [machine for machine in list(self._rendered) if not machine.is_alive()]:
                 self._rendered.pop(gone, None)
+
+    def _trains(self) -> bool:
+        return getattr(getattr(self._viewer, "trainer", None), "training_state", None) == "training"
+
+    def _let_training_on(self) -> None:
+        """Wait for the pictures under way, then a moment more in which nothing holds the lock."""
+        end = time.monotonic() + _LONGEST_PICTURE
+        while self._rendering and time.monotonic() < end:
+            time.sleep(_RETRY_SECONDS)
+        time.sleep(TRAINING_SECONDS)
 
     def _was_lost(self, machine: RenderStateMachine) -> bool:
         """Whether a machine that did not begin to render has nothing left that would make it."""

@@ -140,3 +140,23 @@ def test_a_browser_that_leaves_is_forgotten(viewer):
     viewer.store_version = 5
     viewer.loop.request(by_hand=False)
     wait_until(lambda: machine not in viewer.loop._rendered)
+
+
+@pytest.mark.parametrize("training_state, trained", [("training", True), ("completed", False)])
+def test_playback_leaves_the_lock_to_training(viewer, training_state, trained):
+    viewer.trainer = SimpleNamespace(training_state=training_state)
+    machine = start(viewer, seconds=0.05)
+    viewer.loop.attach(machine)
+    began, free = len(machine.versions), []
+    end = time.monotonic() + 1.5
+    while time.monotonic() < end:  # A clip that plays at a hundred frames a second.
+        viewer.store_version += 1
+        viewer.loop.request(by_hand=False)
+        time.sleep(0.01)
+        free.append(not viewer.train_lock.locked())
+    pictures = len(machine.versions) - began
+    if trained:
+        assert sum(free) > 0.4 * len(free), "training had no time"
+        assert 4 <= pictures <= 12
+    else:
+        assert pictures > 12, "nothing trains, so nothing need wait"
