@@ -129,11 +129,14 @@ class ViewerSession:
         """Take up what nerfstudio's viewer only has after it was set up."""
         cameras_hidden = False
         while True:
-            # The outputs are known from the first render, and may be chosen in nerfstudio's own panel.
-            self.panel.picture.refresh_outputs()
-            if not cameras_hidden and hasattr(self._viewer, "train_util"):  # The last thing that init_scene sets.
-                cameras_hidden = True
-                self.hide_training_cameras()
+            try:
+                # The outputs are known from the first render, and may be chosen in nerfstudio's own panel.
+                self.panel.picture.refresh_outputs()
+                if not cameras_hidden and hasattr(self._viewer, "train_util"):  # The last thing that init_scene sets.
+                    cameras_hidden = True
+                    self.hide_training_cameras()
+            except RuntimeError:  # viser takes no message any more: the server was stopped.
+                return
             time.sleep(0.5)
 
     def hide_training_cameras(self) -> None:

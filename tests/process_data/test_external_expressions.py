@@ -103,7 +103,7 @@ def tracked_folder(root, frames=12):
     root.mkdir()
     numbers = np.arange(frames)
     save_arrays(root / track_steps.FRAMES, numbers=numbers)
-    contract.save_array(root / track_steps.FRAME_TIMES, numbers / 25)
+    contract.save_array(root / contract.FRAME_TIMES, numbers / 25)
     save_arrays(
         root / track_steps.TRACKS_RAW,
         landmarks=np.zeros((frames, 478, 3), np.float32),
