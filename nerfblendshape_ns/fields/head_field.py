@@ -40,10 +40,11 @@ class HeadField(nn.Module):
 
     Args:
         layout: of the hash grid.
-        num_basis: number of expression coefficients.
+        num_basis: number of coefficients that condition the field; head pose may be among them.
         num_frames: training frames; each owns an appearance code where ``frame_code_dim`` is positive.
         conditioning: "blend" blends the tables by the coefficients (the method); "concat" keeps one static grid and
             appends the coefficients to the density network's input (the usual baseline, for comparison).
+        network_expression: with "blend", let the density network read the coefficients beside the blended features.
         mixing: see :class:`BlendshapeHashEncoding`.
         stash_gradients: see :class:`BlendshapeHashEncoding`.
         hidden_dim: width of the networks.
@@ -62,6 +63,7 @@ class HeadField(nn.Module):
         num_basis: int,
         num_frames: int,
         conditioning: Conditioning = "blend",
+        network_expression: bool = False,
         mixing: Optional[Float[Tensor, "directions basis"]] = None,
         stash_gradients: bool = True,
         hidden_dim: int = 64,
@@ -79,11 +81,12 @@ class HeadField(nn.Module):
         self.density_bias = density_bias
         self.max_density = max_density
         blended = conditioning == "blend"
+        self.reads_expression = network_expression or not blended
         self.encoding = BlendshapeHashEncoding(
             layout, num_basis if blended else 0, mixing if blended else None, stash_gradients
         )
         self.density_network = MLP(
-            in_dim=self.encoding.output_dim + (0 if blended else num_basis),
+            in_dim=self.encoding.output_dim + (num_basis if self.reads_expression else 0),
             num_layers=density_layers,
             layer_width=hidden_dim,
             out_dim=1 + geometry_dim,
@@ -120,11 +123,11 @@ class HeadField(nn.Module):
         Args:
             positions: in [0, 1], over the head box.
             tables: from :meth:`blend`.
-            expression: the coefficients that were blended; the "concat" baseline reads them here.
+            expression: the coefficients that were blended; the network may read them here.
             frame_index: row of ``tables`` and ``expression`` for each sample; None where there is one frame.
         """
         features = self.encoding(positions, tables, frame_index)
-        if self.conditioning == "concat":
+        if self.reads_expression:
             rows = expression.expand(len(positions), -1) if frame_index is None else expression[frame_index]
             features = torch.cat([features, rows], dim=-1)
         hidden = self.density_network(features).float()

@@ -29,6 +29,7 @@ class ExpressionRegion(nn.Module):
         below: and this far below, where the jaw drops.
         ramp: width of the transition, in face heights.
         depth: and this far behind the foremost point of the face.
+        persistent: whether checkpoints hold it.
     """
 
     def __init__(
@@ -39,6 +40,7 @@ class ExpressionRegion(nn.Module):
         below: float = 0.3,
         ramp: float = 0.08,
         depth: float = 0.7,
+        persistent: bool = True,
     ) -> None:
         super().__init__()
         self.weights: Tensor
@@ -57,10 +59,9 @@ class ExpressionRegion(nn.Module):
         cv2.fillConvexPoly(inside, np.round(cells * 16).astype(np.int32), (1,), shift=4)
         distance = cv2.distanceTransform(1 - inside, cv2.DIST_L2, 5) / CELLS * float(extent.mean()) / height
         weights = np.clip(1.0 - (distance - side) / ramp, 0.0, 1.0).astype(np.float32)
-        self.register_buffer("weights", torch.from_numpy(weights))
-        self.register_buffer(
-            "rear", torch.tensor((vertices[:, 1].min() + depth * height - low[1]) / (high - low)[1]).float()
-        )
+        self.register_buffer("weights", torch.from_numpy(weights), persistent=persistent)
+        rear = (vertices[:, 1].min() + depth * height - low[1]) / (high - low)[1]
+        self.register_buffer("rear", torch.tensor(rear).float(), persistent=persistent)
 
     def forward(self, positions: Float[Tensor, "samples 3"], soft: bool) -> Bool[Tensor, "samples"]:
         """Which samples follow the expression.

@@ -39,7 +39,8 @@ class ExpressionOccupancy(nn.Module):
         aabb: ``[2, 3]`` the head box.
         resolution: cells along each axis.
         step_size: of ray marching; opacity of a cell is taken over one step.
-        train_expressions: ``[train, basis]``.
+        train_expressions: ``[train, basis]``, what the training frames are conditioned on: their coefficients, and
+            their head pose where that counts among them.
         minimum: ``[basis]``.
         maximum: ``[basis]``.
         visits: cells that one update visits.

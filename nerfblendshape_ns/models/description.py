@@ -15,8 +15,10 @@ if TYPE_CHECKING:
     from nerfblendshape_ns.models.head import HeadModel
     from nerfblendshape_ns.models.torso import TorsoModel
 
-FORMAT = 1
+FORMAT = 2
 """Raised when the description changes in a way that old readers cannot take."""
+HEAD_OF_FORMAT_1 = {"network_expression": False, "head_pose_scale": 0.0}
+"""What descriptions of a head did not say yet, and how it was."""
 
 
 def head_description(model: "HeadModel") -> Dict[str, Any]:
@@ -29,6 +31,8 @@ def head_description(model: "HeadModel") -> Dict[str, Any]:
         "layout": asdict(model.layout),
         "architecture": {
             "conditioning": model.config.conditioning,
+            "network_expression": model.config.network_expression,
+            "head_pose_scale": model.config.head_pose_scale,
             "directions": int(field.encoding.bases.shape[0]),
             "mixed": field.encoding.mixing is not None,
             "num_frames": int(model.num_train_data),
@@ -37,7 +41,7 @@ def head_description(model: "HeadModel") -> Dict[str, Any]:
             "color_layers": model.config.color_layers,
             "geometry_dim": model.config.geometry_dim,
             "frame_code_dim": model.config.frame_code_dim,
-            "expression_region": model.region is not None,
+            "expression_region": model.conditioning.region is not None,
             "density_bias": model.config.density_bias,
             "occupancy_resolution": model.config.occupancy_resolution,
             "samples_per_box": model.config.samples_per_box,
@@ -172,8 +176,9 @@ def check_description(saved: Dict[str, Any], current: Dict[str, Any]) -> None:
             f"The checkpoint was trained on {len(theirs)} coefficients ({', '.join(theirs[:3])}, …), the dataset gives "
             f"{len(ours)} ({', '.join(ours[:3])}, …); use the run's own dataset and --basis."
         )
-    for key in ("layout", "architecture"):
-        for name, value in saved[key].items():
+    architecture = {**HEAD_OF_FORMAT_1, **saved["architecture"]} if saved["kind"] == "head" else saved["architecture"]
+    for key, parts in (("layout", saved["layout"]), ("architecture", architecture)):
+        for name, value in parts.items():
             if current[key].get(name) != value:
                 raise UserError(
                     f"The checkpoint was trained with {name} = {value}, the model is configured with "

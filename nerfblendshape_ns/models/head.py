@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, Dict, List, NamedTuple, Optional, Tuple, cast
 
 import nerfacc
@@ -18,7 +17,10 @@ from nerfblendshape_ns.field_components.blendshape_encoding import principal_mix
 from nerfblendshape_ns.fields.head_field import HeadField
 from nerfblendshape_ns.model_components.expression_region import ExpressionRegion
 from nerfblendshape_ns.model_components.expression_source import DrivingState
+from nerfblendshape_ns.model_components.face_parts import FaceParts
+from nerfblendshape_ns.model_components.head_conditioning import FrameBatch, HeadConditioning
 from nerfblendshape_ns.model_components.head_hull import head_region
+from nerfblendshape_ns.model_components.head_pose_code import CODE_LENGTH
 from nerfblendshape_ns.model_components.image_metrics import head_metrics, psnr
 from nerfblendshape_ns.model_components.losses import PatchLoss, cached_lpips, color_difference, composite, warm_down
 from nerfblendshape_ns.model_components.occupancy import ExpressionOccupancy
@@ -30,17 +32,6 @@ from nerfblendshape_ns.ops.hash_grid import HashGridLayout
 
 OPAQUE_STEP = 8.0
 """Largest optical depth of one marching step: 3e-4 of the light passes, and as much gradient."""
-
-
-@dataclass
-class FrameBatch:
-    """What the field needs to know about the frames behind a bundle of rays."""
-
-    expression: Float[Tensor, "frames basis"]
-    tables: Float[Tensor, "frames rows features"]
-    ray_frame: Optional[Tensor]
-    """``[rays]`` int32: which row each ray belongs to; None where there is one."""
-    codes: Optional[Float[Tensor, "frames code"]]
 
 
 class Foreground(NamedTuple):
@@ -69,10 +60,13 @@ class HeadModel(DrivenModel):
         super().populate_modules()
         nerfacc_backend.install()
         config, metadata = self.config, self.metadata
-        train_expression = self.expression_source.clamp(self.expression_source.train_expression())
-        num_basis = train_expression.shape[1]
-        ranges = self.expression_source.maximum - self.expression_source.minimum
-        self.expression_noise = config.expression_noise * float(ranges.max())
+        aabb = self.scene_box.aabb.float()
+        self.conditioning = self._conditioning(aabb)
+        source = self.expression_source
+        train_condition = self.conditioning(
+            source.clamp(source.train_expression()), source.track_pose[source.train_frames]
+        )
+        pose = train_condition[:, len(source.names) :]
         image_size = max(int(side) for side in metadata["image_size"])
         self.layout = HashGridLayout(
             num_levels=config.num_levels,
@@ -84,15 +78,15 @@ class HeadModel(DrivenModel):
         mixing = metadata.get("mixing")  # A rebuilt head keeps its directions; the tables belong to them.
         if mixing is None and config.basis_parametrisation == "principal" and config.conditioning == "blend":
             mixing = principal_mixing(
-                train_expression, config.principal_explained, config.principal_max, config.principal_whitening
+                train_condition, config.principal_explained, config.principal_max, config.principal_whitening
             )
-        aabb = self.scene_box.aabb.float()
         step_size = float((aabb[1] - aabb[0]).max()) / config.samples_per_box
         self.field = HeadField(
             self.layout,
-            num_basis=num_basis,
+            num_basis=train_condition.shape[1],
             num_frames=self.num_train_data,
             conditioning=config.conditioning,
+            network_expression=config.network_expression,
             mixing=mixing,
             stash_gradients=config.tables_optimizer == "shared",
             hidden_dim=config.hidden_dim,
@@ -108,18 +102,31 @@ class HeadModel(DrivenModel):
             aabb,
             config.occupancy_resolution,
             step_size=step_size,
-            train_expressions=train_expression,
-            minimum=self.expression_source.minimum,
-            maximum=self.expression_source.maximum,
+            train_expressions=train_condition,
+            minimum=torch.cat([source.minimum, pose.amin(0)]),
+            maximum=torch.cat([source.maximum, pose.amax(0)]),
             visits=config.occupancy_visits,
         )
-        mesh = metadata.get("face_mesh")
-        self.region: Optional[ExpressionRegion] = None
-        if config.expression_region and config.conditioning == "blend" and mesh is not None:
-            self.region = ExpressionRegion(aabb, mesh)
         self.camera_optimizer = config.camera_optimizer.setup(num_cameras=self.num_train_data, device="cpu")
         self.patch_loss = PatchLoss(config.perceptual_loss)
         self.step = 0
+
+    def _conditioning(self, aabb: Tensor) -> HeadConditioning:
+        config, source, mesh = self.config, self.expression_source, self.metadata.get("face_mesh")
+        region = parts = None
+        if mesh is not None and config.expression_region and config.conditioning == "blend":
+            region = ExpressionRegion(aabb, mesh)
+        if mesh is not None and config.part_swap > 0:
+            parts = FaceParts(aabb, mesh, source.names, CODE_LENGTH if config.head_pose_scale > 0 else 0)
+        return HeadConditioning(
+            len(source.names),
+            source.track_pose[source.train_frames],
+            config.head_pose_scale,
+            noise=config.expression_noise * float((source.maximum - source.minimum).max()),
+            region=region,
+            parts=parts,
+            part_swap=config.part_swap,
+        )
 
     # --- checkpoints ---
 
@@ -182,20 +189,17 @@ class HeadModel(DrivenModel):
         settling = step < config.occupancy_settle
         self.occupancy.update(self._density_at, settling, torch.Generator().manual_seed(step))
 
-    def _density_at(self, positions: Tensor, expressions: Tensor, probe: Tensor) -> Tensor:
-        """Density at positions in [0, 1], each under one of a few expressions."""
-        if self.region is not None:
-            expressions = torch.cat([expressions, torch.zeros_like(expressions[:1])])
-        tables = self.field.blend(expressions)
-        if self.region is not None:
-            probe = torch.where(self.region(positions, soft=True), probe, len(expressions) - 1).int()
-        return self.field.density(positions, tables, expressions, probe)[0]
+    def _density_at(self, positions: Tensor, conditions: Tensor, probe: Tensor) -> Tensor:
+        """Density at positions in [0, 1], each under one of a few conditions."""
+        conditions, probe = self.conditioning.probes(positions, conditions, probe)
+        return self.field.density(positions, self.field.blend(conditions), conditions, probe)[0]
 
     # --- rendering ---
 
     def frame_batch(
         self,
         expression: Float[Tensor, "frames basis"],
+        captured: Optional[Float[Tensor, "frames 12"]] = None,
         ray_frame: Optional[Tensor] = None,
         train_frame: Optional[Tensor] = None,
     ) -> FrameBatch:
@@ -203,38 +207,45 @@ class HeadModel(DrivenModel):
 
         Args:
             expression: raw coefficients, already clamped.
+            captured: head poses (camera-to-head, row by row); None takes the clip's middle one.
             ray_frame: ``[rays]`` int32, the row of ``expression`` that a ray belongs to; None where there is one row.
             train_frame: ``[frames]`` training frames whose appearance codes apply; None takes the mean code.
         """
         codes = self.field.frame_code(train_frame)
         if codes is not None and len(codes) != len(expression):
             codes = codes.expand(len(expression), -1)
-        if self.training:
-            expression = expression + self.expression_noise * torch.randn_like(expression)
-        if self.region is not None:
-            # The last row is neutral: what lies off the face looks it up.
-            expression = torch.cat([expression, torch.zeros_like(expression[:1])])
-        return FrameBatch(expression, self.field.blend(expression), ray_frame, codes)
+        condition = self.conditioning(expression, captured)
+        return self.conditioning.frame_batch(
+            condition, self.field.blend, self.occupancy.train_expressions, ray_frame, codes
+        )
 
     def _frames_of(self, ray_bundle: RayBundle) -> FrameBatch:
         """The frames of a bundle: the driven one, those of a training batch, or those its metadata names."""
         if self._driven is not None:
             return self._driven
-        source = self.expression_source
-        if "expression" in ray_bundle.metadata:
-            rows = source.clamp(ray_bundle.metadata["expression"].reshape(ray_bundle.origins[..., 0].numel(), -1))
-            expression, ray_frame = torch.unique_consecutive(rows, return_inverse=True, dim=0)
-            return self.frame_batch(expression, ray_frame.int() if len(expression) > 1 else None, None)
+        source, metadata = self.expression_source, ray_bundle.metadata
+        if "expression" in metadata:
+            rays = ray_bundle.origins[..., 0].numel()
+            rows = source.clamp(metadata["expression"].reshape(rays, -1))
+            basis = rows.shape[1]
+            if "head_pose" in metadata:
+                rows = torch.cat([rows, metadata["head_pose"].reshape(rays, 12)], dim=-1)
+            rows, ray_frame = torch.unique_consecutive(rows, return_inverse=True, dim=0)
+            captured = rows[:, basis:] if rows.shape[1] > basis else None
+            return self.frame_batch(rows[:, :basis], captured, ray_frame.int() if len(rows) > 1 else None)
         if self.training and ray_bundle.camera_indices is not None:
             frames, ray_frame = torch.unique_consecutive(ray_bundle.camera_indices.flatten(), return_inverse=True)
-            expression = source.clamp(source.track_expression[source.train_frames[frames]])
-            return self.frame_batch(expression, ray_frame.int() if len(frames) > 1 else None, frames)
-        return self.frame_batch(source.neutral().expression[None], None, None)
+            places = source.train_frames[frames]
+            expression = source.clamp(source.track_expression[places])
+            return self.frame_batch(
+                expression, source.track_pose[places], ray_frame.int() if len(frames) > 1 else None, frames
+            )
+        return self.drive(source.neutral())
 
     def drive(self, state: DrivingState) -> FrameBatch:
         """Blend the tables for one driving state."""
-        frame = self.train_frame_of(state)
-        return self.frame_batch(state.expression[None].to(self.device), None, frame)
+        captured = None if state.head_pose is None else state.head_pose[None].to(self.device)
+        return self.frame_batch(state.expression[None].to(self.device), captured, None, self.train_frame_of(state))
 
     def own_background(self, outputs: Dict[str, Tensor]) -> Float[Tensor, "3"]:
         """White or black, as configured."""
@@ -298,12 +309,8 @@ class HeadModel(DrivenModel):
     def _density(self, positions: Tensor, frames: FrameBatch, ray_indices: Tensor) -> Tuple[Tensor, Tensor]:
         """Density and geometry features at positions in scene coordinates."""
         unit = ((positions - self.aabb[0]) / (self.aabb[1] - self.aabb[0])).clamp(0.0, 1.0)
-        frame_index = None if frames.ray_frame is None else frames.ray_frame[ray_indices]
-        if self.region is not None:
-            neutral = len(frames.expression) - 1
-            with_expression = self.region(unit.detach(), soft=self.training)
-            frame_index = torch.where(with_expression, 0 if frame_index is None else frame_index, neutral).int()
-        return self.field.density(unit, frames.tables, frames.expression, frame_index)
+        variant = self.conditioning.variant(unit.detach(), frames, ray_indices)
+        return self.field.density(unit, frames.tables, frames.condition, variant)
 
     def _background(self, like: Tensor) -> Float[Tensor, "1 3"]:
         if self.training:

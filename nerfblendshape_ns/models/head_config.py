@@ -51,9 +51,18 @@ class HeadModelConfig(ModelConfig):
     """How far the principal directions are scaled to equal size: 0 not at all, 1 fully."""
     principal_max: int = 32
     """At most this many principal directions."""
+    network_expression: bool = True
+    """With "blend", let the density network read the coefficients too, beside the blended features."""
+    head_pose_scale: float = 0.3
+    """Head pose conditions the field as six more coefficients, within ± this: hair swings and light changes as a head
+    turns, and a tracker's errors follow its pose. 0 leaves it out."""
+    part_swap: float = 0.5
+    """Share of the training steps that render the lower or the upper face with another frame's values in all that
+    cannot concern it (eyes and brows below, jaw and mouth above, head pose), so that the parts learn to move alone.
+    Needs a face mesh and coefficients that are named as ARKit's or FLAME's; without effect otherwise."""
     expression_region: bool = False
-    """Let expressions change the face only, where the dataset has a face mesh; hair and ears keep one shape. Off by
-    default: on tracked clips hair and ears move, and pose errors follow the expression."""
+    """Let expressions change the face only, where the dataset has a face mesh; hair and ears follow the head pose
+    alone. Off by default: on tracked clips hair and ears move, and pose errors follow the expression."""
     expression_noise: float = 0.12
     """Standard deviation of noise on training coefficients, as a share of the widest one's range: what a tracker's
     error is, and what keeps rarely used directions from being learnt as truth."""

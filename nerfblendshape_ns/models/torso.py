@@ -212,7 +212,8 @@ class TorsoModel(DrivenModel):
         ray_frame: Optional[Tensor],
         train_frame: Optional[Tensor],
     ) -> TorsoFrames:
-        head = self._frozen.frame_batch(expression, None if ray_frame is None else ray_frame.int(), train_frame)
+        rays = None if ray_frame is None else ray_frame.int()
+        head = self._frozen.frame_batch(expression, captured, rays, train_frame)
         codes = self.field.frame_code(train_frame)
         if codes is not None and len(codes) != len(expression):
             codes = codes.expand(len(expression), -1)

@@ -21,6 +21,8 @@ class RecipeOptions:
     """End training after so many minutes instead of the recipe's."""
     torso_minutes: Optional[float] = None
     """The same for the torso, where the recipe has one."""
+    head_only: bool = False
+    """Leave the recipe's torso out."""
     video: Optional[Path] = None
     """The video of a recipe that is made from one."""
     data: Optional[Path] = None

@@ -8,7 +8,7 @@ import platform
 import re
 import resource
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Dict, List, Optional
 
@@ -67,6 +67,8 @@ def run_recipe(options: RecipeOptions, console: Optional[Console] = None) -> Out
     """
     console = console or Console()
     recipe = load_recipe(options.recipe).with_variant(options.variant)
+    if options.head_only:
+        recipe = replace(recipe, torso=None)
     folder = output_folder(recipe, options)
     data_folder = folder / "data"
     # Bad overrides should be told before minutes are spent on data.

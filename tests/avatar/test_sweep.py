@@ -33,7 +33,7 @@ def test_the_strongest_pixels_are_counted_by_the_head():
 
 
 def test_an_untrained_coefficient_is_named(tmp_path, save_run):
-    model = make(metadata() | {"intrinsics": INTRINSICS}, basis_parametrisation="named")
+    model = make(metadata() | {"intrinsics": INTRINSICS}, basis_parametrisation="named", network_expression=False)
     torch.nn.init.uniform_(model.field.encoding.bases[1], -INITIAL_RANGE, INITIAL_RANGE)
     sweep = sweep_avatar(open_avatar(save_run(tmp_path, model)), threshold=FAINT)
     first, second, third = sweep.coefficients

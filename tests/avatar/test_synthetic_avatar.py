@@ -107,7 +107,7 @@ def test_every_coefficient_moves_its_own_region_most(avatars):
     assert len(learnt) >= 18, [one.reasons for one in sweep.coefficients]
     assert min(learnt.values()) > 1.0, learnt
     assert np.mean(list(learnt.values())) > 1.8, learnt
-    assert learnt["jawOpen"] > 4 and learnt["eyeBlinkLeft"] > 1.8 and learnt["eyeBlinkRight"] > 1.8, learnt
+    assert learnt["jawOpen"] > 4 and min(learnt["eyeBlinkLeft"], learnt["eyeBlinkRight"]) > 1.5, learnt
     # The clip moves both eyes' gaze together, and the sweep says that the model cannot tell the two apart.
     gaze = next(one for one in sweep.coefficients if one.name == "eyeLookOutLeft")
     assert gaze.alike == "eyeLookInRight" and gaze.likeness > 0.95

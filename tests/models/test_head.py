@@ -61,14 +61,57 @@ def test_expressions_change_the_face_only():
     assert not changed[:5].any() and not changed[:, :5].any() and not changed[:, 11:].any()
 
 
+def moving_metadata() -> Dict[str, Any]:
+    """The head moves sideways from frame to frame."""
+    data = metadata()
+    data["track"]["head_pose"][:, 3] = torch.linspace(-0.2, 0.2, 6)
+    return data
+
+
+def test_head_pose_changes_the_picture():
+    model = make(moving_metadata()).eval()
+    expression = torch.zeros(1, 3)
+    poses = model.expression_source.track_pose
+    pictures = [
+        model.get_outputs_for_camera(camera({"expression": expression, "head_pose": pose[None]}))["rgb"]
+        for pose in (poses[0], poses[3])
+    ]
+    assert float((pictures[0] - pictures[1]).abs().mean()) > 1e-4  # Seen from the same camera.
+    middle = model.get_outputs_for_camera(camera({"expression": expression}))["rgb"]
+    reference = model.conditioning.pose_code.reference
+    named = model.get_outputs_for_camera(camera({"expression": expression, "head_pose": reference[None]}))["rgb"]
+    torch.testing.assert_close(middle, named)
+    still = make(moving_metadata(), head_pose_scale=0.0).eval()
+    pictures = [
+        still.get_outputs_for_camera(camera({"expression": expression, "head_pose": pose[None]}))["rgb"]
+        for pose in (poses[0], poses[3])
+    ]
+    torch.testing.assert_close(pictures[0], pictures[1])
+
+
+def test_a_training_step_with_foreign_values_reaches_all_tables():
+    model = make(face_metadata(), part_swap=1.0, tables_optimizer="torch", expression_noise=0.0)
+    model.train()
+    torch.manual_seed(0)
+    rays = bundle([0, 2])
+    frames = model._frames_of(rays)
+    assert len(frames.condition) == 4 and frames.count == 2 and frames.lower is not None
+    own, foreign = frames.condition[:2, :3], frames.condition[2:, :3]
+    kept = [0, 1] if frames.lower else [2]  # jawOpen and mouthPucker; browInnerUp.
+    torch.testing.assert_close(own[:, kept], foreign[:, kept])
+    outputs = model.get_outputs(rays)
+    sum(model.get_loss_dict(outputs, batch_for(rays)).values()).backward()  # type: ignore[union-attr]
+    assert bool((model.field.encoding.bases.grad.abs().sum((1, 2)) > 0).all())  # type: ignore[union-attr]
+
+
 def test_noise_is_on_training_coefficients_only():
     model = make()
     state = DrivingState(torch.full((3,), 0.4))
     model.eval()
-    torch.testing.assert_close(model.drive(state).expression, torch.full((1, 3), 0.4))
+    torch.testing.assert_close(model.drive(state).condition[:, :3], torch.full((1, 3), 0.4))
     model.train()
     torch.manual_seed(0)
-    noisy = torch.cat([model.drive(state).expression for _ in range(300)])
+    noisy = torch.cat([model.drive(state).condition[:, :3] for _ in range(300)])
     # Twelve percent of the widest range, 0.8.
     assert float(noisy.std()) == pytest.approx(0.12 * 0.8, rel=0.1)
 

@@ -52,7 +52,24 @@ def test_refined_poses_and_face_region_come_along(tmp_path):
         model.camera_optimizer.pose_adjustment.normal_()
     rebuilt = build_head(model.state_dict())
     assert torch.equal(rebuilt.camera_optimizer.pose_adjustment, model.camera_optimizer.pose_adjustment)
-    assert rebuilt.region is not None and torch.equal(rebuilt.region.weights, model.region.weights)
+    assert rebuilt.conditioning.region is not None
+    assert torch.equal(rebuilt.conditioning.region.weights, model.conditioning.region.weights)
+
+
+def test_a_head_of_format_1_opens(tmp_path):
+    """Before head pose and coefficients reached the network, descriptions said nothing of either."""
+    model = make(network_expression=False, head_pose_scale=0.0, part_swap=0.0).eval()
+    state = model.state_dict()
+    description = state["_extra_state"]
+    description["format"] = 1
+    for name in ("network_expression", "head_pose_scale"):
+        del description["architecture"][name]
+    assert not any(name.startswith("conditioning") for name in state)
+    view = camera({"cam_idx": 1})
+    rebuilt = build_head(state)
+    assert torch.equal(rebuilt.get_outputs_for_camera(view)["rgb"], model.get_outputs_for_camera(view)["rgb"])
+    with pytest.raises(UserError, match="trained with network_expression = False, the model is configured with True"):
+        make().load_state_dict(state)
 
 
 def test_the_newest_checkpoint_is_taken(tmp_path):

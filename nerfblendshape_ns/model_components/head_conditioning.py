@@ -1,0 +1,158 @@
+"""What conditions the head besides position: coefficients and head pose of the frames behind a bundle of rays."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Callable, Optional
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from nerfblendshape_ns.model_components.expression_region import ExpressionRegion
+from nerfblendshape_ns.model_components.face_parts import FaceParts, Swap
+from nerfblendshape_ns.model_components.head_pose_code import HeadPoseCode
+
+
+@dataclass
+class FrameBatch:
+    """What the field needs to know about the frames behind a bundle of rays."""
+
+    condition: Float[Tensor, "variants condition"]
+    """Coefficients and head pose: of each frame, then with foreign values where this training step has some, then
+    without expression where the face alone has one."""
+    tables: Float[Tensor, "variants rows features"]
+    """Blended for each of them."""
+    ray_frame: Optional[Tensor]
+    """``[rays]`` int32: which frame each ray belongs to; None where there is one."""
+    codes: Optional[Float[Tensor, "frames code"]]
+    """Appearance codes."""
+    count: int = 1
+    """Number of frames."""
+    lower: Optional[bool] = None
+    """Whether the lower or the upper face uses the foreign values; None where there are none."""
+
+
+class HeadConditioning(nn.Module):
+    """Makes conditions of coefficients and poses, and tells each sample which of them is its own.
+
+    Args:
+        basis: number of coefficients K.
+        train_pose: ``[train, 12]`` camera-to-head matrices of the training frames, row by row.
+        pose_scale: the six numbers of head pose lie within ± this; 0 leaves them out.
+        noise: standard deviation of the noise on training conditions.
+        region: where expressions act at all; None is everywhere.
+        parts: keeps the parts of the face apart in training; None does not.
+        part_swap: share of the training steps that do.
+    """
+
+    def __init__(
+        self,
+        basis: int,
+        train_pose: Float[Tensor, "train 12"],
+        pose_scale: float = 0.0,
+        noise: float = 0.0,
+        region: Optional[ExpressionRegion] = None,
+        parts: Optional[FaceParts] = None,
+        part_swap: float = 0.0,
+    ) -> None:
+        super().__init__()
+        self.basis = basis
+        self.pose_scale = pose_scale
+        self.pose_code = HeadPoseCode(train_pose) if pose_scale > 0 else None
+        self.noise = noise
+        self.region = region
+        self.parts = parts
+        self.part_swap = part_swap
+
+    def forward(
+        self, expression: Float[Tensor, "frames basis"], captured: Optional[Float[Tensor, "frames 12"]]
+    ) -> Float[Tensor, "frames condition"]:
+        """The coefficients, then the head pose's code where it is used.
+
+        Args:
+            expression: raw coefficients.
+            captured: head poses (camera-to-head, row by row); None takes the clip's middle one.
+        """
+        if self.pose_code is None:
+            return expression
+        if captured is None:
+            captured = self.pose_code.reference.expand(len(expression), -1)
+        return torch.cat([expression, self.pose_scale * self.pose_code(captured)], dim=-1)
+
+    def without_expression(self, condition: Float[Tensor, "frames condition"]) -> Float[Tensor, "frames condition"]:
+        """The same head poses under the neutral expression."""
+        return torch.cat([torch.zeros_like(condition[:, : self.basis]), condition[:, self.basis :]], dim=-1)
+
+    def frame_batch(
+        self,
+        condition: Float[Tensor, "frames condition"],
+        blend: Callable[[Tensor], Tensor],
+        pool: Float[Tensor, "train condition"],
+        ray_frame: Optional[Tensor],
+        codes: Optional[Tensor],
+    ) -> FrameBatch:
+        """Blend the tables of a few frames, in training with noise and foreign values.
+
+        Args:
+            condition: from :meth:`forward`.
+            blend: from conditions to tables.
+            pool: conditions of all training frames, where foreign values come from.
+            ray_frame: see :class:`FrameBatch`.
+            codes: see :class:`FrameBatch`.
+        """
+        count, swap = len(condition), None
+        if self.training:
+            noise = self.noise * torch.randn_like(condition)
+            swap = self._draw(condition, pool)
+            condition = condition + noise
+            if swap is not None:
+                condition = torch.cat([condition, swap.condition + noise])
+        if self.region is not None:
+            condition = torch.cat([condition, self.without_expression(condition[:count])])
+        lower = None if swap is None else swap.lower
+        return FrameBatch(condition, blend(condition), ray_frame, codes, count, lower)
+
+    def _draw(self, condition: Tensor, pool: Tensor) -> Optional[Swap]:
+        return None if self.parts is None else self.parts.draw(condition, pool, self.part_swap)
+
+    def variant(
+        self, unit: Float[Tensor, "samples 3"], frames: FrameBatch, ray_indices: Int[Tensor, "samples"]
+    ) -> Optional[Int[Tensor, "samples"]]:
+        """Which row of the frames' conditions each sample uses; None where there is one.
+
+        Args:
+            unit: positions in [0, 1] over the head box.
+            frames: from :meth:`frame_batch`.
+            ray_indices: the ray of each sample.
+        """
+        frame = None if frames.ray_frame is None else frames.ray_frame[ray_indices]
+        if len(frames.condition) == frames.count:
+            return frame
+        if frame is None:
+            frame = torch.zeros_like(ray_indices)
+        variant = frame
+        if frames.lower is not None and self.parts is not None:
+            variant = frame + frames.count * self.parts.inside(unit, frames.lower)
+        if self.region is not None:
+            still = ~self.region(unit, soft=self.training)
+            variant = torch.where(still, frame + len(frames.condition) - frames.count, variant)
+        return variant.int()
+
+    def probes(
+        self,
+        unit: Float[Tensor, "samples 3"],
+        conditions: Float[Tensor, "probes condition"],
+        probe: Int[Tensor, "samples"],
+    ) -> tuple[Float[Tensor, "rows condition"], Int[Tensor, "samples"]]:
+        """Conditions of an occupancy update and which of them each position is evaluated under.
+
+        Args:
+            unit: positions in [0, 1].
+            conditions: a few.
+            probe: which one each position was given.
+        """
+        if self.region is None:
+            return conditions, probe
+        still = ~self.region(unit, soft=True)
+        return torch.cat([conditions, self.without_expression(conditions)]), (probe + len(conditions) * still).int()

@@ -1,0 +1,108 @@
+"""Conditions of the head: coefficients, head pose, and which of them a sample uses."""
+
+from typing import Optional
+
+import torch
+from torch import Tensor, nn
+
+from nerfblendshape_ns.model_components.face_parts import FaceParts, Swap
+from nerfblendshape_ns.model_components.head_conditioning import HeadConditioning
+
+
+def poses(shifts: Tensor) -> Tensor:
+    """Cameras that look along y from y = -4, moved sideways."""
+    flat = torch.tensor([1.0, 0.0, 0.0, 0.0, 0.0, 0.0, -1.0, -4.0, 0.0, 1.0, 0.0, 0.0]).repeat(len(shifts), 1)
+    flat[:, 3] = shifts
+    return flat
+
+
+TRAIN = poses(torch.tensor([-1.0, 0.0, 1.0]))
+
+
+class Left(nn.Module):
+    """A region: the half where x is below 0.5."""
+
+    def forward(self, positions: Tensor, soft: bool) -> Tensor:
+        return positions[:, 0] < 0.5
+
+
+class Bottom(nn.Module):
+    """Parts of a face: the lower is below 0.5; foreign is all but the first number."""
+
+    def __init__(self, lower: Optional[bool] = True) -> None:
+        super().__init__()
+        self.always = lower
+
+    def draw(self, condition: Tensor, pool: Tensor, probability: float) -> Optional[Swap]:
+        if self.always is None:
+            return None
+        foreign = pool[:1].expand(len(condition), -1).clone()
+        foreign[:, 0] = condition[:, 0]
+        return Swap(foreign, self.always)
+
+    inside = staticmethod(lambda positions, lower: (positions[:, 2] < 0.5) == lower)
+
+
+def batch(conditioning: HeadConditioning, expression: Tensor, ray_frame: Optional[Tensor] = None):
+    condition = conditioning(expression, poses(torch.linspace(-1, 1, len(expression))))
+    return conditioning.frame_batch(
+        condition, lambda rows: rows[..., None], torch.full((5, condition.shape[1]), 9.0), ray_frame, None
+    )
+
+
+def test_head_pose_follows_the_coefficients():
+    conditioning = HeadConditioning(2, TRAIN, pose_scale=0.5)
+    expression = torch.tensor([[0.1, 0.2], [0.3, 0.4], [0.5, 0.6]])
+    condition = conditioning(expression, TRAIN)
+    assert condition.shape == (3, 8)
+    torch.testing.assert_close(condition[:, :2], expression)
+    # The head moves against the camera; only the shift along x changes, over its whole range.
+    torch.testing.assert_close(condition[:, 5], torch.tensor([0.5, 0.0, -0.5]))
+    torch.testing.assert_close(condition[:, [2, 3, 4, 6, 7]], torch.zeros(3, 5))
+    torch.testing.assert_close(conditioning(expression, None)[:, 2:], torch.zeros(3, 6))  # The middle pose.
+    torch.testing.assert_close(conditioning(expression, 100 * TRAIN)[:, 2:].abs().amax(), torch.tensor(0.5))  # Clamped.
+    assert torch.equal(HeadConditioning(2, TRAIN)(expression, TRAIN), expression)
+
+
+def test_one_frame_needs_no_choice():
+    conditioning = HeadConditioning(2, TRAIN, pose_scale=0.5).eval()
+    frames = batch(conditioning, torch.ones(1, 2))
+    assert conditioning.variant(torch.rand(4, 3), frames, torch.zeros(4, dtype=torch.long)) is None
+
+
+def test_each_sample_finds_its_row():
+    conditioning = HeadConditioning(2, TRAIN, 0.5, region=Left(), parts=Bottom(), part_swap=1.0)  # type: ignore[arg-type]
+    expression = torch.tensor([[0.1, 0.2], [0.3, 0.4]])
+    frames = batch(conditioning, expression, torch.tensor([0, 1], dtype=torch.int32))
+    assert frames.condition.shape == (6, 8) and frames.tables.shape == (6, 8, 1) and frames.count == 2
+    torch.testing.assert_close(frames.condition[:2, :2], expression)
+    torch.testing.assert_close(frames.condition[2:4], torch.tensor([[0.1] + [9.0] * 7, [0.3] + [9.0] * 7]))
+    torch.testing.assert_close(frames.condition[4:, :2], torch.zeros(2, 2))
+    torch.testing.assert_close(frames.condition[4:, 2:], frames.condition[:2, 2:])  # Off the face the pose stays.
+    samples = torch.tensor([[0.1, 0.5, 0.9], [0.1, 0.5, 0.1], [0.9, 0.5, 0.1]])
+    for ray, rows in ((0, [0, 2, 4]), (1, [1, 3, 5])):
+        variant = conditioning.variant(samples, frames, torch.full((3,), ray))
+        assert variant is not None and variant.tolist() == rows and variant.dtype == torch.int32
+
+
+def test_foreign_values_and_noise_are_for_training():
+    conditioning = HeadConditioning(2, TRAIN, 0.0, noise=0.3, parts=Bottom(), part_swap=1.0)  # type: ignore[arg-type]
+    assert len(batch(conditioning, torch.ones(1, 2)).condition) == 2
+    frames = batch(conditioning.eval(), torch.ones(1, 2))
+    assert torch.equal(frames.condition, torch.ones(1, 2)) and frames.lower is None
+
+
+def test_occupancy_off_the_face_is_without_expression():
+    conditioning = HeadConditioning(2, TRAIN, 0.5, region=Left())  # type: ignore[arg-type]
+    conditions = torch.tensor([[1.0] * 8, [2.0] * 8])
+    rows, probe = conditioning.probes(torch.tensor([[0.1, 0, 0], [0.9, 0, 0]]), conditions, torch.tensor([1, 1]))
+    torch.testing.assert_close(rows[probe], torch.tensor([[2.0] * 8, [0.0] * 2 + [2.0] * 6]))
+
+
+def test_real_parts_fit():
+    aabb, mesh = torch.tensor([[-1.0] * 3, [1.0] * 3]), torch.rand(468, 3) - 0.5
+    parts = FaceParts(aabb, mesh, ["eyeBlinkLeft", "jawOpen"], pose_length=6)
+    conditioning = HeadConditioning(2, TRAIN, 0.5, parts=parts, part_swap=1.0)
+    frames = batch(conditioning, torch.ones(1, 2))
+    variant = conditioning.variant(torch.rand(50, 3), frames, torch.zeros(50, dtype=torch.long))
+    assert variant is not None and set(variant.tolist()) <= {0, 1} and len(frames.condition) == 2
