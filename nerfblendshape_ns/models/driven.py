@@ -7,12 +7,15 @@ from typing import Any, Dict, Optional
 import torch
 from jaxtyping import Float
 from nerfstudio.cameras.cameras import Cameras
+from nerfstudio.cameras.rays import RayBundle
 from nerfstudio.data.scene_box import OrientedBox
 from nerfstudio.models.base_model import Model
 from torch import Tensor
 
 from nerfblendshape_ns.errors import UserError
 from nerfblendshape_ns.model_components.expression_source import DrivingState, ExpressionSource
+from nerfblendshape_ns.model_components.image_metrics import psnr
+from nerfblendshape_ns.model_components.losses import PatchLoss, color_difference
 from nerfblendshape_ns.viewer.control import ExpressionViewerControl
 
 
@@ -49,10 +52,80 @@ class DrivenModel(Model):
         self.register_buffer("aabb", self.scene_box.aabb.float().clone())
         self.viewer_control = ExpressionViewerControl(self)
         self._driven: Any = None
+        self.field: Any
+        self.patch_loss: PatchLoss
+
+    def frames(
+        self,
+        expression: Float[Tensor, "frames basis"],
+        captured: Optional[Float[Tensor, "frames 12"]] = None,
+        ray_frame: Optional[Tensor] = None,
+        train_frame: Optional[Tensor] = None,
+    ) -> Any:
+        """Prepare a few frames for their rays.
+
+        Args:
+            expression: raw coefficients, already clamped.
+            captured: head poses (camera-to-head, row by row); None takes the clip's middle one.
+            ray_frame: ``[rays]`` int32, the row of ``expression`` that a ray belongs to; None where there is one row.
+            train_frame: ``[frames]`` training frames whose appearance codes apply; None takes the mean code.
+        """
+        raise NotImplementedError
 
     def drive(self, state: DrivingState) -> Any:
         """Prepare one driving state for the rays of a picture."""
+        captured = None if state.head_pose is None else state.head_pose[None].to(self.device)
+        return self.frames(state.expression[None].to(self.device), captured, None, self.train_frame_of(state))
+
+    def frames_of(self, ray_bundle: RayBundle) -> Any:
+        """The frames of a bundle: the driven one, those that its metadata names, or those of a training batch."""
+        if self._driven is not None:
+            return self._driven
+        source, metadata = self.expression_source, ray_bundle.metadata
+        if "expression" in metadata:
+            rays = ray_bundle.origins[..., 0].numel()
+            rows = source.clamp(metadata["expression"].reshape(rays, -1))
+            basis = rows.shape[1]
+            if "head_pose" in metadata:
+                rows = torch.cat([rows, metadata["head_pose"].reshape(rays, 12)], dim=-1)
+            rows, ray_frame = torch.unique_consecutive(rows, return_inverse=True, dim=0)
+            captured = rows[:, basis:] if rows.shape[1] > basis else None
+            return self.frames(rows[:, :basis], captured, ray_frame.int() if len(rows) > 1 else None)
+        if self.training and ray_bundle.camera_indices is not None:
+            frames, ray_frame = torch.unique_consecutive(ray_bundle.camera_indices.flatten(), return_inverse=True)
+            places = source.train_frames[frames]
+            expression = source.clamp(source.track_expression[places])
+            several = ray_frame.int() if len(frames) > 1 else None
+            return self.frames(expression, source.track_pose[places], several, frames)
+        return self.drive(source.neutral())
+
+    def ray_target(self, outputs: Dict[str, Tensor], batch: Dict[str, Tensor]) -> Float[Tensor, "rays 3"]:
+        """Truth of a batch's rays over the background that the prediction was rendered on."""
         raise NotImplementedError
+
+    def get_metrics_dict(self, outputs: Dict[str, Tensor], batch: Dict[str, Tensor]) -> Dict[str, Tensor]:
+        """PSNR of the sampled rays; evaluation rays hold the raw frame, so they composite too."""
+        with torch.no_grad():
+            return {"psnr": torch.tensor(psnr(outputs["rgb"], self.ray_target(outputs, batch)))}
+
+    def picture_losses(self, prediction: Tensor, target: Tensor, batch: Dict[str, Tensor]) -> Dict[str, Tensor]:
+        """Weighted losses of the whole picture: colour, patches where there are any, appearance codes.
+
+        Args:
+            prediction: ``[rays, 3]``.
+            target: ``[rays, 3]``.
+            batch: says where the patches are.
+        """
+        config: Any = self.config
+        difference = color_difference(prediction, target, config.color_loss, config.huber_delta)
+        losses = {"color_loss": config.color_loss_weight * difference}
+        patch = self.patch_loss.of_batch(prediction, target, batch)
+        if patch is not None:
+            losses["perceptual_loss"] = patch * config.perceptual_weight
+        codes = self.field.frame_codes
+        if self.training and codes is not None:
+            losses["frame_code_loss"] = codes.weight.square().mean() * config.frame_code_loss_weight
+        return losses
 
     def own_background(self, outputs: Dict[str, Tensor]) -> Float[Tensor, "*pixels 3"]:
         """The background that ``outputs["rgb"]`` was rendered over, broadcastable to it."""

@@ -16,13 +16,12 @@ from nerfblendshape_ns.data.dataset import NerfBlendshapeDataset
 from nerfblendshape_ns.field_components.blendshape_encoding import principal_mixing
 from nerfblendshape_ns.fields.head_field import HeadField
 from nerfblendshape_ns.model_components.expression_region import ExpressionRegion
-from nerfblendshape_ns.model_components.expression_source import DrivingState
 from nerfblendshape_ns.model_components.face_parts import FaceParts
 from nerfblendshape_ns.model_components.head_conditioning import FrameBatch, HeadConditioning
 from nerfblendshape_ns.model_components.head_hull import head_region
 from nerfblendshape_ns.model_components.head_pose_code import CODE_LENGTH
-from nerfblendshape_ns.model_components.image_metrics import head_metrics, psnr
-from nerfblendshape_ns.model_components.losses import PatchLoss, cached_lpips, color_difference, composite, warm_down
+from nerfblendshape_ns.model_components.image_metrics import head_metrics
+from nerfblendshape_ns.model_components.losses import PatchLoss, cached_lpips, composite, warm_down
 from nerfblendshape_ns.model_components.occupancy import ExpressionOccupancy
 from nerfblendshape_ns.models.description import check_description, head_description
 from nerfblendshape_ns.models.driven import DrivenModel
@@ -196,21 +195,14 @@ class HeadModel(DrivenModel):
 
     # --- rendering ---
 
-    def frame_batch(
+    def frames(
         self,
         expression: Float[Tensor, "frames basis"],
         captured: Optional[Float[Tensor, "frames 12"]] = None,
         ray_frame: Optional[Tensor] = None,
         train_frame: Optional[Tensor] = None,
     ) -> FrameBatch:
-        """Blend the tables of a few frames.
-
-        Args:
-            expression: raw coefficients, already clamped.
-            captured: head poses (camera-to-head, row by row); None takes the clip's middle one.
-            ray_frame: ``[rays]`` int32, the row of ``expression`` that a ray belongs to; None where there is one row.
-            train_frame: ``[frames]`` training frames whose appearance codes apply; None takes the mean code.
-        """
+        """Blend the tables of a few frames; see :meth:`DrivenModel.frames`."""
         codes = self.field.frame_code(train_frame)
         if codes is not None and len(codes) != len(expression):
             codes = codes.expand(len(expression), -1)
@@ -218,34 +210,6 @@ class HeadModel(DrivenModel):
         return self.conditioning.frame_batch(
             condition, self.field.blend, self.occupancy.train_expressions, ray_frame, codes
         )
-
-    def _frames_of(self, ray_bundle: RayBundle) -> FrameBatch:
-        """The frames of a bundle: the driven one, those of a training batch, or those its metadata names."""
-        if self._driven is not None:
-            return self._driven
-        source, metadata = self.expression_source, ray_bundle.metadata
-        if "expression" in metadata:
-            rays = ray_bundle.origins[..., 0].numel()
-            rows = source.clamp(metadata["expression"].reshape(rays, -1))
-            basis = rows.shape[1]
-            if "head_pose" in metadata:
-                rows = torch.cat([rows, metadata["head_pose"].reshape(rays, 12)], dim=-1)
-            rows, ray_frame = torch.unique_consecutive(rows, return_inverse=True, dim=0)
-            captured = rows[:, basis:] if rows.shape[1] > basis else None
-            return self.frame_batch(rows[:, :basis], captured, ray_frame.int() if len(rows) > 1 else None)
-        if self.training and ray_bundle.camera_indices is not None:
-            frames, ray_frame = torch.unique_consecutive(ray_bundle.camera_indices.flatten(), return_inverse=True)
-            places = source.train_frames[frames]
-            expression = source.clamp(source.track_expression[places])
-            return self.frame_batch(
-                expression, source.track_pose[places], ray_frame.int() if len(frames) > 1 else None, frames
-            )
-        return self.drive(source.neutral())
-
-    def drive(self, state: DrivingState) -> FrameBatch:
-        """Blend the tables for one driving state."""
-        captured = None if state.head_pose is None else state.head_pose[None].to(self.device)
-        return self.frame_batch(state.expression[None].to(self.device), captured, None, self.train_frame_of(state))
 
     def own_background(self, outputs: Dict[str, Tensor]) -> Float[Tensor, "3"]:
         """White or black, as configured."""
@@ -261,7 +225,7 @@ class HeadModel(DrivenModel):
         if self.training:
             self.camera_optimizer.apply_to_raybundle(ray_bundle)
         origins, directions = ray_bundle.origins.reshape(-1, 3), ray_bundle.directions.reshape(-1, 3)
-        head = self.foreground(origins, directions, self._frames_of(ray_bundle))
+        head = self.foreground(origins, directions, self.frames_of(ray_bundle))
         background = self._background(head.color)
         outputs = {
             "rgb": head.color + (1.0 - head.alpha) * background,
@@ -328,37 +292,23 @@ class HeadModel(DrivenModel):
 
     # --- losses and metrics ---
 
-    def _ray_target(self, outputs: Dict[str, Tensor], batch: Dict[str, Tensor]) -> Tensor:
+    def ray_target(self, outputs: Dict[str, Tensor], batch: Dict[str, Tensor]) -> Tensor:
         """Truth of sampled rays over the background that the prediction was rendered on."""
         background = outputs.get("background")
         if background is None:
             background = self._background(outputs["rgb"])
         return composite(batch["image"].to(self.device), batch["alpha"].to(self.device), background)
 
-    def get_metrics_dict(self, outputs: Dict[str, Tensor], batch: Dict[str, Tensor]) -> Dict[str, Tensor]:
-        """PSNR of the sampled rays; evaluation rays hold the raw frame, so they composite too."""
-        with torch.no_grad():
-            return {"psnr": torch.tensor(psnr(outputs["rgb"], self._ray_target(outputs, batch)))}
-
     def get_loss_dict(
         self, outputs: Dict[str, Tensor], batch: Dict[str, Tensor], metrics_dict: Optional[Dict[str, Tensor]] = None
     ) -> Dict[str, Tensor]:
         """Colour, mask, patch and code losses, weighted."""
         config = self.config
-        target, prediction = self._ray_target(outputs, batch), outputs["rgb"]
+        target, prediction = self.ray_target(outputs, batch), outputs["rgb"]
         alpha = batch["alpha"].to(self.device)
         mask_weight = warm_down(self.step, config.mask_loss_start, config.mask_loss_weight, config.mask_loss_warmup)
-        losses = {
-            "color_loss": config.color_loss_weight
-            * color_difference(prediction, target, config.color_loss, config.huber_delta),
-            "mask_loss": mask_weight * (outputs["accumulation"] - alpha).abs().mean(),
-        }
-        patch = self.patch_loss.of_batch(prediction, target, batch)
-        if patch is not None:
-            losses["perceptual_loss"] = patch * config.perceptual_weight
-        if self.training and self.field.frame_codes is not None:
-            codes = self.field.frame_codes.weight
-            losses["frame_code_loss"] = codes.square().mean() * config.frame_code_loss_weight
+        losses = self.picture_losses(prediction, target, batch)
+        losses["mask_loss"] = mask_weight * (outputs["accumulation"] - alpha).abs().mean()
         if self.training:
             self.camera_optimizer.get_loss_dict(losses)
         return losses

@@ -17,10 +17,8 @@ from nerfblendshape_ns.data.dataset import NerfBlendshapeDataset
 from nerfblendshape_ns.errors import UserError
 from nerfblendshape_ns.fields.torso_field import TorsoField
 from nerfblendshape_ns.model_components.backdrop import Backdrop, load_plate
-from nerfblendshape_ns.model_components.expression_source import DrivingState
 from nerfblendshape_ns.model_components.head_pose_code import HeadPoseCode
-from nerfblendshape_ns.model_components.image_metrics import psnr
-from nerfblendshape_ns.model_components.losses import PatchLoss, cached_lpips, color_difference, composite
+from nerfblendshape_ns.model_components.losses import PatchLoss, cached_lpips, composite
 from nerfblendshape_ns.model_components.torso_metrics import person_alpha, torso_coverage, torso_metrics
 from nerfblendshape_ns.model_components.torso_occupancy import TorsoOccupancy
 from nerfblendshape_ns.model_components.torso_plane import TorsoPlane, plane_depth
@@ -205,41 +203,21 @@ class TorsoModel(DrivenModel):
 
     # --- rendering ---
 
-    def _frames(
+    def frames(
         self,
-        expression: Tensor,
-        captured: Tensor,
-        ray_frame: Optional[Tensor],
-        train_frame: Optional[Tensor],
+        expression: Float[Tensor, "frames basis"],
+        captured: Optional[Float[Tensor, "frames 12"]] = None,
+        ray_frame: Optional[Tensor] = None,
+        train_frame: Optional[Tensor] = None,
     ) -> TorsoFrames:
-        rays = None if ray_frame is None else ray_frame.int()
-        head = self._frozen.frame_batch(expression, captured, rays, train_frame)
+        """Blend the head's tables and gather what the torso needs; without a pose it takes the clip's middle one."""
+        if captured is None:
+            captured = self.pose_code.reference.expand(len(expression), -1)
+        head = self._frozen.frames(expression, captured, ray_frame, train_frame)
         codes = self.field.frame_code(train_frame)
         if codes is not None and len(codes) != len(expression):
             codes = codes.expand(len(expression), -1)
         return TorsoFrames(head, captured, self.pose_code(captured), codes, ray_frame)
-
-    def _frames_of(self, ray_bundle: RayBundle) -> TorsoFrames:
-        """The frames of a bundle: the driven one, those of a training batch, or those its metadata names."""
-        if self._driven is not None:
-            return self._driven
-        source, metadata = self.expression_source, ray_bundle.metadata
-        if "expression" in metadata and "head_pose" in metadata:
-            rows = torch.cat([source.clamp(metadata["expression"]), metadata["head_pose"]], -1)
-            rows, ray_frame = torch.unique_consecutive(rows.reshape(-1, rows.shape[-1]), return_inverse=True, dim=0)
-            return self._frames(rows[:, :-12], rows[:, -12:], ray_frame if len(rows) > 1 else None, None)
-        if self.training and ray_bundle.camera_indices is not None:
-            frames, ray_frame = torch.unique_consecutive(ray_bundle.camera_indices.flatten(), return_inverse=True)
-            places = source.train_frames[frames]
-            expression = source.clamp(source.track_expression[places])
-            return self._frames(expression, source.track_pose[places], ray_frame if len(frames) > 1 else None, frames)
-        return self.drive(source.neutral())
-
-    def drive(self, state: DrivingState) -> TorsoFrames:
-        """Prepare one driving state; without a captured pose it takes the clip's middle one."""
-        frame = self.train_frame_of(state)
-        captured = self.pose_code.reference if state.head_pose is None else state.head_pose.to(self.device)
-        return self._frames(state.expression[None].to(self.device), captured[None], None, frame)
 
     def own_background(self, outputs: Dict[str, Tensor]) -> Float[Tensor, "*pixels 3"]:
         """The clean plate, colour or picture behind each pixel."""
@@ -254,7 +232,7 @@ class TorsoModel(DrivenModel):
             (expected distance, 0 on empty rays); ``background [rays, 3]``.
         """
         origins, directions = ray_bundle.origins.reshape(-1, 3), ray_bundle.directions.reshape(-1, 3)
-        frames = self._frames_of(ray_bundle)
+        frames = self.frames_of(ray_bundle)
         points = self.plane(origins, directions, frames.of_rays(frames.captured))
         with torch.no_grad():
             head = self._head_foreground(ray_bundle, origins, directions, frames)
@@ -322,27 +300,19 @@ class TorsoModel(DrivenModel):
 
     # --- losses and metrics ---
 
-    def _ray_target(self, outputs: Dict[str, Tensor], batch: Dict[str, Tensor]) -> Tensor:
+    def ray_target(self, outputs: Dict[str, Tensor], batch: Dict[str, Tensor]) -> Tensor:
         """Truth over the background that the prediction was rendered on."""
         image, torso = batch["image"].to(self.device), batch["torso"].to(self.device)
         person = person_alpha(batch["alpha"].to(self.device), torso[..., 3:])
         return composite(image, person, outputs["background"])
-
-    def get_metrics_dict(self, outputs: Dict[str, Tensor], batch: Dict[str, Tensor]) -> Dict[str, Tensor]:
-        """PSNR of the sampled rays."""
-        with torch.no_grad():
-            return {"psnr": torch.tensor(psnr(outputs["rgb"], self._ray_target(outputs, batch)))}
 
     def get_loss_dict(
         self, outputs: Dict[str, Tensor], batch: Dict[str, Tensor], metrics_dict: Optional[Dict[str, Tensor]] = None
     ) -> Dict[str, Tensor]:
         """Colour of the whole picture, colour and opacity of the torso, patches, codes."""
         config = self.config
-        target, prediction = self._ray_target(outputs, batch), outputs["rgb"]
-        losses = {
-            "color_loss": config.color_loss_weight
-            * color_difference(prediction, target, config.color_loss, config.huber_delta)
-        }
+        target, prediction = self.ray_target(outputs, batch), outputs["rgb"]
+        losses = self.picture_losses(prediction, target, batch)
         torso, head_alpha = batch["torso"].to(self.device), batch["alpha"].to(self.device)
         true_color, true_alpha = torso[:, :3], torso[:, 3:]
         # What the head hides is unknown except for the extension: there an empty torso is only a weak wish.
@@ -354,11 +324,6 @@ class TorsoModel(DrivenModel):
             losses["torso_color_loss"] = (
                 config.torso_color_weight * (true_alpha * (outputs["torso_color"] - true_color).abs()).mean()
             )
-        patch = self.patch_loss.of_batch(prediction, target, batch)
-        if patch is not None:
-            losses["perceptual_loss"] = patch * config.perceptual_weight
-        if self.training and self.field.frame_codes is not None:
-            losses["frame_code_loss"] = self.field.frame_codes.weight.square().mean() * config.frame_code_loss_weight
         return losses
 
     def get_image_metrics_and_images(

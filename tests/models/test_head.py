@@ -94,7 +94,7 @@ def test_a_training_step_with_foreign_values_reaches_all_tables():
     model.train()
     torch.manual_seed(0)
     rays = bundle([0, 2])
-    frames = model._frames_of(rays)
+    frames = model.frames_of(rays)
     assert len(frames.condition) == 4 and frames.count == 2 and frames.lower is not None
     own, foreign = frames.condition[:2, :3], frames.condition[2:, :3]
     kept = [0, 1] if frames.lower else [2]  # jawOpen and mouthPucker; browInnerUp.

@@ -108,10 +108,10 @@ def test_rays_of_a_batch_use_their_own_frame():
     turned[0, 3] = 0.5
     data["track"]["head_pose"][3] = turned.flatten()
     model = make_torso(data=data).eval()
-    both = model._frames_of(bundle([1, 3]))
+    both = model.frames_of(bundle([1, 3]))
     assert both.captured.shape == (1, 12)  # Not training: rays without metadata are neutral.
     model.train()
-    both = model._frames_of(bundle([1, 3]))
+    both = model.frames_of(bundle([1, 3]))
     torch.testing.assert_close(both.captured, torch.stack([POSE.flatten(), turned.flatten()]))
     assert both.of_rays(both.codes).shape == (16, 8)
     outputs = model.get_outputs(bundle([1, 3]))["torso_alpha"]
