@@ -103,7 +103,7 @@ def frame_contestants() -> Dict[str, Callable[[], object]]:
     origins = torch.tensor([0.0, 0.0, 4.5]).expand_as(directions).contiguous()
 
     def frame_of(num_basis: int) -> Callable[[], Tensor]:
-        field = HeadField(LAYOUT, num_basis=num_basis, num_frames=1).eval()
+        field = HeadField(LAYOUT, num_basis=num_basis, num_frames=1, network_expression=True).eval()
         expression = 0.01 + torch.rand(1, num_basis)
 
         @torch.no_grad()

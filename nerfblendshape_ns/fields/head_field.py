@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, Optional, Tuple
+from typing import Any, Literal, Optional, Tuple, cast
 
 import torch
 from jaxtyping import Float, Int
@@ -33,6 +33,33 @@ class _BoundedExponential(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor) -> Tuple[Tensor, None]:  # type: ignore[override]
         bounded, above = ctx.saved_tensors
         return torch.where(above, gradient.clamp(min=0.0), gradient) * bounded, None
+
+
+def _with_frame_inputs(
+    network: MLP,
+    features: Float[Tensor, "samples features"],
+    inputs: Float[Tensor, "frames inputs"],
+    frame_index: Optional[Int[Tensor, "samples"]],
+) -> Float[Tensor, "samples outputs"]:
+    """``network(cat([features, inputs of the sample's frame]))``, what is constant in a frame computed once for it.
+
+    Args:
+        network: without skip connections.
+        features: of each sample.
+        inputs: of each frame.
+        frame_index: the frame of each sample; None where there is one.
+    """
+    if network.tcnn_encoding is not None:  # One fused kernel: there is no first layer to take apart.
+        rows = inputs.expand(len(features), -1) if frame_index is None else inputs[frame_index]
+        return network(torch.cat([features, rows], dim=-1))
+    assert network.layers is not None and network.activation is not None
+    first, width = cast(nn.Linear, network.layers[0]), features.shape[1]
+    constant = nn.functional.linear(inputs, first.weight[:, width:], first.bias)
+    hidden = nn.functional.linear(features, first.weight[:, :width])
+    hidden = hidden + (constant if frame_index is None else constant[frame_index])
+    for layer in network.layers[1:]:
+        hidden = layer(network.activation(hidden))
+    return hidden
 
 
 class HeadField(nn.Module):
@@ -128,9 +155,9 @@ class HeadField(nn.Module):
         """
         features = self.encoding(positions, tables, frame_index)
         if self.reads_expression:
-            rows = expression.expand(len(positions), -1) if frame_index is None else expression[frame_index]
-            features = torch.cat([features, rows], dim=-1)
-        hidden = self.density_network(features).float()
+            hidden = _with_frame_inputs(self.density_network, features, expression, frame_index).float()
+        else:
+            hidden = self.density_network(features).float()
         density = _BoundedExponential.apply(hidden[:, 0] + self.density_bias, self.max_density)
         return density, hidden[:, 1:]
 

@@ -35,6 +35,29 @@ def test_appearance_codes_start_equal_and_average_elsewhere():
     torch.testing.assert_close(field.frame_code(torch.tensor([2])), torch.tensor([[8.0, 9.0, 10.0, 11.0]]))
 
 
+@pytest.mark.parametrize("frames", [1, 3])
+@pytest.mark.parametrize("conditioning", ["blend", "concat"])
+def test_what_is_constant_in_a_frame_is_computed_once(conditioning, frames):
+    """The same numbers and gradients as with the coefficients appended to every sample's input."""
+    torch.manual_seed(0)
+    field = HeadField(LAYOUT, num_basis=2, num_frames=3, conditioning=conditioning, network_expression=True)
+    with torch.no_grad():
+        field.encoding.mean.normal_()
+    positions, expression = torch.rand(50, 3), torch.rand(frames, 2)
+    frame_index = None if frames == 1 else torch.randint(3, (50,)).int()
+    tables = field.blend(expression).detach()
+    density, geometry = field.density(positions, tables, expression, frame_index)
+    rows = expression.expand(50, -1) if frame_index is None else expression[frame_index]
+    inputs = torch.cat([field.encoding(positions, tables, frame_index), rows], -1)
+    expected = field.density_network(inputs)
+    torch.testing.assert_close(geometry, expected[:, 1:])
+    torch.testing.assert_close(density, torch.exp(expected[:, 0] + field.density_bias))
+    weight = field.density_network.layers[0].weight
+    (ours,) = torch.autograd.grad(geometry.square().sum(), weight)
+    (theirs,) = torch.autograd.grad(expected[:, 1:].square().sum(), weight)
+    torch.testing.assert_close(ours, theirs)
+
+
 def test_concat_reads_the_coefficients_and_blend_does_not_read_them_twice():
     torch.manual_seed(0)
     field = HeadField(LAYOUT, num_basis=2, num_frames=1, conditioning="concat")
