@@ -1,0 +1,85 @@
+"""Playback in a real browser while the model trains: neither stops the other."""
+
+from __future__ import annotations
+
+import copy
+import threading
+import time
+from typing import Any, Dict, List
+
+import pytest
+from browser import browser_on, find_chromium
+from nerfstudio.configs.method_configs import all_methods
+from nerfstudio.scripts import train
+from nerfstudio.utils import writer
+from test_viewer_browser import OVERRIDES, SIZE
+
+from nerfblendshape_ns.engine.trainer import BudgetTrainer
+from nerfblendshape_ns.recipes.datasets import write_synthetic
+from nerfblendshape_ns.recipes.overrides import apply_overrides
+from nerfblendshape_ns.synthetic.dataset import ClipSettings
+
+CHROMIUM = find_chromium()
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium on the PATH (or its path in CHROMIUM)"),
+]
+SECONDS = 6.0
+
+
+def watch(trainers: List[Any], seen: Dict[str, Any]) -> None:
+    """A person: waits for the viewer, watches the steps go by, presses Play, and in the end stops the training."""
+    try:
+        end = time.monotonic() + 120
+        while not (trainers and getattr(trainers[0].viewer_state, "train_util", None) is not None):
+            assert time.monotonic() < end, "no viewer came up"
+            time.sleep(0.2)
+        trainer = trainers[0]
+        with browser_on(trainer.viewer_state, str(CHROMIUM)) as browser:
+            browser.until(lambda: trainer.step > 20)
+            for name, button in (("alone", None), ("playing", "Play")):
+                if button is not None:
+                    browser.click(button)
+                start, frames = trainer.step, set()
+                end = time.monotonic() + SECONDS
+                while time.monotonic() < end:
+                    frames.add(browser.session.store.state.frame)
+                    browser.page.wait_for_timeout(20)
+                seen[name] = (trainer.step - start, len(frames))
+    except BaseException as error:
+        seen["error"] = error
+    finally:
+        for trainer in trainers:
+            trainer.stop_training = True
+
+
+def test_training_goes_on_while_the_clip_plays(tmp_path, monkeypatch):
+    pytest.importorskip("playwright", reason="needs the Python package playwright")
+    write_synthetic(ClipSettings(num_frames=20, width=SIZE, height=SIZE, fps=5), tmp_path / "clip")
+    config = copy.deepcopy(all_methods["nerfblendshape-head-small"])
+    config.data, config.output_dir, config.timestamp = tmp_path / "clip", tmp_path, "run"
+    changes = {"vis": "viewer", "max_num_iterations": 100000, "max_minutes": 5.0, "viewer.websocket_host": "127.0.0.1"}
+    quit_at_once = {"viewer.quit_on_train_completion": True, "steps_per_save": 100000}
+    apply_overrides(config, {**OVERRIDES, **changes, **quit_at_once}, "test")
+    trainers: List[Any] = []
+    setup = BudgetTrainer.setup
+
+    def remembered(self: BudgetTrainer, *arguments: Any, **options: Any) -> None:
+        setup(self, *arguments, **options)
+        trainers.append(self)
+
+    monkeypatch.setattr(BudgetTrainer, "setup", remembered)
+    seen: Dict[str, Any] = {}
+    person = threading.Thread(target=watch, args=(trainers, seen))
+    person.start()
+    try:
+        train.main(config)
+    finally:
+        person.join()
+        for state in (writer.EVENT_WRITERS, writer.EVENT_STORAGE, writer.GLOBAL_BUFFER):
+            state.clear()
+    if "error" in seen:
+        raise seen["error"]
+    steps, frames = seen["playing"]
+    assert frames >= 3, f"{frames} frames were shown in {SECONDS} s of playback"
+    assert steps >= 0.1 * seen["alone"][0], f"{steps} steps while the clip played, {seen['alone'][0]} before"
