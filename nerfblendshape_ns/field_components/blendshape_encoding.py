@@ -57,6 +57,14 @@ class BlendshapeHashEncoding(nn.Module):
         """Features a sample gets: levels times features per level."""
         return self.layout.output_dim
 
+    def num_directions(self, num_basis: int) -> int:
+        """How many numbers :meth:`directions` makes of so many coefficients."""
+        return num_basis if self.mixing is None else self.mixing.shape[0]
+
+    def directions(self, expression: Float[Tensor, "frames basis"]) -> Float[Tensor, "frames directions"]:
+        """What the tables are blended by: the coefficients, or their part along each direction."""
+        return expression if self.mixing is None else expression @ self.mixing.T
+
     def blend(self, expression: Float[Tensor, "frames basis"]) -> Float[Tensor, "frames rows features"]:
         """Blend the tables for the given coefficients.
 
@@ -67,7 +75,7 @@ class BlendshapeHashEncoding(nn.Module):
         if self.num_basis == 0:
             weights = expression.new_zeros(len(expression), 0)  # A static grid, trained by the same optimiser.
         else:
-            weights = expression if self.mixing is None else expression @ self.mixing.T
+            weights = self.directions(expression)
         coefficients = torch.cat([weights.new_ones(len(weights), 1), weights], dim=-1)
         return _Blend.apply(coefficients, self.mean, self.bases, self.stash_gradients)
 

@@ -71,7 +71,8 @@ class HeadField(nn.Module):
         num_frames: training frames; each owns an appearance code where ``frame_code_dim`` is positive.
         conditioning: "blend" blends the tables by the coefficients (the method); "concat" keeps one static grid and
             appends the coefficients to the density network's input (the usual baseline, for comparison).
-        network_expression: with "blend", let the density network read the coefficients beside the blended features.
+        network_expression: with "blend", let the density network read what the tables are blended by, beside the
+            blended features.
         mixing: see :class:`BlendshapeHashEncoding`.
         stash_gradients: see :class:`BlendshapeHashEncoding`.
         hidden_dim: width of the networks.
@@ -113,7 +114,7 @@ class HeadField(nn.Module):
             layout, num_basis if blended else 0, mixing if blended else None, stash_gradients
         )
         self.density_network = MLP(
-            in_dim=self.encoding.output_dim + (num_basis if self.reads_expression else 0),
+            in_dim=self.encoding.output_dim + (self.encoding.num_directions(num_basis) if self.reads_expression else 0),
             num_layers=density_layers,
             layer_width=hidden_dim,
             out_dim=1 + geometry_dim,
@@ -155,7 +156,9 @@ class HeadField(nn.Module):
         """
         features = self.encoding(positions, tables, frame_index)
         if self.reads_expression:
-            hidden = _with_frame_inputs(self.density_network, features, expression, frame_index).float()
+            # What the tables cannot tell apart, the network must not either: nothing would teach it.
+            inputs = self.encoding.directions(expression)
+            hidden = _with_frame_inputs(self.density_network, features, inputs, frame_index).float()
         else:
             hidden = self.density_network(features).float()
         density = _BoundedExponential.apply(hidden[:, 0] + self.density_bias, self.max_density)

@@ -52,7 +52,7 @@ class HeadModelConfig(ModelConfig):
     principal_max: int = 32
     """At most this many principal directions."""
     network_expression: bool = True
-    """With "blend", let the density network read the coefficients too, beside the blended features."""
+    """With "blend", let the density network read what the tables are blended by, beside the blended features."""
     head_pose_scale: float = 0.3
     """Head pose conditions the field as six more coefficients, within ± this: hair swings and light changes as a head
     turns, and a tracker's errors follow its pose. 0 leaves it out."""

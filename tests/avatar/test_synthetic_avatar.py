@@ -35,7 +35,7 @@ SETTINGS = {
     "pipeline.model.occupancy_resolution": 32,
     "pipeline.model.occupancy_warmup": 64,
     "pipeline.model.opacity_warmup": 200,
-    "max_num_iterations": 1000,
+    "max_num_iterations": 1800,
     "steps_per_eval_batch": 10**6,
     "steps_per_eval_image": 10**6,
     "steps_per_eval_all_images": 10**6,

@@ -58,6 +58,19 @@ def test_what_is_constant_in_a_frame_is_computed_once(conditioning, frames):
     torch.testing.assert_close(ours, theirs)
 
 
+def test_the_network_sees_no_more_than_the_tables():
+    """Two coefficients that always moved together: half of each is what one direction holds."""
+    torch.manual_seed(0)
+    mixing = torch.tensor([[0.5, 0.5]])
+    field = HeadField(LAYOUT, num_basis=2, num_frames=1, network_expression=True, mixing=mixing)
+    assert field.density_network.layers[0].in_features == field.encoding.output_dim + 1
+    positions = torch.rand(20, 3)
+    both = [
+        field.density(positions, field.blend(e), e)[1] for e in (torch.tensor([[1.0, 0.0]]), torch.tensor([[0.0, 1.0]]))
+    ]
+    torch.testing.assert_close(both[0], both[1])
+
+
 def test_concat_reads_the_coefficients_and_blend_does_not_read_them_twice():
     torch.manual_seed(0)
     field = HeadField(LAYOUT, num_basis=2, num_frames=1, conditioning="concat")
