@@ -57,10 +57,6 @@ class BlendshapeHashEncoding(nn.Module):
         """Features a sample gets: levels times features per level."""
         return self.layout.output_dim
 
-    def num_directions(self, num_basis: int) -> int:
-        """How many numbers :meth:`directions` makes of so many coefficients."""
-        return num_basis if self.mixing is None else self.mixing.shape[0]
-
     def directions(self, expression: Float[Tensor, "frames basis"]) -> Float[Tensor, "frames directions"]:
         """What the tables are blended by: the coefficients, or their part along each direction."""
         return expression if self.mixing is None else expression @ self.mixing.T

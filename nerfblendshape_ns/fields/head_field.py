@@ -104,7 +104,6 @@ class HeadField(nn.Module):
         implementation: Literal["tcnn", "torch"] = "torch",
     ) -> None:
         super().__init__()
-        self.conditioning = conditioning
         self.geometry_dim = geometry_dim
         self.density_bias = density_bias
         self.max_density = max_density
@@ -113,8 +112,9 @@ class HeadField(nn.Module):
         self.encoding = BlendshapeHashEncoding(
             layout, num_basis if blended else 0, mixing if blended else None, stash_gradients
         )
+        num_inputs = self.encoding.bases.shape[0] if blended else num_basis
         self.density_network = MLP(
-            in_dim=self.encoding.output_dim + (self.encoding.num_directions(num_basis) if self.reads_expression else 0),
+            in_dim=self.encoding.output_dim + (num_inputs if self.reads_expression else 0),
             num_layers=density_layers,
             layer_width=hidden_dim,
             out_dim=1 + geometry_dim,

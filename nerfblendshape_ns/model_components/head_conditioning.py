@@ -10,7 +10,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from nerfblendshape_ns.model_components.expression_region import ExpressionRegion
-from nerfblendshape_ns.model_components.face_parts import FaceParts, Swap
+from nerfblendshape_ns.model_components.face_parts import FaceParts
 from nerfblendshape_ns.model_components.head_pose_code import HeadPoseCode
 
 
@@ -104,7 +104,8 @@ class HeadConditioning(nn.Module):
         count, swap = len(condition), None
         if self.training:
             noise = self.noise * torch.randn_like(condition)
-            swap = self._draw(condition, pool)
+            if self.parts is not None:
+                swap = self.parts.draw(condition, pool, self.part_swap)
             condition = condition + noise
             if swap is not None:
                 condition = torch.cat([condition, swap.condition + noise])
@@ -112,9 +113,6 @@ class HeadConditioning(nn.Module):
             condition = torch.cat([condition, self.without_expression(condition[:count])])
         lower = None if swap is None else swap.lower
         return FrameBatch(condition, blend(condition), ray_frame, codes, count, lower)
-
-    def _draw(self, condition: Tensor, pool: Tensor) -> Optional[Swap]:
-        return None if self.parts is None else self.parts.draw(condition, pool, self.part_swap)
 
     def variant(
         self, unit: Float[Tensor, "samples 3"], frames: FrameBatch, ray_indices: Int[Tensor, "samples"]

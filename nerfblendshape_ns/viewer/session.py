@@ -135,8 +135,10 @@ class ViewerSession:
                 if not cameras_hidden and hasattr(self._viewer, "train_util"):  # The last thing that init_scene sets.
                     cameras_hidden = True
                     self.hide_training_cameras()
-            except RuntimeError:  # viser takes no message any more: the server was stopped.
-                return
+            except RuntimeError as error:
+                if "shutdown" in str(error):  # viser takes no message any more: the server was stopped.
+                    return
+                raise
             time.sleep(0.5)
 
     def hide_training_cameras(self) -> None:

@@ -35,7 +35,8 @@ SETTINGS = {
     "pipeline.model.occupancy_resolution": 32,
     "pipeline.model.occupancy_warmup": 64,
     "pipeline.model.opacity_warmup": 200,
-    "pipeline.model.expression_noise": 0.03,
+    "pipeline.model.expression_noise": 0.0,
+    "optimizers.tables.optimizer.basis_lr_factor": 0.5,
     "max_num_iterations": 1800,
     "steps_per_eval_batch": 10**6,
     "steps_per_eval_image": 10**6,
@@ -106,10 +107,9 @@ def test_every_coefficient_moves_its_own_region_most(avatars):
         ratios[one.name] = float(one.heat[region].mean() / one.heat[elsewhere].mean())
     learnt = {one.name: ratios[one.name] for one in sweep.coefficients if one.learnt}
     assert len(learnt) >= 18, [one.reasons for one in sweep.coefficients]
-    # The faintest, a corner of the mouth that frowns, came to between 1.1 and 1.2 with three seeds.
-    assert sum(ratio > 1.0 for ratio in learnt.values()) >= len(learnt) - 1 and min(learnt.values()) > 0.9, learnt
+    assert min(learnt.values()) > 1.0, learnt
     assert np.mean(list(learnt.values())) > 1.8, learnt
-    assert learnt["jawOpen"] > 4 and min(learnt["eyeBlinkLeft"], learnt["eyeBlinkRight"]) > 1.5, learnt
+    assert learnt["jawOpen"] > 4 and learnt["eyeBlinkLeft"] > 1.8 and learnt["eyeBlinkRight"] > 1.8, learnt
     # The clip moves both eyes' gaze together, and the sweep says that the model cannot tell the two apart.
     gaze = next(one for one in sweep.coefficients if one.name == "eyeLookOutLeft")
     assert gaze.alike == "eyeLookInRight" and gaze.likeness > 0.95

@@ -24,7 +24,7 @@ pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium on the PATH (or its path in CHROMIUM)"),
 ]
-SECONDS = 6.0
+SECONDS = 8.0
 
 
 def watch(trainers: List[Any], seen: Dict[str, Any]) -> None:
@@ -35,17 +35,20 @@ def watch(trainers: List[Any], seen: Dict[str, Any]) -> None:
             assert time.monotonic() < end, "no viewer came up"
             time.sleep(0.2)
         trainer = trainers[0]
+        while trainer.step <= 20:
+            time.sleep(0.1)
+        start = trainer.step
+        time.sleep(SECONDS)
+        seen["alone"] = trainer.step - start
         with browser_on(trainer.viewer_state, str(CHROMIUM)) as browser:
-            browser.until(lambda: trainer.step > 20)
-            for name, button in (("alone", None), ("playing", "Play")):
-                if button is not None:
-                    browser.click(button)
-                start, frames = trainer.step, set()
-                end = time.monotonic() + SECONDS
-                while time.monotonic() < end:
-                    frames.add(browser.session.store.state.frame)
-                    browser.page.wait_for_timeout(20)
-                seen[name] = (trainer.step - start, len(frames))
+            browser.click("Play")
+            browser.until(lambda: browser.session.store.state.playing)
+            start, frames = trainer.step, set()
+            end = time.monotonic() + SECONDS
+            while time.monotonic() < end:
+                frames.add(browser.session.store.state.frame)
+                browser.page.wait_for_timeout(20)
+            seen["playing"] = (trainer.step - start, len(frames))
     except BaseException as error:
         seen["error"] = error
     finally:
@@ -55,7 +58,7 @@ def watch(trainers: List[Any], seen: Dict[str, Any]) -> None:
 
 def test_training_goes_on_while_the_clip_plays(tmp_path, monkeypatch):
     pytest.importorskip("playwright", reason="needs the Python package playwright")
-    write_synthetic(ClipSettings(num_frames=20, width=SIZE, height=SIZE, fps=5), tmp_path / "clip")
+    write_synthetic(ClipSettings(num_frames=40, width=SIZE, height=SIZE, fps=30), tmp_path / "clip")
     config = copy.deepcopy(all_methods["nerfblendshape-head-small"])
     config.data, config.output_dir, config.timestamp = tmp_path / "clip", tmp_path, "run"
     changes = {"vis": "viewer", "max_num_iterations": 100000, "max_minutes": 5.0, "viewer.websocket_host": "127.0.0.1"}
@@ -82,4 +85,4 @@ def test_training_goes_on_while_the_clip_plays(tmp_path, monkeypatch):
         raise seen["error"]
     steps, frames = seen["playing"]
     assert frames >= 3, f"{frames} frames were shown in {SECONDS} s of playback"
-    assert steps >= 0.1 * seen["alone"][0], f"{steps} steps while the clip played, {seen['alone'][0]} before"
+    assert steps >= 0.15 * seen["alone"], f"{steps} steps while the clip played, {seen['alone']} before"
