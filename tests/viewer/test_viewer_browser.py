@@ -8,10 +8,9 @@ import socket
 from pathlib import Path
 from typing import Any, Iterator
 
-import cv2
 import numpy as np
 import pytest
-from browser import Browser, browser_on, find_chromium, make_viewer
+from browser import Browser, browser_on, difference, find_chromium, make_viewer, small
 from nerfstudio.configs.method_configs import all_methods
 from nerfstudio.scripts import train
 from nerfstudio.utils import writer
@@ -85,17 +84,6 @@ def mouth_box(browser: Browser, frame: int, picture: np.ndarray) -> Any:
     return slice(max(top, 0), bottom), slice(int(left - 4 * scale), int(left + (width + 4) * scale))
 
 
-def difference(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    return np.abs(a.astype(int) - b.astype(int)).mean(2)
-
-
-def small(picture: np.ndarray) -> np.ndarray:
-    """A picture without what JPEG and the browser's interpolation do to it, and without the axes in its corner."""
-    reduced = cv2.resize(picture, (64, 64), interpolation=cv2.INTER_AREA)
-    reduced[-12:, :12] = 255
-    return reduced
-
-
 def test_jaw_open_opens_the_mouth_and_leaves_the_rest(browser, tmp_path):
     browser.type("Frame", "0")
     browser.click("View as this frame was taken")
@@ -124,12 +112,12 @@ def test_jaw_open_opens_the_mouth_and_leaves_the_rest(browser, tmp_path):
 
 def test_the_frame_slider_shows_that_frame(browser, tmp_path):
     frame = FRAMES // 2
+    store = browser.session.store
     browser.type("Frame", str(frame))
+    browser.until(lambda: (store.state.source, store.state.frame) == ("captured frame", frame))
     browser.settle()
     browser.save(tmp_path, "frame")
     shown = small(browser.picture())
-    state = browser.session.store.state
-    assert (state.source, state.frame) == ("captured frame", frame)
     model: Any = browser.viewer.pipeline.model
     client = next(iter(browser.viewer.viser_server.get_clients().values()))
 
