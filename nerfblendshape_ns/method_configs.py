@@ -33,7 +33,7 @@ def _head_optimizers(steps: int, table_rate: float, network_rate: float, table_l
     # The warm-up keeps the first steps from making all of space opaque, from which no gradient leads back.
     return {
         "tables": {
-            "optimizer": BlendshapeTableAdamConfig(lr=table_rate, basis_lr_factor=0.1, basis_l1=table_l1),
+            "optimizer": BlendshapeTableAdamConfig(lr=table_rate, basis_lr_factor=0.3, basis_l1=table_l1),
             "scheduler": _schedule(steps, warmup=200),
         },
         "networks": {
@@ -91,6 +91,7 @@ def _torso_sampler() -> RegionPixelSamplerConfig:
     )
 
 
+FRAME_BALANCE = 0.7
 HEAD_STEPS = 40000
 HEAD_SMALL_STEPS = 14000
 TORSO_STEPS = 20000
@@ -107,6 +108,7 @@ nerfblendshape_head = MethodSpecification(
                 train_num_rays_per_batch=4096,
                 eval_num_rays_per_batch=4096,
                 frames_per_batch=2,
+                frame_balance=FRAME_BALANCE,
                 patch_size=32,
                 num_patches=1,
             ),
@@ -135,6 +137,7 @@ nerfblendshape_head_small = MethodSpecification(
                 train_num_rays_per_batch=512,
                 eval_num_rays_per_batch=512,
                 frames_per_batch=1,
+                frame_balance=FRAME_BALANCE,
             ),
             model=HeadModelConfig(
                 num_levels=10,

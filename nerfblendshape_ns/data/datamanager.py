@@ -16,6 +16,7 @@ from torch import Tensor
 
 from nerfblendshape_ns.data.dataparser import NerfBlendshapeDataParserConfig
 from nerfblendshape_ns.data.dataset import NerfBlendshapeDataset
+from nerfblendshape_ns.data.frame_balance import balanced_order, frame_weights
 from nerfblendshape_ns.data.pinhole_rays import PinholeRays
 from nerfblendshape_ns.data.pixel_sampler import RegionPixelSampler, RegionPixelSamplerConfig
 from nerfblendshape_ns.errors import UserError
@@ -39,6 +40,9 @@ class NerfBlendshapeDataManagerConfig(VanillaDataManagerConfig):
     """Side of the square patches that a training batch begins with, in pixels; 1 turns them off."""
     num_patches: int = 1
     """Number of patches in a training batch when patch-size is above 1; they are all of the batch's first frame."""
+    frame_balance: float = 0.0
+    """How much more often frames of rare expressions are drawn: a frame's weight is one over the density of its
+    expression to this power. 0 draws all frames equally often."""
     pixel_sampler: RegionPixelSamplerConfig = field(  # pyright: ignore[reportIncompatibleVariableOverride]
         default_factory=RegionPixelSamplerConfig
     )
@@ -49,7 +53,8 @@ class NerfBlendshapeDataManager(VanillaDataManager[NerfBlendshapeDataset]):
     """Gives rays of few frames a batch.
 
     A batch is a function of the step, the seed and the rank alone: a resumed run goes on with the batches that an
-    uninterrupted one would have had. Frames come in random order, each once before any comes again.
+    uninterrupted one would have had. Frames come in random order, each once before any comes again, or, balanced, as
+    often in an epoch as the rarity of their expression asks for.
 
     Ray bundles carry ``camera_indices`` [rays, 1] (index in the split's dataset; rays of a frame are contiguous) and
     in ``metadata`` ``directions_norm`` and ``frame_index`` [rays, 1] (place on the clip's track); those of evaluation
@@ -79,7 +84,10 @@ class NerfBlendshapeDataManager(VanillaDataManager[NerfBlendshapeDataset]):
         self._train_pixels = _Pixels.of(self.train_dataset, self.device if config.images_on_gpu else "cpu")
         self._train_sampler = RegionPixelSampler(config.pixel_sampler, self.train_dataset)
         self._train_cameras = _FrameCameras(self.train_dataset, self.device)
-        self._epoch_order: Tuple[int, Tensor] = (-1, torch.empty(0))
+        self._frame_weights = frame_weights(
+            self._train_cameras.expression, self.train_dataset.metadata["expression_names"], config.frame_balance
+        )
+        self._epoch_order: Tuple[int, List[int]] = (-1, [])
 
     def setup_eval(self) -> None:
         """Check the evaluation images and prepare the loaders; an image is read when it is first asked for."""
@@ -153,16 +161,16 @@ class NerfBlendshapeDataManager(VanillaDataManager[NerfBlendshapeDataset]):
         return torch.Generator().manual_seed(int(mixed.generate_state(1)[0]))
 
     def _train_frames(self, step: int) -> List[int]:
-        """Frames of a step's batch: consecutive places in one random order after another of all frames."""
+        """Frames of a step's batch: consecutive places in one random order after another."""
         num_frames = len(self.train_dataset)
         per_batch = min(self.config.frames_per_batch, num_frames)
         frames = []
         for place in range(step * per_batch, (step + 1) * per_batch):
             epoch = place // num_frames
             if self._epoch_order[0] != epoch:
-                order = torch.randperm(num_frames, generator=self._generator(epoch, _ORDER_STREAM))
+                order = balanced_order(self._frame_weights, self._generator(epoch, _ORDER_STREAM))
                 self._epoch_order = (epoch, order)
-            frames.append(int(self._epoch_order[1][place % num_frames]))
+            frames.append(self._epoch_order[1][place % num_frames])
         return frames
 
     def _batch(

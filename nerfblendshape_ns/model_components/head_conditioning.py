@@ -10,7 +10,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from nerfblendshape_ns.model_components.expression_region import ExpressionRegion
-from nerfblendshape_ns.model_components.face_parts import FaceParts
+from nerfblendshape_ns.model_components.face_parts import NUM_PARTS, FaceParts
 from nerfblendshape_ns.model_components.head_pose_code import HeadPoseCode
 
 
@@ -19,8 +19,8 @@ class FrameBatch:
     """What the field needs to know about the frames behind a bundle of rays."""
 
     condition: Float[Tensor, "variants condition"]
-    """Coefficients and head pose: of each frame, then with foreign values where this training step has some, then
-    without expression where the face alone has one."""
+    """Coefficients and head pose: of each frame, then as the lower and as the upper face see them where these are
+    apart, then without expression where the face alone has one."""
     tables: Float[Tensor, "variants rows features"]
     """Blended for each of them."""
     ray_frame: Optional[Tensor]
@@ -29,8 +29,6 @@ class FrameBatch:
     """Appearance codes."""
     count: int = 1
     """Number of frames."""
-    lower: Optional[bool] = None
-    """Whether the lower or the upper face uses the foreign values; None where there are none."""
 
 
 class HeadConditioning(nn.Module):
@@ -42,8 +40,9 @@ class HeadConditioning(nn.Module):
         pose_scale: the six numbers of head pose lie within ± this; 0 leaves them out.
         noise: standard deviation of the noise on training conditions.
         region: where expressions act at all; None is everywhere.
-        parts: keeps the parts of the face apart in training; None does not.
-        part_swap: share of the training steps that do.
+        parts: lets the lower and the upper face see only what moves them; None shows everything everywhere.
+        rest_swap: with parts, the share of training steps in which the rest of the head sees another frame's
+            coefficients under its own pose.
     """
 
     def __init__(
@@ -54,7 +53,7 @@ class HeadConditioning(nn.Module):
         noise: float = 0.0,
         region: Optional[ExpressionRegion] = None,
         parts: Optional[FaceParts] = None,
-        part_swap: float = 0.0,
+        rest_swap: float = 0.0,
     ) -> None:
         super().__init__()
         self.basis = basis
@@ -63,7 +62,7 @@ class HeadConditioning(nn.Module):
         self.noise = noise
         self.region = region
         self.parts = parts
-        self.part_swap = part_swap
+        self.rest_swap = rest_swap
 
     def forward(
         self, expression: Float[Tensor, "frames basis"], captured: Optional[Float[Tensor, "frames 12"]]
@@ -84,6 +83,13 @@ class HeadConditioning(nn.Module):
         """The same head poses under the neutral expression."""
         return torch.cat([torch.zeros_like(condition[:, : self.basis]), condition[:, self.basis :]], dim=-1)
 
+    def variants(self, condition: Float[Tensor, "frames condition"]) -> Float[Tensor, "variants condition"]:
+        """All that any sample of these frames may see, in the order of :class:`FrameBatch`."""
+        rows = [condition] if self.parts is None else self.parts.conditions(condition)
+        if self.region is not None:
+            rows = [*rows, self.without_expression(condition)]
+        return torch.cat(rows)
+
     def frame_batch(
         self,
         condition: Float[Tensor, "frames condition"],
@@ -92,27 +98,24 @@ class HeadConditioning(nn.Module):
         ray_frame: Optional[Tensor],
         codes: Optional[Tensor],
     ) -> FrameBatch:
-        """Blend the tables of a few frames, in training with noise and foreign values.
+        """Blend the tables of a few frames, in training with noise and at times another frame's coefficients.
 
         Args:
             condition: from :meth:`forward`.
             blend: from conditions to tables.
-            pool: conditions of all training frames, where foreign values come from.
+            pool: conditions of all training frames.
             ray_frame: see :class:`FrameBatch`.
             codes: see :class:`FrameBatch`.
         """
-        count, swap = len(condition), None
+        count = len(condition)
         if self.training:
-            noise = self.noise * torch.randn_like(condition)
-            if self.parts is not None:
-                swap = self.parts.draw(condition, pool, self.part_swap)
-            condition = condition + noise
-            if swap is not None:
-                condition = torch.cat([condition, swap.condition + noise])
-        if self.region is not None:
-            condition = torch.cat([condition, self.without_expression(condition[:count])])
-        lower = None if swap is None else swap.lower
-        return FrameBatch(condition, blend(condition), ray_frame, codes, count, lower)
+            condition = condition + self.noise * torch.randn_like(condition)
+        condition = self.variants(condition)
+        if self.training and self.parts is not None and float(torch.rand(())) < self.rest_swap:
+            chosen = torch.randint(len(pool), (count,)).to(pool.device)
+            foreign = torch.cat([pool[chosen, : self.basis], condition[:count, self.basis :]], dim=-1)
+            condition = torch.cat([foreign, condition[count:]])
+        return FrameBatch(condition, blend(condition), ray_frame, codes, count)
 
     def variant(
         self, unit: Float[Tensor, "samples 3"], frames: FrameBatch, ray_indices: Int[Tensor, "samples"]
@@ -129,13 +132,7 @@ class HeadConditioning(nn.Module):
             return frame
         if frame is None:
             frame = torch.zeros_like(ray_indices)
-        variant = frame
-        if frames.lower is not None and self.parts is not None:
-            variant = frame + frames.count * self.parts.inside(unit, frames.lower)
-        if self.region is not None:
-            still = ~self.region(unit, soft=self.training)
-            variant = torch.where(still, frame + len(frames.condition) - frames.count, variant)
-        return variant.int()
+        return self._row(unit, frame, frames.count, self.training)
 
     def probes(
         self,
@@ -150,7 +147,13 @@ class HeadConditioning(nn.Module):
             conditions: a few.
             probe: which one each position was given.
         """
-        if self.region is None:
-            return conditions, probe
-        still = ~self.region(unit, soft=True)
-        return torch.cat([conditions, self.without_expression(conditions)]), (probe + len(conditions) * still).int()
+        return self.variants(conditions), self._row(unit, probe, len(conditions), soft=True)
+
+    def _row(self, unit: Tensor, frame: Tensor, count: int, soft: bool) -> Int[Tensor, "samples"]:
+        """Row of :meth:`variants` for samples of ``count`` frames."""
+        row, still_block = frame, count
+        if self.parts is not None:
+            row, still_block = frame + count * self.parts(unit, soft), count * NUM_PARTS
+        if self.region is not None:
+            row = torch.where(self.region(unit, soft), row, frame + still_block)
+        return row.int()

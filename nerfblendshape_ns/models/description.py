@@ -15,10 +15,10 @@ if TYPE_CHECKING:
     from nerfblendshape_ns.models.head import HeadModel
     from nerfblendshape_ns.models.torso import TorsoModel
 
-FORMAT = 2
+FORMAT = 3
 """Raised when the description changes in a way that old readers cannot take."""
-HEAD_OF_FORMAT_1 = {"network_expression": False, "head_pose_scale": 0.0}
-"""What descriptions of a head did not say yet, and how it was."""
+EARLIER_HEAD = {"network_expression": False, "head_pose_scale": 0.0, "face_parts": False}
+"""What descriptions of a head did not say in earlier formats, and how it was."""
 
 
 def head_description(model: "HeadModel") -> Dict[str, Any]:
@@ -42,6 +42,7 @@ def head_description(model: "HeadModel") -> Dict[str, Any]:
             "geometry_dim": model.config.geometry_dim,
             "frame_code_dim": model.config.frame_code_dim,
             "expression_region": model.conditioning.region is not None,
+            "face_parts": model.conditioning.parts is not None,
             "density_bias": model.config.density_bias,
             "occupancy_resolution": model.config.occupancy_resolution,
             "samples_per_box": model.config.samples_per_box,
@@ -176,7 +177,7 @@ def check_description(saved: Dict[str, Any], current: Dict[str, Any]) -> None:
             f"The checkpoint was trained on {len(theirs)} coefficients ({', '.join(theirs[:3])}, …), the dataset gives "
             f"{len(ours)} ({', '.join(ours[:3])}, …); use the run's own dataset and --basis."
         )
-    architecture = {**HEAD_OF_FORMAT_1, **saved["architecture"]} if saved["kind"] == "head" else saved["architecture"]
+    architecture = {**EARLIER_HEAD, **saved["architecture"]} if saved["kind"] == "head" else saved["architecture"]
     for key, parts in (("layout", saved["layout"]), ("architecture", architecture)):
         for name, value in parts.items():
             if current[key].get(name) != value:

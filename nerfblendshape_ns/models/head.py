@@ -19,7 +19,6 @@ from nerfblendshape_ns.model_components.expression_region import ExpressionRegio
 from nerfblendshape_ns.model_components.face_parts import FaceParts
 from nerfblendshape_ns.model_components.head_conditioning import FrameBatch, HeadConditioning
 from nerfblendshape_ns.model_components.head_hull import head_region
-from nerfblendshape_ns.model_components.head_pose_code import CODE_LENGTH
 from nerfblendshape_ns.model_components.image_metrics import head_metrics
 from nerfblendshape_ns.model_components.losses import PatchLoss, cached_lpips, composite, warm_down
 from nerfblendshape_ns.model_components.occupancy import ExpressionOccupancy
@@ -60,11 +59,9 @@ class HeadModel(DrivenModel):
         nerfacc_backend.install()
         config, metadata = self.config, self.metadata
         aabb = self.scene_box.aabb.float()
-        self.conditioning = self._conditioning(aabb)
         source = self.expression_source
-        train_condition = self.conditioning(
-            source.clamp(source.train_expression()), source.track_pose[source.train_frames]
-        )
+        self.conditioning = self._conditioning(aabb)
+        train_condition = self._train_condition(self.conditioning)
         pose = train_condition[:, len(source.names) :]
         image_size = max(int(side) for side in metadata["image_size"])
         self.layout = HashGridLayout(
@@ -77,7 +74,10 @@ class HeadModel(DrivenModel):
         mixing = metadata.get("mixing")  # A rebuilt head keeps its directions; the tables belong to them.
         if mixing is None and config.basis_parametrisation == "principal" and config.conditioning == "blend":
             mixing = principal_mixing(
-                train_condition, config.principal_explained, config.principal_max, config.principal_whitening
+                self.conditioning.variants(train_condition),
+                config.principal_explained,
+                config.principal_max,
+                config.principal_whitening,
             )
         step_size = float((aabb[1] - aabb[0]).max()) / config.samples_per_box
         self.field = HeadField(
@@ -112,20 +112,24 @@ class HeadModel(DrivenModel):
 
     def _conditioning(self, aabb: Tensor) -> HeadConditioning:
         config, source, mesh = self.config, self.expression_source, self.metadata.get("face_mesh")
-        region = parts = None
-        if mesh is not None and config.expression_region and config.conditioning == "blend":
-            region = ExpressionRegion(aabb, mesh)
-        if mesh is not None and config.part_swap > 0:
-            parts = FaceParts(aabb, mesh, source.names, CODE_LENGTH if config.head_pose_scale > 0 else 0)
-        return HeadConditioning(
+        blended = config.conditioning == "blend"
+        conditioning = HeadConditioning(
             len(source.names),
             source.track_pose[source.train_frames],
             config.head_pose_scale,
             noise=config.expression_noise * float((source.maximum - source.minimum).max()),
-            region=region,
-            parts=parts,
-            part_swap=config.part_swap,
+            region=ExpressionRegion(aabb, mesh) if mesh is not None and config.expression_region and blended else None,
+            rest_swap=config.rest_swap,
         )
+        if mesh is not None and config.face_parts and blended and FaceParts.told_apart(source.names):
+            reference = self._train_condition(conditioning).mean(0)
+            conditioning.parts = FaceParts(aabb, mesh, source.names, reference)
+        return conditioning
+
+    def _train_condition(self, conditioning: HeadConditioning) -> Float[Tensor, "train condition"]:
+        """What the training frames are conditioned on."""
+        source = self.expression_source
+        return conditioning(source.clamp(source.train_expression()), source.track_pose[source.train_frames])
 
     # --- checkpoints ---
 
@@ -207,9 +211,8 @@ class HeadModel(DrivenModel):
         if codes is not None and len(codes) != len(expression):
             codes = codes.expand(len(expression), -1)
         condition = self.conditioning(expression, captured)
-        return self.conditioning.frame_batch(
-            condition, self.field.blend, self.occupancy.train_expressions, ray_frame, codes
-        )
+        pool = self.occupancy.train_expressions
+        return self.conditioning.frame_batch(condition, self.field.blend, pool, ray_frame, codes)
 
     def own_background(self, outputs: Dict[str, Tensor]) -> Float[Tensor, "3"]:
         """White or black, as configured."""

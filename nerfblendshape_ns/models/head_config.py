@@ -56,10 +56,13 @@ class HeadModelConfig(ModelConfig):
     head_pose_scale: float = 0.3
     """Head pose conditions the field as six more coefficients, within ± this: hair swings and light changes as a head
     turns, and a tracker's errors follow its pose. 0 leaves it out."""
-    part_swap: float = 0.5
-    """Share of the training steps that render the lower or the upper face with another frame's values in all that
-    cannot concern it (eyes and brows below, jaw and mouth above, head pose), so that the parts learn to move alone.
-    Needs a face mesh and coefficients that are named as ARKit's or FLAME's; without effect otherwise."""
+    face_parts: bool = True
+    """Let the lower face follow jaw, mouth and head pose alone, the upper face eyes, brows and head pose: what a short
+    clip shows together must not move together for good. Needs "blend", a face mesh and coefficients that are named as
+    ARKit's or FLAME's; without effect otherwise."""
+    rest_swap: float = 0.2
+    """Where the parts of the face are told apart: share of the training steps in which the rest of the head (hair,
+    ears, nose) sees the coefficients of another training frame: hair shall follow the head pose, not the gaze."""
     expression_region: bool = False
     """Let expressions change the face only, where the dataset has a face mesh; hair and ears follow the head pose
     alone. Off by default: on tracked clips hair and ears move, and pose errors follow the expression."""

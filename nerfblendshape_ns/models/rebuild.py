@@ -12,7 +12,7 @@ from nerfstudio.data.scene_box import SceneBox
 from torch import Tensor
 
 from nerfblendshape_ns.errors import UserError
-from nerfblendshape_ns.models.description import HEAD_OF_FORMAT_1, check_format
+from nerfblendshape_ns.models.description import EARLIER_HEAD, check_format
 from nerfblendshape_ns.models.head import HeadModel
 from nerfblendshape_ns.models.head_config import HeadModelConfig
 
@@ -115,7 +115,7 @@ def build_head(state: Mapping[str, Any]) -> HeadModel:
     """
     description = state[EXTRA_STATE]
     check_format(description)
-    architecture, layout = {**HEAD_OF_FORMAT_1, **description["architecture"]}, description["layout"]
+    architecture, layout = {**EARLIER_HEAD, **description["architecture"]}, description["layout"]
     refined = "camera_optimizer.pose_adjustment" in state
     config = HeadModelConfig(
         num_levels=layout["num_levels"],
@@ -128,7 +128,7 @@ def build_head(state: Mapping[str, Any]) -> HeadModel:
         head_pose_scale=architecture["head_pose_scale"],
         basis_parametrisation="principal" if architecture["mixed"] else "named",
         expression_region=architecture.get("expression_region", False),
-        part_swap=0.0,  # Training's alone.
+        face_parts=architecture["face_parts"],
         hidden_dim=architecture["hidden_dim"],
         density_layers=architecture["density_layers"],
         color_layers=architecture["color_layers"],

@@ -74,6 +74,16 @@ def test_every_frame_comes_equally_often(own_clip):
     assert not torch.equal(epochs[0], epochs[1])
 
 
+def test_rare_expressions_come_more_often(own_clip):
+    root, _ = own_clip(20)
+    data = manager(root, frame_balance=0.7)
+    data._frame_weights = torch.ones(16)
+    data._frame_weights[3] = 17.0  # Half of the draws.
+    frames = [int(data.next_train(step)[1]["frame_ids"]) for step in range(32)]
+    assert frames.count(3) == 17 or frames.count(3) == 16
+    assert manager(root, frame_balance=0.7)._frame_weights.std() > 0 == manager(root)._frame_weights.std()
+
+
 def test_more_frames_a_batch_than_the_clip_has(own_clip):
     root, _ = own_clip(8)
     _, batch = manager(root, frames_per_batch=50).next_train(0)

@@ -1,13 +1,21 @@
-"""Coefficients of the upper and the lower face, and training values swapped between frames."""
+"""What moves the lower and the upper face, and where they are."""
 
 import pytest
 import torch
 
-from nerfblendshape_ns.model_components.face_parts import NOSE_BRIDGE, NOSE_TIP, FaceParts
+from nerfblendshape_ns.model_components.face_parts import (
+    LOWER_FACE,
+    NOSE_BRIDGE,
+    NOSE_TIP,
+    REST,
+    UPPER_FACE,
+    FaceParts,
+)
 from nerfblendshape_ns.model_components.head_hull import CHIN, FOREHEAD, SUBNASALE
 
 AABB = torch.tensor([[-1.0, -1.0, -1.0], [1.0, 1.0, 1.0]])
 NAMES = ["eyeBlinkLeft", "browInnerUp", "jawOpen", "mouthPucker", "noseSneerLeft"]
+REFERENCE = torch.arange(7.0)
 
 
 def mesh() -> torch.Tensor:
@@ -19,53 +27,51 @@ def mesh() -> torch.Tensor:
     return vertices
 
 
-def test_each_part_keeps_its_own_coefficients():
-    parts = FaceParts(AABB, mesh(), NAMES, pose_length=2)
-    own, other = torch.zeros(3, 7), torch.ones(4, 7)
-    torch.manual_seed(0)
-    seen = set()
-    for _ in range(20):
-        swap = parts.draw(own, other, probability=1.0)
-        assert swap is not None
-        seen.add(swap.lower)
-        # Below the nose eyes, brows and pose are foreign, above it jaw, mouth and pose; the nose's own are nobody's.
-        foreign = [1.0, 1.0, 0.0, 0.0, 0.0, 1.0, 1.0] if swap.lower else [0.0, 0.0, 1.0, 1.0, 0.0, 1.0, 1.0]
-        torch.testing.assert_close(swap.condition, torch.tensor(foreign).expand(3, 7))
-    assert seen == {True, False}
+def make() -> FaceParts:
+    return FaceParts(AABB, mesh(), NAMES, REFERENCE)
 
 
-def test_foreign_values_come_from_one_frame():
-    parts = FaceParts(AABB, mesh(), NAMES)
-    pool = torch.arange(50.0)[:, None].expand(50, 5)
-    swap = parts.draw(torch.full((2, 5), -1.0), pool, probability=1.0)
-    assert swap is not None
-    for row in swap.condition:
-        assert len(row[row >= 0].unique()) == 1
-
-
-def test_how_often():
-    parts = FaceParts(AABB, mesh(), NAMES)
-    torch.manual_seed(0)
-    drawn = [parts.draw(torch.zeros(1, 5), torch.ones(1, 5), 0.3) is not None for _ in range(1000)]
-    assert sum(drawn) == pytest.approx(300, abs=45)
+def test_each_part_sees_what_moves_it():
+    own = torch.full((2, 7), 9.0)
+    conditions = make().conditions(own)
+    assert torch.equal(conditions[REST], own)
+    # Eyes and brows stand still below the nose, jaw and mouth above it; the nose's own and the head pose act in both.
+    assert conditions[LOWER_FACE].tolist() == [[0.0, 1.0, 9.0, 9.0, 9.0, 9.0, 9.0]] * 2
+    assert conditions[UPPER_FACE].tolist() == [[9.0, 9.0, 2.0, 3.0, 9.0, 9.0, 9.0]] * 2
 
 
 @pytest.mark.parametrize("names", [["pca_00", "pca_01"], ["jawOpen", "mouthLeft"], ["eyeBlinkLeft"]])
 def test_names_that_do_not_tell_parts_apart(names):
-    parts = FaceParts(AABB, mesh(), names)
-    assert parts.draw(torch.zeros(1, len(names)), torch.ones(1, len(names)), 1.0) is None
+    assert not FaceParts.told_apart(names)
+    assert FaceParts.told_apart(NAMES)
+
+
+def positions(heights: torch.Tensor) -> torch.Tensor:
+    return torch.stack([torch.zeros_like(heights), torch.full_like(heights, -0.5), heights], -1)
+
+
+def in_box(points: torch.Tensor) -> torch.Tensor:
+    return (points - AABB[0]) / (AABB[1] - AABB[0])
 
 
 def test_where_the_parts_are():
-    parts = FaceParts(AABB, mesh(), NAMES)
-    heights = torch.tensor([-0.3, 0.1, 0.3, 0.3, -0.3])
-    positions = torch.stack([torch.zeros(5), torch.full((5,), -0.5), heights], -1)
-    positions[3, 0] = 0.95  # Beside the face.
-    positions[4, 1] = 0.9  # The back of the head.
-    unit = (positions - AABB[0]) / (AABB[1] - AABB[0])
-    assert parts.inside(unit, lower=True).tolist() == [True, False, False, False, False]
-    assert parts.inside(unit, lower=False).tolist() == [False, False, True, False, False]
+    points = positions(torch.tensor([-0.3, 0.1, 0.3, 0.3, -0.3]))
+    points[3, 0] = 0.95  # Beside the face.
+    points[4, 1] = 0.9  # The back of the head.
+    assert make()(in_box(points), soft=False).tolist() == [LOWER_FACE, REST, UPPER_FACE, REST, REST]
 
 
-def test_checkpoints_do_not_hold_it():
-    assert not FaceParts(AABB, mesh(), NAMES).state_dict()
+def test_borders_are_blurred_in_training():
+    torch.manual_seed(0)
+    at_border = make()(in_box(positions(torch.full((1000,), -1e-3))), soft=True)
+    assert 400 < int((at_border == LOWER_FACE).sum()) < 600 and not bool((at_border == UPPER_FACE).any())
+    inside = make()(in_box(positions(torch.full((1000,), -0.3))), soft=True)
+    assert bool((inside == LOWER_FACE).all())
+
+
+def test_checkpoints_bring_it_back():
+    other = FaceParts(AABB, 0.5 * mesh(), NAMES, torch.zeros(7))
+    other.load_state_dict(make().state_dict())
+    points = in_box(torch.rand(500, 3, generator=torch.Generator().manual_seed(0)) * 2 - 1)
+    assert torch.equal(other(points, soft=False), make()(points, soft=False))
+    assert torch.equal(other.reference, REFERENCE)

@@ -1,11 +1,11 @@
 """Conditions of the head: coefficients, head pose, and which of them a sample uses."""
 
-from typing import Optional
+from typing import List, Optional
 
 import torch
 from torch import Tensor, nn
 
-from nerfblendshape_ns.model_components.face_parts import FaceParts, Swap
+from nerfblendshape_ns.model_components.face_parts import FaceParts
 from nerfblendshape_ns.model_components.head_conditioning import HeadConditioning
 
 
@@ -27,27 +27,22 @@ class Left(nn.Module):
 
 
 class Bottom(nn.Module):
-    """Parts of a face: the lower is below 0.5; foreign is all but the first number."""
+    """Parts of a face: the lower is below 0.2 and sees 7 after the first number, the upper above 0.8 and sees 8."""
 
-    def __init__(self, lower: Optional[bool] = True) -> None:
-        super().__init__()
-        self.always = lower
+    def conditions(self, condition: Tensor) -> List[Tensor]:
+        rows = [condition, condition.clone(), condition.clone()]
+        rows[1][:, 1:], rows[2][:, 1:] = 7.0, 8.0
+        return rows
 
-    def draw(self, condition: Tensor, pool: Tensor, probability: float) -> Optional[Swap]:
-        if self.always is None:
-            return None
-        foreign = pool[:1].expand(len(condition), -1).clone()
-        foreign[:, 0] = condition[:, 0]
-        return Swap(foreign, self.always)
-
-    inside = staticmethod(lambda positions, lower: (positions[:, 2] < 0.5) == lower)
+    def forward(self, positions: Tensor, soft: bool) -> Tensor:
+        height = positions[:, 2]
+        return (height < 0.2) * 1 + (height > 0.8) * 2
 
 
 def batch(conditioning: HeadConditioning, expression: Tensor, ray_frame: Optional[Tensor] = None):
     condition = conditioning(expression, poses(torch.linspace(-1, 1, len(expression))))
-    return conditioning.frame_batch(
-        condition, lambda rows: rows[..., None], torch.full((5, condition.shape[1]), 9.0), ray_frame, None
-    )
+    pool = torch.full((5, condition.shape[1]), 9.0)
+    return conditioning.frame_batch(condition, lambda rows: rows[..., None], pool, ray_frame, None)
 
 
 def test_head_pose_follows_the_coefficients():
@@ -71,25 +66,47 @@ def test_one_frame_needs_no_choice():
 
 
 def test_each_sample_finds_its_row():
-    conditioning = HeadConditioning(2, TRAIN, 0.5, region=Left(), parts=Bottom(), part_swap=1.0)  # type: ignore[arg-type]
+    conditioning = HeadConditioning(2, TRAIN, 0.5, region=Left(), parts=Bottom())  # type: ignore[arg-type]
     expression = torch.tensor([[0.1, 0.2], [0.3, 0.4]])
     frames = batch(conditioning, expression, torch.tensor([0, 1], dtype=torch.int32))
-    assert frames.condition.shape == (6, 8) and frames.tables.shape == (6, 8, 1) and frames.count == 2
+    assert frames.condition.shape == (8, 8) and frames.tables.shape == (8, 8, 1) and frames.count == 2
     torch.testing.assert_close(frames.condition[:2, :2], expression)
-    torch.testing.assert_close(frames.condition[2:4], torch.tensor([[0.1] + [9.0] * 7, [0.3] + [9.0] * 7]))
-    torch.testing.assert_close(frames.condition[4:, :2], torch.zeros(2, 2))
-    torch.testing.assert_close(frames.condition[4:, 2:], frames.condition[:2, 2:])  # Off the face the pose stays.
-    samples = torch.tensor([[0.1, 0.5, 0.9], [0.1, 0.5, 0.1], [0.9, 0.5, 0.1]])
-    for ray, rows in ((0, [0, 2, 4]), (1, [1, 3, 5])):
-        variant = conditioning.variant(samples, frames, torch.full((3,), ray))
+    torch.testing.assert_close(frames.condition[2:4], torch.tensor([[0.1] + [7.0] * 7, [0.3] + [7.0] * 7]))
+    torch.testing.assert_close(frames.condition[4:6], torch.tensor([[0.1] + [8.0] * 7, [0.3] + [8.0] * 7]))
+    torch.testing.assert_close(frames.condition[6:, :2], torch.zeros(2, 2))
+    torch.testing.assert_close(frames.condition[6:, 2:], frames.condition[:2, 2:])  # Off the face the pose stays.
+    samples = torch.tensor([[0.1, 0.5, 0.5], [0.1, 0.5, 0.1], [0.1, 0.5, 0.9], [0.9, 0.5, 0.1]])
+    for ray, rows in ((0, [0, 2, 4, 6]), (1, [1, 3, 5, 7])):
+        variant = conditioning.variant(samples, frames, torch.full((4,), ray))
         assert variant is not None and variant.tolist() == rows and variant.dtype == torch.int32
 
 
-def test_foreign_values_and_noise_are_for_training():
-    conditioning = HeadConditioning(2, TRAIN, 0.0, noise=0.3, parts=Bottom(), part_swap=1.0)  # type: ignore[arg-type]
-    assert len(batch(conditioning, torch.ones(1, 2)).condition) == 2
-    frames = batch(conditioning.eval(), torch.ones(1, 2))
-    assert torch.equal(frames.condition, torch.ones(1, 2)) and frames.lower is None
+def test_noise_is_for_training():
+    conditioning = HeadConditioning(2, TRAIN, 0.0, noise=0.3)
+    assert not torch.equal(batch(conditioning, torch.ones(1, 2)).condition, torch.ones(1, 2))
+    assert torch.equal(batch(conditioning.eval(), torch.ones(1, 2)).condition, torch.ones(1, 2))
+
+
+def test_parts_keep_their_reference_in_training():
+    conditioning = HeadConditioning(2, TRAIN, 0.5, noise=0.3, parts=Bottom())  # type: ignore[arg-type]
+    frames = batch(conditioning, torch.ones(1, 2))
+    assert frames.condition[1, 1:].tolist() == [7.0] * 7 and frames.condition[2, 1:].tolist() == [8.0] * 7
+    assert frames.condition[1, 0] == frames.condition[0, 0] != 1.0  # One frame, one noise.
+
+
+def test_the_rest_of_the_head_sees_other_coefficients_at_times():
+    conditioning = HeadConditioning(2, TRAIN, 0.5, parts=Bottom(), rest_swap=0.3)  # type: ignore[arg-type]
+    torch.manual_seed(0)
+    swapped = 0
+    for _ in range(300):
+        condition = batch(conditioning, torch.ones(1, 2)).condition
+        torch.testing.assert_close(condition[1:, 0], torch.ones(2))  # The face keeps its own.
+        assert condition[0, 2:].abs().max() <= 0.5  # The pose too.
+        swapped += condition[0, :2].tolist() == [9.0, 9.0]
+    assert 60 < swapped < 120
+    assert batch(conditioning.eval(), torch.ones(1, 2)).condition[0, :2].tolist() == [1.0, 1.0]
+    alone = HeadConditioning(2, TRAIN, 0.5, rest_swap=1.0)
+    assert batch(alone, torch.ones(1, 2)).condition[0, :2].tolist() == [1.0, 1.0]
 
 
 def test_occupancy_off_the_face_is_without_expression():
@@ -99,10 +116,18 @@ def test_occupancy_off_the_face_is_without_expression():
     torch.testing.assert_close(rows[probe], torch.tensor([[2.0] * 8, [0.0] * 2 + [2.0] * 6]))
 
 
+def test_occupancy_sees_the_parts():
+    conditioning = HeadConditioning(2, TRAIN, 0.5, parts=Bottom())  # type: ignore[arg-type]
+    conditions = torch.tensor([[1.0] * 8, [2.0] * 8])
+    samples = torch.tensor([[0.1, 0, 0.5], [0.9, 0, 0.1], [0.9, 0, 0.9]])
+    rows, probe = conditioning.probes(samples, conditions, torch.tensor([0, 1, 1]))
+    torch.testing.assert_close(rows[probe], torch.tensor([[1.0] * 8, [2.0] + [7.0] * 7, [2.0] + [8.0] * 7]))
+
+
 def test_real_parts_fit():
     aabb, mesh = torch.tensor([[-1.0] * 3, [1.0] * 3]), torch.rand(468, 3) - 0.5
-    parts = FaceParts(aabb, mesh, ["eyeBlinkLeft", "jawOpen"], pose_length=6)
-    conditioning = HeadConditioning(2, TRAIN, 0.5, parts=parts, part_swap=1.0)
+    parts = FaceParts(aabb, mesh, ["eyeBlinkLeft", "jawOpen"], torch.zeros(8))
+    conditioning = HeadConditioning(2, TRAIN, 0.5, parts=parts)
     frames = batch(conditioning, torch.ones(1, 2))
     variant = conditioning.variant(torch.rand(50, 3), frames, torch.zeros(50, dtype=torch.long))
-    assert variant is not None and set(variant.tolist()) <= {0, 1} and len(frames.condition) == 2
+    assert variant is not None and set(variant.tolist()) <= {0, 1, 2} and len(frames.condition) == 3

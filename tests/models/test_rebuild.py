@@ -58,11 +58,11 @@ def test_refined_poses_and_face_region_come_along(tmp_path):
 
 def test_a_head_of_format_1_opens(tmp_path):
     """Before head pose and coefficients reached the network, descriptions said nothing of either."""
-    model = make(network_expression=False, head_pose_scale=0.0, part_swap=0.0).eval()
+    model = make(network_expression=False, head_pose_scale=0.0).eval()
     state = model.state_dict()
     description = state["_extra_state"]
     description["format"] = 1
-    for name in ("network_expression", "head_pose_scale"):
+    for name in ("network_expression", "head_pose_scale", "face_parts"):
         del description["architecture"][name]
     assert not any(name.startswith("conditioning") for name in state)
     view = camera({"cam_idx": 1})
@@ -70,6 +70,33 @@ def test_a_head_of_format_1_opens(tmp_path):
     assert torch.equal(rebuilt.get_outputs_for_camera(view)["rgb"], model.get_outputs_for_camera(view)["rgb"])
     with pytest.raises(UserError, match="trained with network_expression = False, the model is configured with True"):
         make().load_state_dict(state)
+
+
+def test_the_parts_of_the_face_come_along():
+    data = metadata()
+    data["face_mesh"] = torch.rand(468, 3, generator=torch.Generator().manual_seed(0)) - 0.5
+    model = make(data).eval()
+    with torch.no_grad():
+        model.conditioning.parts.reference.uniform_()
+    rebuilt = build_head(model.state_dict())
+    view = camera({"cam_idx": 1})
+    assert torch.equal(rebuilt.get_outputs_for_camera(view)["rgb"], model.get_outputs_for_camera(view)["rgb"])
+    with pytest.raises(UserError, match="trained with face_parts = True, the model is configured with False"):
+        make(data, face_parts=False).load_state_dict(model.state_dict())
+
+
+def test_a_head_of_format_2_opens():
+    """Then every coefficient acted everywhere."""
+    data = metadata()
+    data["face_mesh"] = torch.rand(468, 3, generator=torch.Generator().manual_seed(0)) - 0.5
+    model = make(data, face_parts=False).eval()
+    state = model.state_dict()
+    state["_extra_state"]["format"] = 2
+    del state["_extra_state"]["architecture"]["face_parts"]
+    view = camera({"cam_idx": 1})
+    rebuilt = build_head(state)
+    assert rebuilt.conditioning.parts is None
+    assert torch.equal(rebuilt.get_outputs_for_camera(view)["rgb"], model.get_outputs_for_camera(view)["rgb"])
 
 
 def test_the_newest_checkpoint_is_taken(tmp_path):

@@ -1,0 +1,15 @@
+"""Which coefficients act on the upper and which on the lower face, by their names."""
+
+from __future__ import annotations
+
+from typing import List, Sequence, Tuple
+
+UPPER = ("eye", "brow")
+"""First letters of coefficients that act above the nose's bridge; ARKit's and FLAME's names."""
+LOWER = ("jaw", "mouth", "tongue", "cheekPuff")
+"""First letters of coefficients that act below the nose. Others (cheekSquint, noseSneer) belong to both."""
+
+
+def upper_and_lower(names: Sequence[str]) -> Tuple[List[bool], List[bool]]:
+    """Whether each coefficient acts on the upper face alone, and on the lower face alone."""
+    return [name.startswith(UPPER) for name in names], [name.startswith(LOWER) for name in names]
