@@ -33,7 +33,7 @@ def _head_optimizers(steps: int, table_rate: float, network_rate: float, table_l
     # The warm-up keeps the first steps from making all of space opaque, from which no gradient leads back.
     return {
         "tables": {
-            "optimizer": BlendshapeTableAdamConfig(lr=table_rate, basis_lr_factor=0.3, basis_l1=table_l1),
+            "optimizer": BlendshapeTableAdamConfig(lr=table_rate, basis_lr_factor=0.1, basis_l1=table_l1),
             "scheduler": _schedule(steps, warmup=200),
         },
         "networks": {

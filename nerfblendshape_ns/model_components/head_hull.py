@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Bool, Float
 from nerfstudio.cameras.cameras import Cameras
 from scipy.interpolate import LinearNDInterpolator
+from scipy.spatial import ConvexHull, cKDTree
 from torch import Tensor
 
 from nerfblendshape_ns.errors import UserError
@@ -87,17 +88,27 @@ def silhouette_hull(
 
 
 def face_shell(
-    points: Float[Tensor, "points 3"], mesh: Float[Tensor, "vertices 3"], front: float = 0.1, behind: float = 0.25
+    points: Float[Tensor, "points 3"],
+    mesh: Float[Tensor, "vertices 3"],
+    front: float = 0.1,
+    behind: float = 0.25,
+    hair: float = 0.1,
+    rise: float = 0.15,
 ) -> Bool[Tensor, "points"]:
-    """Points near the tracked face surface, or where the face mesh says nothing.
+    """Points near the tracked face surface; off the face, those that are not far in front of its outline.
 
-    The inside of a head is never seen, and nothing but hair is in front of a face.
+    The inside of a head is never seen, and nothing but hair is in front of a face. Hair and ears begin where the face's
+    outline is. Were they free to lie anywhere before it, they would: few views tell their depth, and a head that turns
+    further than in training would tear them off.
 
     Args:
         points: in scene coordinates (z up, the face looks along -y).
         mesh: ``[468, 3]`` the clip's neutral face mesh, same coordinates.
         front: how far in front of the surface is kept, in face heights (about 18 cm).
         behind: how far behind it.
+        hair: how far in front of the nearest point of the face's outline the rest of the head may be; below the chin,
+            where hair may lie on a chest, it may be anywhere.
+        rise: by how much more for each face height of distance from the outline.
     """
     vertices = mesh.detach().cpu().numpy()
     height = float(np.linalg.norm(vertices[FOREHEAD] - vertices[CHIN]))
@@ -106,7 +117,11 @@ def face_shell(
     depth = query[:, 1] - surface(query[:, 0], query[:, 2])
     outside = np.isnan(depth)
     near = (depth > -front * height) & (depth < behind * height)
-    return torch.from_numpy(outside | near).to(points.device)
+    outline = vertices[ConvexHull(vertices[:, [0, 2]]).vertices]
+    distance, nearest = cKDTree(outline[:, [0, 2]]).query(query[:, [0, 2]])
+    before_outline = outline[nearest, 1] - query[:, 1]
+    beside = (before_outline < hair * height + rise * distance) | (query[:, 2] < vertices[CHIN, 2])
+    return torch.from_numpy(np.where(outside, beside, near)).to(points.device)
 
 
 def hull_share(

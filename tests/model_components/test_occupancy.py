@@ -69,6 +69,20 @@ def test_shell_keeps_the_surface_and_what_the_mesh_does_not_cover():
     assert inside.tolist() == [True, False, True, False, True]
 
 
+def test_hair_is_not_far_in_front_of_the_faces_outline():
+    mesh = flat_mesh()
+    mesh[0, 1] = 0.3  # One corner of the outline, below on the left, lies further back.
+    beside = torch.tensor([[0.7, y, 0.0] for y in (-0.2, -0.12, 0.0, 2.0)])
+    # A fifth of a face height from the outline: 0.1 and 0.15 times 0.2 in front of it at most.
+    assert face_shell(beside, mesh, hair=0.1, rise=0.15).tolist() == [False, True, True, True]
+    above = torch.tensor([[0.0, -0.2, 0.9], [0.0, -0.12, 0.9]])
+    assert face_shell(above, mesh, hair=0.1, rise=0.15).tolist() == [False, True]
+    at_the_corner = torch.tensor([[-0.6, 0.1, -0.49], [-0.6, 0.25, -0.49]])
+    assert face_shell(at_the_corner, mesh, hair=0.1, rise=0.15).tolist() == [False, True]
+    on_the_chest = torch.tensor([[0.0, -0.9, -0.7]])
+    assert face_shell(on_the_chest, mesh, hair=0.1, rise=0.15).all()
+
+
 def test_little_is_asked_below_the_nose():
     share = hull_share(torch.tensor([[0.0, 0.0, 0.3], [0.0, 0.0, -0.3]]), flat_mesh())
     assert share.tolist() == pytest.approx([0.95, 0.03])
