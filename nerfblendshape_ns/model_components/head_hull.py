@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Bool, Float
 from nerfstudio.cameras.cameras import Cameras
 from scipy.interpolate import LinearNDInterpolator
-from scipy.spatial import ConvexHull, cKDTree
+from scipy.spatial import ConvexHull, KDTree
 from torch import Tensor
 
 from nerfblendshape_ns.errors import UserError
@@ -118,7 +118,7 @@ def face_shell(
     outside = np.isnan(depth)
     near = (depth > -front * height) & (depth < behind * height)
     outline = vertices[ConvexHull(vertices[:, [0, 2]]).vertices]
-    distance, nearest = cKDTree(outline[:, [0, 2]]).query(query[:, [0, 2]])
+    distance, nearest = KDTree(outline[:, [0, 2]]).query(query[:, [0, 2]])
     before_outline = outline[nearest, 1] - query[:, 1]
     beside = (before_outline < hair * height + rise * distance) | (query[:, 2] < vertices[CHIN, 2])
     return torch.from_numpy(np.where(outside, beside, near)).to(points.device)
