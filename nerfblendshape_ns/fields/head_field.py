@@ -56,7 +56,12 @@ def _with_frame_inputs(
     first, width = cast(nn.Linear, network.layers[0]), features.shape[1]
     constant = nn.functional.linear(inputs, first.weight[:, width:], first.bias)
     hidden = nn.functional.linear(features, first.weight[:, :width])
-    hidden = hidden + (constant if frame_index is None else constant[frame_index])
+    if frame_index is None:
+        hidden = hidden + constant
+    else:
+        # A product with ones and zeros: faster than picking rows, and far faster backward than adding them up by index.
+        picks = features.new_zeros(len(features), len(inputs)).scatter_(1, frame_index.long()[:, None], 1.0)
+        hidden = torch.addmm(hidden, picks, constant)
     for layer in network.layers[1:]:
         hidden = layer(network.activation(hidden))
     return hidden
