@@ -59,7 +59,7 @@ def _with_frame_inputs(
     if frame_index is None:
         hidden = hidden + constant
     else:
-        # A product with ones and zeros: faster than picking rows, and far faster backward than adding them up by index.
+        # A product with ones and zeros is faster than picking a row for every sample.
         picks = features.new_zeros(len(features), len(inputs)).scatter_(1, frame_index.long()[:, None], 1.0)
         hidden = torch.addmm(hidden, picks, constant)
     for layer in network.layers[1:]:
