@@ -29,6 +29,22 @@ def test_an_open_mouth_is_rare_whatever_the_eyes_do():
     assert unnamed[96:].min() > unnamed[:96].median()
 
 
+def test_many_eye_coefficients_do_not_hide_the_mouth():
+    names = [
+        "eyeBlinkLeft",
+        "eyeBlinkRight",
+        "eyeLookInLeft",
+        "eyeLookOutLeft",
+        "browInnerUp",
+        "eyeWideLeft",
+        *NAMES[2:],
+    ]
+    torch.manual_seed(0)
+    expressions = torch.cat([torch.rand(100, 6), clip()[:, 2:]], dim=1)
+    weights = frame_weights(expressions, names, 0.7)
+    assert weights[96:].min() > 2.5 * weights[:96].max()
+
+
 def test_strength():
     assert torch.equal(frame_weights(clip(), NAMES, 0.0), torch.ones(100))
     weak, strong = (frame_weights(clip(), NAMES, strength)[97] for strength in (0.3, 0.7))
