@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import List, Sequence, Tuple
 
 UPPER = ("eye", "brow")
-"""First letters of coefficients that act above the nose's bridge; ARKit's and FLAME's names."""
+"""First letters of coefficients that act above the middle of the nose; ARKit's and FLAME's names."""
 LOWER = ("jaw", "mouth", "tongue", "cheekPuff")
-"""First letters of coefficients that act below the nose. Others (cheekSquint, noseSneer) belong to both."""
+"""First letters of coefficients that act below it. Others (cheekSquint, noseSneer) belong to both."""
 
 
 def upper_and_lower(names: Sequence[str]) -> Tuple[List[bool], List[bool]]:

@@ -3,6 +3,10 @@
 RAD-NeRF's torso (Tang et al. 2022, section 3.3): a point of the torso plane is moved by a small network that sees the
 head pose and a per-frame code, then looked up in a two-dimensional hash grid that a second network turns into opacity
 and colour.
+
+Beyond it, the head carries what is near it, as skinning weights do on a rigged body: each point learns a share between
+0 (it keeps still) and 1 (it moves as if fixed to the head). The share does not depend on the pose, so that a neck
+follows a head that turns further than in training; the network's own shift is left with the rest.
 """
 
 from __future__ import annotations
@@ -34,6 +38,7 @@ class TorsoField(nn.Module):
         num_frames: training frames; each owns a code where ``frame_code_dim`` is positive.
         frame_code_dim: length of the per-frame code; 0 turns it off.
         head_aware: the second network also sees the head's colour and opacity at the pixel.
+        carried: learn by what share the head carries each point.
         position_frequencies: of the torso coordinate, in the deformation.
         pose_frequencies: of the head pose.
         hidden_dim: width of the networks.
@@ -46,6 +51,7 @@ class TorsoField(nn.Module):
         num_frames: int,
         frame_code_dim: int = 8,
         head_aware: bool = False,
+        carried: bool = True,
         position_frequencies: int = 4,
         pose_frequencies: int = 2,
         hidden_dim: int = 64,
@@ -71,6 +77,16 @@ class TorsoField(nn.Module):
             activation=nn.ReLU(),
             implementation=implementation,
         )
+        self.carriage = None
+        if carried:
+            self.carriage = MLP(
+                in_dim=self.position_encoding.get_out_dim(),
+                num_layers=2,
+                layer_width=hidden_dim // 2,
+                out_dim=1,
+                activation=nn.ReLU(),
+                implementation="torch",
+            )
         self.appearance = MLP(
             in_dim=layout.output_dim + condition + (HEAD_DIM if head_aware else 0),
             num_layers=3,
@@ -86,6 +102,7 @@ class TorsoField(nn.Module):
         pose: Float[Tensor, "#points 6"],
         code: Optional[Float[Tensor, "#points code"]] = None,
         head: Optional[Float[Tensor, "points 4"]] = None,
+        carried: Optional[Float[Tensor, "points 2"]] = None,
     ) -> Tuple[Float[Tensor, "points 3"], Float[Tensor, "points 1"], Float[Tensor, "points 2"]]:
         """Colour in [0, 1] (not premultiplied), opacity in [0, 1] and the shift of each point.
 
@@ -94,16 +111,21 @@ class TorsoField(nn.Module):
             pose: from :class:`~nerfblendshape_ns.model_components.head_pose_code.HeadPoseCode`.
             code: per-frame code; required when the field has them.
             head: premultiplied colour and opacity of the head; required when the field is head-aware.
+            carried: where each point would be in the reference frame if it were fixed to the head (see
+                :meth:`~nerfblendshape_ns.model_components.torso_plane.TorsoPlane.carried`); required when the field
+                learns carried shares.
         """
         condition = [self.pose_encoding(pose.contiguous())]
         if self.frame_codes is not None:
             assert code is not None, "this field was built with frame codes"
             condition.append(code)
         condition = [part.expand(len(coordinates), -1) for part in condition]
-        bend = self.deformation(
-            torch.cat([self.position_encoding((coordinates * 2 - 1).contiguous()), *condition], -1)
-        ).float()
+        places = self.position_encoding((coordinates * 2 - 1).contiguous())
+        bend = self.deformation(torch.cat([places, *condition], -1)).float()
         shift = LARGEST_SHIFT * torch.tanh(bend * 0.1)
+        if self.carriage is not None:
+            assert carried is not None, "this field was built to be carried by the head"
+            shift = shift + torch.sigmoid(self.carriage(places).float()) * (carried - coordinates)
         # Points pushed over the border look up the border.
         features = hash_grid_encode((coordinates + shift).clamp(0.0, 1.0), self.table[None], self.layout)
         parts = [features, *condition]

@@ -2,9 +2,9 @@
 
 A clip of some seconds shows few combinations: the mouth that opened only while the eyes looked left closes again as
 soon as they look up. What a coefficient's name says is more than the clip can: a lid does not move the chin, the jaw
-does not move a brow. So below the nose the coefficients of eyes and brows stand still at their training mean, above it
-those of jaw and mouth. Between the two, and off the face, where a tracker's errors follow the expression as much as
-anything does, all of them act.
+does not move a brow. So below the middle of the nose the coefficients of eyes and brows stand still at their training
+mean, above it those of jaw and mouth. Off the face, where a tracker's errors follow the expression as much as anything
+does, all of them act.
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ from torch import Tensor, nn
 
 from nerfblendshape_ns.data.face_groups import upper_and_lower
 from nerfblendshape_ns.model_components.expression_region import ExpressionRegion
-from nerfblendshape_ns.model_components.head_hull import SUBNASALE
 
 NOSE_TIP, NOSE_BRIDGE = 5, 6
 """Vertices of the tracked face mesh, in MediaPipe's numbering: middle of the nose, and between the eyes."""
@@ -60,8 +59,10 @@ class FaceParts(nn.Module):
         self.register_buffer("upper", torch.tensor(upper + pose), persistent=False)
         self.register_buffer("lower", torch.tensor(lower + pose), persistent=False)
         self.register_buffer("reference", reference.float().clone())
-        self.register_buffer("below", height[SUBNASALE].clone())
-        self.register_buffer("above", 0.5 * (height[NOSE_TIP] + height[NOSE_BRIDGE]))
+        # One border; checkpoints of format 3 bring two, with a band between them in which everything acted.
+        border = 0.5 * (height[NOSE_TIP] + height[NOSE_BRIDGE])
+        self.register_buffer("below", border.clone())
+        self.register_buffer("above", border.clone())
 
     @staticmethod
     def told_apart(names: Sequence[str]) -> bool:

@@ -79,6 +79,31 @@ class TorsoPlane(nn.Module):
         fade = (1.0 - outside / FADE).clamp(0.0, 1.0) * meets
         return TorsoPoints(coordinates, distance[:, None], fade[:, None])
 
+    def carried(
+        self,
+        coordinates: Float[Tensor, "rays 2"],
+        captured: Float[Tensor, "#rays 12"],
+        reference: Float[Tensor, "12"],
+    ) -> Float[Tensor, "rays 2"]:
+        """Where the points of the plane would be in the reference frame if they were fixed to the head.
+
+        Args:
+            coordinates: as :class:`TorsoPoints` gives them.
+            captured: camera-to-world of the captured camera, for each ray or for all.
+            reference: the same of the reference frame.
+
+        Returns:
+            Torso coordinates. What a neck does lies between these and ``coordinates``.
+        """
+        pose = captured.reshape(-1, 3, 4)
+        plane = (coordinates - self.centre) / self.focal * self.depth
+        point = torch.stack([plane[:, 0], -plane[:, 1], -self.depth.expand(len(plane))], -1)
+        scene = (pose[:, :, :3] * point[:, None, :]).sum(-1) + pose[:, :, 3]
+        middle = reference.reshape(1, 3, 4)
+        there = _to_camera(middle[:, :, :3], scene - middle[:, :, 3])
+        ahead = (-there[:, 2:]).clamp_min(0.1 * self.depth)
+        return self.centre + self.focal * torch.stack([there[:, 0], -there[:, 1]], -1) / ahead
+
 
 def _to_camera(rotation: Tensor, vectors: Tensor) -> Tensor:
     """Rotate scene vectors into camera axes (the transposed rotation)."""

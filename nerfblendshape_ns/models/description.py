@@ -15,10 +15,13 @@ if TYPE_CHECKING:
     from nerfblendshape_ns.models.head import HeadModel
     from nerfblendshape_ns.models.torso import TorsoModel
 
-FORMAT = 3
+FORMAT = 4
 """Raised when the description changes in a way that old readers cannot take."""
-EARLIER_HEAD = {"network_expression": False, "head_pose_scale": 0.0, "face_parts": False}
-"""What descriptions of a head did not say in earlier formats, and how it was."""
+EARLIER = {
+    "head": {"network_expression": False, "head_pose_scale": 0.0, "face_parts": False},
+    "torso": {"carried": False},
+}
+"""What descriptions did not say in earlier formats, and how it was."""
 
 
 def head_description(model: "HeadModel") -> Dict[str, Any]:
@@ -68,6 +71,7 @@ def torso_description(model: "TorsoModel") -> Dict[str, Any]:
             "pose_frequencies": config.pose_frequencies,
             "frame_code_dim": config.frame_code_dim,
             "head_aware": config.head_aware,
+            "carried": config.carried,
             "implementation": config.implementation,
         },
         "background": model.backdrop.choice,
@@ -177,7 +181,7 @@ def check_description(saved: Dict[str, Any], current: Dict[str, Any]) -> None:
             f"The checkpoint was trained on {len(theirs)} coefficients ({', '.join(theirs[:3])}, …), the dataset gives "
             f"{len(ours)} ({', '.join(ours[:3])}, …); use the run's own dataset and --basis."
         )
-    architecture = {**EARLIER_HEAD, **saved["architecture"]} if saved["kind"] == "head" else saved["architecture"]
+    architecture = {**EARLIER[saved["kind"]], **saved["architecture"]}
     for key, parts in (("layout", saved["layout"]), ("architecture", architecture)):
         for name, value in parts.items():
             if current[key].get(name) != value:

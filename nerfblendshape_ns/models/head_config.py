@@ -61,8 +61,8 @@ class HeadModelConfig(ModelConfig):
     clip shows together must not move together for good. Needs "blend", a face mesh and coefficients that are named as
     ARKit's or FLAME's; without effect otherwise."""
     rest_swap: float = 0.2
-    """Where the parts of the face are told apart: share of the training steps in which the rest of the head (hair,
-    ears, nose) sees the coefficients of another training frame: hair shall follow the head pose, not the gaze."""
+    """Where the parts of the face are told apart: share of the training steps in which the rest of the head (hair
+    and ears) sees the coefficients of another training frame: hair shall follow the head pose, not the gaze."""
     expression_region: bool = False
     """Let expressions change the face only, where the dataset has a face mesh; hair and ears follow the head pose
     alone. Off by default: on tracked clips hair and ears move, and pose errors follow the expression."""

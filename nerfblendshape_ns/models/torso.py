@@ -90,6 +90,7 @@ class TorsoModel(DrivenModel):
             num_frames=self.num_train_data,
             frame_code_dim=config.frame_code_dim,
             head_aware=config.head_aware,
+            carried=config.carried,
             position_frequencies=config.position_frequencies,
             pose_frequencies=config.pose_frequencies,
             hidden_dim=config.hidden_dim,
@@ -197,9 +198,13 @@ class TorsoModel(DrivenModel):
         turn, place = divmod(step // self.config.occupancy_interval, len(source.train_frames))
         chosen = int(torch.randperm(len(source.train_frames), generator=torch.Generator().manual_seed(turn))[place])
         generator = torch.Generator().manual_seed(step)
-        pose = self.pose_code(source.track_pose[source.train_frames[chosen]][None])
-        code = self.field.frame_code(torch.tensor([chosen], device=self.device))
-        self.occupancy.update(lambda points: self.field(points, pose, code)[1], generator)
+        captured = source.track_pose[source.train_frames[chosen]][None]
+        pose, code = self.pose_code(captured), self.field.frame_code(torch.tensor([chosen], device=self.device))
+
+        def opacity(points: Tensor) -> Tensor:
+            return self.field(points, pose, code, carried=self._carried(points, captured))[1]
+
+        self.occupancy.update(opacity, generator)
 
     # --- rendering ---
 
@@ -277,10 +282,15 @@ class TorsoModel(DrivenModel):
         if len(chosen) == 0:
             return empty[:, :3], empty[:, 3:4], empty[:, 4:]
         codes = None if frames.codes is None else frames.of_rays(frames.codes, chosen)
-        pose = frames.of_rays(frames.pose, chosen)
-        color, alpha, shift = self.field(inside[chosen], pose, codes, None if head is None else head[chosen])
+        pose, points = frames.of_rays(frames.pose, chosen), inside[chosen]
+        carried = self._carried(points, frames.of_rays(frames.captured, chosen))
+        color, alpha, shift = self.field(points, pose, codes, None if head is None else head[chosen], carried)
         spread = empty.index_put((chosen,), torch.cat([color, alpha * fade[chosen], shift], -1))
         return spread[:, :3], spread[:, 3:4], spread[:, 4:]
+
+    def _carried(self, coordinates: Tensor, captured: Tensor) -> Optional[Float[Tensor, "points 2"]]:
+        """Where the head would carry points of the plane, if the field asks for that."""
+        return self.plane.carried(coordinates, captured, self.pose_code.reference) if self.config.carried else None
 
     def _background(self, coordinates: Tensor) -> Float[Tensor, "rays 3"]:
         if self.training:

@@ -55,6 +55,9 @@ class TorsoModelConfig(ModelConfig):
     """Length of the code that every training frame owns for what the head's pose does not tell; 0 turns it off."""
     head_aware: bool = False
     """Let the torso also see the head's colour and opacity at a pixel."""
+    carried: bool = True
+    """Let the head carry what is near it: each point of the torso learns a share of the head's motion, the same in
+    every pose."""
     implementation: Literal["tcnn", "torch"] = "torch"
     """Use tiny-cuda-nn's networks where it is installed, else torch."""
     occupancy_interval: int = 64

@@ -11,7 +11,7 @@ from nerfblendshape_ns.model_components.face_parts import (
     UPPER_FACE,
     FaceParts,
 )
-from nerfblendshape_ns.model_components.head_hull import CHIN, FOREHEAD, SUBNASALE
+from nerfblendshape_ns.model_components.head_hull import CHIN, FOREHEAD
 
 AABB = torch.tensor([[-1.0, -1.0, -1.0], [1.0, 1.0, 1.0]])
 NAMES = ["eyeBlinkLeft", "browInnerUp", "jawOpen", "mouthPucker", "noseSneerLeft"]
@@ -19,10 +19,10 @@ REFERENCE = torch.arange(7.0)
 
 
 def mesh() -> torch.Tensor:
-    """A round face of radius 0.5 in the plane y = -0.5: nose's base at 0, its bridge at 0.25."""
+    """A round face of radius 0.5 in the plane y = -0.5: the middle of the nose at 0."""
     angles = torch.linspace(0, 2 * torch.pi, 469)[:468]
     vertices = torch.stack([0.5 * angles.sin(), torch.full((468,), -0.5), 0.5 * angles.cos()], -1)
-    for vertex, height in ((FOREHEAD, 0.5), (CHIN, -0.5), (SUBNASALE, 0.0), (NOSE_TIP, 0.2), (NOSE_BRIDGE, 0.3)):
+    for vertex, height in ((FOREHEAD, 0.5), (CHIN, -0.5), (NOSE_TIP, -0.1), (NOSE_BRIDGE, 0.1)):
         vertices[vertex] = torch.tensor([0.0, -0.5, height])
     return vertices
 
@@ -35,7 +35,7 @@ def test_each_part_sees_what_moves_it():
     own = torch.full((2, 7), 9.0)
     conditions = make().conditions(own)
     assert torch.equal(conditions[REST], own)
-    # Eyes and brows stand still below the nose, jaw and mouth above it; the nose's own and the head pose act in both.
+    # Eyes and brows stand still below the border, jaw and mouth above it; the nose's own and the head pose act in both.
     assert conditions[LOWER_FACE].tolist() == [[0.0, 1.0, 9.0, 9.0, 9.0, 9.0, 9.0]] * 2
     assert conditions[UPPER_FACE].tolist() == [[9.0, 9.0, 2.0, 3.0, 9.0, 9.0, 9.0]] * 2
 
@@ -55,18 +55,27 @@ def in_box(points: torch.Tensor) -> torch.Tensor:
 
 
 def test_where_the_parts_are():
-    points = positions(torch.tensor([-0.3, 0.1, 0.3, 0.3, -0.3]))
+    points = positions(torch.tensor([-0.3, -0.05, 0.05, 0.3, -0.3]))
     points[3, 0] = 0.95  # Beside the face.
     points[4, 1] = 0.9  # The back of the head.
-    assert make()(in_box(points), soft=False).tolist() == [LOWER_FACE, REST, UPPER_FACE, REST, REST]
+    assert make()(in_box(points), soft=False).tolist() == [LOWER_FACE, LOWER_FACE, UPPER_FACE, REST, REST]
 
 
 def test_borders_are_blurred_in_training():
     torch.manual_seed(0)
     at_border = make()(in_box(positions(torch.full((1000,), -1e-3))), soft=True)
-    assert 400 < int((at_border == LOWER_FACE).sum()) < 600 and not bool((at_border == UPPER_FACE).any())
+    assert 400 < int((at_border == LOWER_FACE).sum()) < 600 and not bool((at_border == REST).any())
     inside = make()(in_box(positions(torch.full((1000,), -0.3))), soft=True)
     assert bool((inside == LOWER_FACE).all())
+
+
+def test_checkpoints_of_format_3_keep_their_band():
+    """They had two borders: at the nose's base and at its middle; between them everything acted."""
+    old = make().state_dict() | {"below": torch.tensor(0.4), "above": torch.tensor(0.6)}
+    parts = make()
+    parts.load_state_dict(old)
+    points = in_box(positions(torch.tensor([-0.3, 0.1, 0.3])))
+    assert parts(points, soft=False).tolist() == [LOWER_FACE, REST, UPPER_FACE]
 
 
 def test_checkpoints_bring_it_back():

@@ -92,3 +92,39 @@ def test_plate_at_pixel_centres_and_beyond_the_border():
     centres = torch.tensor([[0.5 / 6, 0.5 / 4], [2.5 / 6, 3.5 / 4], [9.0, 9.0]])
     expected = torch.stack([plate[0, 0], plate[3, 2], plate[3, 5]]) / 255
     torch.testing.assert_close(sample_plate(plate, centres), expected, atol=1e-5, rtol=0)
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.tuples(angle, angle, angle), st.tuples(offset, offset, offset), st.floats(0.3, 30.0))
+def test_nothing_is_carried_anywhere_in_the_reference_frame(angles, position, depth):
+    pose = pose_of(angles, position).flatten()
+    places = torch.rand(20, 2, generator=torch.Generator().manual_seed(0))
+    plane = TorsoPlane(INTRINSICS, (HEIGHT, WIDTH), depth)
+    torch.testing.assert_close(plane.carried(places, pose[None], pose), places, atol=2e-4, rtol=0)
+
+
+def test_carried_points_are_fixed_to_the_head():
+    # The camera moved right by 0.5 shows the head further left: before that, its points were further right.
+    plane, upright = TorsoPlane(INTRINSICS, (HEIGHT, WIDTH), 2.0), torch.eye(3)
+    reference = torch.cat([upright, torch.tensor([[0.0], [0.0], [2.0]])], 1).flatten()
+    moved = torch.cat([upright, torch.tensor([[0.5], [0.0], [2.0]])], 1).flatten()
+    places = torch.tensor([[0.4, 0.3], [0.6, 0.9]])
+    shift = plane.carried(places, moved[None], reference) - places
+    torch.testing.assert_close(shift, torch.tensor([[40.0 * 0.5 / 2.0 / WIDTH, 0.0]] * 2))
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.floats(-0.5, 0.5), st.floats(-0.4, 0.4), st.floats(-0.3, 0.3))
+def test_carried_points_are_where_the_reference_camera_sees_them(yaw, pitch, roll):
+    plane = TorsoPlane(INTRINSICS, (HEIGHT, WIDTH), 3.0)
+    reference, captured = pose_of((0.1, -0.2, 0.0), (0.3, 0.1, 3.2)), pose_of((pitch, yaw, roll), (0.2, 0.4, 3.0))
+    origins, directions = rays_of(captured)
+    points = plane(origins, directions, captured.flatten()[None])
+    scene = origins + points.distance * directions
+    local = (scene - reference[:, 3]) @ reference[:, :3]
+    columns = INTRINSICS["cx"] - INTRINSICS["fl_x"] * local[:, 0] / local[:, 2]
+    rows = INTRINSICS["cy"] + INTRINSICS["fl_y"] * local[:, 1] / local[:, 2]
+    seen = local[:, 2] < -0.5
+    carried = plane.carried(points.coordinates, captured.flatten()[None], reference.flatten())
+    expected = torch.stack([columns / WIDTH, rows / HEIGHT], -1)
+    torch.testing.assert_close(carried[seen], expected[seen], atol=2e-3, rtol=1e-3)

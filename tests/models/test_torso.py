@@ -13,7 +13,7 @@ from tiny_torso import frame_metadata, make_torso, torso_batch
 
 from nerfblendshape_ns.errors import UserError
 from nerfblendshape_ns.model_components.expression_source import DrivingState
-from nerfblendshape_ns.models.load import load_model
+from nerfblendshape_ns.models.load import build_torso, load_model
 
 NO_PIPELINE = TrainingCallbackAttributes(None, None, None, None)
 
@@ -258,3 +258,40 @@ def test_the_checkpoints_plate_wins_over_the_datasets():
         again = make_torso(data=data)
         again.load_state_dict(state)
         assert torch.equal(again.backdrop.plate, state["backdrop.plate"]) and again.backdrop.shows_plate
+
+
+def test_the_head_carries_the_torso_when_it_moves():
+    """A torso that is carried wholly shows in a moved pose what the reference frame has at the carried place."""
+    model = make_torso(frame_code_dim=0).eval()
+    field = model.field
+    with torch.no_grad():
+        field.carriage.layers[-1].weight.zero_()
+        field.carriage.layers[-1].bias.fill_(30.0)
+        for network in (field.deformation, field.appearance):  # Neither sees the pose.
+            network.layers[0].weight[:, -field.pose_encoding.get_out_dim() :] = 0.0
+        field.deformation.layers[-1].weight.zero_()
+        field.deformation.layers[-1].bias.zero_()
+    reference = model.pose_code.reference
+    moved = reference.clone()
+    moved[3] += 0.1
+    points = 0.3 + 0.4 * torch.rand(8, 2, generator=torch.Generator().manual_seed(0))
+    place = model._carried(points, moved[None])
+    assert float((place - points).norm(dim=1).min()) > 1e-3
+    pose = model.pose_code(reference[None])
+    here = field(points, model.pose_code(moved[None]), carried=place)
+    there = field(place, pose, carried=model._carried(place, reference[None]))
+    torch.testing.assert_close(here[0], there[0], atol=1e-4, rtol=0)
+
+
+def test_a_torso_of_format_3_opens():
+    """Before, the head carried nothing."""
+    model = make_torso(carried=False).eval()
+    state = model.state_dict()
+    state["_extra_state"]["format"] = 3
+    del state["_extra_state"]["architecture"]["carried"]
+    rebuilt = build_torso(state)
+    rays = bundle([1])
+    assert rebuilt.field.carriage is None
+    assert torch.equal(rebuilt.get_outputs(rays)["rgb"], model.get_outputs(rays)["rgb"])
+    with pytest.raises(UserError, match="trained with carried = False, the model is configured with True"):
+        make_torso().load_state_dict(state)
