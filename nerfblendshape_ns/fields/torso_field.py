@@ -125,7 +125,7 @@ class TorsoField(nn.Module):
         shift = LARGEST_SHIFT * torch.tanh(bend * 0.1)
         if self.carriage is not None:
             assert carried is not None, "this field was built to be carried by the head"
-            shift = shift + torch.sigmoid(self.carriage(places).float()) * (carried - coordinates)
+            shift = shift + torch.sigmoid(self.carriage(places.float())) * (carried - coordinates)
         # Points pushed over the border look up the border.
         features = hash_grid_encode((coordinates + shift).clamp(0.0, 1.0), self.table[None], self.layout)
         parts = [features, *condition]
