@@ -14,7 +14,43 @@ from nerfstudio.data.dataparsers.base_dataparser import DataparserOutputs
 from nerfstudio.data.datasets.base_dataset import InputDataset
 from torch import Tensor
 
-from nerfblendshape_ns.data.frame_images import FrameFiles, check_files, load_frame
+from nerfblendshape_ns.data.frame_images import FrameArrays, FrameFiles, Target, check_files, load_frame
+
+
+def head_on_white(frame: FrameArrays) -> Float[Tensor, "height width 3"]:
+    """What a head is measured against: a frame of the head target, over white, 0…1."""
+    return _on_white(torch.from_numpy(frame.image).float() / 255, torch.from_numpy(frame.alpha))
+
+
+def _on_white(image: Float[Tensor, "height width 3"], alpha: UInt8[Tensor, "height width"]) -> Tensor:
+    share = alpha.float()[..., None] / 255
+    return image * share + (1 - share)
+
+
+def truth_of_frame(files: FrameFiles, full_size: Tuple[int, int], size: Tuple[int, int], target: Target) -> Dict:
+    """What a frame is measured against, with the keys that :class:`NerfBlendshapeDataset` gives a frame of its own.
+
+    Args:
+        files: where the pixels are; a frame that no dataset holds has them too.
+        full_size: height and width of the files.
+        size: height and width wanted.
+        target: what is reconstructed.
+
+    Raises:
+        UserError: a file is missing, broken or has another size.
+    """
+    frame = head = load_frame(files, full_size, size, "head")
+    truth = {"image": head_on_white(head)}
+    if target == "frame":
+        frame = load_frame(files, full_size, size, "frame")
+        assert frame.torso is not None
+        truth = {
+            "image": torch.from_numpy(frame.image).float() / 255,
+            "torso": torch.from_numpy(frame.torso).float() / 255,
+            "head_image": head_on_white(head),
+        }
+    alpha, labels = torch.from_numpy(frame.alpha).float() / 255, torch.from_numpy(frame.labels)
+    return {**truth, "alpha": alpha[..., None], "labels": labels[..., None]}
 
 
 class NerfBlendshapeDataset(InputDataset):
@@ -101,10 +137,7 @@ class NerfBlendshapeDataset(InputDataset):
         """The image that is reconstructed, 0…1: for the head target the head on white."""
         self.ensure_loaded(image_idx)
         image = self.images[image_idx].float() / 255
-        if self.target == "frame":
-            return image
-        alpha = self.alpha[image_idx].float()[..., None] / 255
-        return image * alpha + (1 - alpha)
+        return image if self.target == "frame" else _on_white(image, self.alpha[image_idx])
 
     def get_image_uint8(self, image_idx: int) -> UInt8[Tensor, "image_height image_width num_channels"]:
         """As :meth:`get_image_float32`, in 0…255."""
@@ -126,9 +159,7 @@ class NerfBlendshapeDataset(InputDataset):
         if self.torso is not None:
             metadata["torso"] = self.torso[image_idx].float() / 255
             head = load_frame(self.frame_files[image_idx], self._full_size, self.image_size, "head")
-            metadata["head_image"] = torch.from_numpy(head.image).float() / 255 * metadata["alpha"] + (
-                1 - metadata["alpha"]
-            )
+            metadata["head_image"] = head_on_white(head)
         return metadata
 
     def _arrays(self) -> Tuple[Tensor, Tensor, Tensor]:

@@ -4,9 +4,13 @@ RAD-NeRF's torso (Tang et al. 2022, section 3.3): a point of the torso plane is 
 head pose and a per-frame code, then looked up in a two-dimensional hash grid that a second network turns into opacity
 and colour.
 
-Beyond it, the head carries what is near it, as skinning weights do on a rigged body: each point learns a share between
-0 (it keeps still) and 1 (it moves as if fixed to the head). The share does not depend on the pose, so that a neck
-follows a head that turns further than in training; the network's own shift is left with the rest.
+Beyond it, two things let it foresee poses that no training frame has:
+
+- The head carries what is near it, as skinning weights do on a rigged body: each point learns a share between 0 (it
+  keeps still) and 1 (it moves as if fixed to the head). The share belongs to the point of the body, not to the pixel,
+  and does not depend on the pose.
+- What moves beside that is linear in head pose and code, as blendshapes are in their coefficients: a network gives each
+  point its displacement per unit of each.
 """
 
 from __future__ import annotations
@@ -28,6 +32,11 @@ LARGEST_SHIFT = 0.15
 """A point moves at most so far, as a share of the picture."""
 INITIAL_RANGE = 1e-4
 """The table starts uniform in ±this, as in Instant-NGP."""
+ROUNDS = 2
+"""How often the share of a point is read again where the point turns out to be."""
+
+Deformation = Literal["linear", "network"]
+"""How a point's own shift follows head pose and code: linearly, or through a network that reads them (RAD-NeRF)."""
 
 
 class TorsoField(nn.Module):
@@ -39,8 +48,9 @@ class TorsoField(nn.Module):
         frame_code_dim: length of the per-frame code; 0 turns it off.
         head_aware: the second network also sees the head's colour and opacity at the pixel.
         carried: learn by what share the head carries each point.
+        deformation: see :data:`Deformation`.
         position_frequencies: of the torso coordinate, in the deformation.
-        pose_frequencies: of the head pose.
+        pose_frequencies: of the head pose; with "linear" the networks read the pose itself.
         hidden_dim: width of the networks.
         implementation: "tcnn" uses tiny-cuda-nn's fused networks where it is installed, else torch.
     """
@@ -52,6 +62,7 @@ class TorsoField(nn.Module):
         frame_code_dim: int = 8,
         head_aware: bool = False,
         carried: bool = True,
+        deformation: Deformation = "linear",
         position_frequencies: int = 4,
         pose_frequencies: int = 2,
         hidden_dim: int = 64,
@@ -67,13 +78,15 @@ class TorsoField(nn.Module):
         if self.frame_codes is not None:
             nn.init.zeros_(self.frame_codes.weight)
         self.position_encoding = _frequencies(2, position_frequencies, implementation)
-        self.pose_encoding = _frequencies(POSE_DIM, pose_frequencies, implementation)
-        condition = self.pose_encoding.get_out_dim() + frame_code_dim
+        self.linear = deformation == "linear"
+        self.pose_encoding = None if self.linear else _frequencies(POSE_DIM, pose_frequencies, implementation)
+        pose_dim = POSE_DIM if self.pose_encoding is None else self.pose_encoding.get_out_dim()
+        condition = pose_dim + frame_code_dim
         self.deformation = MLP(
-            in_dim=self.position_encoding.get_out_dim() + condition,
+            in_dim=self.position_encoding.get_out_dim() + (0 if self.linear else condition),
             num_layers=3,
             layer_width=hidden_dim,
-            out_dim=2,
+            out_dim=2 * (1 + condition) if self.linear else 2,
             activation=nn.ReLU(),
             implementation=implementation,
         )
@@ -115,25 +128,53 @@ class TorsoField(nn.Module):
                 :meth:`~nerfblendshape_ns.model_components.torso_plane.TorsoPlane.carried`); required when the field
                 learns carried shares.
         """
-        condition = [self.pose_encoding(pose.contiguous())]
+        parts = [pose if self.pose_encoding is None else self.pose_encoding(pose.contiguous())]
         if self.frame_codes is not None:
             assert code is not None, "this field was built with frame codes"
-            condition.append(code)
-        condition = [part.expand(len(coordinates), -1) for part in condition]
-        places = self.position_encoding((coordinates * 2 - 1).contiguous())
-        bend = self.deformation(torch.cat([places, *condition], -1)).float()
-        shift = LARGEST_SHIFT * torch.tanh(bend * 0.1)
-        if self.carriage is not None:
-            assert carried is not None, "this field was built to be carried by the head"
-            shift = shift + torch.sigmoid(self.carriage(places.float())) * (carried - coordinates)
+            parts.append(code)
+        rows = max(len(part) for part in parts)
+        condition = torch.cat([part.float().expand(rows, -1) for part in parts], -1)
+        body = self._carried_point(coordinates, carried)
+        shift = body - coordinates + self._own_shift(body if self.linear else coordinates, condition)
         # Points pushed over the border look up the border.
         features = hash_grid_encode((coordinates + shift).clamp(0.0, 1.0), self.table[None], self.layout)
-        parts = [features, *condition]
+        parts = [features, condition.expand(len(coordinates), -1)]
         if self.head_aware:
             assert head is not None, "this field was built to see the head"
             parts.append(head)
         output = torch.sigmoid(self.appearance(torch.cat(parts, -1)).float())
         return output[:, :3], output[:, 3:], shift
+
+    def _places(self, coordinates: Tensor) -> Tensor:
+        return self.position_encoding((coordinates * 2 - 1).contiguous())
+
+    def _carried_point(
+        self, coordinates: Float[Tensor, "points 2"], carried: Optional[Float[Tensor, "points 2"]]
+    ) -> Float[Tensor, "points 2"]:
+        """Where points of the plane are in the reference frame by what the head carries of them.
+
+        The share is that of the point sought, hence a fixed point, found by a few rounds of putting it in.
+        """
+        if self.carriage is None:
+            return coordinates
+        assert carried is not None, "this field was built to be carried by the head"
+        point = coordinates
+        for _ in range(ROUNDS if self.linear else 1):
+            share = torch.sigmoid(self.carriage(self._places(point).float()))
+            point = coordinates + share * (carried - coordinates)
+        return point
+
+    def _own_shift(
+        self, points: Float[Tensor, "points 2"], condition: Float[Tensor, "#points condition"]
+    ) -> Float[Tensor, "points 2"]:
+        """What moves points beside the head's carrying them, at most LARGEST_SHIFT along an axis."""
+        places = self._places(points)
+        if self.linear:
+            bends = self.deformation(places).float().view(len(points), 2, -1)
+            bend = bends[..., 0] + (bends[..., 1:] * condition[:, None, :]).sum(-1)
+        else:
+            bend = self.deformation(torch.cat([places, condition.expand(len(points), -1)], -1)).float()
+        return LARGEST_SHIFT * torch.tanh(bend * 0.1)
 
     def frame_code(self, frame: Optional[Tensor]) -> Optional[Float[Tensor, "frames code"]]:
         """Codes of training frames; None asks for their mean, which every other frame uses."""

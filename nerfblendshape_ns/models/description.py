@@ -15,11 +15,11 @@ if TYPE_CHECKING:
     from nerfblendshape_ns.models.head import HeadModel
     from nerfblendshape_ns.models.torso import TorsoModel
 
-FORMAT = 4
+FORMAT = 5
 """Raised when the description changes in a way that old readers cannot take."""
 EARLIER = {
     "head": {"network_expression": False, "head_pose_scale": 0.0, "face_parts": False},
-    "torso": {"carried": False},
+    "torso": {"carried": False, "deformation": "network"},
 }
 """What descriptions did not say in earlier formats, and how it was."""
 
@@ -72,6 +72,7 @@ def torso_description(model: "TorsoModel") -> Dict[str, Any]:
             "frame_code_dim": config.frame_code_dim,
             "head_aware": config.head_aware,
             "carried": config.carried,
+            "deformation": config.deformation,
             "implementation": config.implementation,
         },
         "background": model.backdrop.choice,

@@ -61,6 +61,7 @@ def build_torso(state: Mapping[str, Any]) -> TorsoModel:
         frame_code_dim=architecture["frame_code_dim"],
         head_aware=architecture["head_aware"],
         carried=architecture["carried"],
+        deformation=architecture["deformation"],
         implementation=architecture.get("implementation", "torch"),
         background=description.get("background", "plate"),
     )

@@ -91,6 +91,7 @@ class TorsoModel(DrivenModel):
             frame_code_dim=config.frame_code_dim,
             head_aware=config.head_aware,
             carried=config.carried,
+            deformation=config.deformation,
             position_frequencies=config.position_frequencies,
             pose_frequencies=config.pose_frequencies,
             hidden_dim=config.hidden_dim,
@@ -219,7 +220,8 @@ class TorsoModel(DrivenModel):
         if captured is None:
             captured = self.pose_code.reference.expand(len(expression), -1)
         head = self._frozen.frames(expression, captured, ray_frame, train_frame)
-        codes = self.field.frame_code(train_frame)
+        dropped = self.training and float(torch.rand(())) < self.config.frame_code_dropout
+        codes = self.field.frame_code(None if dropped else train_frame)
         if codes is not None and len(codes) != len(expression):
             codes = codes.expand(len(expression), -1)
         return TorsoFrames(head, captured, self.pose_code(captured), codes, ray_frame)
@@ -331,8 +333,9 @@ class TorsoModel(DrivenModel):
             config.torso_alpha_weight * (known * (outputs["torso_alpha"] - true_alpha).abs()).mean()
         )
         if "torso_color" in outputs:
+            weight = true_alpha * (1.0 - head_alpha).clamp_min(config.hidden_color_weight)
             losses["torso_color_loss"] = (
-                config.torso_color_weight * (true_alpha * (outputs["torso_color"] - true_color).abs()).mean()
+                config.torso_color_weight * (weight * (outputs["torso_color"] - true_color).abs()).mean()
             )
         return losses
 

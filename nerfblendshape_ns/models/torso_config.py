@@ -8,6 +8,7 @@ from typing import Dict, Literal, Optional, Type
 
 from nerfstudio.models.base_model import ModelConfig
 
+from nerfblendshape_ns.fields.torso_field import Deformation
 from nerfblendshape_ns.model_components.losses import ColorKind, PerceptualKind
 
 
@@ -49,10 +50,16 @@ class TorsoModelConfig(ModelConfig):
     """Width of the networks."""
     position_frequencies: int = 4
     """Frequencies of the torso coordinate in the deformation."""
+    deformation: Deformation = "linear"
+    """How a point's own shift follows head pose and frame code: "linear" learns its displacement per unit of each,
+    which goes on in poses that training does not show; "network" is RAD-NeRF's network that reads them."""
     pose_frequencies: int = 2
-    """Frequencies of the head pose."""
+    """Frequencies of the head pose, with the deformation "network"."""
     frame_code_dim: int = 8
     """Length of the code that every training frame owns for what the head's pose does not tell; 0 turns it off."""
+    frame_code_dropout: float = 0.5
+    """Share of the training steps that use the mean of the codes instead of the frame's own: what head pose can tell
+    shall be learnt from it, since no other frame has a code."""
     head_aware: bool = False
     """Let the torso also see the head's colour and opacity at a pixel."""
     carried: bool = True
@@ -73,6 +80,9 @@ class TorsoModelConfig(ModelConfig):
     """Weight of the whole picture's colour loss."""
     torso_color_weight: float = 1.0
     """Weight of the torso's own colour loss, against the torso image."""
+    hidden_color_weight: float = 0.2
+    """Share of the torso's colour loss where the head hides the torso: what the torso image has there is made up, and
+    shall give way to what other frames show of the same place."""
     torso_alpha_weight: float = 0.5
     """Weight of the torso's opacity loss, against the torso image's alpha."""
     hidden_alpha_weight: float = 0.05

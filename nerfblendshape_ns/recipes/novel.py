@@ -12,7 +12,8 @@ from nerfstudio.pipelines.base_pipeline import Pipeline
 from torch import Tensor
 
 from nerfblendshape_ns.data import contract
-from nerfblendshape_ns.data.frame_images import FrameFiles, load_frame
+from nerfblendshape_ns.data.dataset import truth_of_frame
+from nerfblendshape_ns.data.frame_images import FrameFiles
 from nerfblendshape_ns.model_components.head_pose_code import median_pose
 from nerfblendshape_ns.recipes.evaluation import RenderedFrame, camera_with, render_frame, spread
 from nerfblendshape_ns.synthetic.camera import camera_to_head
@@ -48,7 +49,7 @@ class SyntheticTruth:
     def frame(
         self, pipeline: Pipeline, template: Cameras, expression: np.ndarray, head_to_world: np.ndarray, label: str
     ) -> RenderedFrame:
-        """Render one state of the head by the model and by the ray caster.
+        """Render one state by the model and by the ray caster: the head alone, or the whole frame for a torso.
 
         Args:
             pipeline: the trained run.
@@ -66,12 +67,12 @@ class SyntheticTruth:
         contract.save_image(files.image, rendering.image)
         contract.save_image(files.labels, rendering.labels)
         size = int(template.height[0]), int(template.width[0])
-        arrays = load_frame(files, (intrinsics.height, intrinsics.width), size, "head")
-        alpha = torch.from_numpy(arrays.alpha).float()[..., None] / 255
-        image = torch.from_numpy(arrays.image).float() / 255 * alpha + (1 - alpha)
+        datamanager: Any = pipeline.datamanager
+        full_size = intrinsics.height, intrinsics.width
+        batch = truth_of_frame(files, full_size, size, datamanager.train_dataset.target)
         metadata = _metadata(pipeline)
         camera = camera_with(template, _normalised(pose, metadata), _model_expression(expression, metadata))
-        return render_frame(pipeline, camera, label, {"image": image, "alpha": alpha})
+        return render_frame(pipeline, camera, label, batch)
 
     def unseen(self, pipeline: Pipeline, expressions: int, views: int) -> Tuple[List, List]:
         """Render and measure what no training frame shows.

@@ -110,14 +110,11 @@ class Recipe:
             head_run: directory of the head's run.
         """
         assert self.torso is not None, "this recipe has no torso"
-        # True images of unseen states show the head alone.
-        protocol = replace(self.protocol, unseen_expressions=0, unseen_views=0)
         return replace(
             self,
             name=f"{self.name}-torso",
             method=self.torso.method,
             overrides={**self.torso.overrides, "pipeline.model.head_run": str(head_run)},
-            protocol=protocol,
             torso=None,
         )
 

@@ -82,8 +82,7 @@ def run_recipe(options: RecipeOptions, console: Optional[Console] = None) -> Out
     stage = _Stage(options, data, folder, console)
     outcome = stage.run(recipe, options.minutes, truth)
     if recipe.torso is not None:
-        # True images of the synthetic head show the head alone.
-        outcome = stage.run(recipe.torso_recipe(outcome.config.parent), options.torso_minutes, None)
+        outcome = stage.run(recipe.torso_recipe(outcome.config.parent), options.torso_minutes, truth)
     return outcome
 
 

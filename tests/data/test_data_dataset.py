@@ -9,7 +9,7 @@ from tiny_clips import BACKGROUND_COLOUR, HEAD_COLOUR, SIZE
 
 from nerfblendshape_ns.data.contract import Label
 from nerfblendshape_ns.data.dataparser import NerfBlendshapeDataParserConfig
-from nerfblendshape_ns.data.dataset import NerfBlendshapeDataset
+from nerfblendshape_ns.data.dataset import NerfBlendshapeDataset, truth_of_frame
 from nerfblendshape_ns.data.labels import soft_alpha
 
 
@@ -56,6 +56,18 @@ def test_frame_target_gives_the_frame(own_clip):
     np.testing.assert_allclose(data["image"] * 255, truth.images[0], atol=40)
     assert np.abs(data["image"].numpy() * 255 - truth.images[0]).mean() < 1.5
     assert data["alpha"].max() == 1
+
+
+@pytest.mark.parametrize("target", ["head", "frame"])
+def test_a_frame_of_no_dataset_is_measured_as_a_frame_of_one(own_clip, target):
+    root, _ = own_clip(12)
+    data = dataset(root, target=target)
+    height, width = data.image_size
+    truth = truth_of_frame(data.frame_files[3], (height, width), (height, width), target)
+    expected = {name: value for name, value in data.get_data(3).items() if isinstance(value, torch.Tensor)}
+    assert truth.keys() == expected.keys()
+    for name, value in truth.items():
+        torch.testing.assert_close(value, expected[name], msg=name)
 
 
 def test_uint8_images(own_clip):

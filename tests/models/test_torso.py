@@ -12,6 +12,7 @@ from tiny_head import NAMES, POSE, bundle, make
 from tiny_torso import frame_metadata, make_torso, torso_batch
 
 from nerfblendshape_ns.errors import UserError
+from nerfblendshape_ns.fields.torso_field import POSE_DIM
 from nerfblendshape_ns.model_components.expression_source import DrivingState
 from nerfblendshape_ns.models.load import build_torso, load_model
 
@@ -107,7 +108,7 @@ def test_rays_of_a_batch_use_their_own_frame():
     turned = POSE.clone()
     turned[0, 3] = 0.5
     data["track"]["head_pose"][3] = turned.flatten()
-    model = make_torso(data=data).eval()
+    model = make_torso(data=data, frame_code_dropout=0.0).eval()
     both = model.frames_of(bundle([1, 3]))
     assert both.captured.shape == (1, 12)  # Not training: rays without metadata are neutral.
     model.train()
@@ -267,8 +268,7 @@ def test_the_head_carries_the_torso_when_it_moves():
     with torch.no_grad():
         field.carriage.layers[-1].weight.zero_()
         field.carriage.layers[-1].bias.fill_(30.0)
-        for network in (field.deformation, field.appearance):  # Neither sees the pose.
-            network.layers[0].weight[:, -field.pose_encoding.get_out_dim() :] = 0.0
+        field.appearance.layers[0].weight[:, -POSE_DIM:] = 0.0  # Colours do not see the pose.
         field.deformation.layers[-1].weight.zero_()
         field.deformation.layers[-1].bias.zero_()
     reference = model.pose_code.reference
@@ -283,15 +283,47 @@ def test_the_head_carries_the_torso_when_it_moves():
     torch.testing.assert_close(here[0], there[0], atol=1e-4, rtol=0)
 
 
-def test_a_torso_of_format_3_opens():
-    """Before, the head carried nothing."""
-    model = make_torso(carried=False).eval()
+@pytest.mark.parametrize("format_, unsaid", [(3, ["carried", "deformation"]), (4, ["deformation"])])
+def test_a_torso_of_an_earlier_format_opens(format_, unsaid):
+    """Before format 4 the head carried nothing; before 5 a network read the head's pose."""
+    model = make_torso(carried="carried" not in unsaid, deformation="network").eval()
     state = model.state_dict()
-    state["_extra_state"]["format"] = 3
-    del state["_extra_state"]["architecture"]["carried"]
+    state["_extra_state"]["format"] = format_
+    for name in unsaid:
+        del state["_extra_state"]["architecture"][name]
     rebuilt = build_torso(state)
     rays = bundle([1])
-    assert rebuilt.field.carriage is None
+    assert (rebuilt.field.carriage is None) == ("carried" in unsaid) and not rebuilt.field.linear
     assert torch.equal(rebuilt.get_outputs(rays)["rgb"], model.get_outputs(rays)["rgb"])
-    with pytest.raises(UserError, match="trained with carried = False, the model is configured with True"):
+    with pytest.raises(UserError, match="trained with (carried|deformation) = .*, the model is configured with"):
         make_torso().load_state_dict(state)
+
+
+def test_frames_do_without_their_codes_in_a_share_of_the_training_steps():
+    model = make_torso(frame_code_dim=4, frame_code_dropout=0.5)
+    with torch.no_grad():
+        model.field.frame_codes.weight.normal_()
+    expression, frame = torch.zeros(1, len(NAMES)), torch.tensor([2])
+    own, mean = model.field.frame_codes.weight[2], model.field.frame_codes.weight.mean(0)
+    model.train()
+    torch.manual_seed(0)
+    drawn = [model.frames(expression, train_frame=frame).codes[0] for _ in range(200)]
+    dropped = sum(torch.equal(code, mean) for code in drawn)
+    assert 70 < dropped < 130 and sum(torch.equal(code, own) for code in drawn) == 200 - dropped
+    model.eval()
+    assert torch.equal(model.frames(expression, train_frame=frame).codes[0], own)
+
+
+def test_made_up_colours_behind_the_head_count_less():
+    """By hand: 0.2 of the error where the head is opaque, half where it is half there, all where it is not."""
+    model = make_torso(torso_color_weight=1.0, hidden_color_weight=0.2)
+    batch = torso_batch(3)
+    batch["alpha"] = torch.tensor([[1.0], [0.5], [0.0]])
+    batch["torso"] = torch.tensor([[0.5, 0.5, 0.5, 1.0]] * 3)
+    outputs = {
+        **{name: torch.zeros(3, 3) for name in ("rgb", "background")},
+        "torso_alpha": torch.ones(3, 1),
+        "torso_color": torch.full((3, 3), 0.8),
+    }
+    losses = model.get_loss_dict(outputs, batch)
+    torch.testing.assert_close(losses["torso_color_loss"], torch.tensor(0.3 * (0.2 + 0.5 + 1.0) / 3))

@@ -171,7 +171,7 @@ def test_a_torso_is_a_recipe_of_its_own(tmp_path):
     torso = recipe.torso_recipe(Path("runs/head"))
     assert torso.name == "both-torso" and torso.method == "nerfblendshape-torso-small" and torso.torso is None
     assert torso.overrides == {"max_minutes": 2, "pipeline.model.head_run": "runs/head"}
-    assert torso.protocol.unseen_views == 0 and torso.protocol.sheet_frames == 2
+    assert torso.protocol.unseen_views == 3 and torso.protocol.sheet_frames == 2
     path.write_text("name: both\ndescription: .\ndataset: {synthetic: {}}\ntorso: {overides: {}}\n")
     with pytest.raises(UserError, match="torso.*overides.*did you mean overrides"):
         load_recipe(path)
