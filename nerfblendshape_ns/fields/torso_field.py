@@ -33,7 +33,7 @@ LARGEST_SHIFT = 0.15
 INITIAL_RANGE = 1e-4
 """The table starts uniform in ±this, as in Instant-NGP."""
 ROUNDS = 2
-"""How often the share of a point is read again where the point turns out to be."""
+"""How often the share is read: at the pixel, then where the point of the body turned out to be."""
 
 Deformation = Literal["linear", "network"]
 """How a point's own shift follows head pose and code: linearly, or through a network that reads them (RAD-NeRF)."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, Dict, List, Mapping, Optional, Tuple, cast
 
 import torch
@@ -19,37 +18,18 @@ from nerfblendshape_ns.fields.torso_field import TorsoField
 from nerfblendshape_ns.model_components.backdrop import Backdrop, load_plate
 from nerfblendshape_ns.model_components.head_pose_code import HeadPoseCode
 from nerfblendshape_ns.model_components.losses import PatchLoss, cached_lpips, composite
+from nerfblendshape_ns.model_components.torso_frames import TorsoFrames
 from nerfblendshape_ns.model_components.torso_metrics import person_alpha, torso_coverage, torso_metrics
 from nerfblendshape_ns.model_components.torso_occupancy import TorsoOccupancy
 from nerfblendshape_ns.model_components.torso_plane import TorsoPlane, plane_depth
 from nerfblendshape_ns.models.description import check_description, check_head_fits, head_description, torso_description
 from nerfblendshape_ns.models.driven import DrivenModel
-from nerfblendshape_ns.models.head import Foreground, FrameBatch, HeadModel
+from nerfblendshape_ns.models.head import Foreground, HeadModel
 from nerfblendshape_ns.models.rebuild import EXTRA_STATE, build_head, load_head
 from nerfblendshape_ns.models.torso_config import TorsoModelConfig
 from nerfblendshape_ns.ops.hash_grid import HashGridLayout
 
 HEAD_PREFIX = "head."
-
-
-@dataclass
-class TorsoFrames:
-    """What a bundle of rays needs to know about its frames."""
-
-    head: FrameBatch
-    captured: Float[Tensor, "frames 12"]
-    """Camera-to-world of the captured cameras."""
-    pose: Float[Tensor, "frames 6"]
-    codes: Optional[Float[Tensor, "frames code"]]
-    ray_frame: Optional[Tensor]
-    """``[rays]``: which row each ray belongs to; None where there is one."""
-
-    def of_rays(self, rows: Tensor, chosen: Optional[Tensor] = None) -> Tensor:
-        """Rows of frames for rays, or for some of them; one row stays one, to be broadcast."""
-        if self.ray_frame is None:
-            return rows
-        frame = self.ray_frame.long()
-        return rows[frame if chosen is None else frame[chosen]]
 
 
 class TorsoModel(DrivenModel):
