@@ -74,6 +74,14 @@ def test_what_moves_beside_it_is_linear_in_pose_and_code():
     assert float((bend(pose, no_code) - rest).detach().abs().max()) > 1e-3
 
 
+def test_what_moves_beside_it_belongs_to_the_point_of_the_body_too():
+    field, places, pose = make(), torch.rand(10, 2), torch.rand(1, 6)
+    fix_share(field, 30.0)  # Carried wholly, so that the point of the body is the carried one.
+    carried = 0.9 * places + 0.02
+    shift = field(places, pose, carried=carried)[2]
+    torch.testing.assert_close(shift - (carried - places), field(carried, pose, carried=carried)[2])
+
+
 def test_every_ray_may_have_a_pose_of_its_own():
     for deformation in ("linear", "network"):
         field, places, poses = make(deformation=deformation, frame_code_dim=2), torch.rand(4, 2), torch.rand(4, 6)
