@@ -1,6 +1,6 @@
 """Time the blended hash grid beside nerfstudio's torch ``HashEncoding``, and frames of many bases beside frames of one.
 
-    python benchmarks/encode.py [--json] [--rounds 7]
+    python benchmarks/encode.py [--json] [--rounds 7] [--device cuda]
 
 What is compared runs alternately, round by round, on all cores of the process, and the median over the rounds of the
 ratio within a round is printed, so that another job on the machine slows both sides. With ``--json`` the last line is
@@ -37,6 +37,12 @@ IMAGE_SIZE = 128
 STEPS_PER_BOX = 128
 
 
+def wait_for_device() -> None:
+    """A GPU works on after its launches return."""
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+
+
 def run_rounds(contestants: Dict[str, Callable[[], object]], rounds: int) -> Dict[str, List[float]]:
     """Seconds of each contestant in each round, after one run of each to compile and warm up."""
     times: Dict[str, List[float]] = {name: [] for name in contestants}
@@ -44,8 +50,10 @@ def run_rounds(contestants: Dict[str, Callable[[], object]], rounds: int) -> Dic
         run()
     for _ in range(rounds):
         for name, run in contestants.items():
+            wait_for_device()
             start = time.perf_counter()
             run()
+            wait_for_device()
             times[name].append(time.perf_counter() - start)
     return times
 
@@ -55,11 +63,11 @@ def median_ratio(numerator: List[float], denominator: List[float]) -> float:
     return statistics.median(above / below for above, below in zip(numerator, denominator))
 
 
-def encode_contestants() -> Dict[str, Callable[[], object]]:
+def encode_contestants(device: torch.device) -> Dict[str, Callable[[], object]]:
     """Forward and backward of 131,072 random samples: nerfstudio's encoding, ours, ours with the blend."""
     torch.manual_seed(0)
-    positions = torch.rand(SAMPLES, 3)
-    weights = torch.randn(SAMPLES, LAYOUT.output_dim)
+    positions = torch.rand(SAMPLES, 3, device=device)
+    weights = torch.randn(SAMPLES, LAYOUT.output_dim, device=device)
     reference = HashEncoding(
         num_levels=LAYOUT.num_levels,
         min_res=LAYOUT.base_resolution,
@@ -67,10 +75,10 @@ def encode_contestants() -> Dict[str, Callable[[], object]]:
         log2_hashmap_size=LAYOUT.log2_table_size,
         features_per_level=LAYOUT.features_per_level,
         implementation="torch",
-    )
-    tables = torch.randn(1, LAYOUT.rows, LAYOUT.features_per_level, requires_grad=True)
-    blended = BlendshapeHashEncoding(LAYOUT, BASES)
-    expression = 0.01 + torch.rand(1, BASES)
+    ).to(device)
+    tables = torch.randn(1, LAYOUT.rows, LAYOUT.features_per_level, device=device, requires_grad=True)
+    blended = BlendshapeHashEncoding(LAYOUT, BASES).to(device)
+    expression = 0.01 + torch.rand(1, BASES, device=device)
 
     def run_reference() -> None:
         reference.zero_grad()
@@ -88,23 +96,23 @@ def encode_contestants() -> Dict[str, Callable[[], object]]:
     return {"reference": run_reference, "ours": run_ours, "ours_blended": run_blended}
 
 
-def frame_contestants() -> Dict[str, Callable[[], object]]:
+def frame_contestants(device: torch.device) -> Dict[str, Callable[[], object]]:
     """A frame of 128 x 128 pixels through a head-like shell, with 52 bases and with one."""
     torch.manual_seed(0)
     nerfacc_backend.install()
-    estimator = OccGridEstimator(torch.tensor([-1.0, -1.0, -1.0, 1.0, 1.0, 1.0]), resolution=64)
+    estimator = OccGridEstimator(torch.tensor([-1.0, -1.0, -1.0, 1.0, 1.0, 1.0]), resolution=64).to(device)
     coordinates: Tensor = estimator.grid_coords  # type: ignore[assignment]
     radius = ((coordinates + 0.5) / 32.0 - 1.0).norm(dim=-1)
     estimator.binaries = ((radius > 0.55) & (radius < 0.8)).view_as(estimator.binaries)
     pixels = (torch.arange(IMAGE_SIZE) + 0.5) / IMAGE_SIZE - 0.5
     y, x = torch.meshgrid(-pixels, pixels, indexing="ij")
     directions = torch.stack([0.5 * x, 0.5 * y, torch.full_like(x, -1.0)], dim=-1).view(-1, 3)
-    directions = torch.nn.functional.normalize(directions, dim=-1)
-    origins = torch.tensor([0.0, 0.0, 4.5]).expand_as(directions).contiguous()
+    directions = torch.nn.functional.normalize(directions, dim=-1).to(device)
+    origins = torch.tensor([0.0, 0.0, 4.5], device=device).expand_as(directions).contiguous()
 
     def frame_of(num_basis: int) -> Callable[[], Tensor]:
-        field = HeadField(LAYOUT, num_basis=num_basis, num_frames=1, network_expression=True).eval()
-        expression = 0.01 + torch.rand(1, num_basis)
+        field = HeadField(LAYOUT, num_basis=num_basis, num_frames=1, network_expression=True).eval().to(device)
+        expression = 0.01 + torch.rand(1, num_basis, device=device)
 
         @torch.no_grad()
         def render() -> Tensor:
@@ -126,24 +134,28 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--json", action="store_true", help="print one JSON object on the last line")
     parser.add_argument("--rounds", type=int, default=7, help="measurements of each contestant (default 7)")
+    default = "cuda" if torch.cuda.is_available() else "cpu"
+    parser.add_argument("--device", default=default, help="cpu or cuda (default: cuda where there is a GPU)")
     arguments = parser.parse_args()
+    device = torch.device(arguments.device)
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     torch.set_num_threads(cores)
 
-    times = run_rounds(encode_contestants(), arguments.rounds)
-    times.update(run_rounds(frame_contestants(), 3 * arguments.rounds))
+    times = run_rounds(encode_contestants(device), arguments.rounds)
+    times.update(run_rounds(frame_contestants(device), 3 * arguments.rounds))
     ratios = {
         "encode_ratio": median_ratio(times["reference"], times["ours"]),
         "encode_blend_ratio": median_ratio(times["reference"], times["ours_blended"]),
         "frame_ratio_k52_k1": median_ratio(times["frame_k52"], times["frame_k1"]),
     }
     milliseconds = {f"{name}_ms": round(1e3 * statistics.median(seconds), 2) for name, seconds in times.items()}
-    print(f"{cores} threads, {SAMPLES} samples, medians of {arguments.rounds} interleaved rounds")
+    where = torch.cuda.get_device_name(device) if device.type == "cuda" else f"{cores} threads"
+    print(f"{where}, {SAMPLES} samples, medians of {arguments.rounds} interleaved rounds")
     for name, value in {**milliseconds, **ratios}.items():
         print(f"{name:>20} {value:10.2f}")
     if arguments.json:
         print(
-            json.dumps({**{name: round(value, 3) for name, value in ratios.items()}, **milliseconds, "threads": cores})
+            json.dumps({**{name: round(value, 3) for name, value in ratios.items()}, **milliseconds, "machine": where})
         )
 
 

@@ -1,6 +1,6 @@
 """Time a training step of ``nerfblendshape-head-small`` and its parts, and the way from a slider to a picture.
 
-    python benchmarks/step.py [--json] [--settle 600] [--rounds 9]
+    python benchmarks/step.py [--json] [--settle 600] [--rounds 9] [--device cuda]
 
 A synthetic clip is made, and runs of the method train on it for ``--settle`` steps, until the first fog is gone and a
 step costs what it costs for the rest of training. Then the runs take turns, round by round, on all cores of the
@@ -11,7 +11,8 @@ to principal directions of the coefficients; ``k52_named`` has one table a coeff
 is one JSON object: ``step_ms`` and its ``parts_ms`` for each contestant, ``step_ratio_k52_k1``,
 ``step_ratio_k52_named_k1``, ``samples`` a step, ``slider_ms`` (one 256 x 256 picture after a change of expression) and
 the load average. ``step_processor_ms`` and ``slider_processor_ms`` are processor time of all threads: on one thread
-what the clock would show on an idle machine.
+what the clock would show on an idle machine. On a GPU the parts are waited for one by one, which makes the step longer
+than it is in training; ``step_ms`` is then taken from rounds of their own, without that.
 """
 
 from __future__ import annotations
@@ -48,10 +49,21 @@ STEPS_A_ROUND = 16
 PARTS: Tuple[str, ...] = ("occupancy", "batch", "blend", "sampling", "networks", "losses", "backward", "optimiser")
 
 
-class Timers:
-    """Seconds spent in named parts; time inside an inner part does not count for the outer one."""
+def wait_for(device: torch.device) -> None:
+    """A GPU works on after its launches return."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
 
-    def __init__(self) -> None:
+
+class Timers:
+    """Seconds spent in named parts; time inside an inner part does not count for the outer one.
+
+    Args:
+        device: what computes; where it is a GPU each part is waited for while ``apart`` is set.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self.device, self.apart = device, False
         self.seconds = dict.fromkeys(PARTS, 0.0)
         self._inner: List[float] = []
 
@@ -59,14 +71,19 @@ class Timers:
     def part(self, name: str) -> Iterator[None]:
         """Count the time inside for ``name``."""
         self._inner.append(0.0)
-        start = time.perf_counter()
+        start = self._now()
         try:
             yield
         finally:
-            spent = time.perf_counter() - start
+            spent = self._now() - start
             self.seconds[name] += spent - self._inner.pop()
             if self._inner:
                 self._inner[-1] += spent
+
+    def _now(self) -> float:
+        if self.apart:
+            wait_for(self.device)
+        return time.perf_counter()
 
     def watch(self, owner: Any, method: str, name: str) -> None:
         """Count the calls of a method of one object."""
@@ -96,10 +113,11 @@ class Run:
     Args:
         data: dataset directory.
         max_size: longer image side.
+        device: where to train.
         options: replaced settings of the model.
     """
 
-    def __init__(self, data: Path, max_size: int, **options: Any) -> None:
+    def __init__(self, data: Path, max_size: int, device: torch.device, **options: Any) -> None:
         torch.manual_seed(0)
         method = copy.deepcopy(cast(Any, nerfblendshape_head_small.config))
         manager = method.pipeline.datamanager
@@ -108,7 +126,7 @@ class Run:
         manager.dataparser.basis = "all"
         for name, value in options.items():
             setattr(method.pipeline.model, name, value)
-        setup: Dict[str, Any] = {"device": "cpu", "test_mode": "val", "world_size": 1, "local_rank": 0}
+        setup: Dict[str, Any] = {"device": str(device), "test_mode": "val", "world_size": 1, "local_rank": 0}
         self.pipeline: VanillaPipeline = method.pipeline.setup(**setup)
         self.pipeline.train()
         self.model = cast(HeadModel, self.pipeline.model)
@@ -118,19 +136,20 @@ class Run:
             optimizers=self.optimizers, grad_scaler=None, pipeline=self.pipeline, trainer=None
         )
         self.callbacks: List[TrainingCallback] = self.model.get_training_callbacks(attributes)
-        self.timers = Timers()
+        self.timers = Timers(device)
         self.timers.watch(self.model.field, "blend", "blend")
         self.timers.watch(self.model.occupancy, "sample", "sampling")
         self.samples = 0
         self.model.field.encoding.register_forward_hook(self._count)
         self.step = 0
 
-    def steps(self, count: int) -> Tuple[float, float]:
-        """Take steps; the mean wall-clock and processor time of one."""
-        self.timers.seconds = dict.fromkeys(PARTS, 0.0)
+    def steps(self, count: int, apart: bool = False) -> Tuple[float, float]:
+        """Take steps, each part of them waited for or not; the mean wall-clock and processor time of one."""
+        self.timers.seconds, self.timers.apart = dict.fromkeys(PARTS, 0.0), apart
         start = Moment()
         for _ in range(count):
             self._one()
+        wait_for(self.timers.device)
         wall, processor = start.since()
         return wall / count, processor / count
 
@@ -143,6 +162,7 @@ class Run:
         expression = source.track_expression[0].clone()
         expression[0] = torch.lerp(source.minimum[0], source.maximum[0], share)
         self.model.render_driven(camera, DrivingState(source.clamp(expression)))
+        wait_for(self.timers.device)
         spent = start.since()
         self.pipeline.train()
         return spent
@@ -198,14 +218,14 @@ def median_of(values: List[float], digits: int = 2) -> float:
     return round(1e3 * statistics.median(values), digits)
 
 
-def measure(root: Path, settle: int, rounds: int) -> Dict[str, Any]:
+def measure(root: Path, settle: int, rounds: int, device: torch.device) -> Dict[str, Any]:
     """Train the contestants and take the figures."""
     write_dataset(ClipSettings(num_frames=FRAMES, width=SIZE, height=SIZE, samples=1), root)
     jaw = jaw_of(root)
     makers: Dict[str, Callable[[], Run]] = {
-        "k52": lambda: Run(root, 128),
-        "k52_named": lambda: Run(root, 128, basis_parametrisation="named"),
-        "k1": lambda: Run(root, 128),
+        "k52": lambda: Run(root, 128, device),
+        "k52_named": lambda: Run(root, 128, device, basis_parametrisation="named"),
+        "k1": lambda: Run(root, 128, device),
     }
     runs: Dict[str, Run] = {}
     for name, make in makers.items():
@@ -221,6 +241,8 @@ def measure(root: Path, settle: int, rounds: int) -> Dict[str, Any]:
             wall_time, processor_time = run.steps(STEPS_A_ROUND)
             times[name].append(wall_time)
             processor[name].append(processor_time)
+            if device.type == "cuda":
+                run.steps(STEPS_A_ROUND, apart=True)
             for part, seconds in run.timers.seconds.items():
                 parts[name][part].append(seconds / STEPS_A_ROUND)
     figures: Dict[str, Any] = {
@@ -234,7 +256,7 @@ def measure(root: Path, settle: int, rounds: int) -> Dict[str, Any]:
         ratios = [above / below for above, below in zip(times[name], times["k1"])]
         figures[f"step_ratio_{name}_k1"] = round(statistics.median(ratios), 3)
     write_expressions(root, jaw, 52)
-    large = Run(root, SIZE)
+    large = Run(root, SIZE, device)
     CONSOLE.print(f"{SIZE} x {SIZE}: {settle} steps to settle")
     large.steps(settle)
     large.slider_seconds(0.0)
@@ -250,14 +272,20 @@ def main() -> None:
     parser.add_argument("--json", action="store_true", help="print one JSON object on the last line")
     parser.add_argument("--settle", type=int, default=600, help="training steps before anything is measured")
     parser.add_argument("--rounds", type=int, default=9, help="measurements of each contestant (default 9)")
+    default = "cuda" if torch.cuda.is_available() else "cpu"
+    parser.add_argument("--device", default=default, help="cpu or cuda (default: cuda where there is a GPU)")
     arguments = parser.parse_args()
+    device = torch.device(arguments.device)
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", cores)))
     load = os.getloadavg()
     with tempfile.TemporaryDirectory() as folder:
-        figures = measure(Path(folder) / "clip", arguments.settle, arguments.rounds)
+        figures = measure(Path(folder) / "clip", arguments.settle, arguments.rounds, device)
     figures.update({"threads": torch.get_num_threads(), "cores": cores, "load_average": [round(load[0], 2)]})
     figures["load_average"].append(round(os.getloadavg()[0], 2))
+    if device.type == "cuda":
+        figures["machine"] = torch.cuda.get_device_name(device)
+        print(figures["machine"])
     print(f"{figures['threads']} threads on {cores} cores, load average {load[0]:.1f} before; milliseconds a step")
     print(f"{'':>12}" + "".join(f"{part:>12}" for part in ("step", *PARTS)))
     for name, parts in figures["parts_ms"].items():

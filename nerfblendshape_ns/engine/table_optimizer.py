@@ -96,7 +96,7 @@ class BlendshapeTableAdam(torch.optim.Optimizer):
             coefficients = torch.cat([entry[0] for entry in stash])
             gradients = torch.cat([entry[1] for entry in stash])
         multipliers = torch.full((bases.shape[0] + 1,), group["basis_lr_factor"], device=mean.device)
-        multipliers[0] = 1.0
+        multipliers[:1].fill_(1.0)  # Assigning a number to an element would copy it from the CPU and wait for a GPU.
         table_update(
             mean,
             bases,

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Callable, Optional, Tuple
+from typing import Callable, Optional
 
 import torch
 from jaxtyping import Bool, Float, Int
 from nerfacc import OccGridEstimator
 from torch import Tensor, nn
+
+from nerfblendshape_ns.model_components.rounds import Samples
 
 DensityFunction = Callable[
     [Float[Tensor, "samples 3"], Float[Tensor, "probes basis"], Int[Tensor, "samples"]], Float[Tensor, "samples"]
@@ -143,31 +145,16 @@ class ExpressionOccupancy(nn.Module):
 
     @torch.no_grad()
     def sample(
-        self,
-        origins: Float[Tensor, "rays 3"],
-        directions: Float[Tensor, "rays 3"],
-        stratified: bool,
-        density: Optional[Callable[[Tensor, Tensor, Tensor], Tensor]] = None,
-        early_stop: float = 0.0,
-    ) -> Tuple[Tensor, Tensor, Tensor]:
-        """March rays through occupied cells, as far as they can see.
+        self, origins: Float[Tensor, "rays 3"], directions: Float[Tensor, "rays 3"], stratified: bool
+    ) -> Samples:
+        """March rays through occupied cells.
 
         Args:
             origins: of the rays.
             directions: unit vectors.
             stratified: shift each ray's samples by a random part of a step.
-            density: from starts, ends and ray indices of samples to densities; samples behind something opaque are then
-                left out. Most cells of a head are inside it and never seen, so this saves more than it costs.
-            early_stop: transmittance below which a sample counts as hidden.
-
-        Returns:
-            ``ray_indices [samples]`` int64, ``starts [samples]`` and ``ends [samples]`` distances along the ray.
         """
-        return self.estimator.sampling(
-            origins,
-            directions,
-            sigma_fn=density,
-            render_step_size=self.step_size,
-            stratified=stratified,
-            early_stop_eps=early_stop if density is not None else 0.0,
+        packed = self.estimator.sampling(
+            origins, directions, render_step_size=self.step_size, stratified=stratified, early_stop_eps=0.0
         )
+        return Samples(*packed, len(origins))

@@ -22,6 +22,7 @@ from nerfblendshape_ns.model_components.head_hull import head_region
 from nerfblendshape_ns.model_components.image_metrics import head_metrics
 from nerfblendshape_ns.model_components.losses import PatchLoss, cached_lpips, composite, warm_down
 from nerfblendshape_ns.model_components.occupancy import ExpressionOccupancy
+from nerfblendshape_ns.model_components.rounds import render_in_rounds, visible_samples
 from nerfblendshape_ns.models.description import check_description, head_description
 from nerfblendshape_ns.models.driven import DrivenModel
 from nerfblendshape_ns.models.head_config import HeadModelConfig
@@ -250,23 +251,23 @@ class HeadModel(DrivenModel):
             frames: what the rays belong to.
         """
         num_rays = len(origins)
+        samples = self.occupancy.sample(origins.detach(), directions.detach(), self.training)
 
-        def density_of(starts: Tensor, ends: Tensor, ray_indices: Tensor) -> Tensor:
-            positions = origins[ray_indices] + directions[ray_indices] * (0.5 * (starts + ends))[:, None]
-            return self._density(positions, frames, ray_indices)[0]
+        def density_at(distances: Tensor, rays: Tensor) -> Tuple[Tensor, Tensor]:
+            return self._density(origins[rays] + directions[rays] * distances[:, None], frames, rays)
 
-        ray_indices, starts, ends = self.occupancy.sample(
-            origins.detach(), directions.detach(), self.training, density_of, self.config.early_stop
-        )
+        if not torch.is_grad_enabled():
+
+            def color_of(geometry: Tensor, rays: Tensor) -> Tensor:
+                return self.field.color(directions[rays], geometry, _codes(frames, rays))
+
+            return Foreground(*render_in_rounds(samples, density_at, color_of, self.config.early_stop))
+        ray_indices, starts, ends = samples.keep(visible_samples(samples, density_at, self.config.early_stop))
         middles = 0.5 * (starts + ends)
         sample_directions = directions[ray_indices]
         positions = origins[ray_indices] + sample_directions * middles[:, None]
         density, geometry = self._density(positions, frames, ray_indices)
-        code = None
-        if frames.codes is not None:
-            code = frames.codes[0] if frames.ray_frame is None else frames.codes[frames.ray_frame[ray_indices].long()]
-            code = code.expand(len(positions), -1)
-        color = self.field.color(sample_directions, geometry, code)
+        color = self.field.color(sample_directions, geometry, _codes(frames, ray_indices))
         weights = nerfacc.render_weight_from_density(starts, ends, density, ray_indices=ray_indices, n_rays=num_rays)[0]
         rgb = nerfacc.accumulate_along_rays(weights, color, ray_indices, num_rays)
         accumulation = nerfacc.accumulate_along_rays(weights, None, ray_indices, num_rays)
@@ -324,3 +325,11 @@ class HeadModel(DrivenModel):
         head = batch["alpha"].to(self.device)[..., 0] > 0.5
         metrics = head_metrics(prediction, target, head, cached_lpips(self.device))
         return metrics, {"img": torch.cat([target, prediction], dim=1)}
+
+
+def _codes(frames: FrameBatch, ray_indices: Tensor) -> Optional[Tensor]:
+    """The appearance code of each sample."""
+    if frames.codes is None:
+        return None
+    code = frames.codes[0] if frames.ray_frame is None else frames.codes[frames.ray_frame[ray_indices].long()]
+    return code.expand(len(ray_indices), -1)

@@ -3,7 +3,7 @@
 Warp runs a CPU launch on the calling thread alone. :class:`ParallelKernel` splits the launch into parts, one a thread,
 and releases the interpreter lock while they run. A kernel made for it takes two leading integers, ``first`` and
 ``stride``: item ``i`` of a part is item ``first + i * stride`` of the whole. Recorded launches are kept and only their
-pointers exchanged, because converting a dozen arguments anew costs as much as a small kernel.
+pointers exchanged, because converting a dozen arguments anew costs as much as a small kernel, on a GPU more.
 """
 
 from __future__ import annotations
@@ -53,6 +53,18 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_workers.forget)
 
 
+_streams: Dict[Tuple[torch.device, int], wp.Stream] = {}
+
+
+def _current_stream(device: torch.device) -> wp.Stream:
+    """torch's current stream as Warp's; kept, because announcing one to Warp costs more than a launch."""
+    stream = torch.cuda.current_stream(device)
+    key = (device, stream.cuda_stream)
+    if key not in _streams:
+        _streams[key] = wp.stream_from_torch(stream)
+    return _streams[key]
+
+
 class ParallelKernel:
     """A Warp kernel that torch code calls with tensors and numbers.
 
@@ -84,11 +96,9 @@ class ParallelKernel:
         if count == 0 or 0 in inner:
             return
         device = next(argument.device for argument in arguments if isinstance(argument, Tensor))
-        if device.type != "cpu":
-            self._launch_on_stream(device, count, inner, arguments)
-            return
-        parts = max(1, min(torch.get_num_threads(), count // self.minimum))
-        launches = self._launches(parts, 1 + len(inner), arguments)
+        on_cpu = device.type == "cpu"
+        parts = max(1, min(torch.get_num_threads(), count // self.minimum)) if on_cpu else 1
+        launches = self._launches(device, parts, 1 + len(inner), arguments)
         packed: List[Tuple[int, Any]] = [
             (index, wp.from_torch(argument, dtype=dtype, requires_grad=False, return_ctype=True))
             if isinstance(argument, Tensor)
@@ -104,33 +114,30 @@ class ParallelKernel:
             for index, value in packed:
                 launch.set_param_at_index_from_ctype(index, value)
             first += size
-        pending = [_workers.submit(parts - 1, launch) for launch in launches[1:]]
-        launches[0].launch()
-        for future in pending:
-            future.result()
+        if on_cpu:
+            pending = [_workers.submit(parts - 1, launch) for launch in launches[1:]]
+            launches[0].launch()
+            for future in pending:
+                future.result()
+        else:
+            launches[0].launch(_current_stream(device))
         for _, value in packed:
             if not isinstance(value, (int, float)):
                 value._ref = None  # The recorded launch stays, the tensors need not.
 
-    def _launches(self, parts: int, dimensions: int, arguments: Sequence[Argument]) -> List[Any]:
-        recorded: Dict[int, List[Any]] = self._recorded.__dict__.setdefault("launches", {})
-        launches = recorded.get(parts)
+    def _launches(self, device: torch.device, parts: int, dimensions: int, arguments: Sequence[Argument]) -> List[Any]:
+        recorded: Dict[Any, List[Any]] = self._recorded.__dict__.setdefault("launches", {})
+        launches = recorded.get((device, parts))
         if launches is None:
+            wp.init()  # Done once; before it Warp knows no CUDA device.
             inputs = [0, 1, *self._warp_arguments(arguments)]
-            dim = (1,) * dimensions
-            launches = recorded[parts] = []
+            dim, warp_device = (1,) * dimensions, wp.device_from_torch(device)
+            launches = recorded[device, parts] = []
             for _ in range(parts):
-                launch: Any = wp.launch(self.kernel, dim=dim, inputs=inputs, device="cpu", record_cmd=True)
+                launch: Any = wp.launch(self.kernel, dim=dim, inputs=inputs, device=warp_device, record_cmd=True)
                 launch.fwd_args = None  # Else the first call's tensors would stay alive.
                 launches.append(launch)
         return launches
-
-    def _launch_on_stream(
-        self, device: torch.device, count: int, inner: Tuple[int, ...], arguments: Sequence[Argument]
-    ) -> None:
-        stream = wp.stream_from_torch(torch.cuda.current_stream(device))
-        inputs = [0, 1, *self._warp_arguments(arguments)]
-        wp.launch(self.kernel, dim=(count, *inner), inputs=inputs, device=wp.device_from_torch(device), stream=stream)
 
     def _warp_arguments(self, arguments: Sequence[Argument]) -> List[Any]:
         return [

@@ -254,3 +254,24 @@ def test_the_viewer_control_is_found_and_stays_out_of_the_checkpoint():
     found = [element for _, element in parse_object(model, ViewerControl, "Custom Elements")]
     assert found == [model.viewer_control]
     assert not any("viewer" in name for name in model.state_dict())
+
+
+@pytest.mark.parametrize("options", [{}, {"frame_code_dim": 4}, {"early_stop": 0.0}])
+def test_a_head_renders_the_same_with_and_without_gradients(options):
+    """Rays of three frames, each with its expression; the way with gradients looks everything up."""
+    head = make(**options).eval()
+    rays = bundle([0, 1, 3], rays_each=40)
+    source = head.expression_source
+    frames = head.frames(
+        source.track_expression[[0, 1, 3]],
+        source.track_pose[[0, 1, 3]],
+        torch.arange(3, dtype=torch.int32).repeat_interleave(40),
+        torch.tensor([0, 1, 3]),
+    )
+    with_gradients = head.foreground(rays.origins, rays.directions, frames)
+    assert with_gradients.color.requires_grad
+    with torch.no_grad():
+        without = head.foreground(rays.origins, rays.directions, frames)
+    assert float(without.alpha.std()) > 0.003
+    for ours, theirs in zip(without, with_gradients):
+        assert (ours - theirs).abs().max() <= 1e-5

@@ -1,0 +1,218 @@
+"""On a GPU the same as on the CPU: kernels, optimiser, training runs, checkpoints; skipped where there is none."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Callable, Dict, List
+
+import nerfacc
+import pytest
+import torch
+from nerfacc import OccGridEstimator
+from nerfstudio.scripts import train
+from nerfstudio.utils import writer
+from nerfstudio.utils.eval_utils import eval_setup
+from tiny_runs import TORSO_METHOD, checkpoint, tiny_config
+from torch import Tensor
+
+from nerfblendshape_ns.avatar.avatar import open_avatar
+from nerfblendshape_ns.model_components.expression_source import DrivingState
+from nerfblendshape_ns.ops import nerfacc_backend
+from nerfblendshape_ns.ops.hash_grid import HashGridLayout, hash_grid_encode
+from nerfblendshape_ns.ops.table_update import blend_tables, table_update
+from nerfblendshape_ns.recipes.datasets import write_synthetic
+from nerfblendshape_ns.recipes.evaluation import average, render_split
+from nerfblendshape_ns.synthetic.dataset import ClipSettings
+
+pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA GPU on this machine")
+nerfacc_backend.install()
+
+
+def on_both(function: Callable[..., List[Tensor]], *tensors: Tensor) -> List[List[Tensor]]:
+    """Results on the CPU and on the GPU, both on the CPU."""
+    results = []
+    for device in ("cpu", "cuda"):
+        copies = [tensor.clone().to(device) for tensor in tensors]
+        results.append([out.detach().cpu() for out in function(*copies)])
+    return results
+
+
+def assert_close(results: List[List[Tensor]], tolerance: float) -> None:
+    """Every output within a tolerance relative to its largest value."""
+    for on_cpu, on_gpu in zip(*results):
+        assert on_cpu.shape == on_gpu.shape and torch.isfinite(on_gpu.float()).all()
+        scale = float(on_cpu.float().abs().max()) if on_cpu.numel() else 0.0
+        assert on_cpu.numel() == 0 or float((on_cpu.float() - on_gpu.float()).abs().max()) <= tolerance * max(scale, 1)
+
+
+@pytest.mark.parametrize("dimensions", [2, 3])
+@pytest.mark.parametrize("features", [1, 2, 4, 8])
+@pytest.mark.parametrize("frames", [1, 3])
+@pytest.mark.parametrize("samples", [0, 1, 50_000])
+def test_hash_grid(dimensions, features, frames, samples):
+    generator = torch.Generator().manual_seed(0)
+    layout = HashGridLayout(5, features, 10 if dimensions == 3 else 8, 4, 48, dimensions)
+    positions = 1.4 * torch.rand(samples, dimensions, generator=generator) - 0.2
+    tables = torch.randn(frames, layout.rows, features, generator=generator)
+    index = torch.randint(frames, (samples,), generator=generator)
+    weights = torch.randn(samples, layout.output_dim, generator=generator)
+
+    def run(positions: Tensor, tables: Tensor, index: Tensor, weights: Tensor) -> List[Tensor]:
+        positions, tables = positions.requires_grad_(), tables.requires_grad_()
+        encoded = hash_grid_encode(positions, tables, layout, index if frames > 1 else None)
+        (encoded * weights).sum().backward()
+        return [encoded, positions.grad, tables.grad]  # type: ignore[list-item]
+
+    assert_close(on_both(run, positions, tables, index, weights), 1e-4)
+
+
+def test_not_a_number_stays_inside_the_table():
+    layout = HashGridLayout(5, 4, 10, 4, 48)
+    tables = torch.ones(1, layout.rows, 4, device="cuda", requires_grad=True)
+    hash_grid_encode(torch.full((5, 3), float("nan"), device="cuda"), tables, layout).sum().backward()
+    torch.cuda.synchronize()
+    assert tables.grad is not None and tables.grad.shape == tables.shape
+
+
+@pytest.mark.parametrize("features", [1, 2, 4, 8])
+@pytest.mark.parametrize("frames", [1, 3])
+def test_blend_and_update(features, frames):
+    generator = torch.Generator().manual_seed(1)
+    rows, basis = 2500, 6
+    shapes = [(rows, features), (basis, rows, features)] * 2
+    state = [0.1 * torch.randn(shape, generator=generator) for shape in shapes]
+    second = torch.rand(rows, features, generator=generator)
+    coefficients = torch.rand(frames, basis + 1, generator=generator)
+    coefficients[:, 0], coefficients[:, 3] = 1.0, 0.0
+    touched = torch.rand(frames, rows, 1, generator=generator) < 0.4
+    gradients = torch.randn(frames, rows, features, generator=generator) * touched
+    multipliers = torch.rand(basis + 1, generator=generator) + 0.5
+
+    def run(mean, bases, moment, moments, second, coefficients, gradients, multipliers) -> List[Tensor]:
+        changed = [tensor.clone() for tensor in (mean, bases, moment, moments, second)]
+        table_update(
+            *changed, coefficients, gradients, multipliers=multipliers, shrink=0.5, learning_rate=0.01,
+            betas=(0.9, 0.99), epsilon=1e-15, first_correction=1.3, second_correction=1.7,
+        )  # fmt: skip
+        return [*changed, blend_tables(coefficients, mean, bases)]
+
+    # torch multiplies matrices in TF32 only where it was told to.
+    assert_close(on_both(run, *state, second, coefficients, gradients, multipliers), 1e-4)
+
+
+@pytest.mark.parametrize("name", ["inclusive_sum", "exclusive_sum", "inclusive_prod", "exclusive_prod"])
+def test_packed_scans(name):
+    generator = torch.Generator().manual_seed(2)
+    counts = torch.randint(0, 30, (400,), generator=generator)
+    packed = torch.stack([counts.cumsum(0) - counts, counts], dim=-1)
+    values = torch.rand(int(counts.sum()), generator=generator) + 0.5
+
+    def run(values: Tensor, packed: Tensor) -> List[Tensor]:
+        values = values.requires_grad_()
+        scanned = getattr(nerfacc, name)(values, packed)
+        scanned.sum().backward()
+        return [scanned, values.grad]  # type: ignore[list-item]
+
+    for one, other in zip(*on_both(run, values, packed)):
+        assert torch.allclose(one, other, rtol=1e-4)
+
+
+@pytest.mark.parametrize("levels", [1, 3])
+@pytest.mark.parametrize("cone_angle", [0.0, 0.02])
+def test_marching(levels, cone_angle):
+    generator = torch.Generator().manual_seed(levels)
+    binaries = torch.rand(levels, 8, 10, 7, generator=generator) < 0.3
+    origins = 2 * torch.randn(2000, 3, generator=generator)
+    directions = torch.nn.functional.normalize(0.5 * torch.randn(2000, 3, generator=generator) - origins, dim=-1)
+
+    def run(binaries: Tensor, origins: Tensor, directions: Tensor) -> List[Tensor]:
+        estimator = OccGridEstimator([-1.0, -1.0, -1.0, 1.0, 1.0, 1.5], resolution=[8, 10, 7], levels=levels)
+        estimator = estimator.to(origins.device)
+        estimator.binaries = binaries
+        rays, starts, ends = estimator.sampling(origins, directions, render_step_size=0.05, cone_angle=cone_angle)
+        return [torch.bincount(rays, minlength=len(origins)), rays, starts, ends]
+
+    (counts, rays, starts, ends), on_gpu = on_both(run, binaries, origins, directions)
+    # A midpoint on the border of a cell may fall to either side of it, once in thousands of samples.
+    same = counts == on_gpu[0]
+    assert float(same.float().mean()) > 0.99 and len(rays) > 5000
+    kept, kept_gpu = same[rays], same[on_gpu[1]]
+    assert torch.equal(rays[kept], on_gpu[1][kept_gpu])
+    close = (starts[kept] - on_gpu[2][kept_gpu]).abs() <= 1e-4
+    assert float(close.float().mean()) > 0.999 and bool((ends > starts).all())
+
+
+def test_launches_follow_the_current_stream():
+    """A kernel on another stream than the default one reads what that stream wrote before it."""
+    layout = HashGridLayout(5, 4, 10, 4, 48)
+    tables = torch.zeros(1, layout.rows, 4, device="cuda")
+    positions = torch.rand(1000, 3, device="cuda")
+    stream = torch.cuda.Stream()
+    stream.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(stream):
+        torch.cuda._sleep(20_000_000)
+        tables.fill_(1.0)
+        encoded = hash_grid_encode(positions, tables, layout)
+        total = encoded.sum()
+    stream.synchronize()
+    assert float(total) == pytest.approx(1000 * layout.output_dim, rel=1e-5)
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    """A head and a torso of a synthetic clip, trained on the GPU."""
+    root = tmp_path_factory.mktemp("cuda")
+    data = root / "clip"
+    write_synthetic(ClipSettings(num_frames=24, width=64, height=64, fps=10), data)
+    head = _train(data, root, "nerfblendshape-head-small", {"max_num_iterations": 400})
+    torso = _train(data, root, TORSO_METHOD, {"max_num_iterations": 300, "pipeline.model.head_run": str(head.parent)})
+    return data, head, torso
+
+
+def test_training_on_the_gpu_and_pictures_on_both(runs):
+    """Both methods learn the clip; their checkpoints show the same pictures on the CPU as on the GPU."""
+    _, head, torso = runs
+    for config in (head, torso):
+        assert all(bool(torch.isfinite(value).all()) for value in _floats(checkpoint(config)["pipeline"]))
+        pictures = []
+        for device in ("cpu", "cuda"):
+            avatar = open_avatar(config, device=device)
+            assert next(avatar.model.parameters()).device.type == avatar.device.type == device
+            assert avatar.track is not None
+            state = DrivingState(avatar.track.expression[5], head_pose=avatar.track.head_pose[5])
+            outputs = avatar.render(state, avatar.camera_of(avatar.track.head_pose[5]))
+            pictures.append(outputs["rgb"].cpu())
+        assert float((pictures[0] - pictures[1]).abs().mean()) < 1e-3
+        _, pipeline, _, _ = eval_setup(config, test_mode="test")
+        assert pipeline.device.type == "cuda"
+        figures = average(render_split(pipeline, "train", count=4))
+        # A picture of the mean colour has 12 dB inside the head.
+        assert figures["psnr_head"] > 20, figures
+
+
+def test_a_run_goes_on_on_the_other_device(runs, tmp_path):
+    """A checkpoint of the GPU is resumed on the CPU, and that one on the GPU."""
+    data, head, _ = runs
+    for device in ("cpu", "cuda"):
+        changes = {
+            "machine.device_type": device,
+            "max_num_iterations": 20,
+            "load_dir": head.parent / "nerfstudio_models",
+        }
+        before = checkpoint(head)["step"]
+        head = _train(data, tmp_path / device, "nerfblendshape-head-small", changes)
+        assert checkpoint(head)["step"] > before
+
+
+def _floats(state: Dict[str, Any]) -> List[Tensor]:
+    return [value for value in state.values() if isinstance(value, Tensor) and value.is_floating_point()]
+
+
+def _train(data: Path, output: Path, method: str, changes: Dict[str, Any]) -> Path:
+    config: Any = tiny_config(data, output, method, **{"machine.device_type": "cuda", **changes})
+    try:
+        train.main(config)
+    finally:
+        for state in (writer.EVENT_WRITERS, writer.EVENT_STORAGE, writer.GLOBAL_BUFFER):
+            state.clear()
+    return config.get_base_dir() / "config.yml"
