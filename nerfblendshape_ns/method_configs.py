@@ -122,7 +122,7 @@ nerfblendshape_head = MethodSpecification(
         optimizers=_head_optimizers(HEAD_STEPS, table_rate=1e-2, network_rate=2e-3, table_l1=1e-5),
         viewer=ViewerConfig(num_rays_per_chunk=1 << 17),
     ),
-    description="Head avatar driven by expression coefficients; for 512² videos on a GPU (not yet run on one).",
+    description="Head avatar driven by expression coefficients; for 512² videos on a GPU.",
 )
 
 nerfblendshape_head_small = MethodSpecification(
@@ -182,8 +182,7 @@ nerfblendshape_torso = MethodSpecification(
         optimizers=_torso_optimizers(TORSO_STEPS, table_rate=5e-3, network_rate=1e-3),
         viewer=ViewerConfig(num_rays_per_chunk=1 << 17),
     ),
-    description="Torso and background behind a trained head (--pipeline.model.head-run); for 512² videos on a GPU "
-    "(not yet run on one).",
+    description="Torso and background behind a trained head (--pipeline.model.head-run); for 512² videos on a GPU.",
 )
 
 nerfblendshape_torso_small = MethodSpecification(
