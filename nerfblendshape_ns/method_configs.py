@@ -93,7 +93,7 @@ def _torso_sampler() -> RegionPixelSamplerConfig:
 
 FRAME_BALANCE = 0.7
 HEAD_STEPS = 40000
-HEAD_SMALL_STEPS = 14000
+HEAD_SMALL_STEPS = 8000
 TORSO_STEPS = 20000
 TORSO_SMALL_STEPS = 12000
 
@@ -134,8 +134,8 @@ nerfblendshape_head_small = MethodSpecification(
         pipeline=VanillaPipelineConfig(
             datamanager=NerfBlendshapeDataManagerConfig(
                 dataparser=NerfBlendshapeDataParserConfig(max_size=128),
-                train_num_rays_per_batch=512,
-                eval_num_rays_per_batch=512,
+                train_num_rays_per_batch=768,
+                eval_num_rays_per_batch=768,
                 frames_per_batch=1,
                 frame_balance=FRAME_BALANCE,
             ),

@@ -39,7 +39,7 @@ class RegionPixelSamplerConfig(InstantiateConfig):
     """Weight of the labels of neck and torso."""
     ring: float = 0.1
     """Weight of a ring round the head's outline, both sides of it."""
-    seam: float = 0.0
+    seam: float = 0.15
     """Weight of the part of that ring where the head meets neck or torso."""
     rest: float = 0.15
     """Weight of the whole image."""

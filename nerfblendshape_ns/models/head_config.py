@@ -111,7 +111,7 @@ class HeadModelConfig(ModelConfig):
 
     background_color: Literal["white", "black"] = "white"
     """Background of rendered and evaluated images; training uses random colours."""
-    color_loss: Literal["huber", "l1", "mse"] = "huber"
+    color_loss: Literal["huber", "l1", "mse"] = "mse"
     """Colour difference."""
     huber_delta: float = 0.1
     """Where the Huber loss turns linear."""

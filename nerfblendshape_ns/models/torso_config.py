@@ -72,7 +72,7 @@ class TorsoModelConfig(ModelConfig):
     occupancy_warmup: int = 512
     """Steps before the first."""
 
-    color_loss: ColorKind = "huber"
+    color_loss: ColorKind = "mse"
     """Colour difference of the whole picture."""
     huber_delta: float = 0.1
     """Where the Huber loss turns linear."""

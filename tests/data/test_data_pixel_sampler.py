@@ -29,7 +29,7 @@ def inside(positions: torch.Tensor, rect) -> bool:
 
 def test_region_counts(own_clip):
     root, _ = own_clip(12)
-    weights = dict(face=1.0, mouth=2.0, eyes=1.0, head=3.0, ring=1.0, rest=2.0)
+    weights = dict(face=1.0, mouth=2.0, eyes=1.0, head=3.0, ring=1.0, seam=0.0, rest=2.0)
     sampler = RegionPixelSampler(RegionPixelSamplerConfig(**weights), loaded(root))
     none = {"torso": 0, "seam": 0}
     expected = {"face": 10, "mouth": 20, "eyes": 10, "head": 30, "ring": 10, "rest": 20}
