@@ -9,10 +9,8 @@ import nerfacc
 import pytest
 import torch
 from nerfacc import OccGridEstimator
-from nerfstudio.scripts import train
-from nerfstudio.utils import writer
 from nerfstudio.utils.eval_utils import eval_setup
-from tiny_runs import TORSO_METHOD, checkpoint, tiny_config
+from tiny_runs import TORSO_METHOD, checkpoint, tiny_config, train_run
 from torch import Tensor
 
 from nerfblendshape_ns.avatar.avatar import open_avatar
@@ -209,10 +207,4 @@ def _floats(state: Dict[str, Any]) -> List[Tensor]:
 
 
 def _train(data: Path, output: Path, method: str, changes: Dict[str, Any]) -> Path:
-    config: Any = tiny_config(data, output, method, **{"machine.device_type": "cuda", **changes})
-    try:
-        train.main(config)
-    finally:
-        for state in (writer.EVENT_WRITERS, writer.EVENT_STORAGE, writer.GLOBAL_BUFFER):
-            state.clear()
-    return config.get_base_dir() / "config.yml"
+    return train_run(tiny_config(data, output, method, **{"machine.device_type": "cuda", **changes}))

@@ -11,10 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from nerfstudio.scripts import train
-from nerfstudio.utils import writer
 from nerfstudio.utils.eval_utils import eval_setup
-from tiny_runs import tiny_config
+from tiny_runs import tiny_config, train_run
 
 from nerfblendshape_ns.recipes.datasets import write_synthetic
 from nerfblendshape_ns.recipes.evaluation import average, render_split
@@ -36,13 +34,7 @@ SMALLER_HEAD = {
 
 
 def run(data: Path, output: Path, method: str, **changes: Any) -> Path:
-    config = tiny_config(data, output, method, **{**SMALLER, **changes})
-    try:
-        train.main(config)
-    finally:
-        for state in (writer.EVENT_WRITERS, writer.EVENT_STORAGE, writer.GLOBAL_BUFFER):
-            state.clear()
-    return config.get_base_dir() / "config.yml"
+    return train_run(tiny_config(data, output, method, **{**SMALLER, **changes}))
 
 
 def test_head_and_torso_of_the_large_methods_learn(tmp_path):

@@ -10,6 +10,8 @@ import cv2
 import numpy as np
 import torch
 from nerfstudio.configs.method_configs import all_methods
+from nerfstudio.scripts import train
+from nerfstudio.utils import writer
 
 from nerfblendshape_ns.recipes.overrides import apply_overrides
 
@@ -44,6 +46,16 @@ def tiny_config(data: Path, output: Path, method: str = METHOD, **changes: Any) 
     config.data, config.output_dir, config.timestamp = data, output, "run"
     apply_overrides(config, {**(TINY if method == METHOD else TINY_TORSO), **changes}, "test")
     return config
+
+
+def train_run(config: Any) -> Path:
+    """Train in this process and leave nothing of nerfstudio's writers behind; the run's ``config.yml``."""
+    try:
+        train.main(config)
+    finally:
+        for state in (writer.EVENT_WRITERS, writer.EVENT_STORAGE, writer.GLOBAL_BUFFER):
+            state.clear()
+    return config.get_base_dir() / "config.yml"
 
 
 def checkpoint(config_path: Path) -> Dict[str, Any]:

@@ -16,7 +16,7 @@ ROUND = 4
 """Samples of each ray in the first round; each round takes twice as many as the one before, for fewer and fewer rays.
 """
 ROUND_GPU = 16
-"""The same on a GPU, where starting a round takes longer than most of its work."""
+"""The same on a GPU, where a round is many small launches; other numbers were not tried there."""
 ROUND_GPU_TRAINING = 1024
 """The same for the few rays of a training batch there: one round."""
 

@@ -3,7 +3,7 @@
 Warp runs a CPU launch on the calling thread alone. :class:`ParallelKernel` splits the launch into parts, one a thread,
 and releases the interpreter lock while they run. A kernel made for it takes two leading integers, ``first`` and
 ``stride``: item ``i`` of a part is item ``first + i * stride`` of the whole. Recorded launches are kept and only their
-pointers exchanged, because converting a dozen arguments anew costs as much as a small kernel, on a GPU more.
+pointers exchanged, because converting a dozen arguments anew costs as much as a small kernel.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ _streams: Dict[Tuple[torch.device, int], wp.Stream] = {}
 
 
 def _current_stream(device: torch.device) -> wp.Stream:
-    """torch's current stream as Warp's; kept, because announcing one to Warp costs more than a launch."""
+    """torch's current stream as Warp's; kept, because making one registers it with Warp anew."""
     stream = torch.cuda.current_stream(device)
     key = (device, stream.cuda_stream)
     if key not in _streams:
@@ -99,12 +99,7 @@ class ParallelKernel:
         on_cpu = device.type == "cpu"
         parts = max(1, min(torch.get_num_threads(), count // self.minimum)) if on_cpu else 1
         launches = self._launches(device, parts, 1 + len(inner), arguments)
-        packed: List[Tuple[int, Any]] = [
-            (index, wp.from_torch(argument, dtype=dtype, requires_grad=False, return_ctype=True))
-            if isinstance(argument, Tensor)
-            else (index, argument)
-            for index, (dtype, argument) in enumerate(zip(self.dtypes, arguments), start=2)
-        ]
+        packed = list(enumerate(self._warp_arguments(arguments), start=2))
         first = 0
         for part, launch in enumerate(launches):
             size = count // parts + (part < count % parts)
