@@ -77,6 +77,7 @@ class NerfBlendshapeDataParser(DataParser):
     ``expression_source_names`` and ``expression_projection`` [source, basis] (a clip's coefficients times the
     projection are the model's), ``track`` (``expression`` [all, basis], ``head_pose`` [all, 12], ``times`` [all],
     ``fps``, of the whole clip), ``train_frame_index`` [train], ``face_mesh`` [points, 3] or None (normalised),
+    ``landmark_tangents`` [train, points, 2] or None (x to the right, y downwards, NaN where not found),
     ``background_filename``, ``image_size`` (height, width), ``intrinsics`` (pixels of ``image_size``), ``full_size``
     (of the files), ``target``, ``layout``, ``root``, ``dataparser_transform`` and ``dataparser_scale``; and of the
     split: ``img_ids``, ``frame_files``, ``label_filenames``, ``regions`` (``face`` [frames, 4], ``mouth`` [frames, 4],
@@ -130,6 +131,7 @@ class NerfBlendshapeDataParser(DataParser):
             },
             "train_frame_index": torch.from_numpy(prepared.splits.train),
             "face_mesh": None if clip.face_mesh is None else _tensor(normalisation.points(clip.face_mesh)),
+            "landmark_tangents": _tangents(clip, prepared.splits.train),
             "background_filename": clip.background,
             "image_size": (height, width),
             "intrinsics": {
@@ -202,6 +204,14 @@ class NerfBlendshapeDataParser(DataParser):
         scale /= self.config.downscale_factor or 1.0
         height, width = max(1, round(clip.height * scale)), max(1, round(clip.width * scale))
         return (height, width), (width / clip.width, height / clip.height)
+
+
+def _tangents(clip: Clip, train: np.ndarray) -> Optional[Tensor]:
+    """``[train, points, 2]``: the training frames' landmarks from the principal point, over the focal length."""
+    if clip.landmarks is None:
+        return None
+    pixels = clip.landmarks[train].astype(np.float64)
+    return _tensor((pixels - np.array([clip.cx, clip.cy])) / np.array([clip.fl_x, clip.fl_y]))
 
 
 def _tensor(array: np.ndarray) -> Tensor:

@@ -35,6 +35,17 @@ class _BoundedExponential(torch.autograd.Function):
         return torch.where(above, gradient.clamp(min=0.0), gradient) * bounded, None
 
 
+def frame_picks(
+    frame_index: Int[Tensor, "samples"], rows: Float[Tensor, "frames values"]
+) -> Float[Tensor, "samples frames"]:
+    """Ones and zeros that pick each sample's row when multiplied by ``rows``.
+
+    Faster than indexing, above all backward on a GPU, where thousands of gradients would be added to few rows one
+    after the other.
+    """
+    return rows.new_zeros(len(frame_index), len(rows)).scatter_(1, frame_index.long()[:, None], 1.0)
+
+
 def _with_frame_inputs(
     network: MLP,
     features: Float[Tensor, "samples features"],
@@ -59,9 +70,7 @@ def _with_frame_inputs(
     if frame_index is None:
         hidden = hidden + constant
     else:
-        # A product with ones and zeros is faster than picking a row for every sample.
-        picks = features.new_zeros(len(features), len(inputs)).scatter_(1, frame_index.long()[:, None], 1.0)
-        hidden = torch.addmm(hidden, picks, constant)
+        hidden = torch.addmm(hidden, frame_picks(frame_index, constant), constant)
     for layer in network.layers[1:]:
         hidden = layer(network.activation(hidden))
     return hidden

@@ -10,6 +10,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from nerfblendshape_ns.model_components.expression_region import ExpressionRegion
+from nerfblendshape_ns.model_components.face_motion import FaceMotion
 from nerfblendshape_ns.model_components.face_parts import NUM_PARTS, FaceParts
 from nerfblendshape_ns.model_components.head_pose_code import HeadPoseCode
 
@@ -29,6 +30,8 @@ class FrameBatch:
     """Appearance codes."""
     count: int = 1
     """Number of frames."""
+    motion: Optional[Float[Tensor, "frames 3 grid grid grid"]] = None
+    """The skin's displacement in each; None where the field is looked up where a sample is."""
 
 
 class HeadConditioning(nn.Module):
@@ -43,6 +46,7 @@ class HeadConditioning(nn.Module):
         parts: lets the lower and the upper face see only what moves them; None shows everything everywhere.
         rest_swap: with parts, the share of training steps in which the rest of the head sees another frame's
             coefficients under its own pose.
+        motion: carries samples to where their point of the skin rests; None leaves them.
     """
 
     def __init__(
@@ -54,6 +58,7 @@ class HeadConditioning(nn.Module):
         region: Optional[ExpressionRegion] = None,
         parts: Optional[FaceParts] = None,
         rest_swap: float = 0.0,
+        motion: Optional[FaceMotion] = None,
     ) -> None:
         super().__init__()
         self.basis = basis
@@ -63,6 +68,7 @@ class HeadConditioning(nn.Module):
         self.region = region
         self.parts = parts
         self.rest_swap = rest_swap
+        self.motion = motion
 
     def forward(
         self, expression: Float[Tensor, "frames basis"], captured: Optional[Float[Tensor, "frames 12"]]
@@ -108,6 +114,7 @@ class HeadConditioning(nn.Module):
             codes: see :class:`FrameBatch`.
         """
         count = len(condition)
+        motion = None if self.motion is None else self.motion.fields(condition[:, : self.basis])
         if self.training:
             condition = condition + self.noise * torch.randn_like(condition)
         condition = self.variants(condition)
@@ -115,7 +122,23 @@ class HeadConditioning(nn.Module):
             chosen = torch.randint(len(pool), (count,)).to(pool.device)
             foreign = torch.cat([pool[chosen, : self.basis], condition[:count, self.basis :]], dim=-1)
             condition = torch.cat([foreign, condition[count:]])
-        return FrameBatch(condition, blend(condition), ray_frame, codes, count)
+        return FrameBatch(condition, blend(condition), ray_frame, codes, count, motion)
+
+    def at_rest(
+        self, unit: Float[Tensor, "samples 3"], frames: FrameBatch, ray_indices: Int[Tensor, "samples"]
+    ) -> Float[Tensor, "samples 3"]:
+        """Where the field is looked up for samples of these frames; gradients to positions pass unchanged.
+
+        Args:
+            unit: positions in [0, 1] over the head box.
+            frames: from :meth:`frame_batch`.
+            ray_indices: the ray of each sample.
+        """
+        if self.motion is None or frames.motion is None:
+            return unit
+        frame = None if frames.ray_frame is None else frames.ray_frame[ray_indices]
+        moved = unit.detach()
+        return unit + (self.motion.at_rest(moved, frames.motion, frame) - moved)
 
     def variant(
         self, unit: Float[Tensor, "samples 3"], frames: FrameBatch, ray_indices: Int[Tensor, "samples"]
@@ -139,15 +162,17 @@ class HeadConditioning(nn.Module):
         unit: Float[Tensor, "samples 3"],
         conditions: Float[Tensor, "probes condition"],
         probe: Int[Tensor, "samples"],
-    ) -> tuple[Float[Tensor, "rows condition"], Int[Tensor, "samples"]]:
-        """Conditions of an occupancy update and which of them each position is evaluated under.
+    ) -> tuple[Float[Tensor, "samples 3"], Float[Tensor, "rows condition"], Int[Tensor, "samples"]]:
+        """Where an occupancy update looks up, conditions, and which of them each position is evaluated under.
 
         Args:
             unit: positions in [0, 1].
             conditions: a few.
             probe: which one each position was given.
         """
-        return self.variants(conditions), self._row(unit, probe, len(conditions), soft=True)
+        if self.motion is not None:
+            unit = self.motion.at_rest(unit, self.motion.fields(conditions[:, : self.basis]), probe)
+        return unit, self.variants(conditions), self._row(unit, probe, len(conditions), soft=True)
 
     def _row(self, unit: Tensor, frame: Tensor, count: int, soft: bool) -> Int[Tensor, "samples"]:
         """Row of :meth:`variants` for samples of ``count`` frames."""

@@ -15,10 +15,10 @@ if TYPE_CHECKING:
     from nerfblendshape_ns.models.head import HeadModel
     from nerfblendshape_ns.models.torso import TorsoModel
 
-FORMAT = 5
+FORMAT = 6
 """Raised when the description changes in a way that old readers cannot take."""
 EARLIER = {
-    "head": {"network_expression": False, "head_pose_scale": 0.0, "face_parts": False},
+    "head": {"network_expression": False, "head_pose_scale": 0.0, "face_parts": False, "face_motion": False},
     "torso": {"carried": False, "deformation": "network"},
 }
 """What descriptions did not say in earlier formats, and how it was."""
@@ -46,6 +46,7 @@ def head_description(model: "HeadModel") -> Dict[str, Any]:
             "frame_code_dim": model.config.frame_code_dim,
             "expression_region": model.conditioning.region is not None,
             "face_parts": model.conditioning.parts is not None,
+            "face_motion": model.conditioning.motion is not None,
             "density_bias": model.config.density_bias,
             "occupancy_resolution": model.config.occupancy_resolution,
             "samples_per_box": model.config.samples_per_box,

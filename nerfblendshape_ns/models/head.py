@@ -14,8 +14,9 @@ from torch.nn import Parameter
 
 from nerfblendshape_ns.data.dataset import NerfBlendshapeDataset
 from nerfblendshape_ns.field_components.blendshape_encoding import principal_mixing
-from nerfblendshape_ns.fields.head_field import HeadField
+from nerfblendshape_ns.fields.head_field import HeadField, frame_picks
 from nerfblendshape_ns.model_components.expression_region import ExpressionRegion
+from nerfblendshape_ns.model_components.face_motion import FaceMotion
 from nerfblendshape_ns.model_components.face_parts import FaceParts
 from nerfblendshape_ns.model_components.head_conditioning import FrameBatch, HeadConditioning
 from nerfblendshape_ns.model_components.head_hull import head_region
@@ -125,6 +126,8 @@ class HeadModel(DrivenModel):
         if mesh is not None and config.face_parts and blended and FaceParts.told_apart(source.names):
             reference = self._train_condition(conditioning).mean(0)
             conditioning.parts = FaceParts(aabb, mesh, source.names, reference)
+        if config.face_motion and blended:
+            conditioning.motion = FaceMotion.of_clip(aabb, self.metadata, source, config.face_motion_ridge)
         return conditioning
 
     def _train_condition(self, conditioning: HeadConditioning) -> Float[Tensor, "train condition"]:
@@ -195,7 +198,7 @@ class HeadModel(DrivenModel):
 
     def _density_at(self, positions: Tensor, conditions: Tensor, probe: Tensor) -> Tensor:
         """Density at positions in [0, 1], each under one of a few conditions."""
-        conditions, probe = self.conditioning.probes(positions, conditions, probe)
+        positions, conditions, probe = self.conditioning.probes(positions, conditions, probe)
         return self.field.density(positions, self.field.blend(conditions), conditions, probe)[0]
 
     # --- rendering ---
@@ -277,6 +280,7 @@ class HeadModel(DrivenModel):
     def _density(self, positions: Tensor, frames: FrameBatch, ray_indices: Tensor) -> Tuple[Tensor, Tensor]:
         """Density and geometry features at positions in scene coordinates."""
         unit = ((positions - self.aabb[0]) / (self.aabb[1] - self.aabb[0])).clamp(0.0, 1.0)
+        unit = self.conditioning.at_rest(unit, frames, ray_indices)
         variant = self.conditioning.variant(unit.detach(), frames, ray_indices)
         return self.field.density(unit, frames.tables, frames.condition, variant)
 
@@ -331,5 +335,6 @@ def _codes(frames: FrameBatch, ray_indices: Tensor) -> Optional[Tensor]:
     """The appearance code of each sample."""
     if frames.codes is None:
         return None
-    code = frames.codes[0] if frames.ray_frame is None else frames.codes[frames.ray_frame[ray_indices].long()]
-    return code.expand(len(ray_indices), -1)
+    if frames.ray_frame is None:
+        return frames.codes[:1].expand(len(ray_indices), -1)
+    return frame_picks(frames.ray_frame[ray_indices], frames.codes) @ frames.codes

@@ -63,6 +63,11 @@ class HeadModelConfig(ModelConfig):
     rest_swap: float = 0.2
     """Where the parts of the face are told apart: share of the training steps in which the rest of the head (hair
     and ears) sees the coefficients of another training frame: hair shall follow the head pose, not the gaze."""
+    face_motion: bool = True
+    """Carry samples to where their point of the skin rests, by the motion that the tracked landmarks show; the tables
+    learn what is left. Needs "blend", landmarks and a face mesh; without effect otherwise."""
+    face_motion_ridge: float = 0.05
+    """How strongly displacements that the landmarks do not tell are kept small."""
     expression_region: bool = False
     """Let expressions change the face only, where the dataset has a face mesh; hair and ears follow the head pose
     alone. Off by default: on tracked clips hair and ears move, and pose errors follow the expression."""

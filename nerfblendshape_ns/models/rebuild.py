@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Dict, Mapping, Union
+from typing import Any, Dict, Mapping, Tuple, Union
 
 import torch
 from nerfstudio.cameras.camera_optimizers import CameraOptimizerConfig
@@ -129,6 +129,7 @@ def build_head(state: Mapping[str, Any]) -> HeadModel:
         basis_parametrisation="principal" if architecture["mixed"] else "named",
         expression_region=architecture.get("expression_region", False),
         face_parts=architecture["face_parts"],
+        face_motion=architecture["face_motion"],
         hidden_dim=architecture["hidden_dim"],
         density_layers=architecture["density_layers"],
         color_layers=architecture["color_layers"],
@@ -146,6 +147,7 @@ def build_head(state: Mapping[str, Any]) -> HeadModel:
         **clip_metadata(description, state),
         "mixing": state.get("field.encoding.mixing"),
         "face_mesh": None if mesh is None else torch.tensor(mesh),
+        "face_motion": _face_motion(state) if architecture["face_motion"] else None,
     }
     model = config.setup(
         scene_box=SceneBox(torch.tensor(description["normalisation"]["aabb"])),
@@ -186,6 +188,10 @@ def clip_metadata(description: Mapping[str, Any], state: Mapping[str, Any]) -> D
         "dataparser_transform": torch.tensor(normalisation["transform"]),
         "dataparser_scale": normalisation["scale"],
     }
+
+
+def _face_motion(state: Mapping[str, Any]) -> Tuple[Tensor, Tensor]:
+    return _tensor(state, "conditioning.motion.neutral"), _tensor(state, "conditioning.motion.motion")
 
 
 def _tensor(state: Mapping[str, Any], name: str) -> Tensor:

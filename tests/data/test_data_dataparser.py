@@ -78,6 +78,23 @@ def test_scene_box_is_the_head_box(own_clip):
     assert (mesh[:, 1] < 0).all() and (mesh[:, 1] > box[0, 1]).all()
 
 
+def test_landmarks_come_as_tangents_of_the_training_frames(own_clip):
+    root, _ = own_clip(20)
+    assert parser(root).get_dataparser_outputs("train").metadata["landmark_tangents"] is None
+    landmarks = np.zeros((20, 478, 3), np.float32)
+    landmarks[:, :, 0], landmarks[:, :, 1] = np.arange(20)[:, None], 48.0
+    landmarks[2] = np.nan
+    np.save(root / "landmarks.npy", landmarks)
+    outputs = parser(root, max_size=48).get_dataparser_outputs("test")
+    tangents, train = outputs.metadata["landmark_tangents"], outputs.metadata["train_frame_index"]
+    assert tangents.shape == (len(train), 478, 2)
+    # Pixels of the files, whatever size the images have in training.
+    intrinsics = outputs.metadata["intrinsics"]
+    row = int((train == 5).nonzero()[0, 0])
+    expected = [(5 / 2 - intrinsics["cx"]) / intrinsics["fl_x"], (48 / 2 - intrinsics["cy"]) / intrinsics["fl_y"]]
+    torch.testing.assert_close(tangents[row, 0], torch.tensor(expected, dtype=torch.float32))
+
+
 def test_regions_follow_the_image_size(own_clip):
     root, truth = own_clip(20)
     regions = parser(root, max_size=48).get_dataparser_outputs("val").metadata["regions"]

@@ -112,7 +112,7 @@ def test_the_rest_of_the_head_sees_other_coefficients_at_times():
 def test_occupancy_off_the_face_is_without_expression():
     conditioning = HeadConditioning(2, TRAIN, 0.5, region=Left())  # type: ignore[arg-type]
     conditions = torch.tensor([[1.0] * 8, [2.0] * 8])
-    rows, probe = conditioning.probes(torch.tensor([[0.1, 0, 0], [0.9, 0, 0]]), conditions, torch.tensor([1, 1]))
+    _, rows, probe = conditioning.probes(torch.tensor([[0.1, 0, 0], [0.9, 0, 0]]), conditions, torch.tensor([1, 1]))
     torch.testing.assert_close(rows[probe], torch.tensor([[2.0] * 8, [0.0] * 2 + [2.0] * 6]))
 
 
@@ -120,7 +120,7 @@ def test_occupancy_sees_the_parts():
     conditioning = HeadConditioning(2, TRAIN, 0.5, parts=Bottom())  # type: ignore[arg-type]
     conditions = torch.tensor([[1.0] * 8, [2.0] * 8])
     samples = torch.tensor([[0.1, 0, 0.5], [0.9, 0, 0.1], [0.9, 0, 0.9]])
-    rows, probe = conditioning.probes(samples, conditions, torch.tensor([0, 1, 1]))
+    _, rows, probe = conditioning.probes(samples, conditions, torch.tensor([0, 1, 1]))
     torch.testing.assert_close(rows[probe], torch.tensor([[1.0] * 8, [2.0] + [7.0] * 7, [2.0] + [8.0] * 7]))
 
 

@@ -63,6 +63,34 @@ def test_expressions_change_the_face_only():
     assert not changed[:5].any() and not changed[:, :5].any() and not changed[:, 11:].any()
 
 
+def test_the_skin_moves_as_the_landmarks_do():
+    """All landmarks go up with the first coefficient, so the whole picture of the face does, with tables that ignore
+    it."""
+    data = face_metadata()
+    across = 0.6 * (torch.rand(468, 3, generator=torch.Generator().manual_seed(0)) - 0.5)
+    data["face_mesh"] = across * torch.tensor([1.0, 0.0, 1.0]) - torch.tensor([0.0, 0.5, 0.0])
+    lift = 0.15 * data["track"]["expression"][:4, :1]
+    seen = data["face_mesh"] + torch.cat([torch.zeros(4, 2), lift], 1)[:, None]
+    data["landmark_tangents"] = torch.stack([seen[..., 0], -seen[..., 2]], -1) / (seen[..., 1:2] + 4)
+    model = make(data, face_parts=False, network_expression=False, face_motion_ridge=1e-6).eval()
+    with torch.no_grad():
+        model.field.encoding.bases.zero_()
+    rest, lifted = (
+        model.get_outputs_for_camera(camera({"expression": torch.tensor([[value, 0.0, 0.0]])}))["rgb"]
+        for value in (0.0, 0.8)
+    )
+    still = make(data, face_parts=False, network_expression=False, face_motion=False).eval()
+    with torch.no_grad():
+        still.field.encoding.bases.zero_()
+    same, unmoved = (
+        still.get_outputs_for_camera(camera({"expression": torch.tensor([[value, 0.0, 0.0]])}))["rgb"]
+        for value in (0.0, 0.8)
+    )
+    torch.testing.assert_close(unmoved, same)
+    assert float((lifted - rest)[6:10, 6:10].abs().mean()) > 0.05 * float(rest[6:10, 6:10].std())
+    torch.testing.assert_close(lifted[:2], rest[:2], rtol=0, atol=1e-3)  # Far from the face nothing moves.
+
+
 def moving_metadata() -> Dict[str, Any]:
     """The head moves sideways from frame to frame."""
     data = metadata()

@@ -1,6 +1,7 @@
 """A head rebuilt from its checkpoint alone is the same head."""
 
 from pathlib import Path
+from typing import Any, Dict
 
 import pytest
 import torch
@@ -96,6 +97,39 @@ def test_a_head_of_format_2_opens():
     view = camera({"cam_idx": 1})
     rebuilt = build_head(state)
     assert rebuilt.conditioning.parts is None
+    assert torch.equal(rebuilt.get_outputs_for_camera(view)["rgb"], model.get_outputs_for_camera(view)["rgb"])
+
+
+def with_landmarks() -> Dict[str, Any]:
+    """Landmarks about a mesh in front of the camera, moved at random from frame to frame."""
+    data = metadata()
+    generator = torch.Generator().manual_seed(0)
+    data["face_mesh"] = 0.6 * (torch.rand(468, 3, generator=generator) - 0.5) - torch.tensor([0.0, 0.5, 0.0])
+    data["landmark_tangents"] = 0.1 * (torch.rand(4, 468, 2, generator=generator) - 0.5)
+    return data
+
+
+def test_the_skin_s_motion_comes_along():
+    data = with_landmarks()
+    model = make(data).eval()
+    assert model.conditioning.motion is not None and float(model.conditioning.motion.motion.abs().max()) > 1e-3
+    rebuilt = build_head(model.state_dict())  # The landmarks are not needed any more.
+    view = camera({"expression": torch.full((1, 3), 0.8)})
+    assert torch.equal(rebuilt.get_outputs_for_camera(view)["rgb"], model.get_outputs_for_camera(view)["rgb"])
+    with pytest.raises(UserError, match="trained with face_motion = True, the model is configured with False"):
+        make(data, face_motion=False).load_state_dict(model.state_dict())
+    assert make(data, conditioning="concat").conditioning.motion is None
+
+
+def test_a_head_of_format_5_opens():
+    """Then samples were looked up where they are."""
+    model = make(with_landmarks(), face_motion=False).eval()
+    state = model.state_dict()
+    state["_extra_state"]["format"] = 5
+    del state["_extra_state"]["architecture"]["face_motion"]
+    view = camera({"expression": torch.full((1, 3), 0.8)})
+    rebuilt = build_head(state)
+    assert rebuilt.conditioning.motion is None
     assert torch.equal(rebuilt.get_outputs_for_camera(view)["rgb"], model.get_outputs_for_camera(view)["rgb"])
 
 

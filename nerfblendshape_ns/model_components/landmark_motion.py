@@ -1,0 +1,77 @@
+"""How far each landmark of the face moves in space with each coefficient, measured on the training frames.
+
+A landmark is seen in every frame under a known head pose and with known coefficients. Where it is in head space is
+taken as linear in the coefficients, as in any blendshape rig, so its rest position and its displacement per unit of
+each coefficient solve a small least-squares problem: non-rigid structure from motion (Bregler et al. 2000) whose shape
+coefficients are known. A head that turns tells depth too; what the clip does not tell a ridge keeps small.
+"""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+MOST_FRAMES = 1500
+"""Of a longer clip so many frames are used, evenly spread."""
+REST_WEIGHT = 1e-3
+"""How much a frame's worth of evidence the given mesh is, for the landmarks' rest positions."""
+
+
+@torch.no_grad()
+def landmark_motion(
+    tangents: Float[Tensor, "frames points 2"],
+    expression: Float[Tensor, "frames basis"],
+    poses: Float[Tensor, "frames 12"],
+    mesh: Float[Tensor, "points 3"],
+    ridge: float,
+) -> tuple[Float[Tensor, "points 3"], Float[Tensor, "basis points 3"]]:
+    """Rest positions of the landmarks, and their displacements per unit of each coefficient.
+
+    Args:
+        tangents: where the landmarks are seen: pixels from the principal point over the focal length, x to the right,
+            y downwards; NaN where one was not found.
+        expression: coefficients of the frames.
+        poses: camera-to-head matrices (OpenGL axes), row by row.
+        mesh: what the rest positions are near to, in the poses' space.
+        ridge: squared displacement that weighs as much as one frame's squared error, both in scene units, for
+            coefficients scaled so that the widest has range 1.
+
+    Returns:
+        Rest positions (all coefficients 0) and displacements, float32 in scene units.
+    """
+    picked = torch.linspace(0, len(tangents) - 1, min(len(tangents), MOST_FRAMES)).round().long()
+    seen, coefficients = tangents[picked].double().cpu(), expression[picked].double().cpu()
+    pose, mesh = poses[picked].double().cpu().view(-1, 3, 4), mesh.double().cpu()
+    reach = float((coefficients.amax(0) - coefficients.amin(0)).max()) or 1.0
+    weights = torch.cat([torch.ones(len(picked), 1).double(), coefficients / reach], dim=1)
+    rows, right = _equations(seen, pose, mesh)
+    frames, unknowns = weights.shape
+    pairs = (weights[:, :, None] * weights[:, None, :]).view(frames, -1)
+    points = len(mesh)
+    outer = torch.einsum("fpei,fpej->fpij", rows, rows).reshape(frames, -1)
+    normal = (pairs.T @ outer).view(unknowns, unknowns, points, 3, 3).permute(2, 0, 3, 1, 4)
+    normal = normal.reshape(points, 3 * unknowns, 3 * unknowns)
+    sums = (weights.T @ torch.einsum("fpei,fpe->fpi", rows, right).reshape(frames, -1)).view(unknowns, points, 3)
+    penalty = torch.full((unknowns, 1), max(ridge, 1e-9)).double()
+    penalty[0] = REST_WEIGHT * frames
+    normal.diagonal(dim1=1, dim2=2).add_(penalty.expand(unknowns, 3).reshape(-1))
+    solved = torch.linalg.solve(normal, sums.permute(1, 0, 2).reshape(points, -1)).view(points, unknowns, 3)
+    return (mesh + solved[:, 0]).float(), (solved[:, 1:] / reach).permute(1, 0, 2).float().contiguous()
+
+
+def _equations(
+    seen: Float[Tensor, "frames points 2"], pose: Float[Tensor, "frames 3 4"], mesh: Float[Tensor, "points 3"]
+) -> tuple[Float[Tensor, "frames points 2 3"], Float[Tensor, "frames points 2"]]:
+    """Two linear equations a sighting, ``row · offset = right``, for the offset of the point from the mesh.
+
+    With p the point in camera space, ``x = -p_x / p_z`` and ``y = p_y / p_z``; multiplied by ``p_z``, so that an error
+    is a length at the point's depth.
+    """
+    found = torch.isfinite(seen).all(-1)[..., None]
+    seen = torch.where(found, seen, torch.zeros_like(seen))
+    rotation, centre = pose[:, :, :3], pose[:, :, 3]
+    axis_x, axis_y, axis_z = (rotation[:, None, :, axis] for axis in range(3))
+    rows = torch.stack([axis_x + seen[..., :1] * axis_z, seen[..., 1:] * axis_z - axis_y], dim=2)
+    rows = rows * found[..., None]
+    return rows, torch.einsum("fpei,fpi->fpe", rows, centre[:, None] - mesh)
