@@ -14,6 +14,8 @@ from torch import Tensor
 
 MOST_FRAMES = 1500
 """Of a longer clip so many frames are used, evenly spread."""
+POINTS_AT_ONCE = 64
+"""Their normal equations are in memory at a time."""
 REST_WEIGHT = 1e-3
 """How much a frame's worth of evidence the given mesh is, for the landmarks' rest positions."""
 
@@ -45,19 +47,29 @@ def landmark_motion(
     pose, mesh = poses[picked].double().cpu().view(-1, 3, 4), mesh.double().cpu()
     reach = float((coefficients.amax(0) - coefficients.amin(0)).max()) or 1.0
     weights = torch.cat([torch.ones(len(picked), 1).double(), coefficients / reach], dim=1)
-    rows, right = _equations(seen, pose, mesh)
-    frames, unknowns = weights.shape
+    penalty = torch.full((weights.shape[1], 1), max(ridge, 1e-9)).double()
+    penalty[0] = REST_WEIGHT * len(picked)
+    groups = zip(seen.split(POINTS_AT_ONCE, dim=1), mesh.split(POINTS_AT_ONCE))
+    offsets = torch.cat([_offsets(weights, *_equations(some, pose, rest), penalty) for some, rest in groups])
+    return (mesh + offsets[:, 0]).float(), (offsets[:, 1:] / reach).permute(1, 0, 2).float().contiguous()
+
+
+def _offsets(
+    weights: Float[Tensor, "frames unknowns"],
+    rows: Float[Tensor, "frames points 2 3"],
+    right: Float[Tensor, "frames points 2"],
+    penalty: Float[Tensor, "unknowns 1"],
+) -> Float[Tensor, "points unknowns 3"]:
+    """The ridge regression of every point by its normal equations."""
+    (frames, unknowns), points = weights.shape, rows.shape[1]
     pairs = (weights[:, :, None] * weights[:, None, :]).view(frames, -1)
-    points = len(mesh)
     outer = torch.einsum("fpei,fpej->fpij", rows, rows).reshape(frames, -1)
     normal = (pairs.T @ outer).view(unknowns, unknowns, points, 3, 3).permute(2, 0, 3, 1, 4)
     normal = normal.reshape(points, 3 * unknowns, 3 * unknowns)
-    sums = (weights.T @ torch.einsum("fpei,fpe->fpi", rows, right).reshape(frames, -1)).view(unknowns, points, 3)
-    penalty = torch.full((unknowns, 1), max(ridge, 1e-9)).double()
-    penalty[0] = REST_WEIGHT * frames
     normal.diagonal(dim1=1, dim2=2).add_(penalty.expand(unknowns, 3).reshape(-1))
-    solved = torch.linalg.solve(normal, sums.permute(1, 0, 2).reshape(points, -1)).view(points, unknowns, 3)
-    return (mesh + solved[:, 0]).float(), (solved[:, 1:] / reach).permute(1, 0, 2).float().contiguous()
+    sums = (weights.T @ torch.einsum("fpei,fpe->fpi", rows, right).reshape(frames, -1)).view(unknowns, points, 3)
+    right_side = sums.permute(1, 0, 2).reshape(points, -1, 1)
+    return torch.cholesky_solve(right_side, torch.linalg.cholesky(normal)).view(points, unknowns, 3)
 
 
 def _equations(
