@@ -71,6 +71,10 @@ class FaceMotion(nn.Module):
             measured = landmark_motion(tangents[:, :points], expression, source.track_pose[train], mesh[:points], ridge)
         return cls(aabb, *measured)
 
+    def skin(self, expression: Float[Tensor, "frames basis"]) -> Float[Tensor, "places 3"]:
+        """Where the landmarks are in a few frames, all in one list, in scene coordinates."""
+        return (self.neutral + torch.einsum("fk,kpa->fpa", expression, self.motion)).reshape(-1, 3)
+
     def fields(self, expression: Float[Tensor, "frames basis"]) -> Float[Tensor, "frames 3 grid grid grid"]:
         """Displacements of a few frames at rest positions of the grid (indexed z, y, x), in the box's units."""
         return (expression @ self.volume).view(len(expression), 3, GRID, GRID, GRID)

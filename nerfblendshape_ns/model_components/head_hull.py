@@ -26,15 +26,21 @@ MAX_FRAMES = 100
 
 @torch.no_grad()
 def head_region(
-    points: Float[Tensor, "points 3"], dataset: "NerfBlendshapeDataset", mesh: Optional[Tensor], shell: bool
+    points: Float[Tensor, "points 3"],
+    dataset: "NerfBlendshapeDataset",
+    mesh: Optional[Tensor],
+    shell: bool,
+    skin: Optional[Float[Tensor, "places 3"]] = None,
 ) -> Bool[Tensor, "points"]:
-    """Points that may belong to the head in some frame: hull and, where there is a mesh, shell.
+    """Points that may belong to the head in some frame: hull and, where there is a mesh, shell; and moved skin.
 
     Args:
         points: in scene coordinates.
         dataset: the training frames.
         mesh: ``[468, 3]`` the clip's face mesh in scene coordinates, or None.
         shell: whether to use the shell.
+        skin: where landmarks of the face are in any training frame, in scene coordinates: what is near them is kept
+            whatever most masks say, since a cheek is puffed in few frames.
 
     Raises:
         UserError: nothing is left.
@@ -45,6 +51,8 @@ def head_region(
     region = silhouette_hull(points, dataset.cameras[chosen], masks.to(points.device), hull_share(points, mesh))
     if mesh is not None and shell:
         region &= face_shell(points, mesh)
+    if mesh is not None and skin is not None:
+        region |= near_skin(points, skin, mesh)
     if not bool(region.any()):
         raise UserError(
             f"The head masks of {dataset.metadata.get('root', 'the dataset')} carve away everything: poses, intrinsics "
@@ -122,6 +130,18 @@ def face_shell(
     before_outline = outline[nearest, 1] - query[:, 1]
     beside = (before_outline < hair * height + rise * distance) | (query[:, 2] < vertices[CHIN, 2])
     return torch.from_numpy(np.where(outside, beside, near)).to(points.device)
+
+
+def near_skin(
+    points: Float[Tensor, "points 3"],
+    skin: Float[Tensor, "places 3"],
+    mesh: Float[Tensor, "vertices 3"],
+    reach: float = 0.04,
+) -> Bool[Tensor, "points"]:
+    """Points no further than ``reach`` face heights from a place of the skin."""
+    height = float((mesh[FOREHEAD] - mesh[CHIN]).norm())
+    distance, _ = KDTree(skin.cpu().numpy()).query(points.cpu().numpy(), distance_upper_bound=reach * height)
+    return torch.from_numpy(np.isfinite(distance)).to(points.device)
 
 
 def hull_share(

@@ -16,9 +16,11 @@ ROUND = 4
 """Samples of each ray in the first round; each round takes twice as many as the one before, for fewer and fewer rays.
 """
 ROUND_GPU = 16
-"""The same on a GPU, where a round is many small launches; other numbers were not tried there."""
+"""The same on a GPU, where a round is many small launches. A 512-pixel picture took 29 ms on an H100; with 4, 8, 32 and
+64 it took 38, 35, 35 and 37 ms, with all samples at once 48."""
 ROUND_GPU_TRAINING = 1024
-"""The same for the few rays of a training batch there: one round."""
+"""The same for the few rays of a training batch there: one round. With 64 a step took 1 to 2 ms more of about 24, with
+16 it took 8 more."""
 
 Density = Callable[[Float[Tensor, "looked"], Int[Tensor, "looked"]], Tuple[Float[Tensor, "looked"], Any]]
 """From distances along the ray and rays to densities, and features that are handed on."""

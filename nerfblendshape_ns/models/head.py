@@ -34,6 +34,10 @@ OPAQUE_STEP = 8.0
 """Largest optical depth of one marching step: 3e-4 of the light passes, and as much gradient."""
 
 
+SKIN_FRAMES = 200
+"""Training frames whose landmarks say where skin may be."""
+
+
 class Foreground(NamedTuple):
     """What rays meet before the background."""
 
@@ -175,7 +179,8 @@ class HeadModel(DrivenModel):
                 dataset = cast(NerfBlendshapeDataset, pipeline.datamanager.train_dataset)
                 points, mesh = self.occupancy.cell_centers(), self.metadata.get("face_mesh")
                 mesh = None if mesh is None else mesh.to(points.device)
-                self.occupancy.carve(head_region(points, dataset, mesh, self.config.shell))
+                skin = self._moved_skin()
+                self.occupancy.carve(head_region(points, dataset, mesh, self.config.shell, skin))
             self._update_occupancy(step)
 
         def after(step: int) -> None:
@@ -188,6 +193,15 @@ class HeadModel(DrivenModel):
             TrainingCallback([TrainingCallbackLocation.BEFORE_TRAIN_ITERATION], before),
             TrainingCallback([TrainingCallbackLocation.AFTER_TRAIN_ITERATION], after),
         ]
+
+    def _moved_skin(self) -> Optional[Tensor]:
+        """Where landmarks are in training frames; None without face motion."""
+        motion, source = self.conditioning.motion, self.expression_source
+        if motion is None:
+            return None
+        expression = source.clamp(source.train_expression())
+        chosen = torch.linspace(0, len(expression) - 1, min(len(expression), SKIN_FRAMES)).round().long().unique()
+        return motion.skin(expression[chosen.to(expression.device)])
 
     def _update_occupancy(self, step: int) -> None:
         config = self.config

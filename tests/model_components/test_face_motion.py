@@ -86,3 +86,10 @@ def test_a_clip_without_landmarks_or_mesh_has_none():
     rest = neutral()
     again = FaceMotion.of_clip(AABB, {"face_motion": (rest, torch.zeros(2, len(rest), 3))}, source, 0.05)
     assert again is not None and torch.equal(again.neutral, rest)
+
+
+def test_skin_is_where_the_landmarks_are_in_each_frame():
+    motion = make()
+    places = motion.skin(torch.tensor([[0.0, 0.0], [0.5, 0.0]]))
+    torch.testing.assert_close(places[:441], neutral())
+    torch.testing.assert_close(places[441:], neutral() + torch.tensor([0.05, 0.0, 0.0]))

@@ -4,7 +4,7 @@ import pytest
 import torch
 from nerfstudio.cameras.cameras import Cameras
 
-from nerfblendshape_ns.model_components.head_hull import face_shell, hull_share, silhouette_hull
+from nerfblendshape_ns.model_components.head_hull import face_shell, hull_share, near_skin, silhouette_hull
 from nerfblendshape_ns.model_components.occupancy import ExpressionOccupancy
 from nerfblendshape_ns.ops import nerfacc_backend
 
@@ -81,6 +81,14 @@ def test_hair_is_not_far_in_front_of_the_faces_outline():
     assert face_shell(at_the_corner, mesh, hair=0.1, rise=0.15).tolist() == [False, True]
     on_the_chest = torch.tensor([[0.0, -0.9, -0.7]])
     assert face_shell(on_the_chest, mesh, hair=0.1, rise=0.15).all()
+
+
+def test_what_is_near_the_skin_of_any_frame_is_kept():
+    mesh = torch.zeros(468, 3)
+    mesh[10, 2], mesh[152, 2] = 0.5, -0.5  # Forehead and chin: a face of height 1.
+    skin = torch.tensor([[0.0, -0.5, 0.0], [0.3, -0.5, 0.0]])
+    points = torch.tensor([[0.03, -0.5, 0.0], [0.1, -0.5, 0.0], [0.3, -0.53, 0.0], [0.3, -0.3, 0.0]])
+    assert near_skin(points, skin, mesh, reach=0.04).tolist() == [True, False, True, False]
 
 
 def test_little_is_asked_below_the_nose():
