@@ -173,7 +173,7 @@ class _Steps:
         points = self.model.occupancy.cell_centers()
         mesh = outputs.metadata.get("face_mesh")
         mesh = None if mesh is None else mesh.to(points.device)
-        self.model.occupancy.carve(head_region(points, self.dataset, mesh, config.shell))
+        self.model.occupancy.carve(head_region(points, self.dataset, mesh, config.shell, self.model.moved_skin()))
         self.optimizers = Optimizers(copy.deepcopy(method.optimizers), self.model.get_param_groups())
         self.generator = torch.Generator().manual_seed(0)
         self.step = 0

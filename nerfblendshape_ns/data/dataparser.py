@@ -77,7 +77,7 @@ class NerfBlendshapeDataParser(DataParser):
     ``expression_source_names`` and ``expression_projection`` [source, basis] (a clip's coefficients times the
     projection are the model's), ``track`` (``expression`` [all, basis], ``head_pose`` [all, 12], ``times`` [all],
     ``fps``, of the whole clip), ``train_frame_index`` [train], ``face_mesh`` [points, 3] or None (normalised),
-    ``landmark_tangents`` [train, points, 2] or None (x to the right, y downwards, NaN where not found),
+    ``landmark_tangents`` [train, points, 2] or None (x to the right, y downwards),
     ``background_filename``, ``image_size`` (height, width), ``intrinsics`` (pixels of ``image_size``), ``full_size``
     (of the files), ``target``, ``layout``, ``root``, ``dataparser_transform`` and ``dataparser_scale``; and of the
     split: ``img_ids``, ``frame_files``, ``label_filenames``, ``regions`` (``face`` [frames, 4], ``mouth`` [frames, 4],

@@ -1,10 +1,10 @@
 """The skin's motion with the coefficients, as the landmarks show it, taken out of space before anything is looked up.
 
 The blended tables would have to learn from pictures alone that a jaw which drops takes the chin's outline along, and in
-every pose anew. Landmarks say it outright (:func:`landmark_motion`). Between them the displacement is interpolated over
-a coarse grid that fades away from the face; samples are carried back to where their point of the skin rests, and the
-tables keep what is left: wrinkles, the inside of the mouth, light. INSTA (Zielonka et al. 2023) carries samples by a
-tracked FLAME mesh; here nothing but the clip is needed.
+every pose anew. Landmarks say it outright (:func:`landmark_motion`). Their displacement is smoothed over a coarse grid
+that fades away from the face; samples are carried back to where their point of the skin rests, and the tables keep what
+is left: wrinkles, the inside of the mouth, light. INSTA (Zielonka et al. 2023) carries samples by a tracked FLAME mesh;
+here nothing but the clip is needed.
 """
 
 from __future__ import annotations
@@ -26,7 +26,8 @@ REACH = 0.05
 FADE = 3.0
 """So many standard deviations away from every landmark half of the displacement is left."""
 ITERATIONS = 3
-"""A point's rest position is where its displacement leads to it: a fixed point, found by so many rounds."""
+"""A point's rest position is where its displacement leads to it: a fixed point, approached in so many rounds. Between
+opened lips, which rest at one place, there is none."""
 
 
 class FaceMotion(nn.Module):
@@ -45,9 +46,16 @@ class FaceMotion(nn.Module):
         self.neutral: Tensor
         self.motion: Tensor
         self.volume: Tensor
+        self.aabb: Tensor
+        self.register_buffer("aabb", aabb.float().clone(), persistent=False)
         self.register_buffer("neutral", neutral.float().clone())
         self.register_buffer("motion", motion.float().clone())
-        self.register_buffer("volume", _volume(aabb.float(), self.neutral, self.motion), persistent=False)
+        self.register_buffer("volume", _volume(self.aabb, self.neutral, self.motion), persistent=False)
+
+    def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
+        """What a checkpoint brings is what its tables were trained on, whatever the landmarks say by now."""
+        super()._load_from_state_dict(*args, **kwargs)
+        self.volume = _volume(self.aabb, self.neutral, self.motion)
 
     @classmethod
     def of_clip(

@@ -114,6 +114,7 @@ class HeadConditioning(nn.Module):
             codes: see :class:`FrameBatch`.
         """
         count = len(condition)
+        # Before noise and swaps: those keep the tables from learning a tracker's errors; the skin is where it is.
         motion = None if self.motion is None else self.motion.fields(condition[:, : self.basis])
         if self.training:
             condition = condition + self.noise * torch.randn_like(condition)

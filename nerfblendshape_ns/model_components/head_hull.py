@@ -39,7 +39,7 @@ def head_region(
         dataset: the training frames.
         mesh: ``[468, 3]`` the clip's face mesh in scene coordinates, or None.
         shell: whether to use the shell.
-        skin: where landmarks of the face are in any training frame, in scene coordinates: what is near them is kept
+        skin: where landmarks of the face are in training frames, in scene coordinates: what is near them is kept
             whatever most masks say, since a cheek is puffed in few frames.
 
     Raises:

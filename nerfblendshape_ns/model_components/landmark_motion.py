@@ -36,8 +36,8 @@ def landmark_motion(
         expression: coefficients of the frames.
         poses: camera-to-head matrices (OpenGL axes), row by row.
         mesh: what the rest positions are near to, in the poses' space.
-        ridge: squared displacement that weighs as much as one frame's squared error, both in scene units, for
-            coefficients scaled so that the widest has range 1.
+        ridge: weight of the squared displacements beside the sum of all frames' squared errors, for coefficients
+            scaled so that the widest has range 1; the longer the clip the less it counts.
 
     Returns:
         Rest positions (all coefficients 0) and displacements, float32 in scene units.

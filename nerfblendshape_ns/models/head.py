@@ -32,10 +32,8 @@ from nerfblendshape_ns.ops.hash_grid import HashGridLayout
 
 OPAQUE_STEP = 8.0
 """Largest optical depth of one marching step: 3e-4 of the light passes, and as much gradient."""
-
-
 SKIN_FRAMES = 200
-"""Training frames whose landmarks say where skin may be."""
+"""Training frames, evenly spread, whose landmarks say where skin may be."""
 
 
 class Foreground(NamedTuple):
@@ -147,6 +145,8 @@ class HeadModel(DrivenModel):
 
     def set_extra_state(self, state: Dict[str, Any]) -> None:
         """Refuse a checkpoint of another basis or architecture with a clear sentence."""
+        if "face_motion" not in state["architecture"]:
+            self.conditioning.motion = None  # Of format 5 or before, when config.yml had no word of it either.
         check_description(state, head_description(self))
 
     # --- training ---
@@ -179,8 +179,7 @@ class HeadModel(DrivenModel):
                 dataset = cast(NerfBlendshapeDataset, pipeline.datamanager.train_dataset)
                 points, mesh = self.occupancy.cell_centers(), self.metadata.get("face_mesh")
                 mesh = None if mesh is None else mesh.to(points.device)
-                skin = self._moved_skin()
-                self.occupancy.carve(head_region(points, dataset, mesh, self.config.shell, skin))
+                self.occupancy.carve(head_region(points, dataset, mesh, self.config.shell, self.moved_skin()))
             self._update_occupancy(step)
 
         def after(step: int) -> None:
@@ -194,14 +193,16 @@ class HeadModel(DrivenModel):
             TrainingCallback([TrainingCallbackLocation.AFTER_TRAIN_ITERATION], after),
         ]
 
-    def _moved_skin(self) -> Optional[Tensor]:
-        """Where landmarks are in training frames; None without face motion."""
+    def moved_skin(self) -> Optional[Float[Tensor, "places 3"]]:
+        """Where landmarks are in training frames, those at the ends of each coefficient's range among them; None
+        without face motion."""
         motion, source = self.conditioning.motion, self.expression_source
         if motion is None:
             return None
         expression = source.clamp(source.train_expression())
-        chosen = torch.linspace(0, len(expression) - 1, min(len(expression), SKIN_FRAMES)).round().long().unique()
-        return motion.skin(expression[chosen.to(expression.device)])
+        spread = torch.linspace(0, len(expression) - 1, min(len(expression), SKIN_FRAMES), device=expression.device)
+        chosen = torch.cat([spread.round().long(), expression.argmax(0), expression.argmin(0)]).unique()
+        return motion.skin(expression[chosen])
 
     def _update_occupancy(self, step: int) -> None:
         config = self.config
