@@ -123,7 +123,12 @@ def test_the_frame_slider_shows_that_frame(browser, tmp_path):
 
     def expected(of_frame: int) -> np.ndarray:
         camera = get_camera(browser.viewer.get_camera_state(client), 160)
-        camera.metadata = {"expression": model.expression_source.track_expression[of_frame][None]}
+        source = model.expression_source
+        # A captured frame shows its own head pose too, which conditions the head.
+        camera.metadata = {
+            "expression": source.track_expression[of_frame][None],
+            "head_pose": source.track_pose[of_frame][None],
+        }
         image = model.eval().get_outputs_for_camera(camera)["rgb"].clamp(0, 1).numpy()
         return small(np.clip(image * 255, 0, 255).astype(np.uint8))
 
