@@ -22,7 +22,6 @@ from torch import Tensor
 from nerfblendshape_ns.data.dataset import NerfBlendshapeDataset
 from nerfblendshape_ns.data.pinhole_rays import PinholeRays
 from nerfblendshape_ns.data.pixel_sampler import RegionPixelSampler
-from nerfblendshape_ns.model_components.head_hull import head_region
 from nerfblendshape_ns.models.head import HeadModel
 
 TRIAL_FRAMES = 12
@@ -170,10 +169,7 @@ class _Steps:
         assert isinstance(model, HeadModel)
         self.model = model.to(device)
         self.model.train()
-        points = self.model.occupancy.cell_centers()
-        mesh = outputs.metadata.get("face_mesh")
-        mesh = None if mesh is None else mesh.to(points.device)
-        self.model.occupancy.carve(head_region(points, self.dataset, mesh, config.shell, self.model.moved_skin()))
+        self.model.carve(self.dataset)
         self.optimizers = Optimizers(copy.deepcopy(method.optimizers), self.model.get_param_groups())
         self.generator = torch.Generator().manual_seed(0)
         self.step = 0

@@ -60,6 +60,7 @@ class _Prepared:
     normalisation: Normalisation
     expressions: Tensor
     poses: Tensor
+    tangents: Optional[Tensor]
     times: Tensor
 
 
@@ -131,7 +132,7 @@ class NerfBlendshapeDataParser(DataParser):
             },
             "train_frame_index": torch.from_numpy(prepared.splits.train),
             "face_mesh": None if clip.face_mesh is None else _tensor(normalisation.points(clip.face_mesh)),
-            "landmark_tangents": _tangents(clip, prepared.splits.train),
+            "landmark_tangents": prepared.tangents,
             "background_filename": clip.background,
             "image_size": (height, width),
             "intrinsics": {
@@ -186,6 +187,7 @@ class NerfBlendshapeDataParser(DataParser):
             normalisation=normalisation,
             expressions=torch.from_numpy(basis.apply(clip.expressions)),
             poses=_tensor(normalisation.poses(clip.camera_to_head)),
+            tangents=_tangents(clip, splits.train),
             times=torch.linspace(0.0, 1.0, num_frames),
         )
         return self._prepared

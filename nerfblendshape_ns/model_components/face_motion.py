@@ -25,6 +25,8 @@ REACH = 0.05
 """Standard deviation of a landmark's influence, as a share of the face's longer side."""
 FADE = 3.0
 """So many standard deviations away from every landmark half of the displacement is left."""
+SKIN_FRAMES = 200
+"""Training frames, evenly spread, whose landmarks say where skin may be."""
 ITERATIONS = 3
 """A point's rest position is where its displacement leads to it: a fixed point, approached in so many rounds. Between
 opened lips, which rest at one place, there is none."""
@@ -80,8 +82,13 @@ class FaceMotion(nn.Module):
         return cls(aabb, *measured)
 
     def skin(self, expression: Float[Tensor, "frames basis"]) -> Float[Tensor, "places 3"]:
-        """Where the landmarks are in a few frames, all in one list, in scene coordinates."""
-        return (self.neutral + torch.einsum("fk,kpa->fpa", expression, self.motion)).reshape(-1, 3)
+        """Where the landmarks are in training frames, all in one list, in scene coordinates.
+
+        Of a long clip some frames are taken, those at the ends of each coefficient's range among them.
+        """
+        spread = torch.linspace(0, len(expression) - 1, min(len(expression), SKIN_FRAMES), device=expression.device)
+        chosen = torch.cat([spread.round().long(), expression.argmax(0), expression.argmin(0)]).unique()
+        return (self.neutral + torch.einsum("fk,kpa->fpa", expression[chosen], self.motion)).reshape(-1, 3)
 
     def fields(self, expression: Float[Tensor, "frames basis"]) -> Float[Tensor, "frames 3 grid grid grid"]:
         """Displacements of a few frames at rest positions of the grid (indexed z, y, x), in the box's units."""
@@ -116,11 +123,11 @@ class FaceMotion(nn.Module):
 def _volume(
     aabb: Float[Tensor, "2 3"], neutral: Float[Tensor, "points 3"], motion: Float[Tensor, "basis points 3"]
 ) -> Float[Tensor, "basis values"]:
-    """The landmarks' displacements interpolated to the grid: a normalised Gaussian kernel that fades to nothing."""
+    """The landmarks' displacements smoothed onto the grid: a normalised Gaussian kernel that fades to nothing."""
     axis = torch.linspace(0.0, 1.0, GRID, device=neutral.device)
     z, y, x = torch.meshgrid(axis, axis, axis, indexing="ij")
-    low, extent = aabb[0].to(neutral.device), (aabb[1] - aabb[0]).to(neutral.device)
-    points = low + torch.stack([x, y, z], dim=-1).view(-1, 3) * extent
+    extent = aabb[1] - aabb[0]
+    points = aabb[0] + torch.stack([x, y, z], dim=-1).view(-1, 3) * extent
     sigma = REACH * float((neutral.amax(0) - neutral.amin(0)).max())
     influence = torch.exp(-0.5 * (torch.cdist(points, neutral) / sigma) ** 2)
     influence = influence / (influence.sum(1, keepdim=True) + torch.exp(torch.tensor(-0.5 * FADE**2)))

@@ -52,7 +52,7 @@ def head_region(
     if mesh is not None and shell:
         region &= face_shell(points, mesh)
     if mesh is not None and skin is not None:
-        region |= near_skin(points, skin, mesh)
+        region[~region] = near_skin(points[~region], skin, mesh)
     if not bool(region.any()):
         raise UserError(
             f"The head masks of {dataset.metadata.get('root', 'the dataset')} carve away everything: poses, intrinsics "

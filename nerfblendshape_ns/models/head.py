@@ -32,8 +32,6 @@ from nerfblendshape_ns.ops.hash_grid import HashGridLayout
 
 OPAQUE_STEP = 8.0
 """Largest optical depth of one marching step: 3e-4 of the light passes, and as much gradient."""
-SKIN_FRAMES = 200
-"""Training frames, evenly spread, whose landmarks say where skin may be."""
 
 
 class Foreground(NamedTuple):
@@ -117,6 +115,7 @@ class HeadModel(DrivenModel):
     def _conditioning(self, aabb: Tensor) -> HeadConditioning:
         config, source, mesh = self.config, self.expression_source, self.metadata.get("face_mesh")
         blended = config.conditioning == "blend"
+        moves = config.face_motion and blended
         conditioning = HeadConditioning(
             len(source.names),
             source.track_pose[source.train_frames],
@@ -124,12 +123,11 @@ class HeadModel(DrivenModel):
             noise=config.expression_noise * float((source.maximum - source.minimum).max()),
             region=ExpressionRegion(aabb, mesh) if mesh is not None and config.expression_region and blended else None,
             rest_swap=config.rest_swap,
+            motion=FaceMotion.of_clip(aabb, self.metadata, source, config.face_motion_ridge) if moves else None,
         )
         if mesh is not None and config.face_parts and blended and FaceParts.told_apart(source.names):
             reference = self._train_condition(conditioning).mean(0)
             conditioning.parts = FaceParts(aabb, mesh, source.names, reference)
-        if config.face_motion and blended:
-            conditioning.motion = FaceMotion.of_clip(aabb, self.metadata, source, config.face_motion_ridge)
         return conditioning
 
     def _train_condition(self, conditioning: HeadConditioning) -> Float[Tensor, "train condition"]:
@@ -176,10 +174,7 @@ class HeadModel(DrivenModel):
             optical_depth = config.opacity_start * (OPAQUE_STEP / config.opacity_start) ** settled
             self.field.max_density = optical_depth / self.occupancy.step_size
             if not bool(self.occupancy.carved) and pipeline is not None:
-                dataset = cast(NerfBlendshapeDataset, pipeline.datamanager.train_dataset)
-                points, mesh = self.occupancy.cell_centers(), self.metadata.get("face_mesh")
-                mesh = None if mesh is None else mesh.to(points.device)
-                self.occupancy.carve(head_region(points, dataset, mesh, self.config.shell, self.moved_skin()))
+                self.carve(cast(NerfBlendshapeDataset, pipeline.datamanager.train_dataset))
             self._update_occupancy(step)
 
         def after(step: int) -> None:
@@ -193,16 +188,13 @@ class HeadModel(DrivenModel):
             TrainingCallback([TrainingCallbackLocation.AFTER_TRAIN_ITERATION], after),
         ]
 
-    def moved_skin(self) -> Optional[Float[Tensor, "places 3"]]:
-        """Where landmarks are in training frames, those at the ends of each coefficient's range among them; None
-        without face motion."""
-        motion, source = self.conditioning.motion, self.expression_source
-        if motion is None:
-            return None
-        expression = source.clamp(source.train_expression())
-        spread = torch.linspace(0, len(expression) - 1, min(len(expression), SKIN_FRAMES), device=expression.device)
-        chosen = torch.cat([spread.round().long(), expression.argmax(0), expression.argmin(0)]).unique()
-        return motion.skin(expression[chosen])
+    def carve(self, dataset: NerfBlendshapeDataset) -> None:
+        """Start the occupancy from where the head can be in any of the training frames."""
+        source, motion = self.expression_source, self.conditioning.motion
+        points, mesh = self.occupancy.cell_centers(), self.metadata.get("face_mesh")
+        mesh = None if mesh is None else mesh.to(points.device)
+        skin = None if motion is None else motion.skin(source.clamp(source.train_expression()))
+        self.occupancy.carve(head_region(points, dataset, mesh, self.config.shell, skin))
 
     def _update_occupancy(self, step: int) -> None:
         config = self.config

@@ -1,5 +1,6 @@
 """Samples of a moved face are carried back to where their point of the skin rests."""
 
+import pytest
 import torch
 
 from nerfblendshape_ns.model_components.expression_source import ExpressionSource
@@ -93,3 +94,11 @@ def test_skin_is_where_the_landmarks_are_in_each_frame():
     places = motion.skin(torch.tensor([[0.0, 0.0], [0.5, 0.0]]))
     torch.testing.assert_close(places[:441], neutral())
     torch.testing.assert_close(places[441:], neutral() + torch.tensor([0.05, 0.0, 0.0]))
+
+
+def test_the_skin_of_a_long_clip_has_the_ends_of_every_coefficient():
+    expression = torch.zeros(1000, 2)
+    expression[503, 0] = 1.0  # Shown once.
+    places = make().skin(expression)
+    assert len(places) < 250 * 441
+    assert float(places[:, 0].max()) == pytest.approx(0.5)

@@ -5,6 +5,7 @@ from typing import List, Optional
 import torch
 from torch import Tensor, nn
 
+from nerfblendshape_ns.model_components.face_motion import FaceMotion
 from nerfblendshape_ns.model_components.face_parts import FaceParts
 from nerfblendshape_ns.model_components.head_conditioning import HeadConditioning
 
@@ -131,3 +132,35 @@ def test_real_parts_fit():
     frames = batch(conditioning, torch.ones(1, 2))
     variant = conditioning.variant(torch.rand(50, 3), frames, torch.zeros(50, dtype=torch.long))
     assert variant is not None and set(variant.tolist()) <= {0, 1, 2} and len(frames.condition) == 3
+
+
+def sideways() -> FaceMotion:
+    """The first coefficient moves a patch of skin by 0.1 to the right, in a box of side 1."""
+    side = torch.linspace(0.2, 0.8, 25)
+    x, z = torch.meshgrid(side, side, indexing="ij")
+    skin = torch.stack([x.flatten(), torch.full((625,), 0.5), z.flatten()], -1)
+    motion = torch.zeros(2, 625, 3)
+    motion[0, :, 0] = 0.1
+    return FaceMotion(torch.tensor([[0.0] * 3, [1.0] * 3]), skin, motion)
+
+
+def test_samples_are_carried_back_by_their_own_frames_coefficients():
+    conditioning = HeadConditioning(2, TRAIN, 0.5, noise=5.0, motion=sideways())
+    expression = torch.tensor([[0.0, 0.0], [1.0, 0.0]])
+    unit = torch.full((2, 3), 0.5, requires_grad=True)
+    frames = batch(
+        conditioning, expression, torch.tensor([0, 1], dtype=torch.int32)
+    )  # Training: noise leaves it alone.
+    rest = conditioning.at_rest(unit, frames, torch.tensor([0, 1]))
+    torch.testing.assert_close(rest.detach(), torch.tensor([[0.5] * 3, [0.4, 0.5, 0.5]]), rtol=0, atol=2e-3)
+    (gradient,) = torch.autograd.grad(rest.sum(), unit)
+    torch.testing.assert_close(gradient, torch.ones(2, 3))
+    alone = batch(HeadConditioning(2, TRAIN, 0.5), expression)
+    assert HeadConditioning(2, TRAIN, 0.5).at_rest(unit, alone, torch.tensor([0, 1])) is unit
+
+
+def test_occupancy_looks_up_where_skin_rests():
+    conditioning = HeadConditioning(2, TRAIN, 0.5, motion=sideways())
+    conditions = torch.tensor([[1.0] + [0.0] * 7, [0.0] * 8])
+    unit, _, _ = conditioning.probes(torch.full((2, 3), 0.5), conditions, torch.tensor([0, 1]))
+    torch.testing.assert_close(unit, torch.tensor([[0.4, 0.5, 0.5], [0.5] * 3]), rtol=0, atol=2e-3)

@@ -63,15 +63,21 @@ def test_expressions_change_the_face_only():
     assert not changed[:5].any() and not changed[:, :5].any() and not changed[:, 11:].any()
 
 
-def test_the_skin_moves_as_the_landmarks_do():
-    """All landmarks go up with the first coefficient, so the whole picture of the face does, with tables that ignore
-    it."""
+def lifted_metadata() -> Dict[str, Any]:
+    """The face's landmarks go up with the first coefficient."""
     data = face_metadata()
     across = 0.6 * (torch.rand(468, 3, generator=torch.Generator().manual_seed(0)) - 0.5)
     data["face_mesh"] = across * torch.tensor([1.0, 0.0, 1.0]) - torch.tensor([0.0, 0.5, 0.0])
     lift = 0.15 * data["track"]["expression"][:4, :1]
     seen = data["face_mesh"] + torch.cat([torch.zeros(4, 2), lift], 1)[:, None]
     data["landmark_tangents"] = torch.stack([seen[..., 0], -seen[..., 2]], -1) / (seen[..., 1:2] + 4)
+    return data
+
+
+def test_the_skin_moves_as_the_landmarks_do():
+    """All landmarks go up with the first coefficient, so the whole picture of the face does, with tables that ignore
+    it."""
+    data = lifted_metadata()
     model = make(data, face_parts=False, network_expression=False, face_motion_ridge=1e-6).eval()
     with torch.no_grad():
         model.field.encoding.bases.zero_()
@@ -89,6 +95,33 @@ def test_the_skin_moves_as_the_landmarks_do():
     torch.testing.assert_close(unmoved, same)
     assert float((lifted - rest)[6:10, 6:10].abs().mean()) > 0.05 * float(rest[6:10, 6:10].std())
     torch.testing.assert_close(lifted[:2], rest[:2], rtol=0, atol=1e-3)  # Far from the face nothing moves.
+
+
+class NarrowMasks:
+    """Frames whose masks show a head no wider than a stripe below the middle."""
+
+    def __init__(self) -> None:
+        self.cameras, self.metadata = camera()[torch.zeros(3, dtype=torch.long)], {}
+
+    def __len__(self) -> int:
+        return 3
+
+    def get_data(self, index: int) -> Dict[str, torch.Tensor]:
+        alpha = torch.zeros(16, 16, 1)
+        alpha[9:11] = 1.0
+        return {"alpha": alpha}
+
+
+def test_moved_skin_may_be_occupied_where_masks_show_none():
+    data = lifted_metadata()
+    place = torch.tensor([0.0, -0.5, 0.35])  # The forehead's skin at rest is no higher than 0.3.
+    allowed = {}
+    for moves in (True, False):
+        model = make(data, face_parts=False, face_motion=moves, face_motion_ridge=1e-6)
+        model.carve(NarrowMasks())  # type: ignore[arg-type]
+        cells = model.occupancy.cell_centers()[model.occupancy.allowed]
+        allowed[moves] = float((cells - place).norm(dim=1).min())
+    assert allowed[True] < 0.1 < allowed[False]
 
 
 def moving_metadata() -> Dict[str, Any]:
