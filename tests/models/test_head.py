@@ -68,6 +68,7 @@ def lifted_metadata() -> Dict[str, Any]:
     data = face_metadata()
     across = 0.6 * (torch.rand(468, 3, generator=torch.Generator().manual_seed(0)) - 0.5)
     data["face_mesh"] = across * torch.tensor([1.0, 0.0, 1.0]) - torch.tensor([0.0, 0.5, 0.0])
+    data["face_mesh"][10], data["face_mesh"][152] = torch.tensor([[0.0, -0.5, 0.3], [0.0, -0.5, -0.3]])
     lift = 0.15 * data["track"]["expression"][:4, :1]
     seen = data["face_mesh"] + torch.cat([torch.zeros(4, 2), lift], 1)[:, None]
     data["landmark_tangents"] = torch.stack([seen[..., 0], -seen[..., 2]], -1) / (seen[..., 1:2] + 4)
@@ -117,7 +118,7 @@ def test_moved_skin_may_be_occupied_where_masks_show_none():
     place = torch.tensor([0.0, -0.5, 0.35])  # The forehead's skin at rest is no higher than 0.3.
     allowed = {}
     for moves in (True, False):
-        model = make(data, face_parts=False, face_motion=moves, face_motion_ridge=1e-6)
+        model = make(data, face_parts=False, face_motion=moves, face_motion_ridge=1e-6, occupancy_resolution=64)
         model.carve(NarrowMasks())  # type: ignore[arg-type]
         cells = model.occupancy.cell_centers()[model.occupancy.allowed]
         allowed[moves] = float((cells - place).norm(dim=1).min())
