@@ -1,35 +1,37 @@
 """The skin's motion with the coefficients, as the landmarks show it, taken out of space before anything is looked up.
 
 The blended tables would have to learn from pictures alone that a jaw which drops takes the chin's outline along, and in
-every pose anew. Landmarks say it outright (:func:`landmark_motion`). Their displacement is smoothed over a coarse grid
-that fades away from the face; samples are carried back to where their point of the skin rests, and the tables keep what
-is left: wrinkles, the inside of the mouth, light. INSTA (Zielonka et al. 2023) carries samples by a tracked FLAME mesh;
-here nothing but the clip is needed.
+every pose anew. Landmarks say it outright (:func:`landmark_motion`). Kriging (the mean of a Gaussian process;
+Rasmussen and Williams 2006, eq. 2.23) carries their displacement on into the space round them: it is kept where they
+are, goes on below the jaw, where there are none, and fades with distance. Samples are carried back to where their point
+of the skin rests, and the tables keep what is left: wrinkles, the inside of the mouth, light. INSTA (Zielonka et al.
+2023) carries samples by a tracked FLAME mesh; here nothing but the clip is needed.
 """
 
 from __future__ import annotations
 
-from typing import Any, Mapping, Optional
+from typing import Any, Dict, Mapping, Optional
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional
 
+from nerfblendshape_ns.data.landmark_motion import landmark_motion
 from nerfblendshape_ns.model_components.expression_source import ExpressionSource
-from nerfblendshape_ns.model_components.landmark_motion import landmark_motion
 
 GRID = 32
 """Cells of the displacement grid along each side of the box."""
-REACH = 0.05
-"""Standard deviation of a landmark's influence, as a share of the face's longer side."""
-FADE = 3.0
-"""So many standard deviations away from every landmark half of the displacement is left."""
+REACH = 0.3
+"""Length of the kernel (Matérn, 3/2), as a share of the face's longer side."""
+NOISE = 0.01
+"""Variance of a landmark's error, as a share of a displacement's: opened lips pull apart what rests at one place."""
 SKIN_FRAMES = 200
 """Training frames, evenly spread, whose landmarks say where skin may be."""
-ITERATIONS = 3
-"""A point's rest position is where its displacement leads to it: a fixed point, approached in so many rounds. Between
-opened lips, which rest at one place, there is none."""
+ITERATIONS = 4
+"""A point's rest position is where its displacement leads to it: a fixed point, approached in so many rounds."""
+MOST_BACK, MOST_AHEAD = 0.9, 2.0
+"""Bounds on how much of the last change a secant step takes back or adds."""
 
 
 class FaceMotion(nn.Module):
@@ -49,15 +51,20 @@ class FaceMotion(nn.Module):
         self.motion: Tensor
         self.volume: Tensor
         self.aabb: Tensor
+        self.kriged: Tensor
         self.register_buffer("aabb", aabb.float().clone(), persistent=False)
         self.register_buffer("neutral", neutral.float().clone())
         self.register_buffer("motion", motion.float().clone())
-        self.register_buffer("volume", _volume(self.aabb, self.neutral, self.motion), persistent=False)
+        self.register_buffer("kriged", torch.tensor(True))
+        self.register_buffer("volume", _kriged(self.aabb, self.neutral, self.motion), persistent=False)
 
-    def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
+    def _load_from_state_dict(self, state_dict: Dict[str, Any], prefix: str, *args: Any, **kwargs: Any) -> None:
         """What a checkpoint brings is what its tables were trained on, whatever the landmarks say by now."""
-        super()._load_from_state_dict(*args, **kwargs)
-        self.volume = _volume(self.aabb, self.neutral, self.motion)
+        if prefix + "neutral" in state_dict:  # nerfstudio loads a pipeline a second time, without its model's tensors.
+            state_dict.setdefault(prefix + "kriged", torch.tensor(False))  # Of format 6.
+        super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
+        spread = _kriged if bool(self.kriged) else _smoothed
+        self.volume = spread(self.aabb, self.neutral, self.motion)
 
     @classmethod
     def of_clip(
@@ -81,18 +88,30 @@ class FaceMotion(nn.Module):
             measured = landmark_motion(tangents[:, :points], expression, source.track_pose[train], mesh[:points], ridge)
         return cls(aabb, *measured)
 
-    def skin(self, expression: Float[Tensor, "frames basis"]) -> Float[Tensor, "places 3"]:
-        """Where the landmarks are in training frames, all in one list, in scene coordinates.
+    def skin(self, expression: Float[Tensor, "frames basis"]) -> Float[Tensor, "chosen points 3"]:
+        """Where the landmarks are in training frames, in scene coordinates.
 
         Of a long clip some frames are taken, those at the ends of each coefficient's range among them.
         """
         spread = torch.linspace(0, len(expression) - 1, min(len(expression), SKIN_FRAMES), device=expression.device)
         chosen = torch.cat([spread.round().long(), expression.argmax(0), expression.argmin(0)]).unique()
-        return (self.neutral + torch.einsum("fk,kpa->fpa", expression[chosen], self.motion)).reshape(-1, 3)
+        return self.neutral + torch.einsum("fk,kpa->fpa", expression[chosen], self.motion)
 
     def fields(self, expression: Float[Tensor, "frames basis"]) -> Float[Tensor, "frames 3 grid grid grid"]:
         """Displacements of a few frames at rest positions of the grid (indexed z, y, x), in the box's units."""
         return (expression @ self.volume).view(len(expression), 3, GRID, GRID, GRID)
+
+    def displacement_at(
+        self, rest: Float[Tensor, "points 3"], expression: Float[Tensor, "1 basis"]
+    ) -> Float[Tensor, "points 3"]:
+        """How far points of space move in a frame, in scene units.
+
+        Args:
+            rest: where they are at rest, in scene coordinates.
+            expression: the frame's coefficients.
+        """
+        extent = self.aabb[1] - self.aabb[0]
+        return _sampled(self.fields(expression), (rest - self.aabb[0]) / extent * 2 - 1) * extent
 
     @torch.no_grad()
     def at_rest(
@@ -111,25 +130,69 @@ class FaceMotion(nn.Module):
         # Frames lie behind one another along z; a sample stays between the first and the last layer of its own.
         layers = fields.permute(1, 0, 2, 3, 4).reshape(1, 3, -1, GRID, GRID)
         first = unit.new_zeros(len(unit)) if frame is None else frame.to(unit.dtype) * GRID
-        rest = unit
+        rest = last_change = unit
+        last_step: Optional[Tensor] = None
         for _ in range(ITERATIONS):
             depth = (first + rest[:, 2] * (GRID - 1)) / (layers.shape[2] - 1)
             place = torch.stack([rest[:, 0], rest[:, 1], depth], dim=-1) * 2 - 1
-            moved = functional.grid_sample(layers, place[None, None, None], padding_mode="border", align_corners=True)
-            rest = (unit - moved[0, :, 0, 0].T).clamp(0.0, 1.0)
+            step = unit - _sampled(layers, place) - rest
+            change = step if last_step is None else _mixed(step, last_step, last_change)
+            rest, last_step, last_change = (rest + change).clamp(0.0, 1.0), step, change
         return rest
 
 
-def _volume(
+def _sampled(
+    layers: Float[Tensor, "1 3 depth height width"], place: Float[Tensor, "points 3"]
+) -> Float[Tensor, "points 3"]:
+    """Trilinear values at places in [-1, 1]."""
+    values = functional.grid_sample(layers, place[None, None, None], padding_mode="border", align_corners=True)
+    return values[0, :, 0, 0].T
+
+
+def _mixed(
+    step: Float[Tensor, "samples 3"], last_step: Float[Tensor, "samples 3"], last_change: Float[Tensor, "samples 3"]
+) -> Float[Tensor, "samples 3"]:
+    """The change of a fixed-point iteration by Anderson's method of depth one, a secant method for each sample.
+
+    Plain steps run away where displacements grow faster than the way they are from, as between opened lips.
+    """
+    bend = step - last_step
+    share = (bend * step).sum(1, keepdim=True) / (bend * bend).sum(1, keepdim=True).clamp_min(1e-12)
+    share = share.clamp(-MOST_AHEAD, MOST_BACK)
+    return step - share * (last_change + bend)
+
+
+def _grid_points(aabb: Float[Tensor, "2 3"]) -> Float[Tensor, "points 3"]:
+    """Of the displacement grid, x fastest, in scene coordinates."""
+    axis = torch.linspace(0.0, 1.0, GRID, device=aabb.device)
+    z, y, x = torch.meshgrid(axis, axis, axis, indexing="ij")
+    return aabb[0] + torch.stack([x, y, z], dim=-1).view(-1, 3) * (aabb[1] - aabb[0])
+
+
+def _kriged(
     aabb: Float[Tensor, "2 3"], neutral: Float[Tensor, "points 3"], motion: Float[Tensor, "basis points 3"]
 ) -> Float[Tensor, "basis values"]:
-    """The landmarks' displacements smoothed onto the grid: a normalised Gaussian kernel that fades to nothing."""
-    axis = torch.linspace(0.0, 1.0, GRID, device=neutral.device)
-    z, y, x = torch.meshgrid(axis, axis, axis, indexing="ij")
-    extent = aabb[1] - aabb[0]
-    points = aabb[0] + torch.stack([x, y, z], dim=-1).view(-1, 3) * extent
-    sigma = REACH * float((neutral.amax(0) - neutral.amin(0)).max())
-    influence = torch.exp(-0.5 * (torch.cdist(points, neutral) / sigma) ** 2)
-    influence = influence / (influence.sum(1, keepdim=True) + torch.exp(torch.tensor(-0.5 * FADE**2)))
-    displacement = torch.einsum("gp,kpa->kag", influence, motion / extent)
+    """The landmarks' displacements at the grid's points, in the box's units, by kriging with mean 0."""
+    reach = REACH * float((neutral.amax(0) - neutral.amin(0)).max())
+
+    def covariance(first: Tensor, second: Tensor) -> Tensor:
+        distance = torch.cdist(first, second) * (3.0**0.5 / reach)
+        return (1.0 + distance) * torch.exp(-distance)
+
+    among = covariance(neutral.double(), neutral.double())
+    among.diagonal().add_(NOISE)
+    shares = (motion / (aabb[1] - aabb[0])).permute(1, 0, 2).reshape(len(neutral), -1).double()
+    weights = torch.cholesky_solve(shares, torch.linalg.cholesky(among))
+    displacement = covariance(_grid_points(aabb), neutral) @ weights.float()
+    return displacement.view(-1, len(motion), 3).permute(1, 2, 0).reshape(len(motion), -1)
+
+
+def _smoothed(
+    aabb: Float[Tensor, "2 3"], neutral: Float[Tensor, "points 3"], motion: Float[Tensor, "basis points 3"]
+) -> Float[Tensor, "basis values"]:
+    """The same as heads of format 6 had it: a normalised Gaussian kernel that fades to half at three deviations."""
+    sigma = 0.05 * float((neutral.amax(0) - neutral.amin(0)).max())
+    influence = torch.exp(-0.5 * (torch.cdist(_grid_points(aabb), neutral) / sigma) ** 2)
+    influence = influence / (influence.sum(1, keepdim=True) + torch.exp(torch.tensor(-0.5 * 3.0**2)))
+    displacement = torch.einsum("gp,kpa->kag", influence, motion / (aabb[1] - aabb[0]))
     return displacement.reshape(len(motion), -1)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Optional
+from typing import TYPE_CHECKING, Optional, Tuple
 
 import numpy as np
 import torch
@@ -22,6 +22,10 @@ SUBNASALE, FOREHEAD, CHIN = 2, 10, 152
 
 MAX_FRAMES = 100
 """Silhouettes that carve the hull; more say nothing new."""
+DEPTH_MAP = 96
+"""Cells of the map of the face's depth along each side."""
+JAW_BAND = 0.15
+"""Width of the outline of the jaw, in face heights."""
 
 
 @torch.no_grad()
@@ -30,7 +34,7 @@ def head_region(
     dataset: "NerfBlendshapeDataset",
     mesh: Optional[Tensor],
     shell: bool,
-    skin: Optional[Float[Tensor, "places 3"]] = None,
+    skin: Optional[Float[Tensor, "frames vertices 3"]] = None,
 ) -> Bool[Tensor, "points"]:
     """Points that may belong to the head in some frame: hull and, where there is a mesh, shell; and moved skin.
 
@@ -39,8 +43,8 @@ def head_region(
         dataset: the training frames.
         mesh: ``[468, 3]`` the clip's face mesh in scene coordinates, or None.
         shell: whether to use the shell.
-        skin: where landmarks of the face are in training frames, in scene coordinates: what is near them is kept
-            whatever most masks say, since a cheek is puffed in few frames.
+        skin: where the mesh's vertices are in training frames, in scene coordinates: the shell moves with them, and
+            what is near them is kept whatever most masks say, since a cheek is puffed in few frames.
 
     Raises:
         UserError: nothing is left.
@@ -50,9 +54,9 @@ def head_region(
     masks = torch.stack([dataset.get_data(int(index))["alpha"][..., 0] for index in chosen])
     region = silhouette_hull(points, dataset.cameras[chosen], masks.to(points.device), hull_share(points, mesh))
     if mesh is not None and shell:
-        region &= face_shell(points, mesh)
+        region &= face_shell(points, mesh, skin)
     if mesh is not None and skin is not None:
-        region[~region] = near_skin(points[~region], skin, mesh)
+        region[~region] = near_skin(points[~region], skin.reshape(-1, 3), mesh)
     if not bool(region.any()):
         raise UserError(
             f"The head masks of {dataset.metadata.get('root', 'the dataset')} carve away everything: poses, intrinsics "
@@ -98,8 +102,10 @@ def silhouette_hull(
 def face_shell(
     points: Float[Tensor, "points 3"],
     mesh: Float[Tensor, "vertices 3"],
+    skin: Optional[Float[Tensor, "frames vertices 3"]] = None,
     front: float = 0.1,
     behind: float = 0.25,
+    under: float = 0.6,
     hair: float = 0.1,
     rise: float = 0.15,
 ) -> Bool[Tensor, "points"]:
@@ -112,24 +118,53 @@ def face_shell(
     Args:
         points: in scene coordinates (z up, the face looks along -y).
         mesh: ``[468, 3]`` the clip's neutral face mesh, same coordinates.
+        skin: the same vertices in other frames; a point may be near the surface in any of them.
         front: how far in front of the surface is kept, in face heights (about 18 cm).
         behind: how far behind it.
+        under: the same at the outline of the jaw, whose underside is far behind the chin.
         hair: how far in front of the nearest point of the face's outline the rest of the head may be; below the chin,
             where hair may lie on a chest, it may be anywhere.
         rise: by how much more for each face height of distance from the outline.
     """
     vertices = mesh.detach().cpu().numpy()
     height = float(np.linalg.norm(vertices[FOREHEAD] - vertices[CHIN]))
-    surface = LinearNDInterpolator(vertices[:, [0, 2]], vertices[:, 1])
     query = points.detach().cpu().numpy()
-    depth = query[:, 1] - surface(query[:, 0], query[:, 2])
-    outside = np.isnan(depth)
-    near = (depth > -front * height) & (depth < behind * height)
-    outline = vertices[ConvexHull(vertices[:, [0, 2]]).vertices]
-    distance, nearest = KDTree(outline[:, [0, 2]]).query(query[:, [0, 2]])
-    before_outline = outline[nearest, 1] - query[:, 1]
-    beside = (before_outline < hair * height + rise * distance) | (query[:, 2] < vertices[CHIN, 2])
-    return torch.from_numpy(np.where(outside, beside, near)).to(points.device)
+    column, depth = query[:, [0, 2]], query[:, 1]
+    faces = vertices[None] if skin is None else np.concatenate([vertices[None], skin.detach().cpu().numpy()])
+    low, cell, foremost, rearmost, x, z = _surface_depths(faces)
+    hull = ConvexHull(vertices[:, [0, 2]])
+    inwards = -(np.stack([x, z], -1) @ hull.equations[:, :2].T + hull.equations[:, 2]).max(-1) / height
+    jaw = np.where(z < vertices[SUBNASALE, 2], np.clip(1.0 - inwards / JAW_BAND, 0.0, 1.0), 0.0)
+    first, last = foremost - front * height, rearmost + (behind + (under - behind) * jaw) * height
+    index = np.round((column - low) / cell).astype(int)
+    index[((index < 0) | (index >= DEPTH_MAP)).any(1)] = 0  # A corner of the map, where there is no face.
+    first, last = first[index[:, 0], index[:, 1]], last[index[:, 0], index[:, 1]]
+    kept = (depth > first) & (depth < last)
+    off = np.isnan(first)
+    outline = vertices[hull.vertices]
+    distance, nearest = KDTree(outline[:, [0, 2]]).query(column[off])
+    before_outline = outline[nearest, 1] - depth[off]
+    kept[off] = (before_outline < hair * height + rise * distance) | (column[off, 1] < vertices[CHIN, 2])
+    return torch.from_numpy(kept).to(points.device)
+
+
+def _surface_depths(faces: np.ndarray) -> Tuple[np.ndarray, ...]:
+    """A map of the foremost and of the rearmost depth of ``faces [frames, vertices, 3]``, NaN where there is none.
+
+    Returns:
+        The first cell's (x, z), a cell's size, both maps, and the cells' x and z.
+    """
+    plane = faces[..., [0, 2]]
+    low, high = plane.min((0, 1)), plane.max((0, 1))
+    cell = (high - low) / (DEPTH_MAP - 3)  # One more on every side, off the face.
+    low = low - cell
+    x, z = np.meshgrid(*(low[axis] + cell[axis] * np.arange(DEPTH_MAP) for axis in range(2)), indexing="ij")
+    foremost = np.full((DEPTH_MAP, DEPTH_MAP), np.nan)
+    rearmost = foremost.copy()
+    for face, flat in zip(faces, plane):
+        depth = LinearNDInterpolator(flat, face[:, 1])(x, z)
+        foremost, rearmost = np.fmin(foremost, depth), np.fmax(rearmost, depth)
+    return low, cell, foremost, rearmost, x, z
 
 
 def near_skin(

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from nerfblendshape_ns.models.head import HeadModel
     from nerfblendshape_ns.models.torso import TorsoModel
 
-FORMAT = 6
+FORMAT = 7
 """Raised when the description changes in a way that old readers cannot take."""
 EARLIER = {
     "head": {"network_expression": False, "head_pose_scale": 0.0, "face_parts": False, "face_motion": False},

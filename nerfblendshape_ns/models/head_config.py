@@ -66,7 +66,7 @@ class HeadModelConfig(ModelConfig):
     face_motion: bool = True
     """Carry samples to where their point of the skin rests, by the motion that the tracked landmarks show; the tables
     learn what is left. Needs "blend", landmarks and a face mesh; without effect otherwise."""
-    face_motion_ridge: float = 0.05
+    face_motion_ridge: float = 0.01
     """How strongly displacements that the landmarks do not tell are kept small; the longer the clip the less."""
     expression_region: bool = False
     """Let expressions change the face only, where the dataset has a face mesh; hair and ears follow the head pose

@@ -60,6 +60,8 @@ class ProcessOptions:
     """Soft opacity along the outline (alpha/), so that hair does not end in a hard edge; else labels are blurred."""
     refine_poses: bool = True
     """Sharpen the head poses by following the skin of the upper face through the pictures."""
+    moving_face: bool = True
+    """With refined poses, fit them last to all landmarks of a face that moves with the coefficients."""
     smooth_poses: float = 0.5
     """Smoothing of head poses in frames (motion with a period of 6.3 times this is halved); 0 for none."""
     smooth_expressions: float = 0.5

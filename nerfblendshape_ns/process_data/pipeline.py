@@ -133,10 +133,37 @@ def build_steps(options: ProcessOptions, model: Optional[Path], record: StepReco
         # Dropped frames change the images, so the images must be made again when this changes.
         "on_missing": options.on_missing,
     }
-    # Without the blendshape model the expressions come from the landmarks in the head's axes.
-    expression_inputs = ["landmarks"] if model is not None else ["landmarks", "head pose"]
+    # Without the blendshape model the expressions come from the landmarks in the head's axes; else poses use them.
+    expressions_known = model is not None or options.expressions is not None
+    pose_inputs = ["landmarks", "segmentation"] if options.refine_poses else ["landmarks"]
+    pose_options = {"focal": options.focal, "smooth_poses": options.smooth_poses, "refine_poses": options.refine_poses}
+    if options.refine_poses and options.moving_face and expressions_known:
+        pose_inputs.append("expressions")
+        pose_options["moving_face"] = True
     everything = ["frames", "landmarks", "segmentation", "camera", "background", "mattes"]
     everything += ["head pose", "expressions", "dataset"]
+    pose_and_expressions = [
+        Step(
+            "head pose",
+            lambda bar: pose_step.run(options, model, shot(), expressions_known, bar),
+            pose_inputs,
+            pose_options,
+            [track_steps.HEAD_POSES, pose_step.POSES_RAW],
+        ),
+        Step(
+            "expressions",
+            lambda bar: track_steps.express(options, shot(), bar),
+            ["landmarks"] if expressions_known else ["landmarks", "head pose"],
+            _expression_options(options),
+            [
+                contract.EXPRESSIONS,
+                contract.EXPRESSION_MIN,
+                contract.EXPRESSION_MAX,
+                contract.EXPRESSION_NAMES,
+                track_steps.EXPRESSIONS_RAW,
+            ],
+        ),
+    ]
     return [
         Step("survey", lambda bar: survey_step.run(options, model, bar), [], seen, [survey_step.SURVEY]),
         Step(
@@ -175,26 +202,7 @@ def build_steps(options: ProcessOptions, model: Optional[Path], record: StepReco
             {"mattes": options.mattes},
             [contract.ALPHA] if options.mattes else [],
         ),
-        Step(
-            "head pose",
-            lambda bar: pose_step.run(options, model, shot(), bar),
-            ["landmarks", "segmentation"] if options.refine_poses else ["landmarks"],
-            {"focal": options.focal, "smooth_poses": options.smooth_poses, "refine_poses": options.refine_poses},
-            [track_steps.HEAD_POSES, pose_step.POSES_RAW],
-        ),
-        Step(
-            "expressions",
-            lambda bar: track_steps.express(options, shot(), bar),
-            expression_inputs,
-            _expression_options(options),
-            [
-                contract.EXPRESSIONS,
-                contract.EXPRESSION_MIN,
-                contract.EXPRESSION_MAX,
-                contract.EXPRESSION_NAMES,
-                track_steps.EXPRESSIONS_RAW,
-            ],
-        ),
+        *(pose_and_expressions if not expressions_known else reversed(pose_and_expressions)),
         Step(
             "dataset",
             lambda bar: picture_steps.dataset(options, shot(), bar),

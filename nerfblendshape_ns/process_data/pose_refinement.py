@@ -130,10 +130,29 @@ def _round(
     information, gradient = _landmark_anchor(poses, fit, observed, intrinsics)
     for point_set in point_sets:
         _add_texture(information, gradient, pictures, poses, fit.reference, point_set, intrinsics)
+    return smooth_step(information, gradient, poses, least_smoothness(smoothness, fit.trust), breaks)
+
+
+def smooth_step(
+    information: np.ndarray,
+    gradient: np.ndarray,
+    poses: np.ndarray,
+    smoothness: float,
+    breaks: Optional[np.ndarray] = None,
+) -> np.ndarray:
+    """The Gauss-Newton step of all poses under the acceleration penalty, ``[frames, 6]``.
+
+    Args:
+        information: ``[frames, 6, 6]`` what each frame's observations say of its pose.
+        gradient: ``[frames, 6]`` the same weighed residual.
+        poses: ``[frames, 6]``.
+        smoothness: in frames, as for :func:`~nerfblendshape_ns.process_data.head_pose.fit_clip`.
+        breaks: bool ``[frames]``, frames before which motion is interrupted; nothing is smoothed across them.
+    """
     metric = information.mean(0)
     motion = acceleration_weights(whittaker(poses, QUICK_SMOOTHNESS, breaks), metric)
     motion *= unbroken(len(poses), breaks)
-    band = acceleration_band(least_smoothness(smoothness, fit.trust) ** 4 * metric, motion)
+    band = acceleration_band(smoothness**4 * metric, motion)
     right_side = gradient.reshape(-1) - band_product(band, poses)
     step = solveh_banded(information_into_band(information, band), right_side, lower=True)
     return step.reshape(poses.shape)

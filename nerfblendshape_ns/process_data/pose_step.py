@@ -9,7 +9,7 @@ Beside the step's summary it puts a section ``pose`` at the top level of ``proce
     the same of each frame: degrees, the length of the three angles' deviations.
 ``reprojection_px``
     of each frame: rms distance in pixels of a 512-pixel image between the rigid landmarks and the personalised face
-    under the frame's final pose.
+    under the frame's final pose (and as its coefficients move it, where they are known before the poses).
 ``reprojection_rms_px``
     the same over the clip.
 ``bad_frames``
@@ -25,7 +25,7 @@ from typing import Any, Dict, Optional
 import numpy as np
 
 from nerfblendshape_ns.data import contract
-from nerfblendshape_ns.process_data import camera_motion, head_points, head_pose, pose_refinement
+from nerfblendshape_ns.process_data import camera_motion, head_points, head_pose, moving_face, pose_refinement
 from nerfblendshape_ns.process_data.arrays import load_arrays, save_arrays
 from nerfblendshape_ns.process_data.bad_frames import DISTRUSTED
 from nerfblendshape_ns.process_data.camera_motion import Intrinsics
@@ -49,8 +49,18 @@ FIT_ROUNDS = 16
 MOST_STRAYING = 2.4
 
 
-def run(options: ProcessOptions, model: Optional[Path], shot: Dict[str, Any], progress: Progress) -> Result:
-    """Head poses and the personalised mesh into ``head_poses.npz``."""
+def run(
+    options: ProcessOptions, model: Optional[Path], shot: Dict[str, Any], expressions_known: bool, progress: Progress
+) -> Result:
+    """Head poses and the personalised mesh into ``head_poses.npz``.
+
+    Args:
+        options: of the run.
+        model: the Face Landmarker's, or None.
+        shot: summary of the step that wrote the images.
+        expressions_known: whether ``expr.npy`` has been written and does not follow from the poses.
+        progress: the bar.
+    """
     tracks = load_arrays(options.output / TRACKS_RAW)
     landmarks = fill_gaps(tracks["landmarks"])
     observed = landmarks[:, :NUM_MESH_LANDMARKS, :2].astype(np.float64)
@@ -58,7 +68,8 @@ def run(options: ProcessOptions, model: Optional[Path], shot: Dict[str, Any], pr
     reference = (face_from_landmarks(landmarks) if model is None else read_canonical_face(model)).vertices
     image_size = max(shot["width"], shot["height"])
     passes = [pose_refinement.PASS_BANDS, pose_refinement.PASS_BANDS[-1:]] if options.refine_poses else []
-    rounds = sum(pose_refinement.num_rounds(bands) for bands in passes)
+    moving = options.refine_poses and options.moving_face and expressions_known
+    rounds = sum(pose_refinement.num_rounds(bands) for bands in passes) + (moving_face.ROUNDS if moving else 0)
     progress("head pose", 0, FIT_ROUNDS + rounds)
 
     def advance(_: int) -> None:
@@ -95,6 +106,24 @@ def run(options: ProcessOptions, model: Optional[Path], shot: Dict[str, Any], pr
             break
         fit, mesh = refined, refined_mesh
     errors = fit.reprojection_errors(rigid, intrinsics)
+    if moving:
+        expression = contract.load_array(options.output / contract.EXPRESSIONS).astype(np.float64)
+        poses, face = moving_face.refine_on_moving_face(
+            fit,
+            mesh,
+            observed,
+            expression,
+            intrinsics,
+            options.smooth_poses,
+            image_size=image_size,
+            breaks=breaks,
+            progress=advance,
+        )
+        fit = replace(fit, poses=poses)
+        mesh = head_pose.fit_mesh(fit, observed, reference, intrinsics, image_size=image_size)
+        fit.shape = face.shapes(expression)[:, RIGID_LANDMARKS]
+        errors = fit.reprojection_errors(rigid, intrinsics)
+        fit.shape = mesh[RIGID_LANDMARKS]
     frame_errors = np.sqrt((errors**2).mean(1))
     single, single_reference = head_pose.initial_poses(fit.shape, rigid, intrinsics)
     angles = camera_motion.angles_in_degrees(fit.poses, fit.reference)

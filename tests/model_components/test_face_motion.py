@@ -52,9 +52,55 @@ def test_skin_goes_back_to_its_place():
     torch.testing.assert_close(both, torch.cat([lower, upper]), rtol=0, atol=2e-3)
 
 
-def test_what_is_far_from_the_face_stands_still():
+def test_what_is_far_from_the_face_hardly_moves():
     away = torch.tensor([[0.0, 0.3, 0.0], [0.9, -0.5, 0.9], [0.0, -0.5, -0.95]])
-    torch.testing.assert_close(moved_back(make(), away, torch.ones(1, 2)), away, rtol=0, atol=1e-4)
+    moved = (moved_back(make(), away, torch.tensor([[1.0, 0.0]])) - away).norm(dim=1)
+    assert float(moved.max()) < 0.015  # Of 0.1.
+
+
+def test_motion_goes_on_beyond_the_landmarks():
+    """The underside of a jaw has none; under a patch that moves as a whole it moves along."""
+    motion = make()
+    for beyond in ([0.0, -0.42, -0.3], [0.0, -0.5, -0.48]):  # A third of the kernel's length behind it, and below.
+        rest = torch.tensor([beyond])
+        moved = motion.displacement_at(rest, torch.tensor([[1.0, 0.0]]))
+        assert 0.08 < float(moved[0, 0]) < 0.1 and float(moved[0, 1:].abs().max()) < 1e-6
+
+
+def test_opened_lips_are_told_apart():
+    """Lower landmarks leave upper ones they touch; most points find where they rest, between the lips too."""
+    rest = neutral()
+    rest = torch.cat([rest[rest[:, 2] >= 0.03], rest[rest[:, 2] >= 0.03] * torch.tensor([1.0, 1.0, -1.0])])
+    motion = torch.zeros(1, len(rest), 3)
+    motion[0, rest[:, 2] < 0, 2] = -0.3
+    face, opened = FaceMotion(AABB, rest, motion), torch.tensor([[1.0]])
+    column = torch.stack([torch.zeros(200), torch.full((200,), -0.5), torch.linspace(-0.75, 0.4, 200)], -1)
+    back = moved_back(face, column, opened)
+    error = (back + face.displacement_at(back, opened) - column).norm(dim=1)
+    # Plain steps are 0.08 off in the mean, as far as the lips are apart at worst, however many they are.
+    assert float(error.mean()) < 0.01 and float(error.max()) < 0.1
+
+
+def test_heads_of_format_6_move_as_they_did():
+    """Their displacement was smoothed, not kriged, and their checkpoints do not say so."""
+    motion = make()
+    state = motion.state_dict()
+    assert bool(state.pop("kriged"))
+    old = FaceMotion(AABB, neutral(), torch.zeros(2, 441, 3))
+    old.load_state_dict(state)
+    edge = torch.tensor([[0.4, -0.5, 0.4]])
+    shift = torch.tensor([[1.0, 0.0]])
+    # Summed over landmarks 0.04 apart in a quadrant: 9 at the corner of a kernel of deviation 0.04, 0.011 beside them.
+    assert float(old.displacement_at(edge, shift)[0, 0]) == pytest.approx(0.1, abs=2e-3)
+    below = torch.tensor([[0.0, -0.5, -0.52]])  # Three deviations below the patch: about half.
+    assert 0.03 < float(old.displacement_at(below, shift)[0, 0]) < 0.07
+    assert float(motion.displacement_at(below, shift)[0, 0]) > 0.08
+    again = FaceMotion(AABB, neutral(), torch.zeros(2, 441, 3))
+    again.load_state_dict(old.state_dict())
+    assert torch.equal(again.volume, old.volume)
+    # nerfstudio loads a pipeline twice, the second time without the model's tensors.
+    motion.load_state_dict({}, strict=False)
+    assert bool(motion.kriged) and torch.equal(motion.volume, make().volume)
 
 
 def test_each_sample_follows_its_own_frame():
@@ -76,7 +122,7 @@ def test_grid_is_indexed_z_y_x():
     assert field.shape == (3, GRID, GRID, GRID)
     z, y, x = GRID // 2, round(0.25 * (GRID - 1)), GRID // 2
     assert abs(float(field[0, z, y, x]) - 0.05) < 2e-3  # 0.1 of a box of side 2.
-    assert float(field[0, z, GRID - 1 - y, x]) < 1e-4 and float(field[1:].abs().max()) == 0.0
+    assert float(field[0, z, GRID - 1 - y, x]) < 1e-3 and float(field[1:].abs().max()) == 0.0
 
 
 def test_a_clip_without_landmarks_or_mesh_has_none():
@@ -92,13 +138,13 @@ def test_a_clip_without_landmarks_or_mesh_has_none():
 def test_skin_is_where_the_landmarks_are_in_each_frame():
     motion = make()
     places = motion.skin(torch.tensor([[0.0, 0.0], [0.5, 0.0]]))
-    torch.testing.assert_close(places[:441], neutral())
-    torch.testing.assert_close(places[441:], neutral() + torch.tensor([0.05, 0.0, 0.0]))
+    torch.testing.assert_close(places[0], neutral())
+    torch.testing.assert_close(places[1], neutral() + torch.tensor([0.05, 0.0, 0.0]))
 
 
 def test_the_skin_of_a_long_clip_has_the_ends_of_every_coefficient():
     expression = torch.zeros(1000, 2)
     expression[503, 0] = 1.0  # Shown once.
     places = make().skin(expression)
-    assert len(places) < 250 * 441
-    assert float(places[:, 0].max()) == pytest.approx(0.5)
+    assert len(places) < 250
+    assert float(places[..., 0].max()) == pytest.approx(0.5)

@@ -69,6 +69,27 @@ def test_shell_keeps_the_surface_and_what_the_mesh_does_not_cover():
     assert inside.tolist() == [True, False, True, False, True]
 
 
+def test_shell_moves_with_the_skin():
+    mesh, points = flat_mesh(), torch.tensor([[0.0, -0.25, 0.3], [0.0, 0.4, 0.3], [0.0, -0.35, 0.3], [0.0, 0.0, -0.6]])
+    pushed = torch.stack([mesh, mesh - torch.tensor([0.0, 0.2, 0.0]), mesh + torch.tensor([0.0, 0.2, -0.2])])
+    assert face_shell(points[:3], mesh, front=0.1, behind=0.25).tolist() == [False, False, False]
+    # In front of the foremost frame by up to 0.1, behind the rearmost by up to 0.25.
+    assert face_shell(points[:3], mesh, pushed, front=0.1, behind=0.25).tolist() == [True, True, False]
+    # A jaw that drops: what is beside the chin at rest, where hair may lie, is face by then.
+    far_before = torch.tensor([[0.0, -0.4, -0.6]])
+    assert face_shell(far_before, mesh).tolist() == [True] and face_shell(far_before, mesh, pushed).tolist() == [False]
+
+
+def test_shell_holds_the_underside_of_the_jaw():
+    mesh = flat_mesh()
+    points = torch.tensor([[0.0, 0.5, -0.49], [0.0, 0.65, -0.49], [0.0, 0.5, -0.3], [0.0, 0.5, 0.49]])
+    # Deep at the outline below the nose alone.
+    assert face_shell(points, mesh, behind=0.25, under=0.6).tolist() == [True, False, False, False]
+    # Half of the band inside, half as much deeper: 0.425 of a face height of 1.
+    halfway = torch.tensor([[0.0, 0.42, -0.425], [0.0, 0.44, -0.425]])
+    assert face_shell(halfway, mesh, behind=0.25, under=0.6).tolist() == [True, False]
+
+
 def test_hair_is_not_far_in_front_of_the_faces_outline():
     mesh = flat_mesh()
     mesh[0, 1] = 0.3  # One corner of the outline, below on the left, lies further back.

@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -135,6 +136,21 @@ def test_a_refinement_that_strays_from_the_landmarks_is_not_taken(tracker, optio
     monkeypatch.setattr(pose_step.pose_refinement, "refine_poses", lambda frames, fit, *_: fit.poses + 0.2)
     summary = process(options)["steps"]["head pose"]["summary"]
     assert summary["reprojection_rms_pixels_at_512"] == summary["reprojection_rms_pixels_at_512_landmarks_only"]
+
+
+def test_poses_are_fitted_to_a_face_that_moves_with_known_coefficients(tracker, options, tmp_path):
+    values = np.stack([np.arange(NUM_FRAMES) % 2, np.arange(NUM_FRAMES) % 3 / 3], axis=1).astype(np.float32)
+    np.save(tmp_path / "take.npy", values)
+    options = replace(options, expressions=tmp_path / "take.npy")
+    document = process(options)
+    order = list(document["steps"])
+    assert order.index("expressions") < order.index("head pose")
+    moved = np.load(options.output / "head_poses.npz")["angles"]
+    again = process(replace(options, moving_face=False))
+    assert again["steps"]["expressions"] == document["steps"]["expressions"]  # Only the poses follow from the choice.
+    still = np.load(options.output / "head_poses.npz")["angles"]
+    # The face of this video is rigid.
+    assert 1e-6 < np.abs(moved - still).max() < 1.0
 
 
 def test_a_second_run_does_nothing_again(tracker, options):

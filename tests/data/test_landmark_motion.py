@@ -4,8 +4,8 @@ import math
 
 import torch
 
-from nerfblendshape_ns.model_components import landmark_motion as module
-from nerfblendshape_ns.model_components.landmark_motion import landmark_motion
+from nerfblendshape_ns.data import landmark_motion as module
+from nerfblendshape_ns.data.landmark_motion import landmark_motion
 
 FRAMES, POINTS, BASIS = 60, 5, 2
 REST = torch.tensor([[0.0, -0.5, 0.0], [0.2, -0.4, 0.1], [-0.2, -0.4, 0.1], [0.1, -0.5, -0.2], [0.0, -0.4, -0.4]])
