@@ -80,6 +80,11 @@ def process_video(options: ProcessOptions, console: Optional[Console] = None) ->
     existed = options.output.exists()
     try:
         model, notes = choose_tracker(options)
+        if options.moving_face and model is None and options.expressions is None:
+            raise UserError(
+                "--moving-face needs coefficients, and FaceMesh gives none; give the Face Landmarker's model with "
+                "--landmarker or coefficients with --expressions, or leave it out."
+            )
         record = StepRecord(options.output)
         with steps_progress(console) as (progress, bars):
             record.document["notes"] = notes
@@ -133,11 +138,12 @@ def build_steps(options: ProcessOptions, model: Optional[Path], record: StepReco
         # Dropped frames change the images, so the images must be made again when this changes.
         "on_missing": options.on_missing,
     }
-    # Without the blendshape model the expressions come from the landmarks in the head's axes; else poses use them.
+    # Without the blendshape model the expressions come from the landmarks in the head's axes; else poses may use them.
     expressions_known = model is not None or options.expressions is not None
+    moving = options.refine_poses and options.moving_face and expressions_known
     pose_inputs = ["landmarks", "segmentation"] if options.refine_poses else ["landmarks"]
     pose_options = {"focal": options.focal, "smooth_poses": options.smooth_poses, "refine_poses": options.refine_poses}
-    if options.refine_poses and options.moving_face and expressions_known:
+    if moving:
         pose_inputs.append("expressions")
         pose_options["moving_face"] = True
     everything = ["frames", "landmarks", "segmentation", "camera", "background", "mattes"]
@@ -145,7 +151,7 @@ def build_steps(options: ProcessOptions, model: Optional[Path], record: StepReco
     pose_and_expressions = [
         Step(
             "head pose",
-            lambda bar: pose_step.run(options, model, shot(), expressions_known, bar),
+            lambda bar: pose_step.run(options, model, shot(), moving, bar),
             pose_inputs,
             pose_options,
             [track_steps.HEAD_POSES, pose_step.POSES_RAW],
@@ -202,7 +208,7 @@ def build_steps(options: ProcessOptions, model: Optional[Path], record: StepReco
             {"mattes": options.mattes},
             [contract.ALPHA] if options.mattes else [],
         ),
-        *(pose_and_expressions if not expressions_known else reversed(pose_and_expressions)),
+        *(reversed(pose_and_expressions) if moving else pose_and_expressions),
         Step(
             "dataset",
             lambda bar: picture_steps.dataset(options, shot(), bar),

@@ -9,7 +9,7 @@ Beside the step's summary it puts a section ``pose`` at the top level of ``proce
     the same of each frame: degrees, the length of the three angles' deviations.
 ``reprojection_px``
     of each frame: rms distance in pixels of a 512-pixel image between the rigid landmarks and the personalised face
-    under the frame's final pose (and as its coefficients move it, where they are known before the poses).
+    under the frame's final pose (and as its coefficients move it, with ``--moving-face``).
 ``reprojection_rms_px``
     the same over the clip.
 ``bad_frames``
@@ -50,7 +50,7 @@ MOST_STRAYING = 2.4
 
 
 def run(
-    options: ProcessOptions, model: Optional[Path], shot: Dict[str, Any], expressions_known: bool, progress: Progress
+    options: ProcessOptions, model: Optional[Path], shot: Dict[str, Any], moving: bool, progress: Progress
 ) -> Result:
     """Head poses and the personalised mesh into ``head_poses.npz``.
 
@@ -58,7 +58,7 @@ def run(
         options: of the run.
         model: the Face Landmarker's, or None.
         shot: summary of the step that wrote the images.
-        expressions_known: whether ``expr.npy`` has been written and does not follow from the poses.
+        moving: whether to fit them last to a face that moves with the coefficients, which are in ``expr.npy`` then.
         progress: the bar.
     """
     tracks = load_arrays(options.output / TRACKS_RAW)
@@ -68,7 +68,6 @@ def run(
     reference = (face_from_landmarks(landmarks) if model is None else read_canonical_face(model)).vertices
     image_size = max(shot["width"], shot["height"])
     passes = [pose_refinement.PASS_BANDS, pose_refinement.PASS_BANDS[-1:]] if options.refine_poses else []
-    moving = options.refine_poses and options.moving_face and expressions_known
     rounds = sum(pose_refinement.num_rounds(bands) for bands in passes) + (moving_face.ROUNDS if moving else 0)
     progress("head pose", 0, FIT_ROUNDS + rounds)
 

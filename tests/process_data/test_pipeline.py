@@ -141,7 +141,7 @@ def test_a_refinement_that_strays_from_the_landmarks_is_not_taken(tracker, optio
 def test_poses_are_fitted_to_a_face_that_moves_with_known_coefficients(tracker, options, tmp_path):
     values = np.stack([np.arange(NUM_FRAMES) % 2, np.arange(NUM_FRAMES) % 3 / 3], axis=1).astype(np.float32)
     np.save(tmp_path / "take.npy", values)
-    options = replace(options, expressions=tmp_path / "take.npy")
+    options = replace(options, expressions=tmp_path / "take.npy", moving_face=True)
     document = process(options)
     order = list(document["steps"])
     assert order.index("expressions") < order.index("head pose")
@@ -151,6 +151,14 @@ def test_poses_are_fitted_to_a_face_that_moves_with_known_coefficients(tracker, 
     still = np.load(options.output / "head_poses.npz")["angles"]
     # The face of this video is rigid.
     assert 1e-6 < np.abs(moved - still).max() < 1.0
+
+
+def test_a_moving_face_needs_coefficients(tracker, options):
+    with pytest.raises(UserError, match="--moving-face needs coefficients, and FaceMesh gives none; give"):
+        process(replace(options, moving_face=True))
+    assert not options.output.exists()
+    with pytest.raises(UserError, match="--moving-face refines head poses; leave out --no-refine-poses"):
+        process(replace(options, moving_face=True, refine_poses=False))
 
 
 def test_a_second_run_does_nothing_again(tracker, options):
