@@ -90,7 +90,6 @@ def test_heads_of_format_6_move_as_they_did():
     old.load_state_dict(state)
     edge = torch.tensor([[0.4, -0.5, 0.4]])
     shift = torch.tensor([[1.0, 0.0]])
-    # Summed over landmarks 0.04 apart in a quadrant: 9 at the corner of a kernel of deviation 0.04, 0.011 beside them.
     assert float(old.displacement_at(edge, shift)[0, 0]) == pytest.approx(0.1, abs=2e-3)
     below = torch.tensor([[0.0, -0.5, -0.52]])  # Three deviations below the patch: about half.
     assert 0.03 < float(old.displacement_at(below, shift)[0, 0]) < 0.07
