@@ -17,7 +17,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional
 
-from nerfblendshape_ns.data.landmark_motion import landmark_motion
+from nerfblendshape_ns.data.landmark_motion import held_out_ridge, landmark_motion
 from nerfblendshape_ns.model_components.expression_source import ExpressionSource
 
 GRID = 32
@@ -68,7 +68,7 @@ class FaceMotion(nn.Module):
 
     @classmethod
     def of_clip(
-        cls, aabb: Float[Tensor, "2 3"], metadata: Mapping[str, Any], source: ExpressionSource, ridge: float
+        cls, aabb: Float[Tensor, "2 3"], metadata: Mapping[str, Any], source: ExpressionSource, ridge: Optional[float]
     ) -> Optional[FaceMotion]:
         """As measured on the training frames; None where the dataset has no landmarks or no face mesh.
 
@@ -76,7 +76,7 @@ class FaceMotion(nn.Module):
             aabb: the head box.
             metadata: of the dataparser's outputs, or of a rebuilt head, which brings what was measured.
             source: the training frames' coefficients and poses.
-            ridge: see :func:`landmark_motion`.
+            ridge: see :func:`landmark_motion`; None takes what predicts held-out parts of the clip best.
         """
         measured = metadata.get("face_motion")
         if measured is None:
@@ -85,7 +85,8 @@ class FaceMotion(nn.Module):
                 return None
             points, train = min(len(mesh), tangents.shape[1]), source.train_frames
             expression = source.clamp(source.train_expression())
-            measured = landmark_motion(tangents[:, :points], expression, source.track_pose[train], mesh[:points], ridge)
+            seen = tangents[:, :points], expression, source.track_pose[train], mesh[:points]
+            measured = landmark_motion(*seen, held_out_ridge(*seen) if ridge is None else ridge)
         return cls(aabb, *measured)
 
     def skin(self, expression: Float[Tensor, "frames basis"]) -> Float[Tensor, "chosen points 3"]:

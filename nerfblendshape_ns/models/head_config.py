@@ -66,8 +66,9 @@ class HeadModelConfig(ModelConfig):
     face_motion: bool = True
     """Carry samples to where their point of the skin rests, by the motion that the tracked landmarks show; the tables
     learn what is left. Needs "blend", landmarks and a face mesh; without effect otherwise."""
-    face_motion_ridge: float = 0.01
-    """How strongly displacements that the landmarks do not tell are kept small; the longer the clip the less."""
+    face_motion_ridge: Optional[float] = None
+    """How strongly displacements that the landmarks do not tell are kept small; the longer the clip the less. None
+    takes that of a few values which predicts held-out parts of the clip best."""
     expression_region: bool = False
     """Let expressions change the face only, where the dataset has a face mesh; hair and ears follow the head pose
     alone. Off by default: on tracked clips hair and ears move, and pose errors follow the expression."""

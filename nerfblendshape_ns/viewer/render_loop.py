@@ -8,7 +8,8 @@ that come while it renders end in one render. Three of its habits get in the way
   shown until the machine has waited 0.2 s. The loop asks again when the newest state was not rendered.
 - While things move, it renders as many pixels as fit 1/30 s, on a CPU down to 30 lines. A face needs more.
 - Pictures and training steps wait for one lock, which is not fair: a clip that plays would hold training still. Between
-  two pictures that nobody waits for the lock is left alone for a moment.
+  two pictures that nobody waits for the lock is left alone, as long as a picture takes, and a machine that is left
+  without work for 0.2 s is kept from beginning its full-size picture.
 """
 
 from __future__ import annotations
@@ -23,8 +24,8 @@ from nerfstudio.viewer.viewer import Viewer
 MOVING_SIDE = 128
 """Pixels that the shorter side of a picture keeps while it moves."""
 _RETRY_SECONDS, _RETRIES = 0.01, 40
-TRAINING_SECONDS = 0.15
-"""Training gets so long between two pictures of playback; after 0.2 s a machine would begin its full-size picture."""
+TRAINING_SECONDS, MOST_TRAINING_SECONDS = 0.15, 1.0
+"""Training gets at least and at most so long between two pictures of playback: as long as a picture takes."""
 _LONGEST_PICTURE = 5.0
 
 
@@ -61,7 +62,10 @@ class RenderLoop:
         self._version = version
         self._rendered: Dict[Any, int] = {}
         self._rendering: Set[Any] = set()
+        self._began: Dict[Any, float] = {}
+        self._picture_seconds = 0.0
         self._by_hand = False
+        self._resting = False
         self._wanted = threading.Event()
         self._thread = threading.Thread(target=self._run, name="nbs-viewer-render", daemon=True)
         self._thread.start()
@@ -80,9 +84,10 @@ class RenderLoop:
     def rendering(self, version: int) -> None:
         """Called in the thread of a state machine when it begins to render a version."""
         self._rendered[threading.current_thread()] = version
+        self._began[threading.current_thread()] = time.monotonic()
 
     def attach(self, machine: RenderStateMachine) -> None:
-        """Keep a machine's moving pictures from becoming too small."""
+        """Keep a machine's moving pictures from becoming too small, and full ones out of training's time."""
         if getattr(machine, "keeps_moving_resolution", False):
             return
         calculate = machine._calculate_image_res
@@ -101,10 +106,18 @@ class RenderLoop:
                 return render(camera_state)
             finally:
                 self._rendering.discard(machine)
+                self._picture_seconds = time.monotonic() - self._began.get(machine, time.monotonic())
+
+        act = machine.action
+
+        def unless_resting(action: RenderAction) -> None:
+            if not (self._resting and action.action == "static"):
+                act(action)
 
         attributes = vars(machine)  # This machine's own, in place of its class's.
         attributes["_calculate_image_res"] = at_least
         attributes["_render_img"] = watched
+        attributes["action"] = unless_resting
         attributes["keeps_moving_resolution"] = True
 
     def _machines(self) -> "list[RenderStateMachine]":
@@ -135,16 +148,21 @@ class RenderLoop:
                         self._ask(machine)
             for gone in [machine for machine in list(self._rendered) if not machine.is_alive()]:
                 self._rendered.pop(gone, None)
+                self._began.pop(gone, None)
 
     def _trains(self) -> bool:
         return getattr(getattr(self._viewer, "trainer", None), "training_state", None) == "training"
 
     def _let_training_on(self) -> None:
-        """Wait for the pictures under way, then a moment more in which nothing holds the lock."""
+        """Wait for the pictures under way, then as long again, unless a person asks; nothing holds the lock then."""
         end = time.monotonic() + _LONGEST_PICTURE
         while self._rendering and time.monotonic() < end:
             time.sleep(_RETRY_SECONDS)
-        time.sleep(TRAINING_SECONDS)
+        end = time.monotonic() + min(max(self._picture_seconds, TRAINING_SECONDS), MOST_TRAINING_SECONDS)
+        self._resting = True
+        while time.monotonic() < end and not self._by_hand:
+            time.sleep(_RETRY_SECONDS)
+        self._resting = False
 
     def _was_lost(self, machine: RenderStateMachine) -> bool:
         """Whether a machine that did not begin to render has nothing left that would make it."""

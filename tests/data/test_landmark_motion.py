@@ -5,7 +5,7 @@ import math
 import torch
 
 from nerfblendshape_ns.data import landmark_motion as module
-from nerfblendshape_ns.data.landmark_motion import landmark_motion
+from nerfblendshape_ns.data.landmark_motion import RIDGES, held_out_ridge, landmark_motion
 
 FRAMES, POINTS, BASIS = 60, 5, 2
 REST = torch.tensor([[0.0, -0.5, 0.0], [0.2, -0.4, 0.1], [-0.2, -0.4, 0.1], [0.1, -0.5, -0.2], [0.0, -0.4, -0.4]])
@@ -83,3 +83,31 @@ def test_a_long_clip_is_thinned(monkeypatch):
     monkeypatch.setattr(module, "MOST_FRAMES", 20)
     _, motion = landmark_motion(seen(expression, pose), expression, pose, REST, ridge=1e-6)
     torch.testing.assert_close(motion, MOTION, rtol=0, atol=1e-3)
+
+
+def held_out_error(tangents: torch.Tensor, expression: torch.Tensor, pose: torch.Tensor, ridge: float) -> float:
+    """Eight stretches of the clip, each predicted from the rest; every fourth landmark counts."""
+    total = 0.0
+    for part in torch.arange(FRAMES).tensor_split(8):
+        rest = torch.ones(FRAMES, dtype=torch.bool)
+        rest[part] = False
+        neutral, motion = landmark_motion(tangents[rest], expression[rest], pose[rest], REST, ridge)
+        matrix = pose[part].view(-1, 3, 4)
+        points = neutral + torch.einsum("fk,kpa->fpa", expression[part], motion)
+        local = torch.einsum("fji,fpj->fpi", matrix[:, :, :3], points - matrix[:, None, :, 3])
+        error = local[..., :2] + tangents[part] * torch.tensor([1.0, -1.0]) * local[..., 2:]
+        total += float((error[:, ::4] ** 2).sum())
+    return total
+
+
+def test_the_ridge_that_predicts_held_out_parts_best_is_chosen():
+    expression, pose = expressions(), poses()
+    exact = seen(expression, pose)
+    noisy = exact + 0.05 * torch.randn(exact.shape, generator=torch.Generator().manual_seed(2))
+    for tangents, expected in ((exact, RIDGES[0]), (noisy, RIDGES[-1])):
+        errors = [held_out_error(tangents, expression, pose, ridge) for ridge in RIDGES]
+        assert RIDGES[errors.index(min(errors))] == expected
+        assert held_out_ridge(tangents, expression, pose, REST) == expected
+    noisy[:, :, 0] = float("nan")  # Nothing was found: no clue, and no error.
+    assert held_out_ridge(noisy, expression, pose, REST) in RIDGES
+    assert held_out_ridge(exact[:1], expression[:1], pose[:1], REST) == RIDGES[-1]

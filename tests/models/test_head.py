@@ -8,6 +8,7 @@ import torch
 from nerfstudio.data.scene_box import SceneBox
 from tiny_head import NAMES, batch_for, bundle, camera, make, metadata
 
+from nerfblendshape_ns.data.landmark_motion import RIDGES, held_out_ridge
 from nerfblendshape_ns.errors import UserError
 from nerfblendshape_ns.model_components.expression_source import DrivingState
 from nerfblendshape_ns.model_components.face_parts import LOWER_FACE, REST, UPPER_FACE
@@ -96,6 +97,18 @@ def test_the_skin_moves_as_the_landmarks_do():
     torch.testing.assert_close(unmoved, same)
     assert float((lifted - rest)[6:10, 6:10].abs().mean()) > 0.05 * float(rest[6:10, 6:10].std())
     torch.testing.assert_close(lifted[:2], rest[:2], rtol=0, atol=1e-3)  # Far from the face nothing moves.
+
+
+def test_the_ridge_is_the_clip_s_own_unless_given():
+    data = lifted_metadata()
+    model = make(data).eval()
+    source, train = model.expression_source, model.expression_source.train_frames
+    expression = source.clamp(source.train_expression())
+    own = held_out_ridge(data["landmark_tangents"], expression, source.track_pose[train], data["face_mesh"])
+    same, other = (make(data, face_motion_ridge=ridge).conditioning.motion for ridge in (own, 1.0))
+    assert own in RIDGES and model.conditioning.motion is not None and same is not None and other is not None
+    assert torch.equal(model.conditioning.motion.motion, same.motion)
+    assert not torch.equal(model.conditioning.motion.motion, other.motion)
 
 
 class NarrowMasks:

@@ -160,3 +160,38 @@ def test_playback_leaves_the_lock_to_training(viewer, training_state, trained):
         assert 4 <= pictures <= 12
     else:
         assert pictures > 12, "nothing trains, so nothing need wait"
+
+
+def test_slow_pictures_leave_training_half_of_the_time(viewer):
+    """Nor does a machine that waits begin its full-size picture in the time that is training's."""
+    viewer.trainer = SimpleNamespace(training_state="training")
+    machine = start(viewer, seconds=0.4)
+    viewer.loop.attach(machine)
+    began, free = len(machine.states), []
+    end = time.monotonic() + 4.0
+    while time.monotonic() < end:
+        viewer.store_version += 1
+        viewer.loop.request(by_hand=False)
+        time.sleep(0.01)
+        free.append(not viewer.train_lock.locked())
+    assert sum(free) > 0.4 * len(free), "training had no time"
+    states = machine.states[began + 1 :]  # The first may have been asked for before.
+    assert len(states) >= 3 and set(states) == {"low_move"}
+    wait_until(lambda: machine.states[-1] == "high")  # What is shown in the end is full-size.
+
+
+def test_a_person_does_not_wait_for_training(viewer):
+    viewer.trainer = SimpleNamespace(training_state="training")
+    machine = start(viewer, seconds=0.8)
+    viewer.loop.attach(machine)
+    viewer.store_version = 1
+    viewer.loop.request(by_hand=False)
+    wait_until(lambda: viewer.loop._rendered.get(machine) == 1 and not viewer.loop._rendering)
+    viewer.store_version = 2
+    viewer.loop.request(by_hand=False)
+    wait_until(lambda: viewer.loop._resting)
+    viewer.store_version = 3
+    began = time.monotonic()
+    viewer.loop.request(by_hand=True)
+    wait_until(lambda: viewer.loop._rendered.get(machine) == 3)
+    assert time.monotonic() - began < 0.4
