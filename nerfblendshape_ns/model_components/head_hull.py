@@ -35,7 +35,7 @@ def head_region(
     mesh: Optional[Tensor],
     shell: bool,
     skin: Optional[Float[Tensor, "frames vertices 3"]] = None,
-) -> Bool[Tensor, "points"]:
+) -> Tuple[Bool[Tensor, "points"], Bool[Tensor, "points"]]:
     """Points that may belong to the head in some frame: hull and, where there is a mesh, shell; and moved skin.
 
     Args:
@@ -46,6 +46,9 @@ def head_region(
         skin: where the mesh's vertices are in training frames, in scene coordinates: the shell moves with them, and
             what is near them is kept whatever most masks say, since a cheek is puffed in few frames.
 
+    Returns:
+        These points, and those of them where the skin is in some frame: none without mesh or ``skin``.
+
     Raises:
         UserError: nothing is left.
     """
@@ -53,16 +56,20 @@ def head_region(
     chosen = torch.linspace(0, count - 1, min(count, MAX_FRAMES)).round().long().unique()
     masks = torch.stack([dataset.get_data(int(index))["alpha"][..., 0] for index in chosen])
     region = silhouette_hull(points, dataset.cameras[chosen], masks.to(points.device), hull_share(points, mesh))
-    if mesh is not None and shell:
-        region &= face_shell(points, mesh, skin)
-    if mesh is not None and skin is not None:
-        region[~region] = near_skin(points[~region], skin.reshape(-1, 3), mesh)
+    swept = torch.zeros_like(region)
+    if mesh is not None:
+        sweep = SkinSweep(mesh, skin)
+        if shell:
+            region &= face_shell(points, sweep)
+        if skin is not None:
+            swept = sweep.passes(points)
+            region |= swept
     if not bool(region.any()):
         raise UserError(
             f"The head masks of {dataset.metadata.get('root', 'the dataset')} carve away everything: poses, intrinsics "
             "and masks do not belong together; look at the dataset's report, or process the video again."
         )
-    return region
+    return region, swept
 
 
 @torch.no_grad()
@@ -99,10 +106,51 @@ def silhouette_hull(
     return inside >= keep * len(masks)
 
 
+class SkinSweep:
+    """Where the skin is in any frame; seen from the front, its foremost and its rearmost depth.
+
+    Args:
+        mesh: ``[468, 3]`` the clip's neutral face mesh in scene coordinates (z up, the face looks along -y).
+        skin: the same vertices in other frames.
+    """
+
+    def __init__(
+        self, mesh: Float[Tensor, "vertices 3"], skin: Optional[Float[Tensor, "frames vertices 3"]] = None
+    ) -> None:
+        self.mesh = mesh.detach().cpu().numpy()
+        self.height = float(np.linalg.norm(self.mesh[FOREHEAD] - self.mesh[CHIN]))
+        others = np.zeros((0, *self.mesh.shape), self.mesh.dtype) if skin is None else skin.detach().cpu().numpy()
+        self.faces = np.concatenate([self.mesh[None], others])
+        plane = self.faces[..., [0, 2]]
+        low, high = plane.min((0, 1)), plane.max((0, 1))
+        self._cell = (high - low) / (DEPTH_MAP - 3)  # One more on every side, off the face.
+        self._low = low - self._cell
+        x, z = (self._low[axis] + self._cell[axis] * np.arange(DEPTH_MAP) for axis in range(2))
+        self.x, self.z = np.meshgrid(x, z, indexing="ij")
+        self.foremost = np.full((DEPTH_MAP, DEPTH_MAP), np.nan)
+        self.rearmost = self.foremost.copy()
+        for face, flat in zip(self.faces, plane):
+            depth = LinearNDInterpolator(flat, face[:, 1])(self.x, self.z)
+            self.foremost, self.rearmost = np.fmin(self.foremost, depth), np.fmax(self.rearmost, depth)
+
+    def look_up(self, map_: np.ndarray, points: np.ndarray) -> np.ndarray:
+        """Values of a map of these cells at points ``[points, 3]``, NaN where there is no face."""
+        index = np.round((points[:, [0, 2]] - self._low) / self._cell).astype(int)
+        index[((index < 0) | (index >= DEPTH_MAP)).any(1)] = 0  # A corner of the map.
+        return map_[index[:, 0], index[:, 1]]
+
+    def passes(self, points: Float[Tensor, "points 3"], reach: float = 0.04) -> Bool[Tensor, "points"]:
+        """Points no further than ``reach`` face heights from the skin of some frame, or between two frames' skin."""
+        query, reach = points.detach().cpu().numpy(), reach * self.height
+        distance, _ = KDTree(self.faces.reshape(-1, 3)).query(query, distance_upper_bound=reach)
+        first, last = self.look_up(self.foremost, query) - reach, self.look_up(self.rearmost, query) + reach
+        near = np.isfinite(distance) | ((query[:, 1] > first) & (query[:, 1] < last))
+        return torch.from_numpy(near).to(points.device)
+
+
 def face_shell(
     points: Float[Tensor, "points 3"],
-    mesh: Float[Tensor, "vertices 3"],
-    skin: Optional[Float[Tensor, "frames vertices 3"]] = None,
+    sweep: SkinSweep,
     front: float = 0.1,
     behind: float = 0.25,
     under: float = 0.6,
@@ -117,8 +165,7 @@ def face_shell(
 
     Args:
         points: in scene coordinates (z up, the face looks along -y).
-        mesh: ``[468, 3]`` the clip's neutral face mesh, same coordinates.
-        skin: the same vertices in other frames; a point may be near the surface in any of them.
+        sweep: where the face is; a point may be near it in any frame.
         front: how far in front of the surface is kept, in face heights (about 18 cm).
         behind: how far behind it.
         under: the same at the outline of the jaw, whose underside is far behind the chin.
@@ -126,19 +173,13 @@ def face_shell(
             where hair may lie on a chest, it may be anywhere.
         rise: by how much more for each face height of distance from the outline.
     """
-    vertices = mesh.detach().cpu().numpy()
-    height = float(np.linalg.norm(vertices[FOREHEAD] - vertices[CHIN]))
-    query = points.detach().cpu().numpy()
+    vertices, height, query = sweep.mesh, sweep.height, points.detach().cpu().numpy()
     column, depth = query[:, [0, 2]], query[:, 1]
-    faces = vertices[None] if skin is None else np.concatenate([vertices[None], skin.detach().cpu().numpy()])
-    low, cell, foremost, rearmost, x, z = _surface_depths(faces)
     hull = ConvexHull(vertices[:, [0, 2]])
-    inwards = -(np.stack([x, z], -1) @ hull.equations[:, :2].T + hull.equations[:, 2]).max(-1) / height
-    jaw = np.where(z < vertices[SUBNASALE, 2], np.clip(1.0 - inwards / JAW_BAND, 0.0, 1.0), 0.0)
-    first, last = foremost - front * height, rearmost + (behind + (under - behind) * jaw) * height
-    index = np.round((column - low) / cell).astype(int)
-    index[((index < 0) | (index >= DEPTH_MAP)).any(1)] = 0  # A corner of the map, where there is no face.
-    first, last = first[index[:, 0], index[:, 1]], last[index[:, 0], index[:, 1]]
+    inwards = -(np.stack([sweep.x, sweep.z], -1) @ hull.equations[:, :2].T + hull.equations[:, 2]).max(-1) / height
+    jaw = np.where(sweep.z < vertices[SUBNASALE, 2], np.clip(1.0 - inwards / JAW_BAND, 0.0, 1.0), 0.0)
+    first = sweep.look_up(sweep.foremost, query) - front * height
+    last = sweep.look_up(sweep.rearmost + (behind + (under - behind) * jaw) * height, query)
     kept = (depth > first) & (depth < last)
     off = np.isnan(first)
     outline = vertices[hull.vertices]
@@ -146,37 +187,6 @@ def face_shell(
     before_outline = outline[nearest, 1] - depth[off]
     kept[off] = (before_outline < hair * height + rise * distance) | (column[off, 1] < vertices[CHIN, 2])
     return torch.from_numpy(kept).to(points.device)
-
-
-def _surface_depths(faces: np.ndarray) -> Tuple[np.ndarray, ...]:
-    """A map of the foremost and of the rearmost depth of ``faces [frames, vertices, 3]``, NaN where there is none.
-
-    Returns:
-        The first cell's (x, z), a cell's size, both maps, and the cells' x and z.
-    """
-    plane = faces[..., [0, 2]]
-    low, high = plane.min((0, 1)), plane.max((0, 1))
-    cell = (high - low) / (DEPTH_MAP - 3)  # One more on every side, off the face.
-    low = low - cell
-    x, z = np.meshgrid(*(low[axis] + cell[axis] * np.arange(DEPTH_MAP) for axis in range(2)), indexing="ij")
-    foremost = np.full((DEPTH_MAP, DEPTH_MAP), np.nan)
-    rearmost = foremost.copy()
-    for face, flat in zip(faces, plane):
-        depth = LinearNDInterpolator(flat, face[:, 1])(x, z)
-        foremost, rearmost = np.fmin(foremost, depth), np.fmax(rearmost, depth)
-    return low, cell, foremost, rearmost, x, z
-
-
-def near_skin(
-    points: Float[Tensor, "points 3"],
-    skin: Float[Tensor, "places 3"],
-    mesh: Float[Tensor, "vertices 3"],
-    reach: float = 0.04,
-) -> Bool[Tensor, "points"]:
-    """Points no further than ``reach`` face heights from a place of the skin."""
-    height = float((mesh[FOREHEAD] - mesh[CHIN]).norm())
-    distance, _ = KDTree(skin.cpu().numpy()).query(points.cpu().numpy(), distance_upper_bound=reach * height)
-    return torch.from_numpy(np.isfinite(distance)).to(points.device)
 
 
 def hull_share(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Callable, Optional
+from typing import Any, Callable, Dict, Optional
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -37,6 +37,9 @@ class ExpressionOccupancy(nn.Module):
     for signed bases). While training settles the grid forgets fast, so that the first fog goes; afterwards a visit's
     decay is such that a cell forgets no more than half over one rotation through the extremes.
 
+    Cells where the skin is in some frame stay occupied. Were they to be given up while it is elsewhere, as in most
+    frames, no sample would fall on a puffed cheek, and nothing could be learnt there that would bring them back.
+
     Args:
         aabb: ``[2, 3]`` the head box.
         resolution: cells along each axis.
@@ -68,17 +71,25 @@ class ExpressionOccupancy(nn.Module):
         self.estimator.binaries.fill_(True)
         self.estimator.occs.fill_(1.0)
         self.allowed: Tensor
+        self.kept: Tensor
         self.carved: Tensor
         self.probe_position: Tensor
         self.train_expressions: Tensor
         self.extremes: Tensor
         self.register_buffer("allowed", torch.ones(resolution**3, dtype=torch.bool))
+        self.register_buffer("kept", torch.zeros(resolution**3, dtype=torch.bool))
         self.register_buffer("carved", torch.zeros((), dtype=torch.bool))
         self.register_buffer("probe_position", torch.zeros((), dtype=torch.long))
         self.register_buffer("train_expressions", train_expressions.float().clone(), persistent=False)
         extremes = torch.cat([torch.diag(maximum.float()), torch.diag(minimum.float())])
         moving = extremes.abs().sum(-1) > 0
         self.register_buffer("extremes", extremes[moving], persistent=False)
+
+    def _load_from_state_dict(self, state_dict: Dict[str, Any], prefix: str, *args: Any, **kwargs: Any) -> None:
+        """Heads of earlier versions kept no cell."""
+        if prefix + "allowed" in state_dict:
+            state_dict.setdefault(prefix + "kept", torch.zeros_like(state_dict[prefix + "allowed"]))
+        super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
 
     @property
     def decay(self) -> float:
@@ -92,9 +103,16 @@ class ExpressionOccupancy(nn.Module):
         return low + unit * (high - low)
 
     @torch.no_grad()
-    def carve(self, mask: Bool[Tensor, "cells"]) -> None:
-        """Start from ``mask`` and keep it for good: nothing outside is ever sampled."""
+    def carve(self, mask: Bool[Tensor, "cells"], kept: Optional[Bool[Tensor, "cells"]] = None) -> None:
+        """Start from ``mask`` and keep it for good: nothing outside is ever sampled.
+
+        Args:
+            mask: cells that may be occupied.
+            kept: cells of these that always are.
+        """
         self.allowed.copy_(mask)
+        if kept is not None:
+            self.kept.copy_(kept & mask)
         self.estimator.binaries.copy_(mask.view_as(self.estimator.binaries))
         self.estimator.occs.copy_(mask.float())
         self.carved.fill_(True)
@@ -120,7 +138,7 @@ class ExpressionOccupancy(nn.Module):
         opacity = 1.0 - torch.exp(-density(positions, probes, probe) * self.step_size)
         decay = SETTLING_DECAY if settling else self.decay
         estimator.occs[cells] = torch.maximum(estimator.occs[cells] * decay, opacity)
-        occupied = (estimator.occs > self.threshold) & self.allowed
+        occupied = ((estimator.occs > self.threshold) & self.allowed) | self.kept
         estimator.binaries.copy_(occupied.view_as(estimator.binaries))
 
     def _choose_cells(self, generator: Optional[torch.Generator]) -> Tensor:

@@ -194,7 +194,7 @@ class HeadModel(DrivenModel):
         points, mesh = self.occupancy.cell_centers(), self.metadata.get("face_mesh")
         mesh = None if mesh is None else mesh.to(points.device)
         skin = None if motion is None else motion.skin(source.clamp(source.train_expression()))
-        self.occupancy.carve(head_region(points, dataset, mesh, self.config.shell, skin))
+        self.occupancy.carve(*head_region(points, dataset, mesh, self.config.shell, skin))
 
     def _update_occupancy(self, step: int) -> None:
         config = self.config

@@ -4,7 +4,7 @@ import pytest
 import torch
 from nerfstudio.cameras.cameras import Cameras
 
-from nerfblendshape_ns.model_components.head_hull import face_shell, hull_share, near_skin, silhouette_hull
+from nerfblendshape_ns.model_components.head_hull import SkinSweep, face_shell, hull_share, silhouette_hull
 from nerfblendshape_ns.model_components.occupancy import ExpressionOccupancy
 from nerfblendshape_ns.ops import nerfacc_backend
 
@@ -65,29 +65,31 @@ def flat_mesh() -> torch.Tensor:
 
 def test_shell_keeps_the_surface_and_what_the_mesh_does_not_cover():
     points = torch.tensor([[0.0, -0.05, 0.0], [0.0, -0.2, 0.0], [0.0, 0.2, 0.0], [0.0, 0.4, 0.0], [0.9, 0.4, 0.0]])
-    inside = face_shell(points, flat_mesh(), front=0.1, behind=0.25)
+    inside = face_shell(points, SkinSweep(flat_mesh()), front=0.1, behind=0.25)
     assert inside.tolist() == [True, False, True, False, True]
 
 
 def test_shell_moves_with_the_skin():
     mesh, points = flat_mesh(), torch.tensor([[0.0, -0.25, 0.3], [0.0, 0.4, 0.3], [0.0, -0.35, 0.3], [0.0, 0.0, -0.6]])
     pushed = torch.stack([mesh, mesh - torch.tensor([0.0, 0.2, 0.0]), mesh + torch.tensor([0.0, 0.2, -0.2])])
-    assert face_shell(points[:3], mesh, front=0.1, behind=0.25).tolist() == [False, False, False]
+    assert face_shell(points[:3], SkinSweep(mesh), front=0.1, behind=0.25).tolist() == [False, False, False]
     # In front of the foremost frame by up to 0.1, behind the rearmost by up to 0.25.
-    assert face_shell(points[:3], mesh, pushed, front=0.1, behind=0.25).tolist() == [True, True, False]
+    assert face_shell(points[:3], SkinSweep(mesh, pushed), front=0.1, behind=0.25).tolist() == [True, True, False]
     # A jaw that drops: what is beside the chin at rest, where hair may lie, is face by then.
     far_before = torch.tensor([[0.0, -0.4, -0.6]])
-    assert face_shell(far_before, mesh).tolist() == [True] and face_shell(far_before, mesh, pushed).tolist() == [False]
+    assert face_shell(far_before, SkinSweep(mesh)).tolist() == [True] and face_shell(
+        far_before, SkinSweep(mesh, pushed)
+    ).tolist() == [False]
 
 
 def test_shell_holds_the_underside_of_the_jaw():
     mesh = flat_mesh()
     points = torch.tensor([[0.0, 0.5, -0.49], [0.0, 0.65, -0.49], [0.0, 0.5, -0.3], [0.0, 0.5, 0.49]])
     # Deep at the outline below the nose alone.
-    assert face_shell(points, mesh, behind=0.25, under=0.6).tolist() == [True, False, False, False]
+    assert face_shell(points, SkinSweep(mesh), behind=0.25, under=0.6).tolist() == [True, False, False, False]
     # Half of the band inside, half as much deeper: 0.425 of a face height of 1.
     halfway = torch.tensor([[0.0, 0.42, -0.425], [0.0, 0.44, -0.425]])
-    assert face_shell(halfway, mesh, behind=0.25, under=0.6).tolist() == [True, False]
+    assert face_shell(halfway, SkinSweep(mesh), behind=0.25, under=0.6).tolist() == [True, False]
 
 
 def test_hair_is_not_far_in_front_of_the_faces_outline():
@@ -95,21 +97,23 @@ def test_hair_is_not_far_in_front_of_the_faces_outline():
     mesh[0, 1] = 0.3  # One corner of the outline, below on the left, lies further back.
     beside = torch.tensor([[0.7, y, 0.0] for y in (-0.2, -0.12, 0.0, 2.0)])
     # A fifth of a face height from the outline: 0.1 and 0.15 times 0.2 in front of it at most.
-    assert face_shell(beside, mesh, hair=0.1, rise=0.15).tolist() == [False, True, True, True]
+    assert face_shell(beside, SkinSweep(mesh), hair=0.1, rise=0.15).tolist() == [False, True, True, True]
     above = torch.tensor([[0.0, -0.2, 0.9], [0.0, -0.12, 0.9]])
-    assert face_shell(above, mesh, hair=0.1, rise=0.15).tolist() == [False, True]
+    assert face_shell(above, SkinSweep(mesh), hair=0.1, rise=0.15).tolist() == [False, True]
     at_the_corner = torch.tensor([[-0.6, 0.1, -0.49], [-0.6, 0.25, -0.49]])
-    assert face_shell(at_the_corner, mesh, hair=0.1, rise=0.15).tolist() == [False, True]
+    assert face_shell(at_the_corner, SkinSweep(mesh), hair=0.1, rise=0.15).tolist() == [False, True]
     on_the_chest = torch.tensor([[0.0, -0.9, -0.7]])
-    assert face_shell(on_the_chest, mesh, hair=0.1, rise=0.15).all()
+    assert face_shell(on_the_chest, SkinSweep(mesh), hair=0.1, rise=0.15).all()
 
 
-def test_what_is_near_the_skin_of_any_frame_is_kept():
-    mesh = torch.zeros(468, 3)
-    mesh[10, 2], mesh[152, 2] = 0.5, -0.5  # Forehead and chin: a face of height 1.
-    skin = torch.tensor([[0.0, -0.5, 0.0], [0.3, -0.5, 0.0]])
-    points = torch.tensor([[0.03, -0.5, 0.0], [0.1, -0.5, 0.0], [0.3, -0.53, 0.0], [0.3, -0.3, 0.0]])
-    assert near_skin(points, skin, mesh, reach=0.04).tolist() == [True, False, True, False]
+def test_where_the_skin_passes():
+    mesh = flat_mesh()  # Of height 1, in the plane y = 0.
+    skin = mesh[None] - torch.tensor([0.0, 0.3, 0.0])
+    at = torch.tensor([-0.35, -0.33, -0.15, 0.03, 0.05])
+    on_the_face = torch.stack([torch.full((5,), 0.021), at, torch.full((5,), 0.013)], -1)  # Between vertices.
+    assert SkinSweep(mesh, skin).passes(on_the_face, reach=0.04).tolist() == [False, True, True, True, False]
+    beside = torch.tensor([[0.53, 0.0, 0.0], [0.55, 0.0, 0.0], [0.53, -0.15, 0.0]])
+    assert SkinSweep(mesh, skin).passes(beside, reach=0.04).tolist() == [True, False, False]
 
 
 def test_little_is_asked_below_the_nose():
@@ -153,6 +157,25 @@ def test_mask_is_permanent():
     occupancy.update(lambda positions, expressions, probe: torch.full((len(positions),), 50.0), settling=True)
     assert torch.equal(occupancy.estimator.binaries.flatten(), mask)
     assert bool(occupancy.carved)
+
+
+def test_where_the_skin_is_stays_occupied():
+    """Also where nothing is found, as on a cheek that few frames puff."""
+    occupancy = make()
+    mask, kept = torch.zeros(2, 16**3, dtype=torch.bool)
+    mask[:100], kept[90:110] = True, True
+    occupancy.carve(mask, kept)
+    for step in range(60):
+        generator = torch.Generator().manual_seed(step)
+        occupancy.update(lambda positions, expressions, probe: torch.zeros(len(positions)), True, generator)
+    assert occupancy.estimator.binaries.flatten().nonzero()[:, 0].tolist() == list(range(90, 100))
+    again = make()
+    again.load_state_dict(occupancy.state_dict())
+    assert torch.equal(again.kept, mask & kept)
+    earlier = occupancy.state_dict()
+    del earlier["kept"]
+    again.load_state_dict(earlier)
+    assert not bool(again.kept.any())
 
 
 def test_sampling_stays_inside_occupied_cells():
