@@ -1,7 +1,7 @@
 """Awkward videos from two synthetic heads, made by the same code as ``benchmarks/video_variants.py`` makes them of real
 clips, through the whole preparation with the real tracker."""
 
-import importlib.util
+import importlib
 import shutil
 import sys
 from pathlib import Path
@@ -13,17 +13,8 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 NUM_FRAMES = 16
 
 
-def load_variants():
-    specification = importlib.util.spec_from_file_location(
-        "video_variants", REPOSITORY / "benchmarks" / "video_variants.py"
-    )
-    module = importlib.util.module_from_spec(specification)
-    sys.modules["video_variants"] = module
-    specification.loader.exec_module(module)
-    return module
-
-
-video_variants = load_variants()
+sys.path.append(str(REPOSITORY / "benchmarks"))
+awkward_videos, video_variants = (importlib.import_module(name) for name in ("awkward_videos", "video_variants"))
 
 
 @pytest.fixture(scope="session")
@@ -31,7 +22,7 @@ def sources(tmp_path_factory):
     pytest.importorskip("mediapipe")
     if shutil.which("ffmpeg") is None:
         pytest.skip("ffmpeg is not here")
-    return video_variants.synthetic_sources(tmp_path_factory.mktemp("sources"), NUM_FRAMES, side=400)
+    return awkward_videos.synthetic_sources(tmp_path_factory.mktemp("sources"), NUM_FRAMES, side=400)
 
 
 @pytest.mark.slow
