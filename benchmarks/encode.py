@@ -37,23 +37,25 @@ IMAGE_SIZE = 128
 STEPS_PER_BOX = 128
 
 
-def wait_for_device() -> None:
+def wait_for(device: torch.device) -> None:
     """A GPU works on after its launches return."""
-    if torch.cuda.is_available():
-        torch.cuda.synchronize()
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
 
 
-def run_rounds(contestants: Dict[str, Callable[[], object]], rounds: int) -> Dict[str, List[float]]:
+def run_rounds(
+    contestants: Dict[str, Callable[[], object]], rounds: int, device: torch.device
+) -> Dict[str, List[float]]:
     """Seconds of each contestant in each round, after one run of each to compile and warm up."""
     times: Dict[str, List[float]] = {name: [] for name in contestants}
     for run in contestants.values():
         run()
     for _ in range(rounds):
         for name, run in contestants.items():
-            wait_for_device()
+            wait_for(device)
             start = time.perf_counter()
             run()
-            wait_for_device()
+            wait_for(device)
             times[name].append(time.perf_counter() - start)
     return times
 
@@ -141,8 +143,8 @@ def main() -> None:
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     torch.set_num_threads(cores)
 
-    times = run_rounds(encode_contestants(device), arguments.rounds)
-    times.update(run_rounds(frame_contestants(device), 3 * arguments.rounds))
+    times = run_rounds(encode_contestants(device), arguments.rounds, device)
+    times.update(run_rounds(frame_contestants(device), 3 * arguments.rounds, device))
     ratios = {
         "encode_ratio": median_ratio(times["reference"], times["ours"]),
         "encode_blend_ratio": median_ratio(times["reference"], times["ours_blended"]),

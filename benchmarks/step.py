@@ -30,6 +30,7 @@ from typing import Any, Callable, Dict, Iterator, List, Tuple, cast
 
 import numpy as np
 import torch
+from encode import wait_for
 from nerfstudio.engine.callbacks import TrainingCallback, TrainingCallbackAttributes, TrainingCallbackLocation
 from nerfstudio.engine.optimizers import Optimizers
 from nerfstudio.pipelines.base_pipeline import VanillaPipeline
@@ -47,12 +48,6 @@ SIZE = 256
 STEPS_A_ROUND = 16
 """As many as lie between two updates of the occupancy, so that each round has one."""
 PARTS: Tuple[str, ...] = ("occupancy", "batch", "blend", "sampling", "networks", "losses", "backward", "optimiser")
-
-
-def wait_for(device: torch.device) -> None:
-    """A GPU works on after its launches return."""
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
 
 
 class Timers:
