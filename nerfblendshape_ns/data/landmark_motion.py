@@ -72,16 +72,18 @@ def held_out_ridge(
     a tracker more. Arguments are as for :func:`landmark_motion`.
     """
     weights, _, seen, pose, mesh = _prepared(tangents, expression, poses, mesh)
-    rows, right = _equations(seen[:, ::EVERY_POINT], pose, mesh[::EVERY_POINT])
     count = min(PARTS, len(weights))
     if count < 2:
         return RIDGES[-1]
     cuts = [len(weights) * part // count for part in range(count + 1)]
-    parts = [_Evidence(weights[a:b], rows[a:b], right[a:b]) for a, b in zip(cuts, cuts[1:])]
     errors = torch.zeros(len(RIDGES), dtype=torch.float64)
-    for held_out in parts:
-        others = _Evidence.sum([part for part in parts if part is not held_out])
-        errors += torch.stack([held_out.error(others.solve(_penalty(weights, ridge))) for ridge in RIDGES])
+    at_once = max(1, POINTS_AT_ONCE // count)
+    for some, rest in zip(seen[:, ::EVERY_POINT].split(at_once, dim=1), mesh[::EVERY_POINT].split(at_once)):
+        rows, right = _equations(some, pose, rest)
+        parts = [_Evidence(weights[a:b], rows[a:b], right[a:b]) for a, b in zip(cuts, cuts[1:])]
+        for held_out in parts:
+            others = _Evidence.sum([part for part in parts if part is not held_out])
+            errors += torch.stack([held_out.error(others.solve(_penalty(weights, ridge))) for ridge in RIDGES])
     return RIDGES[int(errors.argmin())]
 
 
