@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any, Callable, Dict, List, Optional, Tuple
+from typing import Any, Callable, Dict, List, Tuple
 
 import cv2
 import numpy as np
@@ -12,8 +12,8 @@ from awkward_videos import Sources
 
 from nerfblendshape_ns.data import contract
 
-Check = Callable[[Dict[str, Any], Path], List[str]]
-"""Takes ``process.json`` and the dataset folder; returns what is wrong, nothing if all is well."""
+Check = Callable[[Sources, Dict[str, Any], Path], List[str]]
+"""Takes the good videos, ``process.json`` and the dataset folder; returns what is wrong, nothing if all is well."""
 
 
 def read(root: Path, name: str) -> Any:
@@ -55,126 +55,95 @@ def whole(document: Dict[str, Any], root: Path) -> List[str]:
     return wrong
 
 
-def expect(**facts: Callable[[Any], bool]) -> Callable[[Sources], Check]:
+def expect(**facts: Callable[[Any], bool]) -> Check:
     """Checks of values in the summary of the step that chose the frames, beside :func:`whole`."""
 
-    def bind(sources: Sources) -> Check:
-        def check(document: Dict[str, Any], root: Path) -> List[str]:
-            summary = document["steps"]["frames"]["summary"]
-            return whole(document, root) + [
-                f"{name} is {summary[name]}" for name, right in facts.items() if not right(summary[name])
-            ]
+    def check(sources: Sources, document: Dict[str, Any], root: Path) -> List[str]:
+        summary = document["steps"]["frames"]["summary"]
+        wrong = [f"{name} is {summary[name]}" for name, right in facts.items() if not right(summary[name])]
+        return whole(document, root) + wrong
 
-        return check
-
-    return bind
+    return check
 
 
-def and_warning(words: str, bind: Callable[[Sources], Check]) -> Callable[[Sources], Check]:
+def and_warning(words: str, check: Check) -> Check:
     """A check that wants a warning, too."""
 
-    def bound(sources: Sources) -> Check:
-        def check(document: Dict[str, Any], root: Path) -> List[str]:
-            wrong = bind(sources)(document, root)
-            return wrong if warned(document, words) else wrong + [f"no warning says {words!r}"]
+    def both(sources: Sources, document: Dict[str, Any], root: Path) -> List[str]:
+        wrong = check(sources, document, root)
+        return wrong if warned(document, words) else wrong + [f"no warning says {words!r}"]
 
-        return check
-
-    return bound
+    return both
 
 
-def upright(sources: Sources) -> Check:
+def upright(sources: Sources, document: Dict[str, Any], root: Path) -> List[str]:
     """The picture is read upright, and so is the head."""
-
-    def check(document: Dict[str, Any], root: Path) -> List[str]:
-        wrong = whole(document, root)
-        summary = document["steps"]["frames"]["summary"]
-        size = _size(sources.first)
-        if (summary["source_width"], summary["source_height"]) != size:
-            wrong.append(f"read as {summary['source_width']}x{summary['source_height']}, upright it is {size}")
-        roll = np.load(root / "head_poses.npz")["angles"][:, 2]
-        if np.abs(roll).max() > 45:
-            wrong.append(f"the head is turned by {roll.mean():.0f} degrees")
-        return wrong
-
-    return check
+    wrong = whole(document, root)
+    summary = document["steps"]["frames"]["summary"]
+    size = _size(sources.first)
+    if (summary["source_width"], summary["source_height"]) != size:
+        wrong.append(f"read as {summary['source_width']}x{summary['source_height']}, upright it is {size}")
+    roll = np.load(root / "head_poses.npz")["angles"][:, 2]
+    if np.abs(roll).max() > 45:
+        wrong.append(f"the head is turned by {roll.mean():.0f} degrees")
+    return wrong
 
 
-def variable_times(sources: Sources) -> Check:
+def variable_times(sources: Sources, document: Dict[str, Any], root: Path) -> List[str]:
     """Frames are as evenly spaced as most were, over the same time; gaps are filled."""
-
-    def check(document: Dict[str, Any], root: Path) -> List[str]:
-        wrong = whole(document, root)
-        summary = document["steps"]["frames"]["summary"]
-        if abs(summary["fps"] - sources.fps) > 0.05 * sources.fps:
-            wrong.append(f"{summary['fps']} frames a second")
-        if abs(summary["end"] - summary["start"] - sources.seconds) > 3 / sources.fps:
-            wrong.append(f"from {summary['start']} to {summary['end']} s of {sources.seconds}")
-        if not summary["repeated_frames"]:
-            wrong.append("no frame is repeated")
-        return wrong
-
-    return check
+    wrong = whole(document, root)
+    summary = document["steps"]["frames"]["summary"]
+    if abs(summary["fps"] - sources.fps) > 0.05 * sources.fps:
+        wrong.append(f"{summary['fps']} frames a second")
+    if abs(summary["end"] - summary["start"] - sources.seconds) > 3 / sources.fps:
+        wrong.append(f"from {summary['start']} to {summary['end']} s of {sources.seconds}")
+    if not summary["repeated_frames"]:
+        wrong.append("no frame is repeated")
+    return wrong
 
 
-def longer_shot(sources: Sources) -> Check:
+def longer_shot(sources: Sources, document: Dict[str, Any], root: Path) -> List[str]:
     """The longer scene is chosen."""
-
-    def check(document: Dict[str, Any], root: Path) -> List[str]:
-        wrong = whole(document, root)
-        start = document["source"]["start"]
-        expected = max(4, sources.num_frames // 2) / sources.fps
-        if abs(start - expected) > 1.5 / sources.fps:
-            wrong.append(f"the scene begins at {start} s instead of {expected:.2f}")
-        return wrong
-
-    return check
+    wrong = whole(document, root)
+    start = document["source"]["start"]
+    expected = max(4, sources.num_frames // 2) / sources.fps
+    if abs(start - expected) > 1.5 / sources.fps:
+        wrong.append(f"the scene begins at {start} s instead of {expected:.2f}")
+    return wrong
 
 
-def no_lead_in(sources: Sources) -> Check:
+def no_lead_in(sources: Sources, document: Dict[str, Any], root: Path) -> List[str]:
     """Neither black nor fading frames are left."""
-
-    def check(document: Dict[str, Any], root: Path) -> List[str]:
-        wrong = whole(document, root)
-        start = document["source"]["start"] * sources.fps
-        if not 9 <= start <= 14:
-            wrong.append(f"the first frame is {start:.1f}; 8 are black and 4 fade in")
-        first = contract.load_image(root / contract.IMAGES / contract.image_name(0)).mean()
-        if first < 0.75 * contract.load_image(root / contract.IMAGES / contract.image_name(5)).mean():
-            wrong.append("the first image is dark")
-        return wrong
-
-    return check
+    wrong = whole(document, root)
+    start = document["source"]["start"] * sources.fps
+    if not 9 <= start <= 14:
+        wrong.append(f"the first frame is {start:.1f}; 8 are black and 4 fade in")
+    first = contract.load_image(root / contract.IMAGES / contract.image_name(0)).mean()
+    if first < 0.75 * contract.load_image(root / contract.IMAGES / contract.image_name(5)).mean():
+        wrong.append("the first image is dark")
+    return wrong
 
 
-def larger_face(sources: Sources) -> Check:
+def larger_face(sources: Sources, document: Dict[str, Any], root: Path) -> List[str]:
     """The larger face, at the right, is followed."""
-
-    def check(document: Dict[str, Any], root: Path) -> List[str]:
-        wrong = whole(document, root)
-        window = document["steps"]["frames"]["summary"]["window"]
-        points = np.load(root / contract.LANDMARKS).mean(1) / (window["out_width"] / window["width"])
-        across = points[:, 0] + window["left"]
-        if across.min() < 400:
-            wrong.append(f"the smaller face at the left is followed (x from {across.min():.0f})")
-        return wrong
-
-    return check
+    wrong = whole(document, root)
+    window = document["steps"]["frames"]["summary"]["window"]
+    points = np.load(root / contract.LANDMARKS).mean(1) / (window["out_width"] / window["width"])
+    across = points[:, 0] + window["left"]
+    if across.min() < 400:
+        wrong.append(f"the smaller face at the left is followed (x from {across.min():.0f})")
+    return wrong
 
 
-def camera(moving: Optional[bool]) -> Callable[[Sources], Check]:
-    """The camera is said to move, or to stand still, or neither."""
+def moving_camera(sources: Sources, document: Dict[str, Any], root: Path) -> List[str]:
+    """The camera is said to move."""
+    moving = document["camera"]["moving"]
+    return whole(document, root) + ([] if moving is True else [f"the camera is said to move: {moving}"])
 
-    def bind(sources: Sources) -> Check:
-        def check(document: Dict[str, Any], root: Path) -> List[str]:
-            wrong = whole(document, root)
-            if document["camera"]["moving"] is not moving:
-                wrong.append(f"the camera is said to move: {document['camera']['moving']}")
-            return wrong
 
-        return check
-
-    return bind
+def nothing_more(sources: Sources, document: Dict[str, Any], root: Path) -> List[str]:
+    """Whatever comes of it is right."""
+    return []
 
 
 def _size(path: Path) -> Tuple[int, int]:

@@ -33,7 +33,7 @@ class Variant:
     """Name of the file and of the dataset."""
     make: Callable[[Sources, Path], None]
     """Writes the video."""
-    check: Callable[[Sources], Check]
+    check: Check
     """What is looked at afterwards."""
     options: Tuple[Tuple[str, Any], ...] = ()
     """Options of nbs-process-data."""
@@ -59,13 +59,13 @@ VARIANTS = (
     Variant(
         "moving_camera",
         videos.filtered("crop=w=trunc(iw*0.45)*2:h=trunc(ih*0.45)*2:x='(iw-ow)*(0.5-0.5*cos(3*t))':y='(ih-oh)/2'"),
-        checks.and_warning("The camera moves", checks.camera(True)),
+        checks.and_warning("The camera moves", checks.moving_camera),
     ),
     Variant("odd_size_with_sound", videos.odd_size_with_sound, checks.expect(source_width=lambda width: width == 333)),
     Variant(
         "face_at_the_border",
         videos.filtered("crop=w=trunc(iw*0.3)*2:h=ih:x=0:y=0,pad=iw:ih"),
-        checks.and_warning("border cuts the face off", lambda sources: lambda document, root: []),
+        checks.and_warning("border cuts the face off", checks.nothing_more),
     ),
     Variant(
         "portrait_4k", videos.filtered("crop=w=trunc(ih*9/32)*2:h=ih,scale=2160:3840", "-frames:v", 16), checks.expect()
@@ -83,7 +83,7 @@ def run_variant(variant: Variant, sources: Sources, folder: Path, **options: Any
     chosen = ProcessOptions(video, folder / variant.name, **{**options, **dict(variant.options)})
     with (folder / f"{variant.name}.log").open("w") as log:
         document = process_video(chosen, Console(file=log, force_terminal=False))
-    return variant.check(sources)(document, folder / variant.name), document
+    return variant.check(sources, document, folder / variant.name), document
 
 
 @dataclass

@@ -106,7 +106,7 @@ class RenderLoop:
                 return render(camera_state)
             finally:
                 self._rendering.discard(machine)
-                self._picture_seconds = time.monotonic() - self._began.get(machine, time.monotonic())
+                self._picture_seconds = time.monotonic() - self._began.pop(machine, time.monotonic())
 
         act = machine.action
 
@@ -148,7 +148,6 @@ class RenderLoop:
                         self._ask(machine)
             for gone in [machine for machine in list(self._rendered) if not machine.is_alive()]:
                 self._rendered.pop(gone, None)
-                self._began.pop(gone, None)
 
     def _trains(self) -> bool:
         return getattr(getattr(self._viewer, "trainer", None), "training_state", None) == "training"

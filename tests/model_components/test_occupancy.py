@@ -77,9 +77,8 @@ def test_shell_moves_with_the_skin():
     assert face_shell(points[:3], SkinSweep(mesh, pushed), front=0.1, behind=0.25).tolist() == [True, True, False]
     # A jaw that drops: what is beside the chin at rest, where hair may lie, is face by then.
     far_before = torch.tensor([[0.0, -0.4, -0.6]])
-    assert face_shell(far_before, SkinSweep(mesh)).tolist() == [True] and face_shell(
-        far_before, SkinSweep(mesh, pushed)
-    ).tolist() == [False]
+    assert face_shell(far_before, SkinSweep(mesh)).tolist() == [True]
+    assert face_shell(far_before, SkinSweep(mesh, pushed)).tolist() == [False]
 
 
 def test_shell_holds_the_underside_of_the_jaw():

@@ -135,6 +135,8 @@ def test_moved_skin_may_be_occupied_where_masks_show_none():
         model.carve(NarrowMasks())  # type: ignore[arg-type]
         cells = model.occupancy.cell_centers()[model.occupancy.allowed]
         allowed[moves] = float((cells - place).norm(dim=1).min())
+        kept = model.occupancy.cell_centers()[model.occupancy.kept]
+        assert bool(((kept - place).norm(dim=1) < 0.1).any()) == moves  # It is where the skin is, and stays.
     assert allowed[True] < 0.1 < allowed[False]
 
 

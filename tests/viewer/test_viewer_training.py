@@ -38,6 +38,9 @@ def watch(trainers: List[Any], seen: Dict[str, Any]) -> None:
         while trainer.step <= 20:
             time.sleep(0.1)
         with browser_on(trainer.viewer_state, str(CHROMIUM)) as browser:
+            start, end = trainer.step, time.monotonic() + 20
+            while trainer.step < start + 30 and time.monotonic() < end:  # The page loads, the first picture is drawn.
+                browser.page.wait_for_timeout(100)
             start = trainer.step
             browser.page.wait_for_timeout(1000 * SECONDS)
             seen["paused"] = trainer.step - start  # The browser itself draws without end, on these very processors.
