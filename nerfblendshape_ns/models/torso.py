@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from functools import partial
 from typing import Any, Dict, List, Mapping, Optional, Tuple, cast
 
 import torch
@@ -16,6 +18,7 @@ from nerfblendshape_ns.data.dataset import NerfBlendshapeDataset
 from nerfblendshape_ns.errors import UserError
 from nerfblendshape_ns.fields.torso_field import TorsoField
 from nerfblendshape_ns.model_components.backdrop import Backdrop, load_plate
+from nerfblendshape_ns.model_components.head_pixels import HeadPixels
 from nerfblendshape_ns.model_components.head_pose_code import HeadPoseCode
 from nerfblendshape_ns.model_components.losses import PatchLoss, cached_lpips, composite
 from nerfblendshape_ns.model_components.torso_frames import TorsoFrames
@@ -51,6 +54,7 @@ class TorsoModel(DrivenModel):
                 "the dataset does not say its camera's intrinsics, which a torso needs; use nerfblendshape-data."
             )
         self.head: Optional[HeadModel] = None
+        self._head_pixels: Optional[HeadPixels] = None
         height, width = (int(side) for side in metadata["image_size"])
         train_pose = self.expression_source.track_pose[self.expression_source.train_frames]
         underside = self.aabb.mean(0)
@@ -94,6 +98,7 @@ class TorsoModel(DrivenModel):
         """
         check_head_fits(head_description(head), self.metadata, self.aabb)
         self.head = head.to(self.device).eval().requires_grad_(False)
+        self._head_pixels = None
         self.expression_source.minimum.copy_(head.expression_source.minimum)
         self.expression_source.maximum.copy_(head.expression_source.maximum)
 
@@ -199,7 +204,7 @@ class TorsoModel(DrivenModel):
         """Blend the head's tables and gather what the torso needs; without a pose it takes the clip's middle one."""
         if captured is None:
             captured = self.pose_code.reference.expand(len(expression), -1)
-        head = self._frozen.frames(expression, captured, ray_frame, train_frame)
+        head = partial(self._frozen.frames, expression, captured, ray_frame, train_frame)
         dropped = self.training and float(torch.rand(())) < self.config.frame_code_dropout
         codes = self.field.frame_code(None if dropped else train_frame)
         if codes is not None and len(codes) != len(expression):
@@ -222,7 +227,7 @@ class TorsoModel(DrivenModel):
         frames = self.frames_of(ray_bundle)
         points = self.plane(origins, directions, frames.of_rays(frames.captured))
         with torch.no_grad():
-            head = self._head_foreground(ray_bundle, origins, directions, frames)
+            head = self._head_foreground(ray_bundle, points.coordinates, frames)
         seen = torch.cat([head.color, head.alpha], -1) if self.field.head_aware else None
         color, alpha, _ = self._torso(points.coordinates, points.fade, frames, seen)
         background = self._background(points.coordinates)
@@ -245,14 +250,28 @@ class TorsoModel(DrivenModel):
         return outputs
 
     def _head_foreground(
-        self, ray_bundle: RayBundle, origins: Tensor, directions: Tensor, frames: TorsoFrames
+        self, ray_bundle: RayBundle, coordinates: Float[Tensor, "rays 2"], frames: TorsoFrames
     ) -> Foreground:
+        """The head along rays; of the training frames no pixel is rendered twice."""
         head = self._frozen
-        if self.training:  # Where the head's run refined the training poses, its rays follow them.
-            refined = RayBundle(origins, directions, ray_bundle.pixel_area, camera_indices=ray_bundle.camera_indices)
-            head.camera_optimizer.apply_to_raybundle(refined)
-            origins, directions = refined.origins, refined.directions
-        return head.foreground(origins, directions, frames.head)
+        origins, directions = ray_bundle.origins.reshape(-1, 3), ray_bundle.directions.reshape(-1, 3)
+        camera = ray_bundle.camera_indices
+        if not self.training or camera is None or self._driven is not None or "expression" in ray_bundle.metadata:
+            return head.foreground(origins, directions, frames.head)
+        # Where the head's run refined the training poses, its rays follow them.
+        refined = RayBundle(origins, directions, ray_bundle.pixel_area, camera_indices=camera)
+        head.camera_optimizer.apply_to_raybundle(refined)
+
+        def render(chosen: Tensor) -> Tensor:
+            ray_frame = frames.head.ray_frame
+            some = frames.head if ray_frame is None else replace(frames.head, ray_frame=ray_frame[chosen])
+            return torch.cat(head.foreground(refined.origins[chosen], refined.directions[chosen], some), -1)
+
+        if self._head_pixels is None:
+            height, width = self.metadata["image_size"]
+            self._head_pixels = HeadPixels(self.num_train_data, height, width, self.config.head_pixels_mb, self.device)
+        values = self._head_pixels.values_of(coordinates, camera.flatten(), render)
+        return Foreground(values[:, :3], values[:, 3:4], values[:, 4:])
 
     def _torso(
         self, coordinates: Tensor, fade: Tensor, frames: TorsoFrames, head: Optional[Tensor]

@@ -32,6 +32,9 @@ class TorsoModelConfig(ModelConfig):
     """Unused."""
     eval_num_rays_per_chunk: int = 16384
     """Rays rendered at once outside training."""
+    head_pixels_mb: int = 2048
+    """Memory for what the frozen head shows at the training frames' pixels, so that training renders none of them
+    twice. Where they would not fit nothing is kept; 0 keeps nothing. The pictures are the same either way."""
     background: str = "plate"
     """What is behind the person: "plate" is the dataset's clean plate (white where it has none), else the name or hex
     code of a colour, or the path of an image."""

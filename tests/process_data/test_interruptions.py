@@ -6,7 +6,7 @@ import signal
 import cv2
 import numpy as np
 import pytest
-from test_pipeline import NUM_FRAMES, options, process, snapshot, tracker  # noqa: F401
+from stand_in_tracker import NUM_FRAMES, process, snapshot
 
 from nerfblendshape_ns.data import contract
 from nerfblendshape_ns.process_data import face_track, pipeline, step_record
@@ -37,7 +37,7 @@ COMPARED = (
 )
 
 
-def killed_run(options, monkeypatch, step_name, calls):  # noqa: F811
+def killed_run(options, monkeypatch, step_name, calls):
     """Process in a child that is killed at the ``calls``-th progress of a step, or with -1 as soon as it has done its
     work but before that is recorded."""
     build = pipeline.build_steps
@@ -91,7 +91,7 @@ def expected():
 @pytest.mark.parametrize("calls", [2, -1], ids=["inside", "before_the_record"])
 @pytest.mark.parametrize("step_name", STEPS)
 def test_a_killed_run_goes_on_and_ends_as_if_nothing_had_happened(
-    step_name, calls, tracker, options, monkeypatch, expected  # noqa: F811
+    step_name, calls, tracker, options, monkeypatch, expected
 ):  # fmt: skip
     cv2.setNumThreads(0)
     tracker.lost = {4, 5}
@@ -121,7 +121,7 @@ def test_a_killed_run_goes_on_and_ends_as_if_nothing_had_happened(
     assert [path.name for path in root.rglob(".*")] == []
 
 
-def test_images_written_before_a_kill_are_not_written_again(tracker, options, monkeypatch):  # noqa: F811
+def test_images_written_before_a_kill_are_not_written_again(tracker, options, monkeypatch):
     cv2.setNumThreads(0)
     killed_run(options, monkeypatch, "frames", 9)
     partial = options.output / ".images.partial"
@@ -133,7 +133,7 @@ def test_images_written_before_a_kill_are_not_written_again(tracker, options, mo
     assert {name: images[type(next(iter(images)))(name)] for name in written} == written
 
 
-def test_stretches_tracked_before_a_kill_are_not_tracked_again(tracker, options, monkeypatch):  # noqa: F811
+def test_stretches_tracked_before_a_kill_are_not_tracked_again(tracker, options, monkeypatch):
     cv2.setNumThreads(0)
     monkeypatch.setattr(face_track, "STRETCH", 5)
     monkeypatch.setattr(face_track, "WARM_UP", 0)
@@ -146,7 +146,7 @@ def test_stretches_tracked_before_a_kill_are_not_tracked_again(tracker, options,
     assert np.load(options.output / contract.LANDMARKS).shape[0] == NUM_FRAMES
 
 
-def test_another_option_starts_the_images_afresh(tracker, options, monkeypatch):  # noqa: F811
+def test_another_option_starts_the_images_afresh(tracker, options, monkeypatch):
     cv2.setNumThreads(0)
     killed_run(options, monkeypatch, "frames", 6)
     options.max_size = 64
@@ -155,7 +155,7 @@ def test_another_option_starts_the_images_afresh(tracker, options, monkeypatch):
     assert shapes == {(64, 64, 3)}
 
 
-def test_a_track_that_is_gone_brings_dropped_images_back(tracker, options):  # noqa: F811
+def test_a_track_that_is_gone_brings_dropped_images_back(tracker, options):
     tracker.lost = {4, 5}
     process(options)
     (options.output / "tracks_raw.npz").unlink()

@@ -1,104 +1,30 @@
+"""From a video to a dataset, with a stand-in for MediaPipe: steps, resumption, errors."""
+
 import importlib.util
 import json
 import os
 import subprocess
 import sys
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
-from rich.console import Console
 from scipy.spatial.transform import Rotation
-from video_files import shared_folder, write_video
+from stand_in_tracker import NUM_FRAMES, SIZE, process, snapshot
 
 from nerfblendshape_ns.data import contract
 from nerfblendshape_ns.errors import UserError
 from nerfblendshape_ns.process_data import (
-    face_track,
-    frame_step,
     picture_steps,
     pipeline,
     pose_step,
-    survey_step,
 )
 from nerfblendshape_ns.process_data.landmarker_model import ModelUnavailable
-from nerfblendshape_ns.process_data.options import DEFAULT_FOCAL, ProcessOptions
+from nerfblendshape_ns.process_data.options import DEFAULT_FOCAL
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-NUM_FRAMES = 14
-SIZE = 96
-
-
-def head():
-    points = np.random.default_rng(0).uniform([-7, -8, 0], [7, 8, 0], (478, 3))
-    points[:, 2] = 6 - 0.08 * (points[:, :2] ** 2).sum(1)
-    return points
-
-
-class Tracker:
-    """Stands for MediaPipe: each grey level of the test video is a frame number, and a frame number is a head pose."""
-
-    def __init__(self, monkeypatch):
-        self.lost = set()
-        self.calls = 0
-
-        @contextmanager
-        def open_detector(model, single_images=False, num_faces=1):
-            yield self.detect, []
-
-        @contextmanager
-        def open_face_finder(model):
-            yield self.find
-
-        monkeypatch.setattr(face_track, "open_detector", open_detector)
-        for module in (survey_step, frame_step):
-            monkeypatch.setattr(module, "open_face_finder", open_face_finder)
-        monkeypatch.setattr(pipeline, "require_mediapipe", lambda: None)
-        monkeypatch.setattr(picture_steps, "iterate_labels", self.labels)
-
-    def detect(self, frame, milliseconds):
-        self.calls += 1
-        number = int(np.clip(np.rint((frame.mean() - 17.3) / 5), 0, NUM_FRAMES - 1))
-        if number in self.lost:
-            return []
-        turn = Rotation.from_euler("yx", [2.0 * number - 14, 0.5 * number], degrees=True).as_matrix()
-        camera = (head() @ turn.T) * [1, -1, -1] + [0, 0, 50.0]
-        pixels = DEFAULT_FOCAL * SIZE * camera[:, :2] / camera[:, 2:] + SIZE / 2
-        depth = (camera[:, 2:] - 50) * DEFAULT_FOCAL * SIZE / 50
-        return [(np.concatenate([pixels, depth], 1).astype(np.float32), None)]
-
-    def find(self, frame):
-        return [(*face[:, :2].min(0).tolist(), *face[:, :2].max(0).tolist()) for face, _ in self.detect(frame, 0)]
-
-    def labels(self, frames, points, options=None, evidence=None, start=0):
-        for index in range(start, len(frames)):
-            label = np.zeros(frames[index].shape[:2], np.uint8)
-            label[20:70, 25:70] = 1
-            label[70:80, 35:60] = 2
-            label[80:, 10:] = 3
-            yield label
-
-
-@pytest.fixture
-def tracker(monkeypatch):
-    return Tracker(monkeypatch)
-
-
-@pytest.fixture
-def options(tmp_path):
-    video = write_video(tmp_path / "talk.mp4", NUM_FRAMES, (SIZE, SIZE))
-    return ProcessOptions(video, tmp_path / "dataset", crop="none", tracker="facemesh")
-
-
-def process(options):
-    return pipeline.process_video(options, Console(file=open(os.devnull, "w"), force_terminal=False))
-
-
-def snapshot(root):
-    return {path.relative_to(root): path.stat().st_mtime_ns for path in root.rglob("*") if path.is_file()}
 
 
 def test_a_video_becomes_a_whole_dataset(tracker, options):
@@ -219,60 +145,6 @@ def test_another_option_redoes_only_what_follows_from_it(tracker, options):
     assert not changed & {contract.IMAGES, contract.PARSING, contract.BACKGROUND, "tracks_raw.npz"}
 
 
-def test_no_face_in_any_frame_leaves_nothing_behind(tracker, options):
-    tracker.lost = set(range(NUM_FRAMES))
-    with pytest.raises(UserError, match=r"no face was found in any of the 14 frames of .*talk.mp4; use a video"):
-        process(options)
-    assert not options.output.exists()
-
-
-def test_lost_frames_are_named_with_fail(tracker, options):
-    tracker.lost = {4, 5, 9}
-    options.on_missing = "fail"
-    with pytest.raises(UserError, match=r"lost in 3 of 14 frames of .* \(frames 4-5, 9\).*--on-missing drop"):
-        process(options)
-    assert not options.output.exists()
-
-
-def test_lost_frames_are_dropped_by_default(tracker, options):
-    tracker.lost = {4, 5}
-    document = process(options)
-    transforms = json.loads((options.output / contract.TRANSFORMS).read_text())
-    assert [frame["img_id"] for frame in transforms["frames"]] == list(range(12))
-    assert len(list((options.output / contract.IMAGES).iterdir())) == 12
-    assert contract.load_array(options.output / contract.EXPRESSIONS).shape[0] == 12
-    # Image 4 is now the video's frame 6.
-    fourth = contract.load_image(options.output / "images/000004.jpg").mean()
-    assert fourth == pytest.approx(20 + 5 * 6, abs=4)
-    warnings = document["steps"]["landmarks"]["warnings"]
-    assert warnings == ["The face was lost in 2 of 14 frames: frames 4-5; they are left out."]
-
-
-def test_lost_frames_are_interpolated_on_request(tracker, options):
-    tracker.lost = {6}
-    options.on_missing = "interpolate"
-    process(options)
-    points = contract.load_array(options.output / contract.LANDMARKS)
-    assert points.shape[0] == NUM_FRAMES
-    assert np.allclose(points[6], (points[5] + points[7]) / 2, atol=1e-3)
-
-
-def test_too_few_frames_with_a_face(tracker, options):
-    tracker.lost = set(range(8))
-    with pytest.raises(UserError, match="a face was found in only 6 of 14 frames and at least 10 are needed"):
-        process(options)
-    assert not options.output.exists()
-
-
-def test_a_dataset_that_was_there_survives_a_bad_run(tracker, options):
-    process(options)
-    before = snapshot(options.output)
-    options.video = options.video.with_name("missing.mp4")
-    with pytest.raises(UserError, match="missing.mp4 does not exist"):
-        process(options)
-    assert snapshot(options.output) == before
-
-
 def test_without_a_model_the_bundled_face_mesh_serves(monkeypatch, options):
     def nowhere(path):
         raise ModelUnavailable("no network")
@@ -315,55 +187,3 @@ def test_a_video_is_found_by_name(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(script, "process_data", seen.append)
     script.main(["other", "--fps", "25"])
     assert seen == [["--video", "data/vids/other.mp4", "--output", "data/other", "--fps", "25"]]
-
-
-def check_tracked(root, num_frames, document):
-    summary = document["steps"]["head pose"]["summary"]
-    assert document["steps"]["landmarks"]["summary"]["frames_with_face"] == num_frames
-    assert summary["reprojection_rms_pixels_at_512"] <= 2.5
-    transforms = json.loads((root / contract.TRANSFORMS).read_text())
-    assert len(transforms["frames"]) == num_frames
-    names = contract.load_json(root / contract.EXPRESSION_NAMES)
-    assert names["basis"] == "arkit52" and names["names"][0] == "_neutral" and len(names["names"]) == 52
-
-
-@pytest.mark.slow
-def test_a_real_clip(landmarker_path, clips_folder, tmp_path):
-    pytest.importorskip("mediapipe")
-    video = next(clips_folder.glob("selfie*"))
-    options = ProcessOptions(
-        video, tmp_path / "out", max_frames=20, max_size=256, landmarker=landmarker_path, tracker="landmarker"
-    )
-    document = process(options)
-    check_tracked(options.output, 20, document)
-    transforms = json.loads((options.output / contract.TRANSFORMS).read_text())
-    # A portrait phone video is cropped to a square, so its principal point is off the picture's centre.
-    assert transforms["w"] == transforms["h"] == 256 and transforms["cy"] != 128
-    mesh = contract.load_array(options.output / contract.FACE_MESH)
-    assert 10 < np.ptp(mesh[:, 0]) < 20
-    areas = document["steps"]["segmentation"]["summary"]["areas"]
-    assert 0.2 < areas["head"] < 0.6
-
-
-@pytest.mark.slow
-def test_a_synthetic_head_is_tracked_like_a_real_one(tmp_path):
-    """The whole chain without any real face: render a video, process it, compare with the poses it was made from."""
-    pytest.importorskip("mediapipe")
-    from nerfblendshape_ns.synthetic.dataset import ClipSettings, write_dataset
-
-    truth, video = tmp_path / "truth", tmp_path / "head.mp4"
-    write_dataset(ClipSettings(num_frames=24, width=512, height=512, samples=1), truth, video)
-    model = shared_folder() / "models" / "face_landmarker.task"
-    options = ProcessOptions(video, tmp_path / "out", landmarker=model if model.is_file() else None)
-    document = process(options)
-    found = np.array(
-        [f["transform_matrix"] for f in json.loads((options.output / contract.TRANSFORMS).read_text())["frames"]]
-    )
-    exact = np.array([f["transform_matrix"] for f in json.loads((truth / contract.TRANSFORMS).read_text())["frames"]])
-    assert len(found) >= 23
-    assert document["steps"]["head pose"]["summary"]["reprojection_rms_pixels_at_512"] <= 3.0
-    if len(found) == len(exact):
-        # Where the two sets of head axes lie against each other is a convention: compare the motion about its mean.
-        offset = Rotation.from_matrix(found[:, :3, :3] @ exact[:, :3, :3].transpose(0, 2, 1)).mean().as_matrix()
-        error = Rotation.from_matrix((offset @ exact[:, :3, :3]).transpose(0, 2, 1) @ found[:, :3, :3]).magnitude()
-        assert np.degrees(np.sqrt((error**2).mean())) < 4.0

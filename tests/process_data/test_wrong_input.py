@@ -5,7 +5,7 @@ import subprocess
 
 import numpy as np
 import pytest
-from test_pipeline import SIZE, Tracker, process
+from stand_in_tracker import SIZE, Tracker, process
 from video_files import chequer, write_video
 
 from nerfblendshape_ns.errors import UserError

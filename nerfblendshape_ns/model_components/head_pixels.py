@@ -1,0 +1,69 @@
+"""What a frozen head shows at the pixels of its training frames: rendered once, then kept."""
+
+from __future__ import annotations
+
+from typing import Callable, Optional
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+CHANNELS = 5
+"""Colour, opacity and depth."""
+OFF_CENTRE = 0.01
+"""A ray stands for a pixel if it passes no further from the pixel's middle, in pixels."""
+
+
+class HeadPixels:
+    """Renders pixels when they are first asked for and hands them out from then on.
+
+    A torso is trained on the same pixels again and again, while the head before them cannot change.
+
+    Args:
+        frames: number of training frames.
+        height: rows of their pictures.
+        width: columns.
+        megabytes: memory that the pixels may take; where those of all frames would take more, none is kept.
+        device: where they are kept.
+    """
+
+    def __init__(self, frames: int, height: int, width: int, megabytes: float, device: torch.device) -> None:
+        self.height, self.width = int(height), int(width)
+        pixels = frames * self.height * self.width
+        self.known: Optional[Tensor] = None
+        if pixels * (4 * CHANNELS + 1) <= megabytes * 2**20:
+            self.known = torch.zeros(pixels, dtype=torch.bool, device=device)
+            self.values = torch.empty(pixels, CHANNELS, device=device)
+
+    def values_of(
+        self,
+        coordinates: Float[Tensor, "rays 2"],
+        frame: Int[Tensor, "rays"],
+        render: Callable[[Int[Tensor, "some"]], Float[Tensor, "some 5"]],
+    ) -> Float[Tensor, "rays 5"]:
+        """What rays of training frames show.
+
+        Args:
+            coordinates: column and row as shares of the picture.
+            frame: training frame of each ray.
+            render: gives the values of some of the rays, by their positions; asked for those only that are not known.
+        """
+        places = None if self.known is None else self._places(coordinates, frame)
+        if self.known is None or places is None:
+            return render(torch.arange(len(coordinates), device=coordinates.device))
+        missing = (~self.known[places]).nonzero()[:, 0]
+        if len(missing) > 0:
+            fresh = places[missing]
+            self.values[fresh] = render(missing)
+            self.known[fresh] = True
+        return self.values[places]
+
+    def _places(self, coordinates: Tensor, frame: Tensor) -> Optional[Int[Tensor, "rays"]]:
+        """Where the pixels of rays are kept; None where some ray does not pass the middle of a pixel."""
+        pixel = coordinates * coordinates.new_tensor([self.width, self.height])
+        column, row = pixel.floor().long().unbind(-1)
+        centred = (pixel - pixel.floor() - 0.5).abs().amax(-1) <= OFF_CENTRE
+        inside = (column >= 0) & (column < self.width) & (row >= 0) & (row < self.height)
+        if not bool((centred & inside).all()):
+            return None
+        return (frame.long() * self.height + row) * self.width + column

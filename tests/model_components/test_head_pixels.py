@@ -1,0 +1,70 @@
+"""Pixels of a frozen head are rendered once."""
+
+import pytest
+import torch
+
+from nerfblendshape_ns.model_components.head_pixels import CHANNELS, HeadPixels
+
+HEIGHT, WIDTH = 3, 4
+
+
+class Renderer:
+    """Gives each ray a value of its own and remembers which it was asked for."""
+
+    def __init__(self) -> None:
+        self.asked: list = []
+
+    def __call__(self, chosen: torch.Tensor) -> torch.Tensor:
+        self.asked.append(chosen.tolist())
+        return (10.0 * len(self.asked) + chosen[:, None]).expand(-1, CHANNELS)
+
+
+def make(megabytes: float = 1.0) -> HeadPixels:
+    return HeadPixels(2, HEIGHT, WIDTH, megabytes, torch.device("cpu"))
+
+
+def middles(*pixels: tuple) -> torch.Tensor:
+    """Coordinates of the middles of pixels, given as column and row."""
+    return (torch.tensor(pixels) + 0.5) / torch.tensor([WIDTH, HEIGHT])
+
+
+def test_only_pixels_that_are_new_are_rendered():
+    pixels, render = make(), Renderer()
+    places, frames = middles((0, 0), (3, 2), (1, 2)), torch.tensor([0, 0, 1])
+    first = pixels.values_of(places, frames, render)
+    assert first[:, 0].tolist() == [10.0, 11.0, 12.0]
+    # The same pixel of another frame is another one, and so is another pixel of the same frame.
+    both = pixels.values_of(middles((3, 2), (0, 0), (0, 0), (2, 0)), torch.tensor([0, 1, 0, 0]), render)
+    assert render.asked == [[0, 1, 2], [1, 3]]
+    assert both[:, 0].tolist() == [11.0, 21.0, 10.0, 23.0]
+    pixels.values_of(places, frames, render)
+    assert len(render.asked) == 2
+
+
+def test_every_pixel_of_every_frame_has_its_own_place():
+    pixels, render = make(), Renderer()
+    columns, rows = torch.meshgrid(torch.arange(WIDTH), torch.arange(HEIGHT), indexing="xy")
+    places = middles(*torch.stack([columns.flatten(), rows.flatten()], -1).tolist()).repeat(2, 1)
+    frames = torch.arange(2).repeat_interleave(HEIGHT * WIDTH)
+    values = pixels.values_of(places, frames, render)
+    assert torch.equal(values[:, 0], 10.0 + torch.arange(2 * HEIGHT * WIDTH))
+    assert bool(pixels.known.all())  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("change", [(0.1, 0.0), (0.0, -0.1), (-1.0, 0.0), (0.0, 3.0)])
+def test_rays_beside_the_middle_of_a_pixel_are_rendered_anew(change):
+    pixels, render = make(), Renderer()
+    places = middles((0, 0), (3, 2))
+    places[0] += torch.tensor(change) / torch.tensor([WIDTH, HEIGHT])
+    for _ in range(2):
+        pixels.values_of(places, torch.tensor([0, 1]), render)
+    assert render.asked == [[0, 1], [0, 1]]
+
+
+def test_pixels_that_would_not_fit_are_not_kept():
+    bytes_needed = 2 * HEIGHT * WIDTH * (4 * CHANNELS + 1)
+    for megabytes, times in ((bytes_needed / 2**20, 1), ((bytes_needed - 1) / 2**20, 2), (0.0, 2)):
+        pixels, render = make(megabytes), Renderer()
+        for _ in range(2):
+            pixels.values_of(middles((0, 0)), torch.tensor([1]), render)
+        assert len(render.asked) == times

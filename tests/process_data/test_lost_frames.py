@@ -1,0 +1,64 @@
+"""Frames without a face: named, dropped, interpolated, or too many."""
+
+import json
+
+import numpy as np
+import pytest
+from stand_in_tracker import NUM_FRAMES, process, snapshot
+
+from nerfblendshape_ns.data import contract
+from nerfblendshape_ns.errors import UserError
+
+
+def test_no_face_in_any_frame_leaves_nothing_behind(tracker, options):
+    tracker.lost = set(range(NUM_FRAMES))
+    with pytest.raises(UserError, match=r"no face was found in any of the 14 frames of .*talk.mp4; use a video"):
+        process(options)
+    assert not options.output.exists()
+
+
+def test_lost_frames_are_named_with_fail(tracker, options):
+    tracker.lost = {4, 5, 9}
+    options.on_missing = "fail"
+    with pytest.raises(UserError, match=r"lost in 3 of 14 frames of .* \(frames 4-5, 9\).*--on-missing drop"):
+        process(options)
+    assert not options.output.exists()
+
+
+def test_lost_frames_are_dropped_by_default(tracker, options):
+    tracker.lost = {4, 5}
+    document = process(options)
+    transforms = json.loads((options.output / contract.TRANSFORMS).read_text())
+    assert [frame["img_id"] for frame in transforms["frames"]] == list(range(12))
+    assert len(list((options.output / contract.IMAGES).iterdir())) == 12
+    assert contract.load_array(options.output / contract.EXPRESSIONS).shape[0] == 12
+    # Image 4 is now the video's frame 6.
+    fourth = contract.load_image(options.output / "images/000004.jpg").mean()
+    assert fourth == pytest.approx(20 + 5 * 6, abs=4)
+    warnings = document["steps"]["landmarks"]["warnings"]
+    assert warnings == ["The face was lost in 2 of 14 frames: frames 4-5; they are left out."]
+
+
+def test_lost_frames_are_interpolated_on_request(tracker, options):
+    tracker.lost = {6}
+    options.on_missing = "interpolate"
+    process(options)
+    points = contract.load_array(options.output / contract.LANDMARKS)
+    assert points.shape[0] == NUM_FRAMES
+    assert np.allclose(points[6], (points[5] + points[7]) / 2, atol=1e-3)
+
+
+def test_too_few_frames_with_a_face(tracker, options):
+    tracker.lost = set(range(8))
+    with pytest.raises(UserError, match="a face was found in only 6 of 14 frames and at least 10 are needed"):
+        process(options)
+    assert not options.output.exists()
+
+
+def test_a_dataset_that_was_there_survives_a_bad_run(tracker, options):
+    process(options)
+    before = snapshot(options.output)
+    options.video = options.video.with_name("missing.mp4")
+    with pytest.raises(UserError, match="missing.mp4 does not exist"):
+        process(options)
+    assert snapshot(options.output) == before
