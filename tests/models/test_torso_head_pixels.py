@@ -72,6 +72,21 @@ def test_a_second_step_sees_the_same_and_renders_nothing():
     assert 0.01 < float(results[0]["head_accumulation"].std())
 
 
+def test_the_rest_of_a_batch_is_rendered_with_its_own_frames():
+    """Frame 1 is known, in part; what is missing of both frames goes on with the tables of each."""
+    model, plain = make_torso(data=data()), make_torso(data=data(), head_pixels_mb=0)
+    rays = batch_of(model)
+    model.train(), plain.train()
+    model.get_outputs(rays[:20])
+    outputs, expected = model.get_outputs(rays), plain.get_outputs(rays)
+    for name in ("head_rgb", "head_accumulation"):
+        torch.testing.assert_close(outputs[name], expected[name], msg=name)
+    swapped = batch_of(model)
+    swapped.camera_indices = swapped.camera_indices.flip(0)  # type: ignore[union-attr]
+    apart = plain.get_outputs(swapped)["head_rgb"] - expected["head_rgb"]
+    assert float(apart[20:].abs().max()) > 1e-3, "a wrong frame would show"
+
+
 def test_the_head_s_tables_are_blended_only_where_something_is_rendered():
     model = make_torso(data=data())
     rays = batch_of(model)
@@ -88,7 +103,10 @@ def test_pictures_and_other_expressions_are_rendered_anew():
     rays = batch_of(model)
     model.train()
     trained = model.get_outputs(rays)["head_rgb"]
-    rays.metadata = {"expression": torch.full((len(rays), len(NAMES)), 0.8)}
+    source = model.expression_source
+    poses = source.track_pose[source.train_frames[rays.camera_indices.flatten()]]  # type: ignore[union-attr]
+    # The same pixels of the same poses, under another expression.
+    rays.metadata = {"expression": torch.full((len(rays), len(NAMES)), 0.8), "head_pose": poses}
     assert float((model.get_outputs(rays)["head_rgb"] - trained).abs().max()) > 1e-3
     rays.metadata = {}
     count = Count(model)
