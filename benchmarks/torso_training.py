@@ -21,7 +21,6 @@ from typing import Any, Dict, List, Tuple
 
 import torch
 from encode import wait_for
-from nerfstudio.engine.trainer import TrainerConfig
 from nerfstudio.utils.eval_utils import eval_setup
 
 from nerfblendshape_ns.errors import UserError, report_user_errors
@@ -40,9 +39,9 @@ class Contestant:
     """
 
     def __init__(self, run: Path, megabytes: int | None) -> None:
-        def change(config: TrainerConfig) -> TrainerConfig:
+        def change(config: Any) -> Any:
             if megabytes is not None:
-                config.pipeline.model.head_pixels_mb = megabytes  # type: ignore[attr-defined]
+                config.pipeline.model.head_pixels_mb = megabytes
             return config
 
         _, pipeline, _, _ = eval_setup(run, test_mode="val", update_config_callback=change)
@@ -69,9 +68,9 @@ class Contestant:
             torch.manual_seed(step)
             rays, batch = self.batches.next_train(step)
             outputs = self.model(rays)
-            loss = sum(self.model.get_loss_dict(outputs, batch).values())
+            loss = torch.stack(list(self.model.get_loss_dict(outputs, batch).values())).sum()
             self.optimizer.zero_grad()
-            loss.backward()  # type: ignore[union-attr]
+            loss.backward()
             self.optimizer.step()
             psnr.append(float(self.model.get_metrics_dict(outputs, batch)["psnr"]))
         wait_for(self.model.device)
@@ -101,7 +100,7 @@ def main() -> None:
             psnr.append(figures)
         apart = max(apart, *(abs(one - other) for one, other in zip(*psnr)))
         print(f"{last} steps: {', '.join(f'{name} {1e3 * values[-1]:.1f} ms' for name, values in times.items())}")
-    pixels = contestants["kept"].model._head_pixels
+    pixels = contestants["kept"].model.head_pixels
     tenth = max(1, options.steps // 10)
     figures = {
         "torso_step_ratio": round(sum(times["anew"]) / sum(times["kept"]), 2),
@@ -109,7 +108,7 @@ def main() -> None:
             name: [round(1e3 * sum(part) / tenth, 1) for part in (values[:tenth], values[-tenth:])]
             for name, values in times.items()
         },
-        "pixels_rendered": None if pixels.known is None else round(float(pixels.known.float().mean()), 3),
+        "pixels_rendered": round(float(pixels.known.float().mean()), 3) if pixels.fits else None,
         "psnr_difference": round(apart, 4),
         "steps": options.steps,
     }

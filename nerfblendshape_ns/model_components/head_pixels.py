@@ -17,23 +17,22 @@ OFF_CENTRE = 0.01
 class HeadPixels:
     """Renders pixels when they are first asked for and hands them out from then on.
 
-    A torso is trained on the same pixels again and again, while the head before them cannot change.
+    A torso is trained on the same pixels again and again, while the head before them cannot change. Memory is taken
+    when the first is asked for, where the rays are.
 
     Args:
         frames: number of training frames.
         height: rows of their pictures.
         width: columns.
         megabytes: memory that the pixels may take; where those of all frames would take more, none is kept.
-        device: where they are kept.
     """
 
-    def __init__(self, frames: int, height: int, width: int, megabytes: float, device: torch.device) -> None:
+    def __init__(self, frames: int, height: int, width: int, megabytes: float) -> None:
         self.height, self.width = int(height), int(width)
-        pixels = frames * self.height * self.width
-        self.known: Optional[Tensor] = None
-        if pixels * (4 * CHANNELS + 1) <= megabytes * 2**20:
-            self.known = torch.zeros(pixels, dtype=torch.bool, device=device)
-            self.values = torch.empty(pixels, CHANNELS, device=device)
+        self.count = frames * self.height * self.width
+        self.fits = self.count * (4 * CHANNELS + 1) <= megabytes * 2**20
+        self.known = torch.zeros(0, dtype=torch.bool)
+        self.values = torch.empty(0, CHANNELS)
 
     def values_of(
         self,
@@ -48,9 +47,12 @@ class HeadPixels:
             frame: training frame of each ray.
             render: gives the values of some of the rays, by their positions; asked for those only that are not known.
         """
-        places = None if self.known is None else self._places(coordinates, frame)
-        if self.known is None or places is None:
+        places = self._places(coordinates, frame) if self.fits else None
+        if places is None:
             return render(torch.arange(len(coordinates), device=coordinates.device))
+        if len(self.known) == 0:
+            self.known = torch.zeros(self.count, dtype=torch.bool, device=coordinates.device)
+            self.values = torch.empty(self.count, CHANNELS, device=coordinates.device)
         missing = (~self.known[places]).nonzero()[:, 0]
         if len(missing) > 0:
             fresh = places[missing]

@@ -44,6 +44,7 @@ class TorsoModel(DrivenModel):
     """
 
     config: TorsoModelConfig
+    head_pixels: HeadPixels
 
     def populate_modules(self) -> None:
         """Build the torso; the head comes from its run when training starts, or from a checkpoint of this model."""
@@ -54,7 +55,6 @@ class TorsoModel(DrivenModel):
                 "the dataset does not say its camera's intrinsics, which a torso needs; use nerfblendshape-data."
             )
         self.head: Optional[HeadModel] = None
-        self._head_pixels: Optional[HeadPixels] = None
         height, width = (int(side) for side in metadata["image_size"])
         train_pose = self.expression_source.track_pose[self.expression_source.train_frames]
         underside = self.aabb.mean(0)
@@ -98,7 +98,8 @@ class TorsoModel(DrivenModel):
         """
         check_head_fits(head_description(head), self.metadata, self.aabb)
         self.head = head.to(self.device).eval().requires_grad_(False)
-        self._head_pixels = None
+        height, width = self.metadata["image_size"]
+        self.head_pixels = HeadPixels(self.num_train_data, height, width, self.config.head_pixels_mb)
         self.expression_source.minimum.copy_(head.expression_source.minimum)
         self.expression_source.maximum.copy_(head.expression_source.maximum)
 
@@ -253,9 +254,8 @@ class TorsoModel(DrivenModel):
         self, ray_bundle: RayBundle, coordinates: Float[Tensor, "rays 2"], frames: TorsoFrames
     ) -> Foreground:
         """The head along rays; of the training frames no pixel is rendered twice."""
-        head = self._frozen
+        head, camera = self._frozen, ray_bundle.camera_indices
         origins, directions = ray_bundle.origins.reshape(-1, 3), ray_bundle.directions.reshape(-1, 3)
-        camera = ray_bundle.camera_indices
         if not self.training or camera is None or self._driven is not None or "expression" in ray_bundle.metadata:
             return head.foreground(origins, directions, frames.head)
         # Where the head's run refined the training poses, its rays follow them.
@@ -267,10 +267,7 @@ class TorsoModel(DrivenModel):
             some = frames.head if ray_frame is None else replace(frames.head, ray_frame=ray_frame[chosen])
             return torch.cat(head.foreground(refined.origins[chosen], refined.directions[chosen], some), -1)
 
-        if self._head_pixels is None:
-            height, width = self.metadata["image_size"]
-            self._head_pixels = HeadPixels(self.num_train_data, height, width, self.config.head_pixels_mb, self.device)
-        values = self._head_pixels.values_of(coordinates, camera.flatten(), render)
+        values = self.head_pixels.values_of(coordinates, camera.flatten(), render)
         return Foreground(values[:, :3], values[:, 3:4], values[:, 4:])
 
     def _torso(

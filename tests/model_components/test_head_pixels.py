@@ -20,7 +20,7 @@ class Renderer:
 
 
 def make(megabytes: float = 1.0) -> HeadPixels:
-    return HeadPixels(2, HEIGHT, WIDTH, megabytes, torch.device("cpu"))
+    return HeadPixels(2, HEIGHT, WIDTH, megabytes)
 
 
 def middles(*pixels: tuple) -> torch.Tensor:
@@ -48,7 +48,7 @@ def test_every_pixel_of_every_frame_has_its_own_place():
     frames = torch.arange(2).repeat_interleave(HEIGHT * WIDTH)
     values = pixels.values_of(places, frames, render)
     assert torch.equal(values[:, 0], 10.0 + torch.arange(2 * HEIGHT * WIDTH))
-    assert bool(pixels.known.all())  # type: ignore[union-attr]
+    assert len(pixels.known) == 2 * HEIGHT * WIDTH and bool(pixels.known.all())
 
 
 @pytest.mark.parametrize("change", [(0.1, 0.0), (0.0, -0.1), (-1.0, 0.0), (0.0, 3.0)])

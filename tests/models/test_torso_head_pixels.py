@@ -76,7 +76,8 @@ def test_the_rest_of_a_batch_is_rendered_with_its_own_frames():
     """Frame 1 is known, in part; what is missing of both frames goes on with the tables of each."""
     model, plain = make_torso(data=data()), make_torso(data=data(), head_pixels_mb=0)
     rays = batch_of(model)
-    model.train(), plain.train()
+    model.train()
+    plain.train()
     model.get_outputs(rays[:20])
     outputs, expected = model.get_outputs(rays), plain.get_outputs(rays)
     for name in ("head_rgb", "head_accumulation"):
