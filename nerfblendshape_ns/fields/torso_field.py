@@ -8,14 +8,16 @@ Beyond it, two things let it foresee poses that no training frame has:
 
 - The head carries what is near it, as skinning weights do on a rigged body: each point learns a share between 0 (it
   keeps still) and 1 (it moves as if fixed to the head). The share belongs to the point of the body, not to the pixel,
-  and does not depend on the pose.
+  and does not depend on the pose. Points are skinned forward, from the reference frame to the pixel, and found by
+  iteration as in SNARF (Chen et al. 2021): turned back instead, a pixel would be taken about itself and not about where
+  its point of the body is, which is another motion as soon as both head and share are far from 0.
 - What moves beside that is linear in head pose and code, as blendshapes are in their coefficients: a network gives each
   point its displacement per unit of each.
 """
 
 from __future__ import annotations
 
-from typing import Literal, Optional, Tuple
+from typing import Callable, Literal, Optional, Tuple
 
 import torch
 from jaxtyping import Float
@@ -32,11 +34,19 @@ LARGEST_SHIFT = 0.15
 """A point moves at most so far, as a share of the picture."""
 INITIAL_RANGE = 1e-4
 """The table starts uniform in ±this, as in Instant-NGP."""
-ROUNDS = 2
-"""How often the share is read: at the pixel, then where the point of the body turned out to be."""
+ROUNDS = 4
+"""Steps towards the point of the body that a pixel shows."""
+BACKWARD_ROUNDS = {"linear": 2, "network": 1}
+"""The same of runs that turn pixels back."""
 
 Deformation = Literal["linear", "network"]
 """How a point's own shift follows head pose and code: linearly, or through a network that reads them (RAD-NeRF)."""
+Skinning = Literal["forward", "backward"]
+"""Whether the head's motion is that of points of the reference frame, or that of pixels turned back to it, as runs of
+format 7 and before were trained."""
+Carry = Callable[[Float[Tensor, "points 2"]], Float[Tensor, "points 2"]]
+"""Where torso coordinates go if they are fixed to the head: from the reference frame to each point's own frame for
+"forward", the other way round for "backward"."""
 
 
 class TorsoField(nn.Module):
@@ -78,7 +88,9 @@ class TorsoField(nn.Module):
         if self.frame_codes is not None:
             nn.init.zeros_(self.frame_codes.weight)
         self.position_encoding = _frequencies(2, position_frequencies, implementation)
+        self.deformation_kind: Deformation = deformation
         self.linear = deformation == "linear"
+        self.skinning: Skinning = "forward"
         self.pose_encoding = None if self.linear else _frequencies(POSE_DIM, pose_frequencies, implementation)
         pose_dim = POSE_DIM if self.pose_encoding is None else self.pose_encoding.get_out_dim()
         condition = pose_dim + frame_code_dim
@@ -115,27 +127,24 @@ class TorsoField(nn.Module):
         pose: Float[Tensor, "#points 6"],
         code: Optional[Float[Tensor, "#points code"]] = None,
         head: Optional[Float[Tensor, "points 4"]] = None,
-        carried: Optional[Float[Tensor, "points 2"]] = None,
+        carry: Optional[Carry] = None,
     ) -> Tuple[Float[Tensor, "points 3"], Float[Tensor, "points 1"], Float[Tensor, "points 2"]]:
         """Colour in [0, 1] (not premultiplied), opacity in [0, 1] and the shift of each point.
 
         Args:
             coordinates: shares of the captured picture, in [0, 1].
-            pose: from :class:`~nerfblendshape_ns.model_components.head_pose_code.HeadPoseCode`.
+            pose: from :class:`~nerfblendshape_ns.model_components.head_pose_code.HeadPoseCode`; only the linear
+                deformation follows it beyond ±1.
             code: per-frame code; required when the field has them.
             head: premultiplied colour and opacity of the head; required when the field is head-aware.
-            carried: where each point would be in the reference frame if it were fixed to the head (see
-                :meth:`~nerfblendshape_ns.model_components.torso_plane.TorsoPlane.carried`); required when the field
-                learns carried shares.
+            carry: see :data:`Carry`, by :meth:`~nerfblendshape_ns.model_components.torso_plane.TorsoPlane.carried`;
+                required when the field learns carried shares.
         """
-        parts = [pose if self.pose_encoding is None else self.pose_encoding(pose.contiguous())]
-        if self.frame_codes is not None:
-            assert code is not None, "this field was built with frame codes"
-            parts.append(code)
-        rows = max(len(part) for part in parts)
-        condition = torch.cat([part.float().expand(rows, -1) for part in parts], -1)
-        body = self._carried_point(coordinates, carried)
-        shift = body - coordinates + self._own_shift(body if self.linear else coordinates, condition)
+        known = pose.clamp(-1.0, 1.0)  # A colour that goes on in poses that training does not show is no better known.
+        condition = self._condition(known, code)
+        moves = self._condition(pose, code) if self.linear and self.skinning == "forward" else condition
+        body = self._point_of_body(coordinates, carry)
+        shift = body - coordinates + self._own_shift(body if self.linear else coordinates, moves)
         # Points pushed over the border look up the border.
         features = hash_grid_encode((coordinates + shift).clamp(0.0, 1.0), self.table[None], self.layout)
         parts = [features, condition.expand(len(coordinates), -1)]
@@ -145,23 +154,35 @@ class TorsoField(nn.Module):
         output = torch.sigmoid(self.appearance(torch.cat(parts, -1)).float())
         return output[:, :3], output[:, 3:], shift
 
+    def _condition(self, pose: Tensor, code: Optional[Tensor]) -> Float[Tensor, "#points condition"]:
+        parts = [pose if self.pose_encoding is None else self.pose_encoding(pose.contiguous())]
+        if self.frame_codes is not None:
+            assert code is not None, "this field was built with frame codes"
+            parts.append(code)
+        rows = max(len(part) for part in parts)
+        return torch.cat([part.float().expand(rows, -1) for part in parts], -1)
+
     def _places(self, coordinates: Tensor) -> Tensor:
         return self.position_encoding((coordinates * 2 - 1).contiguous())
 
-    def _carried_point(
-        self, coordinates: Float[Tensor, "points 2"], carried: Optional[Float[Tensor, "points 2"]]
+    def _point_of_body(
+        self, coordinates: Float[Tensor, "points 2"], carry: Optional[Carry]
     ) -> Float[Tensor, "points 2"]:
         """Where points of the plane are in the reference frame by what the head carries of them.
 
-        The share is that of the point sought, hence a fixed point, found by a few rounds of putting it in.
+        Share and motion are those of the point sought, hence a fixed point, found by a few rounds of putting it in.
         """
         if self.carriage is None:
             return coordinates
-        assert carried is not None, "this field was built to be carried by the head"
+        assert carry is not None, "this field was built to be carried by the head"
+        forward = self.skinning == "forward"
+        moved = coordinates if forward else carry(coordinates) - coordinates
         point = coordinates
-        for _ in range(ROUNDS if self.linear else 1):
+        for _ in range(ROUNDS if forward else BACKWARD_ROUNDS[self.deformation_kind]):
+            if forward:
+                moved = point - carry(point)
             share = torch.sigmoid(self.carriage(self._places(point).float()))
-            point = coordinates + share * (carried - coordinates)
+            point = coordinates + share * moved
         return point
 
     def _own_shift(

@@ -28,14 +28,16 @@ class HeadPoseCode(nn.Module):
 
     The rotation enters as the axis times the sine of the angle (half the skew part of the relative rotation): smooth
     and one-to-one below 90 degrees, where a face is tracked. Poses outside the training range are clamped to it, as
-    expressions are.
+    expressions are, or to a wider one.
 
     Args:
         head_pose: ``[train, 12]`` camera-to-head matrices of the training frames, row by row.
+        reach: how far codes may go beyond ±1.
     """
 
-    def __init__(self, head_pose: Float[Tensor, "train 12"]) -> None:
+    def __init__(self, head_pose: Float[Tensor, "train 12"], reach: float = 0.0) -> None:
         super().__init__()
+        self.limit = 1.0 + reach
         self.reference: Tensor
         self.low: Tensor
         self.high: Tensor
@@ -51,9 +53,9 @@ class HeadPoseCode(nn.Module):
         self.register_buffer("high", high + missing)
 
     def forward(self, head_pose: Float[Tensor, "frames 12"]) -> Float[Tensor, "frames 6"]:
-        """The code of captured poses: three of rotation, three of translation, each in [-1, 1]."""
+        """The code of captured poses: three of rotation, three of translation; training poses lie within ±1."""
         share = (self._relative(head_pose) - self.low) / (self.high - self.low)
-        return share.clamp(0.0, 1.0) * 2.0 - 1.0
+        return (share * 2.0 - 1.0).clamp(-self.limit, self.limit)
 
     def _relative(self, head_pose: Tensor) -> Tensor:
         rotation, shift = _head_in_camera(head_pose)

@@ -82,25 +82,24 @@ class TorsoPlane(nn.Module):
     def carried(
         self,
         coordinates: Float[Tensor, "rays 2"],
-        captured: Float[Tensor, "#rays 12"],
-        reference: Float[Tensor, "12"],
+        before: Float[Tensor, "#rays 12"],
+        after: Float[Tensor, "#rays 12"],
     ) -> Float[Tensor, "rays 2"]:
-        """Where the points of the plane would be in the reference frame if they were fixed to the head.
+        """Where points of the plane go with the head from one frame to another.
 
         Args:
-            coordinates: as :class:`TorsoPoints` gives them.
-            captured: camera-to-world of the captured camera, for each ray or for all.
-            reference: the same of the reference frame.
+            coordinates: as :class:`TorsoPoints` gives them, of the first frame.
+            before: camera-to-world of the captured camera of the first frame, for each ray or for all.
+            after: the same of the second.
 
         Returns:
-            Torso coordinates. What a neck does lies between these and ``coordinates``.
+            Torso coordinates of the second frame. What a neck does lies between these and ``coordinates``.
         """
-        pose = captured.reshape(-1, 3, 4)
+        pose, later = before.reshape(-1, 3, 4), after.reshape(-1, 3, 4)
         plane = (coordinates - self.centre) / self.focal * self.depth
         point = torch.stack([plane[:, 0], -plane[:, 1], -self.depth.expand(len(plane))], -1)
         scene = (pose[:, :, :3] * point[:, None, :]).sum(-1) + pose[:, :, 3]
-        middle = reference.reshape(1, 3, 4)
-        there = _to_camera(middle[:, :, :3], scene - middle[:, :, 3])
+        there = _to_camera(later[:, :, :3], scene - later[:, :, 3])
         ahead = (-there[:, 2:]).clamp_min(0.1 * self.depth)
         return self.centre + self.focal * torch.stack([there[:, 0], -there[:, 1]], -1) / ahead
 

@@ -15,11 +15,11 @@ if TYPE_CHECKING:
     from nerfblendshape_ns.models.head import HeadModel
     from nerfblendshape_ns.models.torso import TorsoModel
 
-FORMAT = 7
+FORMAT = 8
 """Raised when the description changes in a way that old readers cannot take."""
 EARLIER = {
     "head": {"network_expression": False, "head_pose_scale": 0.0, "face_parts": False, "face_motion": False},
-    "torso": {"carried": False, "deformation": "network"},
+    "torso": {"carried": False, "deformation": "network", "skinning": "backward"},
 }
 """What descriptions did not say in earlier formats, and how it was."""
 
@@ -74,6 +74,7 @@ def torso_description(model: "TorsoModel") -> Dict[str, Any]:
             "head_aware": config.head_aware,
             "carried": config.carried,
             "deformation": config.deformation,
+            "skinning": model.field.skinning,
             "implementation": config.implementation,
         },
         "background": model.backdrop.choice,

@@ -16,7 +16,7 @@ from torch.nn import Parameter
 
 from nerfblendshape_ns.data.dataset import NerfBlendshapeDataset
 from nerfblendshape_ns.errors import UserError
-from nerfblendshape_ns.fields.torso_field import TorsoField
+from nerfblendshape_ns.fields.torso_field import Carry, TorsoField
 from nerfblendshape_ns.model_components.backdrop import Backdrop, load_plate
 from nerfblendshape_ns.model_components.head_pixels import HeadPixels
 from nerfblendshape_ns.model_components.head_pose_code import HeadPoseCode
@@ -25,7 +25,13 @@ from nerfblendshape_ns.model_components.torso_frames import TorsoFrames
 from nerfblendshape_ns.model_components.torso_metrics import person_alpha, torso_coverage, torso_metrics
 from nerfblendshape_ns.model_components.torso_occupancy import TorsoOccupancy
 from nerfblendshape_ns.model_components.torso_plane import TorsoPlane, plane_depth
-from nerfblendshape_ns.models.description import check_description, check_head_fits, head_description, torso_description
+from nerfblendshape_ns.models.description import (
+    EARLIER,
+    check_description,
+    check_head_fits,
+    head_description,
+    torso_description,
+)
 from nerfblendshape_ns.models.driven import DrivenModel
 from nerfblendshape_ns.models.head import Foreground, HeadModel
 from nerfblendshape_ns.models.rebuild import EXTRA_STATE, build_head, load_head
@@ -33,6 +39,8 @@ from nerfblendshape_ns.models.torso_config import TorsoModelConfig
 from nerfblendshape_ns.ops.hash_grid import HashGridLayout
 
 HEAD_PREFIX = "head."
+POSE_REACH = 0.5
+"""How far the torso's motion goes on beyond the training poses, as a share of half their range."""
 
 
 class TorsoModel(DrivenModel):
@@ -60,7 +68,7 @@ class TorsoModel(DrivenModel):
         underside = self.aabb.mean(0)
         underside[2] = self.aabb[0, 2]
         self.plane = TorsoPlane(metadata["intrinsics"], (height, width), plane_depth(train_pose, underside))
-        self.pose_code = HeadPoseCode(train_pose)
+        self.pose_code = HeadPoseCode(train_pose, POSE_REACH)
         self.layout = HashGridLayout(
             num_levels=config.num_levels,
             features_per_level=config.features_per_level,
@@ -126,6 +134,7 @@ class TorsoModel(DrivenModel):
 
     def set_extra_state(self, state: Dict[str, Any]) -> None:
         """Refuse a checkpoint of another basis or architecture with a clear sentence."""
+        self.field.skinning = {**EARLIER["torso"], **state["architecture"]}["skinning"]
         check_description(state, torso_description(self))
 
     def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
@@ -189,7 +198,7 @@ class TorsoModel(DrivenModel):
         pose, code = self.pose_code(captured), self.field.frame_code(torch.tensor([chosen], device=self.device))
 
         def opacity(points: Tensor) -> Tensor:
-            return self.field(points, pose, code, carried=self._carried(points, captured))[1]
+            return self.field(points, pose, code, carry=self._carry(captured))[1]
 
         self.occupancy.update(opacity, generator)
 
@@ -281,14 +290,19 @@ class TorsoModel(DrivenModel):
             return empty[:, :3], empty[:, 3:4], empty[:, 4:]
         codes = None if frames.codes is None else frames.of_rays(frames.codes, chosen)
         pose, points = frames.of_rays(frames.pose, chosen), inside[chosen]
-        carried = self._carried(points, frames.of_rays(frames.captured, chosen))
-        color, alpha, shift = self.field(points, pose, codes, None if head is None else head[chosen], carried)
+        carry = self._carry(frames.of_rays(frames.captured, chosen))
+        color, alpha, shift = self.field(points, pose, codes, None if head is None else head[chosen], carry)
         spread = empty.index_put((chosen,), torch.cat([color, alpha * fade[chosen], shift], -1))
         return spread[:, :3], spread[:, 3:4], spread[:, 4:]
 
-    def _carried(self, coordinates: Tensor, captured: Tensor) -> Optional[Float[Tensor, "points 2"]]:
-        """Where the head would carry points of the plane, if the field asks for that."""
-        return self.plane.carried(coordinates, captured, self.pose_code.reference) if self.config.carried else None
+    def _carry(self, captured: Float[Tensor, "#points 12"]) -> Optional[Carry]:
+        """How the head carries points of the plane in frames of these poses, if the field asks for that."""
+        if not self.config.carried:
+            return None
+        reference = self.pose_code.reference
+        if self.field.skinning == "forward":
+            return lambda points: self.plane.carried(points, reference, captured)
+        return lambda points: self.plane.carried(points, captured, reference)
 
     def _background(self, coordinates: Tensor) -> Float[Tensor, "rays 3"]:
         if self.training:

@@ -109,8 +109,11 @@ def test_carried_points_are_fixed_to_the_head():
     reference = torch.cat([upright, torch.tensor([[0.0], [0.0], [2.0]])], 1).flatten()
     moved = torch.cat([upright, torch.tensor([[0.5], [0.0], [2.0]])], 1).flatten()
     places = torch.tensor([[0.4, 0.3], [0.6, 0.9]])
-    shift = plane.carried(places, moved[None], reference) - places
-    torch.testing.assert_close(shift, torch.tensor([[40.0 * 0.5 / 2.0 / WIDTH, 0.0]] * 2))
+    expected = torch.tensor([[40.0 * 0.5 / 2.0 / WIDTH, 0.0]] * 2)
+    torch.testing.assert_close(plane.carried(places, moved[None], reference[None]) - places, expected)
+    # The other way, and with a frame for each ray.
+    onward = plane.carried(places, reference[None], torch.stack([moved, reference])) - places
+    torch.testing.assert_close(onward, -expected * torch.tensor([[1.0], [0.0]]))
 
 
 @settings(max_examples=25, deadline=None)

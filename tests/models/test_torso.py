@@ -275,26 +275,37 @@ def test_the_head_carries_the_torso_when_it_moves():
     moved = reference.clone()
     moved[3] += 0.1
     points = 0.3 + 0.4 * torch.rand(8, 2, generator=torch.Generator().manual_seed(0))
-    place = model._carried(points, moved[None])
+    place = model._carry(moved[None])(points)
     assert float((place - points).norm(dim=1).min()) > 1e-3
-    pose = model.pose_code(reference[None])
-    here = field(points, model.pose_code(moved[None]), carried=place)
-    there = field(place, pose, carried=model._carried(place, reference[None]))
+    here = field(points, model.pose_code(reference[None]), carry=model._carry(reference[None]))
+    there = field(place, model.pose_code(moved[None]), carry=model._carry(moved[None]))
     torch.testing.assert_close(here[0], there[0], atol=1e-4, rtol=0)
 
 
-@pytest.mark.parametrize("format_, unsaid", [(3, ["carried", "deformation"]), (4, ["deformation"])])
+@pytest.mark.parametrize(
+    "format_, unsaid",
+    [(3, ["carried", "deformation", "skinning"]), (4, ["deformation", "skinning"]), (7, ["skinning"])],
+)
 def test_a_torso_of_an_earlier_format_opens(format_, unsaid):
-    """Before format 4 the head carried nothing; before 5 a network read the head's pose."""
-    model = make_torso(carried="carried" not in unsaid, deformation="network").eval()
+    """Before format 4 the head carried nothing; before 5 a network read its pose; before 8 pixels were turned back."""
+    deformation = "network" if "deformation" in unsaid else "linear"
+    model = make_torso(carried="carried" not in unsaid, deformation=deformation).eval()
+    model.field.skinning = "backward"
     state = model.state_dict()
     state["_extra_state"]["format"] = format_
     for name in unsaid:
         del state["_extra_state"]["architecture"][name]
     rebuilt = build_torso(state)
     rays = bundle([1])
-    assert (rebuilt.field.carriage is None) == ("carried" in unsaid) and not rebuilt.field.linear
+    assert (rebuilt.field.carriage is None) == ("carried" in unsaid)
+    assert rebuilt.field.linear == (deformation == "linear") and rebuilt.field.skinning == "backward"
     assert torch.equal(rebuilt.get_outputs(rays)["rgb"], model.get_outputs(rays)["rgb"])
+    if format_ == 7:  # Such a run goes on as it was.
+        resumed = make_torso().eval()
+        resumed.load_state_dict(state)
+        assert torch.equal(resumed.get_outputs(rays)["rgb"], model.get_outputs(rays)["rgb"])
+        assert resumed.get_extra_state()["architecture"]["skinning"] == "backward"
+        return
     with pytest.raises(UserError, match="trained with (carried|deformation) = .*, the model is configured with"):
         make_torso().load_state_dict(state)
 
