@@ -175,14 +175,11 @@ class TorsoField(nn.Module):
         if self.carriage is None:
             return coordinates
         assert carry is not None, "this field was built to be carried by the head"
-        forward = self.skinning == "forward"
-        moved = coordinates if forward else carry(coordinates) - coordinates
+        turned_back = None if self.skinning == "forward" else carry(coordinates) - coordinates
         point = coordinates
-        for _ in range(ROUNDS if forward else BACKWARD_ROUNDS[self.deformation_kind]):
-            if forward:
-                moved = point - carry(point)
+        for _ in range(ROUNDS if turned_back is None else BACKWARD_ROUNDS[self.deformation_kind]):
             share = torch.sigmoid(self.carriage(self._places(point).float()))
-            point = coordinates + share * moved
+            point = coordinates + share * (point - carry(point) if turned_back is None else turned_back)
         return point
 
     def _own_shift(
