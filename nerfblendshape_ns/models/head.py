@@ -24,6 +24,7 @@ from nerfblendshape_ns.model_components.image_metrics import head_metrics
 from nerfblendshape_ns.model_components.losses import PatchLoss, cached_lpips, composite, warm_down
 from nerfblendshape_ns.model_components.occupancy import ExpressionOccupancy
 from nerfblendshape_ns.model_components.rounds import render_in_rounds, visible_samples
+from nerfblendshape_ns.model_components.view_range import ViewRange
 from nerfblendshape_ns.models.description import check_description, head_description
 from nerfblendshape_ns.models.driven import DrivenModel
 from nerfblendshape_ns.models.head_config import HeadModelConfig
@@ -81,6 +82,7 @@ class HeadModel(DrivenModel):
                 config.principal_max,
                 config.principal_whitening,
             )
+        self.view_range = ViewRange(source.track_pose[source.train_frames], aabb.mean(0))
         step_size = float((aabb[1] - aabb[0]).max()) / config.samples_per_box
         self.field = HeadField(
             self.layout,
@@ -267,9 +269,10 @@ class HeadModel(DrivenModel):
             return self._density(origins[rays] + directions[rays] * distances[:, None], frames, rays)
 
         if not torch.is_grad_enabled():
+            known = self.view_range(origins, directions)
 
             def color_of(geometry: Tensor, rays: Tensor) -> Tensor:
-                return self.field.color(directions[rays], geometry, _codes(frames, rays))
+                return self.field.color(known[rays], geometry, _codes(frames, rays))
 
             return Foreground(*render_in_rounds(samples, density_at, color_of, self.config.early_stop))
         ray_indices, starts, ends = samples.keep(visible_samples(samples, density_at, self.config.early_stop))

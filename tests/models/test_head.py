@@ -197,3 +197,27 @@ def test_a_head_renders_the_same_with_and_without_gradients(options):
     assert float(without.alpha.std()) > 0.003
     for ours, theirs in zip(without, with_gradients):
         assert (ours - theirs).abs().max() <= 1e-5
+
+
+def test_colours_are_asked_for_where_training_looked_from(monkeypatch):
+    """All training cameras stand in one place; from the side, the head keeps the colours that it has from there."""
+    model, asked = make(), []
+    color = model.field.color
+    monkeypatch.setattr(
+        model.field, "color", lambda directions, *rest: asked.append(directions) or color(directions, *rest)
+    )
+    origins = torch.tensor([[4.0, 0.0, 0.0]]).expand(5, 3)
+    directions = torch.nn.functional.normalize(0.1 * torch.rand(5, 3) - origins, dim=-1)
+    frames = model.frames(torch.zeros(1, len(NAMES)))
+    model.eval()
+    with torch.no_grad():
+        model.foreground(origins, directions, frames)
+    # The middle is seen along -x from there, along y in training: all turned by a right angle.
+    about = torch.tensor([[0.0, 1.0, 0.0], [-1.0, 0.0, 0.0], [0.0, 0.0, 1.0]])
+    expected = directions @ about.T
+    seen = torch.cat(asked)
+    assert len(seen) > 0 and float(torch.cdist(seen, expected).amin(1).max()) < 1e-3
+    asked.clear()
+    model.train()
+    model.foreground(origins, directions, frames)
+    assert float(torch.cdist(torch.cat(asked), directions).amin(1).max()) < 1e-3

@@ -1,0 +1,78 @@
+"""From where the training frames see the head: colours are asked for such directions only.
+
+The colour network reads viewing directions through polynomials of the third degree, which mean nothing where no frame
+looks from: on a clip whose head hardly turns, a face turned by 30 degrees went dark on one side. Beyond the training
+directions the head keeps the colours that it has at their edge, as it does with coefficients and head pose.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Dict
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn.functional import normalize
+
+MARGIN = 1e-4
+"""By which the range is wider than the training cameras, so that rounding turns none of their own rays."""
+SMALLEST_FORWARD = 0.05
+"""Cosine to the middle direction from which on a camera counts as beside or behind the head."""
+
+
+class ViewRange(nn.Module):
+    """A box round the directions in which the training cameras see the middle of the head, on a plane before it.
+
+    Args:
+        head_pose: ``[train, 12]`` camera-to-head matrices of the training frames, row by row. Of less than two nothing
+            is known of the range, and no direction is changed.
+        centre: ``[3]``, middle of the head in the same coordinates.
+    """
+
+    def __init__(self, head_pose: Float[Tensor, "train 12"], centre: Float[Tensor, "3"]) -> None:
+        super().__init__()
+        self.centre: Tensor
+        self.axes: Tensor
+        self.low: Tensor
+        self.high: Tensor
+        self.register_buffer("centre", centre.float().clone())
+        positions = head_pose.float().reshape(-1, 3, 4)[:, :, 3]
+        middle = normalize(normalize(self.centre - positions, dim=-1).median(0).values, dim=0)
+        # Any axis that is not nearly the middle direction makes a frame.
+        other = torch.eye(3)[int(middle.abs().argmin())].to(middle)
+        right = normalize(torch.linalg.cross(middle, other), dim=0)
+        self.register_buffer("axes", torch.stack([right, torch.linalg.cross(right, middle), middle]))
+        self.register_buffer("low", torch.full((2,), -torch.inf).to(middle))
+        self.register_buffer("high", torch.full((2,), torch.inf).to(middle))
+        if len(positions) > 1:
+            places = self._places(normalize(self.centre - positions, dim=-1))
+            self.low, self.high = places.amin(0) - MARGIN, places.amax(0) + MARGIN
+
+    def forward(self, origins: Float[Tensor, "rays 3"], directions: Float[Tensor, "rays 3"]) -> Float[Tensor, "rays 3"]:
+        """Directions as the nearest camera within the range would have them.
+
+        Args:
+            origins: of the rays; the direction from there to the middle of the head decides.
+            directions: unit vectors. Within the range they stay as they are, bit by bit; beyond it they are turned as
+                the direction to the head must be to come to the range's edge, the shortest way.
+        """
+        seen = normalize(self.centre - origins, dim=-1)
+        places = self._places(seen)
+        nearest = torch.maximum(torch.minimum(places, self.high), self.low)
+        outside = (places != nearest).any(-1)
+        wanted = normalize(nearest @ self.axes[:2] + self.axes[2], dim=-1)
+        # Rodrigues' rotation from one unit vector to another, without angles.
+        cross, cosine = torch.linalg.cross(seen, wanted), (seen * wanted).sum(-1, keepdim=True)
+        along = cross * (cross * directions).sum(-1, keepdim=True) / (1.0 + cosine).clamp_min(1e-3)
+        turned = directions * cosine + torch.linalg.cross(cross, directions) + along
+        return torch.where(outside[:, None], turned, directions)
+
+    def _places(self, seen: Float[Tensor, "rays 3"]) -> Float[Tensor, "rays 2"]:
+        local = seen @ self.axes.T
+        return local[:, :2] / local[:, 2:].clamp_min(SMALLEST_FORWARD)
+
+    def _load_from_state_dict(self, state_dict: Dict[str, Any], prefix: str, *args: Any) -> None:
+        # Checkpoints before format 8 do not say it; what the track tells then stays.
+        for name, value in self.named_buffers():
+            state_dict.setdefault(prefix + name, value)
+        super()._load_from_state_dict(state_dict, prefix, *args)
