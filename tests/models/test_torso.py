@@ -275,11 +275,19 @@ def test_the_head_carries_the_torso_when_it_moves():
     moved = reference.clone()
     moved[3] += 0.1
     points = 0.3 + 0.4 * torch.rand(8, 2, generator=torch.Generator().manual_seed(0))
-    place = model._carry(moved[None])(points)
+    place = model.plane.carried(points, reference[None], moved[None])
     assert float((place - points).norm(dim=1).min()) > 1e-3
     here = field(points, model.pose_code(reference[None]), carry=model._carry(reference[None]))
     there = field(place, model.pose_code(moved[None]), carry=model._carry(moved[None]))
     torch.testing.assert_close(here[0], there[0], atol=1e-4, rtol=0)
+
+
+def test_the_motion_may_go_half_a_range_beyond_the_training_poses():
+    model = make_torso().eval()
+    far = model.pose_code.reference.clone()
+    far[3] += 100.0
+    pose = model.frames(torch.zeros(1, len(NAMES)), far[None]).pose
+    assert float(pose.abs().max()) == 1.5
 
 
 @pytest.mark.parametrize(
