@@ -36,8 +36,8 @@ INITIAL_RANGE = 1e-4
 """The table starts uniform in ±this, as in Instant-NGP."""
 ROUNDS = 4
 """Steps towards the point of the body that a pixel shows."""
-BACKWARD_ROUNDS = {"linear": 2, "network": 1}
-"""The same of runs that turn pixels back."""
+BACKWARD_ROUNDS = 2
+"""The same of runs that turn pixels back; those whose deformation is a network take one."""
 
 Deformation = Literal["linear", "network"]
 """How a point's own shift follows head pose and code: linearly, or through a network that reads them (RAD-NeRF)."""
@@ -88,7 +88,6 @@ class TorsoField(nn.Module):
         if self.frame_codes is not None:
             nn.init.zeros_(self.frame_codes.weight)
         self.position_encoding = _frequencies(2, position_frequencies, implementation)
-        self.deformation_kind: Deformation = deformation
         self.linear = deformation == "linear"
         self.skinning: Skinning = "forward"
         self.pose_encoding = None if self.linear else _frequencies(POSE_DIM, pose_frequencies, implementation)
@@ -175,9 +174,11 @@ class TorsoField(nn.Module):
         if self.carriage is None:
             return coordinates
         assert carry is not None, "this field was built to be carried by the head"
-        turned_back = None if self.skinning == "forward" else carry(coordinates) - coordinates
+        turned_back, rounds = None, ROUNDS
+        if self.skinning == "backward":
+            turned_back, rounds = carry(coordinates) - coordinates, BACKWARD_ROUNDS if self.linear else 1
         point = coordinates
-        for _ in range(ROUNDS if turned_back is None else BACKWARD_ROUNDS[self.deformation_kind]):
+        for _ in range(rounds):
             share = torch.sigmoid(self.carriage(self._places(point).float()))
             point = coordinates + share * (point - carry(point) if turned_back is None else turned_back)
         return point

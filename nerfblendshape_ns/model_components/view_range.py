@@ -1,7 +1,7 @@
 """From where the training frames see the head: colours are asked for such directions only.
 
 The colour network reads viewing directions through polynomials of the third degree, which mean nothing where no frame
-looks from: on a clip whose head hardly turns, a face turned by 30 degrees went dark on one side. Beyond the training
+looks from: on a clip whose head hardly turns, a face turned 30 degrees to one side went dark. Beyond the training
 directions the head keeps the colours that it has at their edge, as it does with coefficients and head pose.
 """
 
@@ -15,13 +15,11 @@ from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 MARGIN = 1e-4
-"""By which the range is wider than the training cameras, so that rounding turns none of their own rays."""
-SMALLEST_FORWARD = 0.05
-"""Cosine to the middle direction from which on a camera counts as beside or behind the head."""
+"""Radians by which the range is wider than the training cameras, so that rounding turns none of their own rays."""
 
 
 class ViewRange(nn.Module):
-    """A box round the directions in which the training cameras see the middle of the head, on a plane before it.
+    """Yaw and pitch within which the training cameras see the middle of the head, from their middle direction.
 
     Args:
         head_pose: ``[train, 12]`` camera-to-head matrices of the training frames, row by row. Of less than two nothing
@@ -38,9 +36,8 @@ class ViewRange(nn.Module):
         self.register_buffer("centre", centre.float().clone())
         positions = head_pose.float().reshape(-1, 3, 4)[:, :, 3]
         middle = normalize(normalize(self.centre - positions, dim=-1).median(0).values, dim=0)
-        # Any axis that is not nearly the middle direction makes a frame.
-        other = torch.eye(3)[int(middle.abs().argmin())].to(middle)
-        right = normalize(torch.linalg.cross(middle, other), dim=0)
+        upright = torch.eye(3)[2 if abs(float(middle[2])) < 0.9 else 0].to(middle)  # Head space is upright along z.
+        right = normalize(torch.linalg.cross(middle, upright), dim=0)
         self.register_buffer("axes", torch.stack([right, torch.linalg.cross(right, middle), middle]))
         self.register_buffer("low", torch.full((2,), -torch.inf).to(middle))
         self.register_buffer("high", torch.full((2,), torch.inf).to(middle))
@@ -60,7 +57,8 @@ class ViewRange(nn.Module):
         places = self._places(seen)
         nearest = torch.maximum(torch.minimum(places, self.high), self.low)
         outside = (places != nearest).any(-1)
-        wanted = normalize(nearest @ self.axes[:2] + self.axes[2], dim=-1)
+        (yaw, pitch), level = nearest.unbind(-1), nearest[:, 1].cos()
+        wanted = torch.stack([yaw.sin() * level, pitch.sin(), yaw.cos() * level], -1) @ self.axes
         # Rodrigues' rotation from one unit vector to another, without angles.
         cross, cosine = torch.linalg.cross(seen, wanted), (seen * wanted).sum(-1, keepdim=True)
         along = cross * (cross * directions).sum(-1, keepdim=True) / (1.0 + cosine).clamp_min(1e-3)
@@ -68,8 +66,8 @@ class ViewRange(nn.Module):
         return torch.where(outside[:, None], turned, directions)
 
     def _places(self, seen: Float[Tensor, "rays 3"]) -> Float[Tensor, "rays 2"]:
-        local = seen @ self.axes.T
-        return local[:, :2] / local[:, 2:].clamp_min(SMALLEST_FORWARD)
+        right, up, ahead = (seen @ self.axes.T).unbind(-1)
+        return torch.stack([torch.atan2(right, ahead), torch.asin(up.clamp(-1.0, 1.0))], -1)
 
     def _load_from_state_dict(self, state_dict: Dict[str, Any], prefix: str, *args: Any) -> None:
         # Checkpoints before format 8 do not say it; what the track tells then stays.

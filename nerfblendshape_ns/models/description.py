@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any, Dict, List, Optional
+from typing import TYPE_CHECKING, Any, Dict, List, Mapping, Optional
 
 import torch
 from torch import Tensor
@@ -158,6 +158,11 @@ def _projection(metadata: Dict[str, Any]) -> Optional[List[List[float]]]:
     return torch.as_tensor(projection).tolist()
 
 
+def saved_architecture(description: Mapping[str, Any]) -> Dict[str, Any]:
+    """The architecture that a description states, and what it leaves unsaid because it is of an earlier format."""
+    return {**EARLIER[description["kind"]], **description["architecture"]}
+
+
 def check_format(saved: Dict[str, Any]) -> None:
     """Refuse a description that a later version has written.
 
@@ -184,8 +189,7 @@ def check_description(saved: Dict[str, Any], current: Dict[str, Any]) -> None:
             f"The checkpoint was trained on {len(theirs)} coefficients ({', '.join(theirs[:3])}, …), the dataset gives "
             f"{len(ours)} ({', '.join(ours[:3])}, …); use the run's own dataset and --basis."
         )
-    architecture = {**EARLIER[saved["kind"]], **saved["architecture"]}
-    for key, parts in (("layout", saved["layout"]), ("architecture", architecture)):
+    for key, parts in (("layout", saved["layout"]), ("architecture", saved_architecture(saved))):
         for name, value in parts.items():
             if current[key].get(name) != value:
                 raise UserError(

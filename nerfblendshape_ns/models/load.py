@@ -9,7 +9,7 @@ import torch
 from nerfstudio.data.scene_box import SceneBox
 
 from nerfblendshape_ns.errors import UserError
-from nerfblendshape_ns.models.description import EARLIER, check_format
+from nerfblendshape_ns.models.description import check_format, saved_architecture
 from nerfblendshape_ns.models.head import HeadModel
 from nerfblendshape_ns.models.rebuild import EXTRA_STATE, build_head, clip_metadata, read_checkpoint
 from nerfblendshape_ns.models.torso import TorsoModel
@@ -48,7 +48,7 @@ def build_torso(state: Mapping[str, Any]) -> TorsoModel:
     """Rebuild a torso, head and clean plate included, from its state dictionary."""
     description = state[EXTRA_STATE]
     check_format(description)
-    architecture, layout = {**EARLIER["torso"], **description["architecture"]}, description["layout"]
+    architecture, layout = saved_architecture(description), description["layout"]
     config = TorsoModelConfig(
         num_levels=layout["num_levels"],
         features_per_level=layout["features_per_level"],

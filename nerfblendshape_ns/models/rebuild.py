@@ -12,7 +12,7 @@ from nerfstudio.data.scene_box import SceneBox
 from torch import Tensor
 
 from nerfblendshape_ns.errors import UserError
-from nerfblendshape_ns.models.description import EARLIER, check_format
+from nerfblendshape_ns.models.description import check_format, saved_architecture
 from nerfblendshape_ns.models.head import HeadModel
 from nerfblendshape_ns.models.head_config import HeadModelConfig
 
@@ -115,7 +115,7 @@ def build_head(state: Mapping[str, Any]) -> HeadModel:
     """
     description = state[EXTRA_STATE]
     check_format(description)
-    architecture, layout = {**EARLIER["head"], **description["architecture"]}, description["layout"]
+    architecture, layout = saved_architecture(description), description["layout"]
     refined = "camera_optimizer.pose_adjustment" in state
     config = HeadModelConfig(
         num_levels=layout["num_levels"],

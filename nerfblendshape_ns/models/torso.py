@@ -26,10 +26,10 @@ from nerfblendshape_ns.model_components.torso_metrics import person_alpha, torso
 from nerfblendshape_ns.model_components.torso_occupancy import TorsoOccupancy
 from nerfblendshape_ns.model_components.torso_plane import TorsoPlane, plane_depth
 from nerfblendshape_ns.models.description import (
-    EARLIER,
     check_description,
     check_head_fits,
     head_description,
+    saved_architecture,
     torso_description,
 )
 from nerfblendshape_ns.models.driven import DrivenModel
@@ -134,7 +134,7 @@ class TorsoModel(DrivenModel):
 
     def set_extra_state(self, state: Dict[str, Any]) -> None:
         """Refuse a checkpoint of another basis or architecture with a clear sentence."""
-        self.field.skinning = {**EARLIER["torso"], **state["architecture"]}["skinning"]
+        self.field.skinning = saved_architecture(state)["skinning"]
         check_description(state, torso_description(self))
 
     def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:

@@ -51,6 +51,21 @@ def test_the_head_carries_points_by_the_learned_share(bias, share):
     torch.testing.assert_close(field(places, pose, carry=by(0.08, -0.03))[2], expected)
 
 
+@pytest.mark.parametrize("deformation, rounds", [("linear", 2), ("network", 1)])
+def test_earlier_torsos_read_the_share_as_often_as_they_did(deformation, rounds):
+    field, places = make(deformation=deformation), torch.rand(10, 2)
+    field.skinning = "backward"
+    hold_still(field)
+    with torch.no_grad():
+        field.carriage.layers[-1].weight.mul_(5.0)  # Shares that differ from place to place.
+    found = places
+    for _ in range(rounds):
+        share = torch.sigmoid(field.carriage(field.position_encoding(found * 2 - 1)))
+        found = places + share * torch.tensor([0.2, -0.1])
+    shift = field(places, torch.zeros(1, 6), carry=by(0.2, -0.1))[2]
+    torch.testing.assert_close(shift, found - places)
+
+
 def test_points_are_found_where_skinning_took_them():
     """Points of the body are turned with the head by their share; from where they come to, the field leads back."""
     field, points = make(), 0.2 + 0.6 * torch.rand(50, 2, generator=torch.Generator().manual_seed(1))

@@ -50,6 +50,12 @@ def test_beyond_it_the_direction_is_that_of_the_nearest_camera():
     torch.testing.assert_close(turned.norm(dim=-1), torch.ones(len(turned)))
 
 
+def test_both_angles_end_at_the_edge():
+    view_range, place = ViewRange(TRAIN, CENTRE), position(50, 40)
+    turned = view_range(place[None], normalize(CENTRE - place, dim=0)[None])
+    torch.testing.assert_close(turned[0], normalize(CENTRE - position(20, 5), dim=0), atol=5 * MARGIN, rtol=0)
+
+
 def test_rays_of_several_cameras_are_told_apart_and_behind_the_head_nothing_breaks():
     view_range = ViewRange(TRAIN, CENTRE)
     inside, beyond, behind = rays(position(5)), rays(position(-40, 20)), rays(position(179.9))
@@ -58,6 +64,8 @@ def test_rays_of_several_cameras_are_told_apart_and_behind_the_head_nothing_brea
     assert torch.equal(turned[:6], directions[:6])
     torch.testing.assert_close(turned[6:12], view_range(*beyond))
     assert torch.isfinite(turned).all()
+    middle = normalize(CENTRE - position(0), dim=0)
+    assert bool((behind[1] @ middle < 0).all()) and bool((turned[12:] @ middle > 0.5).all())
 
 
 def test_one_camera_tells_nothing():
