@@ -23,7 +23,7 @@ HEAD_OPACITY = 0.5
 LEARNT_CHANGE = 4.0
 """A coefficient that changes the picture by less than so many of 255 levels has not been learnt."""
 SMALLEST_RANGE = 0.01
-"""A coefficient whose training range is below this share of the widest has not moved."""
+"""A coefficient whose scaled training range is below this share of the widest has not moved."""
 HELD_SHARE = 0.1
 """A coefficient of which the principal directions keep less than this is left out by them."""
 COMPARED_SIDE = 64
@@ -98,7 +98,7 @@ def sweep_avatar(
     neutral, opacity = _render(avatar, neutral_state.expression, size)
     head = opacity[..., 0] > HEAD_OPACITY
     held, rows = _held_shares(avatar), _trained_rows(avatar)
-    ranges = (avatar.maximum - avatar.minimum).tolist()
+    ranges = ((avatar.maximum - avatar.minimum) * avatar.head.conditioning.scale.cpu()).tolist()
     coefficients, differences = [], []
     for index, name in enumerate(avatar.names):
         ends = []

@@ -8,6 +8,7 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 
 from nerfblendshape_ns.check.findings import Section, Severity, count_of, some
+from nerfblendshape_ns.data.expression_scale import expression_scale
 from nerfblendshape_ns.data.expressions import BasisChoice, ExpressionBasis, choose_basis
 from nerfblendshape_ns.data.frame_numbers import name_frames
 from nerfblendshape_ns.data.layouts import Clip
@@ -36,22 +37,23 @@ def check_expressions(clip: Clip, splits: Splits, basis_choice: BasisChoice = "a
     if len(train) == 0:
         return section
     try:
-        basis = choose_basis(clip.expressions[train], clip.expression_names, clip.basis_id, basis_choice)
+        scale = expression_scale(clip, train)
+        basis = choose_basis(clip.expressions[train], clip.expression_names, clip.basis_id, basis_choice, scale)
     except UserError as error:
         message, _, action = str(error).rpartition("; ")
         section.add(Severity.ERROR, "expressions", message, action.rstrip("."))
         return section
-    _ranges(section, clip, train, basis)
+    _ranges(section, clip, train, basis, scale)
     _clamped(section, clip, splits, finite, basis)
     _conventions(section, clip, train)
     _frozen(section, clip, finite)
     return section
 
 
-def _ranges(section: Section, clip: Clip, train: np.ndarray, basis: ExpressionBasis) -> None:
+def _ranges(section: Section, clip: Clip, train: np.ndarray, basis: ExpressionBasis, scale: np.ndarray) -> None:
     values, names = clip.expressions[train].astype(np.float64), clip.expression_names
     low, high = values.min(0), values.max(0)
-    spread = high - low
+    spread = (high - low) * scale
     order = np.argsort(-spread)
     section.figures["ranges"] = {
         name: {"min": float(low[index]), "max": float(high[index])} for index, name in enumerate(names)
@@ -59,9 +61,10 @@ def _ranges(section: Section, clip: Clip, train: np.ndarray, basis: ExpressionBa
     section.figures["dead"] = list(basis.dropped)
     section.figures["jitter_median"] = float(np.median(jitter(values)[spread > 0])) if (spread > 0).any() else 0.0
     moving = len(names) - len(basis.dropped)
-    unit = float(spread[order[0]])
+    unit = spread[order[0]] / scale  # Raw range of each that would be as wide as the widest.
     widest = ", ".join(
-        f"{names[index]} {_number(low[index], unit)} to {_number(high[index], unit)}" for index in order[:4]
+        f"{names[index]} {_number(low[index], unit[index])} to {_number(high[index], unit[index])}"
+        for index in order[:4]
     )
     section.rows.append(("expressions", f"{clip.basis_id}: {moving} of {len(names)} coefficients move in training"))
     section.rows.append(("", f"widest: {widest}"))
@@ -78,8 +81,8 @@ def _ranges(section: Section, clip: Clip, train: np.ndarray, basis: ExpressionBa
         section.add(
             Severity.WARNING,
             "expressions",
-            f"{names[order[0]]} ranges over {spread[order[0]]:.3g}, {spread[order[0]] / median:.0f} times the median "
-            "coefficient, so most others count as dead beside it",
+            f"{names[order[0]]} ranges over {(high - low)[order[0]]:.3g}, {spread[order[0]] / median:.0f} times "
+            "the median coefficient, so most others count as dead beside it",
             "look for single wrong frames in it, or bring all coefficients to one unit",
             [clip.frames[int(position)].img_id for position in _extreme_frames(values[:, order[0]], train)],
         )
@@ -98,13 +101,15 @@ def _clamped(section: Section, clip: Clip, splits: Splits, finite: np.ndarray, b
         return
     coefficients = basis.apply(clip.expressions[test]).astype(np.float64)
     beyond = coefficients - basis.clamp(coefficients)
-    # What matters is how far the face is off, and coefficients of one basis are in one unit: so against the widest.
-    widest = max(float((basis.maximum - basis.minimum).max()), 1e-9)
-    counted = np.abs(beyond) > CLAMP_TOLERANCE * widest
+    # What matters is how far the face is off: so in the common unit, against the widest.
+    widest = max(float(((basis.maximum - basis.minimum) * basis.scale).max()), 1e-9)
+    off = np.abs(beyond * basis.scale) / widest
+    counted = off > CLAMP_TOLERANCE
     details: List[Dict[str, Any]] = []
-    for index in np.argsort(-np.abs(beyond).max(0)):
+    unit = dict(zip(basis.names, widest / basis.scale))  # Raw range of each that would be as wide as the widest.
+    for index in np.argsort(-off.max(0)):
         if counted[:, index].any():
-            worst = int(np.abs(beyond[:, index]).argmax())
+            worst = int(off[:, index].argmax())
             details.append(
                 {
                     "name": basis.names[index],
@@ -123,11 +128,11 @@ def _clamped(section: Section, clip: Clip, splits: Splits, finite: np.ndarray, b
     words = f"{len(frames)} of {count_of(len(test), 'test frame')} outside the training range of {names}"
     section.rows.append(("clamping", words))
     worst_words = [
-        f"{detail['name']} reaches {_number(detail['value'], widest)} "
-        f"(trained {_number(detail['min'], widest)} to {_number(detail['max'], widest)})"
+        f"{detail['name']} reaches {_number(detail['value'], unit[detail['name']])} "
+        f"(trained {_number(detail['min'], unit[detail['name']])} to {_number(detail['max'], unit[detail['name']])})"
         for detail in details
     ]
-    severe = np.abs(beyond).max() > CLAMP_WORTH_A_WARNING * widest and len(frames) > 0.1 * len(test)
+    severe = off.max() > CLAMP_WORTH_A_WARNING and len(frames) > 0.1 * len(test)
     section.add(
         Severity.WARNING if severe else Severity.NOTE,
         "expressions",

@@ -18,6 +18,7 @@ from nerfstudio.plugins.registry_dataparser import DataParserSpecification
 from nerfstudio.utils.rich_utils import CONSOLE
 from torch import Tensor
 
+from nerfblendshape_ns.data.expression_scale import expression_scale
 from nerfblendshape_ns.data.expressions import ExpressionBasis, choose_basis
 from nerfblendshape_ns.data.head_box import Normalisation, head_box, normalisation_of
 from nerfblendshape_ns.data.layouts import Clip, ClipFrame, read_clip
@@ -74,7 +75,8 @@ class NerfBlendshapeDataParser(DataParser):
     track); ``cameras.times`` runs from 0 to 1 over the whole clip.
 
     ``metadata`` of the outputs holds, the same for every split unless said:
-    ``expression_names``, ``basis_id``, ``expression_min`` and ``expression_max`` [basis] over the training frames,
+    ``expression_names``, ``basis_id``, ``expression_min`` and ``expression_max`` [basis] over the training frames, raw
+    units, ``expression_scale`` [basis] (raw coefficients times it are the model's; see ``expression_scale``),
     ``expression_source_names`` and ``expression_projection`` [source, basis] (a clip's coefficients times the
     projection are the model's), ``track`` (``expression`` [all, basis], ``head_pose`` [all, 12], ``times`` [all],
     ``fps``, of the whole clip), ``train_frame_index`` [train], ``face_mesh`` [points, 3] or None (normalised),
@@ -122,6 +124,7 @@ class NerfBlendshapeDataParser(DataParser):
             "basis_id": basis.basis_id,
             "expression_min": torch.from_numpy(basis.minimum),
             "expression_max": torch.from_numpy(basis.maximum),
+            "expression_scale": torch.from_numpy(basis.scale),
             "expression_source_names": list(basis.source_names),
             "expression_projection": torch.from_numpy(basis.projection),
             "track": {
@@ -172,7 +175,8 @@ class NerfBlendshapeDataParser(DataParser):
             raise UserError(f"{clip.root} has only images of the head, not the whole frames that --target frame needs.")
         splits = split_frames(len(clip.frames), self.config.test_frames, self.config.val_frames)
         train = clip.expressions[splits.train]
-        basis = choose_basis(train, clip.expression_names, clip.basis_id, self.config.basis)
+        scale = expression_scale(clip, splits.train)
+        basis = choose_basis(train, clip.expression_names, clip.basis_id, self.config.basis, scale)
         if self.config.basis == "active" and basis.dropped:
             CONSOLE.print(
                 f"{len(basis.names)} of {len(basis.source_names)} expression coefficients move in training; left out: "

@@ -16,7 +16,7 @@ BasisChoice = Literal["active", "all", "pca16"]
 """Which coefficients a model is built on: those that move in training, all, or 16 principal components."""
 
 ACTIVE_SHARE = 0.01
-"""A coefficient is active if its training range is above this share of the widest coefficient's range."""
+"""A coefficient is active if its scaled training range is above this share of the widest coefficient's."""
 PRINCIPAL_COMPONENTS = 16
 """Number of components of the ``pca16`` basis."""
 
@@ -37,6 +37,8 @@ class ExpressionBasis:
     """float32 ``[basis]`` smallest value in training."""
     maximum: np.ndarray
     """float32 ``[basis]`` largest value in training."""
+    scale: np.ndarray
+    """float32 ``[basis]`` what a model multiplies its coefficients by; see :func:`expression_scale`."""
 
     @property
     def dropped(self) -> Tuple[str, ...]:
@@ -144,7 +146,7 @@ def unnamed(count: int) -> Tuple[str, ...]:
 
 
 def choose_basis(
-    train_expressions: np.ndarray, names: Sequence[str], basis_id: str, choice: BasisChoice
+    train_expressions: np.ndarray, names: Sequence[str], basis_id: str, choice: BasisChoice, scale: np.ndarray
 ) -> ExpressionBasis:
     """Choose the coefficients a model is built on.
 
@@ -152,10 +154,11 @@ def choose_basis(
         train_expressions: ``[num_train_frames, source]`` coefficients of the training frames.
         names: name of each coefficient.
         basis_id: id of their basis.
-        choice: ``active`` keeps those whose range in training is above 1 % of the widest range; ``all`` keeps every
-            one; ``pca16`` makes 16 new ones (fewer where the clip has fewer), the principal components of the training
-            coefficients, named ``pca_00`` and so on. A component is a direction through neutral, not through the mean,
-            so that neutral stays 0.
+        choice: ``active`` keeps those whose scaled range in training is above 1 % of the widest; ``all`` keeps every
+            one; ``pca16`` makes 16 new ones (fewer where the clip has fewer), the principal components of the scaled
+            training coefficients, named ``pca_00`` and so on. A component is a direction through neutral, not through
+            the mean, so that neutral stays 0.
+        scale: ``[source]`` of the coefficients; see :func:`expression_scale`.
 
     Raises:
         UserError: no coefficient moves.
@@ -163,10 +166,11 @@ def choose_basis(
     names = tuple(names)
     source = np.asarray(train_expressions, dtype=np.float64)
     num_source = source.shape[1]
-    spread = source.max(0) - source.min(0)
+    factors = np.asarray(scale, dtype=np.float64)
+    spread = (source.max(0) - source.min(0)) * factors
     if choice == "all":
         projection = np.eye(num_source)
-        kept_names = names
+        kept_names, kept_scale = names, factors
     elif spread.max() <= 0:
         raise UserError(
             "no expression coefficient moves in the training frames; check expr.npy, or give --basis all to train a "
@@ -175,21 +179,26 @@ def choose_basis(
     elif choice == "active":
         kept = np.flatnonzero(spread > ACTIVE_SHARE * spread.max())
         projection = np.eye(num_source)[:, kept]
-        kept_names = tuple(names[index] for index in kept)
+        kept_names, kept_scale = tuple(names[index] for index in kept), factors[kept]
     elif choice == "pca16":
-        _, strengths, directions = np.linalg.svd(source - source.mean(0), full_matrices=False)
+        scaled = source * factors
+        _, strengths, directions = np.linalg.svd(scaled - scaled.mean(0), full_matrices=False)
         count = min(PRINCIPAL_COMPONENTS, int((strengths > 1e-6 * strengths[0]).sum()))
         projection = directions[:count].T
         # The sign of a singular vector is arbitrary: let its largest entry be positive.
         largest = projection[np.abs(projection).argmax(0), np.arange(count)]
         projection = projection * np.sign(largest)
+        kept_scale = np.full(count, 1.0 / np.ptp(scaled @ projection, axis=0).max())
+        projection = factors[:, None] * projection
         kept_names = tuple(f"pca_{index:02d}" for index in range(count))
         basis_id = f"{basis_id}-pca{PRINCIPAL_COMPONENTS}"
     else:
         raise UserError(f"basis {choice!r} is unknown; choose active, all or pca16.")
     projection = projection.astype(np.float32)
     train = (source @ projection.astype(np.float64)).astype(np.float32)
-    return ExpressionBasis(names, kept_names, basis_id, projection, train.min(0), train.max(0))
+    return ExpressionBasis(
+        names, kept_names, basis_id, projection, train.min(0), train.max(0), kept_scale.astype(np.float32)
+    )
 
 
 def _check_kind(array: np.ndarray, path: Path) -> None:

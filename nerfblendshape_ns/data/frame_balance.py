@@ -32,7 +32,7 @@ def frame_weights(
     all the time, hide what the mouth does.
 
     Args:
-        expressions: coefficients of the training frames, raw units.
+        expressions: scaled coefficients of the training frames.
         names: of the coefficients.
         strength: a weight is one over the frame's density to this power; 0 makes all equal.
     """

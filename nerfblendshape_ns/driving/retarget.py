@@ -8,6 +8,7 @@ from typing import Dict, List, Literal, Optional, Sequence, Tuple
 
 import numpy as np
 
+from nerfblendshape_ns.data.expression_scale import coefficient_scale
 from nerfblendshape_ns.errors import UserError
 
 RetargetMode = Literal["auto", "none", "neutral", "range"]
@@ -22,7 +23,8 @@ SIGNED = 0.2
 PEAK_PERCENTILE = 98.0
 """Peaks are compared at this percentile, so that one bad frame does not set the scale."""
 STILL = 0.05
-"""A coefficient whose excursion is below this share of the basis' largest is not scaled: it shows noise."""
+"""A coefficient whose excursion is below this share of the basis' largest, in a common unit, is not scaled: it shows
+noise."""
 LARGEST_SCALE = 1.25
 """Excursions are enlarged by no more: who speaks softly should not make the avatar shout."""
 CLIP_BASES = re.compile(r"landmark_pca|-pca\d+$")
@@ -75,16 +77,16 @@ class RangeCurve:
         return RangeCurve(np.ones(count), np.full(count, np.inf))
 
     @staticmethod
-    def between(own: np.ndarray, theirs: np.ndarray, groups: List[List[int]]) -> "RangeCurve":
+    def between(own: np.ndarray, theirs: np.ndarray, moves: np.ndarray, groups: List[List[int]]) -> "RangeCurve":
         """From the driver's peaks to this person's.
 
         Args:
             own: ``[coefficients]`` the person's excursions.
             theirs: ``[coefficients]`` the driver's.
+            moves: bool ``[coefficients]``, those whose excursions of both are more than noise.
             groups: coefficients that share a curve, by the geometric means of their excursions.
         """
         curve = RangeCurve.straight(len(own))
-        moves = (own > STILL * max(own.max(), 1e-9)) & (theirs > STILL * max(theirs.max(), 1e-9))
         single = [[index] for index in range(len(own)) if not any(index in group for group in groups)]
         for group in [*groups, *single]:
             moving = [index for index in group if moves[index]]
@@ -164,26 +166,30 @@ def retargeting(driver: CoefficientSpace, target: CoefficientSpace, mode: Retarg
     has, columns = source >= 0, source[source >= 0]
     count = len(source)
     used = set(columns.tolist())
-    moves = np.ptp(driver.frames, axis=0) > STILL * max(float(np.ptp(driver.frames, axis=0).max()), 1e-9)
+    driver_scale = coefficient_scale(driver.frames, driver.names)
+    moves = _moving(np.ptp(driver.frames, axis=0) * driver_scale)
     unused = tuple(name for index, name in enumerate(driver.names) if index not in used and moves[index])
     zeros, straight = np.zeros(count), RangeCurve.straight(count)
     if mode == "none":
         rest = np.clip(zeros, target.low, target.high)
         # What the driver lacks rests at the value nearest 0; what it has passes unchanged, measured from there.
         return Retargeting(target, source, np.where(has, rest, 0.0), rest, straight, straight, unused)
-    neutral = neutral_face(target.frames)
-    driver_rest = neutral_face(driver.frames)
+    neutral = neutral_face(target.frames, target.names)
+    driver_rest = neutral_face(driver.frames, driver.names)
     driver_neutral = zeros.copy()
     driver_neutral[has] = driver_rest[columns]
     above = below = straight
     if mode in ("range", "auto"):
         own_up, own_down = _excursions(target.frames, neutral)
-        their_up, their_down = zeros.copy(), zeros.copy()
+        their_up, their_down, their_scale = zeros.copy(), zeros.copy(), zeros.copy()
         excursions = _excursions(driver.frames, driver_rest)
         their_up[has], their_down[has] = excursions[0][columns], excursions[1][columns]
-        groups = _paired(target.names)
-        above = RangeCurve.between(own_up, their_up, groups)
-        below = RangeCurve.between(own_down, their_down, groups)
+        their_scale[has] = driver_scale[columns]
+        own_scale, groups = coefficient_scale(target.frames, target.names), _paired(target.names)
+        above, below = (
+            RangeCurve.between(own, theirs, _moving(own * own_scale) & _moving(theirs * their_scale), groups)
+            for own, theirs in ((own_up, their_up), (own_down, their_down))
+        )
     return Retargeting(target, source, driver_neutral, neutral, above, below, unused)
 
 
@@ -224,18 +230,26 @@ def plain_name(name: str) -> str:
     return re.sub(r"[^a-z0-9]", "", side.lower())
 
 
-def neutral_face(frames: np.ndarray) -> np.ndarray:
-    """The resting values ``[coefficients]``: the median of the calmest frames ``[frames, coefficients]``.
+def neutral_face(frames: np.ndarray, names: Sequence[str]) -> np.ndarray:
+    """The resting values ``[coefficients]``: the median of the calmest frames.
 
-    A frame is calm when its coefficients are near their low end (or their median, where they are signed), all counted
-    in units of the largest spread, so that noise of still coefficients does not decide.
+    A frame is calm when its coefficients are near their low end (or their median, where they are signed), all in a
+    common unit, so that neither the unit of one nor noise of still ones decides.
+
+    Args:
+        frames: ``[frames, coefficients]``.
+        names: of the coefficients.
     """
     signed = frames.min(0) < -SIGNED * np.abs(frames.max(0))
     calm = np.where(signed, np.median(frames, axis=0), np.percentile(frames, CALM_PERCENTILE, axis=0))
-    spread = max(float((frames.max(0) - frames.min(0)).max()), 1e-9)
-    activity = np.linalg.norm((frames - calm) / spread, axis=1)
+    activity = np.linalg.norm((frames - calm) * coefficient_scale(frames, names), axis=1)
     count = max(1, int(round(CALM_SHARE * len(frames))))
     return np.median(frames[np.argsort(activity, kind="stable")[:count]], axis=0)
+
+
+def _moving(excursions: np.ndarray) -> np.ndarray:
+    """Which coefficients move by more than noise, bool; excursions are in a common unit."""
+    return excursions > STILL * max(float(excursions.max()), 1e-9)
 
 
 def _excursions(frames: np.ndarray, neutral: np.ndarray) -> Tuple[np.ndarray, np.ndarray]:

@@ -10,8 +10,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Dict, Optional
 
+from nerfblendshape_ns.arkit import ARKIT_BASIS, ARKIT_NAMES, arkit_name
 from nerfblendshape_ns.errors import UserError
-from nerfblendshape_ns.expression_tracks.arkit import ARKIT_BASIS, ARKIT_NAMES, arkit_name
 from nerfblendshape_ns.expression_tracks.array_files import ArchiveSource, ArraySource
 from nerfblendshape_ns.expression_tracks.base import ExpressionSource, ExpressionTrack, make_track
 from nerfblendshape_ns.expression_tracks.csv_tables import CsvSource

@@ -10,10 +10,10 @@ from typing import Any, Dict, Mapping, Optional, Tuple
 import numpy as np
 import torch
 
+from nerfblendshape_ns.arkit import ARKIT_BASIS, arkit_name, is_arkit
 from nerfblendshape_ns.data.contract import load_array
 from nerfblendshape_ns.data.flame_coefficients import FLAME_BASIS, flame_table
 from nerfblendshape_ns.errors import UserError
-from nerfblendshape_ns.expression_tracks.arkit import ARKIT_BASIS, arkit_name, is_arkit
 from nerfblendshape_ns.expression_tracks.base import ExpressionSource, ExpressionTrack, make_track
 from nerfblendshape_ns.safe_globals import register_checkpoint_globals
 

@@ -14,8 +14,8 @@ from typing import Dict, List, Optional, Sequence, Tuple
 
 import numpy as np
 
+from nerfblendshape_ns.arkit import ARKIT_BASIS, arkit_name
 from nerfblendshape_ns.errors import UserError
-from nerfblendshape_ns.expression_tracks.arkit import ARKIT_BASIS, arkit_name
 from nerfblendshape_ns.expression_tracks.base import ExpressionSource, ExpressionTrack, make_track
 
 TIMECODE_RATES = (24, 25, 30, 48, 50, 60, 90, 120, 240)

@@ -12,8 +12,8 @@ from typing import List, Optional
 
 import numpy as np
 
+from nerfblendshape_ns.arkit import ARKIT_BASIS, arkit_name
 from nerfblendshape_ns.errors import UserError
-from nerfblendshape_ns.expression_tracks.arkit import ARKIT_BASIS, arkit_name
 from nerfblendshape_ns.expression_tracks.base import ExpressionSource, ExpressionTrack, make_track
 
 # The kind, the time, and ten numbers of head and eyes come before the coefficients.

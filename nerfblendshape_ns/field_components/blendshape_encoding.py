@@ -65,8 +65,8 @@ class BlendshapeHashEncoding(nn.Module):
         """Blend the tables for the given coefficients.
 
         Args:
-            expression: raw coefficients without the neutral 1, which is prepended here and nowhere else. Zero touches
-                no basis table.
+            expression: scaled coefficients without the neutral 1, which is prepended here and nowhere else. Zero
+                touches no basis table.
         """
         if self.num_basis == 0:
             weights = expression.new_zeros(len(expression), 0)  # A static grid, trained by the same optimiser.
@@ -152,13 +152,13 @@ def principal_mixing(
     neutral, not about the mean, so that neutral still touches no table.
 
     Args:
-        expressions: training coefficients in raw units.
+        expressions: scaled training coefficients.
         explained: share of the squared coefficients that the kept directions hold.
         max_directions: never keep more than this many.
         whitening: 0 only rotates, 1 makes all directions equally large; in between, powers of the standard deviation.
 
     Returns:
-        The matrix that maps raw coefficients to directions.
+        The matrix that maps scaled coefficients to directions.
     """
     _, singular, directions = torch.linalg.svd(expressions.double(), full_matrices=False)
     energy = torch.cumsum(singular**2, 0) / (singular**2).sum().clamp_min(1e-30)

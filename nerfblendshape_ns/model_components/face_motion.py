@@ -18,7 +18,6 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from nerfblendshape_ns.data.landmark_motion import held_out_ridge, landmark_motion
-from nerfblendshape_ns.model_components.expression_source import ExpressionSource
 
 GRID = 32
 """Cells of the displacement grid along each side of the box."""
@@ -40,7 +39,7 @@ class FaceMotion(nn.Module):
     Args:
         aabb: ``[2, 3]`` the head box.
         neutral: ``[points, 3]`` rest positions of the landmarks.
-        motion: ``[basis, points, 3]`` displacement of each per unit of each coefficient; both in scene units.
+        motion: ``[basis, points, 3]`` displacement of each per unit of each scaled coefficient; both in scene units.
     """
 
     def __init__(
@@ -68,14 +67,20 @@ class FaceMotion(nn.Module):
 
     @classmethod
     def of_clip(
-        cls, aabb: Float[Tensor, "2 3"], metadata: Mapping[str, Any], source: ExpressionSource, ridge: Optional[float]
+        cls,
+        aabb: Float[Tensor, "2 3"],
+        metadata: Mapping[str, Any],
+        expression: Float[Tensor, "train basis"],
+        poses: Float[Tensor, "train 12"],
+        ridge: Optional[float],
     ) -> Optional[FaceMotion]:
         """As measured on the training frames; None where the dataset has no landmarks or no face mesh.
 
         Args:
             aabb: the head box.
             metadata: of the dataparser's outputs, or of a rebuilt head, which brings what was measured.
-            source: the training frames' coefficients and poses.
+            expression: scaled coefficients of the training frames.
+            poses: their camera-to-head matrices, row by row.
             ridge: see :func:`landmark_motion`; None takes what predicts held-out parts of the clip best.
         """
         measured = metadata.get("face_motion")
@@ -83,9 +88,8 @@ class FaceMotion(nn.Module):
             tangents, mesh = metadata.get("landmark_tangents"), metadata.get("face_mesh")
             if tangents is None or mesh is None:
                 return None
-            points, train = min(len(mesh), tangents.shape[1]), source.train_frames
-            expression = source.clamp(source.train_expression())
-            seen = tangents[:, :points], expression, source.track_pose[train], mesh[:points]
+            points = min(len(mesh), tangents.shape[1])
+            seen = tangents[:, :points], expression, poses, mesh[:points]
             measured = landmark_motion(*seen, held_out_ridge(*seen) if ridge is None else ridge)
         return cls(aabb, *measured)
 

@@ -38,7 +38,7 @@ class HeadConditioning(nn.Module):
     """Makes conditions of coefficients and poses, and tells each sample which of them is its own.
 
     Args:
-        basis: number of coefficients K.
+        scale: ``[K]`` factor of each coefficient (see ``data/expression_scale.py``): conditions hold scaled ones.
         train_pose: ``[train, 12]`` camera-to-head matrices of the training frames, row by row.
         pose_scale: the six numbers of head pose lie within ± this; 0 leaves them out.
         noise: standard deviation of the noise on training conditions.
@@ -51,7 +51,7 @@ class HeadConditioning(nn.Module):
 
     def __init__(
         self,
-        basis: int,
+        scale: Float[Tensor, "basis"],
         train_pose: Float[Tensor, "train 12"],
         pose_scale: float = 0.0,
         noise: float = 0.0,
@@ -61,7 +61,9 @@ class HeadConditioning(nn.Module):
         motion: Optional[FaceMotion] = None,
     ) -> None:
         super().__init__()
-        self.basis = basis
+        self.basis = len(scale)
+        self.scale: Tensor
+        self.register_buffer("scale", scale.float().clone())
         self.pose_scale = pose_scale
         self.pose_code = HeadPoseCode(train_pose) if pose_scale > 0 else None
         self.noise = noise
@@ -73,12 +75,13 @@ class HeadConditioning(nn.Module):
     def forward(
         self, expression: Float[Tensor, "frames basis"], captured: Optional[Float[Tensor, "frames 12"]]
     ) -> Float[Tensor, "frames condition"]:
-        """The coefficients, then the head pose's code where it is used.
+        """The scaled coefficients, then the head pose's code where it is used.
 
         Args:
             expression: raw coefficients.
             captured: head poses (camera-to-head, row by row); None takes the clip's middle one.
         """
+        expression = expression * self.scale
         if self.pose_code is None:
             return expression
         if captured is None:

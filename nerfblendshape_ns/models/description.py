@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from nerfblendshape_ns.models.head import HeadModel
     from nerfblendshape_ns.models.torso import TorsoModel
 
-FORMAT = 8
-"""Raised when the description changes in a way that old readers cannot take."""
+FORMAT = 9
+"""Raised when the description changes; no other format is read."""
 EARLIER = {
     "head": {"network_expression": False, "head_pose_scale": 0.0, "face_parts": False, "face_motion": False},
     "torso": {"carried": False, "deformation": "network", "skinning": "backward"},
@@ -89,6 +89,7 @@ def _dataset_description(metadata: Dict[str, Any], source: "ExpressionSource", a
             "names": list(source.names),
             "minimum": source.minimum.tolist(),
             "maximum": source.maximum.tolist(),
+            "scale": metadata["expression_scale"].tolist(),
             "source_names": list(metadata.get("expression_source_names") or source.names),
             "projection": _projection(metadata),
         },
@@ -164,15 +165,15 @@ def saved_architecture(description: Mapping[str, Any]) -> Dict[str, Any]:
 
 
 def check_format(saved: Dict[str, Any]) -> None:
-    """Refuse a description that a later version has written.
+    """Refuse a description of another version.
 
     Raises:
-        UserError: the format is newer than ours.
+        UserError: the format is not ours.
     """
-    if saved.get("format", 0) > FORMAT:
+    if saved.get("format") != FORMAT:
         raise UserError(
-            f"The checkpoint's format {saved.get('format')} is newer than this version of nerfblendshape_ns reads "
-            f"({FORMAT}); upgrade the package."
+            f"The checkpoint is of format {saved.get('format')}, this version of nerfblendshape_ns reads {FORMAT}; use "
+            "the version that wrote it, or train again."
         )
 
 

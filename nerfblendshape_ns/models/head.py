@@ -65,7 +65,7 @@ class HeadModel(DrivenModel):
         source = self.expression_source
         self.conditioning = self._conditioning(aabb)
         train_condition = self._train_condition(self.conditioning)
-        pose = train_condition[:, len(source.names) :]
+        pose, scale = train_condition[:, len(source.names) :], self.conditioning.scale
         image_size = max(int(side) for side in metadata["image_size"])
         self.layout = HashGridLayout(
             num_levels=config.num_levels,
@@ -106,8 +106,8 @@ class HeadModel(DrivenModel):
             config.occupancy_resolution,
             step_size=step_size,
             train_expressions=train_condition,
-            minimum=torch.cat([source.minimum, pose.amin(0)]),
-            maximum=torch.cat([source.maximum, pose.amax(0)]),
+            minimum=torch.cat([source.minimum * scale, pose.amin(0)]),
+            maximum=torch.cat([source.maximum * scale, pose.amax(0)]),
             visits=config.occupancy_visits,
         )
         self.camera_optimizer = config.camera_optimizer.setup(num_cameras=self.num_train_data, device="cpu")
@@ -116,16 +116,20 @@ class HeadModel(DrivenModel):
 
     def _conditioning(self, aabb: Tensor) -> HeadConditioning:
         config, source, mesh = self.config, self.expression_source, self.metadata.get("face_mesh")
+        scale, train_pose = self.metadata["expression_scale"], source.track_pose[source.train_frames]
+        train_expression = source.clamp(source.train_expression()) * scale
         blended = config.conditioning == "blend"
         moves = config.face_motion and blended
         conditioning = HeadConditioning(
-            len(source.names),
-            source.track_pose[source.train_frames],
+            scale,
+            train_pose,
             config.head_pose_scale,
-            noise=config.expression_noise * float((source.maximum - source.minimum).max()),
+            noise=config.expression_noise,
             region=ExpressionRegion(aabb, mesh) if mesh is not None and config.expression_region and blended else None,
             rest_swap=config.rest_swap,
-            motion=FaceMotion.of_clip(aabb, self.metadata, source, config.face_motion_ridge) if moves else None,
+            motion=FaceMotion.of_clip(aabb, self.metadata, train_expression, train_pose, config.face_motion_ridge)
+            if moves
+            else None,
         )
         if mesh is not None and config.face_parts and blended and FaceParts.told_apart(source.names):
             reference = self._train_condition(conditioning).mean(0)
@@ -195,7 +199,8 @@ class HeadModel(DrivenModel):
         source, motion = self.expression_source, self.conditioning.motion
         points, mesh = self.occupancy.cell_centers(), self.metadata.get("face_mesh")
         mesh = None if mesh is None else mesh.to(points.device)
-        skin = None if motion is None else motion.skin(source.clamp(source.train_expression()))
+        expression = source.clamp(source.train_expression()) * self.conditioning.scale
+        skin = None if motion is None else motion.skin(expression)
         self.occupancy.carve(*head_region(points, dataset, mesh, self.config.shell, skin))
 
     def _update_occupancy(self, step: int) -> None:

@@ -54,8 +54,8 @@ class HeadModelConfig(ModelConfig):
     network_expression: bool = True
     """With "blend", let the density network read what the tables are blended by, beside the blended features."""
     head_pose_scale: float = 0.3
-    """Head pose conditions the field as six more coefficients, within ± this: hair swings and light changes as a head
-    turns, and a tracker's errors follow its pose. 0 leaves it out."""
+    """Head pose conditions the field as six more coefficients, within ± this, where the widest coefficient ranges over
+    1: hair swings and light changes as a head turns, and a tracker's errors follow its pose. 0 leaves it out."""
     face_parts: bool = True
     """Let the lower face follow jaw, mouth and head pose alone, the upper face eyes, brows and head pose: what a short
     clip shows together must not move together for good. Needs "blend", a face mesh and coefficients that are named as
@@ -73,8 +73,8 @@ class HeadModelConfig(ModelConfig):
     """Let expressions change the face only, where the dataset has a face mesh; hair and ears follow the head pose
     alone. Off by default: on tracked clips hair and ears move, and pose errors follow the expression."""
     expression_noise: float = 0.12
-    """Standard deviation of noise on training coefficients, as a share of the widest one's range: what a tracker's
-    error is, and what keeps rarely used directions from being learnt as truth."""
+    """Standard deviation of the noise on training coefficients and head pose, where the widest coefficient ranges over
+    1: what a tracker's error is, and what keeps rarely used directions from being learnt as truth."""
     tables_optimizer: Literal["shared", "torch"] = "shared"
     """"shared" hands the blended gradient to BlendshapeTableAdam; "torch" gives every table its own gradient, for any
     torch optimiser."""

@@ -176,6 +176,7 @@ def clip_metadata(description: Mapping[str, Any], state: Mapping[str, Any]) -> D
         "expression_projection": None if projection is None else torch.tensor(projection),
         "expression_min": torch.tensor(basis["minimum"]),
         "expression_max": torch.tensor(basis["maximum"]),
+        "expression_scale": torch.tensor(basis["scale"]),
         "track": {
             "expression": _tensor(state, "expression_source.track_expression"),
             "head_pose": _tensor(state, "expression_source.track_pose"),

@@ -70,7 +70,7 @@ def refine_on_moving_face(
         fit: poses and trust in each frame.
         mesh: ``[points, 3]`` the clip's mean face in head space; what rest positions stay near.
         observed: ``[frames, points, 2]`` pixels of its landmarks, no NaN.
-        expression: ``[frames, basis]`` coefficients.
+        expression: ``[frames, basis]`` coefficients in a common unit.
         intrinsics: the camera.
         smoothness: in frames, as for :func:`~nerfblendshape_ns.process_data.head_pose.fit_clip`.
         image_size: longer image side, which the noise floor is relative to.

@@ -25,6 +25,7 @@ from typing import Any, Dict, Optional
 import numpy as np
 
 from nerfblendshape_ns.data import contract
+from nerfblendshape_ns.data.expression_scale import coefficient_scale
 from nerfblendshape_ns.process_data import camera_motion, head_points, head_pose, moving_face, pose_refinement
 from nerfblendshape_ns.process_data.arrays import load_arrays, save_arrays
 from nerfblendshape_ns.process_data.bad_frames import DISTRUSTED
@@ -106,7 +107,9 @@ def run(
         fit, mesh = refined, refined_mesh
     errors = fit.reprojection_errors(rigid, intrinsics)
     if moving:
+        names = contract.load_json(options.output / contract.EXPRESSION_NAMES)["names"]
         expression = contract.load_array(options.output / contract.EXPRESSIONS).astype(np.float64)
+        expression = expression * coefficient_scale(expression, names)
         poses, face = moving_face.refine_on_moving_face(
             fit,
             mesh,

@@ -126,7 +126,8 @@ def _sweep_states(metadata: Dict[str, Any], num_frames: int) -> Iterator[Tuple[s
     groups: Dict[str, List[int]] = {}
     for index, name in enumerate(metadata["expression_names"]):
         groups.setdefault(name.removesuffix("Left").removesuffix("Right"), []).append(index)
-    ranked = sorted(groups, key=lambda name: -float((maximum - neutral)[groups[name]].max()))[:SWEEP_GROUPS]
+    reach = (maximum - neutral) * metadata["expression_scale"]
+    ranked = sorted(groups, key=lambda name: -float(reach[groups[name]].max()))[:SWEEP_GROUPS]
     for number in range(num_frames):
         place = number * len(ranked) / num_frames
         name = ranked[int(place)]

@@ -9,6 +9,8 @@ from typing import Dict, List, Mapping, Optional, Sequence, Tuple
 
 import numpy as np
 
+from nerfblendshape_ns.data.expression_scale import coefficient_scale
+
 _SIDES = {"Left": "Right", "left": "right", "_L": "_R", "_l": "_r"}
 _SIDE_PATTERN = {
     # Words are sides wherever a new word starts (LeftEye, eye_left); letters only at the end (brow_L).
@@ -121,12 +123,13 @@ class CoefficientTable:
         return [index for index in range(len(self)) if self.maximum[index] > self.minimum[index]]
 
     def by_activity(self) -> List[int]:
-        """The movable coefficients, the one that varies most over the training frames first.
+        """The movable coefficients, the one that varies most over the training frames first, in a common unit.
 
         An exported avatar may have left its clip out; then the one with the widest range comes first.
         """
         train = self.clamp(self.track[self.train_frames])
-        deviation = train.std(0) if len(train) > 1 else self.maximum - self.minimum
+        values = train if len(train) > 1 else np.stack([self.minimum, self.maximum])
+        deviation = values.std(0) * coefficient_scale(values, self.names)
         return sorted(self.movable, key=lambda index: (-float(deviation[index]), index))
 
     def clamp(self, values: np.ndarray) -> np.ndarray:

@@ -70,12 +70,12 @@ def test_neutral_is_the_median_of_the_calmest_frames():
     frames = np.full((100, 2), 0.8)
     frames[40:60] = [0.1, 0.2]
     frames[50] = [0.12, 0.2]
-    assert neutral_face(frames).tolist() == [0.1, 0.2]
+    assert neutral_face(frames, "ab").tolist() == [0.1, 0.2]
 
 
 def test_neutral_of_signed_coefficients_is_in_the_middle():
     frames = np.linspace(-1, 1, 201)[:, None]
-    assert neutral_face(frames)[0] == pytest.approx(0, abs=0.01)
+    assert neutral_face(frames, "a")[0] == pytest.approx(0, abs=0.01)
 
 
 def resting(low, high, rest, count=101):
@@ -106,8 +106,9 @@ def test_range_mode_brings_peaks_to_peaks():
 
 
 def test_small_ranges_are_enlarged_a_little_and_noise_not_at_all():
-    target = space(["a", "b", "c"], (0, 1.0), (0, 1.0), (0, 0.9))
-    driver = space(["a", "b", "c"], (0, 0.4), (0, 0.01), (0, 0.8))
+    names = ["jawOpen", "mouthFunnel", "mouthPucker"]  # ARKit's share a unit, in which 0.01 is noise.
+    target = space(names, (0, 1.0), (0, 1.0), (0, 0.9))
+    driver = space(names, (0, 0.4), (0, 0.01), (0, 0.8))
     mapping = retargeting(driver, target, "range")
     assert mapping.above.scale.tolist() == pytest.approx([LARGEST_SCALE, 1.0, 0.9 / 0.8])
     assert np.isinf(mapping.above.knee).all()
@@ -145,10 +146,23 @@ def test_gain_exaggerates_about_neutral_after_the_clamp():
     assert mapping.apply(np.array([[0.6]]), gain=0.0)[0, 0] == pytest.approx(0.2)
 
 
+def test_coefficients_of_unnamed_bases_have_units_of_their_own():
+    """A jaw in radians beside expressions in standard deviations is as much an expression as they are."""
+    names, factors = ["exp_00", "jaw"], np.array([1.0, 0.001])
+    driver, target = space(names, (0, 3.0), (0, 3.0)), space(names, (0, 2.0), (0, 2.0))
+    values = np.array([[1.0, 1.0]])
+    small = [CoefficientSpace(one.names, "custom", one.frames * factors) for one in (driver, target)]
+    expected = retargeting(driver, target, "range").apply(values)
+    assert expected[0, 1] < 0.9  # Brought from the driver's larger peak to the person's.
+    assert retargeting(*small, "range").apply(values * factors) == pytest.approx(expected * factors)
+    assert retargeting(small[0], space(["exp_00"], (0, 2.0)), "range").unused == ("jaw",)
+
+
 def test_missing_coefficients_rest():
-    target = CoefficientSpace(("a", "b"), "arkit52", np.concatenate([resting(0, 1, 0), resting(0.3, 0.9, 0.4)], axis=1))
+    frames = np.concatenate([resting(0, 1, 0), resting(0.3, 0.9, 0.4)], axis=1)
+    target = CoefficientSpace(("jawOpen", "mouthFunnel"), "arkit52", frames)
     for mode, rest in (("none", 0.3), ("neutral", 0.4), ("range", 0.4)):
-        mapped = retargeting(space(["a"], (0, 1)), target, mode).apply(np.array([[0.5]]), gain=2.0)
+        mapped = retargeting(space(["jawOpen"], (0, 1)), target, mode).apply(np.array([[0.5]]), gain=2.0)
         assert mapped[0, 1] == pytest.approx(rest), mode
 
 

@@ -3,7 +3,6 @@
 import pytest
 import torch
 
-from nerfblendshape_ns.model_components.expression_source import ExpressionSource
 from nerfblendshape_ns.model_components.face_motion import GRID, FaceMotion
 
 AABB = torch.tensor([[-1.0, -1.0, -1.0], [1.0, 1.0, 1.0]])
@@ -125,12 +124,12 @@ def test_grid_is_indexed_z_y_x():
 
 
 def test_a_clip_without_landmarks_or_mesh_has_none():
-    source: ExpressionSource = None  # type: ignore[assignment]
+    seen = torch.zeros(4, 2), torch.zeros(4, 12)
     mesh, tangents = torch.zeros(468, 3), torch.zeros(4, 468, 2)
     for metadata in ({}, {"face_mesh": mesh}, {"landmark_tangents": tangents, "face_mesh": None}):
-        assert FaceMotion.of_clip(AABB, metadata, source, 0.05) is None
+        assert FaceMotion.of_clip(AABB, metadata, *seen, 0.05) is None
     rest = neutral()
-    again = FaceMotion.of_clip(AABB, {"face_motion": (rest, torch.zeros(2, len(rest), 3))}, source, 0.05)
+    again = FaceMotion.of_clip(AABB, {"face_motion": (rest, torch.zeros(2, len(rest), 3))}, *seen, 0.05)
     assert again is not None and torch.equal(again.neutral, rest)
 
 

@@ -47,7 +47,7 @@ def batch(conditioning: HeadConditioning, expression: Tensor, ray_frame: Optiona
 
 
 def test_head_pose_follows_the_coefficients():
-    conditioning = HeadConditioning(2, TRAIN, pose_scale=0.5)
+    conditioning = HeadConditioning(torch.ones(2), TRAIN, pose_scale=0.5)
     expression = torch.tensor([[0.1, 0.2], [0.3, 0.4], [0.5, 0.6]])
     condition = conditioning(expression, TRAIN)
     assert condition.shape == (3, 8)
@@ -57,17 +57,17 @@ def test_head_pose_follows_the_coefficients():
     torch.testing.assert_close(condition[:, [2, 3, 4, 6, 7]], torch.zeros(3, 5))
     torch.testing.assert_close(conditioning(expression, None)[:, 2:], torch.zeros(3, 6))  # The middle pose.
     torch.testing.assert_close(conditioning(expression, 100 * TRAIN)[:, 2:].abs().amax(), torch.tensor(0.5))  # Clamped.
-    assert torch.equal(HeadConditioning(2, TRAIN)(expression, TRAIN), expression)
+    assert torch.equal(HeadConditioning(torch.ones(2), TRAIN)(expression, TRAIN), expression)
 
 
 def test_one_frame_needs_no_choice():
-    conditioning = HeadConditioning(2, TRAIN, pose_scale=0.5).eval()
+    conditioning = HeadConditioning(torch.ones(2), TRAIN, pose_scale=0.5).eval()
     frames = batch(conditioning, torch.ones(1, 2))
     assert conditioning.variant(torch.rand(4, 3), frames, torch.zeros(4, dtype=torch.long)) is None
 
 
 def test_each_sample_finds_its_row():
-    conditioning = HeadConditioning(2, TRAIN, 0.5, region=Left(), parts=Bottom())  # type: ignore[arg-type]
+    conditioning = HeadConditioning(torch.ones(2), TRAIN, 0.5, region=Left(), parts=Bottom())  # type: ignore[arg-type]
     expression = torch.tensor([[0.1, 0.2], [0.3, 0.4]])
     frames = batch(conditioning, expression, torch.tensor([0, 1], dtype=torch.int32))
     assert frames.condition.shape == (8, 8) and frames.tables.shape == (8, 8, 1) and frames.count == 2
@@ -83,20 +83,20 @@ def test_each_sample_finds_its_row():
 
 
 def test_noise_is_for_training():
-    conditioning = HeadConditioning(2, TRAIN, 0.0, noise=0.3)
+    conditioning = HeadConditioning(torch.ones(2), TRAIN, 0.0, noise=0.3)
     assert not torch.equal(batch(conditioning, torch.ones(1, 2)).condition, torch.ones(1, 2))
     assert torch.equal(batch(conditioning.eval(), torch.ones(1, 2)).condition, torch.ones(1, 2))
 
 
 def test_parts_keep_their_reference_in_training():
-    conditioning = HeadConditioning(2, TRAIN, 0.5, noise=0.3, parts=Bottom())  # type: ignore[arg-type]
+    conditioning = HeadConditioning(torch.ones(2), TRAIN, 0.5, noise=0.3, parts=Bottom())  # type: ignore[arg-type]
     frames = batch(conditioning, torch.ones(1, 2))
     assert frames.condition[1, 1:].tolist() == [7.0] * 7 and frames.condition[2, 1:].tolist() == [8.0] * 7
     assert frames.condition[1, 0] == frames.condition[0, 0] != 1.0  # One frame, one noise.
 
 
 def test_the_rest_of_the_head_sees_other_coefficients_at_times():
-    conditioning = HeadConditioning(2, TRAIN, 0.5, parts=Bottom(), rest_swap=0.3)  # type: ignore[arg-type]
+    conditioning = HeadConditioning(torch.ones(2), TRAIN, 0.5, parts=Bottom(), rest_swap=0.3)  # type: ignore[arg-type]
     torch.manual_seed(0)
     swapped = 0
     for _ in range(300):
@@ -106,19 +106,19 @@ def test_the_rest_of_the_head_sees_other_coefficients_at_times():
         swapped += condition[0, :2].tolist() == [9.0, 9.0]
     assert 60 < swapped < 120
     assert batch(conditioning.eval(), torch.ones(1, 2)).condition[0, :2].tolist() == [1.0, 1.0]
-    alone = HeadConditioning(2, TRAIN, 0.5, rest_swap=1.0)
+    alone = HeadConditioning(torch.ones(2), TRAIN, 0.5, rest_swap=1.0)
     assert batch(alone, torch.ones(1, 2)).condition[0, :2].tolist() == [1.0, 1.0]
 
 
 def test_occupancy_off_the_face_is_without_expression():
-    conditioning = HeadConditioning(2, TRAIN, 0.5, region=Left())  # type: ignore[arg-type]
+    conditioning = HeadConditioning(torch.ones(2), TRAIN, 0.5, region=Left())  # type: ignore[arg-type]
     conditions = torch.tensor([[1.0] * 8, [2.0] * 8])
     _, rows, probe = conditioning.probes(torch.tensor([[0.1, 0, 0], [0.9, 0, 0]]), conditions, torch.tensor([1, 1]))
     torch.testing.assert_close(rows[probe], torch.tensor([[2.0] * 8, [0.0] * 2 + [2.0] * 6]))
 
 
 def test_occupancy_sees_the_parts():
-    conditioning = HeadConditioning(2, TRAIN, 0.5, parts=Bottom())  # type: ignore[arg-type]
+    conditioning = HeadConditioning(torch.ones(2), TRAIN, 0.5, parts=Bottom())  # type: ignore[arg-type]
     conditions = torch.tensor([[1.0] * 8, [2.0] * 8])
     samples = torch.tensor([[0.1, 0, 0.5], [0.9, 0, 0.1], [0.9, 0, 0.9]])
     _, rows, probe = conditioning.probes(samples, conditions, torch.tensor([0, 1, 1]))
@@ -128,7 +128,7 @@ def test_occupancy_sees_the_parts():
 def test_real_parts_fit():
     aabb, mesh = torch.tensor([[-1.0] * 3, [1.0] * 3]), torch.rand(468, 3) - 0.5
     parts = FaceParts(aabb, mesh, ["eyeBlinkLeft", "jawOpen"], torch.zeros(8))
-    conditioning = HeadConditioning(2, TRAIN, 0.5, parts=parts)
+    conditioning = HeadConditioning(torch.ones(2), TRAIN, 0.5, parts=parts)
     frames = batch(conditioning, torch.ones(1, 2))
     variant = conditioning.variant(torch.rand(50, 3), frames, torch.zeros(50, dtype=torch.long))
     assert variant is not None and set(variant.tolist()) <= {0, 1, 2} and len(frames.condition) == 3
@@ -145,7 +145,7 @@ def sideways() -> FaceMotion:
 
 
 def test_samples_are_carried_back_by_their_own_frames_coefficients():
-    conditioning = HeadConditioning(2, TRAIN, 0.5, noise=5.0, motion=sideways())
+    conditioning = HeadConditioning(torch.ones(2), TRAIN, 0.5, noise=5.0, motion=sideways())
     expression = torch.tensor([[0.0, 0.0], [1.0, 0.0]])
     unit = torch.full((2, 3), 0.5, requires_grad=True)
     frames = batch(
@@ -155,12 +155,12 @@ def test_samples_are_carried_back_by_their_own_frames_coefficients():
     torch.testing.assert_close(rest.detach(), torch.tensor([[0.5] * 3, [0.4, 0.5, 0.5]]), rtol=0, atol=2e-3)
     (gradient,) = torch.autograd.grad(rest.sum(), unit)
     torch.testing.assert_close(gradient, torch.ones(2, 3))
-    alone = batch(HeadConditioning(2, TRAIN, 0.5), expression)
-    assert HeadConditioning(2, TRAIN, 0.5).at_rest(unit, alone, torch.tensor([0, 1])) is unit
+    alone = batch(HeadConditioning(torch.ones(2), TRAIN, 0.5), expression)
+    assert HeadConditioning(torch.ones(2), TRAIN, 0.5).at_rest(unit, alone, torch.tensor([0, 1])) is unit
 
 
 def test_occupancy_looks_up_where_skin_rests():
-    conditioning = HeadConditioning(2, TRAIN, 0.5, motion=sideways())
+    conditioning = HeadConditioning(torch.ones(2), TRAIN, 0.5, motion=sideways())
     conditions = torch.tensor([[1.0] + [0.0] * 7, [0.0] * 8])
     unit, _, _ = conditioning.probes(torch.full((2, 3), 0.5), conditions, torch.tensor([0, 1]))
     torch.testing.assert_close(unit, torch.tensor([[0.4, 0.5, 0.5], [0.5] * 3]), rtol=0, atol=2e-3)

@@ -5,7 +5,7 @@ import copy
 import pytest
 import torch
 from nerfstudio.data.scene_box import SceneBox
-from tiny_head import NAMES, batch_for, bundle, camera, make
+from tiny_head import NAMES, batch_for, bundle, camera, make, metadata
 
 from nerfblendshape_ns.errors import UserError
 from nerfblendshape_ns.model_components.expression_source import DrivingState
@@ -45,15 +45,17 @@ def test_camera_expression_changes_the_picture():
 
 
 def test_noise_is_on_training_coefficients_only():
-    model = make()
+    data = metadata()
+    data["expression_scale"] = torch.tensor([1.25, 2.5, 1.0])
+    model = make(data)
     state = DrivingState(torch.full((3,), 0.4))
     model.eval()
-    torch.testing.assert_close(model.drive(state).condition[:, :3], torch.full((1, 3), 0.4))
+    torch.testing.assert_close(model.drive(state).condition[:, :3], torch.tensor([[0.5, 1.0, 0.4]]))
     model.train()
     torch.manual_seed(0)
     noisy = torch.cat([model.drive(state).condition[:, :3] for _ in range(300)])
-    # Twelve percent of the widest range, 0.8.
-    assert float(noisy.std()) == pytest.approx(0.12 * 0.8, rel=0.1)
+    # Twelve percent of the widest scaled range, 1, whatever a coefficient's own.
+    assert noisy.std(0).tolist() == pytest.approx([0.12] * 3, rel=0.15)
 
 
 def test_viewer_index_equals_the_frame_s_expression():

@@ -22,6 +22,7 @@ def metadata() -> Dict[str, Any]:
         "basis_id": "custom",
         "expression_min": torch.zeros(3),
         "expression_max": torch.full((3,), 0.8),
+        "expression_scale": torch.ones(3),
         "track": {
             "expression": expression,
             "head_pose": POSE.flatten().expand(6, 12).clone(),

@@ -1,0 +1,94 @@
+"""One scale per expression coefficient, which brings coefficients of any unit to a common one inside a model.
+
+ARKit's coefficients run from 0 to 1, FLAME's over a few standard deviations, a free basis over anything. A model mixes
+them with the head pose, adds noise to them and blends tables by them, so there they must be alike. Files, sliders and
+drivers keep the coefficients' own units.
+"""
+
+from __future__ import annotations
+
+from typing import Callable, Optional, Sequence
+
+import numpy as np
+import torch
+
+from nerfblendshape_ns.arkit import arkit_name
+from nerfblendshape_ns.data.landmark_motion import EVERY_POINT, landmark_motion
+from nerfblendshape_ns.data.layouts import Clip
+
+SMALLEST_RANGE = 1e-36
+"""Below it a coefficient counts as still: its scale would not be a float32."""
+RIDGE = 0.01
+"""Of the landmarks' motion; see :func:`landmark_motion`."""
+FURTHEST = 0.05
+"""Share of the landmarks, those that a coefficient moves furthest, whose mean says how far it moves its landmarks."""
+LEAST = 0.1
+"""Scaled range of a coefficient that moves no landmark, as a share of the one that moves them furthest: it may turn an
+eye or change a colour."""
+
+
+Reach = Callable[[np.ndarray], Optional[np.ndarray]]
+"""From coefficients ``[frames, coefficients]``, each divided by its range, to how far each moves the landmarks over its
+range, relative to the one that moves them furthest; None where that is unknown."""
+
+
+def expression_scale(clip: Clip, train: np.ndarray) -> np.ndarray:
+    """What each coefficient of a clip is multiplied by inside a model, so that the widest ranges over 1.
+
+    Args:
+        clip: its coefficients, landmarks, poses and face mesh are used.
+        train: positions of the training frames in the clip.
+
+    Returns:
+        float32 ``[source]``, positive; see :func:`coefficient_scale`.
+    """
+    reach: Reach = lambda unit_range: _landmark_reach(clip, train, unit_range)  # noqa: E731
+    return coefficient_scale(clip.expressions[train], clip.expression_names, reach)
+
+
+def coefficient_scale(values: np.ndarray, names: Sequence[str], reach: Reach = lambda unit_range: None) -> np.ndarray:
+    """The factor that brings each coefficient to the common unit, in which the widest ranges over 1.
+
+    Coefficients with ARKit's or MediaPipe's names share a unit, hence a factor: one that ranges over a fiftieth of the
+    widest is noise and stays small. Each other coefficient gets its own: its range becomes how far it moves the
+    landmarks over that range, relative to the coefficient that moves them furthest, or 1 where that is unknown. One
+    that does not move gets 1.
+
+    Args:
+        values: ``[frames, coefficients]``, raw units.
+        names: of the coefficients.
+        reach: how far coefficients move landmarks.
+
+    Returns:
+        float32 ``[coefficients]``, positive.
+    """
+    values = values.astype(np.float64)
+    ranges = values.max(0) - values.min(0)
+    moving = ranges > SMALLEST_RANGE
+    named = np.array([arkit_name(name) is not None for name in names])
+    scale = np.ones(len(ranges))
+    if (moving & named).any():
+        scale[moving & named] = 1.0 / ranges[named].max()
+    own = moving & ~named
+    if own.any():
+        reached, relative = reach(values[:, moving] / ranges[moving]), np.ones(len(ranges))
+        if reached is not None:
+            relative[moving] = np.clip(reached, LEAST, 1.0)
+        scale[own] = relative[own] / ranges[own]
+    return scale.astype(np.float32)
+
+
+def _landmark_reach(clip: Clip, train: np.ndarray, unit_range: np.ndarray) -> Optional[np.ndarray]:
+    """:data:`Reach` as the landmarks of the training frames show it."""
+    if clip.landmarks is None or clip.face_mesh is None:
+        return None
+    points = min(len(clip.face_mesh), clip.landmarks.shape[1])
+    chosen = slice(0, points, EVERY_POINT)
+    pixels = clip.landmarks[train][:, chosen].astype(np.float64)
+    tangents = (pixels - np.array([clip.cx, clip.cy])) / np.array([clip.fl_x, clip.fl_y])
+    poses = clip.camera_to_head[train][:, :3].reshape(len(train), 12)
+    evidence = (torch.from_numpy(np.ascontiguousarray(array)) for array in (tangents, unit_range, poses))
+    mesh = torch.from_numpy(np.ascontiguousarray(clip.face_mesh[chosen]))
+    motion = landmark_motion(*evidence, mesh, RIDGE)[1].norm(dim=-1)
+    furthest = motion.topk(max(1, round(FURTHEST * motion.shape[1])), dim=1).values.mean(1).double().numpy()
+    return furthest / furthest.max() if furthest.max() > 0 else None
