@@ -1,9 +1,12 @@
 """Adam for the blended tables, with one second moment for all of them.
 
-The tables of all bases receive the same gradient up to a factor, the frame's coefficient:
-``dL/dT_k = sum_f e_fk dL/dT(e_f)``. So one second moment, that of the shared gradient, preconditions all tables: half
-the optimiser state, less memory traffic, and a basis whose coefficient is small moves little, where plain Adam, being
-scale-free, would move it by the full learning rate. Rows that no sample touched are left as they are.
+Every table's gradient is a weighted sum of the blended tables' gradients, ``dL/dT_k = sum_f e_fk dL/dT(e_f)`` with
+``e_f0 = 1`` for the mean table. So one second moment, that of ``sum_f |dL/dT(e_f)|``, preconditions all tables: half
+the optimiser state and less memory traffic. With one frame per step it is Adam's second moment of the mean table. A
+table whose coefficients are small moves little, where plain Adam, being scale-free, would move it by the full learning
+rate: no entry's first step exceeds ``lr * basis_lr_factor * max_f |e_fk|``, however the frames' gradients cancel, and
+later steps are bounded by the same times Adam's constant (2.35 for the default betas). Rows that no sample touched are
+left as they are.
 """
 
 from __future__ import annotations

@@ -66,13 +66,17 @@ def table_update(
 ) -> None:
     """One Adam step (Kingma & Ba 2015) for all tables, with one second moment, in place.
 
-    With ``g_k = sum_f coefficients[f, k] * gradients[f]``, for every row that any frame's gradient touches::
+    With ``g_k = sum_f coefficients[f, k] * gradients[f]`` and ``size = sum_f abs(coefficients[f, 0] * gradients[f])``,
+    for every row that any frame's gradient touches::
 
-        second_moment = beta2 * second_moment + (1 - beta2) * g_0 ** 2
+        second_moment = beta2 * second_moment + (1 - beta2) * size ** 2
         moment_k = beta1 * moment_k + (1 - beta1) * g_k
         rate_k = learning_rate * multipliers[k]
         table_k -= rate_k * (moment_k * first_correction) / (sqrt(second_moment * second_correction) + epsilon)
         table_k = sign(table_k) * max(abs(table_k) - rate_k * shrink, 0)            (bases only)
+
+    ``size`` times the largest coefficient bounds every ``g_k``, also where the frames' gradients cancel in ``g_0``.
+    With one frame it is ``abs(g_0)``, as in Adam.
 
     Other rows keep their values and moments, and so do bases whose coefficients are zero in every frame.
 
@@ -81,7 +85,7 @@ def table_update(
         bases: tables of the coefficients 1 and up.
         mean_moment: first moment of the mean table.
         basis_moments: first moments of the bases.
-        second_moment: shared by all tables, that of the mean table's gradient.
+        second_moment: shared by all tables, that of the size of the frames' gradients.
         coefficients: the neutral 1, then one coefficient a basis, for every frame.
         gradients: of the blended tables.
         learning_rate: rate of the step.

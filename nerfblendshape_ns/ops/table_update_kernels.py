@@ -145,12 +145,15 @@ def table_kernels(features: int) -> TableKernels:
         for row in range(begin, end):
             any_frame = float(0.0)
             shared = Row()
+            # Each basis moves by its own weighted sum of the frames' gradients; no such sum exceeds the sum of sizes.
+            largest = Row()
             for frame in range(frames):
                 gradient = gradients[frame, row]
                 shared += coefficients[frame, 0] * gradient
+                largest += wp.abs(coefficients[frame, 0]) * wp.abs(gradient)
                 any_frame = any_frame + wp.dot(wp.abs(gradient), Row(1.0))
             if any_frame != 0.0:
-                second = beta2 * second_moment[row] + (1.0 - beta2) * wp.cw_mul(shared, shared)
+                second = beta2 * second_moment[row] + (1.0 - beta2) * wp.cw_mul(largest, largest)
                 second_moment[row] = second
                 inverse = Row()
                 for f in range(wp.static(features)):

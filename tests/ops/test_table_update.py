@@ -23,7 +23,7 @@ def update_reference(mean, bases, mean_moment, basis_moments, second, coefficien
     active = torch.cat([torch.tensor([True]), (coefficients[:, 1:] != 0).any(0)])[:, None, None]
     tables, moments = torch.cat([mean[None], bases]), torch.cat([mean_moment[None], basis_moments])
     gradient = torch.einsum("fk,frc->krc", coefficients, gradients)
-    new_second = beta2 * second + (1 - beta2) * gradient[0] ** 2
+    new_second = beta2 * second + (1 - beta2) * (coefficients[:, :1, None] * gradients).abs().sum(0) ** 2
     new_moments = beta1 * moments + (1 - beta1) * gradient
     rate = (SETTINGS["learning_rate"] * multipliers)[:, None, None]
     root = torch.sqrt(new_second * SETTINGS["second_correction"]) + SETTINGS["epsilon"]
@@ -96,15 +96,69 @@ def test_single_table_equals_torch_adam():
         assert torch.allclose(mean, parameter.detach(), rtol=1e-4, atol=1e-6)
 
 
-def test_gradients_of_frames_that_cancel_move_nothing_without_bound():
-    """Opposite gradients of two frames leave no second moment to divide by: the entry stays where it is."""
+def adversarial_steps(frames: int, steps: int, basis: int = 5):
+    """Gradients of a step's frames whose sum nearly vanishes, and coefficients in [-1, 1] that keep them apart."""
+    generator = torch.Generator().manual_seed(frames)
+    for step in range(steps):
+        gradients = torch.randn(frames, 400, 4, generator=generator) * 10.0 ** (step % 7 - 3)
+        if frames > 1:
+            rest = 1e-6 * torch.randn(400, 4, generator=generator)
+            gradients[-1] = rest - gradients[:-1].sum(0)
+        coefficients = torch.rand(frames, basis + 1, generator=generator) * 2.0 - 1.0
+        coefficients[:, 1] = torch.where(torch.arange(frames) % 2 == 0, 1.0, -1.0)
+        coefficients[:, 0] = 1.0
+        yield coefficients, gradients
+
+
+def adam_constant(step: int, beta1: float = 0.9, beta2: float = 0.99) -> float:
+    """Largest ratio of Adam's corrected moments, by the Cauchy-Schwarz inequality over the steps' gradients."""
+    ratio = beta1**2 / beta2
+    decayed = (1.0 - ratio**step) / (1.0 - ratio)
+    return (1 - beta1) / (1 - beta1**step) * ((1 - beta2**step) / (1 - beta2) * decayed) ** 0.5
+
+
+@pytest.mark.parametrize("frames", [1, 2, 3, 6])
+def test_no_step_exceeds_the_rate_times_the_largest_coefficient(frames):
+    mean, bases, second = torch.zeros(400, 4), torch.zeros(5, 400, 4), torch.zeros(400, 4)
+    moments = (torch.zeros_like(mean), torch.zeros_like(bases))
+    largest = torch.zeros(6)
+    assert adam_constant(1) == pytest.approx(1.0) and adam_constant(1000) == pytest.approx(2.345, abs=1e-3)
+    for step, (coefficients, gradients) in enumerate(adversarial_steps(frames, 60), start=1):
+        before = torch.cat([mean[None], bases])
+        table_update(
+            mean, bases, *moments, second, coefficients, gradients,
+            learning_rate=1e-2, multipliers=torch.tensor([1.0] + [0.1] * 5), betas=(0.9, 0.99), epsilon=1e-15,
+            first_correction=1 / (1 - 0.9**step), second_correction=1 / (1 - 0.99**step),
+        )  # fmt: skip
+        moved = (torch.cat([mean[None], bases]) - before).abs().amax((1, 2))
+        largest = torch.maximum(largest, coefficients.abs().amax(0))
+        bound = 1e-2 * torch.tensor([1.0] + [0.1] * 5) * largest * adam_constant(step)
+        assert bool((moved <= bound * (1 + 1e-5)).all()), (step, moved / bound)
+
+
+def test_one_frame_steps_as_with_the_squared_gradient_to_the_bit():
+    state, coefficients, gradients, multipliers = make_state(500, 3, 4, 1)
+    second = state[4].clone()
+    table_update(*state, coefficients, gradients, multipliers=multipliers, **SETTINGS)
+    touched = (gradients[0] != 0).any(-1)
+    beta2 = torch.tensor(0.99)
+    expected = beta2 * second + (1 - beta2) * (gradients[0] * gradients[0])
+    assert torch.equal(state[4][touched], expected[touched])
+
+
+def test_frames_that_cancel_move_only_the_bases_that_tell_them_apart():
+    """Worked by hand: the mean's sum is 0, the basis' is 0.7 - 0.2, over a size of 2."""
     mean, bases = torch.zeros(4, 4), torch.zeros(1, 4, 4)
     gradients = torch.ones(2, 4, 4)
     gradients[1] = -1.0
     state = [mean, bases, torch.zeros(4, 4), torch.zeros(1, 4, 4), torch.zeros(4, 4)]
     coefficients = torch.tensor([[1.0, 0.7], [1.0, 0.2]])
-    table_update(*state, coefficients, gradients, multipliers=torch.ones(2), **SETTINGS)
-    assert torch.equal(bases, torch.zeros_like(bases))
+    table_update(
+        *state, coefficients, gradients, multipliers=torch.ones(2), learning_rate=0.01, betas=(0.9, 0.99),
+        epsilon=1e-15, first_correction=1 / (1 - 0.9), second_correction=1 / (1 - 0.99),
+    )  # fmt: skip
+    assert torch.equal(mean, torch.zeros_like(mean))
+    torch.testing.assert_close(bases, torch.full_like(bases, -0.01 * 0.5 / 2.0))
 
 
 def test_one_thread_equals_many():
