@@ -23,7 +23,7 @@ from nerfacc import OccGridEstimator, accumulate_along_rays, render_weight_from_
 from nerfstudio.field_components.encodings import HashEncoding
 from torch import Tensor
 
-from nerfblendshape_ns.field_components.blendshape_encoding import BlendshapeHashEncoding, gradient_stash
+from nerfblendshape_ns.field_components.blendshape_encoding import BlendshapeHashEncoding
 from nerfblendshape_ns.fields.head_field import HeadField
 from nerfblendshape_ns.ops import nerfacc_backend
 from nerfblendshape_ns.ops.hash_grid import HashGridLayout, hash_grid_encode
@@ -92,7 +92,6 @@ def encode_contestants(device: torch.device) -> Dict[str, Callable[[], object]]:
 
     def run_blended() -> None:
         blended.zero_grad()
-        gradient_stash(blended.mean).clear()
         blended(positions, blended.blend(expression)).backward(weights)
 
     return {"reference": run_reference, "ours": run_ours, "ours_blended": run_blended}

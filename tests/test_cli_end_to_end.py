@@ -194,12 +194,12 @@ def test_the_budget_ends_training_with_a_checkpoint(data, tmp_path):
     train.main(config)
     ended = checkpoint(config.get_base_dir() / "config.yml")
     assert 0 < ended["step"] < 99999
-    # Who goes on without a budget does not go on at the decayed rate.
+    # Who goes on without a budget goes on at the rate that the budget had brought about.
     folder = str(config.get_base_dir() / "nerfstudio_models")
     config = tiny_config(data, tmp_path / "on", load_dir=folder, max_num_iterations=2)
     train.main(config)
     schedule = checkpoint(config.get_base_dir() / "config.yml")["schedulers"]["networks"]["lr_lambdas"][0]
-    assert ended["schedulers"]["networks"]["lr_lambdas"][0]["budget_share"] == 1.0 and schedule["budget_share"] == 0.0
+    assert ended["schedulers"]["networks"]["lr_lambdas"][0]["budget_progress"] == schedule["budget_progress"] == 1.0
 
 
 def test_the_command_line(data, tmp_path):

@@ -11,6 +11,7 @@ from nerfstudio.cameras.rays import RayBundle
 from nerfstudio.configs.dataparser_configs import AnnotatedDataParserUnion
 from nerfstudio.data.datamanagers.base_datamanager import VanillaDataManager, VanillaDataManagerConfig
 from nerfstudio.data.utils.dataloaders import FixedIndicesEvalDataloader, RandIndicesEvalDataloader
+from nerfstudio.utils import comms
 from nerfstudio.utils.rich_utils import CONSOLE
 from torch import Tensor
 
@@ -160,7 +161,9 @@ class NerfBlendshapeDataManager(VanillaDataManager[NerfBlendshapeDataset]):
     def _generator(self, step: int, stream: int) -> torch.Generator:
         """A source of draws of its own for each seed, rank, step and use."""
         # torch takes only 32 bits of a seed, so the numbers are mixed and not packed side by side.
-        mixed = np.random.SeedSequence([self.config.pixel_sampler.seed, self.local_rank, stream, step])
+        # The rank among the processes of all machines, of which nerfstudio gives only that within the machine.
+        rank = comms.get_rank() if comms.is_dist_avail_and_initialized() else self.local_rank
+        mixed = np.random.SeedSequence([self.config.pixel_sampler.seed, rank, stream, step])
         return torch.Generator().manual_seed(int(mixed.generate_state(1)[0]))
 
     def _train_frames(self, step: int) -> List[int]:

@@ -13,22 +13,35 @@ from torch.optim.lr_scheduler import LambdaLR
 class ProgressDecay:
     """Exponential decay over the progress of training, after a short linear warm-up.
 
-    Progress is the larger of ``step / max_steps`` and the spent share of a wall-clock budget, so that a run that its
-    budget ends has decayed as far as one that its steps end. A plain object rather than a closure: ``LambdaLR`` keeps
-    its attributes in the checkpoint.
+    Progress is the larger of ``step / max_steps`` and what a wall-clock budget has brought it to, so that a run that
+    its budget ends has decayed as far as one that its steps end. A resumed run goes on from the progress of the run
+    before it, with a budget of its own or without. A plain object rather than a closure: ``LambdaLR`` keeps its
+    attributes in the checkpoint.
     """
 
     def __init__(self, final_ratio: float, max_steps: int, warmup_steps: int) -> None:
         self.final_ratio = final_ratio
         self.max_steps = max_steps
         self.warmup_steps = warmup_steps
-        self.budget_share = 0.0
+        self.budget_start = 0.0
+        self.budget_progress = 0.0
+
+    def progress(self, step: int) -> float:
+        """Progress at ``step``, from 0 to 1."""
+        return min(1.0, max(step / max(1, self.max_steps), self.budget_progress))
+
+    def start_budget(self, step: int) -> None:
+        """Begin a wall-clock budget at ``step``; it leads from the progress made so far to 1."""
+        self.budget_start = self.budget_progress = self.progress(step)
+
+    def spend_budget(self, share: float) -> None:
+        """Follow a budget of which ``share``, from 0 to 1, is spent."""
+        self.budget_progress = self.budget_start + (1.0 - self.budget_start) * share
 
     def __call__(self, step: int) -> float:
         """Factor on the initial learning rate at ``step``."""
-        progress = min(1.0, max(step / max(1, self.max_steps), self.budget_share))
         warmup = min(1.0, (step + 1) / (self.warmup_steps + 1))
-        return warmup * self.final_ratio**progress
+        return warmup * self.final_ratio ** self.progress(step)
 
 
 @dataclass

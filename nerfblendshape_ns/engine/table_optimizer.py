@@ -18,7 +18,8 @@ import torch
 from nerfstudio.engine.optimizers import OptimizerConfig
 from torch import Tensor, nn
 
-from nerfblendshape_ns.field_components.blendshape_encoding import gradient_stash
+from nerfblendshape_ns.errors import UserError
+from nerfblendshape_ns.field_components.table_gradients import TableGradients
 from nerfblendshape_ns.ops.table_update import table_update
 
 
@@ -40,10 +41,11 @@ class BlendshapeTableAdamConfig(OptimizerConfig):
 
 
 class BlendshapeTableAdam(torch.optim.Optimizer):
-    """Adam over ``[mean, bases]`` of a :class:`BlendshapeHashEncoding`, fed from the gradient stash.
+    """Adam over the tables of a :class:`BlendshapeHashEncoding`, fed from their gradient rows.
 
     Args:
-        params: exactly the mean table ``[rows, features]`` and the bases ``[basis, rows, features]``.
+        params: the encoding's ``tables``: the mean table ``[rows, features]``, the bases ``[basis, rows, features]``
+            and their :class:`TableGradients`, whose ``.grad`` holds one row per frame blended since ``zero_grad``.
         lr: learning rate of the mean table.
         betas: as in Adam.
         eps: as in Adam.
@@ -51,7 +53,7 @@ class BlendshapeTableAdam(torch.optim.Optimizer):
         basis_l1: strength of the L1 shrink on touched entries of the bases.
 
     Raises:
-        ValueError: the parameters are not a mean table and its bases.
+        UserError: the parameters are not the tables of an encoding that keeps gradient rows.
     """
 
     def __init__(
@@ -64,27 +66,30 @@ class BlendshapeTableAdam(torch.optim.Optimizer):
         basis_l1: float = 0.0,
     ) -> None:
         tables = list(params)
-        if len(tables) != 2 or tables[1].shape[1:] != tables[0].shape:
-            raise ValueError("BlendshapeTableAdam takes the mean table and the basis tables of one encoding.")
+        if len(tables) != 3 or not isinstance(tables[2], TableGradients) or tables[1].shape[1:] != tables[0].shape:
+            raise UserError(
+                "BlendshapeTableAdam takes the tables of one encoding that keeps gradient rows; set "
+                "--pipeline.model.tables-optimizer shared, or give the tables another optimiser."
+            )
         defaults = {"lr": lr, "betas": betas, "eps": eps, "basis_lr_factor": basis_lr_factor, "basis_l1": basis_l1}
         super().__init__(tables, defaults)
 
     def zero_grad(self, set_to_none: bool = True) -> None:
-        """Clear gradients and the stash."""
+        """Clear gradients; rows are never kept as zeros, since those of the next backward pass would follow them."""
         super().zero_grad(set_to_none)
-        gradient_stash(self._tables()[0]).clear()
+        self._tables()[2].clear()
 
     @torch.no_grad()
     def step(self, closure: Optional[Callable[[], float]] = None) -> Optional[float]:  # type: ignore[override]
-        """Update all tables from the gradients stashed since ``zero_grad``."""
+        """Update all tables from the gradient rows of all frames since ``zero_grad``."""
         loss = None
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
-        mean, bases = self._tables()
-        stash = gradient_stash(mean)
-        if not stash:
+        mean, bases, gradients = self._tables()
+        if gradients.grad is None:
             return loss
+        assert gradients.coefficients is not None
         group = self.param_groups[0]
         mean_state, bases_state = self._state(mean), self._state(bases)
         if "second_moment" not in mean_state:
@@ -93,11 +98,6 @@ class BlendshapeTableAdam(torch.optim.Optimizer):
         bases_state["step"] += 1
         step = float(mean_state["step"])
         beta1, beta2 = group["betas"]
-        if len(stash) == 1:
-            coefficients, gradients = stash[0]
-        else:
-            coefficients = torch.cat([entry[0] for entry in stash])
-            gradients = torch.cat([entry[1] for entry in stash])
         multipliers = torch.full((bases.shape[0] + 1,), group["basis_lr_factor"], device=mean.device)
         multipliers[:1].fill_(1.0)  # Assigning a number to an element would copy it from the CPU and wait for a GPU.
         table_update(
@@ -106,8 +106,8 @@ class BlendshapeTableAdam(torch.optim.Optimizer):
             mean_state["first_moment"],
             bases_state["first_moment"],
             mean_state["second_moment"],
-            coefficients,
-            gradients,
+            gradients.coefficients,
+            gradients.grad,
             learning_rate=group["lr"],
             multipliers=multipliers,
             betas=(beta1, beta2),
@@ -118,9 +118,9 @@ class BlendshapeTableAdam(torch.optim.Optimizer):
         )
         return loss
 
-    def _tables(self) -> Tuple[Any, Any]:
-        mean, bases = self.param_groups[0]["params"]
-        return mean, bases
+    def _tables(self) -> Tuple[Any, Any, TableGradients]:
+        mean, bases, gradients = self.param_groups[0]["params"]
+        return mean, bases, gradients
 
     def _state(self, table: Tensor) -> dict:
         state = self.state[table]

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field
-from typing import Literal, Optional, Type
+from typing import Iterator, Literal, Optional, Tuple, Type
 
+import torch
+import torch.distributed as dist
 from nerfstudio.engine.callbacks import TrainingCallback, TrainingCallbackLocation
-from nerfstudio.engine.trainer import Trainer, TrainerConfig
+from nerfstudio.engine.optimizers import Optimizers
+from nerfstudio.engine.trainer import TRAIN_INTERATION_OUTPUT, Trainer, TrainerConfig
 from nerfstudio.utils.rich_utils import CONSOLE
 
 from nerfblendshape_ns.engine.schedules import ProgressDecay
+from nerfblendshape_ns.engine.table_optimizer import BlendshapeTableAdam
+from nerfblendshape_ns.errors import UserError
+from nerfblendshape_ns.field_components.table_gradients import TableGradients, several_processes
 
 
 @dataclass
@@ -19,38 +25,83 @@ class BudgetTrainerConfig(TrainerConfig):
 
     _target: Type = field(default_factory=lambda: BudgetTrainer)
     max_minutes: Optional[float] = None
-    """Stop cleanly (checkpoint saved, learning rates fully decayed) after this many minutes of training."""
+    """Stop cleanly (checkpoint saved, learning rates fully decayed) after this many minutes of training. A resumed run
+    has so many minutes of its own, over which its learning rates decay from where they were."""
 
 
 class BudgetTrainer(Trainer):
-    """Ends training when ``max_minutes`` have passed; everything else is nerfstudio's trainer."""
+    """Ends training when ``max_minutes`` have passed; everything else is nerfstudio's trainer.
+
+    Checkpoints carry the number of the last step that was trained, however training ended: a resumed run goes on with
+    the batch and the learning rates that come next.
+    """
 
     config: BudgetTrainerConfig
 
     def setup(self, test_mode: Literal["test", "val", "inference"] = "val") -> None:
         """Set up as nerfstudio does and install the clock."""
         super().setup(test_mode)
-        self._set_budget_share(0.0)  # A resumed run brings the share that an earlier budget had spent.
+        self._trained_step = self._start_step - 1
         self._started: Optional[float] = None
         if self.config.max_minutes is not None:
+            for decay, step in self._decays():
+                decay.start_budget(step)
             self.callbacks.append(
                 TrainingCallback([TrainingCallbackLocation.BEFORE_TRAIN_ITERATION], self._watch_budget)
             )
 
+    def setup_optimizers(self) -> Optimizers:
+        """The optimisers of the config.
+
+        Raises:
+            UserError: an optimiser does not understand the tables' gradient rows.
+        """
+        optimizers = super().setup_optimizers()
+        for name, parameters in optimizers.parameters.items():
+            rows = any(isinstance(parameter, TableGradients) for parameter in parameters)
+            if rows and not isinstance(optimizers.optimizers[name], BlendshapeTableAdam):
+                raise UserError(
+                    f"the optimiser of {name!r} is {type(optimizers.optimizers[name]).__name__}, which cannot read one "
+                    "gradient row per frame; set --pipeline.model.tables-optimizer torch or use BlendshapeTableAdam."
+                )
+        return optimizers
+
+    def train_iteration(self, step: int) -> TRAIN_INTERATION_OUTPUT:
+        """One step, as nerfstudio trains it."""
+        outputs = super().train_iteration(step)
+        self._trained_step = step
+        return outputs
+
+    def _after_train(self) -> None:
+        # nerfstudio counts a step that it finds itself stopped in; a resumed run would leave out that step's batch.
+        self.step = max(0, self._trained_step)
+        super()._after_train()
+
     def _watch_budget(self, step: int) -> None:
-        """Tell the schedules how much of the budget is spent; stop after the iteration that exceeds it."""
+        """Tell the schedules how much of the budget is spent; stop after the step that begins when it is."""
+        share = self._spent_share()
+        for decay, _ in self._decays():
+            decay.spend_budget(min(1.0, share))
+        if share >= 1.0 and not self.stop_training:
+            CONSOLE.print(f"The budget of {self.config.max_minutes:g} minutes is spent; stopping after step {step}.")
+            self.stop_training = True
+
+    def _spent_share(self) -> float:
+        """Share of the budget, the same in all processes: the first one's clock counts."""
         assert self.config.max_minutes is not None
         now = time.monotonic()
         if self._started is None:
             self._started = now
         share = (now - self._started) / (60.0 * self.config.max_minutes)
-        self._set_budget_share(min(1.0, share))
-        if share >= 1.0 and not self.stop_training:
-            CONSOLE.print(f"The budget of {self.config.max_minutes:g} minutes is spent after {step} steps; stopping.")
-            self.stop_training = True
+        if several_processes():
+            shared = torch.tensor(share, dtype=torch.float64, device=self.device)
+            dist.broadcast(shared, src=0)
+            share = float(shared)
+        return share
 
-    def _set_budget_share(self, share: float) -> None:
+    def _decays(self) -> Iterator[Tuple[ProgressDecay, int]]:
+        """The learning rates' decays, each with the steps that its schedule has taken."""
         for scheduler in self.optimizers.schedulers.values():
             for decay in getattr(scheduler, "lr_lambdas", []):
                 if isinstance(decay, ProgressDecay):
-                    decay.budget_share = share
+                    yield decay, scheduler.last_epoch

@@ -7,12 +7,13 @@ that frame then looks up. The blend costs one matrix-vector product a frame, a l
 
 from __future__ import annotations
 
-from typing import List, Optional, Tuple
+from typing import Any, Callable, Dict, List, Optional, Tuple
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from nerfblendshape_ns.field_components.table_gradients import TableGradients
 from nerfblendshape_ns.ops.hash_grid import HashGridLayout, hash_grid_encode
 from nerfblendshape_ns.ops.table_update import blend_tables
 
@@ -29,8 +30,9 @@ class BlendshapeHashEncoding(nn.Module):
         mixing: ``[directions, K]``, optional: the tables then belong to directions of expression space instead of
             single coefficients, ``directions = mixing @ coefficients``. The encoding stays linear in the
             coefficients; only the parametrisation changes (see :func:`principal_mixing`).
-        stash_gradients: keep the blended tables' gradients for :class:`BlendshapeTableAdam` instead of expanding them
-            to one gradient a basis table; off, every table gets an ordinary ``.grad``.
+        gradient_rows: keep one gradient row per blended frame in ``table_gradients``, for :class:`BlendshapeTableAdam`,
+            instead of expanding them to one gradient per table; off, every table gets an ordinary ``.grad`` and
+            ``table_gradients`` is None.
     """
 
     def __init__(
@@ -38,12 +40,11 @@ class BlendshapeHashEncoding(nn.Module):
         layout: HashGridLayout,
         num_basis: int,
         mixing: Optional[Float[Tensor, "directions basis"]] = None,
-        stash_gradients: bool = True,
+        gradient_rows: bool = True,
     ) -> None:
         super().__init__()
         self.layout = layout
         self.num_basis = num_basis
-        self.stash_gradients = stash_gradients
         self.mixing: Optional[Tensor]
         # A matrix product rounds by how its operands lie in memory: every copy of a model must hold it alike.
         self.register_buffer("mixing", None if mixing is None else mixing.clone(memory_format=torch.contiguous_format))
@@ -51,6 +52,13 @@ class BlendshapeHashEncoding(nn.Module):
         shape = (layout.rows, layout.features_per_level)
         self.mean = nn.Parameter(torch.empty(shape).uniform_(-INITIAL_RANGE, INITIAL_RANGE))
         self.bases = nn.Parameter(torch.empty(num_tables, *shape).uniform_(-INITIAL_RANGE, INITIAL_RANGE))
+        self.table_gradients = TableGradients.of_table(self.mean.detach()) if gradient_rows else None
+
+    @property
+    def tables(self) -> List[nn.Parameter]:
+        """What the optimiser of the tables takes: mean, bases and, where it is kept, their gradient."""
+        tables = [self.mean, self.bases]
+        return tables if self.table_gradients is None else [*tables, self.table_gradients]
 
     @property
     def output_dim(self) -> int:
@@ -73,7 +81,8 @@ class BlendshapeHashEncoding(nn.Module):
         else:
             weights = self.directions(expression)
         coefficients = torch.cat([weights.new_ones(len(weights), 1), weights], dim=-1)
-        return _Blend.apply(coefficients, self.mean, self.bases, self.stash_gradients)
+        record = None if self.table_gradients is None else self.table_gradients.record
+        return _Blend.apply(coefficients, self.mean, self.bases, record)
 
     def forward(
         self,
@@ -96,44 +105,48 @@ class BlendshapeHashEncoding(nn.Module):
             return self.bases[index]
         return torch.tensordot(self.mixing[:, index], self.bases, dims=1)
 
+    def _save_to_state_dict(self, destination: Dict[str, Any], prefix: str, keep_vars: bool) -> None:
+        super()._save_to_state_dict(destination, prefix, keep_vars)
+        destination.pop(prefix + _GRADIENTS, None)  # Of no use in a file.
+
+    def _load_from_state_dict(self, state_dict: Dict[str, Any], prefix: str, *others: Any) -> None:
+        super()._load_from_state_dict(state_dict, prefix, *others)
+        missing: List[str] = others[2]
+        if prefix + _GRADIENTS in missing:
+            missing.remove(prefix + _GRADIENTS)
+
+
+_GRADIENTS = "table_gradients"
+
+Record = Callable[[Tensor, Tensor], None]
+"""Takes the coefficients of blended frames and the gradients by their tables; see :meth:`TableGradients.record`."""
+
 
 class _Blend(torch.autograd.Function):
     """The blend, with a backward that need not expand one gradient into K of them."""
 
     @staticmethod
-    def forward(ctx, coefficients: Tensor, mean: Tensor, bases: Tensor, stash: bool) -> Tensor:
+    def forward(ctx: Any, coefficients: Tensor, mean: Tensor, bases: Tensor, record: Optional[Record]) -> Tensor:
         ctx.save_for_backward(coefficients, bases)
-        ctx.mean = mean  # The parameter itself: the stash lives on it.
-        ctx.stash = stash
+        ctx.record = record
         return blend_tables(coefficients, mean, bases)
 
     @staticmethod
-    def backward(ctx, gradient: Tensor) -> Tuple[Optional[Tensor], Optional[Tensor], Optional[Tensor], None]:  # type: ignore[override]
+    def backward(ctx: Any, gradient: Tensor) -> Tuple[Optional[Tensor], Optional[Tensor], Optional[Tensor], None]:  # type: ignore[override]
         coefficients, bases = ctx.saved_tensors
-        coefficient_gradient = bases_gradient = None
+        coefficient_gradient = mean_gradient = bases_gradient = None
         if ctx.needs_input_grad[0]:
             flat = gradient.flatten(1)
             neutral = flat.new_zeros(len(flat), 1)  # The neutral 1 is no variable.
             coefficient_gradient = torch.cat([neutral, flat @ bases.flatten(1).T], dim=-1)
-        if ctx.stash:
-            gradient_stash(ctx.mean).append((coefficients.detach(), gradient))
-        elif ctx.needs_input_grad[2]:
-            bases_gradient = torch.einsum("fk,frc->krc", coefficients[:, 1:], gradient)
-        # A sum even over one frame: autograd adds to .grad in place and would write into a view of the stash.
-        mean_gradient = gradient.sum(0)
+        if ctx.record is None:
+            if ctx.needs_input_grad[1]:
+                mean_gradient = gradient.sum(0)
+            if ctx.needs_input_grad[2]:
+                bases_gradient = torch.einsum("fk,frc->krc", coefficients[:, 1:], gradient)
+        elif ctx.needs_input_grad[1]:
+            ctx.record(coefficients, gradient)
         return coefficient_gradient, mean_gradient, bases_gradient, None
-
-
-GradientStash = List[Tuple[Tensor, Tensor]]
-
-
-def gradient_stash(mean: nn.Parameter) -> GradientStash:
-    """The (coefficients ``[frames, basis + 1]``, gradients ``[frames, rows, features]``) pairs since ``zero_grad``."""
-    stash = getattr(mean, "gradient_stash", None)
-    if stash is None:
-        stash = []
-        mean.gradient_stash = stash  # type: ignore[attr-defined]
-    return stash
 
 
 def principal_mixing(

@@ -88,7 +88,7 @@ class HeadField(nn.Module):
         network_expression: with "blend", let the density network read what the tables are blended by, beside the
             blended features.
         mixing: see :class:`BlendshapeHashEncoding`.
-        stash_gradients: see :class:`BlendshapeHashEncoding`.
+        gradient_rows: see :class:`BlendshapeHashEncoding`.
         hidden_dim: width of the networks.
         density_layers: layers of the density network.
         color_layers: layers of the colour network.
@@ -107,7 +107,7 @@ class HeadField(nn.Module):
         conditioning: Conditioning = "blend",
         network_expression: bool = False,
         mixing: Optional[Float[Tensor, "directions basis"]] = None,
-        stash_gradients: bool = True,
+        gradient_rows: bool = True,
         hidden_dim: int = 64,
         density_layers: int = 3,
         color_layers: int = 2,
@@ -124,7 +124,7 @@ class HeadField(nn.Module):
         blended = conditioning == "blend"
         self.reads_expression = network_expression or not blended
         self.encoding = BlendshapeHashEncoding(
-            layout, num_basis if blended else 0, mixing if blended else None, stash_gradients
+            layout, num_basis if blended else 0, mixing if blended else None, gradient_rows
         )
         num_inputs = self.encoding.bases.shape[0] if blended else num_basis
         self.density_network = MLP(

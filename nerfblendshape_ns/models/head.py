@@ -14,6 +14,7 @@ from torch.nn import Parameter
 
 from nerfblendshape_ns.data.dataset import NerfBlendshapeDataset
 from nerfblendshape_ns.field_components.blendshape_encoding import principal_mixing
+from nerfblendshape_ns.field_components.table_gradients import share_tables
 from nerfblendshape_ns.fields.head_field import HeadField, frame_picks
 from nerfblendshape_ns.model_components.expression_region import ExpressionRegion
 from nerfblendshape_ns.model_components.face_motion import FaceMotion
@@ -91,7 +92,7 @@ class HeadModel(DrivenModel):
             conditioning=config.conditioning,
             network_expression=config.network_expression,
             mixing=mixing,
-            stash_gradients=config.tables_optimizer == "shared",
+            gradient_rows=config.tables_optimizer == "shared",
             hidden_dim=config.hidden_dim,
             density_layers=config.density_layers,
             color_layers=config.color_layers,
@@ -101,6 +102,10 @@ class HeadModel(DrivenModel):
             max_density=OPAQUE_STEP / step_size,
             implementation=config.implementation,
         )
+        if self.field.encoding.table_gradients is not None:
+            # Read by DistributedDataParallel: the tables' gradient rows are gathered where they are made.
+            ignored = [f"field.encoding.{name}" for name in ("mean", "bases", "table_gradients")]
+            self._ddp_params_and_buffers_to_ignore = ignored
         self.occupancy = ExpressionOccupancy(
             aabb,
             config.occupancy_resolution,
@@ -157,8 +162,7 @@ class HeadModel(DrivenModel):
 
     def get_param_groups(self) -> Dict[str, List[Parameter]]:
         """The networks, the tables, and the poses where they are refined."""
-        encoding = self.field.encoding
-        tables = [encoding.mean, encoding.bases]
+        tables = self.field.encoding.tables
         table_ids = {id(table) for table in tables}
         groups = {
             "networks": [parameter for parameter in self.field.parameters() if id(parameter) not in table_ids],
@@ -171,6 +175,7 @@ class HeadModel(DrivenModel):
         self, training_callback_attributes: TrainingCallbackAttributes
     ) -> List[TrainingCallback]:
         """Carve the occupancy once, then follow the density; keep refined poses free of a common drift."""
+        share_tables([self.field.encoding.mean, self.field.encoding.bases])
         pipeline, config = training_callback_attributes.pipeline, self.config
 
         def before(step: int) -> None:

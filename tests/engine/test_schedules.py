@@ -16,9 +16,30 @@ def test_decay_by_steps():
 
 def test_decay_by_budget():
     decay = ProgressDecay(final_ratio=0.1, max_steps=100, warmup_steps=0)
-    decay.budget_share = 0.5
+    decay.start_budget(0)
+    decay.spend_budget(0.5)
     assert decay(0) == pytest.approx(0.1**0.5)
     assert decay(100) == pytest.approx(0.1)
+
+
+def test_a_second_budget_decays_from_where_the_first_ended():
+    decay = ProgressDecay(final_ratio=0.1, max_steps=100, warmup_steps=0)
+    decay.start_budget(0)
+    decay.spend_budget(0.4)
+    decay.start_budget(10)
+    assert decay(10) == pytest.approx(0.1**0.4)
+    decay.spend_budget(0.5)
+    assert decay(10) == pytest.approx(0.1**0.7)
+    decay.spend_budget(1.0)
+    assert decay(10) == pytest.approx(0.1)
+
+
+def test_a_budget_begun_at_a_step_decays_from_there():
+    decay = ProgressDecay(final_ratio=0.1, max_steps=100, warmup_steps=0)
+    decay.start_budget(50)
+    assert decay(50) == pytest.approx(0.1**0.5)
+    decay.spend_budget(0.5)
+    assert decay(50) == pytest.approx(0.1**0.75)
 
 
 def test_warmup():

@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from nerfblendshape_ns.engine.table_optimizer import BlendshapeTableAdam
-from nerfblendshape_ns.field_components.blendshape_encoding import BlendshapeHashEncoding, gradient_stash
+from nerfblendshape_ns.errors import UserError
+from nerfblendshape_ns.field_components.blendshape_encoding import BlendshapeHashEncoding
 from nerfblendshape_ns.ops.hash_grid import HashGridLayout
 
 LAYOUT = HashGridLayout(num_levels=2, features_per_level=4, log2_table_size=7, base_resolution=3, max_resolution=9)
@@ -15,7 +16,7 @@ LAYOUT = HashGridLayout(num_levels=2, features_per_level=4, log2_table_size=7, b
 def make(seed: int = 0, num_basis: int = 3, **options):
     torch.manual_seed(seed)
     encoding = BlendshapeHashEncoding(LAYOUT, num_basis)
-    return encoding, BlendshapeTableAdam([encoding.mean, encoding.bases], lr=1e-2, **options)
+    return encoding, BlendshapeTableAdam(encoding.tables, lr=1e-2, **options)
 
 
 def train_step(encoding, optimizer, seed: int) -> None:
@@ -69,18 +70,19 @@ def test_untouched_rows_stay():
 def test_several_frames_add_up():
     encoding, optimizer = make()
     other = copy.deepcopy(encoding)
-    other_optimizer = BlendshapeTableAdam([other.mean, other.bases], lr=1e-2)
+    other_optimizer = BlendshapeTableAdam(other.tables, lr=1e-2)
     weight = torch.rand(2, LAYOUT.rows, 4)
     expression = torch.rand(2, 3)
     (encoding.blend(expression) * weight).sum().backward()
     optimizer.step()
-    for frame in range(2):  # One backward a frame: the stash grows until zero_grad.
+    for frame in range(2):  # One backward pass per frame: rows follow one another until zero_grad.
         (other.blend(expression[frame : frame + 1]) * weight[frame : frame + 1]).sum().backward()
-    assert len(gradient_stash(other.mean)) == 2
+    assert other.table_gradients is not None and other.table_gradients.grad is not None
+    assert len(other.table_gradients.grad) == 2
     other_optimizer.step()
     torch.testing.assert_close(encoding.bases, other.bases)
     other_optimizer.zero_grad()
-    assert not gradient_stash(other.mean)
+    assert other.table_gradients.grad is None
 
 
 def test_l1_shrinks_bases_only():
@@ -138,5 +140,65 @@ def test_a_static_grid_learns_too():
 
 
 def test_wrong_parameters_are_refused():
-    with pytest.raises(ValueError, match="mean table and the basis tables"):
-        BlendshapeTableAdam([torch.nn.Parameter(torch.zeros(3, 2))])
+    with pytest.raises(UserError, match="the tables of one encoding that keeps gradient rows; set .*optimizer shared"):
+        BlendshapeTableAdam(BlendshapeHashEncoding(LAYOUT, 2, gradient_rows=False).tables)
+
+
+def backward(encoding, optimizer, scale: float = 1.0, scaler=None) -> None:
+    """Gradient rows of two frames; ``scale`` times as large."""
+    generator = torch.Generator().manual_seed(7)
+    weight = scale * torch.randn(2, LAYOUT.rows, 4, generator=generator)
+    optimizer.zero_grad()
+    loss = (encoding.blend(torch.rand(2, encoding.num_basis, generator=generator)) * weight).sum()
+    (loss if scaler is None else scaler.scale(loss)).backward()
+
+
+@pytest.mark.parametrize("max_norm", [0.5, 1e6])
+def test_clipping_acts_on_what_the_optimiser_reads(max_norm):
+    """Epsilon is so large that a step is proportional to the gradient: Adam would hide a factor."""
+    encoding, optimizer = make(eps=1e6)
+    before = encoding.bases.detach().clone()
+    backward(encoding, optimizer)
+    norm = torch.nn.utils.clip_grad_norm_(optimizer.param_groups[0]["params"], max_norm)
+    assert 1.0 < norm < 1e3
+    optimizer.step()
+    other, other_optimizer = make(eps=1e6)
+    backward(other, other_optimizer, min(1.0, max_norm / float(norm)))
+    other_optimizer.step()
+    moved, expected = encoding.bases.detach() - before, other.bases.detach() - before
+    assert bool(moved.any())
+    torch.testing.assert_close(moved, expected, rtol=1e-3, atol=1e-10)
+
+
+def test_loss_scaling_leaves_the_step_as_it_is():
+    encoding, optimizer = make()
+    other, other_optimizer = make()
+    scaler = torch.amp.GradScaler("cpu", init_scale=1024.0)  # type: ignore[attr-defined]
+    backward(encoding, optimizer, scaler=scaler)
+    scaler.step(optimizer)
+    scaler.update()
+    backward(other, other_optimizer)
+    other_optimizer.step()
+    assert torch.equal(encoding.mean, other.mean) and torch.equal(encoding.bases, other.bases)
+    first, second = (o.state[e.mean]["second_moment"] for o, e in ((optimizer, encoding), (other_optimizer, other)))
+    assert torch.equal(first, second)
+
+
+def test_an_infinite_gradient_skips_the_step():
+    encoding, optimizer = make()
+    before = copy.deepcopy(encoding.state_dict())
+    scaler = torch.amp.GradScaler("cpu", init_scale=1024.0)  # type: ignore[attr-defined]
+    backward(encoding, optimizer, scale=1e37, scaler=scaler)
+    scaler.step(optimizer)
+    scaler.update()
+    assert scaler.get_scale() == 512.0
+    for name, value in encoding.state_dict().items():
+        assert torch.equal(value, before[name])
+    assert not optimizer.state
+
+
+def test_zero_grad_to_zero_keeps_no_rows():
+    encoding, optimizer = make()
+    backward(encoding, optimizer)
+    optimizer.zero_grad(set_to_none=False)
+    assert encoding.table_gradients is not None and encoding.table_gradients.grad is None

@@ -3,11 +3,7 @@
 import pytest
 import torch
 
-from nerfblendshape_ns.field_components.blendshape_encoding import (
-    BlendshapeHashEncoding,
-    gradient_stash,
-    principal_mixing,
-)
+from nerfblendshape_ns.field_components.blendshape_encoding import BlendshapeHashEncoding, principal_mixing
 from nerfblendshape_ns.ops.hash_grid import HashGridLayout
 
 LAYOUT = HashGridLayout(num_levels=3, features_per_level=2, log2_table_size=8, base_resolution=4, max_resolution=16)
@@ -48,23 +44,31 @@ def test_one_coefficient_adds_its_own_table():
     torch.testing.assert_close(encoding.basis_table(1), encoding.bases[1])
 
 
-@pytest.mark.parametrize("stash", [True, False])
-def test_gradients_match_a_plain_blend(stash: bool):
-    encoding = make_encoding(stash_gradients=stash)
+@pytest.mark.parametrize("rows", [True, False])
+def test_gradients_match_a_plain_blend(rows: bool):
+    encoding = make_encoding(gradient_rows=rows)
     expression = torch.randn(2, 4)
     weight = torch.randn(2, LAYOUT.rows, 2)
     (encoding.blend(expression) * weight).sum().backward()
-    assert encoding.mean.grad is not None
-    torch.testing.assert_close(encoding.mean.grad, weight.sum(0))
-    expected = torch.einsum("fk,frc->krc", expression, weight)
-    if stash:
-        assert encoding.bases.grad is None
-        ((coefficients, gradients),) = gradient_stash(encoding.mean)
-        actual = torch.einsum("fk,frc->krc", coefficients[:, 1:], gradients)
-        torch.testing.assert_close(coefficients[:, 0], torch.ones(2))
+    expected = torch.einsum("fk,frc->krc", torch.cat([torch.ones(2, 1), expression], -1), weight)
+    if encoding.table_gradients is not None:
+        assert encoding.mean.grad is None and encoding.bases.grad is None
+        coefficients, gradients = encoding.table_gradients.coefficients, encoding.table_gradients.grad
+        assert coefficients is not None and gradients is not None
+        actual = torch.einsum("fk,frc->krc", coefficients, gradients)
     else:
-        actual = encoding.bases.grad
+        assert encoding.mean.grad is not None and encoding.bases.grad is not None
+        actual = torch.cat([encoding.mean.grad[None], encoding.bases.grad])
     torch.testing.assert_close(actual, expected, rtol=1e-4, atol=1e-4)
+
+
+def test_frozen_tables_give_the_expression_a_gradient_and_take_none():
+    for rows in (True, False):
+        encoding = make_encoding(gradient_rows=rows).requires_grad_(False)
+        expression = torch.randn(1, 4, requires_grad=True)
+        encoding.blend(expression).square().sum().backward()
+        assert expression.grad is not None and bool((expression.grad != 0).all())
+        assert all(parameter.grad is None for parameter in encoding.parameters())
 
 
 def test_expression_gradient_matches_finite_difference():

@@ -1,0 +1,138 @@
+"""Stopping and resuming: the batches and learning rates of an uninterrupted run, with a budget and without."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, Dict, List, Tuple
+
+import pytest
+import torch
+from nerfstudio.engine.optimizers import AdamOptimizerConfig
+from tiny_runs import checkpoint, tiny_config, train_run
+
+from nerfblendshape_ns.data.datamanager import NerfBlendshapeDataManager
+from nerfblendshape_ns.engine import trainer as trainer_module
+from nerfblendshape_ns.engine.trainer import BudgetTrainer
+from nerfblendshape_ns.errors import UserError
+from nerfblendshape_ns.recipes.datasets import write_synthetic
+from nerfblendshape_ns.synthetic.dataset import ClipSettings
+
+CALM = {"pipeline.model.occupancy_warmup": 1000, "steps_per_eval_batch": 1000}
+SECONDS = 6.0
+"""What a step takes by the clock of these tests."""
+
+Record = List[Tuple[int, torch.Tensor, Dict[str, float]]]
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("synthetic") / "clip"
+    write_synthetic(ClipSettings(num_frames=8, width=32, height=32, fps=10), folder)
+    return folder
+
+
+@pytest.fixture
+def record(monkeypatch) -> Record:
+    """Step, pixels and learning rates of every training step."""
+    steps: Record = []
+    next_train, train_iteration = NerfBlendshapeDataManager.next_train, BudgetTrainer.train_iteration
+    drawn: Dict[str, Any] = {}
+
+    def watch_batch(self, step):
+        rays, batch = next_train(self, step)
+        drawn["indices"] = batch["indices"]
+        return rays, batch
+
+    def watch_step(self, step):
+        rates = {name: optimizer.param_groups[0]["lr"] for name, optimizer in self.optimizers.optimizers.items()}
+        outputs = train_iteration(self, step)
+        steps.append((step, drawn["indices"], rates))
+        return outputs
+
+    monkeypatch.setattr(NerfBlendshapeDataManager, "next_train", watch_batch)
+    monkeypatch.setattr(BudgetTrainer, "train_iteration", watch_step)
+    clock = iter(range(10**6))
+    monkeypatch.setattr(trainer_module, "time", SimpleNamespace(monotonic=lambda: SECONDS * next(clock)))
+    return steps
+
+
+def run(data: Path, output: Path, steps: int, **changes: Any) -> Path:
+    """Train without a warm-up, which would hide the decay; the run's ``config.yml``."""
+    overrides = {"pipeline.datamanager.dataparser.test_frames": 2, "max_num_iterations": steps, **CALM, **changes}
+    config = tiny_config(data, output, **overrides)
+    for group in config.optimizers.values():
+        group["scheduler"].warmup_steps, group["scheduler"].max_steps = 0, 20
+    return train_run(config)
+
+
+def checkpoints(config_path: Path) -> str:
+    return str(config_path.parent / "nerfstudio_models")
+
+
+def same(first: Record, second: Record) -> bool:
+    return len(first) == len(second) and all(
+        a[0] == b[0] and torch.equal(a[1], b[1]) and a[2] == b[2] for a, b in zip(first, second)
+    )
+
+
+def test_a_stopped_and_resumed_run_is_the_uninterrupted_one(data, tmp_path, record):
+    run(data, tmp_path / "straight", 8)
+    straight = record.copy()
+    record.clear()
+    first = run(data, tmp_path / "first", 5)
+    run(data, tmp_path / "second", 3, load_dir=checkpoints(first))
+    assert [entry[0] for entry in straight] == list(range(8))
+    assert same(straight, record)
+
+
+def test_a_spent_budget_leaves_the_checkpoint_of_its_last_step(data, tmp_path, record, capsys):
+    run(data, tmp_path / "straight", 8)
+    straight = record.copy()
+    record.clear()
+    first = run(data, tmp_path / "first", 100, max_minutes=5 * SECONDS / 60.0)
+    assert "minutes is spent; stopping after step 5." in " ".join(capsys.readouterr().out.split())
+    assert checkpoint(first)["step"] == record[-1][0] == 5
+    second = run(data, tmp_path / "second", 2, load_dir=checkpoints(first))
+    assert checkpoint(second)["step"] == 7
+    assert [entry[0] for entry in record] == list(range(8))
+    assert all(torch.equal(one[1], other[1]) for one, other in zip(straight, record))
+    for entry in record[6:]:  # The budget had brought the rates down to a tenth, where they stay.
+        assert entry[2]["networks"] == pytest.approx(5e-4) and entry[2]["tables"] == pytest.approx(1e-3)
+
+
+def test_a_second_budget_goes_on_with_the_decay_of_the_first(data, tmp_path, record):
+    """Three steps bring the first budget to 0.4; the second leads from there to 1 in its own five."""
+    first = run(data, tmp_path / "first", 3, max_minutes=5 * SECONDS / 60.0)
+    run(data, tmp_path / "second", 100, max_minutes=5 * SECONDS / 60.0, load_dir=checkpoints(first))
+    assert [entry[0] for entry in record] == list(range(9))
+    # A step's rate is set at the end of the step before it, when the clock was last read at that step's beginning.
+    progress = [0.0, 1 / 20, 0.2, 0.4, 0.4, 0.52, 0.64, 0.76, 0.88]
+    for entry, expected in zip(record, progress):
+        assert entry[2]["networks"] == pytest.approx(5e-3 * 0.1**expected)
+
+
+def test_stopping_by_hand_leaves_the_checkpoint_of_the_last_step(data, tmp_path, record, monkeypatch):
+    save = BudgetTrainer.train_iteration
+
+    def stop(self, step):
+        self.stop_training = step == 2  # As nerfstudio's viewer and Trainer.shutdown do.
+        return save(self, step)
+
+    monkeypatch.setattr(BudgetTrainer, "train_iteration", stop)
+    assert checkpoint(run(data, tmp_path, 100))["step"] == record[-1][0] == 2
+
+
+def test_an_optimiser_that_cannot_read_the_rows_is_refused(data, tmp_path):
+    config = tiny_config(data, tmp_path, **{"pipeline.datamanager.dataparser.test_frames": 2})
+    config.optimizers["tables"]["optimizer"] = AdamOptimizerConfig()
+    with pytest.raises(UserError, match="the optimiser of 'tables' is Adam, .* set --pipeline.model.tables-optimizer"):
+        train_run(config)
+
+
+def test_every_table_has_a_gradient_of_its_own_for_other_optimisers(data, tmp_path):
+    changes = {"pipeline.model.tables_optimizer": "torch", "max_num_iterations": 3, **CALM}
+    config = tiny_config(data, tmp_path, **{"pipeline.datamanager.dataparser.test_frames": 2, **changes})
+    config.optimizers["tables"]["optimizer"] = AdamOptimizerConfig(lr=1e-2)
+    state = checkpoint(train_run(config))["optimizers"]["tables"]["state"]
+    assert len(state) == 2 and all(bool(table["exp_avg"].any()) for table in state.values())
