@@ -18,6 +18,7 @@ from nerfblendshape_ns.data.dataset import NerfBlendshapeDataset
 from nerfblendshape_ns.errors import UserError
 from nerfblendshape_ns.fields.torso_field import Carry, TorsoField
 from nerfblendshape_ns.model_components.backdrop import Backdrop, load_plate
+from nerfblendshape_ns.model_components.crop import crop_background, ray_spans
 from nerfblendshape_ns.model_components.head_pixels import HeadPixels
 from nerfblendshape_ns.model_components.head_pose_code import HeadPoseCode
 from nerfblendshape_ns.model_components.losses import PatchLoss, cached_lpips, composite
@@ -221,10 +222,6 @@ class TorsoModel(DrivenModel):
             codes = codes.expand(len(expression), -1)
         return TorsoFrames(head, captured, self.pose_code(captured), codes, ray_frame)
 
-    def own_background(self, outputs: Dict[str, Tensor]) -> Float[Tensor, "*pixels 3"]:
-        """The clean plate, colour or picture behind each pixel."""
-        return outputs["background"]
-
     def get_outputs(self, ray_bundle: RayBundle) -> Dict[str, Tensor]:  # type: ignore[override]
         """Render rays.
 
@@ -235,11 +232,15 @@ class TorsoModel(DrivenModel):
         """
         origins, directions = ray_bundle.origins.reshape(-1, 3), ray_bundle.directions.reshape(-1, 3)
         frames = self.frames_of(ray_bundle)
-        points = self.plane(origins, directions, frames.of_rays(frames.captured))
-        with torch.no_grad():
-            head = self._head_foreground(ray_bundle, points.coordinates, frames)
+        points, spans = self.plane(origins, directions, frames.of_rays(frames.captured)), ray_spans(ray_bundle)
+        # A frozen head learns nothing; evaluation may ask for gradients in the expression.
+        with torch.set_grad_enabled(torch.is_grad_enabled() and not self.training):
+            head = self._head_foreground(ray_bundle, points.coordinates, frames, spans)
         seen = torch.cat([head.color, head.alpha], -1) if self.field.head_aware else None
-        color, alpha, _ = self._torso(points.coordinates, points.fade, frames, seen)
+        fade = points.fade
+        if spans is not None:  # Of the plane only what lies within the bounds of the rays is seen.
+            fade = fade * ((points.distance >= spans[:, :1]) & (points.distance <= spans[:, 1:]))
+        color, alpha, _ = self._torso(points.coordinates, fade, frames, seen)
         background = self._background(points.coordinates)
         behind = alpha * color + (1.0 - alpha) * background
         hidden = 1.0 - head.alpha
@@ -260,13 +261,17 @@ class TorsoModel(DrivenModel):
         return outputs
 
     def _head_foreground(
-        self, ray_bundle: RayBundle, coordinates: Float[Tensor, "rays 2"], frames: TorsoFrames
+        self,
+        ray_bundle: RayBundle,
+        coordinates: Float[Tensor, "rays 2"],
+        frames: TorsoFrames,
+        spans: Optional[Float[Tensor, "rays 2"]],
     ) -> Foreground:
         """The head along rays; of the training frames no pixel is rendered twice."""
         head, camera = self._frozen, ray_bundle.camera_indices
         origins, directions = ray_bundle.origins.reshape(-1, 3), ray_bundle.directions.reshape(-1, 3)
         if not self.training or camera is None or self._driven is not None or "expression" in ray_bundle.metadata:
-            return head.foreground(origins, directions, frames.head)
+            return head.foreground(origins, directions, frames.head, spans)
         # Where the head's run refined the training poses, its rays follow them.
         refined = RayBundle(origins, directions, ray_bundle.pixel_area, camera_indices=camera)
         head.camera_optimizer.apply_to_raybundle(refined)
@@ -274,7 +279,9 @@ class TorsoModel(DrivenModel):
         def render(chosen: Tensor) -> Tensor:
             ray_frame = frames.head.ray_frame
             some = frames.head if ray_frame is None else replace(frames.head, ray_frame=ray_frame[chosen])
-            return torch.cat(head.foreground(refined.origins[chosen], refined.directions[chosen], some), -1)
+            chosen_spans = None if spans is None else spans[chosen]
+            seen = head.foreground(refined.origins[chosen], refined.directions[chosen], some, chosen_spans)
+            return torch.cat(seen, -1)
 
         values = self.head_pixels.values_of(coordinates, camera.flatten(), render)
         return Foreground(values[:, :3], values[:, 3:4], values[:, 4:])
@@ -308,7 +315,8 @@ class TorsoModel(DrivenModel):
         if self.training:
             # A colour that changes every step cannot be painted onto the torso.
             return torch.rand(1, 3, device=coordinates.device).expand(len(coordinates), 3)
-        return self.backdrop(coordinates)
+        crop = crop_background()
+        return self.backdrop(coordinates) if crop is None else crop.to(coordinates).expand(len(coordinates), 3)
 
     def get_rgba_image(self, outputs: Dict[str, Tensor], output_name: str = "rgb") -> Tensor:
         """The person with opacity as the fourth channel, free of the background."""
