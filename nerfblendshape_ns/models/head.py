@@ -15,6 +15,7 @@ from torch.nn import Parameter
 from nerfblendshape_ns.data.dataset import NerfBlendshapeDataset
 from nerfblendshape_ns.field_components.blendshape_encoding import principal_mixing
 from nerfblendshape_ns.fields.head_field import HeadField, frame_picks
+from nerfblendshape_ns.fields.networks import adopt_implementation
 from nerfblendshape_ns.model_components.crop import crop_background, ray_spans
 from nerfblendshape_ns.model_components.expression_region import ExpressionRegion
 from nerfblendshape_ns.model_components.face_motion import FaceMotion
@@ -148,6 +149,7 @@ class HeadModel(DrivenModel):
         """Refuse a checkpoint of another basis or architecture with a clear sentence."""
         if "face_motion" not in state["architecture"]:
             self.conditioning.motion = None  # Of format 5 or before, when config.yml had no word of it either.
+        adopt_implementation(self.field, state["architecture"]["implementation"], self.training)
         check_description(state, head_description(self))
 
     # --- training ---

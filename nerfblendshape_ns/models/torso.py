@@ -16,6 +16,7 @@ from torch.nn import Parameter
 
 from nerfblendshape_ns.data.dataset import NerfBlendshapeDataset
 from nerfblendshape_ns.errors import UserError
+from nerfblendshape_ns.fields.networks import adopt_implementation
 from nerfblendshape_ns.fields.torso_field import Carry, TorsoField
 from nerfblendshape_ns.model_components.backdrop import Backdrop, load_plate
 from nerfblendshape_ns.model_components.crop import crop_background, ray_spans
@@ -135,7 +136,9 @@ class TorsoModel(DrivenModel):
 
     def set_extra_state(self, state: Dict[str, Any]) -> None:
         """Refuse a checkpoint of another basis or architecture with a clear sentence."""
-        self.field.skinning = saved_architecture(state)["skinning"]
+        architecture = saved_architecture(state)
+        self.field.skinning = architecture["skinning"]
+        adopt_implementation(self.field, architecture["implementation"], self.training)
         check_description(state, torso_description(self))
 
     def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:

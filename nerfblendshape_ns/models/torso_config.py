@@ -69,7 +69,7 @@ class TorsoModelConfig(ModelConfig):
     """Let the head carry what is near it: each point of the torso learns a share of the head's motion, the same in
     every pose."""
     implementation: Literal["tcnn", "torch"] = "torch"
-    """Use tiny-cuda-nn's networks where it is installed, else torch."""
+    """Networks by tiny-cuda-nn where it is installed, or by torch; a checkpoint opens with what made its networks."""
     occupancy_interval: int = 64
     """Steps between updates of the torso's occupancy."""
     occupancy_warmup: int = 512
