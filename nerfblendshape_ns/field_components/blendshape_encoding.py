@@ -115,7 +115,7 @@ class _Blend(torch.autograd.Function):
             flat = gradient.flatten(1)
             neutral = flat.new_zeros(len(flat), 1)  # The neutral 1 is no variable.
             coefficient_gradient = torch.cat([neutral, flat @ bases.flatten(1).T], dim=-1)
-        if ctx.stash and ctx.needs_input_grad[2]:
+        if ctx.stash:
             gradient_stash(ctx.mean).append((coefficients.detach(), gradient))
         elif ctx.needs_input_grad[2]:
             bases_gradient = torch.einsum("fk,frc->krc", coefficients[:, 1:], gradient)

@@ -34,7 +34,7 @@ class TorsoModelConfig(ModelConfig):
     """Rays rendered at once outside training."""
     head_pixels_mb: int = 2048
     """Memory for what the frozen head shows at the training frames' pixels, so that training renders none of them
-    twice. Where they would not fit nothing is kept; 0 keeps nothing. The pictures are the same either way."""
+    twice: as many frames as fit are kept, with 0 none. The pictures are the same either way."""
     background: str = "plate"
     """What is behind the person: "plate" is the dataset's clean plate (white where it has none), else the name or hex
     code of a colour, or the path of an image."""
