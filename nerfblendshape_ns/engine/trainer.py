@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field
-from typing import Literal, Optional, Type
+from typing import Any, Literal, Optional, Type
 
 from nerfstudio.engine.callbacks import TrainingCallback, TrainingCallbackLocation
 from nerfstudio.engine.trainer import Trainer, TrainerConfig
 from nerfstudio.utils.rich_utils import CONSOLE
 
 from nerfblendshape_ns.engine.schedules import ProgressDecay
+from nerfblendshape_ns.engine.start_report import start_report
 
 
 @dataclass
@@ -36,6 +37,13 @@ class BudgetTrainer(Trainer):
             self.callbacks.append(
                 TrainingCallback([TrainingCallbackLocation.BEFORE_TRAIN_ITERATION], self._watch_budget)
             )
+
+    def train(self) -> None:
+        """Say what this training uses, then train."""
+        if self.local_rank == 0:
+            pipeline: Any = self.pipeline
+            CONSOLE.print(start_report(pipeline.model, pipeline.datamanager), markup=False, highlight=False)
+        super().train()
 
     def _watch_budget(self, step: int) -> None:
         """Tell the schedules how much of the budget is spent; stop after the iteration that exceeds it."""

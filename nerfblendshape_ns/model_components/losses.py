@@ -95,7 +95,10 @@ def load_lpips(backbone: Literal["alex", "vgg"]) -> Optional[nn.Module]:
     from torchmetrics.image.lpip import LearnedPerceptualImagePatchSimilarity
 
     try:
-        return LearnedPerceptualImagePatchSimilarity(net_type=backbone, normalize=True).eval().requires_grad_(False)
+        # The network is drawn at random before its weights are read; a training's draws do not depend on that.
+        with torch.random.fork_rng(devices=[]):
+            network = LearnedPerceptualImagePatchSimilarity(net_type=backbone, normalize=True)
+        return network.eval().requires_grad_(False)
     except OSError:  # urllib's URLError is one: no network, no cached file.
         return None
 
