@@ -6,7 +6,7 @@ from typing import List, NamedTuple, Optional, Tuple, Union
 
 from nerfblendshape_ns.data.datamanager import NerfBlendshapeDataManager
 from nerfblendshape_ns.model_components.face_parts import FaceParts
-from nerfblendshape_ns.model_components.losses import cached_lpips
+from nerfblendshape_ns.model_components.losses import lpips_available
 from nerfblendshape_ns.models.head import HeadModel
 from nerfblendshape_ns.models.torso import TorsoModel
 
@@ -32,7 +32,7 @@ def start_report(model: Union[HeadModel, TorsoModel], datamanager: NerfBlendshap
         datamanager: of the training.
     """
     own = _head_parts(model) if isinstance(model, HeadModel) else _torso_parts(model)
-    parts = [*own, _mattes(datamanager), _perceptual_loss(model, datamanager), _lpips_metric(model)]
+    parts = [*own, _mattes(datamanager), _perceptual_loss(model, datamanager), _lpips_metric()]
     parts.append(_frame_balance(datamanager))
     if model.config.implementation == "tcnn":
         missing = model.field.implementation != "tcnn"
@@ -97,9 +97,9 @@ def _perceptual_loss(model: Union[HeadModel, TorsoModel], datamanager: NerfBlend
     return Part("perceptual loss", off, kind)
 
 
-def _lpips_metric(model: Union[HeadModel, TorsoModel]) -> Part:
-    off = "its weights are neither cached nor to be downloaded; results leave it out"
-    return Part("LPIPS in evaluation", None if cached_lpips(model.device) is not None else off)
+def _lpips_metric() -> Part:
+    off = "its weights are neither cached nor can they be downloaded"
+    return Part("LPIPS in evaluation", None if lpips_available() else off)
 
 
 def _frame_balance(datamanager: NerfBlendshapeDataManager) -> Part:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from functools import partial
 from typing import Any, Dict, List, Mapping, Optional, Tuple, cast
 
@@ -35,7 +34,8 @@ from nerfblendshape_ns.models.description import (
     torso_description,
 )
 from nerfblendshape_ns.models.driven import DrivenModel
-from nerfblendshape_ns.models.head import Foreground, HeadModel
+from nerfblendshape_ns.models.frozen_head import frozen_foreground
+from nerfblendshape_ns.models.head import HeadModel
 from nerfblendshape_ns.models.rebuild import EXTRA_STATE, build_head, load_head
 from nerfblendshape_ns.models.torso_config import TorsoModelConfig
 from nerfblendshape_ns.ops.hash_grid import HashGridLayout
@@ -236,9 +236,11 @@ class TorsoModel(DrivenModel):
         origins, directions = ray_bundle.origins.reshape(-1, 3), ray_bundle.directions.reshape(-1, 3)
         frames = self.frames_of(ray_bundle)
         points, spans = self.plane(origins, directions, frames.of_rays(frames.captured)), ray_spans(ray_bundle)
+        trained = self.training and self._driven is None and "expression" not in ray_bundle.metadata
+        pixels = self.head_pixels if trained else None
         # A frozen head learns nothing; evaluation may ask for gradients in the expression.
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.training):
-            head = self._head_foreground(ray_bundle, points.coordinates, frames, spans)
+            head = frozen_foreground(self._frozen, ray_bundle, frames, spans, points.coordinates, pixels)
         seen = torch.cat([head.color, head.alpha], -1) if self.field.head_aware else None
         fade = points.fade
         if spans is not None:  # Of the plane only what lies within the bounds of the rays is seen.
@@ -262,32 +264,6 @@ class TorsoModel(DrivenModel):
         if self.training:
             outputs["torso_color"] = color
         return outputs
-
-    def _head_foreground(
-        self,
-        ray_bundle: RayBundle,
-        coordinates: Float[Tensor, "rays 2"],
-        frames: TorsoFrames,
-        spans: Optional[Float[Tensor, "rays 2"]],
-    ) -> Foreground:
-        """The head along rays; of the training frames no pixel is rendered twice."""
-        head, camera = self._frozen, ray_bundle.camera_indices
-        origins, directions = ray_bundle.origins.reshape(-1, 3), ray_bundle.directions.reshape(-1, 3)
-        if not self.training or camera is None or self._driven is not None or "expression" in ray_bundle.metadata:
-            return head.foreground(origins, directions, frames.head, spans)
-        # Where the head's run refined the training poses, its rays follow them.
-        refined = RayBundle(origins, directions, ray_bundle.pixel_area, camera_indices=camera)
-        head.camera_optimizer.apply_to_raybundle(refined)
-
-        def render(chosen: Tensor) -> Tensor:
-            ray_frame = frames.head.ray_frame
-            some = frames.head if ray_frame is None else replace(frames.head, ray_frame=ray_frame[chosen])
-            chosen_spans = None if spans is None else spans[chosen]
-            seen = head.foreground(refined.origins[chosen], refined.directions[chosen], some, chosen_spans)
-            return torch.cat(seen, -1)
-
-        values = self.head_pixels.values_of(coordinates, camera.flatten(), render)
-        return Foreground(values[:, :3], values[:, 3:4], values[:, 4:])
 
     def _torso(
         self, coordinates: Tensor, fade: Tensor, frames: TorsoFrames, head: Optional[Tensor]
