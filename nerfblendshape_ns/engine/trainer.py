@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field
-from typing import Iterator, Literal, Optional, Tuple, Type
+from typing import Any, Iterator, Literal, Optional, Tuple, Type
 
 import torch
 import torch.distributed as dist
@@ -14,6 +14,7 @@ from nerfstudio.engine.trainer import TRAIN_INTERATION_OUTPUT, Trainer, TrainerC
 from nerfstudio.utils.rich_utils import CONSOLE
 
 from nerfblendshape_ns.engine.schedules import ProgressDecay
+from nerfblendshape_ns.engine.start_report import start_report
 from nerfblendshape_ns.engine.table_optimizer import BlendshapeTableAdam
 from nerfblendshape_ns.errors import UserError
 from nerfblendshape_ns.field_components.table_gradients import TableGradients, several_processes
@@ -76,6 +77,13 @@ class BudgetTrainer(Trainer):
         # nerfstudio counts a step that it finds itself stopped in; a resumed run would leave out that step's batch.
         self.step = max(0, self._trained_step)
         super()._after_train()
+
+    def train(self) -> None:
+        """Say what this training uses, then train."""
+        if self.local_rank == 0:
+            pipeline: Any = self.pipeline
+            CONSOLE.print(start_report(pipeline.model, pipeline.datamanager), markup=False, highlight=False)
+        super().train()
 
     def _watch_budget(self, step: int) -> None:
         """Tell the schedules how much of the budget is spent; stop after the step that begins when it is."""

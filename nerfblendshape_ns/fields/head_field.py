@@ -11,6 +11,7 @@ from nerfstudio.field_components.mlp import MLP
 from torch import Tensor, nn
 
 from nerfblendshape_ns.field_components.blendshape_encoding import BlendshapeHashEncoding
+from nerfblendshape_ns.fields.networks import Implementation, encode_directions, evaluate, implementation_of
 from nerfblendshape_ns.ops.hash_grid import HashGridLayout
 
 Conditioning = Literal["blend", "concat"]
@@ -62,7 +63,7 @@ def _with_frame_inputs(
     """
     if network.tcnn_encoding is not None:  # One fused kernel: there is no first layer to take apart.
         rows = inputs.expand(len(features), -1) if frame_index is None else inputs[frame_index]
-        return network(torch.cat([features, rows], dim=-1))
+        return evaluate(network, torch.cat([features, rows], dim=-1))
     assert network.layers is not None and network.activation is not None
     first, width = cast(nn.Linear, network.layers[0]), features.shape[1]
     constant = nn.functional.linear(inputs, first.weight[:, width:], first.bias)
@@ -115,10 +116,12 @@ class HeadField(nn.Module):
         frame_code_dim: int = 0,
         density_bias: float = -1.0,
         max_density: float = 1e4,
-        implementation: Literal["tcnn", "torch"] = "torch",
+        implementation: Implementation = "torch",
     ) -> None:
         super().__init__()
         self.geometry_dim = geometry_dim
+        self.hidden_dim, self.density_layers, self.color_layers = hidden_dim, density_layers, color_layers
+        self.frame_code_dim = frame_code_dim
         self.density_bias = density_bias
         self.max_density = max_density
         blended = conditioning == "blend"
@@ -126,28 +129,38 @@ class HeadField(nn.Module):
         self.encoding = BlendshapeHashEncoding(
             layout, num_basis if blended else 0, mixing if blended else None, gradient_rows
         )
-        num_inputs = self.encoding.bases.shape[0] if blended else num_basis
+        self.num_inputs = self.encoding.bases.shape[0] if blended else num_basis
+        self.frame_codes = nn.Embedding(num_frames, frame_code_dim) if frame_code_dim > 0 else None
+        if self.frame_codes is not None:
+            nn.init.zeros_(self.frame_codes.weight)
+        self.build_networks(implementation)
+
+    @property
+    def implementation(self) -> Implementation:
+        """What the networks were made with."""
+        return implementation_of(self.density_network)
+
+    def build_networks(self, implementation: Implementation) -> None:
+        """Make the networks anew, untrained."""
         self.density_network = MLP(
-            in_dim=self.encoding.output_dim + (num_inputs if self.reads_expression else 0),
-            num_layers=density_layers,
-            layer_width=hidden_dim,
-            out_dim=1 + geometry_dim,
+            in_dim=self.encoding.output_dim + (self.num_inputs if self.reads_expression else 0),
+            num_layers=self.density_layers,
+            layer_width=self.hidden_dim,
+            out_dim=1 + self.geometry_dim,
             activation=nn.ReLU(),
             implementation=implementation,
         )
         self.direction_encoding = SHEncoding(levels=4, implementation=implementation)
-        self.frame_codes = nn.Embedding(num_frames, frame_code_dim) if frame_code_dim > 0 else None
-        if self.frame_codes is not None:
-            nn.init.zeros_(self.frame_codes.weight)
         self.color_network = MLP(
-            in_dim=geometry_dim + self.direction_encoding.get_out_dim() + frame_code_dim,
-            num_layers=color_layers,
-            layer_width=hidden_dim,
+            in_dim=self.geometry_dim + self.direction_encoding.get_out_dim() + self.frame_code_dim,
+            num_layers=self.color_layers,
+            layer_width=self.hidden_dim,
             out_dim=3,
             activation=nn.ReLU(),
             out_activation=nn.Sigmoid(),
             implementation=implementation,
         )
+        self.to(self.encoding.mean.device)
 
     def blend(self, expression: Float[Tensor, "frames basis"]) -> Float[Tensor, "frames rows features"]:
         """The tables that samples of these frames look up."""
@@ -172,9 +185,9 @@ class HeadField(nn.Module):
         if self.reads_expression:
             # What the tables cannot tell apart, the network must not either: nothing would teach it.
             inputs = self.encoding.directions(expression)
-            hidden = _with_frame_inputs(self.density_network, features, inputs, frame_index).float()
+            hidden = _with_frame_inputs(self.density_network, features, inputs, frame_index)
         else:
-            hidden = self.density_network(features).float()
+            hidden = evaluate(self.density_network, features)
         density = _BoundedExponential.apply(hidden[:, 0] + self.density_bias, self.max_density)
         return density, hidden[:, 1:]
 
@@ -192,11 +205,11 @@ class HeadField(nn.Module):
             geometry: from :meth:`density`.
             frame_code: the appearance codes; required when the field has them.
         """
-        parts = [geometry, self.direction_encoding(directions)]
+        parts = [geometry, encode_directions(self.direction_encoding, directions)]
         if self.frame_codes is not None:
             assert frame_code is not None, "this field was built with appearance codes"
             parts.append(frame_code)
-        return self.color_network(torch.cat(parts, dim=-1)).float()
+        return evaluate(self.color_network, torch.cat(parts, dim=-1))
 
     def frame_code(self, frame: Optional[Int[Tensor, "frames"]]) -> Optional[Float[Tensor, "frames code"]]:
         """Appearance codes of training frames; None asks for their mean, which every other frame uses."""

@@ -25,6 +25,7 @@ from nerfstudio.field_components.encodings import NeRFEncoding
 from nerfstudio.field_components.mlp import MLP
 from torch import Tensor, nn
 
+from nerfblendshape_ns.fields.networks import Implementation, evaluate, implementation_of
 from nerfblendshape_ns.ops.hash_grid import HashGridLayout, hash_grid_encode
 
 POSE_DIM = 6
@@ -76,7 +77,7 @@ class TorsoField(nn.Module):
         position_frequencies: int = 4,
         pose_frequencies: int = 2,
         hidden_dim: int = 64,
-        implementation: Literal["tcnn", "torch"] = "torch",
+        implementation: Implementation = "torch",
     ) -> None:
         super().__init__()
         self.layout = layout
@@ -87,20 +88,12 @@ class TorsoField(nn.Module):
         self.frame_codes = nn.Embedding(num_frames, frame_code_dim) if frame_code_dim > 0 else None
         if self.frame_codes is not None:
             nn.init.zeros_(self.frame_codes.weight)
-        self.position_encoding = _frequencies(2, position_frequencies, implementation)
+        self.position_encoding = _frequencies(2, position_frequencies)
         self.linear = deformation == "linear"
         self.skinning: Skinning = "forward"
-        self.pose_encoding = None if self.linear else _frequencies(POSE_DIM, pose_frequencies, implementation)
+        self.pose_encoding = None if self.linear else _frequencies(POSE_DIM, pose_frequencies)
         pose_dim = POSE_DIM if self.pose_encoding is None else self.pose_encoding.get_out_dim()
-        condition = pose_dim + frame_code_dim
-        self.deformation = MLP(
-            in_dim=self.position_encoding.get_out_dim() + (0 if self.linear else condition),
-            num_layers=3,
-            layer_width=hidden_dim,
-            out_dim=2 * (1 + condition) if self.linear else 2,
-            activation=nn.ReLU(),
-            implementation=implementation,
-        )
+        self.hidden_dim, self.condition_dim = hidden_dim, pose_dim + frame_code_dim
         self.carriage = None
         if carried:
             self.carriage = MLP(
@@ -111,14 +104,32 @@ class TorsoField(nn.Module):
                 activation=nn.ReLU(),
                 implementation="torch",
             )
-        self.appearance = MLP(
-            in_dim=layout.output_dim + condition + (HEAD_DIM if head_aware else 0),
+        self.build_networks(implementation)
+
+    @property
+    def implementation(self) -> Implementation:
+        """What the networks were made with."""
+        return implementation_of(self.appearance)
+
+    def build_networks(self, implementation: Implementation) -> None:
+        """Make the networks anew, untrained."""
+        self.deformation = MLP(
+            in_dim=self.position_encoding.get_out_dim() + (0 if self.linear else self.condition_dim),
             num_layers=3,
-            layer_width=hidden_dim,
+            layer_width=self.hidden_dim,
+            out_dim=2 * (1 + self.condition_dim) if self.linear else 2,
+            activation=nn.ReLU(),
+            implementation=implementation,
+        )
+        self.appearance = MLP(
+            in_dim=self.layout.output_dim + self.condition_dim + (HEAD_DIM if self.head_aware else 0),
+            num_layers=3,
+            layer_width=self.hidden_dim,
             out_dim=4,
             activation=nn.ReLU(),
             implementation=implementation,
         )
+        self.to(self.table.device)
 
     def forward(
         self,
@@ -150,7 +161,7 @@ class TorsoField(nn.Module):
         if self.head_aware:
             assert head is not None, "this field was built to see the head"
             parts.append(head)
-        output = torch.sigmoid(self.appearance(torch.cat(parts, -1)).float())
+        output = torch.sigmoid(evaluate(self.appearance, torch.cat(parts, -1)))
         return output[:, :3], output[:, 3:], shift
 
     def _condition(self, pose: Tensor, code: Optional[Tensor]) -> Float[Tensor, "#points condition"]:
@@ -189,10 +200,10 @@ class TorsoField(nn.Module):
         """What moves points beside the head's carrying them, at most LARGEST_SHIFT along an axis."""
         places = self._places(points)
         if self.linear:
-            bends = self.deformation(places).float().view(len(points), 2, -1)
+            bends = evaluate(self.deformation, places).view(len(points), 2, -1)
             bend = bends[..., 0] + (bends[..., 1:] * condition[:, None, :]).sum(-1)
         else:
-            bend = self.deformation(torch.cat([places, condition.expand(len(points), -1)], -1)).float()
+            bend = evaluate(self.deformation, torch.cat([places, condition.expand(len(points), -1)], -1))
         return LARGEST_SHIFT * torch.tanh(bend * 0.1)
 
     def frame_code(self, frame: Optional[Tensor]) -> Optional[Float[Tensor, "frames code"]]:
@@ -202,13 +213,14 @@ class TorsoField(nn.Module):
         return self.frame_codes.weight.mean(0, keepdim=True) if frame is None else self.frame_codes(frame)
 
 
-def _frequencies(dimensions: int, count: int, implementation: Literal["tcnn", "torch"]) -> NeRFEncoding:
-    # nerfstudio's frequencies count whole turns a unit; a quarter turn is the slowest that tells -1 from 1.
+def _frequencies(dimensions: int, count: int) -> NeRFEncoding:
+    # nerfstudio's frequencies count whole turns a unit; a quarter turn is the slowest that tells -1 from 1. By torch
+    # always: tiny-cuda-nn has no frequency below a whole turn.
     return NeRFEncoding(
         in_dim=dimensions,
         num_frequencies=max(1, count),
         min_freq_exp=-2.0,
         max_freq_exp=max(1, count) - 3.0,
         include_input=True,
-        implementation=implementation,
+        implementation="torch",
     )

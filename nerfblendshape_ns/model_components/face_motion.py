@@ -118,14 +118,13 @@ class FaceMotion(nn.Module):
         extent = self.aabb[1] - self.aabb[0]
         return _sampled(self.fields(expression), (rest - self.aabb[0]) / extent * 2 - 1) * extent
 
-    @torch.no_grad()
     def at_rest(
         self,
         unit: Float[Tensor, "samples 3"],
         fields: Float[Tensor, "frames 3 grid grid grid"],
         frame: Optional[Int[Tensor, "samples"]],
     ) -> Float[Tensor, "samples 3"]:
-        """Where points of the moved face are at rest.
+        """Where points of the moved face are at rest; gradients go to ``fields``.
 
         Args:
             unit: positions in [0, 1] over the box.
@@ -135,15 +134,23 @@ class FaceMotion(nn.Module):
         # Frames lie behind one another along z; a sample stays between the first and the last layer of its own.
         layers = fields.permute(1, 0, 2, 3, 4).reshape(1, 3, -1, GRID, GRID)
         first = unit.new_zeros(len(unit)) if frame is None else frame.to(unit.dtype) * GRID
-        rest = last_change = unit
-        last_step: Optional[Tensor] = None
-        for _ in range(ITERATIONS):
+
+        def displacement(rest: Tensor) -> Tensor:
             depth = (first + rest[:, 2] * (GRID - 1)) / (layers.shape[2] - 1)
-            place = torch.stack([rest[:, 0], rest[:, 1], depth], dim=-1) * 2 - 1
-            step = unit - _sampled(layers, place) - rest
-            change = step if last_step is None else _mixed(step, last_step, last_change)
-            rest, last_step, last_change = (rest + change).clamp(0.0, 1.0), step, change
-        return rest
+            return _sampled(layers, torch.stack([rest[:, 0], rest[:, 1], depth], dim=-1) * 2 - 1)
+
+        with torch.no_grad():
+            rest = last_change = unit
+            last_step: Optional[Tensor] = None
+            for _ in range(ITERATIONS):
+                step = unit - displacement(rest) - rest
+                change = step if last_step is None else _mixed(step, last_step, last_change)
+                rest, last_step, last_change = (rest + change).clamp(0.0, 1.0), step, change
+        if not (torch.is_grad_enabled() and fields.requires_grad):
+            return rest
+        # Of a fixed point the gradient needs no iteration; that displacements differ from place to place is left out.
+        moved = displacement(rest)
+        return rest - (moved - moved.detach())
 
 
 def _sampled(

@@ -24,13 +24,13 @@ class HeadPixels:
         frames: number of training frames.
         height: rows of their pictures.
         width: columns.
-        megabytes: memory that the pixels may take; where those of all frames would take more, none is kept.
+        megabytes: memory that the pixels may take; as many frames as fit are kept, the first ones.
     """
 
     def __init__(self, frames: int, height: int, width: int, megabytes: float) -> None:
-        self.height, self.width = int(height), int(width)
-        self.count = frames * self.height * self.width
-        self.fits = self.count * (4 * CHANNELS + 1) <= megabytes * 2**20
+        self.height, self.width, self.frames = int(height), int(width), frames
+        self.kept = min(frames, int(megabytes * 2**20 / (self.height * self.width * (4 * CHANNELS + 1))))
+        """Frames whose pixels are kept."""
         self.known = torch.zeros(0, dtype=torch.bool)
         self.values = torch.empty(0, CHANNELS)
 
@@ -47,18 +47,22 @@ class HeadPixels:
             frame: training frame of each ray.
             render: gives the values of some of the rays, by their positions; asked for those only that are not known.
         """
-        places = self._places(coordinates, frame) if self.fits else None
+        places = self._places(coordinates, frame) if self.kept > 0 else None
         if places is None:
             return render(torch.arange(len(coordinates), device=coordinates.device))
         if len(self.known) == 0:
-            self.known = torch.zeros(self.count, dtype=torch.bool, device=coordinates.device)
-            self.values = torch.empty(self.count, CHANNELS, device=coordinates.device)
-        missing = (~self.known[places]).nonzero()[:, 0]
-        if len(missing) > 0:
-            fresh = places[missing]
-            self.values[fresh] = render(missing)
-            self.known[fresh] = True
-        return self.values[places]
+            count = self.kept * self.height * self.width
+            self.known = torch.zeros(count, dtype=torch.bool, device=coordinates.device)
+            self.values = torch.empty(count, CHANNELS, device=coordinates.device)
+        kept = frame < self.kept
+        places = torch.where(kept, places, 0)
+        missing = ~(kept & self.known[places])
+        values, chosen = self.values[places], missing.nonzero()[:, 0]
+        if len(chosen) > 0:
+            values[chosen] = render(chosen)
+            fresh = missing & kept
+            self.values[places[fresh]], self.known[places[fresh]] = values[fresh], True
+        return values
 
     def _places(self, coordinates: Tensor, frame: Tensor) -> Optional[Int[Tensor, "rays"]]:
         """Where the pixels of rays are kept; None where some ray does not pass the middle of a pixel."""

@@ -7,6 +7,7 @@ from typing import Any, Dict, Literal, Optional, Union
 
 import torch
 from jaxtyping import Float
+from nerfstudio.utils.rich_utils import CONSOLE
 from torch import Tensor, nn
 from torchmetrics.functional.image import structural_similarity_index_measure
 
@@ -95,7 +96,10 @@ def load_lpips(backbone: Literal["alex", "vgg"]) -> Optional[nn.Module]:
     from torchmetrics.image.lpip import LearnedPerceptualImagePatchSimilarity
 
     try:
-        return LearnedPerceptualImagePatchSimilarity(net_type=backbone, normalize=True).eval().requires_grad_(False)
+        # The network is drawn at random before its weights are read; a training's draws do not depend on that.
+        with torch.random.fork_rng(devices=[]):
+            network = LearnedPerceptualImagePatchSimilarity(net_type=backbone, normalize=True)
+        return network.eval().requires_grad_(False)
     except OSError:  # urllib's URLError is one: no network, no cached file.
         return None
 
@@ -105,7 +109,23 @@ def _alex_lpips() -> Optional[nn.Module]:
     return load_lpips("alex")
 
 
+def lpips_available() -> bool:
+    """Whether LPIPS with the AlexNet backbone can be had for metrics; it is loaded, or fetched, for that."""
+    return _alex_lpips() is not None
+
+
+@lru_cache(maxsize=1)
+def _tell_missing_lpips() -> None:
+    CONSOLE.print(
+        "The metrics leave LPIPS out: its weights are neither cached nor can they be downloaded; go online once.",
+        highlight=False,
+    )
+
+
 def cached_lpips(device: Union[torch.device, str]) -> Optional[nn.Module]:
-    """LPIPS with the AlexNet backbone for metrics, loaded once a process; None where it cannot be had."""
+    """LPIPS with the AlexNet backbone for metrics, loaded once per process; where it cannot be had, None, said once."""
     network = _alex_lpips()
-    return None if network is None else network.to(device)
+    if network is None:
+        _tell_missing_lpips()
+        return None
+    return network.to(device)

@@ -163,7 +163,11 @@ class ExpressionOccupancy(nn.Module):
 
     @torch.no_grad()
     def sample(
-        self, origins: Float[Tensor, "rays 3"], directions: Float[Tensor, "rays 3"], stratified: bool
+        self,
+        origins: Float[Tensor, "rays 3"],
+        directions: Float[Tensor, "rays 3"],
+        stratified: bool,
+        spans: Optional[Float[Tensor, "rays 2"]] = None,
     ) -> Samples:
         """March rays through occupied cells.
 
@@ -171,8 +175,20 @@ class ExpressionOccupancy(nn.Module):
             origins: of the rays.
             directions: unit vectors.
             stratified: shift each ray's samples by a random part of a step.
+            spans: distances between which the middles of samples lie; None is everywhere.
         """
+        near = far = None
+        if spans is not None:
+            # At a whole number of steps, so that what a crop box leaves looks as it does without the box.
+            near = (spans[:, 0] / self.step_size - 0.5).ceil().clamp_min(0.0) * self.step_size
+            far = spans[:, 1]
         packed = self.estimator.sampling(
-            origins, directions, render_step_size=self.step_size, stratified=stratified, early_stop_eps=0.0
+            origins,
+            directions,
+            t_min=near,
+            t_max=far,
+            render_step_size=self.step_size,
+            stratified=stratified,
+            early_stop_eps=0.0,
         )
         return Samples(*packed, len(origins))

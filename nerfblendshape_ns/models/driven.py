@@ -13,6 +13,7 @@ from nerfstudio.models.base_model import Model
 from torch import Tensor
 
 from nerfblendshape_ns.errors import UserError
+from nerfblendshape_ns.model_components.crop import crop_background
 from nerfblendshape_ns.model_components.expression_source import DrivingState, ExpressionSource
 from nerfblendshape_ns.model_components.image_metrics import psnr
 from nerfblendshape_ns.model_components.losses import PatchLoss, color_difference
@@ -88,7 +89,10 @@ class DrivenModel(Model):
             basis = rows.shape[1]
             if "head_pose" in metadata:
                 rows = torch.cat([rows, metadata["head_pose"].reshape(rays, 12)], dim=-1)
-            rows, ray_frame = torch.unique_consecutive(rows, return_inverse=True, dim=0)
+            _, ray_frame, counts = torch.unique_consecutive(
+                rows.detach(), return_inverse=True, return_counts=True, dim=0
+            )
+            rows = rows[counts.cumsum(0) - counts]  # The first of each: unlike unique rows they pass gradients on.
             captured = rows[:, basis:] if rows.shape[1] > basis else None
             return self.frames(rows[:, :basis], captured, ray_frame.int() if len(rows) > 1 else None)
         if self.training and ray_bundle.camera_indices is not None:
@@ -127,10 +131,6 @@ class DrivenModel(Model):
             losses["frame_code_loss"] = codes.weight.square().mean() * config.frame_code_loss_weight
         return losses
 
-    def own_background(self, outputs: Dict[str, Tensor]) -> Float[Tensor, "*pixels 3"]:
-        """The background that ``outputs["rgb"]`` was rendered over, broadcastable to it."""
-        raise NotImplementedError
-
     def train_frame_of(self, state: DrivingState) -> Optional[Tensor]:
         """The state's training frame as an index; None where none applies."""
         return None if state.train_frame is None else torch.tensor([state.train_frame], device=self.device)
@@ -149,7 +149,8 @@ class DrivenModel(Model):
         Args:
             camera: of shape ``[]`` or ``[1]``.
             state: expression, captured pose, frame code and background.
-            obb_box: crops the rays, as in nerfstudio.
+            obb_box: only what this box holds is seen. A background colour that nerfstudio gives with it goes before the
+                state's.
         """
         plain = camera.to(self.device)
         if plain.shape == ():
@@ -160,4 +161,4 @@ class DrivenModel(Model):
             outputs = super().get_outputs_for_camera(plain, obb_box)
         finally:
             self._driven = None
-        return state.over_background(outputs, self.own_background(outputs))
+        return outputs if crop_background() is not None else state.over_background(outputs, outputs["background"])

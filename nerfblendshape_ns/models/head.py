@@ -16,6 +16,8 @@ from nerfblendshape_ns.data.dataset import NerfBlendshapeDataset
 from nerfblendshape_ns.field_components.blendshape_encoding import principal_mixing
 from nerfblendshape_ns.field_components.table_gradients import share_tables
 from nerfblendshape_ns.fields.head_field import HeadField, frame_picks
+from nerfblendshape_ns.fields.networks import adopt_implementation
+from nerfblendshape_ns.model_components.crop import crop_background, ray_spans
 from nerfblendshape_ns.model_components.expression_region import ExpressionRegion
 from nerfblendshape_ns.model_components.face_motion import FaceMotion
 from nerfblendshape_ns.model_components.face_parts import FaceParts
@@ -156,6 +158,7 @@ class HeadModel(DrivenModel):
         """Refuse a checkpoint of another basis or architecture with a clear sentence."""
         if "face_motion" not in state["architecture"]:
             self.conditioning.motion = None  # Of format 5 or before, when config.yml had no word of it either.
+        adopt_implementation(self.field, state["architecture"]["implementation"], self.training)
         check_description(state, head_description(self))
 
     # --- training ---
@@ -237,33 +240,31 @@ class HeadModel(DrivenModel):
         pool = self.occupancy.train_expressions
         return self.conditioning.frame_batch(condition, self.field.blend, pool, ray_frame, codes)
 
-    def own_background(self, outputs: Dict[str, Tensor]) -> Float[Tensor, "3"]:
-        """White or black, as configured."""
-        return self._background(outputs["rgb"])[0]
-
     def get_outputs(self, ray_bundle: RayBundle) -> Dict[str, Tensor]:  # type: ignore[override]
         """Render rays.
 
         Returns:
             ``rgb [rays, 3]`` over the background, ``accumulation [rays, 1]``, ``depth [rays, 1]`` (expected distance,
-            0 on empty rays); in training also the ``background [1, 3]`` that was used.
+            0 on empty rays), ``background [rays, 3]``.
         """
         if self.training:
             self.camera_optimizer.apply_to_raybundle(ray_bundle)
         origins, directions = ray_bundle.origins.reshape(-1, 3), ray_bundle.directions.reshape(-1, 3)
-        head = self.foreground(origins, directions, self.frames_of(ray_bundle))
+        head = self.foreground(origins, directions, self.frames_of(ray_bundle), ray_spans(ray_bundle))
         background = self._background(head.color)
-        outputs = {
+        return {
             "rgb": head.color + (1.0 - head.alpha) * background,
             "accumulation": head.alpha,
             "depth": head.depth / head.alpha.clamp_min(1e-6),
+            "background": background,
         }
-        if self.training:
-            outputs["background"] = background
-        return outputs
 
     def foreground(
-        self, origins: Float[Tensor, "rays 3"], directions: Float[Tensor, "rays 3"], frames: FrameBatch
+        self,
+        origins: Float[Tensor, "rays 3"],
+        directions: Float[Tensor, "rays 3"],
+        frames: FrameBatch,
+        spans: Optional[Float[Tensor, "rays 2"]] = None,
     ) -> Foreground:
         """The head along rays, before any background.
 
@@ -271,26 +272,24 @@ class HeadModel(DrivenModel):
             origins: of the rays, scene coordinates.
             directions: unit vectors.
             frames: what the rays belong to.
+            spans: see :func:`ray_spans`.
         """
         num_rays = len(origins)
-        samples = self.occupancy.sample(origins.detach(), directions.detach(), self.training)
+        samples = self.occupancy.sample(origins.detach(), directions.detach(), self.training, spans)
+        known = directions if self.training else self.view_range(origins, directions)
 
         def density_at(distances: Tensor, rays: Tensor) -> Tuple[Tensor, Tensor]:
             return self._density(origins[rays] + directions[rays] * distances[:, None], frames, rays)
 
+        def color_of(geometry: Tensor, rays: Tensor) -> Tensor:
+            return self.field.color(known[rays], geometry, _codes(frames, rays))
+
         if not torch.is_grad_enabled():
-            known = self.view_range(origins, directions)
-
-            def color_of(geometry: Tensor, rays: Tensor) -> Tensor:
-                return self.field.color(known[rays], geometry, _codes(frames, rays))
-
             return Foreground(*render_in_rounds(samples, density_at, color_of, self.config.early_stop))
         ray_indices, starts, ends = samples.keep(visible_samples(samples, density_at, self.config.early_stop))
         middles = 0.5 * (starts + ends)
-        sample_directions = directions[ray_indices]
-        positions = origins[ray_indices] + sample_directions * middles[:, None]
-        density, geometry = self._density(positions, frames, ray_indices)
-        color = self.field.color(sample_directions, geometry, _codes(frames, ray_indices))
+        density, geometry = density_at(middles, ray_indices)
+        color = color_of(geometry, ray_indices)
         weights = nerfacc.render_weight_from_density(starts, ends, density, ray_indices=ray_indices, n_rays=num_rays)[0]
         rgb = nerfacc.accumulate_along_rays(weights, color, ray_indices, num_rays)
         accumulation = nerfacc.accumulate_along_rays(weights, None, ray_indices, num_rays)
@@ -304,28 +303,27 @@ class HeadModel(DrivenModel):
         variant = self.conditioning.variant(unit.detach(), frames, ray_indices)
         return self.field.density(unit, frames.tables, frames.condition, variant)
 
-    def _background(self, like: Tensor) -> Float[Tensor, "1 3"]:
+    def _background(self, like: Float[Tensor, "rays 3"]) -> Float[Tensor, "rays 3"]:
         if self.training:
-            return torch.rand(1, 3, device=like.device)
-        return torch.full((1, 3), 1.0 if self.config.background_color == "white" else 0.0, device=like.device)
+            return torch.rand(1, 3, device=like.device).expand_as(like)
+        crop = crop_background()
+        if crop is not None:
+            return crop.to(like).expand_as(like)
+        return torch.full_like(like, 1.0 if self.config.background_color == "white" else 0.0)
 
     def get_rgba_image(self, outputs: Dict[str, Tensor], output_name: str = "rgb") -> Tensor:
         """The rendered head with its opacity as the fourth channel, free of the background."""
         if output_name != "rgb":
             return super().get_rgba_image(outputs, output_name)
         rgb, alpha = outputs["rgb"], outputs["accumulation"]
-        background = 1.0 if self.config.background_color == "white" else 0.0
-        foreground = (rgb - (1.0 - alpha) * background) / alpha.clamp_min(1e-4)
+        foreground = (rgb - (1.0 - alpha) * outputs["background"]) / alpha.clamp_min(1e-4)
         return torch.cat([foreground.clamp(0.0, 1.0), alpha], dim=-1)
 
     # --- losses and metrics ---
 
     def ray_target(self, outputs: Dict[str, Tensor], batch: Dict[str, Tensor]) -> Tensor:
         """Truth of sampled rays over the background that the prediction was rendered on."""
-        background = outputs.get("background")
-        if background is None:
-            background = self._background(outputs["rgb"])
-        return composite(batch["image"].to(self.device), batch["alpha"].to(self.device), background)
+        return composite(batch["image"].to(self.device), batch["alpha"].to(self.device), outputs["background"])
 
     def get_loss_dict(
         self, outputs: Dict[str, Tensor], batch: Dict[str, Tensor], metrics_dict: Optional[Dict[str, Tensor]] = None

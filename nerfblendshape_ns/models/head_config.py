@@ -96,7 +96,7 @@ class HeadModelConfig(ModelConfig):
     opacity_warmup: int = 1000
     """Steps over which it grows."""
     implementation: Literal["tcnn", "torch"] = "torch"
-    """Networks by tiny-cuda-nn where it is installed, or by torch."""
+    """Networks by tiny-cuda-nn where it is installed, or by torch; a checkpoint opens with what made its networks."""
 
     occupancy_resolution: int = 128
     """Cells of the occupancy grid along an axis."""

@@ -9,6 +9,7 @@ import torch
 from nerfstudio.data.scene_box import SceneBox
 
 from nerfblendshape_ns.errors import UserError
+from nerfblendshape_ns.fields.networks import require_implementation
 from nerfblendshape_ns.models.description import check_format, saved_architecture
 from nerfblendshape_ns.models.head import HeadModel
 from nerfblendshape_ns.models.rebuild import EXTRA_STATE, build_head, clip_metadata, read_checkpoint
@@ -34,7 +35,7 @@ def build_model(state: Mapping[str, Any]) -> AvatarModel:
     """Rebuild a head or torso from its state dictionary.
 
     Raises:
-        UserError: the state is of neither, or of a newer version.
+        UserError: the state is of neither, of a newer version, or of networks that cannot be made here.
     """
     kind = state[EXTRA_STATE]["kind"]
     if kind == "head":
@@ -49,6 +50,7 @@ def build_torso(state: Mapping[str, Any]) -> TorsoModel:
     description = state[EXTRA_STATE]
     check_format(description)
     architecture, layout = saved_architecture(description), description["layout"]
+    require_implementation(architecture["implementation"])
     config = TorsoModelConfig(
         num_levels=layout["num_levels"],
         features_per_level=layout["features_per_level"],
@@ -62,7 +64,7 @@ def build_torso(state: Mapping[str, Any]) -> TorsoModel:
         head_aware=architecture["head_aware"],
         carried=architecture["carried"],
         deformation=architecture["deformation"],
-        implementation=architecture.get("implementation", "torch"),
+        implementation=architecture["implementation"],
         background=description.get("background", "plate"),
     )
     model = config.setup(

@@ -12,6 +12,7 @@ from nerfstudio.data.scene_box import SceneBox
 from torch import Tensor
 
 from nerfblendshape_ns.errors import UserError
+from nerfblendshape_ns.fields.networks import require_implementation
 from nerfblendshape_ns.models.description import check_format, saved_architecture
 from nerfblendshape_ns.models.head import HeadModel
 from nerfblendshape_ns.models.head_config import HeadModelConfig
@@ -116,6 +117,7 @@ def build_head(state: Mapping[str, Any]) -> HeadModel:
     description = state[EXTRA_STATE]
     check_format(description)
     architecture, layout = saved_architecture(description), description["layout"]
+    require_implementation(architecture["implementation"])
     refined = "camera_optimizer.pose_adjustment" in state
     config = HeadModelConfig(
         num_levels=layout["num_levels"],
@@ -136,7 +138,7 @@ def build_head(state: Mapping[str, Any]) -> HeadModel:
         geometry_dim=architecture["geometry_dim"],
         frame_code_dim=architecture["frame_code_dim"],
         density_bias=architecture["density_bias"],
-        implementation=architecture.get("implementation", "torch"),
+        implementation=architecture["implementation"],
         occupancy_resolution=architecture["occupancy_resolution"],
         samples_per_box=architecture["samples_per_box"],
         background_color=description.get("background_color", "white"),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from functools import partial
 from typing import Any, Dict, List, Mapping, Optional, Tuple, cast
 
@@ -16,8 +15,10 @@ from torch.nn import Parameter
 
 from nerfblendshape_ns.data.dataset import NerfBlendshapeDataset
 from nerfblendshape_ns.errors import UserError
+from nerfblendshape_ns.fields.networks import adopt_implementation
 from nerfblendshape_ns.fields.torso_field import Carry, TorsoField
 from nerfblendshape_ns.model_components.backdrop import Backdrop, load_plate
+from nerfblendshape_ns.model_components.crop import crop_background, ray_spans
 from nerfblendshape_ns.model_components.head_pixels import HeadPixels
 from nerfblendshape_ns.model_components.head_pose_code import HeadPoseCode
 from nerfblendshape_ns.model_components.losses import PatchLoss, cached_lpips, composite
@@ -33,7 +34,8 @@ from nerfblendshape_ns.models.description import (
     torso_description,
 )
 from nerfblendshape_ns.models.driven import DrivenModel
-from nerfblendshape_ns.models.head import Foreground, HeadModel
+from nerfblendshape_ns.models.frozen_head import frozen_foreground
+from nerfblendshape_ns.models.head import HeadModel
 from nerfblendshape_ns.models.rebuild import EXTRA_STATE, build_head, load_head
 from nerfblendshape_ns.models.torso_config import TorsoModelConfig
 from nerfblendshape_ns.ops.hash_grid import HashGridLayout
@@ -134,7 +136,9 @@ class TorsoModel(DrivenModel):
 
     def set_extra_state(self, state: Dict[str, Any]) -> None:
         """Refuse a checkpoint of another basis or architecture with a clear sentence."""
-        self.field.skinning = saved_architecture(state)["skinning"]
+        architecture = saved_architecture(state)
+        self.field.skinning = architecture["skinning"]
+        adopt_implementation(self.field, architecture["implementation"], self.training)
         check_description(state, torso_description(self))
 
     def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
@@ -221,10 +225,6 @@ class TorsoModel(DrivenModel):
             codes = codes.expand(len(expression), -1)
         return TorsoFrames(head, captured, self.pose_code(captured), codes, ray_frame)
 
-    def own_background(self, outputs: Dict[str, Tensor]) -> Float[Tensor, "*pixels 3"]:
-        """The clean plate, colour or picture behind each pixel."""
-        return outputs["background"]
-
     def get_outputs(self, ray_bundle: RayBundle) -> Dict[str, Tensor]:  # type: ignore[override]
         """Render rays.
 
@@ -235,11 +235,17 @@ class TorsoModel(DrivenModel):
         """
         origins, directions = ray_bundle.origins.reshape(-1, 3), ray_bundle.directions.reshape(-1, 3)
         frames = self.frames_of(ray_bundle)
-        points = self.plane(origins, directions, frames.of_rays(frames.captured))
-        with torch.no_grad():
-            head = self._head_foreground(ray_bundle, points.coordinates, frames)
+        points, spans = self.plane(origins, directions, frames.of_rays(frames.captured)), ray_spans(ray_bundle)
+        trained = self.training and self._driven is None and "expression" not in ray_bundle.metadata
+        pixels = self.head_pixels if trained else None
+        # A frozen head learns nothing; evaluation may ask for gradients in the expression.
+        with torch.set_grad_enabled(torch.is_grad_enabled() and not self.training):
+            head = frozen_foreground(self._frozen, ray_bundle, frames, spans, points.coordinates, pixels)
         seen = torch.cat([head.color, head.alpha], -1) if self.field.head_aware else None
-        color, alpha, _ = self._torso(points.coordinates, points.fade, frames, seen)
+        fade = points.fade
+        if spans is not None:  # Of the plane only what lies within the bounds of the rays is seen.
+            fade = fade * ((points.distance >= spans[:, :1]) & (points.distance <= spans[:, 1:]))
+        color, alpha, _ = self._torso(points.coordinates, fade, frames, seen)
         background = self._background(points.coordinates)
         behind = alpha * color + (1.0 - alpha) * background
         hidden = 1.0 - head.alpha
@@ -258,26 +264,6 @@ class TorsoModel(DrivenModel):
         if self.training:
             outputs["torso_color"] = color
         return outputs
-
-    def _head_foreground(
-        self, ray_bundle: RayBundle, coordinates: Float[Tensor, "rays 2"], frames: TorsoFrames
-    ) -> Foreground:
-        """The head along rays; of the training frames no pixel is rendered twice."""
-        head, camera = self._frozen, ray_bundle.camera_indices
-        origins, directions = ray_bundle.origins.reshape(-1, 3), ray_bundle.directions.reshape(-1, 3)
-        if not self.training or camera is None or self._driven is not None or "expression" in ray_bundle.metadata:
-            return head.foreground(origins, directions, frames.head)
-        # Where the head's run refined the training poses, its rays follow them.
-        refined = RayBundle(origins, directions, ray_bundle.pixel_area, camera_indices=camera)
-        head.camera_optimizer.apply_to_raybundle(refined)
-
-        def render(chosen: Tensor) -> Tensor:
-            ray_frame = frames.head.ray_frame
-            some = frames.head if ray_frame is None else replace(frames.head, ray_frame=ray_frame[chosen])
-            return torch.cat(head.foreground(refined.origins[chosen], refined.directions[chosen], some), -1)
-
-        values = self.head_pixels.values_of(coordinates, camera.flatten(), render)
-        return Foreground(values[:, :3], values[:, 3:4], values[:, 4:])
 
     def _torso(
         self, coordinates: Tensor, fade: Tensor, frames: TorsoFrames, head: Optional[Tensor]
@@ -308,7 +294,8 @@ class TorsoModel(DrivenModel):
         if self.training:
             # A colour that changes every step cannot be painted onto the torso.
             return torch.rand(1, 3, device=coordinates.device).expand(len(coordinates), 3)
-        return self.backdrop(coordinates)
+        crop = crop_background()
+        return self.backdrop(coordinates) if crop is None else crop.to(coordinates).expand(len(coordinates), 3)
 
     def get_rgba_image(self, outputs: Dict[str, Tensor], output_name: str = "rgb") -> Tensor:
         """The person with opacity as the fourth channel, free of the background."""

@@ -34,7 +34,7 @@ class TorsoModelConfig(ModelConfig):
     """Rays rendered at once outside training."""
     head_pixels_mb: int = 2048
     """Memory for what the frozen head shows at the training frames' pixels, so that training renders none of them
-    twice. Where they would not fit nothing is kept; 0 keeps nothing. The pictures are the same either way."""
+    twice: as many frames as fit are kept, with 0 none. The pictures are the same either way."""
     background: str = "plate"
     """What is behind the person: "plate" is the dataset's clean plate (white where it has none), else the name or hex
     code of a colour, or the path of an image."""
@@ -69,7 +69,7 @@ class TorsoModelConfig(ModelConfig):
     """Let the head carry what is near it: each point of the torso learns a share of the head's motion, the same in
     every pose."""
     implementation: Literal["tcnn", "torch"] = "torch"
-    """Use tiny-cuda-nn's networks where it is installed, else torch."""
+    """Networks by tiny-cuda-nn where it is installed, or by torch; a checkpoint opens with what made its networks."""
     occupancy_interval: int = 64
     """Steps between updates of the torso's occupancy."""
     occupancy_warmup: int = 512

@@ -61,10 +61,18 @@ def test_rays_beside_the_middle_of_a_pixel_are_rendered_anew(change):
     assert render.asked == [[0, 1], [0, 1]]
 
 
-def test_pixels_that_would_not_fit_are_not_kept():
-    bytes_needed = 2 * HEIGHT * WIDTH * (4 * CHANNELS + 1)
-    for megabytes, times in ((bytes_needed / 2**20, 1), ((bytes_needed - 1) / 2**20, 2), (0.0, 2)):
-        pixels, render = make(megabytes), Renderer()
-        for _ in range(2):
-            pixels.values_of(middles((0, 0)), torch.tensor([1]), render)
-        assert len(render.asked) == times
+def test_as_many_frames_as_fit_are_kept():
+    """Of three frames; a ray of one that is not kept is rendered every time, beside others that are known."""
+    of_one = HEIGHT * WIDTH * (4 * CHANNELS + 1) / 2**20
+    for megabytes, kept in ((3 * of_one, 3), (2.99 * of_one, 2), (1.5 * of_one, 1), (0.99 * of_one, 0), (0.0, 0)):
+        pixels, render = HeadPixels(3, HEIGHT, WIDTH, megabytes), Renderer()
+        assert pixels.kept == kept
+        places, frames = middles((0, 0), (3, 2), (3, 2)), torch.tensor([2, 0, 1])
+        first = pixels.values_of(places, frames, render)
+        assert first[:, 0].tolist() == [10.0, 11.0, 12.0]
+        again = pixels.values_of(places, frames, render)
+        missing = [ray for ray, frame in enumerate(frames.tolist()) if frame >= kept]
+        assert render.asked[1:] == ([missing] if missing else [])
+        expected = [20.0 + ray if ray in missing else 10.0 + ray for ray in range(3)]
+        assert again[:, 0].tolist() == expected
+        assert len(pixels.known) == kept * HEIGHT * WIDTH

@@ -36,6 +36,35 @@ def test_missing_lpips_weights_are_told(monkeypatch):
         PatchLoss("lpips-vgg")(torch.rand(1, 16, 16, 3), torch.rand(1, 16, 16, 3))
 
 
+def test_a_metric_that_is_missing_is_told_once(monkeypatch, capsys):
+    losses._alex_lpips.cache_clear()
+    losses._tell_missing_lpips.cache_clear()
+    monkeypatch.setattr(losses, "load_lpips", lambda backbone: None)
+    try:
+        assert not losses.lpips_available() and capsys.readouterr().out == ""
+        assert losses.cached_lpips("cpu") is None and losses.cached_lpips("cpu") is None
+        said = " ".join(capsys.readouterr().out.split())
+        assert said == (
+            "The metrics leave LPIPS out: its weights are neither cached nor can they be downloaded; go online once."
+        )
+    finally:
+        losses._alex_lpips.cache_clear()
+
+
+def test_reading_a_network_draws_nothing_from_a_training_s_numbers(monkeypatch):
+    import torchmetrics.image.lpip as lpip
+
+    def drawn(net_type: str, normalize: bool) -> torch.nn.Module:
+        return torch.nn.Linear(4, 4)
+
+    monkeypatch.setattr(lpip, "LearnedPerceptualImagePatchSimilarity", drawn)
+    torch.manual_seed(0)
+    expected = torch.rand(3)
+    torch.manual_seed(0)
+    assert losses.load_lpips("alex") is not None
+    assert torch.equal(torch.rand(3), expected)
+
+
 def test_networks_stay_out_of_checkpoints():
     loss = PatchLoss("lpips-alex")
     loss._network.append(torch.nn.Linear(2, 2))

@@ -47,9 +47,9 @@ class Count:
     def __init__(self, model: TorsoModel) -> None:
         self.rays, foreground = 0, model._frozen.foreground
 
-        def counted(origins, directions, frames):
+        def counted(origins, directions, frames, spans):
             self.rays += len(origins)
-            return foreground(origins, directions, frames)
+            return foreground(origins, directions, frames, spans)
 
         object.__setattr__(model._frozen, "foreground", counted)
 

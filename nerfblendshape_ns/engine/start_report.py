@@ -1,0 +1,114 @@
+"""What a training uses, what not, and why not: said once, when it starts."""
+
+from __future__ import annotations
+
+from typing import List, NamedTuple, Optional, Tuple, Union
+
+from nerfblendshape_ns.data.datamanager import NerfBlendshapeDataManager
+from nerfblendshape_ns.model_components.face_parts import FaceParts
+from nerfblendshape_ns.model_components.losses import lpips_available
+from nerfblendshape_ns.models.head import HeadModel
+from nerfblendshape_ns.models.torso import TorsoModel
+
+NO_MESH = "the dataset has no face mesh"
+FOREIGN_NAMES = "the coefficients are not named as ARKit's or FLAME's"
+
+
+class Part(NamedTuple):
+    """Something that a training may do without."""
+
+    name: str
+    off: Optional[str]
+    """Why it is not used; None where it is."""
+    how: str = ""
+    """What there is to say of it where it is used."""
+
+
+def start_report(model: Union[HeadModel, TorsoModel], datamanager: NerfBlendshapeDataManager) -> str:
+    """One line for each part that depends on options, dataset or machine.
+
+    Args:
+        model: about to be trained; a torso has its head.
+        datamanager: of the training.
+    """
+    own = _head_parts(model) if isinstance(model, HeadModel) else _torso_parts(model)
+    parts = [*own, _mattes(datamanager), _perceptual_loss(model, datamanager), _lpips_metric()]
+    parts.append(_frame_balance(datamanager))
+    if model.config.implementation == "tcnn":
+        missing = model.field.implementation != "tcnn"
+        parts.append(Part("tiny-cuda-nn", "it is not installed, so torch makes the networks" if missing else None))
+    width = max(len(part.name) for part in parts)
+    lines = [_line(part, width) for part in parts]
+    return "\n".join(["This training uses:", *lines])
+
+
+def _line(part: Part, width: int) -> str:
+    state, detail = ("on", part.how) if part.off is None else ("off", part.off)
+    return f"  {part.name:<{width}}  {state:<3}  {detail}".rstrip()
+
+
+def _head_parts(model: HeadModel) -> List[Part]:
+    config, conditioning, metadata = model.config, model.conditioning, model.metadata
+    no_mesh = metadata.get("face_mesh") is None
+    concat = (config.conditioning != "blend", f"by --pipeline.model.conditioning {config.conditioning}")
+    motion = _first(
+        (not config.face_motion, "by --pipeline.model.face-motion False"),
+        concat,
+        (no_mesh, NO_MESH),
+        (metadata.get("landmark_tangents") is None, "the dataset has no landmarks"),
+    )
+    parts = _first(
+        (not config.face_parts, "by --pipeline.model.face-parts False"),
+        concat,
+        (no_mesh, NO_MESH),
+        (not FaceParts.told_apart(model.expression_source.names), FOREIGN_NAMES),
+    )
+    shell = _first((not config.shell, "by --pipeline.model.shell False"), (no_mesh, NO_MESH))
+    return [
+        Part("face motion", None if conditioning.motion is not None else motion),
+        Part("face parts", None if conditioning.parts is not None else parts),
+        Part("shell round the face", shell),
+    ]
+
+
+def _torso_parts(model: TorsoModel) -> List[Part]:
+    pixels, limit = model.head_pixels, f"--pipeline.model.head-pixels-mb {model.config.head_pixels_mb}"
+    off = _first(
+        (model.config.head_pixels_mb <= 0, f"by {limit}"), (pixels.kept == 0, f"not one frame fits into {limit}")
+    )
+    how = "all frames" if pixels.kept == pixels.frames else f"{pixels.kept} of {pixels.frames} frames fit into {limit}"
+    return [Part("head-pixel cache", off, how)]
+
+
+def _mattes(datamanager: NerfBlendshapeDataManager) -> Part:
+    files = datamanager.train_dataset.frame_files
+    count = sum(frame.matte is not None for frame in files)
+    off = "the dataset has none; the labels' borders are softened" if count == 0 else None
+    return Part("mattes", off, "" if count == len(files) else f"{count} of {len(files)} frames have one")
+
+
+def _perceptual_loss(model: Union[HeadModel, TorsoModel], datamanager: NerfBlendshapeDataManager) -> Part:
+    kind, config = model.config.perceptual_loss, datamanager.config
+    off = _first(
+        (kind == "none", "by --pipeline.model.perceptual-loss none"),
+        (config.patch_size <= 1, "batches have no patches, by --pipeline.datamanager.patch-size 1"),
+        (config.num_patches < 1, "batches have no patches, by --pipeline.datamanager.num-patches 0"),
+    )
+    return Part("perceptual loss", off, kind)
+
+
+def _lpips_metric() -> Part:
+    off = "its weights are neither cached nor can they be downloaded"
+    return Part("LPIPS in evaluation", None if lpips_available() else off)
+
+
+def _frame_balance(datamanager: NerfBlendshapeDataManager) -> Part:
+    off = "by --pipeline.datamanager.frame-balance 0" if datamanager.config.frame_balance == 0 else None
+    apart = FaceParts.told_apart(datamanager.train_dataset.metadata["expression_names"])
+    how = "upper and lower face apart" if apart else f"the face as a whole, since {FOREIGN_NAMES}"
+    return Part("frame balance", off, how)
+
+
+def _first(*reasons: Tuple[bool, str]) -> Optional[str]:
+    """The first reason that applies; None where none does."""
+    return next((reason for applies, reason in reasons if applies), None)

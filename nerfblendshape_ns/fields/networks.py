@@ -1,0 +1,82 @@
+"""The small networks of head and torso, by torch or by tiny-cuda-nn: nerfstudio builds either, their use differs."""
+
+from __future__ import annotations
+
+from typing import Literal, Protocol, Union
+
+from jaxtyping import Float
+from nerfstudio.field_components.encodings import SHEncoding
+from nerfstudio.field_components.mlp import MLP
+from nerfstudio.utils import external
+from torch import Tensor
+
+from nerfblendshape_ns.errors import UserError
+
+Implementation = Literal["tcnn", "torch"]
+
+
+class NetworkField(Protocol):
+    """A field whose networks can be made anew."""
+
+    @property
+    def implementation(self) -> Implementation:
+        """What its networks were made with."""
+        ...
+
+    def build_networks(self, implementation: Implementation) -> None:
+        """Make them anew, untrained."""
+        ...
+
+
+def implementation_of(network: MLP) -> Implementation:
+    """What a network was made with: torch takes the place of a tiny-cuda-nn that is not installed."""
+    return "torch" if network.tcnn_encoding is None else "tcnn"
+
+
+def evaluate(network: Union[MLP, SHEncoding], inputs: Float[Tensor, "rows inputs"]) -> Float[Tensor, "rows outputs"]:
+    """Outputs in single precision; tiny-cuda-nn's are of half precision, and it needs at least one row."""
+    if network.tcnn_encoding is not None and len(inputs) == 0:
+        return network(inputs.new_zeros(1, inputs.shape[1]))[:0].float()
+    return network(inputs).float()
+
+
+def encode_directions(encoding: SHEncoding, directions: Float[Tensor, "rows 3"]) -> Float[Tensor, "rows components"]:
+    """Spherical harmonics of unit vectors; tiny-cuda-nn wants their coordinates in [0, 1], torch in [-1, 1]."""
+    if encoding.tcnn_encoding is not None:
+        directions = ((directions + 1.0) / 2.0).clamp(0.0, 1.0)
+    return evaluate(encoding, directions)
+
+
+def require_implementation(implementation: Implementation) -> None:
+    """Refuse networks that cannot be made here.
+
+    Raises:
+        UserError: they are tiny-cuda-nn's, which is not installed.
+    """
+    if implementation == "tcnn" and not external.TCNN_EXISTS:
+        raise UserError(
+            "The networks are tiny-cuda-nn's, which is not installed here; install it (it needs a GPU), or train again "
+            "with --pipeline.model.implementation torch."
+        )
+
+
+def adopt_implementation(field: NetworkField, saved: Implementation, training: bool) -> None:
+    """Give a field networks of the kind that a checkpoint holds, before its weights are loaded.
+
+    Args:
+        field: whose networks are not trained yet.
+        saved: what the checkpoint's networks were made with.
+        training: whether an optimiser may hold the field's parameters, so that they cannot be replaced.
+
+    Raises:
+        UserError: such networks cannot be made here, or not while training.
+    """
+    require_implementation(saved)
+    if saved == field.implementation:
+        return
+    if training:
+        raise UserError(
+            f"The checkpoint's networks were made with {saved}, the model's with {field.implementation}; resume with "
+            f"--pipeline.model.implementation {saved}."
+        )
+    field.build_networks(saved)

@@ -1,0 +1,135 @@
+"""What a training uses is said when it starts: what is on, what is off and why."""
+
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, Dict
+
+import pytest
+
+TESTS = Path(__file__).parents[1]
+sys.path += [str(TESTS), str(TESTS / "models")]
+
+from stand_in_tcnn import install  # noqa: E402
+from test_head_face import face_metadata, lifted_metadata  # noqa: E402
+from tiny_head import make, metadata  # noqa: E402
+from tiny_runs import tiny_config, train_run  # noqa: E402
+from tiny_torso import make_torso  # noqa: E402
+
+from nerfblendshape_ns.data.datamanager import NerfBlendshapeDataManagerConfig  # noqa: E402
+from nerfblendshape_ns.data.frame_images import FrameFiles  # noqa: E402
+from nerfblendshape_ns.engine import start_report as module  # noqa: E402
+from nerfblendshape_ns.engine.start_report import start_report  # noqa: E402
+from nerfblendshape_ns.recipes.datasets import write_synthetic  # noqa: E402
+from nerfblendshape_ns.synthetic.dataset import ClipSettings  # noqa: E402
+
+
+def datamanager(mattes: int = 0, names: Any = ("jawOpen", "browInnerUp"), **options) -> Any:
+    files = [FrameFiles(Path("f.png"), matte=Path("m.png") if frame < mattes else None) for frame in range(4)]
+    dataset = SimpleNamespace(frame_files=files, metadata={"expression_names": list(names)})
+    return SimpleNamespace(config=NerfBlendshapeDataManagerConfig(**options), train_dataset=dataset)
+
+
+@pytest.fixture
+def no_lpips(monkeypatch) -> None:
+    monkeypatch.setattr(module, "lpips_available", lambda: False)
+
+
+def lines_of(report: str) -> Dict[str, str]:
+    first, *lines = report.split("\n")
+    assert first == "This training uses:" and all(len(line) <= 120 for line in lines)
+    return {line[2:].split("  ")[0]: " ".join(line[2:].split("  ", 1)[1].split()) for line in lines}
+
+
+def of(model: Any, *given: Any, **options: Any) -> Dict[str, str]:
+    return lines_of(start_report(model, given[0] if given else datamanager(**options)))
+
+
+def test_everything_may_be_on(monkeypatch):
+    monkeypatch.setattr(module, "lpips_available", lambda: True)
+    model = make(lifted_metadata(), perceptual_loss="dssim")
+    assert start_report(model, datamanager(mattes=4, frame_balance=0.7, patch_size=16)) == (
+        "This training uses:\n"
+        "  face motion           on\n"
+        "  face parts            on\n"
+        "  shell round the face  on\n"
+        "  mattes                on\n"
+        "  perceptual loss       on   dssim\n"
+        "  LPIPS in evaluation   on\n"
+        "  frame balance         on   upper and lower face apart"
+    )
+
+
+def test_everything_may_be_off_by_option(no_lpips):
+    model = make(lifted_metadata(), face_motion=False, face_parts=False, shell=False)
+    assert of(model) == {
+        "face motion": "off by --pipeline.model.face-motion False",
+        "face parts": "off by --pipeline.model.face-parts False",
+        "shell round the face": "off by --pipeline.model.shell False",
+        "mattes": "off the dataset has none; the labels' borders are softened",
+        "perceptual loss": "off by --pipeline.model.perceptual-loss none",
+        "LPIPS in evaluation": "off its weights are neither cached nor can they be downloaded",
+        "frame balance": "off by --pipeline.datamanager.frame-balance 0",
+    }
+    still = of(make(lifted_metadata(), conditioning="concat"))
+    assert still["face motion"] == still["face parts"] == "off by --pipeline.model.conditioning concat"
+    assert still["shell round the face"] == "on"
+
+
+def test_what_the_dataset_lacks_is_told(no_lpips):
+    without_mesh = of(make(metadata()))
+    for name in ("face motion", "face parts", "shell round the face"):
+        assert without_mesh[name] == "off the dataset has no face mesh"
+    without_landmarks = of(make(face_metadata()))
+    assert without_landmarks["face motion"] == "off the dataset has no landmarks"
+    assert [without_landmarks[name] for name in ("face parts", "shell round the face")] == ["on", "on"]
+    foreign = lifted_metadata()
+    foreign["expression_names"] = ["e0", "e1", "e2"]
+    named = of(make(foreign), names=["e0", "e1", "e2"], frame_balance=0.5, mattes=3)
+    assert named["face motion"] == "on"
+    assert named["face parts"] == "off the coefficients are not named as ARKit's or FLAME's"
+    assert named["frame balance"] == (
+        "on the face as a whole, since the coefficients are not named as ARKit's or FLAME's"
+    )
+    assert named["mattes"] == "on 3 of 4 frames have one"
+
+
+@pytest.mark.parametrize("option, value", [("patch_size", 1), ("num_patches", 0)])
+def test_a_patch_loss_without_patches_is_off(no_lpips, option, value):
+    options = {"patch_size": 16, option: value}
+    line = of(make(perceptual_loss="lpips-vgg"), **options)["perceptual loss"]
+    assert line == f"off batches have no patches, by --pipeline.datamanager.{option.replace('_', '-')} {value}"
+
+
+def test_a_torso_says_how_much_of_its_head_is_kept(no_lpips):
+    for megabytes, expected in (
+        (2048, "on all frames"),
+        (0, "off by --pipeline.model.head-pixels-mb 0"),
+        (0.012, "on 2 of 4 frames fit into --pipeline.model.head-pixels-mb 0.012"),  # 5,376 bytes each.
+        (0.001, "off not one frame fits into --pipeline.model.head-pixels-mb 0.001"),
+    ):
+        lines = of(make_torso(head_pixels_mb=megabytes))
+        assert lines["head-pixel cache"] == expected
+    assert list(lines) == [
+        "head-pixel cache",
+        "mattes",
+        "perceptual loss",
+        "LPIPS in evaluation",
+        "frame balance",
+    ]
+
+
+def test_torch_in_the_place_of_tiny_cuda_nn_is_told(no_lpips, monkeypatch):
+    expected = "off it is not installed, so torch makes the networks"
+    assert of(make(implementation="tcnn"))["tiny-cuda-nn"] == expected
+    install(monkeypatch)
+    assert of(make(implementation="tcnn"))["tiny-cuda-nn"] == "on"
+
+
+@pytest.mark.slow
+def test_it_is_said_once_when_training_starts(tmp_path, capsys):
+    write_synthetic(ClipSettings(num_frames=8, width=32, height=32, fps=10), tmp_path / "clip")
+    changes = {"max_num_iterations": 3, "pipeline.datamanager.dataparser.test_frames": 2}
+    train_run(tiny_config(tmp_path / "clip", tmp_path / "out", **changes))
+    said = capsys.readouterr().out
+    assert said.count("This training uses:") == 1 and "face parts" in said
