@@ -17,7 +17,7 @@ from torch.nn import Parameter
 from nerfblendshape_ns.data.dataset import NerfBlendshapeDataset
 from nerfblendshape_ns.errors import UserError
 from nerfblendshape_ns.fields.torso_field import Carry, TorsoField
-from nerfblendshape_ns.model_components.backdrop import Backdrop, load_plate
+from nerfblendshape_ns.model_components.backdrop import Backdrop, load_plate, parse_background
 from nerfblendshape_ns.model_components.head_pixels import HeadPixels
 from nerfblendshape_ns.model_components.head_pose_code import HeadPoseCode
 from nerfblendshape_ns.model_components.losses import PatchLoss, cached_lpips, composite
@@ -93,7 +93,10 @@ class TorsoModel(DrivenModel):
         plate = metadata.get("plate")  # A rebuilt torso brings its own.
         if plate is None:
             plate = load_plate(metadata.get("background_filename"), (height, width))
-        self.backdrop = Backdrop(plate, config.background, metadata.get("picture"))
+        background = metadata.get("background")  # Likewise.
+        if background is None:
+            background = parse_background(config.background, "--pipeline.model.background")
+        self.backdrop = Backdrop(plate, background)
         self.patch_loss = PatchLoss(config.perceptual_loss)
 
     # --- the head ---

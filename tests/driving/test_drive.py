@@ -247,7 +247,10 @@ def test_backgrounds(tiny_run, tmp_path):
     assert wall.shape == (16, 16, 3) and wall.max() == 0
     assert plan(run, tmp_path).background.tolist() == [1, 1, 1]
     assert plan(run, tmp_path, background="black").background.tolist() == [0, 0, 0]
-    with pytest.raises(UserError, match="--background sky is neither own, white, black, plate"):
+    # The words and colours of ns-train's --pipeline.model.background.
+    assert np.allclose(plan(run, tmp_path, background="green").background, [0, 128 / 255, 0])
+    assert np.allclose(plan(run, tmp_path, background="#0080ff").background, [0, 128 / 255, 1])
+    with pytest.raises(UserError, match="--background 'sky' is neither own, plate, a colour such as white or #00ff00,"):
         plan(run, tmp_path, background="sky")
 
 
