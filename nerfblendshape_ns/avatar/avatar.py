@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Dict, List, Mapping, Optional, Union
+from typing import Any, Dict, List, Optional, Union
 
 import torch
 from jaxtyping import Float, Int
 from nerfstudio.cameras.cameras import Cameras, CameraType
 from torch import Tensor
 
-from nerfblendshape_ns.avatar.avatar_file import Provenance, read_avatar_file
+from nerfblendshape_ns.avatar.avatar_file import AvatarFile, Provenance, read_avatar_file
 from nerfblendshape_ns.errors import UserError
 from nerfblendshape_ns.model_components.expression_source import DrivingState
 from nerfblendshape_ns.model_components.head_pose_code import median_pose
 from nerfblendshape_ns.models.head import HeadModel
 from nerfblendshape_ns.models.load import AvatarModel, build_model
-from nerfblendshape_ns.models.rebuild import EXTRA_STATE, read_checkpoint
+from nerfblendshape_ns.models.rebuild import EXTRA_STATE, read_checkpoint, whole_or_refused
 from nerfblendshape_ns.models.torso import HEAD_PREFIX, TorsoModel
 
 HEAD_SHARE = 0.9
@@ -82,6 +82,7 @@ class Avatar:
         """Id of the basis, such as ``arkit52``."""
         self.source_names: List[str] = list(description["basis"].get("source_names") or self.names)
         """Names of the clip's coefficients, those that the model left out among them."""
+        self._from_source = self._projection()
         self.fps: float = float(description["fps"])
         """Frames a second of the clip."""
         self.track: Optional[Track] = None
@@ -125,10 +126,18 @@ class Avatar:
 
     def from_source(self, expressions: Float[Tensor, "*batch source"]) -> Float[Tensor, "*batch basis"]:
         """The model's coefficients for the clip's (``source_names``): a choice of them, or combinations (``pca16``)."""
-        projection = self.description["basis"].get("projection")
+        return expressions @ self._from_source.to(expressions)
+
+    def _projection(self) -> Float[Tensor, "source basis"]:
+        """The matrix that leads from the clip's coefficients to the model's."""
+        projection, shape = self.description["basis"].get("projection"), (len(self.source_names), len(self.names))
         if projection is None:
-            return expressions[..., [self.source_names.index(name) for name in self.names]]
-        return expressions @ torch.tensor(projection).to(expressions)
+            projection = torch.zeros(shape)
+            projection[[self.source_names.index(name) for name in self.names], torch.arange(len(self.names))] = 1.0
+        projection = torch.as_tensor(projection, dtype=torch.float32)
+        if projection.shape != shape:
+            raise UserError(f"its projection of coefficients is not of the shape {shape}; train or export again.")
+        return projection
 
     def neutral(self) -> DrivingState:
         """The neutral face at the median pose; coefficients that never reach 0 in training come as near as they do."""
@@ -225,13 +234,19 @@ def open_avatar(path: Union[str, Path], device: Union[None, str, torch.device] =
         avatar = _from_file(path)
     else:
         checkpoint = read_checkpoint(path)
-        model = _build(checkpoint.state, checkpoint.path)
-        avatar = Avatar(model, checkpoint.description, checkpoint.path, checkpoint.step)
+        with whole_or_refused(checkpoint.path):
+            model = build_model(checkpoint.state)
+            avatar = Avatar(model, checkpoint.description, checkpoint.path, checkpoint.step)
     return avatar.to(device or ("cuda" if torch.cuda.is_available() else "cpu"))
 
 
 def _from_file(path: Path) -> Avatar:
     content = read_avatar_file(path)
+    with whole_or_refused(path):
+        return _of_content(content, path)
+
+
+def _of_content(content: AvatarFile, path: Path) -> Avatar:
     description = dict(content.description)
     about = description.pop(ABOUT, {})
     state: Dict[str, Any] = {name: torch.from_numpy(array) for name, array in content.tensors.items()}
@@ -241,20 +256,7 @@ def _from_file(path: Path) -> Avatar:
     if HEAD in description:
         state[HEAD_PREFIX + EXTRA_STATE] = description.pop(HEAD)
     state[EXTRA_STATE] = description
-    model = _build(state, path)
     step = about.get("step")
-    return Avatar(model, description, path, step, bool(about.get("has_track")), content.provenance)
-
-
-def _build(state: Mapping[str, Any], path: Path) -> AvatarModel:
-    """The model of a state dictionary, by the kind that its description names."""
-    try:
-        return build_model(state)
-    except UserError as error:
-        raise UserError(f"{path} cannot be opened: {error}") from None
-    except (KeyError, TypeError, RuntimeError) as error:
-        reason = str(error).split("\n")[-1].strip()
-        raise UserError(
-            f"{path} does not hold what its description promises ({reason}); it was made by another version of "
-            "nerfblendshape_ns, so use that one, or train or export again."
-        ) from None
+    if step is not None and not isinstance(step, int):
+        raise UserError(f"its description says that it was trained {step!r} steps; export it again.")
+    return Avatar(build_model(state), description, path, step, bool(about.get("has_track")), content.provenance)

@@ -35,6 +35,10 @@ from nerfblendshape_ns.errors import UserError
 from nerfblendshape_ns.model_components.expression_source import DrivingState
 from nerfblendshape_ns.process_data.smoothing import whittaker
 
+NO_SOURCE = (
+    "no sound: the video that the driver was made from is not recorded, not there or another by now; give --audio FILE."
+)
+
 
 @dataclass(frozen=True)
 class Drive:
@@ -192,7 +196,7 @@ def find_sound(options: DriveOptions, driver: DriverSequence) -> Tuple[Optional[
         return Sound(path, start), None
     if driver.audio is None:
         wanted = driver.motion is not None and driver.picture is not None
-        return None, "no sound: the video that the driver was made from is not known or not there." if wanted else None
+        return None, NO_SOURCE if wanted else None
     if not has_sound(driver.audio):
         return None, f"no sound: {driver.audio.name} has none."
     return Sound(driver.audio, start), None

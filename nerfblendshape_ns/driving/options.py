@@ -38,8 +38,8 @@ class DriveOptions:
     size: Optional[int] = None
     """Longer side of the render in pixels; the avatar's training size if left out."""
     background: str = "own"
-    """own: white behind a head, the clip's clean background behind a whole person; or white, black, a colour such as
-    #00ff00, an image file, or plate: the clean background."""
+    """own: white behind a head, the clip's clean background behind a whole person; plate: the clean background; or a
+    colour such as green or #00ff00, or an image file."""
     side_by_side: bool = False
     """Show the driver's picture to the left of the render; for the avatar's own clip this is the truth."""
     audio: str = "auto"

@@ -13,6 +13,7 @@ from nerfblendshape_ns.data import contract
 from nerfblendshape_ns.data.layouts import Clip, read_clip
 from nerfblendshape_ns.data.splits import Splits, split_frames
 from nerfblendshape_ns.errors import UserError
+from nerfblendshape_ns.process_data.step_record import video_key
 
 CHECKPOINTS = "nerfstudio_models"
 CONFIG = "config.yml"
@@ -129,17 +130,24 @@ def frame_times(clip: Clip) -> np.ndarray:
 
 
 def source_video(root: Path) -> Optional[Path]:
-    """The video that a dataset was made from, where ``process.json`` names one that is still there."""
+    """The video that a dataset was made from, where the very file that ``process.json`` records is still there.
+
+    A dataset may come from a stranger, and its record name any file of this machine. So the content decides: a file is
+    taken only if it has the recorded digest, where it was or beside or in the dataset's folder.
+    """
     path = root / contract.PROCESS
     if not path.exists():
         return None
-    document = contract.load_json(path)
-    named = _value(_value(document, "source"), "video") or _value(document, "video")
-    if not isinstance(named, str) or not named:
+    source = _value(contract.load_json(path), "source")
+    named, digest = _value(source, "video"), _value(source, "digest")
+    if not isinstance(named, str) or not isinstance(digest, str):
         return None
-    for candidate in (Path(named), root / named, root.parent / Path(named).name):
-        if candidate.is_file():
-            return candidate
+    for candidate in (Path(named), root / Path(named).name, root.parent / Path(named).name):
+        try:
+            if candidate.is_file() and video_key(candidate) == digest:
+                return candidate
+        except OSError:  # Not readable, or no name that this system can have.
+            continue
     return None
 
 

@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
-import re
-from pathlib import Path
 from typing import Optional, Tuple
 
 import cv2
 import numpy as np
 
-from nerfblendshape_ns.data.contract import load_image
 from nerfblendshape_ns.driving.person import Person
-from nerfblendshape_ns.errors import UserError
+from nerfblendshape_ns.model_components.backdrop import parse_background
 from nerfblendshape_ns.models.torso import TorsoModel
-
-COLOURS = {"white": (1.0, 1.0, 1.0), "black": (0.0, 0.0, 0.0)}
 
 
 def make_background(name: str, person: Person) -> Optional[np.ndarray]:
     """The background of ``--background``.
 
     Args:
-        name: ``own``, ``white``, ``black``, ``#rrggbb``, ``plate`` or an image file.
+        name: ``own``, ``plate``, a colour as CSS writes it, or an image file.
         person: gives the size of the render and the clean plate.
 
     Returns:
@@ -34,20 +29,15 @@ def make_background(name: str, person: Person) -> Optional[np.ndarray]:
         if person.avatar.kind != "head":
             return None
         name = "white"
-    if name in COLOURS:
-        return np.array(COLOURS[name], dtype=np.float32)
-    if re.fullmatch(r"#[0-9a-fA-F]{6}", name):
-        return np.array([int(name[start : start + 2], 16) / 255 for start in (1, 3, 5)], dtype=np.float32)
-    if name == "plate" and isinstance(person.avatar.model, TorsoModel) and person.avatar.model.backdrop.shows_plate:
+    background = parse_background(name, "--background", "own, plate")
+    if background.kind == "color":
+        return np.array(background.color, dtype=np.float32) / 255
+    if background.picture is not None:
+        picture = background.picture.numpy()
+    elif isinstance(person.avatar.model, TorsoModel) and person.avatar.model.backdrop.shows_plate:
         return None  # The model's own plate, which stays behind the torso when the camera moves.
-    if name == "plate":
-        picture = person.plate()
-    elif Path(name).is_file():
-        picture = load_image(Path(name))
     else:
-        raise UserError(
-            f"--background {name} is neither own, white, black, plate, a colour such as #00ff00 nor an image file."
-        )
+        picture = person.plate()
     return cover(picture, person.size).astype(np.float32) / 255
 
 

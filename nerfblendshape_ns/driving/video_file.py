@@ -12,6 +12,7 @@ from typing import List, Optional
 from nerfblendshape_ns.data.contract import write_atomically
 from nerfblendshape_ns.driving.frame_store import PATTERN
 from nerfblendshape_ns.errors import UserError
+from nerfblendshape_ns.process_data.frames import PLAIN_MEDIA
 
 
 @dataclass(frozen=True)
@@ -40,12 +41,18 @@ def has_sound(path: Path) -> bool:
     """Whether a file has an audio stream that ffmpeg can read."""
     # ffmpeg without an output tells the streams and exits with an error; ffprobe is not installed everywhere.
     told = subprocess.run(
-        [require_ffmpeg(), "-hide_banner", "-nostdin", "-i", str(path)],
+        [require_ffmpeg(), "-hide_banner", "-nostdin", *_plain_input(path)],
         capture_output=True,
         text=True,
         errors="replace",
     ).stderr
     return re.search(r"^\s*Stream #.*: Audio:", told, flags=re.MULTILINE) is not None
+
+
+def _plain_input(path: Path) -> List[str]:
+    """ffmpeg's words for a file that is sound or video itself; its name is never taken for an address."""
+    limits = [word for name, value in PLAIN_MEDIA.items() for word in (f"-{name}", value)]
+    return [*limits, "-i", f"file:{path.resolve()}"]
 
 
 def encode(frames: Path, num_frames: int, fps: float, output: Path, sound: Optional[Sound] = None) -> None:
@@ -63,9 +70,9 @@ def encode(frames: Path, num_frames: int, fps: float, output: Path, sound: Optio
     """
     rate, seconds = f"{fps:.6f}", f"{num_frames / fps:.6f}"
     command: List[str] = [require_ffmpeg(), "-hide_banner", "-nostdin", "-loglevel", "error", "-y"]
-    command += ["-framerate", rate, "-i", str(frames / PATTERN)]
+    command += ["-protocol_whitelist", "file,pipe", "-framerate", rate, "-i", str(frames / PATTERN)]
     if sound is not None:
-        command += ["-ss", f"{max(sound.start, 0.0):.6f}", "-t", seconds, "-i", str(sound.path)]
+        command += ["-ss", f"{max(sound.start, 0.0):.6f}", "-t", seconds, *_plain_input(sound.path)]
         command += ["-map", "0:v:0", "-map", "1:a:0", "-c:a", "aac", "-b:a", "160k"]
     # yuv420p, which every player knows, halves the colour planes: sides must be even.
     command += ["-vf", "pad=ceil(iw/2)*2:ceil(ih/2)*2", "-c:v", "libx264", "-crf", "16", "-pix_fmt", "yuv420p"]

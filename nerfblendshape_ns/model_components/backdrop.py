@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import re
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Optional
+from typing import Any, Literal, Optional, Tuple
 
 import cv2
 import numpy as np
@@ -16,7 +19,69 @@ from nerfblendshape_ns.data.contract import load_image
 from nerfblendshape_ns.errors import UserError
 from nerfblendshape_ns.model_components.torso_plane import sample_plate
 
-PLATE = "plate"
+PLATE, PICTURE = "plate", "picture"
+
+
+@dataclass(frozen=True)
+class Background:
+    """What is to be shown behind a person."""
+
+    kind: Literal["plate", "color", "picture"] = PLATE
+    """The clean plate (white where there is none), :attr:`color` or :attr:`picture`."""
+    color: Tuple[int, int, int] = (255, 255, 255)
+    """Red, green and blue from 0 to 255."""
+    picture: Optional[UInt8[Tensor, "height width 3"]] = None
+    """RGB, stretched over the captured picture."""
+
+
+def parse_background(text: str, option: str, words: str = PLATE) -> Background:
+    """What the user asks for in an option.
+
+    Args:
+        text: ``plate``, a colour as CSS writes it (``white``, ``#00ff00``, ``rgb(0, 255, 0)``), or an image file.
+        option: its name, for messages.
+        words: all words that it takes, for messages.
+
+    Raises:
+        UserError: it is none of these, or the file is no image.
+    """
+    if text == PLATE:
+        return Background()
+    try:
+        red, green, blue = ImageColor.getrgb(text)[:3]
+        return Background("color", (red, green, blue))
+    except ValueError:
+        pass
+    if os.path.isfile(text):
+        return Background(PICTURE, picture=torch.from_numpy(load_image(Path(text))))
+    raise UserError(
+        f"{option} {text!r} is neither {words}, a colour such as white or #00ff00, nor an image file that exists; give "
+        "one of these."
+    )
+
+
+def saved_background(kind: Any, picture: Optional[Tensor]) -> Background:
+    """What a checkpoint or avatar file says of its background; nothing is ever read from the disk for it.
+
+    Args:
+        kind: ``plate``, ``picture`` or ``#rrggbb``, as :attr:`Backdrop.saved` gives it.
+        picture: ``[height, width, 3]`` from its tensors.
+
+    Raises:
+        UserError: it is none of these, or the picture is not there.
+    """
+    if kind == PLATE:
+        return Background()
+    if isinstance(kind, str) and re.fullmatch("#[0-9a-f]{6}", kind):
+        return Background("color", (int(kind[1:3], 16), int(kind[3:5], 16), int(kind[5:7], 16)))
+    if kind != PICTURE:
+        raise UserError(
+            f"its description names the background {kind!r}, which is neither plate, picture nor a colour such as "
+            "#00ff00; train or export again."
+        )
+    if picture is None:
+        raise UserError("the picture behind the person is missing from it; train or export again.")
+    return Background(PICTURE, picture=picture)
 
 
 class Backdrop(nn.Module):
@@ -26,56 +91,34 @@ class Backdrop(nn.Module):
 
     Args:
         plate: ``[height, width, 3]`` the clean plate, or None where the dataset has none.
-        choice: what is shown at first, as :meth:`choose` takes it.
-        picture: ``[height, width, 3]`` what ``choice`` shows where that is a picture which is known already.
+        background: what is shown.
     """
 
-    def __init__(
-        self,
-        plate: Optional[UInt8[Tensor, "height width 3"]],
-        choice: str = PLATE,
-        picture: Optional[UInt8[Tensor, "height width 3"]] = None,
-    ) -> None:
+    def __init__(self, plate: Optional[UInt8[Tensor, "height width 3"]], background: Background) -> None:
         super().__init__()
         self.plate: Optional[Tensor]
         self.picture: Optional[Tensor]
         self.color: Tensor
+        self.kind = background.kind
         self.register_buffer("plate", plate)
-        self.register_buffer("picture", picture)
-        self.register_buffer("color", torch.ones(3), persistent=False)
-        self.choice = choice
-        if picture is None:
-            self.choose(choice)
+        self.register_buffer("picture", background.picture)
+        self.register_buffer("color", torch.tensor(background.color) / 255.0, persistent=False)
 
     @property
     def shows_plate(self) -> bool:
         """Whether the true background is shown."""
-        return self.choice == PLATE and self.plate is not None
+        return self.kind == PLATE and self.plate is not None
 
-    def choose(self, choice: str) -> None:
-        """Change what is shown.
-
-        Args:
-            choice: "plate", a colour as CSS writes it ("white", "#00ff00", "rgb(0, 255, 0)"), or an image file, which
-                is stretched over the captured picture.
-
-        Raises:
-            UserError: it is none of these.
-        """
-        picture, color = None, torch.ones(3)
-        if choice != PLATE:
-            if Path(choice).is_file():
-                picture = torch.from_numpy(load_image(Path(choice)))
-            else:
-                color = _parse_color(choice)
-        device = self.color.device
-        self.picture = None if picture is None else picture.to(device)
-        self.color = color.to(device)
-        self.choice = choice
+    @property
+    def saved(self) -> str:
+        """What a description says of it: ``plate``, ``picture`` or ``#rrggbb``, never where a picture came from."""
+        if self.kind != "color":
+            return self.kind
+        return "#" + "".join(f"{round(255 * value):02x}" for value in self.color.tolist())
 
     def forward(self, coordinates: Float[Tensor, "rays 2"]) -> Float[Tensor, "rays 3"]:
         """Colours in [0, 1] at torso coordinates (shares of the captured picture)."""
-        shown = self.plate if self.choice == PLATE else self.picture
+        shown = {PLATE: self.plate, PICTURE: self.picture}.get(self.kind)
         if shown is None:
             return self.color.expand(len(coordinates), 3)
         return sample_plate(shown, coordinates)
@@ -91,13 +134,3 @@ def load_plate(path: Optional[Path], size: tuple[int, int]) -> Optional[UInt8[Te
         return None
     image = cv2.resize(load_image(Path(path)), (size[1], size[0]), interpolation=cv2.INTER_AREA)
     return torch.from_numpy(np.ascontiguousarray(image))
-
-
-def _parse_color(text: str) -> Tensor:
-    try:
-        return torch.tensor(ImageColor.getrgb(text)[:3]) / 255.0
-    except ValueError:
-        raise UserError(
-            f"background {text!r} is neither 'plate', a colour such as 'white' or '#00ff00', nor the path of an image "
-            "that exists; give one of these."
-        ) from None

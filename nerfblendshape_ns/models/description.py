@@ -77,7 +77,7 @@ def torso_description(model: "TorsoModel") -> Dict[str, Any]:
             "skinning": model.field.skinning,
             "implementation": model.field.implementation,
         },
-        "background": model.backdrop.choice,
+        "background": model.backdrop.saved,
         **_dataset_description(model.metadata, model.expression_source, model.aabb),
     }
 

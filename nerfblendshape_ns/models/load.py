@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Mapping, Union
+from typing import Any, Mapping, Optional, Union
 
 import torch
 from nerfstudio.data.scene_box import SceneBox
+from torch import Tensor
 
 from nerfblendshape_ns.errors import UserError
 from nerfblendshape_ns.fields.networks import require_implementation
+from nerfblendshape_ns.model_components.backdrop import saved_background
 from nerfblendshape_ns.models.description import check_format, saved_architecture
 from nerfblendshape_ns.models.head import HeadModel
-from nerfblendshape_ns.models.rebuild import EXTRA_STATE, build_head, clip_metadata, read_checkpoint
+from nerfblendshape_ns.models.rebuild import EXTRA_STATE, build_head, clip_metadata, read_checkpoint, whole_or_refused
 from nerfblendshape_ns.models.torso import TorsoModel
 from nerfblendshape_ns.models.torso_config import TorsoModelConfig
 
@@ -28,7 +30,9 @@ def load_model(run: Union[str, Path]) -> AvatarModel:
     Raises:
         UserError: there is no such run, or it is of another method.
     """
-    return build_model(read_checkpoint(run).state)
+    checkpoint = read_checkpoint(run)
+    with whole_or_refused(checkpoint.path):
+        return build_model(checkpoint.state)
 
 
 def build_model(state: Mapping[str, Any]) -> AvatarModel:
@@ -65,18 +69,25 @@ def build_torso(state: Mapping[str, Any]) -> TorsoModel:
         carried=architecture["carried"],
         deformation=architecture["deformation"],
         implementation=architecture["implementation"],
-        background=description.get("background", "plate"),
     )
     model = config.setup(
         scene_box=SceneBox(torch.tensor(description["normalisation"]["aabb"])),
         num_train_data=architecture["num_frames"],
         metadata={
             **clip_metadata(description, state),
-            "plate": state.get("backdrop.plate"),
-            "picture": state.get("backdrop.picture"),
+            "plate": _picture(state, "backdrop.plate"),
+            "background": saved_background(description["background"], _picture(state, "backdrop.picture")),
         },
         device="cpu",
         grad_scaler=None,
     )
     model.load_state_dict(dict(state))
     return model.eval()
+
+
+def _picture(state: Mapping[str, Any], name: str) -> Optional[Tensor]:
+    """A picture among the state's tensors, ``[height, width, 3]`` uint8, or None."""
+    picture = state.get(name)
+    if picture is not None and (picture.dtype != torch.uint8 or picture.ndim != 3 or picture.shape[2] != 3):
+        raise UserError(f"its {name} is no picture of 8-bit RGB; train or export again.")
+    return picture

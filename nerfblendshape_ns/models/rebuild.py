@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Dict, Mapping, Tuple, Union
+from typing import Any, Dict, Iterator, Mapping, Tuple, Union
 
 import torch
 from nerfstudio.cameras.camera_optimizers import CameraOptimizerConfig
@@ -105,7 +106,27 @@ def load_head(run: Union[str, Path]) -> HeadModel:
     kind = checkpoint.description["kind"]
     if kind != "head":
         raise UserError(f"{checkpoint.path} is of a {kind} run; give a run of nerfblendshape-head.")
-    return build_head(checkpoint.state)
+    with whole_or_refused(checkpoint.path):
+        return build_head(checkpoint.state)
+
+
+@contextmanager
+def whole_or_refused(path: Path) -> Iterator[None]:
+    """Turn whatever goes wrong while a model is built of a file into one sentence that names the file.
+
+    Raises:
+        UserError: description and tensors are not what they should be.
+    """
+    try:
+        yield
+    except UserError as error:
+        raise UserError(f"{path} cannot be opened: {error}") from None
+    except Exception as error:  # Any field may be malformed, which shows in a dozen kinds of error.
+        reason = str(error).split("\n")[-1].strip()
+        raise UserError(
+            f"{path} does not hold what its description promises ({reason or type(error).__name__}); it is damaged or "
+            "was made by another version of nerfblendshape_ns, so use that one, or train or export again."
+        ) from error
 
 
 def build_head(state: Mapping[str, Any]) -> HeadModel:
@@ -118,6 +139,8 @@ def build_head(state: Mapping[str, Any]) -> HeadModel:
     check_format(description)
     architecture, layout = saved_architecture(description), description["layout"]
     require_implementation(architecture["implementation"])
+    if not (0 < architecture["samples_per_box"] < 2**16 and 0 < layout["max_resolution"] < 2**16):
+        raise UserError("its description names a resolution out of range; train or export again.")
     refined = "camera_optimizer.pose_adjustment" in state
     config = HeadModelConfig(
         num_levels=layout["num_levels"],
@@ -137,7 +160,7 @@ def build_head(state: Mapping[str, Any]) -> HeadModel:
         color_layers=architecture["color_layers"],
         geometry_dim=architecture["geometry_dim"],
         frame_code_dim=architecture["frame_code_dim"],
-        density_bias=architecture["density_bias"],
+        density_bias=float(architecture["density_bias"]),
         implementation=architecture["implementation"],
         occupancy_resolution=architecture["occupancy_resolution"],
         samples_per_box=architecture["samples_per_box"],

@@ -17,7 +17,7 @@ from nerfblendshape_ns.data.dataset import NerfBlendshapeDataset
 from nerfblendshape_ns.errors import UserError
 from nerfblendshape_ns.fields.networks import adopt_implementation
 from nerfblendshape_ns.fields.torso_field import Carry, TorsoField
-from nerfblendshape_ns.model_components.backdrop import Backdrop, load_plate
+from nerfblendshape_ns.model_components.backdrop import Backdrop, load_plate, parse_background
 from nerfblendshape_ns.model_components.crop import crop_background, ray_spans
 from nerfblendshape_ns.model_components.head_pixels import HeadPixels
 from nerfblendshape_ns.model_components.head_pose_code import HeadPoseCode
@@ -95,7 +95,10 @@ class TorsoModel(DrivenModel):
         plate = metadata.get("plate")  # A rebuilt torso brings its own.
         if plate is None:
             plate = load_plate(metadata.get("background_filename"), (height, width))
-        self.backdrop = Backdrop(plate, config.background, metadata.get("picture"))
+        background = metadata.get("background")  # Likewise.
+        if background is None:
+            background = parse_background(config.background, "--pipeline.model.background")
+        self.backdrop = Backdrop(plate, background)
         self.patch_loss = PatchLoss(config.perceptual_loss)
 
     # --- the head ---

@@ -18,7 +18,7 @@ from nerfblendshape_ns.process_data.face_choice import Person, company, describe
 from nerfblendshape_ns.process_data.face_finder import open_face_finder
 from nerfblendshape_ns.process_data.frame_selection import Selection, select_frames
 from nerfblendshape_ns.process_data.options import ProcessOptions
-from nerfblendshape_ns.process_data.step_record import put_in_place, resumed_folder
+from nerfblendshape_ns.process_data.step_record import put_in_place, resumed_folder, video_key
 from nerfblendshape_ns.process_data.survey_step import SURVEY, Survey, load_survey, save_survey
 
 Progress = Callable[[str, int, Optional[int]], None]
@@ -51,9 +51,9 @@ class Shot:
 def run(options: ProcessOptions, model: Optional[Path], progress: Progress) -> Tuple[Dict[str, Any], List[str]]:
     """Write ``images/`` and ``frames.npz``; return what later steps need to know of them, and warnings.
 
-    The summary's ``sections`` puts ``source`` into ``process.json``: ``video`` (absolute path), ``start`` and ``end``
-    (seconds of the first image and one interval after the last), ``fps`` and ``has_audio``, enough to put the source's
-    sound under a render.
+    The summary's ``sections`` puts ``source`` into ``process.json``: ``video`` (absolute path), ``digest`` (by
+    which the file is recognised), ``start`` and ``end`` (seconds of the first image and one interval after the last),
+    ``fps`` and ``has_audio``, enough to put the source's sound under a render.
 
     Raises:
         UserError: the video has too few frames, has cuts with ``--on-cut refuse``, or shows no face.
@@ -116,6 +116,7 @@ def run(options: ProcessOptions, model: Optional[Path], progress: Progress) -> T
         "sections": {
             "source": {
                 "video": str(options.video.resolve()),
+                "digest": video_key(options.video),
                 "start": round(start, 4),
                 "end": round(end, 4),
                 "fps": selection.fps,

@@ -32,6 +32,15 @@ class VideoInfo:
     """Whether there is sound beside the picture."""
 
 
+PLAIN_MEDIA = {
+    "protocol_whitelist": "file,pipe",
+    "format_whitelist": "3g2,3gp,aac,ac3,aiff,amr,asf,au,avi,caf,dv,eac3,flac,flv,m4a,m4v,matroska,mj2,mjpeg,mov,mp3,"
+    "mp4,mpeg,mpegts,mpegvideo,mxf,nut,ogg,w64,wav,webm",
+}
+"""Options with which FFmpeg opens local files that hold their sound and picture themselves, and nothing else: playlists
+and scripts (HLS, DASH, concat) name other files and addresses that it would open."""
+
+
 def open_video(path: Path) -> cv2.VideoCapture:
     """Open a video for decoding, phone rotation honoured.
 
@@ -76,7 +85,7 @@ def has_audio(path: Path) -> bool:
     import av
 
     try:
-        with av.open(str(path)) as container:
+        with av.open(f"file:{path.resolve()}", options=PLAIN_MEDIA) as container:
             return len(container.streams.audio) > 0
     except (av.FFmpegError, OSError, ValueError):
         return False

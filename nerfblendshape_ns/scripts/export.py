@@ -51,7 +51,7 @@ def run(options: ExportOptions) -> None:
     if options.show is not None:
         try:
             print(summary(options.show, read_avatar_file(options.show)))
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
             if isinstance(error, UserError):
                 raise
             raise UserError(f"{options.show} does not say what it holds ({error}); export the run again.") from None

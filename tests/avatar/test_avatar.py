@@ -1,7 +1,9 @@
 """Avatars of runs and of exported files: the same pictures, whatever else is gone."""
 
+import copy
 import shutil
 
+import numpy as np
 import pytest
 import torch
 from tiny_head import POSE, camera, make, metadata
@@ -10,8 +12,12 @@ from tiny_torso import frame_metadata, make_torso
 from nerfblendshape_ns.avatar.avatar import open_avatar
 from nerfblendshape_ns.avatar.avatar_file import Provenance, read_avatar_file, write_avatar_file
 from nerfblendshape_ns.avatar.export import export_avatar
+from nerfblendshape_ns.data.contract import save_image
 from nerfblendshape_ns.errors import UserError
+from nerfblendshape_ns.model_components import backdrop
 from nerfblendshape_ns.model_components.expression_source import DrivingState
+from nerfblendshape_ns.models.load import load_model
+from nerfblendshape_ns.models.rebuild import load_head
 
 INTRINSICS = {"fl_x": 30.0, "fl_y": 32.0, "cx": 8.5, "cy": 7.5}
 
@@ -214,3 +220,76 @@ def test_what_cannot_be_opened_is_told(tmp_path, save_run):
         open_avatar(tmp_path / "nowhere")
     with pytest.raises(UserError, match="notes.txt/a.avatar cannot be written"):
         export_avatar(open_avatar(run), tmp_path / "notes.txt" / "a.avatar", Provenance())
+
+
+def test_no_path_is_written_and_none_is_opened(tmp_path, save_run, monkeypatch):
+    """A picture behind the torso travels as a tensor; where it lay stays the exporter's business."""
+    room = tmp_path / "private" / "room.png"
+    room.parent.mkdir()
+    save_image(room, np.full((4, 4, 3), 90, np.uint8))
+    model = make_torso(background=str(room))
+    export_avatar(open_avatar(save_run(tmp_path / "run", model)), tmp_path / "a.avatar", Provenance())
+    assert b"private" not in (tmp_path / "a.avatar").read_bytes()
+    monkeypatch.setattr(backdrop, "load_image", lambda *_: pytest.fail("a file was opened"))
+    shown = open_avatar(tmp_path / "a.avatar")
+    assert float((255 * shown.render(shown.neutral(), shown.camera)["background"] - 90).abs().max()) < 1e-3
+
+    content = read_avatar_file(tmp_path / "a.avatar")
+    assert content.description["background"] == "picture"
+    crafted = tmp_path / "crafted.avatar"
+    del content.tensors["backdrop.picture"]
+    write_avatar_file(crafted, content)
+    with pytest.raises(UserError, match="crafted.avatar cannot be opened: the picture behind the person is missing"):
+        open_avatar(crafted)
+    content.description["background"] = str(room)
+    write_avatar_file(crafted, content)
+    with pytest.raises(UserError, match=f"crafted.avatar cannot be opened: .* names the background '{room}'"):
+        open_avatar(crafted)
+    content.tensors["backdrop.picture"] = np.zeros((4, 4), np.uint8)
+    write_avatar_file(crafted, content)
+    with pytest.raises(UserError, match="crafted.avatar cannot be opened: its backdrop.picture is no picture of 8-bit"):
+        open_avatar(crafted)
+
+
+def leaves(value, path=()):
+    """Where the numbers, strings and lists of a description are."""
+    yield path
+    items = value.items() if isinstance(value, dict) else enumerate(value[:1]) if isinstance(value, list) else ()
+    for key, item in items:
+        yield from leaves(item, (*path, key))
+
+
+@pytest.mark.parametrize("wrong", [None, "wrong", -3, 1e30, [], {}, [["a", 2]]], ids=repr)
+def test_every_malformed_field_gives_one_sentence(tmp_path, save_run, wrong):
+    """Each field of the description in turn: what cannot be opened is told in a sentence, the rest renders."""
+    model = make_torso()
+    export_avatar(open_avatar(save_run(tmp_path / "run", model)), tmp_path / "a.avatar", Provenance())
+    content = read_avatar_file(tmp_path / "a.avatar")
+    whole = content.description
+    for path in [path for path in leaves(whole) if path]:
+        content.description = copy.deepcopy(whole)
+        place = content.description
+        for key in path[:-1]:
+            place = place[key]
+        place[path[-1]] = wrong
+        write_avatar_file(tmp_path / "b.avatar", content)
+        try:
+            avatar = open_avatar(tmp_path / "b.avatar")
+        except UserError as error:
+            assert f"{tmp_path}/b.avatar " in str(error) and "\n" not in str(error), path
+        else:
+            avatar.render(avatar.neutral(), avatar.camera)
+
+
+def test_malformed_checkpoints_are_told(tmp_path, save_run):
+    run = save_run(tmp_path, make(clip()))
+    path = run / "nerfstudio_models" / "step-000000007.ckpt"
+    content = torch.load(path, weights_only=True)
+    for key in ("layout", "architecture", "basis", "normalisation", "image_size"):
+        for wrong in (None, "wrong", [], {}):
+            spoilt = copy.deepcopy(content)
+            spoilt["pipeline"]["_model._extra_state"][key] = wrong
+            torch.save(spoilt, path)
+            for opens in (open_avatar, load_head, load_model):
+                with pytest.raises(UserError, match="step-000000007.ckpt (does not hold what|cannot be opened)"):
+                    opens(run)

@@ -6,10 +6,12 @@ import re
 import cv2
 import numpy as np
 import pytest
+from layout_clips import write_insta
 
 from nerfblendshape_ns.data import contract
 from nerfblendshape_ns.data.datamanager import NerfBlendshapeDataManagerConfig
 from nerfblendshape_ns.data.dataparser import NerfBlendshapeDataParserConfig
+from nerfblendshape_ns.data.layouts import read_clip
 from nerfblendshape_ns.errors import UserError
 
 
@@ -200,3 +202,39 @@ def test_nothing_is_written_on_errors(own_clip):
     before = sorted(root.rglob("*"))
     message(root)
     assert sorted(root.rglob("*")) == before
+
+
+@pytest.mark.parametrize("name", ["../secret.png", "/etc/secret.png", "images/../../secret.png"])
+def test_images_outside_the_dataset_are_not_opened(own_clip, name):
+    root, _ = own_clip(12)
+    cv2.imwrite(str(root.parent / "secret.png"), np.zeros((96, 96, 3), np.uint8))
+    edit(root, lambda d: _set(d, 3, "file_path", name))
+    wanted = f"names the file {name!r}, which lies outside the dataset; move it into {root} and correct the name."
+    assert wanted in message(root)
+
+
+@pytest.mark.parametrize("name", [7, "", ".", None, "a\0.png"])
+def test_images_without_a_name(own_clip, name):
+    root, _ = own_clip(12)
+    edit(root, lambda d: _set(d, 3, "file_path", name))
+    assert f"transforms.json names the file {name!r}, which is no file name" in message(root)
+
+
+def test_images_behind_a_link_and_absolute_names_inside(own_clip):
+    """Images are often kept on another disk."""
+    root, _ = own_clip(12)
+    (root / "images").rename(root.parent / "elsewhere")
+    (root / "images").symlink_to(root.parent / "elsewhere")
+    edit(root, lambda d: _set(d, 3, "file_path", str(root / "images" / "000003.jpg")))
+    NerfBlendshapeDataManagerConfig(
+        data=root, dataparser=NerfBlendshapeDataParserConfig(), train_num_rays_per_batch=64
+    ).setup(device="cpu")
+
+
+@pytest.mark.parametrize("key", ["file_path", "exp_path", "seg_mask_path"])
+def test_no_file_of_an_insta_dataset_lies_outside(tmp_path, key):
+    root = tmp_path / "insta"
+    write_insta(root)
+    edit(root, lambda d: _set(d, 0, key, "../other/00099.png"))
+    with pytest.raises(UserError, match="names the file '../other/00099.png', which lies outside the dataset; move"):
+        read_clip(root)

@@ -23,6 +23,7 @@ from nerfblendshape_ns.driving.drive import drive, plan_drive
 from nerfblendshape_ns.driving.options import DriveOptions
 from nerfblendshape_ns.driving.sources import source_kind
 from nerfblendshape_ns.errors import UserError
+from nerfblendshape_ns.process_data.step_record import video_key
 from nerfblendshape_ns.scripts.drive import main
 
 QUIET = Console(quiet=True)
@@ -204,7 +205,7 @@ def test_sound_of_the_source_video_is_carried_over(make_run, tmp_path):
     command = ["ffmpeg", "-loglevel", "error", "-y", "-f", "lavfi", "-i", "testsrc=size=32x32:duration=0.8"]
     command += ["-f", "lavfi", "-i", "sine=frequency=440:duration=0.8", "-shortest", str(video)]
     subprocess.run(command, check=True)
-    (data / "process.json").write_text(json.dumps({"steps": {}, "video": str(video)}))
+    (data / "process.json").write_text(json.dumps({"source": {"video": str(video), "digest": video_key(video)}}))
     result = drive(options(run, tmp_path / "out.mp4"), QUIET)
     assert result.has_sound and drive_module.has_sound(tmp_path / "out.mp4")
     # The test frames start at the fifteenth of 25 a second.
@@ -214,6 +215,12 @@ def test_sound_of_the_source_video_is_carried_over(make_run, tmp_path):
     assert not silent.has_sound and not drive_module.has_sound(tmp_path / "out.mp4")
     with pytest.raises(UserError, match="is no file with sound"):
         drive(options(run, tmp_path / "out.mp4", audio=str(run / "config.yml")), QUIET)
+    video.write_bytes(video.read_bytes() + b"!")  # Another file has taken its place.
+    changed = drive(options(run, tmp_path / "out.mp4"), QUIET)
+    assert not changed.has_sound and changed.notes[-1] == (
+        "no sound: the video that the driver was made from is not recorded, not there or another by now; give --audio "
+        "FILE."
+    )
 
 
 def test_principal_components_are_driven_through_their_named_coefficients(make_run, tmp_path):
@@ -247,7 +254,10 @@ def test_backgrounds(tiny_run, tmp_path):
     assert wall.shape == (16, 16, 3) and wall.max() == 0
     assert plan(run, tmp_path).background.tolist() == [1, 1, 1]
     assert plan(run, tmp_path, background="black").background.tolist() == [0, 0, 0]
-    with pytest.raises(UserError, match="--background sky is neither own, white, black, plate"):
+    # The words and colours of ns-train's --pipeline.model.background.
+    assert np.allclose(plan(run, tmp_path, background="green").background, [0, 128 / 255, 0])
+    assert np.allclose(plan(run, tmp_path, background="#0080ff").background, [0, 128 / 255, 1])
+    with pytest.raises(UserError, match="--background 'sky' is neither own, plate, a colour such as white or #00ff00,"):
         plan(run, tmp_path, background="sky")
 
 

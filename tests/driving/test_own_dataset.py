@@ -17,6 +17,7 @@ from nerfblendshape_ns.driving.own_dataset import (
     source_video,
 )
 from nerfblendshape_ns.errors import UserError
+from nerfblendshape_ns.process_data.step_record import video_key
 
 
 def test_settings_of_a_run(tiny_run):
@@ -67,15 +68,35 @@ def test_times_know_of_dropped_frames(tmp_path):
     assert np.allclose(frame_times(clip), np.arange(12) / 25)
 
 
-def test_the_source_video_is_named_by_the_record(tmp_path):
-    root, video = tmp_path / "me", tmp_path / "me.mp4"
+def record(root, video, digest) -> None:
+    (root / "process.json").write_text(json.dumps({"steps": {}, "source": {"video": video, "digest": digest}}))
+
+
+def test_the_source_video_is_the_very_file_of_the_record(tmp_path):
+    root, video, moved = tmp_path / "me", tmp_path / "far" / "me.mp4", tmp_path / "me.mp4"
     root.mkdir()
+    video.parent.mkdir()
     assert source_video(root) is None
-    (root / "process.json").write_text(json.dumps({"steps": {}, "video": "/elsewhere/me.mp4"}))
-    assert source_video(root) is None
-    video.write_bytes(b"")  # Moved together with the dataset.
+    video.write_bytes(b"frames and sound")
+    record(root, str(video), video_key(video))
     assert source_video(root) == video
-    other = tmp_path / "other.mp4"
-    other.write_bytes(b"")
-    (root / "process.json").write_text(json.dumps({"source": {"video": str(other)}, "video": "me.mp4"}))
-    assert source_video(root) == other
+    for place in (moved, root / "me.mp4"):  # Moved together with the dataset, or into it.
+        video.rename(place)
+        assert source_video(root) == place
+        video = place
+    video.write_bytes(b"another file")
+    assert source_video(root) is None
+
+
+@pytest.mark.parametrize("digest", [None, "", "0" * 16, 7, {}])
+def test_a_stranger_s_record_names_no_file_of_ours(tmp_path, digest):
+    """Whoever makes a dataset knows where files may lie, not what is in them."""
+    private, root = tmp_path / "private.m4a", tmp_path / "me"
+    private.write_bytes(b"a talk between two people")
+    root.mkdir()
+    for named in (str(private), "../private.m4a", "private.m4a", "/dev/zero", str(tmp_path), "x" * 5000, "a\0b", ""):
+        record(root, named, digest)
+        assert source_video(root) is None
+    for source in ([], "nbs-synthetic", None, {"video": 3, "digest": video_key(private)}):
+        (root / "process.json").write_text(json.dumps({"source": source, "video": str(private)}))
+        assert source_video(root) is None

@@ -1,6 +1,7 @@
 """Videos by ffmpeg: frames, rate and sound as they went in."""
 
 import subprocess
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -10,6 +11,7 @@ from nerfblendshape_ns.driving import video_file
 from nerfblendshape_ns.driving.frame_store import FrameStore
 from nerfblendshape_ns.driving.video_file import Sound, encode, has_sound
 from nerfblendshape_ns.errors import UserError
+from nerfblendshape_ns.process_data.frames import has_audio
 
 RATE = 16000
 
@@ -72,3 +74,31 @@ def test_a_missing_ffmpeg_is_told(monkeypatch):
     monkeypatch.setattr(video_file.shutil, "which", lambda name: None)
     with pytest.raises(UserError, match="ffmpeg, which writes the video, is not installed"):
         video_file.require_ffmpeg()
+
+
+PLAYLISTS = {
+    "hls": "#EXTM3U\n#EXT-X-VERSION:3\n#EXT-X-TARGETDURATION:2\n#EXTINF:2,\n{sound}\n#EXT-X-ENDLIST\n",
+    "concat": "ffconcat version 1.0\nfile beep.wav\n",
+}
+
+
+@pytest.mark.parametrize("kind", PLAYLISTS)
+def test_a_file_that_names_other_files_has_no_sound(beep, frames, tmp_path, kind):
+    """A playlist called a video would have ffmpeg open whatever its author likes."""
+    audio = beep if kind == "concat" else tmp_path / "beep.ts"
+    if kind == "hls":
+        subprocess.run(["ffmpeg", "-loglevel", "error", "-i", str(beep), "-c:a", "aac", str(audio)], check=True)
+    assert has_sound(audio) and has_audio(audio)
+    trap = tmp_path / "clip.mp4"
+    trap.write_text(PLAYLISTS[kind].format(sound=audio))
+    assert not has_sound(trap) and not has_audio(trap)
+    with pytest.raises(UserError, match="ffmpeg could not write"):
+        encode(frames, 10, 10.0, tmp_path / "out.mp4", Sound(trap, 0.0))
+
+
+def test_names_are_no_addresses(beep, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("concat:beep.wav|beep.wav", "http:a.wav", "-y.wav"):
+        beep.rename(name)
+        beep = Path(name)
+        assert has_sound(beep) and has_audio(beep)

@@ -184,16 +184,16 @@ def test_empty_parts_cost_nothing():
 def test_backgrounds_can_be_chosen(tmp_path):
     from PIL import Image
 
-    model = make_torso().eval()
-    model.backdrop.choose("#00ff00")
+    model = make_torso(background="#00ff00").eval()
     green = model.get_outputs_for_camera(view({"cam_idx": 1}))["background"]
     torch.testing.assert_close(green, torch.tensor([0.0, 1.0, 0.0]).expand(16, 16, 3))
     Image.new("RGB", (4, 4), (10, 20, 30)).save(tmp_path / "room.png")
-    model.backdrop.choose(str(tmp_path / "room.png"))
+    model = make_torso(background=str(tmp_path / "room.png")).eval()
     room = model.get_outputs_for_camera(view({"cam_idx": 1}))["background"]
     torch.testing.assert_close(room, (torch.tensor([10.0, 20.0, 30.0]) / 255).expand(16, 16, 3), atol=1e-4, rtol=0)
-    with pytest.raises(UserError, match="'beach' is neither 'plate', a colour .* nor the path of an image"):
-        model.backdrop.choose("beach")
+    wanted = "--pipeline.model.background 'beach' is neither plate, a colour such as .* nor an image file that exists"
+    with pytest.raises(UserError, match=wanted):
+        make_torso(background="beach")
     data = frame_metadata()
     data["plate"] = None
     assert not make_torso(data=data).backdrop.shows_plate

@@ -2,6 +2,7 @@
 
 import os
 import subprocess
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from video_files import chequer, write_video
 
 from nerfblendshape_ns.errors import UserError
 from nerfblendshape_ns.process_data.options import ProcessOptions
+from nerfblendshape_ns.process_data.step_record import video_key
 
 
 def grey(level):
@@ -114,3 +116,4 @@ def test_cuts_are_kept_on_request(monkeypatch, tmp_path):
     assert "cut at 0.48 s; only the scene from 0.48 to 1.00 s" in warning and "--on-cut keep" in warning
     assert document["source"]["start"] == pytest.approx(0.48)
     assert os.path.isabs(document["source"]["video"]) and document["source"]["has_audio"] is False
+    assert document["source"]["digest"] == video_key(Path(document["source"]["video"]))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
@@ -66,13 +67,25 @@ class Clip:
     basis_id: str
     """Which basis the coefficients belong to, such as ``arkit52``."""
     landmarks: Optional[np.ndarray] = None
-    """``[num_frames, points, 2]`` pixels, one row for each element of ``frames``."""
+    """``[num_frames, 468 or 478, 2]`` pixels in MediaPipe's numbering, one row for each element of ``frames``."""
     face_mesh: Optional[np.ndarray] = None
-    """``[points, 3]`` the person's face mesh in head space."""
+    """``[468, 3]`` the person's face mesh in head space, in MediaPipe's numbering."""
     background: Optional[Path] = None
     """The clean plate."""
     notes: Tuple[str, ...] = ()
     """What the reader did to the files' contents that the user should know, in sentences."""
+
+    def __post_init__(self) -> None:
+        """Hold readers to the numbering by which chin, nose and forehead are found in landmarks and mesh.
+
+        Raises:
+            ValueError: landmarks or mesh are of another size than MediaPipe's.
+        """
+        rows = len(self.frames)
+        if self.landmarks is not None and self.landmarks.shape not in ((rows, 468, 2), (rows, 478, 2)):
+            raise ValueError(f"landmarks of shape {self.landmarks.shape} are not MediaPipe's of {rows} frames")
+        if self.face_mesh is not None and self.face_mesh.shape != (468, 3):
+            raise ValueError(f"a face mesh of shape {self.face_mesh.shape} is not MediaPipe's")
 
     @property
     def camera_to_head(self) -> np.ndarray:
@@ -103,6 +116,29 @@ def require(document: Any, key: str, path: Path) -> Any:
     if not isinstance(document, dict) or key not in document:
         raise UserError(f"{path} has no {key!r}; process the video again or add it.")
     return document[key]
+
+
+def dataset_file(root: Path, name: Any, path: Path) -> Path:
+    """A file that a transforms file names, relative to the dataset's directory or absolute, but inside it.
+
+    Whoever made a dataset does not choose what else is read from the disk of the one who trains on it. Links that the
+    directory holds are followed: keeping the images on another disk that way is common.
+
+    Args:
+        root: the dataset directory.
+        name: what the transforms file says.
+        path: the transforms file, for messages.
+
+    Raises:
+        UserError: it is no name, or leads out of the directory.
+    """
+    if not isinstance(name, str) or not Path(name).name or "\0" in name:
+        raise UserError(f"{path} names the file {name!r}, which is no file name; correct or remove the entry.")
+    if not Path(os.path.abspath(root / name)).is_relative_to(os.path.abspath(root)):
+        raise UserError(
+            f"{path} names the file {name!r}, which lies outside the dataset; move it into {root} and correct the name."
+        )
+    return root / name
 
 
 def require_number(document: Any, key: str, path: Path, positive: bool = True) -> float:

@@ -25,6 +25,7 @@ from nerfblendshape_ns.data.layouts.clip import (
     Clip,
     ClipFrame,
     Layout,
+    dataset_file,
     require,
     require_frames,
     require_number,
@@ -47,13 +48,11 @@ def read(root: Path) -> Clip:
     document, path = _document(root)
     entries = require_frames({**document, "frames": _numbered(document, path)}, path)
     poses, opencv = _to_opengl(np.stack([require_pose(entry, path) for entry in entries]))
-    stems = [Path(entry["exp_path"]).stem for entry in entries]
-    names, table = read_flame_texts((root / entries[0]["exp_path"]).parent.parent, stems)
-    expressions, _ = check_expressions(
-        table.astype(np.float32), root / Path(entries[0]["exp_path"]).parent, range(len(entries)), names
-    )
+    texts = [dataset_file(root, entry["exp_path"], path) for entry in entries]
+    names, table = read_flame_texts(texts[0].parent.parent, [text.stem for text in texts])
+    expressions, _ = check_expressions(table.astype(np.float32), texts[0].parent, range(len(entries)), names)
     frames = tuple(
-        ClipFrame(img_id=entry["img_id"], files=_files(root, entry), camera_to_head=pose)
+        ClipFrame(img_id=entry["img_id"], files=_files(root, entry, path), camera_to_head=pose)
         for entry, pose in zip(entries, poses)
     )
     width = int(require_number(document, "w", path))
@@ -135,9 +134,9 @@ def _to_opengl(poses: np.ndarray) -> Tuple[np.ndarray, bool]:
     return poses, opencv
 
 
-def _files(root: Path, entry: Dict[str, Any]) -> FrameFiles:
-    image = root / entry["file_path"]
-    mask = root / str(entry.get("seg_mask_path", f"seg_mask/{image.name}"))
+def _files(root: Path, entry: Dict[str, Any], path: Path) -> FrameFiles:
+    image = dataset_file(root, entry["file_path"], path)
+    mask = dataset_file(root, entry.get("seg_mask_path", f"seg_mask/{image.name}"), path)
     labels = mask if mask.parent.is_dir() else image
     return FrameFiles(image=image, labels=labels, face_parsing=True, head_only=True)
 

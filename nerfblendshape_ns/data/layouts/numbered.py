@@ -19,6 +19,7 @@ from nerfblendshape_ns.data.contract import landmark_rect
 from nerfblendshape_ns.data.expressions import unnamed
 from nerfblendshape_ns.data.frame_images import FrameFiles
 from nerfblendshape_ns.data.layouts.clip import ClipFrame, Rect, optional_rect, optional_rects, require_pose
+from nerfblendshape_ns.data.layouts.face_points import MEDIAPIPE_POINTS
 from nerfblendshape_ns.errors import UserError
 
 DEFAULT_FPS = 25.0
@@ -51,7 +52,7 @@ def read_frames(root: Path, entries: Sequence[Dict[str, Any]], path: Path) -> Tu
         path: the transforms file, for messages.
 
     Returns:
-        The frames, and float32 ``[frames, 478, 2]`` landmarks where there are MediaPipe's, else None.
+        The frames, and float32 ``[frames, 468 or 478, 2]`` landmarks where there are MediaPipe's, else None.
 
     Raises:
         UserError: there is no image or label for the first frame, or a pose or rectangle is wrong.
@@ -209,10 +210,10 @@ def _is_angle(column: np.ndarray, angle: np.ndarray) -> bool:
 
 
 def _rects(points: Optional[np.ndarray]) -> Tuple[Optional[Rect], Optional[Rect], Tuple[Rect, ...]]:
-    """Rectangles of face, mouth and eyes from landmarks in the 478- or 68-point numbering."""
+    """Rectangles of face, mouth and eyes from MediaPipe's landmarks or the 68 of Multi-PIE; of others the face's."""
     if points is None:
         return None, None, ()
-    if len(points) >= 468:
+    if len(points) in MEDIAPIPE_POINTS:
         face, mouth = points[:468], points[list(contract.LIP_LANDMARKS)]
         eyes = [points[list(contract.LEFT_EYE_LANDMARKS)], points[list(contract.RIGHT_EYE_LANDMARKS)]]
     elif len(points) == 68:
@@ -229,9 +230,9 @@ def _rect(points: np.ndarray, margin: float) -> Optional[Rect]:
 
 
 def _stack_mediapipe(landmarks: Sequence[Optional[np.ndarray]]) -> Optional[np.ndarray]:
-    """``[frames, 478, 2]`` float32, NaN in frames without landmarks; None where they are not MediaPipe's."""
-    found = [points for points in landmarks if points is not None]
-    if not found or any(points.shape != (478, 2) for points in found):
+    """``[frames, 468 or 478, 2]`` float32, NaN in frames without landmarks; None where they are not MediaPipe's."""
+    sizes = {len(points) for points in landmarks if points is not None}
+    if len(sizes) != 1 or not sizes <= set(MEDIAPIPE_POINTS):
         return None
-    missing = np.full((478, 2), np.nan)
+    missing = np.full((sizes.pop(), 2), np.nan)
     return np.stack([missing if points is None else points for points in landmarks]).astype(np.float32)

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Optional
-
-import numpy as np
 
 from nerfblendshape_ns.data import contract
 from nerfblendshape_ns.data.expressions import load_expressions
@@ -14,6 +11,7 @@ from nerfblendshape_ns.data.layouts.clip import (
     Clip,
     ClipFrame,
     Layout,
+    dataset_file,
     optional_rect,
     optional_rects,
     read_names,
@@ -23,6 +21,7 @@ from nerfblendshape_ns.data.layouts.clip import (
     require_pose,
     select_rows,
 )
+from nerfblendshape_ns.data.layouts.face_points import mediapipe_only, read_landmarks, read_mesh
 from nerfblendshape_ns.errors import UserError, collected, raise_or_collect
 
 DISTORTION_KEYS = ("k1", "k2", "k3", "k4", "p1", "p2")
@@ -42,7 +41,7 @@ def read(root: Path) -> Clip:
             UserError(f"{path} has lens distortion ({', '.join(DISTORTION_KEYS)}); undistort the frames first.")
         )
     img_ids = [entry["img_id"] for entry in entries]
-    landmarks = collected(lambda: _read_landmarks(root), None)
+    landmarks, landmark_note = collected(lambda: read_landmarks(root), (None, None))
     names, basis_id = collected(lambda: read_names(root), (None, "custom"))
     expressions, names = load_expressions(
         root,
@@ -54,14 +53,14 @@ def read(root: Path) -> Clip:
     has_mattes = (root / contract.ALPHA).is_dir()
     frames = []
     for entry in entries:
-        file_path = require(entry, "file_path", path)
-        picture = Path(file_path).with_suffix(".png").name
+        image = dataset_file(root, require(entry, "file_path", path), path)
+        picture = f"{image.stem}.png"
         torso = root / contract.TORSO_IMAGES / picture
         frames.append(
             ClipFrame(
                 img_id=entry["img_id"],
                 files=FrameFiles(
-                    image=root / file_path,
+                    image=image,
                     labels=root / contract.PARSING / picture,
                     head_only=bool(document.get("head_only", False)),
                     matte=root / contract.ALPHA / picture if has_mattes else None,
@@ -88,30 +87,13 @@ def read(root: Path) -> Clip:
         expressions=expressions,
         expression_names=names,
         basis_id=basis_id,
-        landmarks=None if landmarks is None else select_rows(landmarks, img_ids, root / contract.LANDMARKS)[..., :2],
-        face_mesh=collected(lambda: _read_mesh(root), None),
+        landmarks=mediapipe_only(
+            None if landmarks is None else select_rows(landmarks, img_ids, root / contract.LANDMARKS)
+        ),
+        face_mesh=collected(lambda: read_mesh(root), None),
         background=background if background.exists() else None,
+        notes=() if landmark_note is None else (landmark_note,),
     )
-
-
-def _read_landmarks(root: Path) -> Optional[np.ndarray]:
-    path = root / contract.LANDMARKS
-    if not path.exists():
-        return None
-    landmarks = contract.load_array(path)
-    if landmarks.ndim != 3 or landmarks.shape[2] < 2:
-        raise UserError(f"{path} has shape {landmarks.shape}, not [frames, points, 2]; process the video again.")
-    return landmarks
-
-
-def _read_mesh(root: Path) -> Optional[np.ndarray]:
-    path = root / contract.FACE_MESH
-    if not path.exists():
-        return None
-    mesh = contract.load_array(path)
-    if mesh.ndim != 2 or mesh.shape[1] != 3 or not np.isfinite(mesh).all():
-        raise UserError(f"{path} is not a finite array of shape [points, 3]; process the video again or remove it.")
-    return mesh.astype(np.float64)
 
 
 LAYOUT = Layout(
