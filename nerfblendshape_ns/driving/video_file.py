@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
@@ -40,7 +41,7 @@ def has_sound(path: Path) -> bool:
     """Whether a file has an audio stream that ffmpeg can read."""
     # ffmpeg without an output tells the streams and exits with an error; ffprobe is not installed everywhere.
     told = subprocess.run(
-        [require_ffmpeg(), "-hide_banner", "-nostdin", "-i", str(path)],
+        [require_ffmpeg(), "-hide_banner", "-nostdin", "-i", os.path.abspath(path)],
         capture_output=True,
         text=True,
         errors="replace",
@@ -63,9 +64,10 @@ def encode(frames: Path, num_frames: int, fps: float, output: Path, sound: Optio
     """
     rate, seconds = f"{fps:.6f}", f"{num_frames / fps:.6f}"
     command: List[str] = [require_ffmpeg(), "-hide_banner", "-nostdin", "-loglevel", "error", "-y"]
-    command += ["-framerate", rate, "-i", str(frames / PATTERN)]
+    # The folder is where ffmpeg runs, since it takes a % in its name for a part of the pattern.
+    command += ["-framerate", rate, "-i", PATTERN]
     if sound is not None:
-        command += ["-ss", f"{max(sound.start, 0.0):.6f}", "-t", seconds, "-i", str(sound.path)]
+        command += ["-ss", f"{max(sound.start, 0.0):.6f}", "-t", seconds, "-i", os.path.abspath(sound.path)]
         command += ["-map", "0:v:0", "-map", "1:a:0", "-c:a", "aac", "-b:a", "160k"]
     # yuv420p, which every player knows, halves the colour planes: sides must be even.
     command += ["-vf", "pad=ceil(iw/2)*2:ceil(ih/2)*2", "-c:v", "libx264", "-crf", "16", "-pix_fmt", "yuv420p"]
@@ -73,7 +75,9 @@ def encode(frames: Path, num_frames: int, fps: float, output: Path, sound: Optio
     command += ["-movflags", "+faststart"]
 
     def write(temporary: Path) -> None:
-        done = subprocess.run([*command, str(temporary)], capture_output=True, text=True, errors="replace")
+        # Absolute, since ffmpeg takes a name such as take:1.mp4 for a protocol.
+        words = [*command, os.path.abspath(temporary)]
+        done = subprocess.run(words, cwd=frames, capture_output=True, text=True, errors="replace")
         if done.returncode:
             reason = " ".join(done.stderr.split())[-300:]
             raise UserError(f"ffmpeg could not write {output} ({reason}); check the disk and the audio file.")

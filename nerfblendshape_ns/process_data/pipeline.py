@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import sys
 import time
 from contextlib import contextmanager
@@ -18,6 +17,7 @@ import nerfblendshape_ns
 from nerfblendshape_ns.data import contract
 from nerfblendshape_ns.errors import UserError
 from nerfblendshape_ns.expression_tracks import read_expression_track
+from nerfblendshape_ns.output_folders import claimed_folder, clear_folder
 from nerfblendshape_ns.process_data import (
     camera_step,
     frame_step,
@@ -31,7 +31,7 @@ from nerfblendshape_ns.process_data import (
 from nerfblendshape_ns.process_data.external_expressions import content_key
 from nerfblendshape_ns.process_data.landmarker_model import SHA256, ModelUnavailable, find_landmarker
 from nerfblendshape_ns.process_data.landmarks import require_mediapipe
-from nerfblendshape_ns.process_data.options import ProcessOptions
+from nerfblendshape_ns.process_data.options import TOOL, ProcessOptions
 from nerfblendshape_ns.process_data.step_record import (
     StepRecord,
     discard_partial,
@@ -68,7 +68,8 @@ def process_video(options: ProcessOptions, console: Optional[Console] = None) ->
         The content of ``process.json``.
 
     Raises:
-        UserError: the input or an option is bad; a folder that this run made is then removed again.
+        UserError: the input or an option is bad. Steps that are finished stay, and the next run goes on from them;
+            where none is, a new folder is removed again.
     """
     console = console or Console()
     options.check()
@@ -77,22 +78,22 @@ def process_video(options: ProcessOptions, console: Optional[Console] = None) ->
         # Read again when its turn comes; here so that a wrong file is told of before the long steps.
         read_expression_track(options.expressions, options.expressions_fps)
     require_mediapipe()
-    existed = options.output.exists()
-    try:
-        model, notes = choose_tracker(options)
-        if options.moving_face and model is None and options.expressions is None:
-            raise UserError(
-                "--moving-face needs coefficients, and FaceMesh gives none; give the Face Landmarker's model with "
-                "--landmarker or coefficients with --expressions, or leave it out."
-            )
+    model, notes = choose_tracker(options)
+    if options.moving_face and model is None and options.expressions is None:
+        raise UserError(
+            "--moving-face needs coefficients, and FaceMesh gives none; give the Face Landmarker's model with "
+            "--landmarker or coefficients with --expressions, or leave it out."
+        )
+    with claimed_folder(options.output, TOOL, options.inputs, record=contract.PROCESS) as is_new:
         record = StepRecord(options.output)
-        with steps_progress(console) as (progress, bars):
-            record.document["notes"] = notes
-            _run_steps(options, model, record, progress, bars)
-    except UserError:
-        if not existed:
-            shutil.rmtree(options.output, ignore_errors=True)
-        raise
+        try:
+            with steps_progress(console) as (progress, bars):
+                record.document["notes"] = notes
+                _run_steps(options, model, record, progress, bars)
+        except UserError:
+            if is_new and not record.steps:
+                clear_folder(options.output)
+            raise
     print_summary(record, options, console)
     return record.document
 
