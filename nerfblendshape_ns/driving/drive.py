@@ -112,8 +112,8 @@ def drive(options: DriveOptions, console: Optional[Console] = None) -> DriveResu
         for note in plan.notes:
             console.print(f"note: {note}", soft_wrap=True, highlight=False)
         store = FrameStore(root, _key(options, plan))
-        rendered, seconds = _render(options, plan, store, console)
         sound, sound_note = find_sound(options, plan.driver)
+        rendered, seconds = _render(options, plan, store, console)
         if is_video:
             check_file(output, options.overwrite, inputs)  # Hours may have passed.
             encode(store.folder, plan.num_frames, options.fps, output, sound)

@@ -16,12 +16,12 @@ from rich.table import Table
 import nerfblendshape_ns
 from nerfblendshape_ns.data import contract
 from nerfblendshape_ns.errors import UserError
-from nerfblendshape_ns.expression_tracks import read_expression_track
 from nerfblendshape_ns.output_folders import claimed_folder, clear_folder
 from nerfblendshape_ns.process_data import (
     camera_step,
     frame_step,
     frames,
+    input_checks,
     picture_steps,
     pose_step,
     report,
@@ -75,8 +75,7 @@ def process_video(options: ProcessOptions, console: Optional[Console] = None) ->
     options.check()
     frames.probe_video(options.video)
     if options.expressions is not None:
-        # Read again when its turn comes; here so that a wrong file is told of before the long steps.
-        read_expression_track(options.expressions, options.expressions_fps)
+        track_steps.read_track(options)  # Again when its turn comes; here so that a wrong file is told of at once.
     require_mediapipe()
     model, notes = choose_tracker(options)
     if options.moving_face and model is None and options.expressions is None:
@@ -265,6 +264,12 @@ def _run_steps(
         if redo.intersection(step.after):
             redo.add(step.name)
     pending = [step for step in steps if step.name in redo]
+    if "segmentation" in redo:
+        input_checks.check_label_sources(options)
+    if "frames" not in redo and redo.intersection(("segmentation", "expressions")):
+        input_checks.check_against_frames(
+            options, shot_of(record), "segmentation" in redo, tracked="landmarks" not in redo
+        )
     if pending and pending[0].name != "report":
         # Until every part agrees again the folder must not pass for a dataset.
         (options.output / contract.TRANSFORMS).unlink(missing_ok=True)
@@ -291,6 +296,8 @@ def _run_steps(
         seconds = time.perf_counter() - start
         summary["peak_memory_mb"] = peak_memory()
         record.finish(step.name, keys[step.name], seconds, summary, warnings, [known.name for known in steps])
+        if step.name == "frames":
+            input_checks.check_against_frames(options, shot_of(record), True, tracked=False)
         if step.name == "landmarks":
             # Kept until the record says that the step is done, so that a kill in between costs nothing.
             discard_partial(options.output / track_steps.STRETCHES)

@@ -213,7 +213,8 @@ def test_sound_of_the_source_video_is_carried_over(make_run, tmp_path):
     silent = drive(options(run, tmp_path / "out.mp4", audio="none", overwrite=True), QUIET)
     assert not silent.has_sound and not drive_module.has_sound(tmp_path / "out.mp4")
     with pytest.raises(UserError, match="is no file with sound"):
-        drive(options(run, tmp_path / "out.mp4", audio=str(run / "config.yml")), QUIET)
+        drive(options(run, tmp_path / "new.mp4", audio=str(run / "config.yml")), QUIET)
+    assert not (tmp_path / ".new.mp4.frames").exists(), "told before anything is rendered"
 
 
 def test_principal_components_are_driven_through_their_named_coefficients(make_run, tmp_path):
