@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from pathlib import Path
 from typing import Any, Callable, Dict, List, Optional
@@ -10,8 +9,10 @@ from typing import Any, Callable, Dict, List, Optional
 from nerfblendshape_ns.data import contract
 from nerfblendshape_ns.data.frame_images import check_files, load_labels
 from nerfblendshape_ns.data.layouts import Clip, ClipFrame, read_clip
-from nerfblendshape_ns.errors import UserError
+from nerfblendshape_ns.output_folders import replaced_folder
 
+TOOL = "nbs-convert"
+"""Name in the record of a converted dataset."""
 Progress = Callable[[int, int], None]
 """``progress(done, total)``, in frames."""
 
@@ -24,7 +25,8 @@ def convert(source: Path, target: Path, layout: str = "auto", progress: Optional
 
     Args:
         source: the dataset directory to read.
-        target: the directory to write; it must not exist.
+        target: the directory to write: a new or an empty one, or one that an earlier conversion wrote, which is
+            replaced.
         layout: a name from :data:`~nerfblendshape_ns.data.layouts.LAYOUTS`, or ``auto``.
         progress: called after every frame.
 
@@ -32,23 +34,13 @@ def convert(source: Path, target: Path, layout: str = "auto", progress: Optional
         The clip that was read.
 
     Raises:
-        UserError: ``target`` exists or cannot be written, or the source is wrong somewhere.
+        UserError: ``target`` holds anything else, lies inside the source or cannot be written, or the source is wrong
+            somewhere.
     """
     source, target = Path(source), Path(target)
-    if target.exists() or target.is_symlink():
-        raise UserError(f"{target} exists already; give the name of a new directory, or remove it first.")
-    clip = read_clip(source, layout)
-    # Hidden and beside the target, so that it is on the same disk and no one takes it for a dataset.
-    partial = target.with_name(f".{target.name}.partial")
-    try:
-        shutil.rmtree(partial, ignore_errors=True)
-        partial.mkdir(parents=True)
-        _write(clip, partial, progress)
-        os.replace(partial, target)
-    except OSError as error:
-        raise UserError(f"{target} cannot be written ({error}); give another place or make room.") from None
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+    with replaced_folder(target, TOOL, [source], "target") as work:
+        clip = read_clip(source, layout)
+        _write(clip, work, progress)
     return clip
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Callable, List, Optional, Tuple
@@ -22,9 +24,9 @@ from rich.progress import (
 
 import nerfblendshape_ns
 from nerfblendshape_ns.avatar.avatar import Avatar, open_avatar
-from nerfblendshape_ns.driving.frame_store import FrameStore, check_output_folder, drive_key
+from nerfblendshape_ns.driving.frame_store import FrameStore, drive_key, frames_beside
 from nerfblendshape_ns.driving.head_pose import PoseTrack, make_poses
-from nerfblendshape_ns.driving.options import DriveOptions
+from nerfblendshape_ns.driving.options import OWN_SPLITS, DriveOptions
 from nerfblendshape_ns.driving.person import Person, open_person
 from nerfblendshape_ns.driving.pictures import beside, make_background
 from nerfblendshape_ns.driving.retarget import CoefficientSpace, Retargeting, RetargetMode, retargeting
@@ -33,11 +35,15 @@ from nerfblendshape_ns.driving.sources import SourceKind, open_driver, source_ki
 from nerfblendshape_ns.driving.video_file import Sound, encode, has_sound, require_ffmpeg
 from nerfblendshape_ns.errors import UserError
 from nerfblendshape_ns.model_components.expression_source import DrivingState
+from nerfblendshape_ns.output_folders import UNFINISHED, check_unchanged, claimed_folder, publish
+from nerfblendshape_ns.output_paths import check_file
 from nerfblendshape_ns.process_data.smoothing import whittaker
 
 NO_SOURCE = (
     "no sound: the video that the driver was made from is not recorded, not there or another by now; give --audio FILE."
 )
+TOOL = "nbs-drive"
+"""Name in the record of a folder of frames."""
 
 
 @dataclass(frozen=True)
@@ -96,26 +102,43 @@ def drive(options: DriveOptions, console: Optional[Console] = None) -> DriveResu
     console = console or Console()
     options.check()
     source_kind(options.by)  # Told before the avatar is loaded.
-    if options.resolved_format == "mp4":
+    output, inputs = options.output, input_paths(options)
+    is_video = options.resolved_format == "mp4"
+    if is_video:
         require_ffmpeg()
-    else:
-        check_output_folder(options.output)
-    plan = plan_drive(options, open_avatar(options.avatar), console)
-    for note in plan.notes:
-        console.print(f"note: {note}", soft_wrap=True, highlight=False)
-    store = FrameStore(options.output, _key(options, plan))
-    rendered, seconds = _render(options, plan, store, console)
-    sound, sound_note = find_sound(options, plan.driver)
-    if options.resolved_format == "mp4":
-        encode(store.folder, plan.num_frames, options.fps, options.output, sound)
-    else:
-        store.publish_folder()
-        sound = None
-    store.clean()
-    notes = plan.notes + ((sound_note,) if sound_note and options.resolved_format == "mp4" else ())
-    result = DriveResult(options.output, plan.num_frames, rendered, seconds, sound is not None, notes)
+        check_file(output, options.overwrite, inputs)
+    root = frames_beside(output) if is_video else output
+    with claimed_folder(root, TOOL, inputs):
+        if not is_video:
+            check_unchanged(root, TOOL)
+        plan = plan_drive(options, open_avatar(options.avatar), console)
+        for note in plan.notes:
+            console.print(f"note: {note}", soft_wrap=True, highlight=False)
+        store = FrameStore(root, _key(options, plan))
+        sound, sound_note = find_sound(options, plan.driver)
+        rendered, seconds = _render(options, plan, store, console)
+        if is_video:
+            check_file(output, options.overwrite, inputs)  # Hours may have passed.
+            encode(store.folder, plan.num_frames, options.fps, output, sound)
+        else:
+            publish(store.folder, root, TOOL)
+            sound = None
+        # Frames of killed drives to this output; none is running, the folder is claimed.
+        shutil.rmtree(root / UNFINISHED, ignore_errors=True)
+    if is_video:
+        with suppress(OSError):
+            root.rmdir()
+    notes = plan.notes + ((sound_note,) if sound_note and is_video else ())
+    result = DriveResult(output, plan.num_frames, rendered, seconds, sound is not None, notes)
     _print_result(result, plan, sound_note if sound_note in notes else None, console)
     return result
+
+
+def input_paths(options: DriveOptions) -> List[Path]:
+    """Files and folders that a drive reads, as far as the options name them."""
+    by = None if options.by in OWN_SPLITS else Path(options.by)
+    audio = None if options.audio in ("auto", "none") else Path(options.audio)
+    return [path for path in (options.avatar, by, audio, options.data) if path is not None]
 
 
 def plan_drive(options: DriveOptions, avatar: Avatar, console: Console) -> Drive:

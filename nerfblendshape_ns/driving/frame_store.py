@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import shutil
 from pathlib import Path
 from typing import Any, Dict, List
 
@@ -14,6 +12,7 @@ import numpy as np
 
 from nerfblendshape_ns.data.contract import write_atomically
 from nerfblendshape_ns.errors import UserError
+from nerfblendshape_ns.output_folders import UNFINISHED
 
 PATTERN = "%06d.png"
 """File names of the frames, for ffmpeg."""
@@ -34,16 +33,15 @@ def drive_key(settings: Dict[str, Any], arrays: List[np.ndarray]) -> str:
 
 
 class FrameStore:
-    """A hidden folder beside the output that holds the finished frames as PNG files.
+    """A folder that holds the finished frames as PNG files until all are there.
 
     Args:
-        output: the file or folder that is being made.
-        key: of :func:`drive_key`.
+        root: the folder of frames that is being made, or for a video :func:`frames_beside` it.
+        key: of :func:`drive_key`; frames of another key are left alone.
     """
 
-    def __init__(self, output: Path, key: str) -> None:
-        self.output = output
-        self.folder = output.with_name(f".{output.name}.{key}.frames")
+    def __init__(self, root: Path, key: str) -> None:
+        self.folder = root / UNFINISHED / key
 
     def path(self, frame: int) -> Path:
         """File of a frame."""
@@ -71,33 +69,7 @@ class FrameStore:
 
         write_atomically(self.path(frame), save)
 
-    def publish_folder(self) -> None:
-        """Let the frames become the output folder, in place of frames that an earlier drive left there.
 
-        Raises:
-            UserError: the output holds files that no drive has written.
-        """
-        check_output_folder(self.output)
-        if self.output.exists():
-            shutil.rmtree(self.output)
-        os.replace(self.folder, self.output)
-
-    def clean(self) -> None:
-        """Remove the frames of this drive and those that killed drives to the same output left."""
-        for folder in self.output.parent.glob(f".{self.output.name}.*.frames"):
-            shutil.rmtree(folder, ignore_errors=True)
-
-
-def check_output_folder(folder: Path) -> None:
-    """Refuse to replace a folder that holds anything but numbered PNG frames.
-
-    Raises:
-        UserError: it is a file, or holds something else.
-    """
-    if not folder.exists():
-        return
-    if not folder.is_dir():
-        raise UserError(f"{folder} is a file; give --output a folder for PNG frames, or a name that ends in .mp4.")
-    for entry in folder.iterdir():
-        if entry.suffix != ".png" or not entry.stem.isdecimal():
-            raise UserError(f"{folder} holds {entry.name}, which is no frame of a drive; give --output another folder.")
+def frames_beside(video: Path) -> Path:
+    """The hidden folder for the frames of a video that is being made."""
+    return video.with_name(f".{video.name}.frames")

@@ -26,7 +26,10 @@ class DriveOptions:
     """What drives: test, val, train or all (frames of the avatar's own clip); a dataset's folder; a video file; an .npy
     or .csv file of coefficients; a .yaml file of keyframes."""
     output: Path = Path("drive.mp4")
-    """An .mp4 file, or a folder for a PNG sequence. A drive that was killed goes on when run again."""
+    """An .mp4 file, or a folder for a PNG sequence: a new or an empty one, or an earlier result, which is replaced. A
+    drive that was killed goes on when run again."""
+    overwrite: bool = False
+    """Replace the .mp4 file if it exists."""
     format: Literal["auto", "mp4", "png", "rgba"] = "auto"
     """auto: mp4 where the output's name ends in .mp4, else png; rgba: PNGs whose opacity is the avatar's."""
     fps: float = 25.0

@@ -14,9 +14,10 @@ from nerfblendshape_ns.data import contract
 from nerfblendshape_ns.driving.own_dataset import archive_array
 from nerfblendshape_ns.driving.sequence import DriverSequence, HeadMotion
 from nerfblendshape_ns.errors import UserError
+from nerfblendshape_ns.output_folders import claimed_folder
 from nerfblendshape_ns.process_data.frames import probe_video
 from nerfblendshape_ns.process_data.landmarks import require_mediapipe
-from nerfblendshape_ns.process_data.options import ProcessOptions
+from nerfblendshape_ns.process_data.options import TOOL, ProcessOptions
 from nerfblendshape_ns.process_data.pipeline import Step, build_steps, choose_tracker, step_keys, steps_progress
 from nerfblendshape_ns.process_data.step_record import StepRecord, video_key
 from nerfblendshape_ns.process_data.track_steps import HEAD_POSES
@@ -50,7 +51,8 @@ def video_sequence(
         video=video, output=folder, landmarker=landmarker, tracker="landmarker", refine_poses=False
     )
     options.check()
-    run_tracking(options, console)
+    with claimed_folder(folder, TOOL, [video], "--cache", contract.PROCESS):
+        run_tracking(options, console)
     warnings = [warning for step in StepRecord(folder).steps.values() for warning in step.get("warnings", [])]
     return tracked_sequence(folder, video), warnings
 

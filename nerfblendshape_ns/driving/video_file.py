@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
@@ -70,7 +71,8 @@ def encode(frames: Path, num_frames: int, fps: float, output: Path, sound: Optio
     """
     rate, seconds = f"{fps:.6f}", f"{num_frames / fps:.6f}"
     command: List[str] = [require_ffmpeg(), "-hide_banner", "-nostdin", "-loglevel", "error", "-y"]
-    command += ["-protocol_whitelist", "file,pipe", "-framerate", rate, "-i", str(frames / PATTERN)]
+    # The folder is where ffmpeg runs, since it takes a % in its name for a part of the pattern.
+    command += ["-protocol_whitelist", "file,pipe", "-framerate", rate, "-i", PATTERN]
     if sound is not None:
         command += ["-ss", f"{max(sound.start, 0.0):.6f}", "-t", seconds, *_plain_input(sound.path)]
         command += ["-map", "0:v:0", "-map", "1:a:0", "-c:a", "aac", "-b:a", "160k"]
@@ -80,7 +82,9 @@ def encode(frames: Path, num_frames: int, fps: float, output: Path, sound: Optio
     command += ["-movflags", "+faststart"]
 
     def write(temporary: Path) -> None:
-        done = subprocess.run([*command, str(temporary)], capture_output=True, text=True, errors="replace")
+        # Absolute, since ffmpeg takes a name such as take:1.mp4 for a protocol.
+        words = [*command, os.path.abspath(temporary)]
+        done = subprocess.run(words, cwd=frames, capture_output=True, text=True, errors="replace")
         if done.returncode:
             reason = " ".join(done.stderr.split())[-300:]
             raise UserError(f"ffmpeg could not write {output} ({reason}); check the disk and the audio file.")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any, Dict, List
+from typing import Any, Dict, Iterable, List
 
 import cv2
 import numpy as np
@@ -42,10 +42,7 @@ class GivenLabels:
         self._size = (int(shot["height"]), int(shot["width"]))
         by_number = find_masks(folder)
         first = contract.load_image(next(iter(by_number.values())), cv2.IMREAD_UNCHANGED)
-        of_images = first.shape[:2] == self._size and sorted(by_number) in (
-            list(range(len(source_frames))),
-            list(range(1, len(source_frames) + 1)),
-        )
+        of_images = first.shape[:2] == self._size and _counts_to(len(source_frames), by_number)
         wanted = np.arange(len(source_frames)) if of_images else source_frames
         # Tools that count from 1 leave no number 0.
         offset = 1 if 0 not in by_number and 0 in wanted and int(wanted.max()) + 1 in by_number else 0
@@ -84,6 +81,33 @@ class GivenLabels:
             window["top"] : window["top"] + window["height"], window["left"] : window["left"] + window["width"]
         ]
         return resize_labels(cut, self._size)
+
+
+def could_be_of_images(folder: Path, num_frames: int, shot: Dict[str, Any]) -> bool:
+    """Whether masks can belong to the images that are left when frames without a face are dropped.
+
+    Args:
+        folder: of the masks.
+        num_frames: images before any is dropped.
+        shot: summary of the step that wrote the images.
+
+    Raises:
+        UserError: as :func:`find_masks`, or the first mask cannot be decoded.
+    """
+    by_number = find_masks(folder)
+    first = contract.load_image(next(iter(by_number.values())), cv2.IMREAD_UNCHANGED)
+    of_size = first.shape[:2] == (int(shot["height"]), int(shot["width"]))
+    return of_size and len(by_number) < num_frames and _counts_to(len(by_number), by_number)
+
+
+def _counts_to(count: int, numbers: Iterable[int]) -> bool:
+    """Whether the numbers are as many as ``count``, from 0 or 1 without a gap."""
+    return sorted(numbers) in (list(range(count)), list(range(1, count + 1)))
+
+
+def no_head(folder: Path) -> str:
+    """What the user reads where no mask shows a head."""
+    return f"no mask in --parsing {folder} has a pixel of head; masks are {FORMATS}."
 
 
 def find_masks(folder: Path) -> Dict[int, Path]:

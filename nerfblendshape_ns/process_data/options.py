@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Optional
+from typing import List, Literal, Optional
 
+from nerfblendshape_ns.data import contract
 from nerfblendshape_ns.errors import UserError
+from nerfblendshape_ns.output_paths import check_folder
 from nerfblendshape_ns.process_data.given_labels import find_masks
 from nerfblendshape_ns.process_data.multiclass_segmenter import check_model_file
 
+TOOL = "nbs-process-data"
+"""Name in ``process.json``, the record of a dataset made of a video."""
 # Below this a clip cannot be split into training, validation and test frames, nor a head pose track be smoothed.
 MIN_FRAMES = 10
 # Twice the focal length of MediaPipe's 63-degree virtual camera, as a multiple of the image side.
@@ -23,7 +27,8 @@ class ProcessOptions:
     video: Path
     """The video file; one person, the face seen most of the time, a still camera."""
     output: Path
-    """Folder of the dataset; made where it does not exist. Run again to go on after an interruption."""
+    """Folder of the dataset: a new or an empty one, or an earlier result. Run again to go on after an interruption or
+    an error, or with other options."""
     fps: Optional[float] = None
     """Frames a second to keep; the video's own rate if left out."""
     max_size: int = 512
@@ -76,7 +81,7 @@ class ProcessOptions:
     """Rows a second of that file where it has no clock and its rows are not the video's frames."""
 
     def check(self) -> None:
-        """Raise a UserError for values that no run can use."""
+        """Raise a UserError for values that no run can use, and an output that must not be written."""
         if self.fps is not None and not 0 < self.fps <= 1000:
             raise UserError(f"--fps {self.fps:g} is not a frame rate; give a number above 0.")
         if self.start is not None and self.start < 0:
@@ -103,5 +108,10 @@ class ProcessOptions:
             find_masks(self.parsing)
         if self.segmenter is not None:
             check_model_file(self.segmenter)
-        if self.output.exists() and not self.output.is_dir():
-            raise UserError(f"--output {self.output} is a file; give a folder.")
+        check_folder(self.output, TOOL, self.inputs, record=contract.PROCESS)
+
+    @property
+    def inputs(self) -> List[Path]:
+        """Files and folders that are read."""
+        given = (self.video, self.parsing, self.segmenter, self.expressions, self.landmarker)
+        return [path for path in given if path is not None]

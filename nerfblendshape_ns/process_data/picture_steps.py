@@ -17,7 +17,7 @@ from nerfblendshape_ns.process_data.background import clean_plate
 from nerfblendshape_ns.process_data.face_layout import CHIN, TOP
 from nerfblendshape_ns.process_data.frame_step import FRAMES, Progress
 from nerfblendshape_ns.process_data.frames import ImageFolder, LabelFolder
-from nerfblendshape_ns.process_data.given_labels import FORMATS, GivenLabels, find_masks
+from nerfblendshape_ns.process_data.given_labels import GivenLabels, find_masks, no_head
 from nerfblendshape_ns.process_data.label_statistics import LabelStatistics
 from nerfblendshape_ns.process_data.matting import person_matte
 from nerfblendshape_ns.process_data.multiclass_segmenter import MediaPipeSegmenter, MulticlassEvidence
@@ -65,7 +65,7 @@ def segment(options: ProcessOptions, shot: Dict[str, Any], progress: Progress) -
         progress("segmentation", 1, None)
     if not any(areas[Label.HEAD] for areas in statistics.areas):
         if options.parsing is not None:
-            raise UserError(f"no mask in --parsing {options.parsing} has a pixel of head; masks are {FORMATS}.")
+            raise UserError(no_head(options.parsing))
         raise UserError(f"no head was found in any frame of {options.video}; give masks of your own with --parsing.")
     put_in_place(partial, options.output / contract.PARSING)
     summary = {

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import sys
 import time
 from contextlib import contextmanager
@@ -17,11 +16,12 @@ from rich.table import Table
 import nerfblendshape_ns
 from nerfblendshape_ns.data import contract
 from nerfblendshape_ns.errors import UserError
-from nerfblendshape_ns.expression_tracks import read_expression_track
+from nerfblendshape_ns.output_folders import claimed_folder, clear_folder
 from nerfblendshape_ns.process_data import (
     camera_step,
     frame_step,
     frames,
+    input_checks,
     picture_steps,
     pose_step,
     report,
@@ -31,7 +31,7 @@ from nerfblendshape_ns.process_data import (
 from nerfblendshape_ns.process_data.external_expressions import content_key
 from nerfblendshape_ns.process_data.landmarker_model import SHA256, ModelUnavailable, find_landmarker
 from nerfblendshape_ns.process_data.landmarks import require_mediapipe
-from nerfblendshape_ns.process_data.options import ProcessOptions
+from nerfblendshape_ns.process_data.options import TOOL, ProcessOptions
 from nerfblendshape_ns.process_data.step_record import (
     StepRecord,
     discard_partial,
@@ -68,31 +68,31 @@ def process_video(options: ProcessOptions, console: Optional[Console] = None) ->
         The content of ``process.json``.
 
     Raises:
-        UserError: the input or an option is bad; a folder that this run made is then removed again.
+        UserError: the input or an option is bad. Steps that are finished stay, and the next run goes on from them;
+            where none is, a new folder is removed again.
     """
     console = console or Console()
     options.check()
     frames.probe_video(options.video)
     if options.expressions is not None:
-        # Read again when its turn comes; here so that a wrong file is told of before the long steps.
-        read_expression_track(options.expressions, options.expressions_fps)
+        track_steps.read_track(options)  # Again when its turn comes; here so that a wrong file is told of at once.
     require_mediapipe()
-    existed = options.output.exists()
-    try:
-        model, notes = choose_tracker(options)
-        if options.moving_face and model is None and options.expressions is None:
-            raise UserError(
-                "--moving-face needs coefficients, and FaceMesh gives none; give the Face Landmarker's model with "
-                "--landmarker or coefficients with --expressions, or leave it out."
-            )
+    model, notes = choose_tracker(options)
+    if options.moving_face and model is None and options.expressions is None:
+        raise UserError(
+            "--moving-face needs coefficients, and FaceMesh gives none; give the Face Landmarker's model with "
+            "--landmarker or coefficients with --expressions, or leave it out."
+        )
+    with claimed_folder(options.output, TOOL, options.inputs, record=contract.PROCESS) as is_new:
         record = StepRecord(options.output)
-        with steps_progress(console) as (progress, bars):
-            record.document["notes"] = notes
-            _run_steps(options, model, record, progress, bars)
-    except UserError:
-        if not existed:
-            shutil.rmtree(options.output, ignore_errors=True)
-        raise
+        try:
+            with steps_progress(console) as (progress, bars):
+                record.document["notes"] = notes
+                _run_steps(options, model, record, progress, bars)
+        except UserError:
+            if is_new and not record.steps:
+                clear_folder(options.output)
+            raise
     print_summary(record, options, console)
     return record.document
 
@@ -264,6 +264,12 @@ def _run_steps(
         if redo.intersection(step.after):
             redo.add(step.name)
     pending = [step for step in steps if step.name in redo]
+    if "segmentation" in redo:
+        input_checks.check_label_sources(options)
+    if "frames" not in redo and redo.intersection(("segmentation", "expressions")):
+        input_checks.check_against_frames(
+            options, shot_of(record), "segmentation" in redo, tracked="landmarks" not in redo
+        )
     if pending and pending[0].name != "report":
         # Until every part agrees again the folder must not pass for a dataset.
         (options.output / contract.TRANSFORMS).unlink(missing_ok=True)
@@ -290,6 +296,8 @@ def _run_steps(
         seconds = time.perf_counter() - start
         summary["peak_memory_mb"] = peak_memory()
         record.finish(step.name, keys[step.name], seconds, summary, warnings, [known.name for known in steps])
+        if step.name == "frames":
+            input_checks.check_against_frames(options, shot_of(record), True, tracked=False)
         if step.name == "landmarks":
             # Kept until the record says that the step is done, so that a kill in between costs nothing.
             discard_partial(options.output / track_steps.STRETCHES)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shutil
 from pathlib import Path
 from typing import Any, Dict, List, Sequence
@@ -14,6 +15,8 @@ from nerfblendshape_ns.errors import UserError
 
 # Raised when a step's code changes so that its old output must not be taken for its new one.
 FORMAT = 3
+# Names that write_atomically gives to what it is writing.
+TEMPORARY = re.compile(r"\..+\.\d+\.tmp(\.[^.]*)?")
 
 
 class StepRecord:
@@ -25,8 +28,8 @@ class StepRecord:
         path = root / contract.PROCESS
         if path.exists():
             loaded = contract.load_json(path)
-            if not isinstance(loaded, dict) or not isinstance(loaded.get("steps"), dict):
-                raise UserError(f"{path} is not a record of nbs-process-data; delete it to process the video afresh.")
+            if not isinstance(loaded, dict) or not isinstance(loaded.setdefault("steps", {}), dict):
+                raise UserError(f"{path} is not a record of nbs-process-data; give --output another folder.")
             self.document = loaded
 
     @property
@@ -115,16 +118,16 @@ def _write(path: Path, text: str) -> None:
 
 
 def remove_temporaries(folder: Path) -> None:
-    """Delete files that a killed process was writing, and folders that it was replacing."""
+    """Delete files that a killed process was writing, and folders of the contract that it was replacing."""
+    for name in (contract.IMAGES, contract.PARSING, contract.ALPHA, contract.REPORT):
+        old = folder / f".{name}.old"
+        if old.is_dir() and (folder / name).exists():
+            shutil.rmtree(old)
+        elif old.is_dir():
+            # Killed between the two renames of put_in_place: the old folder is still the valid one.
+            os.replace(old, folder / name)
     for path in folder.glob(".*"):
-        if path.is_dir() and path.name.endswith(".old"):
-            whole = path.with_name(path.name[1 : -len(".old")])
-            if whole.exists():
-                shutil.rmtree(path)
-            else:
-                # Killed between the two renames of put_in_place: the old folder is still the valid one.
-                os.replace(path, whole)
-        elif path.is_file() and ".tmp" in path.suffixes:
+        if path.is_file() and TEMPORARY.fullmatch(path.name):
             path.unlink()
 
 

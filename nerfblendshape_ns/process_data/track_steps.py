@@ -10,11 +10,11 @@ import numpy as np
 
 from nerfblendshape_ns.data import contract
 from nerfblendshape_ns.errors import UserError
-from nerfblendshape_ns.expression_tracks import read_expression_track
+from nerfblendshape_ns.expression_tracks import ExpressionTrack, read_expression_track
 from nerfblendshape_ns.process_data.arrays import load_arrays, save_arrays
 from nerfblendshape_ns.process_data.canonical_face import read_canonical_face
 from nerfblendshape_ns.process_data.crop import face_window
-from nerfblendshape_ns.process_data.expressions import arkit_expressions, landmark_pca_expressions
+from nerfblendshape_ns.process_data.expressions import Expressions, arkit_expressions, landmark_pca_expressions
 from nerfblendshape_ns.process_data.external_expressions import external_expressions
 from nerfblendshape_ns.process_data.face_track import STRETCH, Subject, num_passes, track_face
 from nerfblendshape_ns.process_data.frame_step import FRAMES, Progress
@@ -167,6 +167,41 @@ def _renumber_images(root: Path, kept: np.ndarray) -> None:
     put_in_place(partial, root / contract.IMAGES)
 
 
+def read_track(options: ProcessOptions) -> ExpressionTrack:
+    """The file of ``--expressions``.
+
+    Raises:
+        UserError: it cannot be read.
+    """
+    assert options.expressions is not None
+    return read_expression_track(options.expressions, options.expressions_fps)
+
+
+def place_expressions(
+    options: ProcessOptions, track: ExpressionTrack, shot: Dict[str, Any], kept: np.ndarray, times: np.ndarray
+) -> Tuple[Expressions, List[str]]:
+    """The coefficients of ``--expressions`` for those images that are kept, at their times, and warnings.
+
+    Raises:
+        UserError: as :func:`~nerfblendshape_ns.process_data.external_expressions.external_expressions`.
+    """
+    assert options.expressions is not None
+    return external_expressions(
+        track,
+        options.expressions,
+        frame_times=times,
+        frame_numbers=load_arrays(options.output / FRAMES)["numbers"],
+        kept=kept,
+        num_source=source_frames(options, shot),
+        offset=options.expressions_offset,
+    )
+
+
+def source_frames(options: ProcessOptions, shot: Dict[str, Any]) -> int:
+    """Frames of the video, or -1 where only a part of it was looked at."""
+    return shot["source_frames"] if options.start is None and options.end is None else -1
+
+
 def express(options: ProcessOptions, shot: Dict[str, Any], progress: Progress) -> Result:
     """``expr.npy`` and the files beside it.
 
@@ -177,14 +212,12 @@ def express(options: ProcessOptions, shot: Dict[str, Any], progress: Progress) -
     tracks = load_arrays(options.output / TRACKS_RAW)
     warnings = []
     if options.expressions is not None:
-        expressions, warnings = external_expressions(
-            read_expression_track(options.expressions, options.expressions_fps),
-            options.expressions,
-            frame_times=contract.load_array(options.output / contract.FRAME_TIMES),
-            frame_numbers=load_arrays(options.output / FRAMES)["numbers"],
-            kept=tracks["kept_frames"],
-            num_source=shot["source_frames"] if options.start is None and options.end is None else -1,
-            offset=options.expressions_offset,
+        expressions, warnings = place_expressions(
+            options,
+            read_track(options),
+            shot,
+            tracks["kept_frames"],
+            contract.load_array(options.output / contract.FRAME_TIMES),
         )
         raw = expressions.values
     elif tracks["coefficients"].shape[1]:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 from pathlib import Path
 from typing import Optional
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from nerfblendshape_ns.data import contract
 from nerfblendshape_ns.errors import UserError
 from nerfblendshape_ns.recipes.recipe import Recipe, VideoSource
 from nerfblendshape_ns.recipes.values import build, near_matches
@@ -88,11 +88,10 @@ def write_synthetic(settings: ClipSettings, folder: Path) -> Path:
         UserError: the settings make no clip, or the folder holds something else.
     """
     settings.check()
-    if folder.exists() and any(folder.iterdir()):
+    if (folder / contract.PROCESS).exists():
         with contextlib.suppress(OutdatedDataset):
             if load_settings(folder) == settings:
                 return folder
-        shutil.rmtree(folder)
     columns = TextColumn("synthetic frames"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
     with Progress(*columns) as progress:
         task = progress.add_task("", total=settings.num_frames)

@@ -16,7 +16,8 @@ class RecipeOptions:
     recipe: tyro.conf.Positional[Path]
     """The recipe, such as configs/demo.yaml."""
     output: Optional[Path] = None
-    """Folder of the results, outputs/recipes if left out; each recipe and clip gets its own folder in it."""
+    """Folder of the results, outputs/recipes if left out; each recipe and clip gets its own folder in it: a new or an
+    empty one, or that of an earlier run."""
     minutes: Optional[float] = None
     """End training after so many minutes instead of the recipe's."""
     torso_minutes: Optional[float] = None

@@ -21,6 +21,7 @@ from rich.table import Table
 import nerfblendshape_ns
 from nerfblendshape_ns.data import contract
 from nerfblendshape_ns.errors import UserError
+from nerfblendshape_ns.output_folders import claimed_folder
 from nerfblendshape_ns.recipes.datasets import prepare_dataset
 from nerfblendshape_ns.recipes.evaluation import (
     RenderedFrame,
@@ -37,6 +38,9 @@ from nerfblendshape_ns.recipes.pictures import write_sheet, write_video
 from nerfblendshape_ns.recipes.recipe import Recipe, load_recipe
 from nerfblendshape_ns.recipes.sound import sound_of_split
 from nerfblendshape_ns.recipes.training import run_training, trainer_config
+
+TOOL = "nbs-recipe"
+"""Name in the record of a recipe's folder."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +67,7 @@ def run_recipe(options: RecipeOptions, console: Optional[Console] = None) -> Out
     """Run a recipe and print where its results are.
 
     Raises:
-        UserError: the recipe, its dataset or an option is bad.
+        UserError: the recipe, its dataset or an option is bad, or the folder of the results is somebody else's.
     """
     console = console or Console()
     recipe = load_recipe(options.recipe).with_variant(options.variant)
@@ -76,13 +80,15 @@ def run_recipe(options: RecipeOptions, console: Optional[Console] = None) -> Out
     if recipe.torso is not None:
         torso = recipe.torso_recipe(folder)
         trainer_config(torso, data_folder, folder / "runs", str(options.recipe), options.torso_minutes)
-    console.rule(f"{recipe.name}: dataset")
-    data = prepare_dataset(recipe, data_folder, options.video, options.data)
-    truth = SyntheticTruth(data, folder / "unseen") if _needs_truth(recipe) else None
-    stage = _Stage(options, data, folder, console)
-    outcome = stage.run(recipe, options.minutes, truth)
-    if recipe.torso is not None:
-        outcome = stage.run(recipe.torso_recipe(outcome.config.parent), options.torso_minutes, truth)
+    inputs = [path for path in (options.data, recipe.dataset.path, options.video) if path is not None]
+    with claimed_folder(folder, TOOL, inputs):
+        console.rule(f"{recipe.name}: dataset")
+        data = prepare_dataset(recipe, data_folder, options.video, options.data)
+        truth = SyntheticTruth(data, folder / "unseen") if _needs_truth(recipe) else None
+        stage = _Stage(options, data, folder, console)
+        outcome = stage.run(recipe, options.minutes, truth)
+        if recipe.torso is not None:
+            outcome = stage.run(recipe.torso_recipe(outcome.config.parent), options.torso_minutes, truth)
     return outcome
 
 

@@ -20,7 +20,7 @@ class ConvertOptions:
     source: tyro.conf.Positional[Path]
     """The dataset directory to read; it stays as it is."""
     target: tyro.conf.Positional[Path]
-    """The directory to write; it must not exist."""
+    """The directory to write: a new or an empty one, or an earlier result, which is replaced."""
     layout: Literal["auto", "official", "insta", "own", "unofficial", "radnerf"] = "auto"
     """How the source is arranged; auto detects it."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from typing import Optional, Sequence
 
 import tyro
 
@@ -10,9 +11,13 @@ from nerfblendshape_ns.errors import report_user_errors
 from nerfblendshape_ns.recipes.options import RecipeOptions
 
 
-def main() -> None:
-    """Console entry point; bad input ends it with one sentence on stderr and exit status 1."""
-    options = tyro.cli(RecipeOptions, prog="nbs-recipe", description=RecipeOptions.__doc__)
+def main(arguments: Optional[Sequence[str]] = None) -> None:
+    """Console entry point; bad input ends it with one sentence on stderr and exit status 1.
+
+    Args:
+        arguments: command-line words; None takes the process's own.
+    """
+    options = tyro.cli(RecipeOptions, prog="nbs-recipe", description=RecipeOptions.__doc__, args=arguments)
     # nerfstudio 1.1.5 uses what newer torch releases deprecate; nothing that a user of a recipe could change.
     warnings.filterwarnings("ignore", category=FutureWarning)
     warnings.filterwarnings("ignore", message="Using a non-tuple sequence", category=UserWarning)

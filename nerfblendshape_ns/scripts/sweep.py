@@ -21,7 +21,8 @@ class SweepOptions:
     run: tyro.conf.Positional[Path]
     """A run's directory, its config.yml, a checkpoint, or a file that nbs-export wrote."""
     output: Path = Path("sweep")
-    """Folder for sweep.png, sweep.mp4, sweep.txt and sweep.json."""
+    """Folder for sweep.png, sweep.mp4, sweep.txt and sweep.json: a new or an empty one, or an earlier result, which is
+    replaced."""
     size: Optional[int] = None
     """Longer side of the rendered pictures in pixels; that of the training images if left out."""
     threshold: float = 4.0
@@ -37,7 +38,7 @@ def run(options: SweepOptions, console: Console) -> None:
     """Render the sweep and write what belongs to it.
 
     Raises:
-        UserError: the run cannot be opened or an option is out of range.
+        UserError: the run cannot be opened, the output must not be written, or an option is out of range.
     """
     if options.size is not None and not 8 <= options.size <= 4096:
         raise UserError(f"--size is {options.size} but must be from 8 to 4096 pixels.")
@@ -48,20 +49,22 @@ def run(options: SweepOptions, console: Console) -> None:
     from nerfblendshape_ns.avatar.sweep import as_document, as_text, sweep_avatar
     from nerfblendshape_ns.avatar.sweep_pictures import write_sweep_sheet, write_sweep_video
     from nerfblendshape_ns.data.contract import save_json, save_text
+    from nerfblendshape_ns.output_folders import replaced_folder
 
-    avatar = open_avatar(options.run)
     columns = (TextColumn("[bold]{task.description}"), BarColumn(), MofNCompleteColumn())
-    with Progress(*columns, TimeElapsedColumn(), TimeRemainingColumn(), console=console) as bar:
+    bars = Progress(*columns, TimeElapsedColumn(), TimeRemainingColumn(), console=console)
+    with replaced_folder(options.output, "nbs-sweep", [options.run]) as folder, bars as bar:
+        avatar = open_avatar(options.run)
         task = bar.add_task("Sweeping coefficients", total=len(avatar.names))
         sweep = sweep_avatar(avatar, options.size, options.threshold, lambda: bar.advance(task))
-        write_sweep_sheet(options.output / "sweep.png", sweep)
+        write_sweep_sheet(folder / "sweep.png", sweep)
         about = {"avatar": str(avatar.path), "kind": avatar.kind, "step": avatar.step, "basis": avatar.basis_id}
-        save_json(options.output / "sweep.json", {**about, **as_document(sweep)})
-        save_text(options.output / "sweep.txt", as_text(sweep))
+        save_json(folder / "sweep.json", {**about, **as_document(sweep)})
+        save_text(folder / "sweep.txt", as_text(sweep))
         if options.seconds > 0:
             task = bar.add_task("Video", total=len(avatar.names))
             frames = max(2, round(options.seconds * options.fps))
-            video = options.output / "sweep.mp4"
+            video = folder / "sweep.mp4"
             write_sweep_video(video, avatar, sweep, frames, options.size, options.fps, lambda: bar.advance(task))
     print(as_text(sweep))
     console.print(f"sheet, video and tables: {options.output}", soft_wrap=True)

@@ -19,7 +19,7 @@ class SyntheticOptions:
     """Render a talking head that needs no video: exact poses, labels, landmarks and coefficients."""
 
     output: Optional[Path] = None
-    """Dataset directory to write; must not exist yet."""
+    """Dataset directory to write: a new or an empty one, or an earlier result, which is replaced."""
     video: Optional[Path] = None
     """Also (or only) write the frames as this H.264 mp4, for instance to track it like a real clip."""
     num_frames: int = 200
@@ -32,6 +32,8 @@ class SyntheticOptions:
     """Decides the person, the room and the motion; the same seed gives the same files."""
     samples: int = 2
     """Rays a pixel along each axis; 2 means four rays a pixel."""
+    overwrite: bool = False
+    """Replace the video if it exists."""
 
 
 def run(options: SyntheticOptions) -> None:
@@ -52,7 +54,7 @@ def run(options: SyntheticOptions) -> None:
     columns = (TextColumn("[bold]{task.description}"), BarColumn(), MofNCompleteColumn())
     with Progress(*columns, TimeElapsedColumn(), TimeRemainingColumn(), console=console) as bar:
         task = bar.add_task("Rendering frames", total=settings.num_frames)
-        write_dataset(settings, options.output, options.video, progress=lambda _: bar.advance(task))
+        write_dataset(settings, options.output, options.video, lambda _: bar.advance(task), options.overwrite)
     for what, path in (("dataset", options.output), ("video", options.video)):
         if path is not None:
             console.print(f"{what}: {path}", soft_wrap=True)
@@ -64,7 +66,7 @@ def main(arguments: Optional[Sequence[str]] = None) -> None:
     Args:
         arguments: command-line words; None takes those of the process.
     """
-    options = tyro.cli(SyntheticOptions, args=arguments, description=SyntheticOptions.__doc__)
+    options = tyro.cli(SyntheticOptions, prog="nbs-synthetic", args=arguments, description=SyntheticOptions.__doc__)
     with report_user_errors():
         run(options)
 

@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import subprocess
+from contextlib import ExitStack
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -16,11 +17,15 @@ import numpy as np
 
 from nerfblendshape_ns.data import contract
 from nerfblendshape_ns.errors import UserError
+from nerfblendshape_ns.output_folders import replaced_folder
+from nerfblendshape_ns.output_paths import check_file, check_folder
 from nerfblendshape_ns.synthetic.camera import Intrinsics, camera_to_head, default_intrinsics, project
 from nerfblendshape_ns.synthetic.expressions import EXPRESSION_NAMES
 from nerfblendshape_ns.synthetic.head import Rendering, SyntheticHead, synthetic_head
 from nerfblendshape_ns.synthetic.motion import MAX_PITCH, MAX_ROLL, MAX_YAW, Motion, talking_motion
 
+TOOL = "nbs-synthetic"
+"""Name in the record of a synthetic dataset."""
 BASIS = "custom"
 
 GENERATION = 2
@@ -88,47 +93,45 @@ def write_dataset(
     output: Optional[Path] = None,
     video: Optional[Path] = None,
     progress: Callable[[int], None] = lambda frame: None,
+    overwrite: bool = False,
 ) -> None:
     """Render a clip and write it.
 
     Args:
         settings: what to render.
-        output: the dataset directory; must not hold anything yet. None writes no dataset.
+        output: the dataset directory: a new or an empty one, or one that this wrote, which is replaced. None writes no
+            dataset.
         video: an mp4 file of the frames. None writes no video.
         progress: told the number of each finished frame.
+        overwrite: replace a video that exists.
 
     Raises:
-        UserError: settings out of range, an output that exists already, or ffmpeg missing or failing. Nothing is left
-            behind: the dataset is made under a temporary name beside its own and renamed at the end.
+        UserError: settings out of range, an output that must not be written, or ffmpeg missing or failing. Nothing is
+            left behind: both appear only when they are complete.
     """
     settings.check()
     if output is None and video is None:
         raise UserError("there is nothing to write; give --output for a dataset, --video for a video, or both.")
-    if output is not None and output.exists() and (not output.is_dir() or any(output.iterdir())):
-        raise UserError(f"{output} exists already; remove it or choose another --output.")
-    writer = None if video is None else VideoWriter(video, settings.width, settings.height, settings.fps)
-    unfinished = None if output is None else output.parent / f".{output.name}.{os.getpid()}.tmp"
-    try:
-        if unfinished is not None:
-            _write_arrays(settings, unfinished)
+    with ExitStack() as stack:
+        writer = root = None
+        if output is not None:
+            check_folder(output, TOOL)
+        if video is not None:
+            check_file(video, overwrite, [] if output is None else [output], "--video")
+            writer = VideoWriter(video, settings.width, settings.height, settings.fps)
+            stack.callback(writer.abandon)
+        if output is not None:
+            root = stack.enter_context(replaced_folder(output, TOOL))
+            _write_arrays(settings, root)
         for index, rendering in render_clip(settings):
-            if unfinished is not None:
-                contract.save_image(unfinished / contract.IMAGES / contract.image_name(index), rendering.image)
-                contract.save_image(unfinished / contract.PARSING / contract.parsing_name(index), rendering.labels)
+            if root is not None:
+                contract.save_image(root / contract.IMAGES / contract.image_name(index), rendering.image)
+                contract.save_image(root / contract.PARSING / contract.parsing_name(index), rendering.labels)
             if writer is not None:
                 writer.add(rendering.image)
             progress(index)
         if writer is not None:
             writer.close()
-        if unfinished is not None and output is not None:
-            if output.exists():
-                output.rmdir()
-            unfinished.rename(output)
-    finally:
-        if writer is not None:
-            writer.abandon()
-        if unfinished is not None:
-            shutil.rmtree(unfinished, ignore_errors=True)
 
 
 def _write_arrays(settings: ClipSettings, root: Path) -> None:
@@ -170,7 +173,7 @@ def _process_record(settings: ClipSettings) -> dict:
     except metadata.PackageNotFoundError:
         from nerfblendshape_ns import __version__ as version
     return {
-        "source": "nbs-synthetic",
+        "source": TOOL,
         "generation": GENERATION,
         "versions": {"nerfblendshape-ns": version},
         "options": {
@@ -195,7 +198,7 @@ def load_settings(dataset: Path) -> ClipSettings:
         UserError: the directory is not a synthetic dataset.
     """
     record = contract.load_json(dataset / contract.PROCESS)
-    if not isinstance(record, dict) or record.get("source") != "nbs-synthetic":
+    if not isinstance(record, dict) or record.get("source") != TOOL:
         raise UserError(
             f"{dataset / contract.PROCESS} was not written by nbs-synthetic, so the head cannot be rendered again; "
             "give a synthetic dataset."
@@ -235,7 +238,8 @@ class VideoWriter:
         self.path = path
         self._size = (height - height % 2, width - width % 2)
         path.parent.mkdir(parents=True, exist_ok=True)
-        self._unfinished = path.with_name(f".{path.stem}.{os.getpid()}.tmp.mp4")
+        # Absolute, since ffmpeg takes a name such as take:1.mp4 for a protocol.
+        self._unfinished = Path(os.path.abspath(path)).with_name(f".{path.stem}.{os.getpid()}.tmp.mp4")
         command = [
             executable, "-y", "-loglevel", "error", "-f", "rawvideo", "-pix_fmt", "bgr24",
             "-s", f"{self._size[1]}x{self._size[0]}", "-r", f"{fps:g}", "-i", "pipe:0",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from pathlib import Path
 from typing import Dict, Mapping
@@ -44,7 +45,16 @@ def file_name(name: str) -> str:
 
 
 def save_expression(path: Path, values: Mapping[str, float]) -> None:
-    """Write an expression, atomically."""
+    """Write an expression, atomically; a file that holds one is replaced.
+
+    Raises:
+        UserError: there is a file by this name that is something else.
+    """
+    if os.path.lexists(path):
+        try:
+            load_expression(path)
+        except UserError:
+            raise UserError(f"{path} exists and is no expression file; choose another name.") from None
     save_json(path, expression_document(values))
 
 

@@ -211,12 +211,13 @@ def test_sound_of_the_source_video_is_carried_over(make_run, tmp_path):
     # The test frames start at the fifteenth of 25 a second.
     sound, note = drive_module.find_sound(options(run, tmp_path / "o.mp4"), plan(run, tmp_path).driver)
     assert sound is not None and sound.start == pytest.approx(0.6) and note is None
-    silent = drive(options(run, tmp_path / "out.mp4", audio="none"), QUIET)
+    silent = drive(options(run, tmp_path / "out.mp4", audio="none", overwrite=True), QUIET)
     assert not silent.has_sound and not drive_module.has_sound(tmp_path / "out.mp4")
     with pytest.raises(UserError, match="is no file with sound"):
-        drive(options(run, tmp_path / "out.mp4", audio=str(run / "config.yml")), QUIET)
+        drive(options(run, tmp_path / "new.mp4", audio=str(run / "config.yml")), QUIET)
+    assert not (tmp_path / ".new.mp4.frames").exists(), "told before anything is rendered"
     video.write_bytes(video.read_bytes() + b"!")  # Another file has taken its place.
-    changed = drive(options(run, tmp_path / "out.mp4"), QUIET)
+    changed = drive(options(run, tmp_path / "out.mp4", overwrite=True), QUIET)
     assert not changed.has_sound and changed.notes[-1] == (
         "no sound: the video that the driver was made from is not recorded, not there or another by now; give --audio "
         "FILE."

@@ -1,12 +1,12 @@
-"""Frames on disk: keys, half-written files, and what may be replaced."""
+"""Frames on disk: keys, half-written files, and where they are kept."""
+
+from pathlib import Path
 
 import cv2
 import numpy as np
-import pytest
 
 from nerfblendshape_ns.data.contract import load_image
-from nerfblendshape_ns.driving.frame_store import FrameStore, check_output_folder, drive_key
-from nerfblendshape_ns.errors import UserError
+from nerfblendshape_ns.driving.frame_store import FrameStore, drive_key, frames_beside
 
 RED = np.full((4, 6, 3), [200, 10, 20], np.uint8)
 
@@ -20,7 +20,7 @@ def test_keys_tell_settings_and_arrays_apart():
 
 
 def test_frames_come_back(tmp_path):
-    store = FrameStore(tmp_path / "out.mp4", "k")
+    store = FrameStore(tmp_path, "k")
     assert not store.has(3)
     store.write(3, RED)
     assert store.has(3) and np.array_equal(load_image(store.path(3)), RED)
@@ -33,23 +33,14 @@ def test_frames_come_back(tmp_path):
     assert not store.has(5)
 
 
-def test_publishing_replaces_an_earlier_sequence_and_cleans_up(tmp_path):
-    output = tmp_path / "frames"
-    output.mkdir()
-    (output / "000099.png").write_bytes(b"old")
-    FrameStore(output, "killed").write(0, RED)
-    store = FrameStore(output, "now")
-    store.write(0, RED)
-    store.publish_folder()
-    store.clean()
-    assert [path.name for path in tmp_path.iterdir()] == ["frames"]
-    assert [path.name for path in output.iterdir()] == ["000000.png"]
+def test_frames_of_another_key_are_left_alone(tmp_path):
+    FrameStore(tmp_path, "other").write(0, RED)
+    store = FrameStore(tmp_path, "now")
+    assert not store.has(0)
+    assert FrameStore(tmp_path, "other").has(0)
 
 
-def test_other_peoples_folders_are_left_alone(tmp_path):
-    (tmp_path / "notes.txt").write_text("mine")
-    with pytest.raises(UserError, match="holds notes.txt, which is no frame of a drive"):
-        check_output_folder(tmp_path)
-    with pytest.raises(UserError, match="is a file; give --output a folder"):
-        check_output_folder(tmp_path / "notes.txt")
-    check_output_folder(tmp_path / "new")
+def test_every_video_has_a_folder_of_its_own():
+    names = ("out.mp4", "out", "take[1]*?.mp4", "take1.mp4", "out.mp4.frames")
+    assert len({frames_beside(Path("here") / name) for name in names}) == len(names)
+    assert frames_beside(Path("here/out.mp4")) == Path("here/.out.mp4.frames")

@@ -18,7 +18,7 @@ RATE = 16000
 
 @pytest.fixture
 def frames(tmp_path):
-    store = FrameStore(tmp_path / "out.mp4", "k")
+    store = FrameStore(tmp_path / "frames", "k")
     for number in range(10):
         store.write(number, np.full((15, 21, 3), 20 * number, np.uint8))
     return store.folder

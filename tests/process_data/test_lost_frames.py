@@ -8,13 +8,19 @@ from stand_in_tracker import NUM_FRAMES, process, snapshot
 
 from nerfblendshape_ns.data import contract
 from nerfblendshape_ns.errors import UserError
+from nerfblendshape_ns.process_data.step_record import StepRecord
 
 
-def test_no_face_in_any_frame_leaves_nothing_behind(tracker, options):
+def finished(options):
+    assert not (options.output / contract.TRANSFORMS).exists()
+    return list(StepRecord(options.output).steps)
+
+
+def test_no_face_in_any_frame_leaves_the_survey(tracker, options):
     tracker.lost = set(range(NUM_FRAMES))
     with pytest.raises(UserError, match=r"no face was found in any of the 14 frames of .*talk.mp4; use a video"):
         process(options)
-    assert not options.output.exists()
+    assert finished(options) == ["survey"]
 
 
 def test_lost_frames_are_named_with_fail(tracker, options):
@@ -22,7 +28,7 @@ def test_lost_frames_are_named_with_fail(tracker, options):
     options.on_missing = "fail"
     with pytest.raises(UserError, match=r"lost in 3 of 14 frames of .* \(frames 4-5, 9\).*--on-missing drop"):
         process(options)
-    assert not options.output.exists()
+    assert finished(options) == ["survey", "frames"]
 
 
 def test_lost_frames_are_dropped_by_default(tracker, options):
@@ -52,7 +58,7 @@ def test_too_few_frames_with_a_face(tracker, options):
     tracker.lost = set(range(8))
     with pytest.raises(UserError, match="a face was found in only 6 of 14 frames and at least 10 are needed"):
         process(options)
-    assert not options.output.exists()
+    assert finished(options) == ["survey", "frames"]
 
 
 def test_a_dataset_that_was_there_survives_a_bad_run(tracker, options):

@@ -28,7 +28,7 @@ def test_steps_keep_their_order_when_one_is_done_again(tmp_path):
 
 def test_a_foreign_process_json_is_named(tmp_path):
     (tmp_path / "process.json").write_text("[1, 2]")
-    with pytest.raises(UserError, match="is not a record of nbs-process-data; delete it to process the video afresh"):
+    with pytest.raises(UserError, match="is not a record of nbs-process-data; give --output another folder"):
         StepRecord(tmp_path)
 
 

@@ -1,4 +1,4 @@
-"""Every wrong input has its own message, in one sentence, and leaves nothing behind."""
+"""Every wrong input has its own message, in one sentence, and leaves nothing behind but finished steps."""
 
 import os
 import subprocess
@@ -11,7 +11,7 @@ from video_files import chequer, write_video
 
 from nerfblendshape_ns.errors import UserError
 from nerfblendshape_ns.process_data.options import ProcessOptions
-from nerfblendshape_ns.process_data.step_record import video_key
+from nerfblendshape_ns.process_data.step_record import StepRecord, video_key
 
 
 def grey(level):
@@ -44,6 +44,8 @@ def sound_only(path):
         pytest.skip("ffmpeg is not here")
 
 
+# What is found out only when the whole video has been looked at: that step is kept.
+AFTER_SURVEY = {"three frames", "too slow", "no face", "black", "grey", "cuts"}
 # What the file is, options, whether a face is seen, the message.
 TABLE = {
     "missing": (None, {}, True, r"clip.mp4 does not exist; give the path of a video file with --video"),
@@ -95,7 +97,11 @@ def test_every_wrong_input_has_its_own_message(name, monkeypatch, tmp_path):
         process(chosen)
     told = str(raised.value)
     assert "\n" not in told and told.endswith(".") and "Error(" not in told
-    assert not (tmp_path / "out").exists()
+    if name in AFTER_SURVEY:
+        assert list(StepRecord(tmp_path / "out").steps) == ["survey"]
+        assert not (tmp_path / "out" / "transforms.json").exists()
+    else:
+        assert not (tmp_path / "out").exists()
 
 
 def test_messages_differ():

@@ -143,20 +143,20 @@ def test_recorded_figures_can_be_read_again(tmp_path):
         record_results(path, figures)
 
 
-def test_a_synthetic_dataset_of_an_older_generation_is_made_again(tmp_path):
+def test_a_synthetic_dataset_of_an_older_generation_is_made_again(tmp_path, monkeypatch):
     from nerfblendshape_ns.data import contract
     from nerfblendshape_ns.recipes.datasets import write_synthetic
+    from nerfblendshape_ns.synthetic import dataset
     from nerfblendshape_ns.synthetic.dataset import ClipSettings, OutdatedDataset, load_settings
 
     settings = ClipSettings(num_frames=2, width=16, height=16)
     folder = write_synthetic(settings, tmp_path / "clip")
-    (folder / "mark").touch()
-    assert (write_synthetic(settings, folder) / "mark").exists()
-    record = contract.load_json(folder / contract.PROCESS)
-    contract.save_json(folder / contract.PROCESS, {**record, "generation": 1})
+    written = (folder / contract.TRANSFORMS).stat().st_mtime_ns
+    assert (write_synthetic(settings, folder) / contract.TRANSFORMS).stat().st_mtime_ns == written
+    monkeypatch.setattr(dataset, "GENERATION", dataset.GENERATION + 1)
     with pytest.raises(OutdatedDataset, match="made by another version of the synthetic head"):
         load_settings(folder)
-    assert not (write_synthetic(settings, folder) / "mark").exists()
+    assert (write_synthetic(settings, folder) / contract.TRANSFORMS).stat().st_mtime_ns != written
     assert load_settings(folder) == settings
 
 

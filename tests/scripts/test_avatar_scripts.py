@@ -56,7 +56,7 @@ def test_export_show_and_sweep(run, tmp_path, monkeypatch, capsys):
     sweep.main(["again.avatar", "--output", "swept", "--seconds", "0.1"])
     assert "of 3 coefficients were learnt" in capsys.readouterr().out
     assert sorted(path.name for path in Path("swept").iterdir()) == [
-        "sweep.json", "sweep.mp4", "sweep.png", "sweep.txt",
+        "nbs-output.json", "sweep.json", "sweep.mp4", "sweep.png", "sweep.txt",
     ]  # fmt: skip
     document = json.loads(Path("swept/sweep.json").read_text())
     assert (document["kind"], document["step"], len(document["coefficients"])) == ("head", 99, 3)

@@ -9,6 +9,7 @@ import pytest
 
 from nerfblendshape_ns.data import contract
 from nerfblendshape_ns.errors import UserError
+from nerfblendshape_ns.output_paths import RECORD
 from nerfblendshape_ns.synthetic import dataset as synthetic_dataset
 from nerfblendshape_ns.synthetic.camera import Intrinsics, project
 from nerfblendshape_ns.synthetic.dataset import ClipSettings, VideoWriter, load_settings, write_dataset
@@ -22,7 +23,7 @@ def test_the_contract_is_complete(clip, clip_settings):
         [
             contract.TRANSFORMS, contract.EXPRESSIONS, contract.EXPRESSION_MIN, contract.EXPRESSION_MAX,
             contract.EXPRESSION_NAMES, contract.IMAGES, contract.PARSING, contract.BACKGROUND, contract.LANDMARKS,
-            contract.FACE_MESH, contract.PROCESS,
+            contract.FACE_MESH, contract.PROCESS, RECORD,
         ]
     )  # fmt: skip
     transforms = contract.load_json(clip / contract.TRANSFORMS)
@@ -65,7 +66,7 @@ def test_equal_settings_give_equal_files(clip, clip_settings, tmp_path):
     again = tmp_path / "again"
     write_dataset(clip_settings, again)
     files = [path.relative_to(clip) for path in clip.rglob("*") if path.is_file()]
-    assert len(files) == 9 + 2 * 12
+    assert len(files) == 10 + 2 * 12
     assert all((clip / path).read_bytes() == (again / path).read_bytes() for path in files)
 
 
@@ -121,7 +122,7 @@ def test_bad_settings_are_refused_before_anything_is_written(tmp_path, changes, 
 
 def test_existing_output_is_kept(tmp_path):
     (tmp_path / "note.txt").write_text("mine")
-    with pytest.raises(UserError, match="exists already; remove it or choose another --output"):
+    with pytest.raises(UserError, match="holds note.txt and no record .* that nbs-synthetic wrote it"):
         write_dataset(ClipSettings(num_frames=2), tmp_path)
     assert os.listdir(tmp_path) == ["note.txt"]
     with pytest.raises(UserError, match="nothing to write; give --output"):
