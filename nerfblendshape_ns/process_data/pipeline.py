@@ -75,7 +75,7 @@ def process_video(options: ProcessOptions, console: Optional[Console] = None) ->
     frames.probe_video(options.video)
     if options.expressions is not None:
         # Read again when its turn comes; here so that a wrong file is told of before the long steps.
-        read_expression_track(options.expressions, options.expressions_fps)
+        read_expression_track(options.expressions, options.expressions_fps, options.names)
     require_mediapipe()
     existed = options.output.exists()
     try:
@@ -234,6 +234,7 @@ def _expression_options(options: ProcessOptions) -> Dict[str, Any]:
         "expressions": content_key(options.expressions),
         "expressions_offset": options.expressions_offset,
         "expressions_fps": options.expressions_fps,
+        "names": options.names,
     }
 
 

@@ -178,7 +178,7 @@ def express(options: ProcessOptions, shot: Dict[str, Any], progress: Progress) -
     warnings = []
     if options.expressions is not None:
         expressions, warnings = external_expressions(
-            read_expression_track(options.expressions, options.expressions_fps),
+            read_expression_track(options.expressions, options.expressions_fps, options.names),
             options.expressions,
             frame_times=contract.load_array(options.output / contract.FRAME_TIMES),
             frame_numbers=load_arrays(options.output / FRAMES)["numbers"],

@@ -21,7 +21,7 @@ class ConvertOptions:
     """The dataset directory to read; it stays as it is."""
     target: tyro.conf.Positional[Path]
     """The directory to write; it must not exist."""
-    layout: Literal["auto", "official", "insta", "own", "unofficial", "radnerf"] = "auto"
+    layout: Literal["auto", "official", "insta", "own", "unofficial", "nerface", "radnerf"] = "auto"
     """How the source is arranged; auto detects it."""
 
 

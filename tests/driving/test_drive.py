@@ -143,7 +143,7 @@ def test_a_file_of_coefficients(tiny_run, tmp_path):
     assert np.allclose(driven.expressions[:, names.index("jawOpen")], values[:, 0], atol=1e-6)
     assert np.allclose(driven.poses.camera, driven.poses.camera[0])
     guessed = plan(run, tmp_path, by=str(tmp_path / "expr.npy"))
-    assert guessed.num_frames == 10 and any("taken for 25 rows a second" in note for note in guessed.notes)
+    assert guessed.num_frames == 10 and any("taken for 25 rows per second" in note for note in guessed.notes)
     rows = "\n".join(f"{frame},{jaw:.6f}" for frame, jaw in enumerate(values[:, 0]))
     (tmp_path / "expr.csv").write_text("frame,jawOpen\n" + rows + "\n")
     table = plan(run, tmp_path, by=str(tmp_path / "expr.csv"), source_fps=10.0, fps=10.0)
