@@ -131,7 +131,8 @@ def load_array(path: Path) -> np.ndarray:
         raise UserError(f"{path} does not exist; is {path.parent} a dataset directory?") from None
     except (ValueError, OSError, EOFError) as error:
         raise UserError(
-            f"{path} is not a plain numeric .npy file ({error}); save it with numpy.save and a float32 array."
+            f"{path} is not a plain numeric .npy file ({error}); save it with numpy.save and a float32 array, "
+            "a dictionary of arrays with numpy.savez."
         ) from None
 
 

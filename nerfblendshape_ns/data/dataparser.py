@@ -32,7 +32,7 @@ class NerfBlendshapeDataParserConfig(DataParserConfig):
 
     _target: Type = field(default_factory=lambda: NerfBlendshapeDataParser)
     """Target class to instantiate."""
-    layout: Literal["auto", "official", "insta", "own", "unofficial", "radnerf"] = "auto"
+    layout: Literal["auto", "official", "insta", "own", "unofficial", "nerface", "radnerf"] = "auto"
     """How the directory is arranged: auto detects it, own is what nbs-process-data writes, official and unofficial are
     the NeRFBlendShape repositories', radnerf is RAD-NeRF's and ER-NeRF's, insta is INSTA's (metrical-tracker)."""
     basis: Literal["active", "all", "pca16"] = "active"

@@ -87,8 +87,9 @@ def _landmark_reach(clip: Clip, train: np.ndarray, unit_range: np.ndarray) -> Op
     pixels = clip.landmarks[train][:, chosen].astype(np.float64)
     tangents = (pixels - np.array([clip.cx, clip.cy])) / np.array([clip.fl_x, clip.fl_y])
     poses = clip.camera_to_head[train][:, :3].reshape(len(train), 12)
-    evidence = (torch.from_numpy(np.ascontiguousarray(array)) for array in (tangents, unit_range, poses))
-    mesh = torch.from_numpy(np.ascontiguousarray(clip.face_mesh[chosen]))
-    motion = landmark_motion(*evidence, mesh, RIDGE)[1].norm(dim=-1)
+    seen, coefficients, cameras, mesh = (
+        torch.from_numpy(np.ascontiguousarray(array)) for array in (tangents, unit_range, poses, clip.face_mesh[chosen])
+    )
+    motion = landmark_motion(seen, coefficients, cameras, mesh, RIDGE)[1].norm(dim=-1)
     furthest = motion.topk(max(1, round(FURTHEST * motion.shape[1])), dim=1).values.mean(1).double().numpy()
     return furthest / furthest.max() if furthest.max() > 0 else None

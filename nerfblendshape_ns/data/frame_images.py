@@ -101,7 +101,7 @@ def load_labels(files: FrameFiles) -> np.ndarray:
     """
     if files.labels is None:
         if files.head_mask is None:
-            raise UserError(f"there are neither labels nor a head mask for {files.image}; process the video again.")
+            raise _no_labels_error(files)
         mask = load_image(files.head_mask, cv2.IMREAD_GRAYSCALE)
         return np.where(mask > 127, np.uint8(Label.HEAD), np.uint8(Label.BACKGROUND))
     if files.face_parsing:
@@ -207,9 +207,12 @@ def check_files(files: FrameFiles, full_size: Tuple[int, int]) -> None:
     Raises:
         UserError: a file is missing, is no image, or has another size.
     """
+    labels = files.labels or files.head_mask
+    if labels is None:
+        raise _no_labels_error(files)
     optional = [path for path in (files.matte, files.torso) if path is not None]
-    for path in [files.image, files.labels or files.head_mask, *optional]:
-        if path is None or not path.exists():
+    for path in [files.image, labels, *optional]:
+        if not path.exists():
             raise UserError(f"{path} does not exist; restore the file or process the video again.")
         try:
             with Image.open(path) as image:
@@ -220,6 +223,13 @@ def check_files(files: FrameFiles, full_size: Tuple[int, int]) -> None:
             ) from None
         if size != (full_size[1], full_size[0]):
             raise _size_error(path, size, full_size)
+
+
+def _no_labels_error(files: FrameFiles) -> UserError:
+    return UserError(
+        f"there are neither labels nor a head mask for {files.image}; process the video again, or add head masks where "
+        "the dataset's layout has them (docs/datasets.md)."
+    )
 
 
 def _size_error(path: Optional[Path], size: Tuple[int, int], full_size: Tuple[int, int]) -> UserError:

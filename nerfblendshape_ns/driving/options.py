@@ -11,6 +11,7 @@ import tyro
 from nerfblendshape_ns.driving.head_pose import HeadPoseMode, PoseSettings
 from nerfblendshape_ns.driving.retarget import RetargetMode
 from nerfblendshape_ns.errors import UserError
+from nerfblendshape_ns.expression_tracks import NameList
 
 OWN_SPLITS = ("test", "val", "train", "all")
 """Words for ``--by`` that mean the avatar's own clip."""
@@ -23,8 +24,8 @@ class DriveOptions:
     avatar: tyro.conf.Positional[Path]
     """A run's directory, its config.yml, a checkpoint, or an exported avatar file."""
     by: str = "test"
-    """What drives: test, val, train or all (frames of the avatar's own clip); a dataset's folder; a video file; an .npy
-    or .csv file of coefficients; a .yaml file of keyframes."""
+    """What drives: test, val, train or all (frames of the avatar's own clip); a dataset's folder; a video file; a file
+    of coefficients (.npy, .npz, .csv, .json, …); a .yaml file of keyframes."""
     output: Path = Path("drive.mp4")
     """An .mp4 file, or a folder for a PNG sequence: a new or an empty one, or an earlier result, which is replaced. A
     drive that was killed goes on when run again."""
@@ -76,7 +77,10 @@ class DriveOptions:
     halved; 0 for none."""
 
     source_fps: Optional[float] = None
-    """Frames a second of an .npy or .csv file that does not say its own."""
+    """Rows per second of a file of coefficients; overrules the clock of a file that has one."""
+    names: Optional[NameList] = None
+    """What the columns of a file of coefficients are where it does not name them: ARKit's 52 in Live Link Face's order,
+    or MediaPipe's 52 in the Face Landmarker's."""
     data: Optional[Path] = None
     """The avatar's own dataset, for its truth, sound and background, where the run's config.yml no longer finds it."""
     cache: Optional[Path] = None

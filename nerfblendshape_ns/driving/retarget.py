@@ -29,6 +29,8 @@ LARGEST_SCALE = 1.25
 """Excursions are enlarged by no more: who speaks softly should not make the avatar shout."""
 CLIP_BASES = re.compile(r"landmark_pca|-pca\d+$")
 """Bases whose directions belong to one clip."""
+MADE_UP = re.compile(r"expr_?\d+")
+"""Names of coefficients that have none."""
 
 
 @dataclass(frozen=True)
@@ -210,13 +212,24 @@ def match_names(driver: CoefficientSpace, target: CoefficientSpace) -> np.ndarra
             )
     index: Dict[str, int] = {plain_name(name): column for column, name in enumerate(driver.names)}
     source = np.array([index.get(plain_name(name), -1) for name in target.names], dtype=np.int64)
+    driver_unnamed, target_unnamed = (all(map(MADE_UP.fullmatch, space.names)) for space in (driver, target))
     if (source < 0).all():
+        advice = "use a driver with the same basis"
+        if driver_unnamed and driver.basis_id == "custom":
+            advice = (
+                "the driver's columns have no names, so say what they are with --names arkit52 or --names mediapipe52, "
+                "or write their names beside the file (docs/expression_tracks.md)"
+            )
+        elif target_unnamed and target.basis_id == "custom":
+            advice = (
+                "the avatar's coefficients have no names, so give its dataset an expr_names.json, or process its video "
+                "again with --names, and train it again"
+            )
         raise UserError(
             f"the driver's {len(driver.names)} coefficients ({_few(driver.names)}) and this person's "
-            f"{len(target.names)} ({_few(target.names)}) have no name in common; use a driver with the same basis."
+            f"{len(target.names)} ({_few(target.names)}) have no name in common; {advice}."
         )
-    made_up = re.compile(r"expr_?\d+")
-    if all(made_up.fullmatch(name) for name in target.names) and len(driver.names) < len(target.names):
+    if target_unnamed and len(driver.names) < len(target.names):
         raise UserError(
             f"neither driver nor avatar names its coefficients and their numbers differ ({len(driver.names)} and "
             f"{len(target.names)}); write expr_names.json into both datasets."

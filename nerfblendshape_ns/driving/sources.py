@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import codecs
+import mimetypes
 from pathlib import Path
 from typing import List, Literal, Optional, Tuple
 
@@ -9,7 +11,7 @@ import numpy as np
 from rich.console import Console
 
 from nerfblendshape_ns.data.contract import load_image
-from nerfblendshape_ns.data.layouts import LAYOUTS, Clip, read_clip
+from nerfblendshape_ns.data.layouts import Clip, foreign_dataset, is_dataset, read_clip
 from nerfblendshape_ns.driving.keyframes import keyframe_sequence, read_keyframes
 from nerfblendshape_ns.driving.options import OWN_SPLITS, DriveOptions
 from nerfblendshape_ns.driving.own_dataset import frame_times, source_video
@@ -33,16 +35,33 @@ def source_kind(by: str) -> SourceKind:
     path = Path(by)
     if not path.exists():
         raise UserError(
-            f"--by {by} is neither {', '.join(OWN_SPLITS)} nor a path that exists; give a dataset, a video, an "
-            ".npy or .csv file of coefficients or a .yaml file of keyframes."
+            f"--by {by} is neither {', '.join(OWN_SPLITS)} nor a path that exists; give a dataset, a video, a file of "
+            "coefficients such as .npy or .csv, or a .yaml file of keyframes."
         )
     if path.suffix.lower() in KEYFRAME_SUFFIXES:
         return "keyframes"
-    if path.is_dir() and any(layout.matches(path) for layout in LAYOUTS.values()):
+    if is_dataset(path) and foreign_dataset(path) is None:
         return "dataset"
-    # What is left over is a video, or is told to be none when it is opened as one; folders are always coefficients.
+    # What is left over is a video, or is told to be none when it is opened as one; folders are always coefficients, and
+    # files that cannot be a video are told the list of known kinds.
     known = path.is_dir() or any(source.matches(path) for source in SOURCES.values())
-    return "file" if known or path.suffix.lower() in (".npy", ".csv") else "video"
+    return "file" if known or _is_no_video(path) else "video"
+
+
+def _is_no_video(path: Path) -> bool:
+    """Whether a file not named as a video begins as none does: with text, or as a zip archive or a pickle."""
+    if (mimetypes.guess_type(path.name)[0] or "").startswith("video/"):
+        return False
+    with path.open("rb") as file:
+        start = file.read(4096)
+    if start.startswith((b"PK", b"\x80")):
+        return True
+    try:
+        # The incremental decoder takes a last character that is cut off.
+        codecs.getincrementaldecoder("utf-8")().decode(start)
+    except UnicodeDecodeError:
+        return False
+    return b"\0" not in start
 
 
 def open_driver(
@@ -63,6 +82,8 @@ def open_driver(
         UserError: the source is missing or wrong.
     """
     kind, path = source_kind(options.by), Path(options.by)
+    if options.names is not None and kind != "file":
+        raise UserError(f"--names says what a file's columns are, but --by {options.by} is no such file; leave it out.")
     if kind == "own":
         return kind, person.own_frames(options.by, background), []
     if kind == "dataset":
@@ -110,15 +131,15 @@ def frame_picture(clip: Clip, frame: int) -> np.ndarray:
 
 
 def track_sequence(path: Path, options: DriveOptions) -> Tuple[DriverSequence, List[str]]:
-    """A file of coefficients as a driver; its rows are 25 a second unless it or ``--source-fps`` says otherwise.
+    """A file of coefficients as a driver; its rows are 25 per second unless it or ``--source-fps`` says otherwise.
 
     Raises:
         UserError: the file cannot be read.
     """
-    track, notes = read_expression_track(path, options.source_fps), []
+    track, notes = read_expression_track(path, options.source_fps, options.names), []
     if track.times is None:
         track = track.with_fps(25.0)
-        notes.append(f"{path.name} says nothing of time: taken for 25 rows a second; --source-fps sets it.")
+        notes.append(f"{path.name} says nothing of time: taken for 25 rows per second; --source-fps sets it.")
     times = np.asarray(track.times, dtype=np.float64)
     sequence = DriverSequence(str(path), tuple(track.names), track.values.astype(np.float64), times, track.basis_id)
     return sequence, [*track.notes, *notes]

@@ -10,13 +10,21 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Dict, Optional
 
-from nerfblendshape_ns.arkit import ARKIT_BASIS, ARKIT_NAMES, arkit_name
+from nerfblendshape_ns.arkit import ARKIT_BASIS, ARKIT_NAMES, NameList, arkit_name
 from nerfblendshape_ns.errors import UserError
 from nerfblendshape_ns.expression_tracks.array_files import ArchiveSource, ArraySource
+from nerfblendshape_ns.expression_tracks.audio2face import Audio2FaceSource
 from nerfblendshape_ns.expression_tracks.base import ExpressionSource, ExpressionTrack, make_track
 from nerfblendshape_ns.expression_tracks.csv_tables import CsvSource
 from nerfblendshape_ns.expression_tracks.face_cap import FaceCapSource
-from nerfblendshape_ns.expression_tracks.folders import DatasetSource, FlameTextSource, MetricalTrackerSource
+from nerfblendshape_ns.expression_tracks.folders import (
+    DatasetSource,
+    FlameArchivesSource,
+    FlameTextSource,
+    MetricalTrackerSource,
+)
+from nerfblendshape_ns.expression_tracks.ifacialmocap import IFacialMocapSource
+from nerfblendshape_ns.expression_tracks.unnamed_columns import name_columns, say_unnamed
 
 SOURCES: Dict[str, ExpressionSource] = {
     source.name: source
@@ -25,8 +33,12 @@ SOURCES: Dict[str, ExpressionSource] = {
         ArchiveSource(),
         # Face Cap's files may be called .csv too, so it is asked before the general tables.
         FaceCapSource(),
+        IFacialMocapSource(),
         CsvSource(),
+        Audio2FaceSource(),
         MetricalTrackerSource(),
+        # VHAP's datasets are none that training reads, but their coefficients are.
+        FlameArchivesSource(),
         DatasetSource(),
         FlameTextSource(),
     )
@@ -39,30 +51,35 @@ __all__ = [
     "SOURCES",
     "ExpressionSource",
     "ExpressionTrack",
+    "NameList",
     "arkit_name",
     "make_track",
     "read_expression_track",
 ]
 
 
-def read_expression_track(path: Path, fps: Optional[float] = None) -> ExpressionTrack:
+def read_expression_track(path: Path, fps: Optional[float] = None, names: Optional[NameList] = None) -> ExpressionTrack:
     """Read expression coefficients from a file or folder of any known kind.
 
     Args:
         path: the file or folder.
-        fps: rows a second for kinds without a clock of their own (arrays, frame numbers); those with one keep it.
+        fps: rows per second; where given they overrule the file's own clock.
+        names: what the columns of a file without names are; None makes names up.
 
     Returns:
         The track; its ``fps`` and ``times`` are None where neither the file nor ``fps`` says them.
 
     Raises:
-        UserError: it does not exist, is of no known kind, or its contents are wrong.
+        UserError: it does not exist, is of no known kind, its contents are wrong, or ``names`` do not fit it.
     """
     path = Path(path)
     if not path.exists():
         raise UserError(f"{path} does not exist; give a file or folder of expression coefficients.")
     for source in SOURCES.values():
         if source.matches(path):
-            return source.read(path, fps)
+            track = source.read(path, fps)
+            if names is not None:
+                return name_columns(path, track, names)
+            return say_unnamed(path, track) if track.unnamed else track
     known = "; ".join(f"{source.name}: {source.looked_for}" for source in SOURCES.values())
     raise UserError(f"{path} is of no known kind of expression coefficients ({known}); convert it to one of these.")

@@ -5,36 +5,22 @@ from __future__ import annotations
 import json
 import pickle
 from pathlib import Path
-from typing import Any, Dict, Mapping, Optional, Tuple
+from typing import Any, Dict, Optional, Tuple
 
 import numpy as np
 import torch
 
-from nerfblendshape_ns.arkit import ARKIT_BASIS, arkit_name, is_arkit
+from nerfblendshape_ns.arkit import basis_of_names, spelled_as_arkit
 from nerfblendshape_ns.data.contract import load_array
-from nerfblendshape_ns.data.flame_coefficients import FLAME_BASIS, flame_table
 from nerfblendshape_ns.errors import UserError
 from nerfblendshape_ns.expression_tracks.base import ExpressionSource, ExpressionTrack, make_track
+from nerfblendshape_ns.expression_tracks.flame_parameters import parameter_track
+from nerfblendshape_ns.expression_tracks.unnamed_columns import unnamed_track
 from nerfblendshape_ns.safe_globals import register_checkpoint_globals
-
-BASIS_BY_SIZE = {46: "facewarehouse46", 64: "bfm64", 79: "bfm79"}
-"""What an array without names is taken for, by its number of columns; any other is ``custom``."""
-
-FLAME_SIZES = (50, 100)
-"""Usual numbers of FLAME expression components."""
-
-FLAME_KEYS: Dict[str, Tuple[str, ...]] = {
-    "exp": ("exp", "expr", "expression", "expcode", "exp_code", "expression_params"),
-    "jaw": ("jaw", "jaw_pose", "jawcode", "jaw_pose_params"),
-    "eyelids": ("eyelids", "eyelid", "eyelid_params"),
-    "eyes": ("eyes", "eyes_pose", "eye_pose", "eye_pose_params"),
-}
-"""Keys under which trackers keep FLAME's parameters (metrical-tracker, VHAP, DECA and EMOCA, SMIRK), by
-:data:`~nerfblendshape_ns.data.flame_coefficients.FLAME_PARTS`."""
 
 
 class ArraySource(ExpressionSource):
-    """``NAME.npy`` with one row a frame; names in ``NAME_names.json`` or ``NAME_names.txt`` beside it.
+    """``NAME.npy`` with one row per frame; names in ``NAME_names.json`` or ``NAME_names.txt`` beside it.
 
     The JSON is a list of names, or an object with ``names`` and ``basis`` as ``nbs-process-data`` writes it. Without
     names, 46, 64 and 79 columns are taken for FaceWarehouse and Basel Face Model coefficients.
@@ -52,16 +38,16 @@ class ArraySource(ExpressionSource):
         values = load_array(path)
         found = _names_beside(path)
         if found is not None:
-            return make_track(path, *_named(found[0], values), found[1], fps=fps)
-        return _unnamed(path, values, fps)
+            return make_track(path, spelled_as_arkit(found[0]), values, found[1], fps=fps)
+        return unnamed_track(path, values, fps)
 
 
 class ArchiveSource(ExpressionSource):
     """``.npz`` or ``.pt``: named coefficients (``names``, ``values``), or the parameters of FLAME or of the BFM.
 
     ``values`` may come with ``times`` (seconds) or ``fps``, and ``basis``. FLAME parameters are found under the keys
-    of :data:`FLAME_KEYS`; an ``exp`` with no jaw beside it and 64 or 79 columns is the Basel Face Model's, as in the
-    ``track_params.pt`` of AD-NeRF and RAD-NeRF.
+    of :data:`~.flame_parameters.FLAME_KEYS`; an ``exp`` with no jaw beside it and 64 or 79 columns is the Basel Face
+    Model's, as in the ``track_params.pt`` of AD-NeRF and RAD-NeRF.
     """
 
     name = "archive"
@@ -75,46 +61,13 @@ class ArchiveSource(ExpressionSource):
         """See :meth:`ExpressionSource.read`."""
         content = load_archive(path)
         if "names" in content and "values" in content:
-            names, values = _named([str(name) for name in np.asarray(content["names"]).ravel()], content["values"])
-            basis = str(content["basis"]) if "basis" in content else _basis_of(names)
-            own_fps = float(content["fps"]) if "fps" in content else fps
-            return make_track(path, names, values, basis, times=content.get("times"), fps=own_fps)
+            names = spelled_as_arkit([str(name) for name in np.asarray(content["names"]).ravel()])
+            basis = str(content["basis"]) if "basis" in content else basis_of_names(names)
+            values, times = np.asarray(content["values"]), content.get("times")
+            if fps is None and times is None and "fps" in content:
+                fps = float(content["fps"])
+            return make_track(path, names, values, basis, times=times, fps=fps)
         return parameter_track(path, content, fps)
-
-
-def parameter_track(path: Path, content: Mapping[str, Any], fps: Optional[float]) -> ExpressionTrack:
-    """A track of FLAME or Basel Face Model parameters.
-
-    Args:
-        path: the file, for messages.
-        content: arrays ``[frames, …]`` under the keys of :data:`FLAME_KEYS`; other keys are ignored.
-        fps: rows a second.
-
-    Raises:
-        UserError: there is no expression array, or the arrays' lengths differ.
-    """
-    parts: Dict[str, np.ndarray] = {}
-    for part, keys in FLAME_KEYS.items():
-        key = next((key for key in keys if key in content), None)
-        if key is not None:
-            array = np.asarray(content[key])
-            # Some trackers keep a batch axis of one in front of every frame's numbers.
-            parts[part] = array.reshape(len(array), -1) if array.ndim > 1 else array[None]
-    if "exp" not in parts:
-        raise UserError(
-            f"{path} holds {', '.join(sorted(content)) or 'nothing'} but neither names and values nor expression "
-            f"parameters ({', '.join(FLAME_KEYS['exp'])}); rename the array."
-        )
-    lengths = {part: len(array) for part, array in parts.items()}
-    if len(set(lengths.values())) > 1:
-        raise UserError(f"{path}: the parameters have different numbers of frames, {lengths}; extract them again.")
-    columns = parts["exp"].shape[1]
-    if len(parts) == 1 and columns not in FLAME_SIZES:
-        return _unnamed(path, parts["exp"], fps)
-    if any(array.dtype.kind not in "fiu" for array in parts.values()):
-        raise UserError(f"{path}: the expression parameters are no numbers; extract them again.")
-    names, values = flame_table(parts)
-    return make_track(path, names, values, FLAME_BASIS, fps=fps)
 
 
 def load_archive(path: Path) -> Dict[str, Any]:
@@ -163,33 +116,14 @@ def _names_beside(path: Path) -> Optional[Tuple[list, str]]:
             if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
                 raise UserError(f"{as_json} holds no list of names; write a JSON list with one name for each column.")
             basis = document.get("basis") if isinstance(document, dict) else None
-            return names, str(basis) if basis else _basis_of(names)
+            return names, str(basis) if basis else basis_of_names(names)
         if as_text.is_file():
             names = [line.strip() for line in as_text.read_text(encoding="utf-8").splitlines() if line.strip()]
-            return names, _basis_of(names)
+            return names, basis_of_names(names)
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         broken = as_json if as_json.is_file() else as_text
         raise UserError(f"{broken} cannot be read ({_first_line(error)}); write one name for each column.") from None
     return None
-
-
-def _named(names: list, values: Any) -> Tuple[list, np.ndarray]:
-    """The names in ARKit's spelling where they all are ARKit's, and the values."""
-    spelled = [arkit_name(name) for name in names]
-    return ([str(name) for name in spelled] if None not in spelled else list(names)), np.asarray(values)
-
-
-def _basis_of(names: list) -> str:
-    spelled = [arkit_name(name) for name in names]
-    return ARKIT_BASIS if None not in spelled and is_arkit([str(name) for name in spelled]) else "custom"
-
-
-def _unnamed(path: Path, values: np.ndarray, fps: Optional[float]) -> ExpressionTrack:
-    columns = values.shape[1] if values.ndim == 2 else 0
-    # The unknown file may carry the neutral 1 in front; then the basis is known by one column less.
-    leading = columns > 1 and len(values) > 1 and bool((values[:, 0] == 1).all())
-    names = [f"expr_{index - leading:02d}" for index in range(columns)]
-    return make_track(path, names, values, BASIS_BY_SIZE.get(columns - leading, "custom"), fps=fps)
 
 
 def _first_line(error: BaseException) -> str:

@@ -7,6 +7,7 @@ coefficients.
 
 from __future__ import annotations
 
+import codecs
 from pathlib import Path
 from typing import List, Optional
 
@@ -27,12 +28,15 @@ class FaceCapSource(ExpressionSource):
     looked_for = ".txt of Face Cap (lines that start with bs and k)"
 
     def matches(self, path: Path) -> bool:
-        """A ``.txt`` or ``.csv`` file one of whose first lines starts with ``bs,`` or ``k,``."""
+        """A ``.txt`` or ``.csv`` file whose first line that is no ``info`` starts with ``bs,`` or ``k,``."""
         if path.suffix.lower() not in (".txt", ".csv") or not path.is_file():
             return False
         with path.open("rb") as file:
-            first = [file.readline(4096).lstrip() for _ in range(3)]
-        return any(line.startswith((b"bs,", b"k,")) for line in first)
+            for line in iter(lambda: file.readline(1 << 16), b""):
+                text = line.removeprefix(codecs.BOM_UTF8).strip().lower()
+                if text and not text.startswith(b"info"):
+                    return text.startswith((b"bs,", b"k,"))
+        return False
 
     def read(self, path: Path, fps: Optional[float]) -> ExpressionTrack:
         """See :meth:`ExpressionSource.read`."""
@@ -44,6 +48,7 @@ class FaceCapSource(ExpressionSource):
         moments = []
         for number, line in enumerate(lines, start=1):
             kind, *cells = [cell.strip() for cell in line.strip().rstrip(",").split(",")]
+            kind = kind.lower()
             if kind == "bs":
                 names = [arkit_name(cell) or cell for cell in cells]
             elif kind == "k":
@@ -63,4 +68,4 @@ class FaceCapSource(ExpressionSource):
             raise UserError(f"{path} has no recorded moment (k,…); export the recording again from Face Cap.")
         table = np.array(moments)
         basis = ARKIT_BASIS if all(arkit_name(name) for name in names) else "custom"
-        return make_track(path, names, table[:, _FIRST_COEFFICIENT - 1 :], basis, times=1e-3 * table[:, 0])
+        return make_track(path, names, table[:, _FIRST_COEFFICIENT - 1 :], basis, times=1e-3 * table[:, 0], fps=fps)

@@ -1,14 +1,16 @@
-"""Folders of coefficients: a dataset of any layout, FLAME text files, and metrical-tracker's checkpoints."""
+"""Folders of coefficients: a dataset of any layout, FLAME parameters in a file per frame, and metrical-tracker's
+checkpoints."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
-from typing import Optional
+from typing import Dict, List, Mapping, Optional, Sequence
 
 import numpy as np
 
 from nerfblendshape_ns.data.flame_coefficients import FLAME_BASIS, read_flame_texts
-from nerfblendshape_ns.data.layouts import LAYOUTS, read_clip
+from nerfblendshape_ns.data.layouts import is_dataset, read_clip
 from nerfblendshape_ns.errors import UserError
 from nerfblendshape_ns.expression_tracks.array_files import load_archive, parameter_track
 from nerfblendshape_ns.expression_tracks.base import ExpressionSource, ExpressionTrack, make_track
@@ -22,22 +24,22 @@ class DatasetSource(ExpressionSource):
 
     def matches(self, path: Path) -> bool:
         """A directory that one of the layouts recognises."""
-        return path.is_dir() and any(layout.matches(path) for layout in LAYOUTS.values())
+        return is_dataset(path)
 
     def read(self, path: Path, fps: Optional[float]) -> ExpressionTrack:
-        """See :meth:`ExpressionSource.read`; a dataset knows its own rate."""
+        """See :meth:`ExpressionSource.read`; rows are numbered frames, whose rate the dataset knows."""
         clip = read_clip(path)
         numbers = np.array([frame.img_id for frame in clip.frames], dtype=np.float64)
-        return make_track(
-            path, clip.expression_names, clip.expressions, clip.basis_id, times=numbers / clip.fps, fps=clip.fps
-        )
+        times = numbers / (clip.fps if fps is None else fps)
+        track = make_track(path, clip.expression_names, clip.expressions, clip.basis_id, times=times, notes=clip.notes)
+        return replace(track, fps=clip.fps if fps is None else fps)
 
 
 class FlameTextSource(ExpressionSource):
     """INSTA's FLAME parameters: a folder with ``exp/00001.txt`` …, perhaps ``jaw/``, ``eyelids/`` and ``eyes/``."""
 
     name = "flame-text"
-    looked_for = "a folder with exp/NUMBER.txt (FLAME, one file a frame)"
+    looked_for = "a folder with exp/NUMBER.txt (FLAME, one file per frame)"
 
     def matches(self, path: Path) -> bool:
         """A directory with text files in ``exp/``."""
@@ -64,16 +66,61 @@ class MetricalTrackerSource(ExpressionSource):
         """See :meth:`ExpressionSource.read`."""
         folder = path if any(path.glob("*.frame")) else path / "checkpoint"
         frames = []
-        for file in sorted(folder.glob("*.frame"), key=lambda file: (len(file.stem), file.stem)):
+        for file in numbered_files(folder, "*.frame"):
             content = load_archive(file).get("flame")
             if not isinstance(content, dict) or "exp" not in content:
                 raise UserError(f"{file} holds no FLAME parameters under 'flame'; track the video again.")
-            frames.append({key: np.asarray(value, dtype=np.float64).ravel() for key, value in content.items()})
-        keys = [key for key in ("exp", "jaw", "eyelids", "eyes") if all(key in frame for frame in frames)]
-        sizes = {key: {len(frame[key]) for frame in frames} for key in keys}
-        uneven = [key for key in keys if len(sizes[key]) > 1]
-        if uneven:
-            raise UserError(
-                f"{folder}: {uneven[0]} has {sorted(sizes[uneven[0]])} numbers in different frames; track again."
-            )
-        return parameter_track(folder, {key: np.stack([frame[key] for frame in frames]) for key in keys}, fps)
+            frames.append(content)
+        return parameter_track(folder, stack_frames(folder, frames, ("exp", "jaw", "eyelids", "eyes")), fps)
+
+
+class FlameArchivesSource(ExpressionSource):
+    """FLAME parameters as VHAP exports them: ``flame_param/00000.npz`` and so on, one file per frame."""
+
+    name = "flame-archives"
+    looked_for = "a folder with flame_param/NUMBER.npz (VHAP, one file per frame)"
+
+    def matches(self, path: Path) -> bool:
+        """A directory with ``.npz`` files in ``flame_param/``, or that is itself such a folder."""
+        return path.is_dir() and bool(_flame_archives(path))
+
+    def read(self, path: Path, fps: Optional[float]) -> ExpressionTrack:
+        """See :meth:`ExpressionSource.read`."""
+        files = _flame_archives(path)
+        frames = [load_archive(file) for file in files]
+        if "expr" not in frames[0]:
+            raise UserError(f"{files[0]} has no 'expr', so it holds no FLAME parameters of VHAP; export it again.")
+        return parameter_track(path, stack_frames(path, frames, ("expr", "jaw_pose", "eyes_pose", "eyelids")), fps)
+
+
+def numbered_files(folder: Path, pattern: str) -> List[Path]:
+    """The files of a folder in order of the numbers that are their names."""
+    return sorted(folder.glob(pattern), key=lambda file: (len(file.stem), file.stem))
+
+
+def stack_frames(
+    folder: Path, frames: Sequence[Mapping[str, np.ndarray]], keys: Sequence[str]
+) -> Dict[str, np.ndarray]:
+    """Parameters kept per frame as arrays ``[frames, numbers]``; a key that a frame lacks is left out.
+
+    Raises:
+        UserError: a parameter has other sizes in different frames.
+    """
+    stacked: Dict[str, np.ndarray] = {}
+    for key in keys:
+        if not all(key in frame for frame in frames):
+            continue
+        rows = [np.asarray(frame[key], dtype=np.float64).ravel() for frame in frames]
+        sizes = sorted({len(row) for row in rows})
+        if len(sizes) > 1:
+            raise UserError(f"{folder}: {key} has {sizes} numbers in different frames; track again.")
+        stacked[key] = np.stack(rows)
+    return stacked
+
+
+def _flame_archives(path: Path) -> List[Path]:
+    inside = path / "flame_param"
+    folder = inside if inside.is_dir() else path
+    if folder is path and path.name != "flame_param":
+        return []
+    return [file for file in numbered_files(folder, "*.npz") if file.stem.isdigit()]

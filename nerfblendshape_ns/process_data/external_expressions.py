@@ -99,5 +99,5 @@ def _rows(
     counts = sorted({len(kept), len(frame_numbers), *([num_source] if num_source > 0 else [])})
     raise UserError(
         f"{path} has {len(track)} rows and no clock, but the clip has {' or '.join(map(str, counts))} frames; give its "
-        "rows a second with --expressions-fps."
+        "rows per second with --expressions-fps."
     )

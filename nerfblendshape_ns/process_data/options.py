@@ -8,6 +8,7 @@ from typing import List, Literal, Optional
 
 from nerfblendshape_ns.data import contract
 from nerfblendshape_ns.errors import UserError
+from nerfblendshape_ns.expression_tracks import NameList
 from nerfblendshape_ns.output_paths import check_folder
 from nerfblendshape_ns.process_data.given_labels import find_masks
 from nerfblendshape_ns.process_data.multiclass_segmenter import check_model_file
@@ -74,11 +75,16 @@ class ProcessOptions:
     """Smoothing of expression coefficients in frames; 0 for none."""
     expressions: Optional[Path] = None
     """Coefficients from elsewhere in place of the tracker's, taken as they are: an array (.npy, .npz, .pt), a CSV of
-    face capture (Live Link Face, Face Cap, OpenFace), FLAME or metrical-tracker files, or another dataset."""
+    face capture (Live Link Face, Face Cap, OpenFace), Audio2Face's JSON, FLAME or metrical-tracker files, or another
+    dataset."""
     expressions_offset: float = 0.0
     """Where in that recording the video begins, in seconds; negative where the video began first."""
     expressions_fps: Optional[float] = None
-    """Rows a second of that file where it has no clock and its rows are not the video's frames."""
+    """Rows per second of that file; overrules the clock of a file that has one. Without either its rows must be the
+    video's frames."""
+    names: Optional[NameList] = None
+    """What the columns of that file are where it does not name them: ARKit's 52 in Live Link Face's order, or
+    MediaPipe's 52 in the Face Landmarker's."""
 
     def check(self) -> None:
         """Raise a UserError for values that no run can use, and an output that must not be written."""
@@ -100,6 +106,8 @@ class ProcessOptions:
             raise UserError("--smooth-poses and --smooth-expressions cannot be negative; give 0 for no smoothing.")
         if self.expressions is None and (self.expressions_offset or self.expressions_fps is not None):
             raise UserError("--expressions-offset and --expressions-fps say how to read --expressions; give that too.")
+        if self.expressions is None and self.names is not None:
+            raise UserError("--names says what the columns of --expressions are; give that too.")
         if self.expressions_fps is not None and not 0 < self.expressions_fps <= 1000:
             raise UserError(f"--expressions-fps {self.expressions_fps:g} is not a rate; give a number above 0.")
         if self.parsing is not None and self.segmenter is not None:

@@ -234,6 +234,7 @@ def _expression_options(options: ProcessOptions) -> Dict[str, Any]:
         "expressions": content_key(options.expressions),
         "expressions_offset": options.expressions_offset,
         "expressions_fps": options.expressions_fps,
+        "names": options.names,
     }
 
 

@@ -174,7 +174,7 @@ def read_track(options: ProcessOptions) -> ExpressionTrack:
         UserError: it cannot be read.
     """
     assert options.expressions is not None
-    return read_expression_track(options.expressions, options.expressions_fps)
+    return read_expression_track(options.expressions, options.expressions_fps, options.names)
 
 
 def place_expressions(

@@ -21,7 +21,7 @@ class ConvertOptions:
     """The dataset directory to read; it stays as it is."""
     target: tyro.conf.Positional[Path]
     """The directory to write: a new or an empty one, or an earlier result, which is replaced."""
-    layout: Literal["auto", "official", "insta", "own", "unofficial", "radnerf"] = "auto"
+    layout: Literal["auto", "official", "insta", "own", "unofficial", "nerface", "radnerf"] = "auto"
     """How the source is arranged; auto detects it."""
 
 

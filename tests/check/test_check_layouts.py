@@ -1,7 +1,7 @@
 """Every layout that training reads is checked, whole and damaged."""
 
 import pytest
-from layout_clips import write_insta, write_official, write_radnerf, write_unofficial_with_traps
+from layout_clips import write_insta, write_nerface, write_official, write_radnerf, write_unofficial_with_traps
 
 from nerfblendshape_ns.check.findings import Severity
 from nerfblendshape_ns.check.run import CheckOptions, check_dataset
@@ -12,6 +12,7 @@ WRITERS = {
     "radnerf": write_radnerf,
     "official": write_official,
     "insta": write_insta,
+    "nerface": write_nerface,
 }
 
 

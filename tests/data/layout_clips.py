@@ -113,6 +113,49 @@ def write_radnerf(root: Path, num_frames: int = 22, tracked: bool = False) -> Ti
     return clip
 
 
+def write_nerface(root: Path, num_frames: int = 20, mirrored: bool = False, masks: bool = True) -> TinyClip:
+    """NeRFace: three transforms files whose frames are each numbered from 0, PNG images, masks that the user has added.
+
+    Args:
+        root: where it is written.
+        num_frames: of all parts.
+        mirrored: with a negative focal length x; the camera-to-world matrices are then those of the mirrored head.
+        masks: whether there are any.
+    """
+    clip = turning_clip(num_frames)
+    clip = clip._replace(expressions=np.random.default_rng(1).normal(0, 1, (num_frames, 76)).astype(np.float32))
+    mirror = np.diag([-1.0, 1.0, 1.0, 1.0])
+    poses = mirror @ clip.poses @ mirror if mirrored else clip.poses
+    x, y, width, height = FACE_RECT
+    bounds = {
+        "train": (0, num_frames - 5),
+        "val": (num_frames - 5, num_frames - 3),
+        "test": (num_frames - 3, num_frames),
+    }
+    for part, (first, last) in bounds.items():
+        frames = []
+        for number, frame in enumerate(range(first, last)):
+            name = f"f_{number:04d}"
+            for folder in (root / part, *([root / "head_masks" / part] if masks else [])):
+                folder.mkdir(parents=True, exist_ok=True)
+            cv2.imwrite(str(root / part / f"{name}.png"), clip.images[frame][..., ::-1])
+            if masks:
+                mask = (clip.labels[frame] == Label.HEAD).astype(np.uint8) * 255
+                cv2.imwrite(str(root / "head_masks" / part / f"{name}.png"), mask)
+            frames.append(
+                {
+                    "file_path": f"./{part}/{name}",
+                    "transform_matrix": poses[frame].tolist(),
+                    "expression": clip.expressions[frame].tolist(),
+                    "bbox": [y / SIZE, (y + height) / SIZE, x / SIZE, (x + width) / SIZE],
+                }
+            )
+        intrinsics = [-FOCAL if mirrored else FOCAL, FOCAL, 0.5, 0.5]
+        document = {"camera_angle_x": 2 * np.arctan(SIZE / 2 / FOCAL), "intrinsics": intrinsics, "frames": frames}
+        (root / f"transforms_{part}.json").write_text(json.dumps(document))
+    return clip
+
+
 def write_unofficial_with_traps(root: Path, num_frames: int = 20) -> TinyClip:
     """The unofficial layout with all its traps: a leading 1 in ``expr.npy``, three pose angles at its end, gaps."""
     clip = turning_clip(num_frames)

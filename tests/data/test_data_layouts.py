@@ -109,7 +109,8 @@ def test_layout_can_be_chosen(own_clip):
     with pytest.raises(UserError, match="transforms_all.json does not exist"):
         read_clip(root, "unofficial")
     with pytest.raises(
-        UserError, match="layout 'mine' is unknown; choose auto or one of official, insta, own, unofficial, radnerf"
+        UserError,
+        match="layout 'mine' is unknown; choose auto or one of official, insta, own, unofficial, nerface, radnerf",
     ):
         read_clip(root, "mine")
     assert read_clip(root, "own").layout == "own"

@@ -1,6 +1,7 @@
 """nbs-drive on a small untrained run, in one process."""
 
 import json
+import pickle
 import shutil
 import subprocess
 from dataclasses import replace
@@ -144,7 +145,7 @@ def test_a_file_of_coefficients(tiny_run, tmp_path):
     assert np.allclose(driven.expressions[:, names.index("jawOpen")], values[:, 0], atol=1e-6)
     assert np.allclose(driven.poses.camera, driven.poses.camera[0])
     guessed = plan(run, tmp_path, by=str(tmp_path / "expr.npy"))
-    assert guessed.num_frames == 10 and any("taken for 25 rows a second" in note for note in guessed.notes)
+    assert guessed.num_frames == 10 and any("taken for 25 rows per second" in note for note in guessed.notes)
     rows = "\n".join(f"{frame},{jaw:.6f}" for frame, jaw in enumerate(values[:, 0]))
     (tmp_path / "expr.csv").write_text("frame,jawOpen\n" + rows + "\n")
     table = plan(run, tmp_path, by=str(tmp_path / "expr.csv"), source_fps=10.0, fps=10.0)
@@ -289,6 +290,70 @@ def test_kinds_of_drivers(tiny_run, tmp_path):
     kinds = {name: source_kind(str(tmp_path / name)) for name in ("a.npy", "a.csv", "a.yaml", "a.mp4")}
     assert kinds == {"a.npy": "file", "a.csv": "file", "a.yaml": "keyframes", "a.mp4": "video"}
     assert source_kind("test") == "own" and source_kind(str(data)) == "dataset"
+
+
+def test_files_that_are_no_video_are_told_the_known_kinds(tiny_run, tmp_path):
+    """Text, archives and pickles; what is named as a video is one, and so is what begins with other bytes."""
+    run, _, _ = tiny_run
+    (tmp_path / "a.txt").write_text("jawOpen ist größer als 0.5\n" * 200)
+    (tmp_path / "a.xlsx").write_bytes(b"PK\x03\x04" + bytes(20))
+    (tmp_path / "a.pkl").write_bytes(pickle.dumps({"exp": [0.0]}))
+    for name in ("a.txt", "a.xlsx", "a.pkl"):
+        with pytest.raises(UserError) as error:
+            plan(run, tmp_path, by=str(tmp_path / name))
+        assert f"{name} is of no known kind of expression coefficients (array: NAME.npy" in str(error.value)
+        assert "audio2face: .json of Audio2Face" in str(error.value)
+    (tmp_path / "a.bin").write_bytes(bytes(range(256)))
+    assert source_kind(str(tmp_path / "a.bin")) == "video"
+
+
+def test_capture_files_are_no_videos(tiny_run, tmp_path):
+    run, _, _ = tiny_run
+    document = {"exportFps": 10.0, "facsNames": ["jawOpen", "eyeBlinkLeft"], "weightMat": [[0.2, 0.5]] * 10}
+    (tmp_path / "a.json").write_text(json.dumps(document))
+    driven = plan(run, tmp_path, by=str(tmp_path / "a.json"), fps=10.0)
+    assert driven.num_frames == 10 and np.allclose(driven.driver.values, [[0.2, 0.5]] * 10)
+    (tmp_path / "b.txt").write_text("jawOpen-20|eyeBlink_L-50|=head#0,0,0|\n" * 10)
+    slow = plan(run, tmp_path, by=str(tmp_path / "b.txt"), source_fps=5.0, fps=10.0)
+    assert slow.num_frames == 20
+
+
+def test_a_recording_that_begins_without_a_face_stays_in_step(tiny_run, tmp_path):
+    """The first face comes after a second; the driver begins with the file all the same."""
+    run, _, _ = tiny_run
+    rows = [
+        f"10:00:{row // 60:02d}:{row % 60:02d}.000,{'0' if row < 60 else f'61,{row / 200:.3f}'}" for row in range(120)
+    ]
+    (tmp_path / "a.csv").write_text("Timecode,BlendShapeCount,JawOpen\n" + "\n".join(rows))
+    driven = plan(run, tmp_path, by=str(tmp_path / "a.csv"), fps=60.0)
+    assert driven.num_frames == 120 and driven.driver.times[0] == 0
+    assert np.allclose(driven.driver.values[[0, 59, 60, 119], 0], [0.3, 0.3, 0.3, 0.595], atol=1e-6)
+    assert any("there is no face in the first 1.00 s" in note for note in driven.notes)
+
+
+def test_columns_without_names_are_named(tiny_run, tmp_path):
+    run, data, _ = tiny_run
+    values = np.tile(np.linspace(0.2, 0.8, 10)[:, None], (1, 52)).astype(np.float32)
+    np.save(tmp_path / "bs.npy", values)
+    with pytest.raises(
+        UserError, match="in common; the driver's columns have no names, so say what they are with --names"
+    ):
+        plan(run, tmp_path, by=str(tmp_path / "bs.npy"))
+    driven = plan(run, tmp_path, by=str(tmp_path / "bs.npy"), names="mediapipe52")
+    assert driven.driver.basis_id == "arkit52" and "jawOpen" in driven.driver.names
+    with pytest.raises(
+        UserError, match="--names says what a file's columns are, but --by .* is no such file; leave it"
+    ):
+        plan(run, tmp_path, by=str(data), names="arkit52")
+
+
+def test_a_dataset_of_vhap_is_named(tiny_run, tmp_path):
+    run, _, _ = tiny_run
+    (tmp_path / "vhap").mkdir()
+    frame = {"timestep_index": 0, "flame_param_path": "flame_param/00000.npz"}
+    (tmp_path / "vhap" / "transforms.json").write_text(json.dumps({"frames": [frame]}))
+    with pytest.raises(UserError, match="is a dataset of VHAP .* run nbs-process-data on the video"):
+        plan(run, tmp_path, by=str(tmp_path / "vhap"))
 
 
 def test_the_command_tells_errors_in_one_line(tiny_run, tmp_path, capsys):

@@ -49,6 +49,20 @@ def test_nothing_in_common_is_told():
         match_names(space(["a", "b"], (0, 1), (0, 1)), space(["c"], (0, 1)))
 
 
+def test_what_to_do_where_one_side_has_no_names():
+    unnamed, named = space(["expr_00"], (0, 1), basis_id="custom"), space(["jawOpen"], (0, 1))
+    with pytest.raises(
+        UserError, match="the driver's columns have no names, so say what they are with --names arkit52"
+    ):
+        match_names(unnamed, named)
+    with pytest.raises(
+        UserError, match="the avatar's coefficients have no names, so give its dataset an expr_names.json"
+    ):
+        match_names(named, unnamed)
+    with pytest.raises(UserError, match="use a driver with the same basis"):
+        match_names(space(["expr_00"], (0, 1), basis_id="flame"), named)
+
+
 def test_principal_directions_of_another_clip_are_refused():
     with pytest.raises(UserError, match="principal directions of one clip and mean nothing on another"):
         match_names(space(["pca_00"], (0, 1), basis_id="landmark_pca"), space(["pca_00"], (0, 1)))

@@ -18,9 +18,15 @@ def wave(times: np.ndarray, count: int) -> np.ndarray:
 
 
 def write_live_link(
-    path: Path, rows: int = 150, rate: int = 60, start: int = 43195, faceless: tuple = ()
+    path: Path, rows: int = 150, rate: int = 60, start: int = 43195, faceless: tuple = (), short: bool = False
 ) -> np.ndarray:
-    """A Live Link Face take; returns ``[rows, 52]`` with four decimals. ``start`` in whole seconds of the day."""
+    """A Live Link Face take; returns ``[rows, 52]`` with four decimals.
+
+    Args:
+        start: whole seconds of the day.
+        faceless: rows without a face.
+        short: whether such rows have two cells, as the app writes them, and not a row of empty ones.
+    """
     values = wave(np.arange(rows) / rate, 52).round(4)
     columns = [name[0].upper() + name[1:] for name in ARKIT_NAMES]
     lines = [",".join(["Timecode", "BlendShapeCount", *columns, *ANGLES])]
@@ -28,7 +34,7 @@ def write_live_link(
         second = (start + row // rate) % 86400
         clock = f"{second // 3600:02d}:{second // 60 % 60:02d}:{second % 60:02d}:{row % rate:02d}.207"
         if row in faceless:
-            lines.append(f"{clock},0" + "," * 61)
+            lines.append(f"{clock},0" + ("" if short else "," * 61))
         else:
             cells = [f"{value:.4f}" for value in values[row]] + ["0.3000"] * 9
             lines.append(f"{clock},61," + ",".join(cells))

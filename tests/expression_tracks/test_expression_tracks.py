@@ -7,7 +7,7 @@ from expression_files import wave, write_face_cap, write_live_link, write_metric
 
 from nerfblendshape_ns.errors import UserError
 from nerfblendshape_ns.expression_tracks import ARKIT_NAMES, SOURCES, arkit_name, make_track, read_expression_track
-from nerfblendshape_ns.expression_tracks.csv_tables import timecode_seconds
+from nerfblendshape_ns.expression_tracks.timecodes import timecode_seconds
 
 
 def test_arkit_names_in_every_spelling():
@@ -49,10 +49,10 @@ def test_the_timecodes_rate_is_found(tmp_path, rate, expected):
 
 def test_timecodes_by_hand(tmp_path):
     # 1:02:03 and 15 frames of 30: 3723.5 s; drop-frame semicolons; a subframe is part of a frame.
-    times = timecode_seconds(["01:02:03:15", "01:02:04;00", "01:02:04:29.5"], tmp_path)
+    times, _ = timecode_seconds(["01:02:03:15", "01:02:04;00", "01:02:04:29.5"], tmp_path)
     np.testing.assert_allclose(times, [3723.5, 3724.0, 3724 + 29.5 / 30])
     # Less than a second cannot tell its rate: Live Link Face's own.
-    np.testing.assert_allclose(np.diff(timecode_seconds(["00:00:00:10", "00:00:00:11"], tmp_path)), [1 / 60])
+    np.testing.assert_allclose(np.diff(timecode_seconds(["00:00:00:10", "00:00:00:11"], tmp_path)[0]), [1 / 60])
 
 
 def test_resampling_to_the_video(tmp_path):
@@ -120,7 +120,7 @@ def test_arrays_without_names(tmp_path, columns, basis, leading):
     values = np.random.default_rng(0).normal(size=(9, columns)).astype(np.float32)
     np.save(tmp_path / "coefficients.npy", np.concatenate([np.ones((9, int(leading)), np.float32), values], 1))
     track = read_expression_track(tmp_path / "coefficients.npy")
-    assert track.basis_id == basis and track.names[0] == "expr_00" and len(track.notes) == int(leading)
+    assert track.basis_id == basis and track.names[0] == "expr_00" and len(track.notes) == leading + (basis == "custom")
     np.testing.assert_array_equal(track.values, values)
 
 
@@ -145,7 +145,7 @@ def test_bfm_track_of_radnerf(tmp_path):
 def test_named_archive_with_its_own_clock(tmp_path):
     values = np.arange(6, dtype=np.float32).reshape(3, 2)
     np.savez(tmp_path / "a.npz", names=["jawOpen", "x"], values=values, times=[5.0, 5.1, 5.4], basis="rig")
-    track = read_expression_track(tmp_path / "a.npz", fps=99)
+    track = read_expression_track(tmp_path / "a.npz")
     assert (track.names, track.basis_id) == (("jawOpen", "x"), "rig")
     np.testing.assert_allclose(track.times, [0, 0.1, 0.4])
 
@@ -208,7 +208,7 @@ WRONG_FILES = [
     ("a.csv", b"\xff\xfe\x00", "cannot be read as text"),
     ("a.csv", "time,jawOpen\n0,a\n1,2\n", "jawOpen is 'a' in row 1, which is no number"),
     ("a.csv", "time,jawOpen\n0,0\n1\n2,0\n", "row 2 has 1 cells, not 2"),
-    ("a.csv", "time,jawOpen\n0,0\n0,1\n", "the time of row 1 is not after"),
+    ("a.csv", "time,jawOpen\n0,0\n0,1\n", "the time of row 2 is not after"),
     ("a.csv", "frame,jawOpen\n1,0\n1,1\n", "the frame number of row 2 is not above"),
     ("a.csv", "time,jawOpen\n0,0\n1,87\n", "jawOpen is 87 in row 2, but ARKit coefficients run from 0 to 1"),
     ("a.csv", "Timecode,jawOpen\n1:2:3,0\n1:2:4,1\n", "row 1 has the timecode '1:2:3', which is not HH:MM:SS:FF"),

@@ -1,6 +1,7 @@
 """Coefficients from elsewhere, put on the frames of a clip."""
 
 import subprocess
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -143,7 +144,7 @@ def test_a_changed_file_is_read_again(tmp_path):
 
     first = key()
     assert key() == first and key(smooth_expressions=3.0) == first
-    assert key(expressions_fps=25.0) != first and key(expressions_offset=1.0) != first
+    assert key(expressions_fps=25.0) != first and key(names="arkit52") != first and key(expressions_offset=1.0) != first
     (tmp_path / "e_names.txt").write_text("a\nb\n")
     named = key()
     assert named != first
@@ -165,6 +166,7 @@ def test_the_key_of_a_folder(tmp_path):
         ({"expressions_fps": 25.0}, "--expressions-offset and --expressions-fps say how to read --expressions"),
         ({"expressions_offset": 1.0}, "say how to read --expressions; give that too"),
         ({"expressions": "e.npy", "expressions_fps": 0.0}, "--expressions-fps 0 is not a rate"),
+        ({"names": "arkit52"}, "--names says what the columns of --expressions are; give that too"),
     ],
 )
 def test_options_that_no_run_can_use(tmp_path, changes, expected):
@@ -179,6 +181,19 @@ def test_a_wrong_file_is_told_before_the_video_is_processed(tmp_path, monkeypatc
     with pytest.raises(UserError, match="jawOpen is 'x' in row 1"):
         pipeline.process_video(options)
     assert not (tmp_path / "out").exists()
+
+
+def test_columns_without_names_are_named(tmp_path):
+    """52 unnamed columns: a basis that nothing drives, said so; ARKit's with --names."""
+    tracked_folder(tmp_path / "data")
+    np.save(tmp_path / "bs.npy", np.random.default_rng(0).uniform(0, 1, (12, 52)).astype(np.float32))
+    options = ProcessOptions(tmp_path / "v.mp4", tmp_path / "data", expressions=tmp_path / "bs.npy")
+    summary, warnings = track_steps.express(options, {"source_frames": 12}, lambda *_: None)
+    assert summary["basis"] == "custom" and "--names arkit52 or --names mediapipe52" in warnings[0]
+    summary, warnings = track_steps.express(replace(options, names="arkit52"), {"source_frames": 12}, lambda *_: None)
+    assert summary["basis"] == "arkit52" and warnings == []
+    names = contract.load_json(tmp_path / "data" / contract.EXPRESSION_NAMES)
+    assert names["basis"] == "arkit52" and names["names"][17] == "jawOpen"
 
 
 @pytest.mark.slow

@@ -9,16 +9,32 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Dict
 
-from nerfblendshape_ns.data.layouts import insta, official, own, radnerf, unofficial
+from nerfblendshape_ns.data.layouts import insta, nerface, official, own, radnerf, unofficial
 from nerfblendshape_ns.data.layouts.clip import Clip, ClipFrame, Layout
+from nerfblendshape_ns.data.layouts.foreign import foreign_dataset
 from nerfblendshape_ns.errors import UserError
 
 LAYOUTS: Dict[str, Layout] = {
-    layout.name: layout for layout in (official.LAYOUT, insta.LAYOUT, own.LAYOUT, unofficial.LAYOUT, radnerf.LAYOUT)
+    layout.name: layout
+    for layout in (
+        official.LAYOUT,
+        insta.LAYOUT,
+        own.LAYOUT,
+        unofficial.LAYOUT,
+        nerface.LAYOUT,
+        radnerf.LAYOUT,
+    )
 }
 """The known layouts by name, in the order of detection."""
 
-__all__ = ["LAYOUTS", "Clip", "ClipFrame", "Layout", "read_clip"]
+__all__ = ["LAYOUTS", "Clip", "ClipFrame", "Layout", "foreign_dataset", "is_dataset", "read_clip"]
+
+
+def is_dataset(root: Path) -> bool:
+    """Whether a directory is a dataset of a known layout, or of a project that is known not to be read."""
+    return root.is_dir() and (
+        any(layout.matches(root) for layout in LAYOUTS.values()) or foreign_dataset(root) is not None
+    )
 
 
 def read_clip(root: Path, layout: str = "auto") -> Clip:
@@ -38,6 +54,9 @@ def read_clip(root: Path, layout: str = "auto") -> Clip:
     if not root.is_dir():
         raise UserError(f"{root} is not a directory; give --data the directory that nbs-process-data wrote.")
     if layout == "auto":
+        foreign = foreign_dataset(root)
+        if foreign is not None:
+            raise UserError(foreign)
         for candidate in LAYOUTS.values():
             if candidate.matches(root):
                 return candidate.read(root)

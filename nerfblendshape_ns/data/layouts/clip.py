@@ -171,6 +171,11 @@ def require_frames(document: Any, path: Path) -> List[Dict[str, Any]]:
     frames = require(document, "frames", path)
     if not isinstance(frames, list) or not frames:
         raise UserError(f"{path}: 'frames' holds no frame; process the video again.")
+    if not any(isinstance(entry, dict) and "img_id" in entry for entry in frames):
+        raise UserError(
+            f"{path}: no frame has an 'img_id', so this is no dataset of nbs-process-data or of a project whose "
+            "datasets are read (docs/datasets.md lists them); run nbs-process-data on the video it was made from."
+        )
     usable: Dict[int, Dict[str, Any]] = {}
     for position, entry in enumerate(frames):
         img_id = entry.get("img_id") if isinstance(entry, dict) else None
