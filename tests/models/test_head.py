@@ -1,35 +1,50 @@
 """The head model on a small made-up scene: rendering, driving, checkpoints, losses."""
 
 import copy
+import math
 
 import pytest
 import torch
 from nerfstudio.data.scene_box import SceneBox
-from tiny_head import NAMES, batch_for, bundle, camera, make
+from tiny_head import NAMES, batch_for, bundle, camera, make, metadata
 
 from nerfblendshape_ns.errors import UserError
 from nerfblendshape_ns.model_components.expression_source import DrivingState
+from nerfblendshape_ns.models import head as head_module
 from nerfblendshape_ns.models.head_config import HeadModelConfig
 
 
 @pytest.mark.parametrize("conditioning", ["blend", "concat"])
-def test_rays_of_a_batch_use_their_own_frame(conditioning):
-    model = make(conditioning=conditioning)
+def test_rays_of_a_batch_use_their_own_frame(conditioning, monkeypatch):
+    """Each frame of a training batch is rendered as it is alone, and the frames are far apart."""
+    data = metadata()
+    data["train_frame_index"] = torch.tensor([5, 0, 2, 4])
+    data["track"]["head_pose"][:, 3] = torch.linspace(-0.2, 0.2, 6)
+    data["track"]["expression"][0], data["track"]["expression"][4] = 0.0, 1.0  # 1 is clamped to 0.8.
+    model = make(data, conditioning=conditioning, expression_noise=0.0, frame_code_dim=4)
+    with torch.no_grad():
+        model.field.frame_codes.weight.normal_(std=5.0)
+        model.field.density_network.layers[0].weight.mul_(4.0)
+    march = model.occupancy.sample  # Without random shifts, so that both see the same samples.
+    monkeypatch.setattr(model.occupancy, "sample", lambda origins, directions, _: march(origins, directions, False))
+    rays = bundle([1, 3], rays_each=40)
     model.train()
-    model.occupancy.estimator.training = True
-    torch.manual_seed(3)
-    both = model.get_outputs(bundle([1, 3]))
-    assert both["rgb"].shape == (16, 3) and both["depth"].shape == (16, 1)
-    model.eval()
-    source = model.expression_source
-    for position, frame in enumerate([1, 3]):
-        rays = bundle([1, 3])[position * 8 : position * 8 + 8]
-        expression = source.train_expression()[frame]
-        rays.metadata = {"expression": expression.expand(8, 3)}
-        alone = model.get_outputs(rays)
-        torch.testing.assert_close(
-            alone["accumulation"], both["accumulation"][position * 8 : position * 8 + 8], rtol=0.2, atol=0.05
+    together = model.foreground(rays.origins, rays.directions, model.frames_of(rays))
+    assert together.color.requires_grad
+
+    def alone(part: slice, camera_index: int, track_place: int) -> torch.Tensor:
+        expression = data["track"]["expression"][track_place].clamp(0.0, 0.8)[None]
+        frames = model.frames(
+            expression, data["track"]["head_pose"][track_place][None], None, torch.tensor([camera_index])
         )
+        return torch.cat(model.foreground(rays.origins[part], rays.directions[part], frames), -1)
+
+    for part, own, other in ((slice(0, 40), (1, 0), (3, 4)), (slice(40, 80), (3, 4), (1, 0))):
+        found = torch.cat(together, -1)[part]
+        torch.testing.assert_close(found, alone(part, *own), rtol=0, atol=1e-4)
+        mixed = [other, (own[0], other[1]), (other[0], own[1])]  # All, the condition, or the code of the other frame.
+        for wrong in mixed:
+            assert float((found - alone(part, *wrong)).detach().abs().max()) > 0.01, wrong
 
 
 def test_camera_expression_changes_the_picture():
@@ -114,14 +129,22 @@ def test_rgba_undoes_the_background():
     torch.testing.assert_close(again[solid], outputs["rgb"][solid], rtol=1e-3, atol=1e-3)
 
 
-def test_metrics_of_an_evaluated_frame():
+def test_metrics_of_an_evaluated_frame(monkeypatch):
+    monkeypatch.setattr(head_module, "cached_lpips", lambda device: lambda prediction, target: prediction.mean())
     model = make().eval()
-    model._lpips = [None]
     outputs = model.get_outputs_for_camera(camera({"cam_idx": 0}))
     batch = {"image": outputs["rgb"].clone(), "alpha": torch.ones(16, 16, 1)}
     metrics, images = model.get_image_metrics_and_images(outputs, batch)
     assert metrics["psnr"] == pytest.approx(100.0) and metrics["l1"] == 0.0
-    assert images["img"].shape == (16, 32, 3)
+    assert metrics["lpips"] == pytest.approx(float(outputs["rgb"].mean()))
+    torch.testing.assert_close(images["img"], torch.cat([batch["image"], outputs["rgb"]], 1))
+    batch["alpha"][:, 8:] = 0.0  # The head is on the left, and wrong by 0.1 there alone.
+    batch["image"][:, :8] += 0.1
+    metrics, _ = model.get_image_metrics_and_images(outputs, batch)
+    assert metrics["psnr_head"] == pytest.approx(20.0, abs=1e-3)
+    assert metrics["psnr"] == pytest.approx(20.0 + 10 * math.log10(2), abs=1e-3)
+    monkeypatch.setattr(head_module, "cached_lpips", lambda device: None)
+    assert "lpips" not in model.get_image_metrics_and_images(outputs, batch)[0]
 
 
 def test_checkpoint_round_trip_is_plain_data(tmp_path):
