@@ -47,6 +47,60 @@ def test_rays_of_a_batch_use_their_own_frame(conditioning, monkeypatch):
             assert float((found - alone(part, *wrong)).detach().abs().max()) > 0.01, wrong
 
 
+@pytest.mark.parametrize("conditioning", ["blend", "concat"])
+def test_rays_whose_metadata_bring_their_frames(conditioning):
+    """As evaluation's: each ray sees its own coefficients, clamped, under its own head pose."""
+    data = metadata()
+    data["track"]["head_pose"][:, 3] = torch.linspace(-0.2, 0.2, 6)
+    model = make(data, conditioning=conditioning).eval()
+    with torch.no_grad():
+        model.field.density_network.layers[0].weight.mul_(4.0)
+    rays, poses = bundle([0, 0], rays_each=40), data["track"]["head_pose"][[0, 5]]
+    expression = torch.tensor([[0.0, 0.1, 0.0], [0.7, 3.0, 0.8]])
+    rays.metadata = {
+        name: rows.repeat_interleave(40, 0) for name, rows in (("expression", expression), ("head_pose", poses))
+    }
+
+    def alone(part: slice, expression_of: int, pose_of: int) -> torch.Tensor:
+        frames = model.frames(expression[expression_of][None].clamp(max=0.8), poses[pose_of][None])
+        return torch.cat(model.foreground(rays.origins[part], rays.directions[part], frames), -1)
+
+    with torch.no_grad():
+        together = torch.cat(model.foreground(rays.origins, rays.directions, model.frames_of(rays)), -1)
+        for own, part in enumerate((slice(0, 40), slice(40, 80))):
+            torch.testing.assert_close(together[part], alone(part, own, own), rtol=0, atol=1e-4)
+            for wrong in ((1 - own, 1 - own), (1 - own, own), (own, 1 - own)):
+                assert float((together[part] - alone(part, *wrong)).abs().max()) > 0.005, wrong
+
+
+@pytest.mark.parametrize("background", ["white", "black"])
+def test_a_block_is_seen_where_it_is(background, monkeypatch):
+    """Worked out by hand: an opaque block of one colour, in a box of three different sides."""
+    model = make(background_color=background).eval()
+    low, high = torch.tensor([0.2, -0.3, 0.1]), torch.tensor([0.4, 0.5, 0.5])
+    box, colour = model.aabb, torch.tensor([0.2, 0.4, 0.6])
+
+    def density(positions, *_):
+        places = box[0] + positions * (box[1] - box[0])
+        return 500.0 * ((places > low) & (places < high)).all(1), places[:, :1]
+
+    monkeypatch.setattr(model.field, "density", density)
+    monkeypatch.setattr(model.field, "color", lambda directions, *_: colour.expand(len(directions), 3))
+    # The front is at y = -0.3, 3.7 before the camera. Columns 8 + 24 x / 3.7 from 9.3 to 10.6, rows 8 - 24 z / 3.7
+    # from 4.8 to 7.4; the farther sides show less than a pixel more.
+    seen = torch.zeros(16, 16, 1)
+    seen[5:7, 9:11] = 1.0
+    outputs = model.get_outputs_for_camera(camera())
+    torch.testing.assert_close(outputs["accumulation"], seen, rtol=0, atol=1e-3)
+    behind = 1.0 if background == "white" else 0.0
+    torch.testing.assert_close(outputs["rgb"], seen * colour + (1 - seen) * behind, rtol=0, atol=1e-3)
+    x, z = torch.meshgrid((torch.arange(16) - 7.5) / 24, (torch.arange(16) - 7.5) / 24, indexing="xy")
+    distance = 3.7 * (1 + x**2 + z**2).sqrt()[..., None] * seen
+    # The first sample inside lies up to a step behind the front.
+    late = outputs["depth"] - distance
+    assert float(late.min()) > -0.01 and float(late.max()) < model.occupancy.step_size
+
+
 def test_camera_expression_changes_the_picture():
     model = make().eval()
     quiet = model.get_outputs_for_camera(camera({"expression": torch.zeros(1, 3)}))
