@@ -26,7 +26,7 @@ import tempfile
 import time
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Callable, Dict, Iterator, List, Tuple, cast
+from typing import Any, Callable, Dict, Iterator, List, Optional, Tuple, cast
 
 import numpy as np
 import torch
@@ -34,6 +34,7 @@ from encode import wait_for
 from nerfstudio.engine.callbacks import TrainingCallback, TrainingCallbackAttributes, TrainingCallbackLocation
 from nerfstudio.engine.optimizers import Optimizers
 from nerfstudio.pipelines.base_pipeline import VanillaPipeline
+from nerfstudio.plugins.types import MethodSpecification
 from nerfstudio.utils.rich_utils import CONSOLE
 
 from nerfblendshape_ns.data import contract
@@ -103,30 +104,38 @@ class Moment:
 
 
 class Run:
-    """A training run of the method that is stepped by hand.
+    """A training run of a head method that is stepped by hand.
 
     Args:
         data: dataset directory.
         max_size: longer image side.
         device: where to train.
+        method: what is trained.
         options: replaced settings of the model.
     """
 
-    def __init__(self, data: Path, max_size: int, device: torch.device, **options: Any) -> None:
+    def __init__(
+        self,
+        data: Path,
+        max_size: int,
+        device: torch.device,
+        method: MethodSpecification = nerfblendshape_head_small,
+        **options: Any,
+    ) -> None:
         torch.manual_seed(0)
-        method = copy.deepcopy(cast(Any, nerfblendshape_head_small.config))
-        manager = method.pipeline.datamanager
+        config = copy.deepcopy(cast(Any, method.config))
+        manager = config.pipeline.datamanager
         manager.data = manager.dataparser.data = data
         manager.dataparser.max_size = max_size
         manager.dataparser.basis = "all"
         for name, value in options.items():
-            setattr(method.pipeline.model, name, value)
+            setattr(config.pipeline.model, name, value)
         setup: Dict[str, Any] = {"device": str(device), "test_mode": "val", "world_size": 1, "local_rank": 0}
-        self.pipeline: VanillaPipeline = method.pipeline.setup(**setup)
+        self.pipeline: VanillaPipeline = config.pipeline.setup(**setup)
         self.pipeline.train()
         self.model = cast(HeadModel, self.pipeline.model)
         self.manager = cast(NerfBlendshapeDataManager, self.pipeline.datamanager)
-        self.optimizers = Optimizers(method.optimizers, self.pipeline.get_param_groups())
+        self.optimizers = Optimizers(config.optimizers, self.pipeline.get_param_groups())
         attributes = TrainingCallbackAttributes(
             optimizers=self.optimizers, grad_scaler=None, pipeline=self.pipeline, trainer=None
         )
@@ -148,11 +157,19 @@ class Run:
         wall, processor = start.since()
         return wall / count, processor / count
 
-    def slider_seconds(self, share: float) -> Tuple[float, float]:
-        """Times to set the first coefficient to a share of its range and render the first training camera."""
+    def slider_seconds(self, share: float, size: Optional[int] = None) -> Tuple[float, float]:
+        """Times to set the first coefficient to a share of its range and render the first training camera.
+
+        Args:
+            share: 0 is the coefficient's smallest value, 1 its largest.
+            size: longer side of the picture in pixels; None takes the training images'.
+        """
         self.pipeline.eval()
         source = self.model.expression_source
         camera = self.manager.train_dataset.cameras[0:1]
+        if size is not None:
+            camera.rescale_output_resolution(size / int(torch.cat([camera.height, camera.width]).max()))
+        wait_for(self.timers.device)
         start = Moment()
         expression = source.track_expression[0].clone()
         expression[0] = torch.lerp(source.minimum[0], source.maximum[0], share)

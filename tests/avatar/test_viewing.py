@@ -14,6 +14,7 @@ from nerfblendshape_ns.avatar.avatar import open_avatar
 from nerfblendshape_ns.avatar.avatar_file import Provenance
 from nerfblendshape_ns.avatar.export import export_avatar
 from nerfblendshape_ns.errors import UserError
+from nerfblendshape_ns.viewer.override import ViewerExpression
 
 INTRINSICS = {"fl_x": 24.0, "fl_y": 24.0, "cx": 8.0, "cy": 8.0}
 
@@ -47,7 +48,8 @@ def test_the_viewer_serves_an_exported_avatar(exported, tmp_path):
             assert viewer.get_model().get_outputs_for_camera(get_camera(state, 16, 16))["rgb"].shape == (16, 16, 3)
         # The panel of sliders is there, and drives the picture.
         control = viewer.get_model().viewer_control
-        assert control.session is not None and exported.model.expression_source.override is not None
+        assert control.session is not None
+        assert isinstance(exported.model.expression_source.override, ViewerExpression)
         assert not viewer.pause_train.visible and not viewer.show_images.visible
         assert sorted(path.name for path in tmp_path.iterdir()) == ["a.avatar", "run"]  # Nothing is written.
     finally:

@@ -52,6 +52,21 @@ def test_train_batch_holds_what_its_rays_see(own_clip):
     assert batch["num_patches"] == 0
 
 
+def test_images_may_lie_where_the_rays_are_made(own_clip):
+    """The same batches; the pixels are on the manager's device only where asked for."""
+    root, _ = own_clip(20)
+    there, here = manager(root, images_on_gpu=True), manager(root)
+    (rays, batch), (expected_rays, expected) = there.next_train(3), here.next_train(3)
+    assert torch.equal(rays.directions, expected_rays.directions) and batch.keys() == expected.keys()
+    for name, value in expected.items():
+        assert torch.equal(torch.as_tensor(batch[name]), torch.as_tensor(value)), name
+    for data, device in ((there, "meta"), (here, "cpu")):
+        data.device = torch.device("meta")  # In place of a GPU.
+        data.setup_train()
+        assert {part.device.type for part in data._train_pixels if part is not None} == {device}
+        assert data._train_cameras.head_pose.device.type == "meta"
+
+
 def test_patches_come_first(own_clip):
     root, _ = own_clip(20)
     data = manager(root, patch_size=5, num_patches=3, frames_per_batch=2, train_num_rays_per_batch=200)

@@ -121,4 +121,10 @@ def test_the_example_plays_on_a_face_with_arkit_names():
     zero, one = np.zeros(6), np.ones(6)
     sequence = keyframe_sequence(read_keyframes(path), names, zero, one, "arkit52", "hello", zero)
     assert sequence.values.max(0).tolist() == pytest.approx([0.7, 0.7, 0.9, 0.8, 1.0, 1.0])
-    assert np.allclose(sequence.values[[0, -1]], 0) and sequence.motion is not None
+    assert np.allclose(sequence.values[[0, -1]], 0)
+    assert sequence.motion is not None and sequence.motion.rest is not None
+    angles = Rotation.from_matrix(sequence.motion.rotation).as_euler("YXZ", degrees=True)
+    assert np.allclose(angles[[0, -1]], 0, atol=1e-6) and np.allclose(angles[:, 2], 0, atol=1e-6)
+    # 4 degrees to one side, 3 down, 4 to the other side, as the file says.
+    assert angles[:, 0].max() == pytest.approx(4) and angles[:, 0].min() == pytest.approx(-4, abs=0.05)
+    assert angles[:, 1].min() == pytest.approx(-3, abs=0.05) and angles[:, 1].max() == pytest.approx(0, abs=1e-6)

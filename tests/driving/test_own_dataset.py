@@ -43,7 +43,8 @@ def test_own_clip_is_found_or_given(tiny_run, tmp_path):
     assert clip is not None and clip.root == data
     assert own_clip(RunSettings(tmp_path / "gone"), None, NUM_FRAMES) is None
     assert own_clip(RunSettings(data), None, 7) is None  # Another dataset has taken its place.
-    assert own_clip(RunSettings(), data, NUM_FRAMES) is not None
+    given = own_clip(RunSettings(tmp_path / "gone"), data, NUM_FRAMES)
+    assert given is not None and given.root == data and len(given.frames) == NUM_FRAMES
     with pytest.raises(UserError, match="has 20 frames but the avatar was made from 7"):
         own_clip(RunSettings(), data, 7)
 

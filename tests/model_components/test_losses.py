@@ -1,5 +1,7 @@
 """Compositing, schedules of weights, and the patch loss."""
 
+from urllib.error import URLError
+
 import pytest
 import torch
 
@@ -30,10 +32,83 @@ def test_dssim_is_zero_on_equal_patches_and_has_a_gradient():
     assert prediction.grad is not None and bool(prediction.grad.abs().sum() > 0)
 
 
-def test_missing_lpips_weights_are_told(monkeypatch):
-    monkeypatch.setattr(losses, "load_lpips", lambda backbone: None)
+class StandIn(torch.nn.Module):
+    """In place of torchmetrics' LPIPS: how far apart the means of the first channel are."""
+
+    def __init__(self, net_type: str, normalize: bool) -> None:
+        super().__init__()
+        assert normalize, "images are in [0, 1]"
+        self.backbone = net_type
+        self.layer = torch.nn.Conv2d(3, 1, 1)
+
+    def forward(self, prediction: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        for images in (prediction, target):
+            assert images.shape[1] == 3 and 0 <= images.min() and images.max() <= 1
+        return (prediction[:, 0].mean() - target[:, 0].mean()).abs()
+
+
+@pytest.fixture
+def lpips(monkeypatch):
+    """Replaces torchmetrics' LPIPS, whose weights would have to be fetched."""
+
+    def replace(network: object) -> None:
+        monkeypatch.setattr("torchmetrics.image.lpip.LearnedPerceptualImagePatchSimilarity", network)
+        losses._alex_lpips.cache_clear()
+
+    yield replace
+    losses._alex_lpips.cache_clear()
+
+
+def offline(**options: object) -> None:
+    raise URLError("no network")
+
+
+@pytest.mark.parametrize("kind, backbone", [("lpips-vgg", "vgg"), ("lpips-alex", "alex")])
+def test_lpips_of_patches(lpips, kind, backbone):
+    """Whatever lies beyond [0, 1] is clamped; gradients reach the prediction and not the network."""
+    lpips(StandIn)
+    loss = PatchLoss(kind)
+    prediction = torch.full((2, 8, 8, 3), 0.25, requires_grad=True)
+    target = torch.full((2, 8, 8, 3), 1.5)
+    target[..., 1:] = -1.0
+    value = loss(prediction, target)
+    assert float(value) == pytest.approx(0.75)
+    value.backward()
+    assert prediction.grad is not None and bool((prediction.grad[..., 0] < 0).all())
+    (network,) = loss._network
+    assert network.backbone == backbone and not network.training
+    assert not any(parameter.requires_grad for parameter in network.parameters())
+    loss(prediction, target)
+    assert loss._network == [network], "it is loaded once"
+
+
+def test_the_metric_s_network_is_alexnet_loaded_once(lpips):
+    lpips(StandIn)
+    network = losses.cached_lpips("cpu")
+    assert isinstance(network, StandIn) and network.backbone == "alex"
+    assert losses.cached_lpips("cpu") is network
+
+
+def test_missing_lpips_weights_are_told(lpips):
+    lpips(offline)
     with pytest.raises(UserError, match=r"lpips-vgg could not be downloaded; go online once, or use 'dssim'"):
         PatchLoss("lpips-vgg")(torch.rand(1, 16, 16, 3), torch.rand(1, 16, 16, 3))
+    assert losses.cached_lpips("cpu") is None
+
+
+@pytest.mark.parametrize("kind, expected", [("dssim", True), ("none", False)])
+def test_patches_are_the_first_rays_of_a_batch(kind, expected):
+    """Two equal patches, then rays that are wrong; and nothing where a batch has no patches."""
+    loss, rays = PatchLoss(kind), torch.rand(2 * 16 + 10, 3, generator=torch.Generator().manual_seed(0))
+    wrong = rays.clone()
+    wrong[32:] = 0.0
+    value = loss.of_batch(wrong, rays, {"patch_size": 4, "num_patches": 2})
+    assert (value is not None) == expected
+    if value is not None:
+        assert float(value) == pytest.approx(0.0, abs=1e-6)
+        assert float(loss.of_batch(wrong.flip(0), rays, {"patch_size": 4, "num_patches": 2})) > 0.1  # type: ignore[arg-type]
+    for batch in ({}, {"patch_size": 1, "num_patches": 2}, {"patch_size": 4, "num_patches": 0}):
+        assert loss.of_batch(wrong, rays, batch) is None
 
 
 def test_a_metric_that_is_missing_is_told_once(monkeypatch, capsys):

@@ -1,6 +1,7 @@
 """The head model on a small made-up scene: rendering, driving, checkpoints, losses."""
 
 import copy
+import math
 
 import pytest
 import torch
@@ -9,27 +10,95 @@ from tiny_head import NAMES, batch_for, bundle, camera, make, metadata
 
 from nerfblendshape_ns.errors import UserError
 from nerfblendshape_ns.model_components.expression_source import DrivingState
+from nerfblendshape_ns.models import head as head_module
 from nerfblendshape_ns.models.head_config import HeadModelConfig
 
 
 @pytest.mark.parametrize("conditioning", ["blend", "concat"])
-def test_rays_of_a_batch_use_their_own_frame(conditioning):
-    model = make(conditioning=conditioning)
+def test_rays_of_a_batch_use_their_own_frame(conditioning, monkeypatch):
+    """Each frame of a training batch is rendered as it is alone, and the frames are far apart."""
+    data = metadata()
+    data["train_frame_index"] = torch.tensor([5, 0, 2, 4])
+    data["track"]["head_pose"][:, 3] = torch.linspace(-0.2, 0.2, 6)
+    data["track"]["expression"][0], data["track"]["expression"][4] = 0.0, 1.0  # 1 is clamped to 0.8.
+    model = make(data, conditioning=conditioning, expression_noise=0.0, frame_code_dim=4)
+    with torch.no_grad():
+        model.field.frame_codes.weight.normal_(std=5.0)
+        model.field.density_network.layers[0].weight.mul_(4.0)
+    march = model.occupancy.sample  # Without random shifts, so that both see the same samples.
+    monkeypatch.setattr(model.occupancy, "sample", lambda origins, directions, _: march(origins, directions, False))
+    rays = bundle([1, 3], rays_each=40)
     model.train()
-    model.occupancy.estimator.training = True
-    torch.manual_seed(3)
-    both = model.get_outputs(bundle([1, 3]))
-    assert both["rgb"].shape == (16, 3) and both["depth"].shape == (16, 1)
-    model.eval()
-    source = model.expression_source
-    for position, frame in enumerate([1, 3]):
-        rays = bundle([1, 3])[position * 8 : position * 8 + 8]
-        expression = source.train_expression()[frame]
-        rays.metadata = {"expression": expression.expand(8, 3)}
-        alone = model.get_outputs(rays)
-        torch.testing.assert_close(
-            alone["accumulation"], both["accumulation"][position * 8 : position * 8 + 8], rtol=0.2, atol=0.05
+    together = model.foreground(rays.origins, rays.directions, model.frames_of(rays))
+    assert together.color.requires_grad
+
+    def alone(part: slice, camera_index: int, track_place: int) -> torch.Tensor:
+        expression = data["track"]["expression"][track_place].clamp(0.0, 0.8)[None]
+        frames = model.frames(
+            expression, data["track"]["head_pose"][track_place][None], None, torch.tensor([camera_index])
         )
+        return torch.cat(model.foreground(rays.origins[part], rays.directions[part], frames), -1)
+
+    for part, own, other in ((slice(0, 40), (1, 0), (3, 4)), (slice(40, 80), (3, 4), (1, 0))):
+        found = torch.cat(together, -1)[part]
+        torch.testing.assert_close(found, alone(part, *own), rtol=0, atol=1e-4)
+        mixed = [other, (own[0], other[1]), (other[0], own[1])]  # All, the condition, or the code of the other frame.
+        for wrong in mixed:
+            assert float((found - alone(part, *wrong)).detach().abs().max()) > 0.01, wrong
+
+
+@pytest.mark.parametrize("conditioning", ["blend", "concat"])
+def test_rays_whose_metadata_bring_their_frames(conditioning):
+    """As evaluation's: each ray sees its own coefficients, clamped, under its own head pose."""
+    data = metadata()
+    data["track"]["head_pose"][:, 3] = torch.linspace(-0.2, 0.2, 6)
+    model = make(data, conditioning=conditioning).eval()
+    with torch.no_grad():
+        model.field.density_network.layers[0].weight.mul_(4.0)
+    rays, poses = bundle([0, 0], rays_each=40), data["track"]["head_pose"][[0, 5]]
+    expression = torch.tensor([[0.0, 0.1, 0.0], [0.7, 3.0, 0.8]])
+    rays.metadata = {
+        name: rows.repeat_interleave(40, 0) for name, rows in (("expression", expression), ("head_pose", poses))
+    }
+
+    def alone(part: slice, expression_of: int, pose_of: int) -> torch.Tensor:
+        frames = model.frames(expression[expression_of][None].clamp(max=0.8), poses[pose_of][None])
+        return torch.cat(model.foreground(rays.origins[part], rays.directions[part], frames), -1)
+
+    with torch.no_grad():
+        together = torch.cat(model.foreground(rays.origins, rays.directions, model.frames_of(rays)), -1)
+        for own, part in enumerate((slice(0, 40), slice(40, 80))):
+            torch.testing.assert_close(together[part], alone(part, own, own), rtol=0, atol=1e-4)
+            for wrong in ((1 - own, 1 - own), (1 - own, own), (own, 1 - own)):
+                assert float((together[part] - alone(part, *wrong)).abs().max()) > 0.005, wrong
+
+
+@pytest.mark.parametrize("background", ["white", "black"])
+def test_a_block_is_seen_where_it_is(background, monkeypatch):
+    """Worked out by hand: an opaque block of one colour, in a box of three different sides."""
+    model = make(background_color=background).eval()
+    low, high = torch.tensor([0.2, -0.3, 0.1]), torch.tensor([0.4, 0.5, 0.5])
+    box, colour = model.aabb, torch.tensor([0.2, 0.4, 0.6])
+
+    def density(positions, *_):
+        places = box[0] + positions * (box[1] - box[0])
+        return 500.0 * ((places > low) & (places < high)).all(1), places[:, :1]
+
+    monkeypatch.setattr(model.field, "density", density)
+    monkeypatch.setattr(model.field, "color", lambda directions, *_: colour.expand(len(directions), 3))
+    # The front is at y = -0.3, 3.7 before the camera. Columns 8 + 24 x / 3.7 from 9.3 to 10.6, rows 8 - 24 z / 3.7
+    # from 4.8 to 7.4; the farther sides show less than a pixel more.
+    seen = torch.zeros(16, 16, 1)
+    seen[5:7, 9:11] = 1.0
+    outputs = model.get_outputs_for_camera(camera())
+    torch.testing.assert_close(outputs["accumulation"], seen, rtol=0, atol=1e-3)
+    behind = 1.0 if background == "white" else 0.0
+    torch.testing.assert_close(outputs["rgb"], seen * colour + (1 - seen) * behind, rtol=0, atol=1e-3)
+    x, z = torch.meshgrid((torch.arange(16) - 7.5) / 24, (torch.arange(16) - 7.5) / 24, indexing="xy")
+    distance = 3.7 * (1 + x**2 + z**2).sqrt()[..., None] * seen
+    # The first sample inside lies up to a step behind the front.
+    late = outputs["depth"] - distance
+    assert float(late.min()) > -0.01 and float(late.max()) < model.occupancy.step_size
 
 
 def test_camera_expression_changes_the_picture():
@@ -126,14 +195,22 @@ def test_rgba_undoes_the_background_that_was_rendered():
     torch.testing.assert_close(shown[solid], plain[solid], rtol=1e-3, atol=1e-3)
 
 
-def test_metrics_of_an_evaluated_frame():
+def test_metrics_of_an_evaluated_frame(monkeypatch):
+    monkeypatch.setattr(head_module, "cached_lpips", lambda device: lambda prediction, target: prediction.mean())
     model = make().eval()
-    model._lpips = [None]
     outputs = model.get_outputs_for_camera(camera({"cam_idx": 0}))
     batch = {"image": outputs["rgb"].clone(), "alpha": torch.ones(16, 16, 1)}
     metrics, images = model.get_image_metrics_and_images(outputs, batch)
     assert metrics["psnr"] == pytest.approx(100.0) and metrics["l1"] == 0.0
-    assert images["img"].shape == (16, 32, 3)
+    assert metrics["lpips"] == pytest.approx(float(outputs["rgb"].mean()))
+    torch.testing.assert_close(images["img"], torch.cat([batch["image"], outputs["rgb"]], 1))
+    batch["alpha"][:, 8:] = 0.0  # The head is on the left, and wrong by 0.1 there alone.
+    batch["image"][:, :8] += 0.1
+    metrics, _ = model.get_image_metrics_and_images(outputs, batch)
+    assert metrics["psnr_head"] == pytest.approx(20.0, abs=1e-3)
+    assert metrics["psnr"] == pytest.approx(20.0 + 10 * math.log10(2), abs=1e-3)
+    monkeypatch.setattr(head_module, "cached_lpips", lambda device: None)
+    assert "lpips" not in model.get_image_metrics_and_images(outputs, batch)[0]
 
 
 def test_checkpoint_round_trip_is_plain_data(tmp_path):

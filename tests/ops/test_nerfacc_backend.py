@@ -158,16 +158,18 @@ def test_a_small_field_learns_a_ball():
         weights, _, _ = render_weight_from_density(starts, ends, sigmas, ray_indices=rays, n_rays=len(origins))
         return accumulate_along_rays(weights, None, rays, len(origins))[:, 0]
 
-    losses = []
+    losses, targets = [], []
     for step in range(60):
         estimator.update_every_n_steps(step, lambda x: 0.05 * query(x)[:, None], occ_thre=0.02, ema_decay=0.5, n=8)
         origins = 3 * torch.nn.functional.normalize(torch.randn(256, 3), dim=-1)
         directions = torch.nn.functional.normalize(0.6 * torch.randn(256, 3) - origins, dim=-1)
         closest = torch.linalg.cross(origins, directions).norm(dim=-1)
-        loss = ((opacity(origins, directions) - (closest < 0.5).float()) ** 2).mean()
+        targets.append((closest < 0.5).float())
+        loss = ((opacity(origins, directions) - targets[-1]) ** 2).mean()
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
         losses.append(loss.item())
-    assert sum(losses[-10:]) < 0.35 * sum(losses[:10])
+    # One opacity for all rays reaches the variance of the truth.
+    assert sum(losses[-10:]) / 10 < 0.3 * float(torch.cat(targets).var()), losses
     assert 0 < estimator.binaries.float().mean() < 0.9
