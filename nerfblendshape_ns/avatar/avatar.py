@@ -184,8 +184,8 @@ class Avatar:
 
         Returns:
             The model's outputs, ``[height, width, channels]``: ``rgb`` in [0, 1] over the background, ``accumulation``
-            (opacity of the person), ``depth``; a torso adds ``head_rgb``, ``torso_rgb``, ``head_accumulation``,
-            ``torso_alpha`` and ``background``.
+            (opacity of the person), ``depth``, ``background``; a torso adds ``head_rgb``, ``torso_rgb``,
+            ``head_accumulation`` and ``torso_alpha``.
         """
         if background is not None:
             state = replace(state, background=background)

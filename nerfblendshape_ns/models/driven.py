@@ -79,7 +79,10 @@ class DrivenModel(Model):
         return self.frames(state.expression[None].to(self.device), captured, None, self.train_frame_of(state))
 
     def frames_of(self, ray_bundle: RayBundle) -> Any:
-        """The frames of a bundle: the driven one, those that its metadata names, or those of a training batch."""
+        """The frames of a bundle: the driven one, those that its metadata names, or those of a training batch.
+
+        Gradients reach an ``expression`` in the metadata, in evaluation too.
+        """
         if self._driven is not None:
             return self._driven
         source, metadata = self.expression_source, ray_bundle.metadata

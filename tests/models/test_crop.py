@@ -1,15 +1,20 @@
 """nerfstudio's crop: only what the box holds is seen, over the crop's colour."""
 
+import math
 from types import SimpleNamespace
 
 import cv2
+import numpy as np
 import pytest
 import torch
+from nerfstudio.cameras.cameras import CameraType
 from nerfstudio.data.scene_box import OrientedBox
 from nerfstudio.model_components.renderers import background_color_override_context
 from nerfstudio.scripts.render import _render_trajectory_video, get_crop_from_json
+from nerfstudio.viewer.render_state_machine import RenderStateMachine
+from nerfstudio.viewer.utils import CameraState
 from test_torso import view
-from tiny_head import camera, make
+from tiny_head import POSE, camera, make
 from tiny_torso import make_torso
 
 from nerfblendshape_ns.model_components.expression_source import DrivingState
@@ -90,6 +95,41 @@ def test_of_a_torso_s_plane_only_what_lies_in_the_box_is_seen():
     assert not left[:, 8:].any() and bool(whole["torso_alpha"][:, 8:].any())
 
 
+def green_outside(picture: np.ndarray) -> None:
+    """Of 16 pixels a side the middle four are cropped from a head that is everywhere."""
+    green = (picture == [0, 255, 0]).all(-1)
+    assert green[:6].all() and green[:, :6].all() and green[10:].all() and green[:, 10:].all()
+    assert not green[7:9, 7:9].any()
+
+
+@pytest.mark.parametrize("make_model", [make, make_torso])
+def test_the_viewer_s_crop_reaches_its_picture(make_model):
+    """As nerfstudio's viewer renders for a browser; only the browser and the controls are stand-ins."""
+    model = make_model()
+    controls = SimpleNamespace(
+        crop_viewport=True,
+        crop_obb=box([-0.25, -1.0, -0.25], [0.25, 1.0, 0.25]),
+        background_color=(0, 255, 0),
+        layer_depth=True,
+    )
+    viewer = SimpleNamespace(
+        control_panel=controls,
+        render_tab_state=SimpleNamespace(preview_render=True),
+        include_time=False,
+        get_model=lambda: model,
+        pipeline=SimpleNamespace(model=model),
+        train_lock=None,
+        step=0,
+    )
+    machine = SimpleNamespace(
+        viewer=viewer, _calculate_image_res=lambda aspect: (16, 16), check_interrupt=lambda *_: None
+    )
+    state = CameraState(2 * math.atan(8 / 24), 1.0, POSE, CameraType.PERSPECTIVE)
+    outputs = RenderStateMachine._render_img(machine, state)  # type: ignore[arg-type]
+    green_outside((outputs["rgb"] * 255).round().numpy())
+    assert model.training and outputs["gl_z_buf_depth"].shape == (16, 16, 1)
+
+
 @pytest.mark.parametrize("make_model", [make, make_torso])
 def test_a_camera_path_s_crop_reaches_ns_render(tmp_path, make_model):
     model = make_model().eval()
@@ -113,7 +153,4 @@ def test_a_camera_path_s_crop_reaches_ns_render(tmp_path, make_model):
         output_format="images",
         image_format="png",
     )
-    picture = cv2.imread(str(tmp_path / "path" / "00000.png"))
-    green = (picture == [0, 255, 0]).all(-1)
-    assert green[:6].all() and green[:, :6].all() and green[10:].all() and green[:, 10:].all()
-    assert not green[7:9, 7:9].any()
+    green_outside(cv2.imread(str(tmp_path / "path" / "00000.png")))

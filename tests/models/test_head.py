@@ -185,16 +185,6 @@ def test_rgba_undoes_the_background():
     torch.testing.assert_close(again[solid], outputs["rgb"][solid], rtol=1e-3, atol=1e-3)
 
 
-def test_rgba_undoes_the_background_that_was_rendered():
-    model = make().eval()
-    state = DrivingState(torch.full((3,), 0.4))
-    plain = model.get_rgba_image(model.render_driven(camera(), state))
-    state.background = torch.tensor([0.0, 0.5, 1.0])
-    shown = model.get_rgba_image(model.render_driven(camera(), state))
-    solid = plain[..., 3] > 1e-2
-    torch.testing.assert_close(shown[solid], plain[solid], rtol=1e-3, atol=1e-3)
-
-
 def test_metrics_of_an_evaluated_frame(monkeypatch):
     monkeypatch.setattr(head_module, "cached_lpips", lambda device: lambda prediction, target: prediction.mean())
     model = make().eval()
@@ -255,6 +245,16 @@ def test_a_driving_state_may_bring_a_background():
     expected = plain["rgb"] + (1 - plain["accumulation"]) * (state.background - 1.0)  # The model's own is white.
     torch.testing.assert_close(shown["rgb"], expected)
     assert float((shown["rgb"] - plain["rgb"]).abs().max()) > 0.1
+
+
+def test_rgba_undoes_the_background_that_was_rendered():
+    model = make().eval()
+    state = DrivingState(torch.full((3,), 0.4))
+    plain = model.get_rgba_image(model.render_driven(camera(), state))
+    state.background = torch.tensor([0.0, 0.5, 1.0])
+    shown = model.get_rgba_image(model.render_driven(camera(), state))
+    solid = plain[..., 3] > 1e-2
+    torch.testing.assert_close(shown[solid], plain[solid], rtol=1e-3, atol=1e-3)
 
 
 def test_the_viewer_control_is_found_and_stays_out_of_the_checkpoint():
