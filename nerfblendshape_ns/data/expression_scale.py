@@ -12,7 +12,7 @@ from typing import Callable, Optional, Sequence
 import numpy as np
 import torch
 
-from nerfblendshape_ns.arkit import arkit_name
+from nerfblendshape_ns.coefficient_names.arkit import arkit_name
 from nerfblendshape_ns.data.landmark_motion import EVERY_POINT, landmark_motion
 from nerfblendshape_ns.data.layouts import Clip
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Dict, Optional
 
-from nerfblendshape_ns.arkit import ARKIT_BASIS, ARKIT_NAMES, NameList, arkit_name
+from nerfblendshape_ns.coefficient_names.arkit import ARKIT_BASIS, ARKIT_NAMES, NameList, arkit_name
 from nerfblendshape_ns.errors import UserError
 from nerfblendshape_ns.expression_tracks.array_files import ArchiveSource, ArraySource
 from nerfblendshape_ns.expression_tracks.audio2face import Audio2FaceSource

@@ -10,7 +10,7 @@ from typing import Any, Dict, Optional, Tuple
 import numpy as np
 import torch
 
-from nerfblendshape_ns.arkit import basis_of_names, spelled_as_arkit
+from nerfblendshape_ns.coefficient_names.arkit import basis_of_names, spelled_as_arkit
 from nerfblendshape_ns.data.contract import load_array
 from nerfblendshape_ns.errors import UserError
 from nerfblendshape_ns.expression_tracks.base import ExpressionSource, ExpressionTrack, make_track

@@ -8,7 +8,7 @@ from typing import Any, Dict, Optional
 
 import numpy as np
 
-from nerfblendshape_ns.arkit import basis_of_names, spelled_as_arkit
+from nerfblendshape_ns.coefficient_names.arkit import basis_of_names, spelled_as_arkit
 from nerfblendshape_ns.errors import UserError
 from nerfblendshape_ns.expression_tracks.base import ExpressionSource, ExpressionTrack, make_track
 from nerfblendshape_ns.expression_tracks.unnamed_columns import unnamed_track

@@ -15,10 +15,10 @@ from typing import List, Optional, Sequence, Tuple
 import numpy as np
 from jaxtyping import Float32, Float64
 
-from nerfblendshape_ns.arkit import ARKIT_BASIS
+from nerfblendshape_ns.coefficient_names.arkit import ARKIT_BASIS
+from nerfblendshape_ns.coefficient_names.head_columns import is_head_motion
 from nerfblendshape_ns.data.flame_coefficients import FLAME_BASIS
 from nerfblendshape_ns.errors import UserError
-from nerfblendshape_ns.expression_tracks.head_columns import is_head_motion
 
 HOLD_SECONDS = 0.5
 """How far beyond its ends a track's first and last row may be held."""

@@ -15,10 +15,10 @@ from typing import List, Optional, Sequence, Tuple
 
 import numpy as np
 
-from nerfblendshape_ns.arkit import ARKIT_BASIS, arkit_name
+from nerfblendshape_ns.coefficient_names.arkit import ARKIT_BASIS, arkit_name
+from nerfblendshape_ns.coefficient_names.head_columns import is_head_motion
 from nerfblendshape_ns.errors import UserError
 from nerfblendshape_ns.expression_tracks.base import ExpressionSource, ExpressionTrack, head_motion_note, make_track
-from nerfblendshape_ns.expression_tracks.head_columns import is_head_motion
 from nerfblendshape_ns.expression_tracks.lost_rows import leave_out_lost
 from nerfblendshape_ns.expression_tracks.table_clock import CLOCK_COLUMNS, column_key, read_clock
 from nerfblendshape_ns.expression_tracks.table_text import column_numbers, is_number, read_table

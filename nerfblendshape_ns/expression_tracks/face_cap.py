@@ -13,7 +13,7 @@ from typing import List, Optional
 
 import numpy as np
 
-from nerfblendshape_ns.arkit import ARKIT_BASIS, arkit_name
+from nerfblendshape_ns.coefficient_names.arkit import ARKIT_BASIS, arkit_name
 from nerfblendshape_ns.errors import UserError
 from nerfblendshape_ns.expression_tracks.base import ExpressionSource, ExpressionTrack, make_track
 

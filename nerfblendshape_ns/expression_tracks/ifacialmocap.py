@@ -12,7 +12,7 @@ from typing import Dict, List, Optional
 
 import numpy as np
 
-from nerfblendshape_ns.arkit import arkit_name, basis_of_names
+from nerfblendshape_ns.coefficient_names.arkit import arkit_name, basis_of_names
 from nerfblendshape_ns.errors import UserError
 from nerfblendshape_ns.expression_tracks.base import ExpressionSource, ExpressionTrack, make_track
 

@@ -8,7 +8,7 @@ from typing import Optional
 
 import numpy as np
 
-from nerfblendshape_ns.arkit import ARKIT_BASIS, NAME_LISTS, NameList
+from nerfblendshape_ns.coefficient_names.arkit import ARKIT_BASIS, NAME_LISTS, NameList
 from nerfblendshape_ns.data.expressions import unnamed
 from nerfblendshape_ns.errors import UserError
 from nerfblendshape_ns.expression_tracks.base import ExpressionTrack, check_arkit_range, make_track

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from nerfblendshape_ns.arkit import MEDIAPIPE_NAMES
+from nerfblendshape_ns.coefficient_names.arkit import MEDIAPIPE_NAMES
 from nerfblendshape_ns.errors import UserError
 from nerfblendshape_ns.expression_tracks import ARKIT_NAMES, read_expression_track
 

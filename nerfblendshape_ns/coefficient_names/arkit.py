@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Dict, List, Literal, Optional, Sequence, Tuple
 
-from nerfblendshape_ns.expression_tracks.head_columns import is_head_motion
+from nerfblendshape_ns.coefficient_names.head_columns import is_head_motion
 
 ARKIT_BASIS = "arkit52"
 """Basis id of coefficients that are all ARKit's."""

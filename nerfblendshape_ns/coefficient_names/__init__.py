@@ -1,0 +1,1 @@
+"""Names of expression coefficients: which are ARKit's, which are no expression at all."""
