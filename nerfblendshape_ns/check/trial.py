@@ -202,7 +202,8 @@ class _Steps:
         for optimizer in self.optimizers.optimizers.values():
             for state in optimizer.state.values():
                 tensors += [value for value in state.values() if isinstance(value, Tensor)]
-        return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
+        # Of storages, since the parameter that carries the tables' gradient rows has a shape but takes no memory.
+        return sum(tensor.untyped_storage().nbytes() for tensor in tensors)
 
     def _count(self, module: Any, inputs: Tuple, output: Tensor) -> None:
         if output.requires_grad:

@@ -124,10 +124,28 @@ def test_stopping_by_hand_leaves_the_checkpoint_of_the_last_step(data, tmp_path,
 
 
 def test_an_optimiser_that_cannot_read_the_rows_is_refused(data, tmp_path):
-    config = tiny_config(data, tmp_path, **{"pipeline.datamanager.dataparser.test_frames": 2})
+    config = tiny_config(data, tmp_path)
     config.optimizers["tables"]["optimizer"] = AdamOptimizerConfig()
     with pytest.raises(UserError, match="the optimiser of 'tables' is Adam, .* set --pipeline.model.tables-optimizer"):
         train_run(config)
+
+
+def test_gradients_are_logged_and_clipped_as_those_of_any_parameter(data, tmp_path, monkeypatch):
+    logged: List[Dict[str, Any]] = []
+    train_iteration = BudgetTrainer.train_iteration
+
+    def watch(self, step):
+        outputs = train_iteration(self, step)
+        logged.append(outputs[2])
+        return outputs
+
+    monkeypatch.setattr(BudgetTrainer, "train_iteration", watch)
+    changes = {"pipeline.datamanager.dataparser.test_frames": 2, "max_num_iterations": 2, "log_gradients": True, **CALM}
+    config = tiny_config(data, tmp_path, **changes)
+    config.optimizers["tables"]["optimizer"].max_norm = 1e-5
+    train_run(config)
+    for metrics in logged:
+        assert float(metrics["Gradients/field.encoding.table_gradients"]) == pytest.approx(1e-5, rel=0.2)
 
 
 def test_every_table_has_a_gradient_of_its_own_for_other_optimisers(data, tmp_path):
