@@ -10,6 +10,7 @@ from nerfstudio.engine.callbacks import TrainingCallback, TrainingCallbackLocati
 from nerfstudio.engine.trainer import Trainer, TrainerConfig
 from nerfstudio.utils.rich_utils import CONSOLE
 
+from nerfblendshape_ns.console import say
 from nerfblendshape_ns.engine.schedules import ProgressDecay
 
 
@@ -46,7 +47,7 @@ class BudgetTrainer(Trainer):
         share = (now - self._started) / (60.0 * self.config.max_minutes)
         self._set_budget_share(min(1.0, share))
         if share >= 1.0 and not self.stop_training:
-            CONSOLE.print(f"The budget of {self.config.max_minutes:g} minutes is spent after {step} steps; stopping.")
+            say(CONSOLE, f"The budget of {self.config.max_minutes:g} minutes is spent after {step} steps; stopping.")
             self.stop_training = True
 
     def _set_budget_share(self, share: float) -> None:
