@@ -18,10 +18,7 @@ import warp as wp
 from torch import Tensor
 
 # Compiling a kernel on first use is nothing to report on the console.
-if hasattr(wp.config, "log_level"):
-    wp.config.log_level = max(wp.config.log_level, wp.LOG_WARNING)
-else:
-    wp.config.quiet = True  # pyright: ignore[reportAttributeAccessIssue]
+wp.config.log_level = max(wp.config.log_level, wp.LOG_WARNING)
 
 Argument = Union[Tensor, int, float]
 
