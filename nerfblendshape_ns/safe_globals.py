@@ -15,8 +15,6 @@ def register_checkpoint_globals() -> None:
     ``_last_lr`` and could no longer load its own checkpoints. The scalars are plain data, so allowing them keeps the
     safe default instead of turning it off.
     """
-    if not hasattr(torch.serialization, "add_safe_globals"):  # torch < 2.4 loads without the restriction.
-        return
     scalar = np.float64(0).__reduce__()[0]
     dtypes = [type(np.dtype(code)) for code in ("f4", "f8", "i4", "i8")]
     # numpy 2 moved the module; torch matches by the name a file was written with.

@@ -15,6 +15,7 @@ from nerfstudio.utils import comms
 from nerfstudio.utils.rich_utils import CONSOLE
 from torch import Tensor
 
+from nerfblendshape_ns.console import say
 from nerfblendshape_ns.data.dataparser import NerfBlendshapeDataParserConfig
 from nerfblendshape_ns.data.dataset import NerfBlendshapeDataset
 from nerfblendshape_ns.data.frame_balance import balanced_order, frame_weights
@@ -79,7 +80,7 @@ class NerfBlendshapeDataManager(VanillaDataManager[NerfBlendshapeDataset]):
         """Read all training images and prepare the sampler."""
         config = self.config
         self._check_batch_numbers()
-        CONSOLE.print(f"Reading {len(self.train_dataset)} training images...")
+        say(CONSOLE, f"Reading {len(self.train_dataset)} training images...")
         self.train_dataset.check_files()
         self.train_dataset.load()
         self._train_pixels = _Pixels.of(self.train_dataset, self.device if config.images_on_gpu else "cpu")

@@ -18,6 +18,7 @@ from nerfstudio.plugins.registry_dataparser import DataParserSpecification
 from nerfstudio.utils.rich_utils import CONSOLE
 from torch import Tensor
 
+from nerfblendshape_ns.console import say
 from nerfblendshape_ns.data.expression_scale import expression_scale
 from nerfblendshape_ns.data.expressions import ExpressionBasis, choose_basis
 from nerfblendshape_ns.data.head_box import Normalisation, head_box, normalisation_of
@@ -170,7 +171,7 @@ class NerfBlendshapeDataParser(DataParser):
             return self._prepared
         clip = read_clip(self.config.data, self.config.layout)
         for note in clip.notes:
-            CONSOLE.print(note)
+            say(CONSOLE, note)
         if self.config.target == "frame" and any(frame.files.head_only for frame in clip.frames):
             raise UserError(f"{clip.root} has only images of the head, not the whole frames that --target frame needs.")
         splits = split_frames(len(clip.frames), self.config.test_frames, self.config.val_frames)
@@ -178,9 +179,10 @@ class NerfBlendshapeDataParser(DataParser):
         scale = expression_scale(clip, splits.train)
         basis = choose_basis(train, clip.expression_names, clip.basis_id, self.config.basis, scale)
         if self.config.basis == "active" and basis.dropped:
-            CONSOLE.print(
+            say(
+                CONSOLE,
                 f"{len(basis.names)} of {len(basis.source_names)} expression coefficients move in training; left out: "
-                f"{', '.join(basis.dropped)} (--basis all keeps them)"
+                f"{', '.join(basis.dropped)} (--basis all keeps them)",
             )
         normalisation = normalisation_of(head_box(clip, self.config.margin))
         num_frames = len(clip.frames)

@@ -24,6 +24,7 @@ from rich.progress import (
 
 import nerfblendshape_ns
 from nerfblendshape_ns.avatar.avatar import Avatar, open_avatar
+from nerfblendshape_ns.console import say
 from nerfblendshape_ns.driving.frame_store import FrameStore, drive_key, frames_beside
 from nerfblendshape_ns.driving.head_pose import PoseTrack, make_poses
 from nerfblendshape_ns.driving.options import OWN_SPLITS, DriveOptions
@@ -113,7 +114,7 @@ def drive(options: DriveOptions, console: Optional[Console] = None) -> DriveResu
             check_unchanged(root, TOOL)
         plan = plan_drive(options, open_avatar(options.avatar), console)
         for note in plan.notes:
-            console.print(f"note: {note}", soft_wrap=True, highlight=False)
+            say(console, f"note: {note}")
         store = FrameStore(root, _key(options, plan))
         sound, sound_note = find_sound(options, plan.driver)
         rendered, seconds = _render(options, plan, store, console)
@@ -230,7 +231,7 @@ def _render(options: DriveOptions, plan: Drive, store: FrameStore, console: Cons
     missing = [frame for frame in range(plan.num_frames) if not store.has(frame)]
     done_before = plan.num_frames - len(missing)
     if done_before:
-        console.print(f"{done_before} of {plan.num_frames} frames are there from an earlier run")
+        say(console, f"{done_before} of {plan.num_frames} frames are there from an earlier run")
     columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TaskProgressColumn(show_speed=True)
     started = time.perf_counter()
     with Progress(*columns, TimeElapsedColumn(), TimeRemainingColumn(), console=console) as progress:
@@ -280,14 +281,13 @@ def _matching_notes(mapping: Retargeting, kind: SourceKind) -> List[str]:
 
 def _print_result(result: DriveResult, plan: Drive, sound_note: Optional[str], console: Console) -> None:
     if sound_note:
-        console.print(f"note: {sound_note}", soft_wrap=True, highlight=False)
+        say(console, f"note: {sound_note}")
     height, width = plan.person.size
     speed = f", {result.num_rendered / result.seconds:.2f} frames a second" if result.num_rendered else ""
-    console.print(
+    say(
+        console,
         f"{result.num_frames} frames of {width}x{height}, driven by {plan.driver.label}"
         f"{', with sound' if result.has_sound else ''}{speed}: {result.output}",
-        soft_wrap=True,
-        highlight=False,
     )
 
 

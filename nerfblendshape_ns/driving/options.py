@@ -47,7 +47,7 @@ class DriveOptions:
     side_by_side: bool = False
     """Show the driver's picture to the left of the render; for the avatar's own clip this is the truth."""
     audio: str = "auto"
-    """auto: the sound of the driver's video where it can be found; none; or a file."""
+    """auto: the sound of the driver's video where that is still the same file; none; or a file."""
 
     head_pose: HeadPoseMode = "auto"
     """tracked: the head moves as the driver's; rotations: the driver's rotations at this person's usual place; own: as

@@ -13,6 +13,7 @@ from nerfstudio.engine.optimizers import Optimizers
 from nerfstudio.engine.trainer import TRAIN_INTERATION_OUTPUT, Trainer, TrainerConfig
 from nerfstudio.utils.rich_utils import CONSOLE
 
+from nerfblendshape_ns.console import say
 from nerfblendshape_ns.engine.schedules import ProgressDecay
 from nerfblendshape_ns.engine.start_report import start_report
 from nerfblendshape_ns.engine.table_optimizer import BlendshapeTableAdam
@@ -82,7 +83,7 @@ class BudgetTrainer(Trainer):
         """Say what this training uses, then train."""
         if self.local_rank == 0:
             pipeline: Any = self.pipeline
-            CONSOLE.print(start_report(pipeline.model, pipeline.datamanager), markup=False, highlight=False)
+            say(CONSOLE, start_report(pipeline.model, pipeline.datamanager))
         super().train()
 
     def _watch_budget(self, step: int) -> None:
@@ -91,7 +92,7 @@ class BudgetTrainer(Trainer):
         for decay, _ in self._decays():
             decay.spend_budget(min(1.0, share))
         if share >= 1.0 and not self.stop_training:
-            CONSOLE.print(f"The budget of {self.config.max_minutes:g} minutes is spent; stopping after step {step}.")
+            say(CONSOLE, f"The budget of {self.config.max_minutes:g} minutes is spent; stopping after step {step}.")
             self.stop_training = True
 
     def _spent_share(self) -> float:

@@ -13,6 +13,7 @@ from nerfstudio.utils.rich_utils import CONSOLE
 from torch import Tensor
 from torch.nn import Parameter
 
+from nerfblendshape_ns.console import say
 from nerfblendshape_ns.data.dataset import NerfBlendshapeDataset
 from nerfblendshape_ns.errors import UserError
 from nerfblendshape_ns.fields.networks import adopt_implementation
@@ -185,7 +186,7 @@ class TorsoModel(DrivenModel):
                 dataset = cast(NerfBlendshapeDataset, pipeline.datamanager.train_dataset)
                 coverage = torso_coverage(dataset, self.occupancy.resolution)
                 if coverage.message is not None:
-                    CONSOLE.print(coverage.message)
+                    say(CONSOLE, coverage.message)
                 self.occupancy.carve(coverage.mask.to(self.device))
             if step >= config.occupancy_warmup and step % config.occupancy_interval == 0:
                 self._update_occupancy(step)

@@ -18,10 +18,7 @@ import warp as wp
 from torch import Tensor
 
 # Compiling a kernel on first use is nothing to report on the console.
-if hasattr(wp.config, "log_level"):
-    wp.config.log_level = max(wp.config.log_level, wp.LOG_WARNING)
-else:
-    wp.config.quiet = True  # pyright: ignore[reportAttributeAccessIssue]
+wp.config.log_level = max(wp.config.log_level, wp.LOG_WARNING)
 
 Argument = Union[Tensor, int, float]
 
@@ -127,11 +124,12 @@ class ParallelKernel:
             wp.init()  # Done once; before it Warp knows no CUDA device.
             inputs = [0, 1, *self._warp_arguments(arguments)]
             dim, warp_device = (1,) * dimensions, wp.device_from_torch(device)
-            launches = recorded[device, parts] = []
+            launches = []
             for _ in range(parts):
                 launch: Any = wp.launch(self.kernel, dim=dim, inputs=inputs, device=warp_device, record_cmd=True)
                 launch.fwd_args = None  # Else the first call's tensors would stay alive.
                 launches.append(launch)
+            recorded[device, parts] = launches  # Only whole: a kernel that does not compile says so every time.
         return launches
 
     def _warp_arguments(self, arguments: Sequence[Argument]) -> List[Any]:

@@ -12,8 +12,10 @@ from typing import Any, Callable, Dict, Iterator, List, Optional, Sequence, Tupl
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
+from rich.text import Text
 
 import nerfblendshape_ns
+from nerfblendshape_ns.console import say
 from nerfblendshape_ns.data import contract
 from nerfblendshape_ns.errors import UserError
 from nerfblendshape_ns.output_folders import claimed_folder, clear_folder
@@ -324,13 +326,13 @@ def steps_progress(console: Console) -> Iterator[Tuple[Progress, Dict[str, TaskI
 
 def print_summary(record: StepRecord, options: ProcessOptions, console: Console) -> None:
     """Print what came out: a table, the warnings, and what to do next."""
-    table = Table(title=f"{options.output}", show_header=False)
+    table = Table(title=Text(str(options.output)), show_header=False)
     table.add_column("what", no_wrap=True)
     table.add_column("value")
     for row in report.summary_rows(record.document):
-        table.add_row(*row)
+        table.add_row(*map(Text, row))
     console.print(table)
     for warning in report.all_warnings(record.document):
-        console.print(f"[yellow]warning:[/yellow] {warning}")
-    console.print(f"report: {options.output / contract.REPORT / 'index.html'}", soft_wrap=True)
-    console.print(f"next:   ns-train nerfblendshape-head-small --data {options.output}", soft_wrap=True)
+        say(console, ("warning:", "yellow"), f" {warning}")
+    say(console, f"report: {options.output / contract.REPORT / 'index.html'}")
+    say(console, f"next:   ns-train nerfblendshape-head-small --data {options.output}")

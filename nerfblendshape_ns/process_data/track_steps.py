@@ -27,7 +27,6 @@ TRACKS_RAW = "tracks_raw.npz"
 HEAD_POSES = "head_poses.npz"
 EXPRESSIONS_RAW = "expr_raw.npy"
 """Coefficients as tracked, before smoothing: float32 ``[frames, basis]``, columns as in ``expr.npy``."""
-"""Seconds of each frame in the source video: float64 ``[frames]``."""
 STRETCHES = "track"
 # Lower than this share of the image's longer side, a face is looked for in a part of the image.
 FEWEST_FACE_SHARE = 0.2

@@ -17,8 +17,10 @@ from nerfstudio.utils.eval_utils import eval_setup
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
+from rich.text import Text
 
 import nerfblendshape_ns
+from nerfblendshape_ns.console import say
 from nerfblendshape_ns.data import contract
 from nerfblendshape_ns.errors import UserError
 from nerfblendshape_ns.output_folders import claimed_folder
@@ -155,7 +157,7 @@ def evaluate(
     if temporal:
         figures["temporal"] = temporal
     if truth is not None:
-        console.print("unseen expressions and views")
+        say(console, "unseen expressions and views")
         expressions, views = truth.unseen(pipeline, protocol.unseen_expressions, protocol.unseen_views)
         for name, frames in (("unseen_expressions", expressions), ("unseen_views", views)):
             if frames:
@@ -175,7 +177,7 @@ def evaluate(
     videos = [folder / f"{recipe.name}.mp4"]
     write_video(videos[0], test, fps, sound_of_split(datamanager.eval_dataset.metadata))  # type: ignore[union-attr]
     if protocol.sweep_frames:
-        console.print("expression sweep")
+        say(console, "expression sweep")
         videos.append(folder / f"{recipe.name}-sweep.mp4")
         write_video(videos[1], list(sweep(pipeline, protocol.sweep_frames, truth)), fps)
     return Outcome(recipe.name, folder, config_path, sheets, videos, folder / f"{recipe.name}.json", figures)
@@ -228,23 +230,24 @@ def record_results(path: Path, figures: Dict[str, Any]) -> None:
 
 def print_outcome(outcome: Outcome, console: Console) -> None:
     """The table of metrics and the paths of the results."""
-    table = Table(title=outcome.name)
+    table = Table(title=Text(outcome.name))
     splits = [name for name in ("results", "train", "unseen_expressions", "unseen_views") if outcome.figures.get(name)]
     table.add_column("metric")
     for split in splits:
         table.add_column("test" if split == "results" else split.replace("_", " "), justify="right")
     for metric in outcome.figures["results"]:
-        table.add_row(metric, *(f"{outcome.figures[split][metric]:.4g}" for split in splits))
+        table.add_row(Text(metric), *(f"{outcome.figures[split][metric]:.4g}" for split in splits))
     console.print(table)
     figures = outcome.figures
-    console.print(
+    say(
+        console,
         f"{figures['steps']} steps in {figures['training_seconds'] / 60:.1f} minutes, a rendered frame in "
-        f"{figures['render_seconds']:.2f} s, {figures['peak_memory_mb'] / 1024:.1f} GB of memory at most"
+        f"{figures['render_seconds']:.2f} s, {figures['peak_memory_mb'] / 1024:.1f} GB of memory at most",
     )
     for name, paths in (("video", outcome.videos), ("picture", outcome.sheets), ("metrics", [outcome.metrics])):
         for path in paths:
-            console.print(f"{name}: {path}", soft_wrap=True, highlight=False)
-    console.print(f"viewer: ns-viewer --load-config {outcome.config}", soft_wrap=True, highlight=False)
+            say(console, f"{name}: {path}")
+    say(console, f"viewer: ns-viewer --load-config {outcome.config}")
 
 
 def _some(frames: List[RenderedFrame], count: int) -> List[RenderedFrame]:

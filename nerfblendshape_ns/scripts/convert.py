@@ -10,6 +10,7 @@ import tyro
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from nerfblendshape_ns.console import say
 from nerfblendshape_ns.errors import report_user_errors
 
 
@@ -45,14 +46,13 @@ def run(options: ConvertOptions) -> None:
             lambda done, total: bar.update(task, completed=done, total=total),
         )
     for note in clip.notes:
-        console.print(note, soft_wrap=True, markup=False)
-    console.print(
+        say(console, note)
+    say(
+        console,
         f"{options.target}: {len(clip.frames)} frames of {clip.width}x{clip.height} pixels, "
         f"{len(clip.expression_names)} coefficients ({clip.basis_id}), from the layout {clip.layout}",
-        soft_wrap=True,
-        markup=False,
     )
-    console.print(f"next: ns-train nerfblendshape-head-small --data {options.target}", soft_wrap=True, markup=False)
+    say(console, f"next: ns-train nerfblendshape-head-small --data {options.target}")
 
 
 def main(arguments: Optional[Sequence[str]] = None) -> None:

@@ -11,6 +11,7 @@ import tyro
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from nerfblendshape_ns.console import say
 from nerfblendshape_ns.errors import UserError, report_user_errors
 
 
@@ -67,7 +68,7 @@ def run(options: SweepOptions, console: Console) -> None:
             video = folder / "sweep.mp4"
             write_sweep_video(video, avatar, sweep, frames, options.size, options.fps, lambda: bar.advance(task))
     print(as_text(sweep))
-    console.print(f"sheet, video and tables: {options.output}", soft_wrap=True)
+    say(console, f"sheet, video and tables: {options.output}")
 
 
 def main(arguments: Optional[Sequence[str]] = None) -> None:

@@ -10,6 +10,7 @@ import tyro
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from nerfblendshape_ns.console import say
 from nerfblendshape_ns.errors import report_user_errors
 from nerfblendshape_ns.synthetic.dataset import ClipSettings, write_dataset
 
@@ -57,7 +58,7 @@ def run(options: SyntheticOptions) -> None:
         write_dataset(settings, options.output, options.video, lambda _: bar.advance(task), options.overwrite)
     for what, path in (("dataset", options.output), ("video", options.video)):
         if path is not None:
-            console.print(f"{what}: {path}", soft_wrap=True)
+            say(console, f"{what}: {path}")
 
 
 def main(arguments: Optional[Sequence[str]] = None) -> None:

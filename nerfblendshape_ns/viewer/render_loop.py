@@ -66,6 +66,7 @@ class RenderLoop:
         self._picture_seconds = 0.0
         self._by_hand = False
         self._resting = False
+        self._stopped = False
         self._wanted = threading.Event()
         self._thread = threading.Thread(target=self._run, name="nbs-viewer-render", daemon=True)
         self._thread.start()
@@ -79,6 +80,11 @@ class RenderLoop:
         if by_hand:
             self._viewer.last_move_time = time.time()
             self._by_hand = True
+        self._wanted.set()
+
+    def stop(self) -> None:
+        """End the thread, which holds the viewer and its model; what is requested from now on is not rendered."""
+        self._stopped = True
         self._wanted.set()
 
     def rendering(self, version: int) -> None:
@@ -127,6 +133,8 @@ class RenderLoop:
         while True:
             self._wanted.wait()
             self._wanted.clear()
+            if self._stopped:
+                return
             if not self._viewer.ready:
                 time.sleep(_RETRY_SECONDS)
                 self._wanted.set()

@@ -126,9 +126,9 @@ class ViewerSession:
         self.show_frame_view(client, self._front, upright=True)
 
     def _follow_viewer(self) -> None:
-        """Take up what nerfstudio's viewer only has after it was set up."""
+        """Take up what nerfstudio's viewer only has after it was set up; end with the server, and the loop likewise."""
         cameras_hidden = False
-        while True:
+        while not self._server_stopped():
             try:
                 # The outputs are known from the first render, and may be chosen in nerfstudio's own panel.
                 self.panel.picture.refresh_outputs()
@@ -136,10 +136,14 @@ class ViewerSession:
                     cameras_hidden = True
                     self.hide_training_cameras()
             except RuntimeError as error:
-                if "shutdown" in str(error):  # viser takes no message any more: the server was stopped.
-                    return
-                raise
+                if "shutdown" not in str(error):  # Else viser takes no message any more: it is being stopped.
+                    raise
             time.sleep(0.5)
+        self.loop.stop()
+
+    def _server_stopped(self) -> bool:
+        """Whether somebody has stopped viser's server, which tells nobody."""
+        return self._viewer.viser_server._websock_server._ws_server is None
 
     def hide_training_cameras(self) -> None:
         """Hide the pictures of the training cameras, as nerfstudio's own button does.

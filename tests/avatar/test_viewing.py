@@ -1,6 +1,7 @@
 """An avatar in the viewer, without dataset, pipeline or trainer."""
 
 import socket
+import threading
 import urllib.request
 
 import pytest
@@ -35,6 +36,7 @@ def fresh_writers():
 
 
 def test_the_viewer_serves_an_exported_avatar(exported, tmp_path):
+    before = set(threading.enumerate())
     viewer = viewing.start_viewer(exported)
     try:
         port = viewer.viser_server.get_port()
@@ -52,8 +54,13 @@ def test_the_viewer_serves_an_exported_avatar(exported, tmp_path):
         assert isinstance(exported.model.expression_source.override, ViewerExpression)
         assert not viewer.pause_train.visible and not viewer.show_images.visible
         assert sorted(path.name for path in tmp_path.iterdir()) == ["a.avatar", "run"]  # Nothing is written.
+        ours = {thread for thread in threading.enumerate() if thread.name.startswith("nbs-viewer")} - before
+        assert {thread.name for thread in ours} == {"nbs-viewer-render", "nbs-viewer-follow"}
     finally:
         viewer.viser_server.stop()
+    for thread in ours:
+        thread.join(timeout=10)
+        assert not thread.is_alive(), f"{thread.name} outlives the viewer, and holds it and the model"
 
 
 def test_a_taken_port_is_told(exported):

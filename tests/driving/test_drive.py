@@ -1,5 +1,6 @@
 """nbs-drive on a small untrained run, in one process."""
 
+import io
 import json
 import pickle
 import shutil
@@ -371,3 +372,15 @@ def test_the_command_renders(tiny_run, tmp_path, capsys):
     assert (tmp_path / "a.mp4").stat().st_size > 500
     assert "2 frames of 16x16, driven by the test frames of the avatar's clip" in capsys.readouterr().out
     assert torch.is_grad_enabled()
+
+
+def test_names_with_brackets_are_told_as_they_are(tiny_run, tmp_path):
+    run, _, _ = tiny_run
+    keys = tmp_path / "take[1] [b]x[/b].yaml"  # The slash makes a folder of the first part.
+    keys.parent.mkdir()
+    keys.write_text("keyframes: [{time: 0}, {time: 0.04}]")
+    console = Console(file=io.StringIO(), width=400)
+    drive(options(run, tmp_path / "out[red]", by=str(keys), clamp=False), console)
+    told = console.file.getvalue()  # type: ignore[attr-defined]
+    assert f"2 frames of 16x16, driven by {keys}, " in told and told.strip().endswith(f"{tmp_path}/out[red]")
+    assert "note: coefficients are not clamped" in told

@@ -71,6 +71,7 @@ def viewer():
     )
     viewer.loop = RenderLoop(viewer, lambda: viewer.store_version)
     yield viewer
+    viewer.loop.stop()
     for machine in viewer.render_statemachines.values():
         machine.running = False
     for machine in viewer.render_statemachines.values():
@@ -195,3 +196,12 @@ def test_a_person_does_not_wait_for_training(viewer):
     viewer.loop.request(by_hand=True)
     wait_until(lambda: viewer.loop._rendered.get(machine) == 3)
     assert time.monotonic() - began < 0.4
+
+
+@pytest.mark.parametrize("ready", [True, False])
+def test_a_loop_that_is_stopped_ends(viewer, ready):
+    viewer.ready = ready
+    viewer.loop.request(by_hand=False)
+    viewer.loop.stop()
+    viewer.loop._thread.join(timeout=5)
+    assert not viewer.loop._thread.is_alive()
