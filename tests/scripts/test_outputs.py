@@ -73,7 +73,7 @@ def test_a_foreign_folder_is_refused_whatever_the_flags(tool, inputs, tmp_path, 
         if tool.is_file:
             assert f"{output} is a folder; give" in said
         else:
-            assert f"and no record ({tool.record}) that {tool.name} wrote it, so it is left as it is; give" in said
+            assert f"is not empty and no {tool.record} in it says that {tool.name} wrote it, so it is left" in said
     assert snapshot(tmp_path) == before
 
 
