@@ -112,6 +112,7 @@ def drive(options: DriveOptions, console: Optional[Console] = None) -> DriveResu
         for note in plan.notes:
             console.print(f"note: {note}", soft_wrap=True, highlight=False)
         store = FrameStore(root, _key(options, plan))
+        store.discard_half_written()
         sound, sound_note = find_sound(options, plan.driver)
         rendered, seconds = _render(options, plan, store, console)
         if is_video:
