@@ -20,7 +20,8 @@ import tyro
 from awkward_checks import Check
 from awkward_videos import Sources
 
-from nerfblendshape_ns.errors import UserError
+from nerfblendshape_ns.errors import UserError, report_user_errors
+from nerfblendshape_ns.output_folders import claimed_folder
 from nerfblendshape_ns.process_data.options import ProcessOptions
 from nerfblendshape_ns.process_data.pipeline import process_video
 
@@ -93,7 +94,7 @@ class Arguments:
     clips: tyro.conf.Positional[Optional[Path]] = None
     """Folder of talking-head videos."""
     output: Path = Path("/tmp/video_variants")
-    """Where videos and datasets go."""
+    """Where videos and datasets go: a new or an empty folder, or that of an earlier run."""
     first: str = "selfie"
     """Start of the file name of the subject's clip (one with a textured background)."""
     second: str = "hoops"
@@ -109,6 +110,13 @@ class Arguments:
 
 
 def main(arguments: Arguments) -> int:
+    """Run everything in a folder of this benchmark's own; the number of wrong outcomes."""
+    inputs = [path for path in (arguments.clips, arguments.landmarker) if path is not None]
+    with report_user_errors(), claimed_folder(arguments.output, "video_variants.py", inputs):
+        return run_variants(arguments)
+
+
+def run_variants(arguments: Arguments) -> int:
     """Run everything; the number of wrong outcomes."""
     fps = 25.0
     num_frames = round(arguments.seconds * fps)

@@ -60,13 +60,13 @@ def check_folder(
         raise UserError(f"{option} {folder} is a file; give a folder.")
     if os.path.isdir(folder):
         try:
-            entries = sorted(os.listdir(folder))
+            is_empty = not os.listdir(folder)
         except OSError as error:
             raise not_writable(folder, error) from None
-        if entries and read_record(folder, tool, record) is None:
+        if not is_empty and read_record(folder, tool, record) is None:
             raise UserError(
-                f"{folder} holds {entries[0]} and no record ({record}) that {tool} wrote it, so it is left as it is; "
-                f"give {option} a new or an empty folder."
+                f"{folder} is not empty and no {record} in it says that {tool} wrote it, so it is left as it is; give "
+                f"{option} a new or an empty folder."
             )
     _check_writable(folder, folder, record)
 

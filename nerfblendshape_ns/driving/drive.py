@@ -116,6 +116,7 @@ def drive(options: DriveOptions, console: Optional[Console] = None) -> DriveResu
         for note in plan.notes:
             say(console, f"note: {note}")
         store = FrameStore(root, _key(options, plan))
+        store.discard_half_written()
         sound, sound_note = find_sound(options, plan.driver)
         rendered, seconds = _render(options, plan, store, console)
         if is_video:

@@ -69,6 +69,11 @@ class FrameStore:
 
         write_atomically(self.path(frame), save)
 
+    def discard_half_written(self) -> None:
+        """Remove what a killed drive was writing, so that it does not come among the frames."""
+        for path in self.folder.glob(".*"):
+            path.unlink()
+
 
 def frames_beside(video: Path) -> Path:
     """The hidden folder for the frames of a video that is being made."""

@@ -76,7 +76,7 @@ def test_an_existing_target_is_refused_and_left_alone(tmp_path):
     target = tmp_path / "target"
     target.mkdir()
     (target / "mine.txt").write_text("precious")
-    with pytest.raises(UserError, match="target holds mine.txt and no record .* that nbs-convert wrote it"):
+    with pytest.raises(UserError, match="target is not empty and no nbs-output.json in it says that nbs-convert"):
         convert.convert(tmp_path / "source", target)
     assert [path.name for path in target.iterdir()] == ["mine.txt"]
 

@@ -31,6 +31,8 @@ def test_frames_come_back(tmp_path):
     # A killed write leaves another name, which is no frame.
     (store.folder / ".000005.1.tmp.png").write_bytes(b"half")
     assert not store.has(5)
+    store.discard_half_written()
+    assert sorted(path.name for path in store.folder.iterdir()) == ["000003.png", "000004.png"]
 
 
 def test_frames_of_another_key_are_left_alone(tmp_path):

@@ -3,7 +3,14 @@ import pytest
 from nerfblendshape_ns.errors import UserError
 from nerfblendshape_ns.process_data.options import ProcessOptions
 from nerfblendshape_ns.process_data.pipeline import Step, step_keys
-from nerfblendshape_ns.process_data.step_record import StepRecord, fresh_folder, put_in_place, step_key, video_key
+from nerfblendshape_ns.process_data.step_record import (
+    StepRecord,
+    fresh_folder,
+    put_in_place,
+    remove_temporaries,
+    step_key,
+    video_key,
+)
 
 
 def test_a_step_counts_as_done_only_for_its_key_and_with_its_outputs(tmp_path):
@@ -91,3 +98,15 @@ def test_an_output_that_is_a_file_is_refused(tmp_path):
     (tmp_path / "out").write_text("")
     with pytest.raises(UserError, match="out is a file; give a folder"):
         ProcessOptions(tmp_path / "v.mp4", tmp_path / "out").check()
+
+
+def test_only_leftovers_of_the_steps_are_removed(tmp_path):
+    for name in (".notes.tmp", ".draft.tmp.txt", ".mine.old/a", ".images.old/000000.jpg", ".report.old/index.html"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(name)
+    (tmp_path / ".expr.4711.tmp.npy").write_text("half")
+    (tmp_path / "images").mkdir()
+    remove_temporaries(tmp_path)
+    left = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*") if path.is_file()}
+    # The report was being replaced when the run was killed, so the old one is the valid one.
+    assert left == {".notes.tmp", ".draft.tmp.txt", ".mine.old/a", "report/index.html"}

@@ -73,7 +73,7 @@ def test_a_foreign_folder_is_refused_whatever_the_flags(tool, inputs, tmp_path, 
         if tool.is_file:
             assert f"{output} is a folder; give" in said
         else:
-            assert f"and no record ({tool.record}) that {tool.name} wrote it, so it is left as it is; give" in said
+            assert f"is not empty and no {tool.record} in it says that {tool.name} wrote it, so it is left" in said
     assert snapshot(tmp_path) == before
 
 
@@ -231,10 +231,32 @@ def test_a_drive_to_a_folder_leaves_the_frames_of_one_to_a_video(inputs, tmp_pat
     with monkeypatch.context() as broken, pytest.raises(KeyboardInterrupt):
         broken.setattr(drive, "render_frame", break_off)
         TOOLS["drive"].run(inputs, tmp_path / "out.mp4")
+    (tmp_path / "out").mkdir()
     TOOLS["drive frames"].run(inputs, tmp_path / "out")
     TOOLS["drive"].run(inputs, tmp_path / "out.mp4")
     assert "2 of 3 frames are there from an earlier run" in capsys.readouterr().out
     assert sorted(os.listdir(tmp_path)) == ["out", "out.mp4"]
+
+
+def test_a_killed_drive_to_a_folder_goes_on_without_half_written_frames(inputs, tmp_path, capsys, monkeypatch):
+    from nerfblendshape_ns.driving import drive
+
+    tool, output = TOOLS["drive frames"], tmp_path / "out"
+    render = drive.render_frame
+
+    def break_off(options, plan, frame):
+        if frame == 2:
+            (folder,) = (output / UNFINISHED).iterdir()
+            (folder / ".000002.1.tmp.png").write_bytes(b"half")
+            raise KeyboardInterrupt
+        return render(options, plan, frame)
+
+    with monkeypatch.context() as broken, pytest.raises(KeyboardInterrupt):
+        broken.setattr(drive, "render_frame", break_off)
+        tool.run(inputs, output)
+    tool.run(inputs, output)
+    assert "2 of 3 frames are there from an earlier run" in capsys.readouterr().out
+    assert sorted(os.listdir(output)) == ["000000.png", "000001.png", "000002.png", tool.record]
 
 
 def test_a_full_disk_is_told(inputs, tmp_path, capsys, monkeypatch):

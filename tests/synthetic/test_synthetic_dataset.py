@@ -122,7 +122,7 @@ def test_bad_settings_are_refused_before_anything_is_written(tmp_path, changes, 
 
 def test_existing_output_is_kept(tmp_path):
     (tmp_path / "note.txt").write_text("mine")
-    with pytest.raises(UserError, match="holds note.txt and no record .* that nbs-synthetic wrote it"):
+    with pytest.raises(UserError, match="is not empty and no nbs-output.json in it says that nbs-synthetic wrote it"):
         write_dataset(ClipSettings(num_frames=2), tmp_path)
     assert os.listdir(tmp_path) == ["note.txt"]
     with pytest.raises(UserError, match="nothing to write; give --output"):

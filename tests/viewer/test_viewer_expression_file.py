@@ -63,3 +63,14 @@ def test_file_names(typed):
 def test_names_never_leave_the_folder(typed):
     with pytest.raises(UserError, match="cannot be the name of an expression file"):
         file_name(typed)
+
+
+def test_a_file_that_is_no_expression_is_not_written_over(tmp_path):
+    path = tmp_path / "notes.json"
+    path.write_text('{"mine": 1}')
+    with pytest.raises(UserError, match="notes.json exists and is no expression file; choose another name"):
+        save_expression(path, {"jawOpen": 0.5})
+    assert path.read_text() == '{"mine": 1}'
+    for value in (0.25, 0.5):
+        save_expression(tmp_path / "smile.json", {"jawOpen": value})
+    assert load_expression(tmp_path / "smile.json") == {"jawOpen": 0.5}
