@@ -13,7 +13,7 @@ from nerfblendshape_ns.expression_tracks.arkit import MEDIAPIPE_NAMES
 def test_the_known_lists():
     """Live Link Face's order by its ends and middle, MediaPipe's by its first and last names."""
     assert ARKIT_NAMES[0] == "eyeBlinkLeft" and ARKIT_NAMES[17] == "jawOpen" and ARKIT_NAMES[51] == "tongueOut"
-    assert ARKIT_NAMES[15:17] == ("jawLeft", "jawRight") and ARKIT_NAMES[21:23] == ("mouthLeft", "mouthRight")
+    assert ARKIT_NAMES[15:17] == ("jawRight", "jawLeft") and ARKIT_NAMES[21:23] == ("mouthRight", "mouthLeft")
     assert len(MEDIAPIPE_NAMES) == 52 and MEDIAPIPE_NAMES[:3] == ("_neutral", "browDownLeft", "browDownRight")
     assert MEDIAPIPE_NAMES[25] == "jawOpen" and MEDIAPIPE_NAMES[-1] == "noseSneerRight"
 
