@@ -38,6 +38,17 @@ def test_a_recorder_with_the_heads_angles_in_degrees(tmp_path):
     )
 
 
+def test_head_angles_beside_arkits_names_are_said_too(tmp_path):
+    """But not the nine of every Live Link Face recording."""
+    (tmp_path / "a.csv").write_text("time,jawOpen,head_pitch,HeadYaw,mood\n0,0.5,30,0.1,2\n0.1,0.25,-20,0.1,3\n")
+    track = read_expression_track(tmp_path / "a.csv")
+    assert track.names == ("jawOpen",)
+    assert track.notes == (
+        "a.csv: head_pitch are angles or positions of head or eyes, no expression, and are left out.",
+        "a.csv: 1 columns are no ARKit coefficients and are left out: mood.",
+    )
+
+
 @pytest.mark.parametrize("kind", ["npz", "npy", "json"])
 def test_every_kind_of_file_with_names_is_rid_of_them(tmp_path, kind):
     """Also where the others are ARKit's: the basis is then still ARKit's."""

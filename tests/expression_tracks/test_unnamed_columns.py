@@ -56,6 +56,13 @@ def test_angles_behind_the_52(tmp_path):
     assert track.names == ARKIT_NAMES and "the last 9 columns are taken for angles of head and eyes" in track.notes[0]
 
 
+@pytest.mark.parametrize("shape", [(9, 1, 52), (1, 9, 52)])
+def test_batch_axes_of_one(tmp_path, shape):
+    values = np.random.default_rng(0).uniform(0, 1, (9, 52)).astype(np.float32)
+    np.save(tmp_path / "a.npy", values.reshape(shape))
+    np.testing.assert_array_equal(read_expression_track(tmp_path / "a.npy", names="arkit52").values, values)
+
+
 def test_a_leading_neutral_one_is_no_column(tmp_path):
     np.save(tmp_path / "a.npy", np.concatenate([np.ones((9, 1)), np.full((9, 52), 0.5)], 1))
     assert read_expression_track(tmp_path / "a.npy", names="arkit52").names == ARKIT_NAMES
