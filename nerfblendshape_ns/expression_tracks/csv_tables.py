@@ -147,5 +147,10 @@ def _left_out(path: Path, header: List[str], places: Sequence[int], basis: str) 
     left_out = [name for name in others if name not in motion]
     if basis == ARKIT_BASIS and left_out:
         shown = ", ".join(left_out[:6]) + (" …" if len(left_out) > 6 else "")
-        notes.append(f"{path.name}: {len(left_out)} columns are no ARKit coefficients and are left out: {shown}.")
+        what = (
+            "1 column is no ARKit coefficient and is"
+            if len(left_out) == 1
+            else (f"{len(left_out)} columns are no ARKit coefficients and are")
+        )
+        notes.append(f"{path.name}: {what} left out: {shown}.")
     return notes

@@ -78,7 +78,7 @@ def test_rows_of_empty_cells_have_no_face(tmp_path, lost):
     track = read_expression_track(tmp_path / "a.csv")
     np.testing.assert_allclose(track.values[:, 0], [0.2, 0.2, 0.2, 0.4, 0.6, 0.6], atol=1e-6)
     assert track.times is None and "no face in the first 2 rows" in track.notes[1]
-    assert "no face in the last 1 rows" in track.notes[2]
+    assert "no face in the last row; what is seen last" in track.notes[2]
     timed = read_expression_track(tmp_path / "a.csv", fps=10)
     np.testing.assert_allclose(timed.at(np.array([0, 0.3, 0.5]))[:, 0], [0.2, 0.4, 0.6], atol=1e-6)
 
