@@ -14,8 +14,8 @@ ARKIT_NAMES: Tuple[str, ...] = (
     *("eyeSquintLeft", "eyeWideLeft"),
     *("eyeBlinkRight", "eyeLookDownRight", "eyeLookInRight", "eyeLookOutRight", "eyeLookUpRight"),
     *("eyeSquintRight", "eyeWideRight"),
-    *("jawForward", "jawLeft", "jawRight", "jawOpen"),
-    *("mouthClose", "mouthFunnel", "mouthPucker", "mouthLeft", "mouthRight"),
+    *("jawForward", "jawRight", "jawLeft", "jawOpen"),
+    *("mouthClose", "mouthFunnel", "mouthPucker", "mouthRight", "mouthLeft"),
     *("mouthSmileLeft", "mouthSmileRight", "mouthFrownLeft", "mouthFrownRight"),
     *("mouthDimpleLeft", "mouthDimpleRight", "mouthStretchLeft", "mouthStretchRight"),
     *("mouthRollLower", "mouthRollUpper", "mouthShrugLower", "mouthShrugUpper"),
@@ -24,7 +24,7 @@ ARKIT_NAMES: Tuple[str, ...] = (
     *("browDownLeft", "browDownRight", "browInnerUp", "browOuterUpLeft", "browOuterUpRight"),
     *("cheekPuff", "cheekSquintLeft", "cheekSquintRight", "noseSneerLeft", "noseSneerRight", "tongueOut"),
 )
-"""ARKit's names (``ARFaceAnchor.BlendShapeLocation``) in the order of Live Link Face's stream."""
+"""ARKit's names (``ARFaceAnchor.BlendShapeLocation``) in the order of Live Link Face's columns."""
 
 MEDIAPIPE_NAMES: Tuple[str, ...] = ("_neutral", *sorted(set(ARKIT_NAMES) - {"tongueOut"}))
 """The 52 coefficients of MediaPipe's Face Landmarker in its order: a neutral one, then ARKit's by the alphabet without

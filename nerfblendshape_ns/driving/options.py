@@ -79,8 +79,8 @@ class DriveOptions:
     source_fps: Optional[float] = None
     """Rows per second of a file of coefficients; overrules the clock of a file that has one."""
     names: Optional[NameList] = None
-    """What the columns of a file of coefficients are where it does not name them: ARKit's 52 in Live Link Face's order,
-    or MediaPipe's 52 in the Face Landmarker's."""
+    """What the columns of a file of coefficients are where it does not name them: ARKit's 52 in Live Link Face's
+    order, or MediaPipe's 52 in the Face Landmarker's."""
     data: Optional[Path] = None
     """The avatar's own dataset, for its truth, sound and background, where the run's config.yml no longer finds it."""
     cache: Optional[Path] = None

@@ -36,6 +36,9 @@ class ArraySource(ExpressionSource):
     def read(self, path: Path, fps: Optional[float]) -> ExpressionTrack:
         """See :meth:`ExpressionSource.read`."""
         values = load_array(path)
+        if values.ndim == 3 and 1 in values.shape[:2]:
+            # Some trackers keep a batch axis of one, in front of the frames or behind them.
+            values = values.reshape(-1, values.shape[2])
         found = _names_beside(path)
         if found is not None:
             return make_track(path, spelled_as_arkit(found[0]), values, found[1], fps=fps)

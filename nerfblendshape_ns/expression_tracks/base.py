@@ -251,8 +251,8 @@ def _without_head_motion(
 def head_motion_note(path: Path, names: Sequence[str]) -> str:
     """The sentence that says which columns are left out as head motion."""
     return (
-        f"{path.name}: {', '.join(names[:9])}{', …' if len(names) > 9 else ''} are angles or positions of head or "
-        "eyes, no expression, and are left out."
+        f"{path.name}: left out as angles or positions of head or eyes, which are no expression: "
+        f"{', '.join(names[:9])}{', …' if len(names) > 9 else ''}."
     )
 
 
@@ -264,6 +264,6 @@ def _wide_columns(path: Path, names: Sequence[str], values: np.ndarray) -> List[
         return []
     shown = ", ".join(f"{names[column]} ({low[column]:g} to {high[column]:g})" for column in wide[:6])
     return [
-        f"{path.name}: {shown}{', …' if len(wide) > 6 else ''} lie far outside the range of the other coefficients; "
-        "take angles, positions and pixels out of the file, and divide percent by 100."
+        f"{path.name}: far outside the range of the other coefficients: {shown}{', …' if len(wide) > 6 else ''}; take "
+        "angles, positions and pixels out of the file, and divide percent by 100."
     ]

@@ -28,7 +28,8 @@ ACTION_UNIT = re.compile(r"AU\d+_r$", re.IGNORECASE)
 
 FACE_FLAGS = {"blendshapecount", "success", "detected", "face_detected", "face_found", "has_face", "tracked", "valid"}
 """Columns that are 0 where no face was seen."""
-_NO = ("", "0", "0.0", "false", "no")
+LIVE_LINK_ANGLES = {f"{part}{angle}" for part in ("head", "lefteye", "righteye") for angle in ("yaw", "pitch", "roll")}
+"""Columns of every Live Link Face recording, of which nothing need be said."""
 _IGNORED = CLOCK_COLUMNS | FACE_FLAGS | {"face_id", "confidence", "index", "row", "id", "unnamed:_0", ""}
 
 
@@ -89,7 +90,7 @@ def _of_full_length(
     for number, row in enumerate(rows):
         if len(row) >= len(header):
             full.append(row)
-        elif any(place < len(row) and row[place].lower() in _NO for place in flags):
+        elif any(place < len(row) and _is_no(row[place]) for place in flags):
             full.append(row + [""] * (len(header) - len(row)))
         elif number == len(rows) - 1:
             notes.append(f"{path.name}: the last row is cut short and left out.")
@@ -102,9 +103,14 @@ def _of_full_length(
 
 def _has_face(row: List[str], flags: Sequence[int], places: Sequence[int]) -> bool:
     """Whether a row holds coefficients: no flag says 0 and not all of its cells are empty or NaN."""
-    if any(row[place].lower() in _NO for place in flags):
+    if any(_is_no(row[place]) for place in flags):
         return False
     return any(row[place].lower() not in ("", "nan", "none", "null") for place in places)
+
+
+def _is_no(cell: str) -> bool:
+    """Whether a flag says that there is no face."""
+    return float(cell) == 0 if is_number(cell) else cell.lower() in ("", "false", "no")
 
 
 def _choose_columns(path: Path, header: List[str], rows: List[List[str]]) -> Tuple[List[str], List[int], str]:
@@ -132,12 +138,19 @@ def _choose_columns(path: Path, header: List[str], rows: List[List[str]]) -> Tup
 
 def _left_out(path: Path, header: List[str], places: Sequence[int], basis: str) -> List[str]:
     """What is said of the columns that are not taken."""
-    others = [name for place, name in enumerate(header) if place not in places and column_key(name) not in _IGNORED]
-    motion = [name for name in others if is_head_motion(name)]
-    if basis == "custom":
-        return [head_motion_note(path, motion)] if motion else []
-    left_out = [name for name in others if name not in motion]
-    if basis != ARKIT_BASIS or not left_out:
+    if basis == "openface_au":
         return []
-    shown = ", ".join(left_out[:6]) + (" …" if len(left_out) > 6 else "")
-    return [f"{path.name}: {len(left_out)} columns are no ARKit coefficients and are left out: {shown}."]
+    known = _IGNORED | LIVE_LINK_ANGLES
+    others = [name for place, name in enumerate(header) if place not in places and column_key(name) not in known]
+    motion = [name for name in others if is_head_motion(name)]
+    notes = [head_motion_note(path, motion)] if motion else []
+    left_out = [name for name in others if name not in motion]
+    if basis == ARKIT_BASIS and left_out:
+        shown = ", ".join(left_out[:6]) + (" …" if len(left_out) > 6 else "")
+        what = (
+            "1 column is no ARKit coefficient and is"
+            if len(left_out) == 1
+            else (f"{len(left_out)} columns are no ARKit coefficients and are")
+        )
+        notes.append(f"{path.name}: {what} left out: {shown}.")
+    return notes

@@ -37,7 +37,9 @@ def leave_out_lost(
         return values, places, []
     kept = np.flatnonzero(seen)
     first, last = kept[0], kept[-1]
-    notes = [f"{path.name}: {int((~seen).sum())} rows without a face are left out and interpolated over."]
+    count = int((~seen).sum())
+    lost = "1 row without a face is" if count == 1 else f"{count} rows without a face are"
+    notes = [f"{path.name}: {lost} left out and interpolated over."]
     if first > 0:
         notes.append(
             f"{path.name}: there is no face in the first {_length(places[first] - places[0], unit)}; what is seen "
@@ -53,4 +55,6 @@ def leave_out_lost(
 
 
 def _length(extent: float, unit: str) -> str:
-    return f"{extent:.2f} s" if unit == "s" else f"{extent:.0f} {unit}"
+    if unit == "s":
+        return f"{extent:.2f} s"
+    return "row" if round(extent) == 1 else f"{extent:.0f} {unit}"

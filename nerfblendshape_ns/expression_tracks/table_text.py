@@ -44,10 +44,11 @@ def column_numbers(path: Path, name: str, cells: List[str]) -> np.ndarray:
     Raises:
         UserError: a cell is no number.
     """
-    for row, cell in enumerate(cells):
-        if cell and not is_number(cell):
-            raise UserError(f"{path}: {name} is {cell!r} in row {row + 1}, which is no number; correct it.")
-    return np.array([cell or "nan" for cell in cells], dtype=np.float64)
+    try:
+        return np.array([cell or "nan" for cell in cells], dtype=np.float64)
+    except ValueError:
+        row = next(row for row, cell in enumerate(cells) if cell and not is_number(cell))
+        raise UserError(f"{path}: {name} is {cells[row]!r} in row {row + 1}, which is no number; correct it.") from None
 
 
 def is_number(text: str) -> bool:

@@ -53,9 +53,10 @@ def timecode_seconds(
     if implied is None:
         return seconds, []
     backwards = int((np.diff(seconds) <= 0).sum())
+    often = "once" if backwards == 1 else f"{backwards} times"
     note = (
-        f"{path.name}: the frames of its timecodes step back or stand still {backwards} times while the seconds go on, "
-        f"so the rows are read at the {implied:g} per second that the seconds imply."
+        f"{path.name}: the frames of its timecodes step back or stand still {often}"
+        f" while the seconds go on, so the rows are read at the {implied:g} per second that the seconds imply."
     )
     return np.arange(len(seconds)) / implied, [note]
 

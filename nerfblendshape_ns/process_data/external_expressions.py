@@ -13,7 +13,18 @@ from nerfblendshape_ns.expression_tracks import ExpressionTrack
 from nerfblendshape_ns.expression_tracks.base import HOLD_SECONDS
 from nerfblendshape_ns.process_data.expressions import Expressions
 
-_FOLDER_FILES = ("*.json", "*.npy", "exp/*.txt", "jaw/*.txt", "eyelids/*.txt", "eyes/*.txt", "*.frame", "*/*.frame")
+_FOLDER_FILES = (
+    "*.json",
+    "*.npy",
+    "exp/*.txt",
+    "jaw/*.txt",
+    "eyelids/*.txt",
+    "eyes/*.txt",
+    "*.frame",
+    "*/*.frame",
+    "*.npz",
+    "*/*.npz",
+)
 
 
 def external_expressions(

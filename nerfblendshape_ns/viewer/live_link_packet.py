@@ -26,6 +26,8 @@ import struct
 from dataclasses import dataclass
 from typing import Dict, Optional, Sequence, Tuple
 
+from nerfblendshape_ns.expression_tracks import ARKIT_NAMES
+
 VERSION = 6
 """The version read and written; older ones have other fields before the values."""
 DEFAULT_PORT = 11111
@@ -37,18 +39,16 @@ MAX_NAME = 512
 MAX_VALUE = 16.0
 """Largest magnitude taken for a coefficient or an angle in radians."""
 
-ARKIT_NAMES: Tuple[str, ...] = tuple(
-    """eyeBlinkLeft eyeLookDownLeft eyeLookInLeft eyeLookOutLeft eyeLookUpLeft eyeSquintLeft eyeWideLeft eyeBlinkRight
-    eyeLookDownRight eyeLookInRight eyeLookOutRight eyeLookUpRight eyeSquintRight eyeWideRight jawForward jawLeft
-    jawRight jawOpen mouthClose mouthFunnel mouthPucker mouthLeft mouthRight mouthSmileLeft mouthSmileRight
-    mouthFrownLeft mouthFrownRight mouthDimpleLeft mouthDimpleRight mouthStretchLeft mouthStretchRight mouthRollLower
-    mouthRollUpper mouthShrugLower mouthShrugUpper mouthPressLeft mouthPressRight mouthLowerDownLeft
-    mouthLowerDownRight mouthUpperUpLeft mouthUpperUpRight browDownLeft browDownRight browInnerUp browOuterUpLeft
-    browOuterUpRight cheekPuff cheekSquintLeft cheekSquintRight noseSneerLeft noseSneerRight tongueOut""".split()
+STREAM_NAMES: Tuple[str, ...] = tuple(
+    {"jawLeft": "jawRight", "jawRight": "jawLeft"}.get(name, name) for name in ARKIT_NAMES
 )
-"""ARKit's 52 coefficients in the order of a packet."""
+"""ARKit's 52 coefficients in the order of a packet.
 
-LIVE_LINK_NAMES: Tuple[str, ...] = ARKIT_NAMES + (
+Epic's enum calls the 22nd mouthLeft and the 23rd mouthRight; what they hold is the other way round
+(``docs/expression_tracks.md`` has the measurement), as in the app's recordings.
+"""
+
+LIVE_LINK_NAMES: Tuple[str, ...] = STREAM_NAMES + (
     "headYaw", "headPitch", "headRoll", "leftEyeYaw", "leftEyePitch", "leftEyeRoll",
     "rightEyeYaw", "rightEyePitch", "rightEyeRoll",
 )  # fmt: skip
@@ -78,7 +78,7 @@ class LiveLinkPacket:
 
     def coefficients(self) -> Dict[str, float]:
         """The 52 ARKit coefficients by name; empty where there is no face."""
-        return {} if self.values is None else dict(zip(ARKIT_NAMES, self.values))
+        return {} if self.values is None else dict(zip(STREAM_NAMES, self.values))
 
 
 def encode(packet: LiveLinkPacket) -> bytes:
@@ -104,7 +104,7 @@ def encode_coefficients(coefficients: Dict[str, float], angles: Sequence[float] 
         angles: of head, left and right eye: yaw, pitch and roll each.
         fields: further fields of :class:`LiveLinkPacket`.
     """
-    values = tuple(float(coefficients.get(name, 0.0)) for name in ARKIT_NAMES) + tuple(angles)
+    values = tuple(float(coefficients.get(name, 0.0)) for name in STREAM_NAMES) + tuple(angles)
     return encode(LiveLinkPacket(values, **fields))
 
 

@@ -13,8 +13,8 @@ import numpy as np
 
 from nerfblendshape_ns.driving.retarget import plain_name
 from nerfblendshape_ns.errors import UserError
+from nerfblendshape_ns.expression_tracks import ARKIT_NAMES
 from nerfblendshape_ns.viewer.live_link_packet import (
-    ARKIT_NAMES,
     DEFAULT_PORT,
     MAX_PACKET,
     LiveLinkPacket,

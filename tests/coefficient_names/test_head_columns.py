@@ -34,7 +34,18 @@ def test_a_recorder_with_the_heads_angles_in_degrees(tmp_path):
     assert track.names == ("mouth_open", "brow") and track.fps == 20
     np.testing.assert_allclose(track.values, [[0.25, 0.5], [0.75, 0.5]])
     assert track.notes == (
-        "a.csv: head_pitch, head_yaw are angles or positions of head or eyes, no expression, and are left out.",
+        "a.csv: left out as angles or positions of head or eyes, which are no expression: head_pitch, head_yaw.",
+    )
+
+
+def test_head_angles_beside_arkits_names_are_said_too(tmp_path):
+    """But not the nine of every Live Link Face recording."""
+    (tmp_path / "a.csv").write_text("time,jawOpen,head_pitch,HeadYaw,mood\n0,0.5,30,0.1,2\n0.1,0.25,-20,0.1,3\n")
+    track = read_expression_track(tmp_path / "a.csv")
+    assert track.names == ("jawOpen",)
+    assert track.notes == (
+        "a.csv: left out as angles or positions of head or eyes, which are no expression: head_pitch.",
+        "a.csv: 1 column is no ARKit coefficient and is left out: mood.",
     )
 
 
@@ -53,7 +64,7 @@ def test_every_kind_of_file_with_names_is_rid_of_them(tmp_path, kind):
     track = read_expression_track(path)
     assert track.names == ("jawOpen", "eyeBlinkLeft") and track.basis_id == "arkit52"
     np.testing.assert_allclose(track.values, values[:, [0, 2]])
-    assert "head_pitch are angles or positions" in track.notes[0]
+    assert "angles or positions of head or eyes, which are no expression: head_pitch." in track.notes[0]
 
 
 def test_a_file_of_nothing_else(tmp_path):
@@ -67,8 +78,8 @@ def test_a_column_in_another_unit_is_pointed_out(tmp_path):
     track = read_expression_track(tmp_path / "a.csv")
     assert track.names == ("nod", "smile", "brow")
     assert track.notes == (
-        "a.csv: nod (-20 to 25.5) lie far outside the range of the other coefficients; take angles, positions and "
-        "pixels out of the file, and divide percent by 100.",
+        "a.csv: far outside the range of the other coefficients: nod (-20 to 25.5); take angles, positions and pixels "
+        "out of the file, and divide percent by 100.",
     )
 
 

@@ -78,13 +78,14 @@ def test_rows_of_empty_cells_have_no_face(tmp_path, lost):
     track = read_expression_track(tmp_path / "a.csv")
     np.testing.assert_allclose(track.values[:, 0], [0.2, 0.2, 0.2, 0.4, 0.6, 0.6], atol=1e-6)
     assert track.times is None and "no face in the first 2 rows" in track.notes[1]
-    assert "no face in the last 1 rows" in track.notes[2]
+    assert "no face in the last row; what is seen last" in track.notes[2]
     timed = read_expression_track(tmp_path / "a.csv", fps=10)
     np.testing.assert_allclose(timed.at(np.array([0, 0.3, 0.5]))[:, 0], [0.2, 0.4, 0.6], atol=1e-6)
 
 
-def test_a_flag_may_be_a_word(tmp_path):
-    (tmp_path / "a.csv").write_text("time,face_detected,smile\n0,False,0\n0.1,True,0.5\n0.2,true,0.7\n")
+@pytest.mark.parametrize(("no", "yes"), [("False", "True"), ("0.00", "1.00"), ("no", "yes")])
+def test_spellings_of_a_flag(tmp_path, no, yes):
+    (tmp_path / "a.csv").write_text(f"time,face_detected,smile\n0,{no},0\n0.1,{yes},0.5\n0.2,{yes},0.7\n")
     track = read_expression_track(tmp_path / "a.csv")
     np.testing.assert_allclose(track.values[:, 0], [0.5, 0.5, 0.7], atol=1e-6)
     assert track.names == ("smile",)

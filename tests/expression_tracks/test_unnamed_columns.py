@@ -13,7 +13,7 @@ from nerfblendshape_ns.expression_tracks import ARKIT_NAMES, read_expression_tra
 def test_the_known_lists():
     """Live Link Face's order by its ends and middle, MediaPipe's by its first and last names."""
     assert ARKIT_NAMES[0] == "eyeBlinkLeft" and ARKIT_NAMES[17] == "jawOpen" and ARKIT_NAMES[51] == "tongueOut"
-    assert ARKIT_NAMES[15:17] == ("jawLeft", "jawRight") and ARKIT_NAMES[21:23] == ("mouthLeft", "mouthRight")
+    assert ARKIT_NAMES[15:17] == ("jawRight", "jawLeft") and ARKIT_NAMES[21:23] == ("mouthRight", "mouthLeft")
     assert len(MEDIAPIPE_NAMES) == 52 and MEDIAPIPE_NAMES[:3] == ("_neutral", "browDownLeft", "browDownRight")
     assert MEDIAPIPE_NAMES[25] == "jawOpen" and MEDIAPIPE_NAMES[-1] == "noseSneerRight"
 
@@ -54,6 +54,13 @@ def test_angles_behind_the_52(tmp_path):
     track = read_expression_track(tmp_path / "a.npy", names="arkit52")
     np.testing.assert_array_equal(track.values, values[:, :52])
     assert track.names == ARKIT_NAMES and "the last 9 columns are taken for angles of head and eyes" in track.notes[0]
+
+
+@pytest.mark.parametrize("shape", [(9, 1, 52), (1, 9, 52)])
+def test_batch_axes_of_one(tmp_path, shape):
+    values = np.random.default_rng(0).uniform(0, 1, (9, 52)).astype(np.float32)
+    np.save(tmp_path / "a.npy", values.reshape(shape))
+    np.testing.assert_array_equal(read_expression_track(tmp_path / "a.npy", names="arkit52").values, values)
 
 
 def test_a_leading_neutral_one_is_no_column(tmp_path):

@@ -158,6 +158,10 @@ def test_the_key_of_a_folder(tmp_path):
     first = content_key(tmp_path)
     (tmp_path / "exp" / "2.txt").write_text("2")
     assert content_key(tmp_path) != first
+    (tmp_path / "flame_param").mkdir()
+    second = content_key(tmp_path)
+    np.savez(tmp_path / "flame_param" / "00000.npz", expr=np.zeros((1, 100)))
+    assert content_key(tmp_path) != second
 
 
 @pytest.mark.parametrize(

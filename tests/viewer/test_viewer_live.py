@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 
 from nerfblendshape_ns.errors import UserError
+from nerfblendshape_ns.expression_tracks import ARKIT_NAMES
 from nerfblendshape_ns.viewer.live_link_packet import (
-    ARKIT_NAMES,
     LIVE_LINK_NAMES,
     MAX_PACKET,
+    STREAM_NAMES,
     LiveLinkPacket,
     PacketError,
     decode,
@@ -25,9 +26,18 @@ DEVICE = "01234567-89ab-cdef-0123-456789abcdef"
 
 
 def test_there_are_52_coefficients_and_9_angles():
-    assert len(ARKIT_NAMES) == 52 and len(set(LIVE_LINK_NAMES)) == 61
-    assert (ARKIT_NAMES[0], ARKIT_NAMES[17], ARKIT_NAMES[51]) == ("eyeBlinkLeft", "jawOpen", "tongueOut")
-    assert LIVE_LINK_NAMES[52] == "headYaw"
+    assert len(STREAM_NAMES) == 52 and len(set(LIVE_LINK_NAMES)) == 61 and set(STREAM_NAMES) == set(ARKIT_NAMES)
+    assert (STREAM_NAMES[0], STREAM_NAMES[17], STREAM_NAMES[51]) == ("eyeBlinkLeft", "jawOpen", "tongueOut")
+    assert STREAM_NAMES[14:17] == ("jawForward", "jawLeft", "jawRight") and LIVE_LINK_NAMES[52] == "headYaw"
+
+
+def test_the_sideways_mouth_is_named_as_in_recordings_and_by_mediapipe():
+    """The 22nd value is the mouth to the right, the 23rd to the left, whatever Epic's enum calls them."""
+    values = [0.0] * 61
+    values[21], values[22] = 0.25, 0.75
+    coefficients = decode(encode(LiveLinkPacket(tuple(values), device=DEVICE))).coefficients()
+    assert (coefficients["mouthRight"], coefficients["mouthLeft"]) == (0.25, 0.75)
+    assert struct.unpack_from("!61f", encode_coefficients({"mouthLeft": 0.5}, device=DEVICE)[-244:])[22] == 0.5
 
 
 def test_a_packet_byte_by_byte():
