@@ -71,6 +71,22 @@ def test_ring_surrounds_the_outline(own_clip):
     assert 0.3 < on_head.float().mean() < 0.7
 
 
+def test_the_seam_is_where_the_head_meets_neck_or_torso(own_clip):
+    root, _ = own_clip(12)
+    dataset = loaded(root)
+    only = {name: 0.0 for name in ("face", "mouth", "eyes", "head", "ring", "rest")}
+    sampler = RegionPixelSampler(RegionPixelSamplerConfig(**only, seam=1.0, ring_width=0.02), dataset)
+    drawn = draw(sampler, 0, 2000)["seam"].float()
+    labels = dataset.labels[0]
+    below = (labels == Label.NECK) | (labels == Label.TORSO)
+    near = torch.nn.functional.max_pool2d(below[None].float(), 3, 1, 1)[0] > 0
+    meets = ((labels == Label.HEAD) & near).nonzero().flip(-1).float()
+    # The ball's lower end lies on the neck, 19 pixels wide.
+    assert 5 < len(meets) < 40 and meets[:, 1].min() > 0.7 * SIZE
+    assert float(torch.cdist(drawn, meets).amin(1).max()) <= (0.02 * SIZE + 0.5) * 2**0.5
+    assert float(torch.cdist(meets, drawn).amin(1).max()) <= 2.0, "all of it is drawn"
+
+
 def test_regions_without_rects_fall_back_to_the_head(unofficial_clip):
     root, _ = unofficial_clip(12)
     dataset = loaded(root)

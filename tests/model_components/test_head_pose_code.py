@@ -26,6 +26,24 @@ def test_code_is_worked_out_by_hand():
     assert code[3, 4] == pytest.approx(0.5, abs=1e-5) and code[3, :3].abs().max() < 1e-6
 
 
+def turned(axis: int, angle: float) -> torch.Tensor:
+    """Camera-to-head where the head is turned about an axis of the camera, right-handed."""
+    vector = torch.zeros(3)
+    vector[axis] = angle
+    x, y, z = vector.tolist()
+    head = torch.linalg.matrix_exp(torch.tensor([[0.0, -z, y], [z, 0.0, -x], [-y, x, 0.0]]))
+    return torch.cat([head.T, -(head.T @ torch.tensor([0.0, 0.0, -4.0]))[:, None]], 1).flatten()
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_each_axis_of_the_camera_has_its_own_number(axis):
+    train = torch.stack([turned(about, angle) for about in range(3) for angle in (-0.2, 0.0, 0.2)])
+    code = HeadPoseCode(train)(torch.stack([turned(axis, 0.2), turned(axis, -0.1)]))
+    expected = torch.zeros(2, 6)
+    expected[:, axis] = torch.tensor([1.0, -math.sin(0.1) / math.sin(0.2)])
+    torch.testing.assert_close(code, expected, rtol=0, atol=1e-4)
+
+
 def test_poses_beyond_training_are_clamped():
     train = torch.stack([captured(-0.2), captured(0.0), captured(0.2)])
     code = HeadPoseCode(train)

@@ -1,0 +1,92 @@
+"""What a training step of the head does besides rendering: schedules, random draws, losses worked out by hand."""
+
+import pytest
+import torch
+from nerfstudio.cameras.camera_optimizers import CameraOptimizerConfig
+from nerfstudio.engine.callbacks import TrainingCallbackAttributes, TrainingCallbackLocation
+from tiny_head import bundle, make
+
+from nerfblendshape_ns.models.head import OPAQUE_STEP, HeadModel
+
+NO_PIPELINE = TrainingCallbackAttributes(None, None, None, None)
+
+
+def call(model: HeadModel, where: TrainingCallbackLocation, step: int) -> None:
+    for callback in model.get_training_callbacks(NO_PIPELINE):
+        callback.run_callback_at_location(step, where)
+
+
+def before(model: HeadModel, step: int) -> None:
+    call(model, TrainingCallbackLocation.BEFORE_TRAIN_ITERATION, step)
+
+
+def test_opacity_grows_until_a_step_can_be_opaque():
+    model = make(opacity_start=0.2, opacity_warmup=100)
+    depths = []
+    for step in (0, 50, 100, 5000):
+        before(model, step)
+        depths.append(model.field.max_density * model.occupancy.step_size)
+    assert depths == pytest.approx([0.2, (0.2 * OPAQUE_STEP) ** 0.5, OPAQUE_STEP, OPAQUE_STEP])
+
+
+def test_the_occupancy_follows_after_its_warm_up_and_settles(monkeypatch):
+    model, updates = make(occupancy_warmup=32, occupancy_interval=16, occupancy_settle=64), []
+    monkeypatch.setattr(model.occupancy, "update", lambda density, settling, _: updates.append((step, settling)))
+    for step in range(97):
+        before(model, step)
+    assert updates == [(32, True), (48, True), (64, False), (80, False), (96, False)]
+
+
+def test_updates_ask_the_field_for_its_density():
+    """Cells where the field is empty are given up, those where it is dense are kept."""
+    model = make(occupancy_warmup=0, occupancy_interval=1, occupancy_visits=1 << 13, expression_noise=0.0)
+    before(model, 0)
+    for step in range(1, 40):
+        before(model, step)
+    occupied = model.occupancy.estimator.binaries.flatten()
+    assert 0.05 < float(occupied.float().mean()) <= 1.0
+    with torch.no_grad():
+        model.field.density_bias = -30.0
+    for step in range(40, 80):
+        before(model, step)
+    assert not bool(model.occupancy.estimator.binaries.any())
+
+
+def test_each_step_has_a_random_background_and_shifted_samples():
+    model, rays = make(expression_noise=0.0), bundle([1], rays_each=60)
+    model.train()
+    first, second = model.get_outputs(rays), model.get_outputs(rays)
+    assert first["background"].shape == (1, 3)
+    assert not torch.allclose(first["background"], second["background"], atol=1e-3)
+    assert float((first["accumulation"] - second["accumulation"]).detach().abs().max()) > 1e-4
+    empty = first["accumulation"] < 1e-6
+    color = first["rgb"] - (1 - first["accumulation"]) * first["background"]
+    assert float(color.detach().min()) > -1e-5 and float(color.detach().max()) < 1.0 and not bool(empty.all())
+    model.eval()
+    with torch.no_grad():
+        first, second = model.get_outputs(rays), model.get_outputs(rays)
+    assert torch.equal(first["rgb"], second["rgb"]) and "background" not in first
+
+
+def test_losses_by_hand():
+    model = make(color_loss_weight=10.0, mask_loss_start=0.5, mask_loss_weight=0.1, mask_loss_warmup=100)
+    background = torch.tensor([[0.2, 0.4, 0.6]])
+    batch = {"image": torch.full((2, 3), 0.9), "alpha": torch.tensor([[1.0], [0.25]])}
+    # The second ray's truth is a quarter of 0.9 over three quarters of the background.
+    target = torch.tensor([[0.9] * 3, [0.225 + 0.15, 0.225 + 0.3, 0.225 + 0.45]])
+    outputs = {"rgb": target + 0.1, "accumulation": torch.tensor([[0.8], [0.75]]), "background": background}
+    for step, weight in ((0, 0.5), (50, 0.3), (100, 0.1), (900, 0.1)):
+        before(model, step)
+        losses = model.get_loss_dict(outputs, batch)
+        assert float(losses["color_loss"]) == pytest.approx(10 * 0.01, rel=1e-4)
+        assert float(losses["mask_loss"]) == pytest.approx(weight * (0.2 + 0.5) / 2, rel=1e-4)
+    assert float(model.get_metrics_dict(outputs, batch)["psnr"]) == pytest.approx(20.0, abs=1e-3)
+
+
+def test_refined_poses_have_no_common_drift():
+    model = make(camera_optimizer=CameraOptimizerConfig(mode="SO3xR3"))
+    adjustment = model.camera_optimizer.pose_adjustment
+    with torch.no_grad():
+        adjustment.copy_(torch.arange(24.0).view(4, 6))
+    call(model, TrainingCallbackLocation.AFTER_TRAIN_ITERATION, 0)
+    torch.testing.assert_close(adjustment.detach(), torch.tensor([[-9.0], [-3.0], [3.0], [9.0]]).expand(4, 6))

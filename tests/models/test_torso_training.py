@@ -1,0 +1,58 @@
+"""What a training step of the torso does besides rendering: its truth, its background, its occupancy."""
+
+import pytest
+import torch
+from nerfstudio.engine.callbacks import TrainingCallbackAttributes
+from tiny_head import bundle, make, metadata
+from tiny_torso import frame_metadata, make_torso
+
+NO_PIPELINE = TrainingCallbackAttributes(None, None, None, None)
+
+
+def test_the_truth_of_a_ray_is_head_and_torso_over_the_background():
+    """Of a pixel whose head covers half and whose torso half of the rest, a quarter is background."""
+    model = make_torso()
+    batch = {"image": torch.full((3, 3), 0.8), "alpha": torch.tensor([[0.5], [1.0], [0.0]])}
+    batch["torso"] = torch.tensor([[0.1, 0.1, 0.1, 0.5], [0.1, 0.1, 0.1, 0.5], [0.1, 0.1, 0.1, 0.5]])
+    target = model.ray_target({"background": torch.full((3, 3), 0.4)}, batch)
+    torch.testing.assert_close(target[:, 0], torch.tensor([0.75 * 0.8 + 0.1, 0.8, 0.6]))
+
+
+def test_each_step_has_a_random_background():
+    model, rays = make_torso(), bundle([1])
+    model.train()
+    first, second = (model.get_outputs(rays)["background"] for _ in range(2))
+    assert bool((first == first[0]).all()) and not torch.allclose(first, second, atol=1e-3)
+
+
+def test_depth_is_that_of_what_is_seen():
+    """The head's where it is opaque, the plane's where only the torso is; between them by their shares."""
+    model = make_torso().eval()
+    outputs = model.get_outputs(bundle([1], rays_each=40))
+    head, torso = outputs["head_accumulation"], (1 - outputs["head_accumulation"]) * outputs["torso_alpha"]
+    alone = model._frozen.get_outputs(bundle([1], rays_each=40))["depth"]
+    rays = bundle([1], rays_each=40)
+    plane = model.plane(rays.origins, rays.directions, model.pose_code.reference[None]).distance
+    expected = (head * alone + torso * plane) / (head + torso)
+    assert float(head.mean()) > 0.1 and float(torso.mean()) > 0.1
+    assert float((plane - alone).abs().min()) > 0.05, "which of the two is meant shows"
+    torch.testing.assert_close(outputs["depth"], expected, rtol=1e-4, atol=1e-4)
+
+
+def test_the_range_of_the_coefficients_is_the_head_s():
+    """A torso's dataset may keep other frames for training; what the head was never shown it does not see."""
+    data = frame_metadata()
+    data["expression_max"] = torch.full((3,), 0.5)
+    head = make(metadata() | {name: data[name] for name in ("intrinsics",)})
+    model = make_torso(head=head, data=data)
+    torch.testing.assert_close(model.expression_source.maximum, torch.full((3,), 0.8))
+
+
+@pytest.mark.parametrize("head_aware, expected", [(False, [32, 48, 64]), (True, [])])
+def test_the_occupancy_follows_the_opacity_after_its_warm_up(head_aware, expected, monkeypatch):
+    model, updates = make_torso(head_aware=head_aware, occupancy_warmup=32, occupancy_interval=16), []
+    monkeypatch.setattr(model.occupancy, "update", lambda opacity, generator: updates.append(step))
+    for step in range(70):
+        for callback in model.get_training_callbacks(NO_PIPELINE):
+            callback.func(step=step)
+    assert updates == expected
