@@ -88,6 +88,11 @@ def check_apart(output: Path, inputs: Sequence[Path], option: str = "--output") 
             raise UserError(f"{option} {output} is a folder that holds {given}; give another place.")
 
 
+def files_among(paths: Sequence[Path]) -> List[Path]:
+    """Those of a tool's inputs that are files: a run's folder may hold what is made from the run."""
+    return [path for path in paths if path.is_file()]
+
+
 def read_record(folder: Path, tool: str, record: str = RECORD) -> Optional[Dict[str, Any]]:
     """The record of ``tool`` in a folder; None where there is none, or it is another tool's or damaged."""
     try:

@@ -37,7 +37,7 @@ from nerfblendshape_ns.driving.video_file import Sound, encode, has_sound, requi
 from nerfblendshape_ns.errors import UserError
 from nerfblendshape_ns.model_components.expression_source import DrivingState
 from nerfblendshape_ns.output_folders import UNFINISHED, check_unchanged, claimed_folder, publish
-from nerfblendshape_ns.output_paths import check_file
+from nerfblendshape_ns.output_paths import check_file, files_among
 from nerfblendshape_ns.process_data.smoothing import whittaker
 
 NO_SOURCE = (
@@ -140,7 +140,7 @@ def input_paths(options: DriveOptions) -> List[Path]:
     """Files and folders that a drive reads, as far as the options name them."""
     by = None if options.by in OWN_SPLITS else Path(options.by)
     audio = None if options.audio in ("auto", "none") else Path(options.audio)
-    return [path for path in (options.avatar, by, audio, options.data) if path is not None]
+    return [*files_among([options.avatar]), *(path for path in (by, audio, options.data) if path is not None)]
 
 
 def plan_drive(options: DriveOptions, avatar: Avatar, console: Console) -> Drive:

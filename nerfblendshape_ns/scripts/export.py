@@ -61,13 +61,13 @@ def run(options: ExportOptions) -> None:
     # Imports nerfstudio whole, which takes seconds.
     from nerfblendshape_ns.avatar.avatar import open_avatar
     from nerfblendshape_ns.avatar.export import export_avatar
-    from nerfblendshape_ns.output_paths import check_file
+    from nerfblendshape_ns.output_paths import check_file, files_among
 
     if options.output is not None:
-        check_file(options.output, options.overwrite, [options.run])
+        check_file(options.output, options.overwrite, files_among([options.run]))
     avatar = open_avatar(options.run, "cpu")
     output = options.output or Path(_default_name(avatar.path))
-    check_file(output, options.overwrite, [options.run])
+    check_file(output, options.overwrite, files_among([options.run]))
     stated = {entry.name: getattr(avatar.provenance, entry.name) for entry in fields(Provenance)}
     stated.update(
         {name: getattr(options, name) for name in stated if getattr(options, name, "")}

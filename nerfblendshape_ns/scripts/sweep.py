@@ -51,10 +51,11 @@ def run(options: SweepOptions, console: Console) -> None:
     from nerfblendshape_ns.avatar.sweep_pictures import write_sweep_sheet, write_sweep_video
     from nerfblendshape_ns.data.contract import save_json, save_text
     from nerfblendshape_ns.output_folders import replaced_folder
+    from nerfblendshape_ns.output_paths import files_among
 
     columns = (TextColumn("[bold]{task.description}"), BarColumn(), MofNCompleteColumn())
     bars = Progress(*columns, TimeElapsedColumn(), TimeRemainingColumn(), console=console)
-    with replaced_folder(options.output, "nbs-sweep", [options.run]) as folder, bars as bar:
+    with replaced_folder(options.output, "nbs-sweep", files_among([options.run])) as folder, bars as bar:
         avatar = open_avatar(options.run)
         task = bar.add_task("Sweeping coefficients", total=len(avatar.names))
         sweep = sweep_avatar(avatar, options.size, options.threshold, lambda: bar.advance(task))

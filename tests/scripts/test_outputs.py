@@ -173,12 +173,24 @@ def test_an_output_inside_what_is_read_is_refused(name, inputs, tmp_path, capsys
     source = tool.source(inputs)
     before = snapshot(inputs.root)
     more = ("--data", str(source)) if name == "recipe" else ()
-    if source.is_dir():
+    if source.is_dir() and tool.name not in ("nbs-drive", "nbs-sweep", "nbs-export"):
         assert "lies inside" in refusal(tool, inputs, source / f"out{tool.suffix}", capsys, *more)
     for more in flags(tool):
         if name != "recipe":
             assert "error: " in refusal(tool, inputs, source, capsys, *more)
     assert snapshot(inputs.root) == before
+
+
+@pytest.mark.parametrize("name", ["drive", "drive frames", "sweep", "export"])
+def test_a_run_s_folder_may_hold_what_is_made_from_it(name, inputs):
+    tool = TOOLS[name]
+    output = inputs.avatar / f"made-by-{tool.name}{tool.suffix}"
+    before = snapshot(inputs.avatar)
+    tool.run(inputs, output)
+    after = snapshot(inputs.avatar)
+    assert {path: after.get(path) for path in before} == before
+    assert output.exists() and all(path.startswith(output.name) for path in after.keys() - before.keys())
+    shutil.rmtree(output) if output.is_dir() else output.unlink()
 
 
 def test_a_video_inside_its_dataset_is_refused(inputs, tmp_path, capsys):
