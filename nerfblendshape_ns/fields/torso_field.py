@@ -37,17 +37,11 @@ INITIAL_RANGE = 1e-4
 """The table starts uniform in ±this, as in Instant-NGP."""
 ROUNDS = 4
 """Steps towards the point of the body that a pixel shows."""
-BACKWARD_ROUNDS = 2
-"""The same of runs that turn pixels back; those whose deformation is a network take one."""
 
 Deformation = Literal["linear", "network"]
 """How a point's own shift follows head pose and code: linearly, or through a network that reads them (RAD-NeRF)."""
-Skinning = Literal["forward", "backward"]
-"""Whether the head's motion is that of points of the reference frame, or that of pixels turned back to it, as runs of
-format 7 and before were trained."""
 Carry = Callable[[Float[Tensor, "points 2"]], Float[Tensor, "points 2"]]
-"""Where torso coordinates go if they are fixed to the head: from the reference frame to each point's own frame for
-"forward", the other way round for "backward"."""
+"""Where torso coordinates go if they are fixed to the head, from the reference frame to each point's own frame."""
 
 
 class TorsoField(nn.Module):
@@ -90,7 +84,6 @@ class TorsoField(nn.Module):
             nn.init.zeros_(self.frame_codes.weight)
         self.position_encoding = _frequencies(2, position_frequencies)
         self.linear = deformation == "linear"
-        self.skinning: Skinning = "forward"
         self.pose_encoding = None if self.linear else _frequencies(POSE_DIM, pose_frequencies)
         pose_dim = POSE_DIM if self.pose_encoding is None else self.pose_encoding.get_out_dim()
         self.hidden_dim, self.condition_dim = hidden_dim, pose_dim + frame_code_dim
@@ -152,7 +145,7 @@ class TorsoField(nn.Module):
         """
         known = pose.clamp(-1.0, 1.0)  # A colour that goes on in poses that training does not show is no better known.
         condition = self._condition(known, code)
-        moves = self._condition(pose, code) if self.linear and self.skinning == "forward" else condition
+        moves = self._condition(pose, code) if self.linear else condition
         body = self._point_of_body(coordinates, carry)
         shift = body - coordinates + self._own_shift(body if self.linear else coordinates, moves)
         # Points pushed over the border look up the border.
@@ -185,13 +178,10 @@ class TorsoField(nn.Module):
         if self.carriage is None:
             return coordinates
         assert carry is not None, "this field was built to be carried by the head"
-        turned_back, rounds = None, ROUNDS
-        if self.skinning == "backward":
-            turned_back, rounds = carry(coordinates) - coordinates, BACKWARD_ROUNDS if self.linear else 1
         point = coordinates
-        for _ in range(rounds):
+        for _ in range(ROUNDS):
             share = torch.sigmoid(self.carriage(self._places(point).float()))
-            point = coordinates + share * (point - carry(point) if turned_back is None else turned_back)
+            point = coordinates + share * (point - carry(point))
         return point
 
     def _own_shift(

@@ -50,20 +50,15 @@ class FaceMotion(nn.Module):
         self.motion: Tensor
         self.volume: Tensor
         self.aabb: Tensor
-        self.kriged: Tensor
         self.register_buffer("aabb", aabb.float().clone(), persistent=False)
         self.register_buffer("neutral", neutral.float().clone())
         self.register_buffer("motion", motion.float().clone())
-        self.register_buffer("kriged", torch.tensor(True))
         self.register_buffer("volume", _kriged(self.aabb, self.neutral, self.motion), persistent=False)
 
     def _load_from_state_dict(self, state_dict: Dict[str, Any], prefix: str, *args: Any, **kwargs: Any) -> None:
         """What a checkpoint brings is what its tables were trained on, whatever the landmarks say by now."""
-        if prefix + "neutral" in state_dict:  # nerfstudio loads a pipeline a second time, without its model's tensors.
-            state_dict.setdefault(prefix + "kriged", torch.tensor(False))  # Of format 6.
         super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
-        spread = _kriged if bool(self.kriged) else _smoothed
-        self.volume = spread(self.aabb, self.neutral, self.motion)
+        self.volume = _kriged(self.aabb, self.neutral, self.motion)
 
     @classmethod
     def of_clip(
@@ -197,14 +192,3 @@ def _kriged(
     weights = torch.cholesky_solve(shares, torch.linalg.cholesky(among))
     displacement = covariance(_grid_points(aabb), neutral) @ weights.float()
     return displacement.view(-1, len(motion), 3).permute(1, 2, 0).reshape(len(motion), -1)
-
-
-def _smoothed(
-    aabb: Float[Tensor, "2 3"], neutral: Float[Tensor, "points 3"], motion: Float[Tensor, "basis points 3"]
-) -> Float[Tensor, "basis values"]:
-    """The same as heads of format 6 had it: a normalised Gaussian kernel that fades to half at three deviations."""
-    sigma = 0.05 * float((neutral.amax(0) - neutral.amin(0)).max())
-    influence = torch.exp(-0.5 * (torch.cdist(_grid_points(aabb), neutral) / sigma) ** 2)
-    influence = influence / (influence.sum(1, keepdim=True) + torch.exp(torch.tensor(-0.5 * 3.0**2)))
-    displacement = torch.einsum("gp,kpa->kag", influence, motion / (aabb[1] - aabb[0]))
-    return displacement.reshape(len(motion), -1)

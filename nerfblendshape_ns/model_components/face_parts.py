@@ -54,15 +54,11 @@ class FaceParts(nn.Module):
         self.upper: Tensor
         self.lower: Tensor
         self.reference: Tensor
-        self.below: Tensor
-        self.above: Tensor
+        self.border: Tensor
         self.register_buffer("upper", torch.tensor(upper + pose), persistent=False)
         self.register_buffer("lower", torch.tensor(lower + pose), persistent=False)
         self.register_buffer("reference", reference.float().clone())
-        # One border; checkpoints of format 3 bring two, with a band between them in which everything acted.
-        border = 0.5 * (height[NOSE_TIP] + height[NOSE_BRIDGE])
-        self.register_buffer("below", border.clone())
-        self.register_buffer("above", border.clone())
+        self.register_buffer("border", 0.5 * (height[NOSE_TIP] + height[NOSE_BRIDGE]))
 
     @staticmethod
     def told_apart(names: Sequence[str]) -> bool:
@@ -87,5 +83,5 @@ class FaceParts(nn.Module):
         height = positions[:, 2]
         if soft:
             height = height + BORDER_BLUR * torch.randn_like(height)
-        part = torch.where(height < self.below, LOWER_FACE, torch.where(height > self.above, UPPER_FACE, REST))
+        part = torch.where(height < self.border, LOWER_FACE, UPPER_FACE)
         return torch.where(self.region(positions, soft), part, REST)

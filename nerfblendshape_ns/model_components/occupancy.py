@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Callable, Dict, Optional
+from typing import Callable, Optional
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -84,12 +84,6 @@ class ExpressionOccupancy(nn.Module):
         extremes = torch.cat([torch.diag(maximum.float()), torch.diag(minimum.float())])
         moving = extremes.abs().sum(-1) > 0
         self.register_buffer("extremes", extremes[moving], persistent=False)
-
-    def _load_from_state_dict(self, state_dict: Dict[str, Any], prefix: str, *args: Any, **kwargs: Any) -> None:
-        """Heads of earlier versions kept no cell."""
-        if prefix + "allowed" in state_dict:
-            state_dict.setdefault(prefix + "kept", torch.zeros_like(state_dict[prefix + "allowed"]))
-        super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
 
     @property
     def decay(self) -> float:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any, Dict, List, Mapping, Optional
+from typing import TYPE_CHECKING, Any, Dict, List, Optional
 
 import torch
 from torch import Tensor
@@ -15,13 +15,8 @@ if TYPE_CHECKING:
     from nerfblendshape_ns.models.head import HeadModel
     from nerfblendshape_ns.models.torso import TorsoModel
 
-FORMAT = 9
+FORMAT = 1
 """Raised when the description changes; no other format is read."""
-EARLIER = {
-    "head": {"network_expression": False, "head_pose_scale": 0.0, "face_parts": False, "face_motion": False},
-    "torso": {"carried": False, "deformation": "network", "skinning": "backward"},
-}
-"""What descriptions did not say in earlier formats, and how it was."""
 
 
 def head_description(model: "HeadModel") -> Dict[str, Any]:
@@ -74,7 +69,6 @@ def torso_description(model: "TorsoModel") -> Dict[str, Any]:
             "head_aware": config.head_aware,
             "carried": config.carried,
             "deformation": config.deformation,
-            "skinning": model.field.skinning,
             "implementation": model.field.implementation,
         },
         "background": model.backdrop.saved,
@@ -159,11 +153,6 @@ def _projection(metadata: Dict[str, Any]) -> Optional[List[List[float]]]:
     return torch.as_tensor(projection).tolist()
 
 
-def saved_architecture(description: Mapping[str, Any]) -> Dict[str, Any]:
-    """The architecture that a description states, and what it leaves unsaid because it is of an earlier format."""
-    return {**EARLIER[description["kind"]], **description["architecture"]}
-
-
 def check_format(saved: Dict[str, Any]) -> None:
     """Refuse a description of another version.
 
@@ -190,8 +179,8 @@ def check_description(saved: Dict[str, Any], current: Dict[str, Any]) -> None:
             f"The checkpoint was trained on {len(theirs)} coefficients ({', '.join(theirs[:3])}, …), the dataset gives "
             f"{len(ours)} ({', '.join(ours[:3])}, …); use the run's own dataset and --basis."
         )
-    for key, parts in (("layout", saved["layout"]), ("architecture", saved_architecture(saved))):
-        for name, value in parts.items():
+    for key in ("layout", "architecture"):
+        for name, value in saved[key].items():
             if current[key].get(name) != value:
                 raise UserError(
                     f"The checkpoint was trained with {name} = {value}, the model is configured with "

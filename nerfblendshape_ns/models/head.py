@@ -28,7 +28,7 @@ from nerfblendshape_ns.model_components.losses import PatchLoss, cached_lpips, c
 from nerfblendshape_ns.model_components.occupancy import ExpressionOccupancy
 from nerfblendshape_ns.model_components.rounds import render_in_rounds, visible_samples
 from nerfblendshape_ns.model_components.view_range import ViewRange
-from nerfblendshape_ns.models.description import check_description, head_description
+from nerfblendshape_ns.models.description import check_description, check_format, head_description
 from nerfblendshape_ns.models.driven import DrivenModel
 from nerfblendshape_ns.models.head_config import HeadModelConfig
 from nerfblendshape_ns.ops import nerfacc_backend
@@ -156,8 +156,7 @@ class HeadModel(DrivenModel):
 
     def set_extra_state(self, state: Dict[str, Any]) -> None:
         """Refuse a checkpoint of another basis or architecture with a clear sentence."""
-        if "face_motion" not in state["architecture"]:
-            self.conditioning.motion = None  # Of format 5 or before, when config.yml had no word of it either.
+        check_format(state)
         adopt_implementation(self.field, state["architecture"]["implementation"], self.training)
         check_description(state, head_description(self))
 

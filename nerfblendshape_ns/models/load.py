@@ -12,7 +12,7 @@ from torch import Tensor
 from nerfblendshape_ns.errors import UserError
 from nerfblendshape_ns.fields.networks import require_implementation
 from nerfblendshape_ns.model_components.backdrop import saved_background
-from nerfblendshape_ns.models.description import check_format, saved_architecture
+from nerfblendshape_ns.models.description import check_format
 from nerfblendshape_ns.models.head import HeadModel
 from nerfblendshape_ns.models.rebuild import EXTRA_STATE, build_head, clip_metadata, read_checkpoint, whole_or_refused
 from nerfblendshape_ns.models.torso import TorsoModel
@@ -53,7 +53,7 @@ def build_torso(state: Mapping[str, Any]) -> TorsoModel:
     """Rebuild a torso, head and clean plate included, from its state dictionary."""
     description = state[EXTRA_STATE]
     check_format(description)
-    architecture, layout = saved_architecture(description), description["layout"]
+    architecture, layout = description["architecture"], description["layout"]
     require_implementation(architecture["implementation"])
     config = TorsoModelConfig(
         num_levels=layout["num_levels"],

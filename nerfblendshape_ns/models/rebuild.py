@@ -14,7 +14,7 @@ from torch import Tensor
 
 from nerfblendshape_ns.errors import UserError
 from nerfblendshape_ns.fields.networks import require_implementation
-from nerfblendshape_ns.models.description import check_format, saved_architecture
+from nerfblendshape_ns.models.description import check_format
 from nerfblendshape_ns.models.head import HeadModel
 from nerfblendshape_ns.models.head_config import HeadModelConfig
 
@@ -137,7 +137,7 @@ def build_head(state: Mapping[str, Any]) -> HeadModel:
     """
     description = state[EXTRA_STATE]
     check_format(description)
-    architecture, layout = saved_architecture(description), description["layout"]
+    architecture, layout = description["architecture"], description["layout"]
     require_implementation(architecture["implementation"])
     if not (0 < architecture["samples_per_box"] < 2**16 and 0 < layout["max_resolution"] < 2**16):
         raise UserError("its description names a resolution out of range; train or export again.")
@@ -152,7 +152,7 @@ def build_head(state: Mapping[str, Any]) -> HeadModel:
         network_expression=architecture["network_expression"],
         head_pose_scale=architecture["head_pose_scale"],
         basis_parametrisation="principal" if architecture["mixed"] else "named",
-        expression_region=architecture.get("expression_region", False),
+        expression_region=architecture["expression_region"],
         face_parts=architecture["face_parts"],
         face_motion=architecture["face_motion"],
         hidden_dim=architecture["hidden_dim"],
@@ -164,10 +164,10 @@ def build_head(state: Mapping[str, Any]) -> HeadModel:
         implementation=architecture["implementation"],
         occupancy_resolution=architecture["occupancy_resolution"],
         samples_per_box=architecture["samples_per_box"],
-        background_color=description.get("background_color", "white"),
+        background_color=description["background_color"],
         camera_optimizer=CameraOptimizerConfig(mode="SO3xR3" if refined else "off"),
     )
-    mesh = description.get("face_mesh")
+    mesh = description["face_mesh"]
     metadata = {
         **clip_metadata(description, state),
         "mixing": state.get("field.encoding.mixing"),
@@ -193,11 +193,11 @@ def clip_metadata(description: Mapping[str, Any], state: Mapping[str, Any]) -> D
         state: the model's state dictionary, which holds the track.
     """
     basis, normalisation = description["basis"], description["normalisation"]
-    projection = basis.get("projection")
+    projection = basis["projection"]
     return {
         "expression_names": list(basis["names"]),
         "basis_id": basis["id"],
-        "expression_source_names": basis.get("source_names"),
+        "expression_source_names": basis["source_names"],
         "expression_projection": None if projection is None else torch.tensor(projection),
         "expression_min": torch.tensor(basis["minimum"]),
         "expression_max": torch.tensor(basis["maximum"]),
@@ -210,7 +210,7 @@ def clip_metadata(description: Mapping[str, Any], state: Mapping[str, Any]) -> D
         },
         "train_frame_index": _tensor(state, "expression_source.train_frames"),
         "image_size": tuple(description["image_size"]),
-        "intrinsics": description.get("intrinsics", {}),
+        "intrinsics": description["intrinsics"],
         "dataparser_transform": torch.tensor(normalisation["transform"]),
         "dataparser_scale": normalisation["scale"],
     }
@@ -223,5 +223,5 @@ def _face_motion(state: Mapping[str, Any]) -> Tuple[Tensor, Tensor]:
 def _tensor(state: Mapping[str, Any], name: str) -> Tensor:
     value = state.get(name)
     if value is None:
-        raise UserError(f"the checkpoint lacks {name}; it was written by an older version, so train the head again.")
+        raise UserError(f"the checkpoint lacks {name}; it is damaged, so train the head again.")
     return value

@@ -29,9 +29,9 @@ from nerfblendshape_ns.model_components.torso_occupancy import TorsoOccupancy
 from nerfblendshape_ns.model_components.torso_plane import TorsoPlane, plane_depth
 from nerfblendshape_ns.models.description import (
     check_description,
+    check_format,
     check_head_fits,
     head_description,
-    saved_architecture,
     torso_description,
 )
 from nerfblendshape_ns.models.driven import DrivenModel
@@ -140,9 +140,8 @@ class TorsoModel(DrivenModel):
 
     def set_extra_state(self, state: Dict[str, Any]) -> None:
         """Refuse a checkpoint of another basis or architecture with a clear sentence."""
-        architecture = saved_architecture(state)
-        self.field.skinning = architecture["skinning"]
-        adopt_implementation(self.field, architecture["implementation"], self.training)
+        check_format(state)
+        adopt_implementation(self.field, state["architecture"]["implementation"], self.training)
         check_description(state, torso_description(self))
 
     def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
@@ -290,9 +289,7 @@ class TorsoModel(DrivenModel):
         if not self.config.carried:
             return None
         reference = self.pose_code.reference
-        if self.field.skinning == "forward":
-            return lambda points: self.plane.carried(points, reference, captured)
-        return lambda points: self.plane.carried(points, captured, reference)
+        return lambda points: self.plane.carried(points, reference, captured)
 
     def _background(self, coordinates: Tensor) -> Float[Tensor, "rays 3"]:
         if self.training:

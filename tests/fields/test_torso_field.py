@@ -47,23 +47,6 @@ def test_the_head_carries_points_by_the_learned_share(bias, share):
     hold_still(field)
     expected = share * torch.tensor([0.08, -0.03]).expand(10, 2)
     torch.testing.assert_close(field(places, pose, carry=by(0.08, -0.03))[2], -expected)
-    field.skinning = "backward"  # What carries then leads from the pixel to the reference frame.
-    torch.testing.assert_close(field(places, pose, carry=by(0.08, -0.03))[2], expected)
-
-
-@pytest.mark.parametrize("deformation, rounds", [("linear", 2), ("network", 1)])
-def test_earlier_torsos_read_the_share_as_often_as_they_did(deformation, rounds):
-    field, places = make(deformation=deformation), torch.rand(10, 2)
-    field.skinning = "backward"
-    hold_still(field)
-    with torch.no_grad():
-        field.carriage.layers[-1].weight.mul_(5.0)  # Shares that differ from place to place.
-    found = places
-    for _ in range(rounds):
-        share = torch.sigmoid(field.carriage(field.position_encoding(found * 2 - 1)))
-        found = places + share * torch.tensor([0.2, -0.1])
-    shift = field(places, torch.zeros(1, 6), carry=by(0.2, -0.1))[2]
-    torch.testing.assert_close(shift, found - places)
 
 
 def test_points_are_found_where_skinning_took_them():
@@ -92,9 +75,6 @@ def test_motion_goes_on_beyond_the_training_poses_and_colours_do_not():
 
     torch.testing.assert_close(bend(beyond) - bend(edge), bend(edge) - bend(inside), atol=1e-4, rtol=0)
     assert float((bend(beyond) - bend(edge)).detach().abs().max()) > 1e-3
-    field.skinning = "backward"
-    assert torch.equal(bend(beyond), bend(edge))
-    field.skinning = "forward"
     hold_still(field)
     for ours, theirs in zip(field(places, beyond, carry=by(0.0, 0.0)), field(places, edge, carry=by(0.0, 0.0))):
         assert torch.equal(ours, theirs)

@@ -69,15 +69,6 @@ def test_borders_are_blurred_in_training():
     assert bool((inside == LOWER_FACE).all())
 
 
-def test_checkpoints_of_format_3_keep_their_band():
-    """They had two borders: at the nose's base and at its middle; between them everything acted."""
-    old = make().state_dict() | {"below": torch.tensor(0.4), "above": torch.tensor(0.6)}
-    parts = make()
-    parts.load_state_dict(old)
-    points = in_box(positions(torch.tensor([-0.3, 0.1, 0.3])))
-    assert parts(points, soft=False).tolist() == [LOWER_FACE, REST, UPPER_FACE]
-
-
 def test_checkpoints_bring_it_back():
     other = FaceParts(AABB, 0.5 * mesh(), NAMES, torch.zeros(7))
     other.load_state_dict(make().state_dict())
