@@ -117,6 +117,16 @@ def test_batches_depend_on_step_and_seed_alone(own_clip):
     assert not torch.equal(first.next_train(40)[1]["indices"], second.next_train(40)[1]["indices"])
 
 
+def test_processes_draw_batches_of_their_own(own_clip):
+    root, _ = own_clip(20)
+    ranks = [config(root).setup(device="cpu", test_mode="val", world_size=2, local_rank=rank) for rank in (0, 1)]
+    first, second = ([data.next_train(step)[1] for step in range(16)] for data in ranks)
+    assert torch.equal(first[0]["indices"], manager(root).next_train(0)[1]["indices"])
+    frames = [[int(batch["frame_ids"]) for batch in batches] for batches in (first, second)]
+    assert frames[0] != frames[1] and sorted(frames[0]) == sorted(frames[1]) == list(range(16))
+    assert not any(torch.equal(one["indices"][:, 1:], other["indices"][:, 1:]) for one, other in zip(first, second))
+
+
 def test_eval_rays_carry_their_expression(own_clip):
     root, truth = own_clip(20)
     data = manager(root)
