@@ -135,7 +135,8 @@ def test_eval_rays_carry_their_expression(own_clip):
         rays, batch = data.next_eval(step)
         frame = int(rays.metadata["frame_index"][0])
         seen.add(frame)
-        assert rays.shape == (64,) and rays.metadata["head_pose"].shape == (64, 12)
+        pose = data.eval_dataset.cameras.camera_to_worlds[frame - 16].flatten()
+        assert rays.shape == (64,) and torch.equal(rays.metadata["head_pose"], pose.expand(64, -1))
         assert torch.equal(rays.metadata["expression"], torch.from_numpy(truth.expressions[frame, :4]).expand(64, -1))
         index = batch["indices"]
         expected = data.eval_dataset.images[index[:, 0], index[:, 1], index[:, 2]].float() / 255
