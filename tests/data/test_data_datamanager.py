@@ -117,6 +117,16 @@ def test_batches_depend_on_step_and_seed_alone(own_clip):
     assert not torch.equal(first.next_train(40)[1]["indices"], second.next_train(40)[1]["indices"])
 
 
+def test_processes_draw_batches_of_their_own(own_clip):
+    root, _ = own_clip(20)
+    ranks = [config(root).setup(device="cpu", test_mode="val", world_size=2, local_rank=rank) for rank in (0, 1)]
+    first, second = ([data.next_train(step)[1] for step in range(16)] for data in ranks)
+    assert torch.equal(first[0]["indices"], manager(root).next_train(0)[1]["indices"])
+    frames = [[int(batch["frame_ids"]) for batch in batches] for batches in (first, second)]
+    assert frames[0] != frames[1] and sorted(frames[0]) == sorted(frames[1]) == list(range(16))
+    assert not any(torch.equal(one["indices"][:, 1:], other["indices"][:, 1:]) for one, other in zip(first, second))
+
+
 def test_eval_rays_carry_their_expression(own_clip):
     root, truth = own_clip(20)
     data = manager(root)
@@ -125,7 +135,8 @@ def test_eval_rays_carry_their_expression(own_clip):
         rays, batch = data.next_eval(step)
         frame = int(rays.metadata["frame_index"][0])
         seen.add(frame)
-        assert rays.shape == (64,) and rays.metadata["head_pose"].shape == (64, 12)
+        pose = data.eval_dataset.cameras.camera_to_worlds[frame - 16].flatten()
+        assert rays.shape == (64,) and torch.equal(rays.metadata["head_pose"], pose.expand(64, -1))
         assert torch.equal(rays.metadata["expression"], torch.from_numpy(truth.expressions[frame, :4]).expand(64, -1))
         index = batch["indices"]
         expected = data.eval_dataset.images[index[:, 0], index[:, 1], index[:, 2]].float() / 255

@@ -1,9 +1,11 @@
+import cv2
 import numpy as np
 import pytest
 import torch
 from nerfstudio.data.dataparsers.base_dataparser import transform_poses_to_original_space
 from tiny_clips import CENTRE, FOCAL, SIZE
 
+from nerfblendshape_ns.data import contract
 from nerfblendshape_ns.data.dataparser import NerfBlendshapeDataParserConfig, nerfblendshape_dataparser
 from nerfblendshape_ns.errors import UserError
 
@@ -101,6 +103,25 @@ def test_regions_follow_the_image_size(own_clip):
     np.testing.assert_allclose(regions["face"], np.tile(np.array(truth.face_rect) / 2, (2, 1)))
     np.testing.assert_allclose(regions["mouth"], np.tile(np.array(truth.lip_rect) / 2, (2, 1)))
     assert regions["eyes"].shape == (2, 2, 4)
+
+
+def test_width_and_height_have_scales_of_their_own(own_clip):
+    """96 x 64 pixels become 40 x 27, since there are no parts of pixels: by 0.4167 across and by 0.4219 downwards."""
+    root, truth = own_clip(12)
+    for folder in ("images", "parsing"):
+        for path in (root / folder).iterdir():
+            contract.save_image(path, contract.load_image(path, cv2.IMREAD_UNCHANGED)[:64])
+    document = contract.load_json(root / contract.TRANSFORMS)
+    contract.save_json(root / contract.TRANSFORMS, {**document, "h": 64})
+    outputs = parser(root, max_size=40).get_dataparser_outputs("train")
+    cameras, across, down = outputs.cameras, 40 / 96, 27 / 64
+    assert outputs.metadata["image_size"] == (27, 40)
+    expected = {"fl_x": FOCAL * across, "fl_y": FOCAL * down, "cx": SIZE / 2 * across, "cy": SIZE / 2 * down}
+    assert outputs.metadata["intrinsics"] == pytest.approx(expected)
+    for name, value in zip(("fx", "fy", "cx", "cy"), expected.values()):
+        assert getattr(cameras, name)[0].item() == pytest.approx(value), name
+    rect = np.array(truth.face_rect) * [across, down, across, down]
+    np.testing.assert_allclose(outputs.metadata["regions"]["face"][0], rect, rtol=1e-6)
 
 
 def test_unofficial_layout_has_no_eye_rects(unofficial_clip):

@@ -69,6 +69,8 @@ def test_ring_surrounds_the_outline(own_clip):
     assert radius.min() > 25.35 - reach and radius.max() < 25.35 + reach
     on_head = dataset.labels[0][ring[:, 1].long(), ring[:, 0].long()] == Label.HEAD
     assert 0.3 < on_head.float().mean() < 0.7
+    right, below = (ring + 0.5 > SIZE / 2).float().mean(0).tolist()
+    assert 0.4 < right < 0.6 and 0.4 < below < 0.6, "all round it"
 
 
 def test_the_seam_is_where_the_head_meets_neck_or_torso(own_clip):

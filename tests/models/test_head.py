@@ -74,19 +74,26 @@ def test_rays_whose_metadata_bring_their_frames(conditioning):
                 assert float((together[part] - alone(part, *wrong)).abs().max()) > 0.005, wrong
 
 
-@pytest.mark.parametrize("background", ["white", "black"])
-def test_a_block_is_seen_where_it_is(background, monkeypatch):
-    """Worked out by hand: an opaque block of one colour, in a box of three different sides."""
-    model = make(background_color=background).eval()
-    low, high = torch.tensor([0.2, -0.3, 0.1]), torch.tensor([0.4, 0.5, 0.5])
-    box, colour = model.aabb, torch.tensor([0.2, 0.4, 0.6])
+BLOCK_COLOUR = torch.tensor([0.2, 0.4, 0.6])
+
+
+def show_block(model, monkeypatch, value: float) -> None:
+    """The head becomes a block of one colour and density: x from 0.2 to 0.4, y from -0.3 to 0.5, z from 0.1 to 0.5."""
+    low, high, box = torch.tensor([0.2, -0.3, 0.1]), torch.tensor([0.4, 0.5, 0.5]), model.aabb
 
     def density(positions, *_):
         places = box[0] + positions * (box[1] - box[0])
-        return 500.0 * ((places > low) & (places < high)).all(1), places[:, :1]
+        return value * ((places > low) & (places < high)).all(1), places[:, :1]
 
     monkeypatch.setattr(model.field, "density", density)
-    monkeypatch.setattr(model.field, "color", lambda directions, *_: colour.expand(len(directions), 3))
+    monkeypatch.setattr(model.field, "color", lambda directions, *_: BLOCK_COLOUR.expand(len(directions), 3))
+
+
+@pytest.mark.parametrize("background", ["white", "black"])
+def test_a_block_is_seen_where_it_is(background, monkeypatch):
+    """Worked out by hand, in a box of three different sides."""
+    model = make(background_color=background).eval()
+    show_block(model, monkeypatch, 500.0)
     # The front is at y = -0.3, 3.7 before the camera. Columns 8 + 24 x / 3.7 from 9.3 to 10.6, rows 8 - 24 z / 3.7
     # from 4.8 to 7.4; the farther sides show less than a pixel more.
     seen = torch.zeros(16, 16, 1)
@@ -94,12 +101,23 @@ def test_a_block_is_seen_where_it_is(background, monkeypatch):
     outputs = model.get_outputs_for_camera(camera())
     torch.testing.assert_close(outputs["accumulation"], seen, rtol=0, atol=1e-3)
     behind = 1.0 if background == "white" else 0.0
-    torch.testing.assert_close(outputs["rgb"], seen * colour + (1 - seen) * behind, rtol=0, atol=1e-3)
+    torch.testing.assert_close(outputs["rgb"], seen * BLOCK_COLOUR + (1 - seen) * behind, rtol=0, atol=1e-3)
     x, z = torch.meshgrid((torch.arange(16) - 7.5) / 24, (torch.arange(16) - 7.5) / 24, indexing="xy")
     distance = 3.7 * (1 + x**2 + z**2).sqrt()[..., None] * seen
     # The first sample inside lies up to a step behind the front.
     late = outputs["depth"] - distance
     assert float(late.min()) > -0.01 and float(late.max()) < model.occupancy.step_size
+
+
+def test_a_translucent_block(monkeypatch):
+    """Worked out by hand: density 1 over a length of 0.8 stops 1 - exp(-0.8) of the light, 0.347 deep on average."""
+    model = make().eval()
+    show_block(model, monkeypatch, 1.0)
+    outputs = model.get_outputs_for_camera(camera())
+    alpha, depth, rgb = (outputs[name][5, 9] for name in ("accumulation", "depth", "rgb"))
+    assert float(alpha) == pytest.approx(0.551, abs=0.03)
+    assert float(depth) == pytest.approx(3.7 + 0.347, abs=0.07)
+    torch.testing.assert_close(rgb, alpha * BLOCK_COLOUR + (1 - alpha), rtol=0, atol=1e-5)
 
 
 def test_camera_expression_changes_the_picture():

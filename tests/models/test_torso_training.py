@@ -42,9 +42,10 @@ def test_depth_is_that_of_what_is_seen():
 def test_the_range_of_the_coefficients_is_the_head_s():
     """A torso's dataset may keep other frames for training; what the head was never shown it does not see."""
     data = frame_metadata()
-    data["expression_max"] = torch.full((3,), 0.5)
+    data["expression_min"], data["expression_max"] = torch.full((3,), 0.1), torch.full((3,), 0.5)
     head = make(metadata() | {name: data[name] for name in ("intrinsics",)})
     model = make_torso(head=head, data=data)
+    torch.testing.assert_close(model.expression_source.minimum, torch.zeros(3))
     torch.testing.assert_close(model.expression_source.maximum, torch.full((3,), 0.8))
 
 
