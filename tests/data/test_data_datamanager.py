@@ -52,6 +52,15 @@ def test_train_batch_holds_what_its_rays_see(own_clip):
     assert batch["num_patches"] == 0
 
 
+def test_a_batch_of_whole_frames_holds_the_torso_image(own_clip):
+    root, _ = own_clip(20)
+    data = manager(root, dataparser=NerfBlendshapeDataParserConfig(target="frame"), frames_per_batch=2)
+    _, batch = data.next_train(0)
+    camera, row, column = batch["indices"].unbind(-1)
+    assert torch.equal(batch["torso"], data.train_dataset.torso[camera, row, column].float() / 255)
+    assert float(batch["torso"][:, 3].max()) == 1.0 and float(batch["torso"][:, 3].min()) == 0.0
+
+
 def test_images_may_lie_where_the_rays_are_made(own_clip):
     """The same batches; the pixels are on the manager's device only where asked for."""
     root, _ = own_clip(20)
