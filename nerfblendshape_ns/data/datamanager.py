@@ -86,11 +86,9 @@ class NerfBlendshapeDataManager(VanillaDataManager[NerfBlendshapeDataset]):
         self._train_pixels = _Pixels.of(self.train_dataset, self.device if config.images_on_gpu else "cpu")
         self._train_sampler = RegionPixelSampler(config.pixel_sampler, self.train_dataset)
         self._train_cameras = _FrameCameras(self.train_dataset, self.device)
-        metadata = self.train_dataset.metadata
+        metadata, cameras = self.train_dataset.metadata, self.train_dataset.cameras.metadata or {}
         self._frame_weights = frame_weights(
-            self._train_cameras.expression.cpu() * metadata["expression_scale"],
-            metadata["expression_names"],
-            config.frame_balance,
+            cameras["expression"] * metadata["expression_scale"], metadata["expression_names"], config.frame_balance
         )
         self._epoch_order: Tuple[int, List[int]] = (-1, [])
 

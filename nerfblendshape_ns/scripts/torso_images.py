@@ -13,6 +13,7 @@ import tyro
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from nerfblendshape_ns.console import say
 from nerfblendshape_ns.data import contract
 from nerfblendshape_ns.data.frame_images import load_labels, load_torso
 from nerfblendshape_ns.data.layouts import ClipFrame, read_clip
@@ -79,11 +80,10 @@ def run(options: TorsoImageOptions) -> Path:
         finally:
             shutil.rmtree(work, ignore_errors=True)
     if mended:
-        console.print(
+        say(
+            console,
             f"note: pictures that were changed are kept ({len(mended)}, such as {mended[0]}); --overwrite writes them "
             "again.",
-            soft_wrap=True,
-            markup=False,
         )
     return folder
 

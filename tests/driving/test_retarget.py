@@ -167,7 +167,7 @@ def test_coefficients_of_unnamed_bases_have_units_of_their_own():
     values = np.array([[1.0, 1.0]])
     small = [CoefficientSpace(one.names, "custom", one.frames * factors) for one in (driver, target)]
     expected = retargeting(driver, target, "range").apply(values)
-    assert expected[0, 1] < 0.9  # Brought from the driver's larger peak to the person's.
+    assert expected[0, 1] < 0.95  # Brought from the driver's larger peak to the person's.
     assert retargeting(*small, "range").apply(values * factors) == pytest.approx(expected * factors)
     assert retargeting(small[0], space(["exp_00"], (0, 2.0)), "range").unused == ("jaw",)
 
