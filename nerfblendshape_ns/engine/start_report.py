@@ -6,7 +6,7 @@ from typing import List, NamedTuple, Optional, Tuple, Union
 
 from nerfblendshape_ns.data.datamanager import NerfBlendshapeDataManager
 from nerfblendshape_ns.model_components.face_parts import FaceParts
-from nerfblendshape_ns.model_components.losses import lpips_available
+from nerfblendshape_ns.model_components.losses import lpips_cached
 from nerfblendshape_ns.models.head import HeadModel
 from nerfblendshape_ns.models.torso import TorsoModel
 
@@ -98,8 +98,8 @@ def _perceptual_loss(model: Union[HeadModel, TorsoModel], datamanager: NerfBlend
 
 
 def _lpips_metric() -> Part:
-    off = "its weights are neither cached nor can they be downloaded"
-    return Part("LPIPS in evaluation", None if lpips_available() else off)
+    off = "its weights are not in torch's cache; the first evaluation tries to download them"
+    return Part("LPIPS in evaluation", None if lpips_cached() else off)
 
 
 def _frame_balance(datamanager: NerfBlendshapeDataManager) -> Part:

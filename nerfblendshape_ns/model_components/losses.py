@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import lru_cache
+from pathlib import Path
 from typing import Any, Dict, Literal, Optional, Union
 
 import torch
@@ -15,6 +16,8 @@ from nerfblendshape_ns.errors import UserError
 
 ColorKind = Literal["huber", "l1", "mse"]
 PerceptualKind = Literal["none", "dssim", "lpips-vgg", "lpips-alex"]
+ALEXNET_FILE = "alexnet-owt-7be5be79.pth"
+"""Name under which torchvision keeps AlexNet's weights in torch's cache."""
 
 
 def composite(
@@ -109,9 +112,9 @@ def _alex_lpips() -> Optional[nn.Module]:
     return load_lpips("alex")
 
 
-def lpips_available() -> bool:
-    """Whether LPIPS with the AlexNet backbone can be had for metrics; it is loaded, or fetched, for that."""
-    return _alex_lpips() is not None
+def lpips_cached() -> bool:
+    """Whether the weights of AlexNet, the backbone of the LPIPS metric, lie in torch's cache."""
+    return (Path(torch.hub.get_dir()) / "checkpoints" / ALEXNET_FILE).is_file()
 
 
 @lru_cache(maxsize=1)

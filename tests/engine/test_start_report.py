@@ -32,7 +32,7 @@ def datamanager(mattes: int = 0, names: Any = ("jawOpen", "browInnerUp"), **opti
 
 @pytest.fixture
 def no_lpips(monkeypatch) -> None:
-    monkeypatch.setattr(module, "lpips_available", lambda: False)
+    monkeypatch.setattr(module, "lpips_cached", lambda: False)
 
 
 def lines_of(report: str) -> Dict[str, str]:
@@ -46,7 +46,7 @@ def of(model: Any, *given: Any, **options: Any) -> Dict[str, str]:
 
 
 def test_everything_may_be_on(monkeypatch):
-    monkeypatch.setattr(module, "lpips_available", lambda: True)
+    monkeypatch.setattr(module, "lpips_cached", lambda: True)
     model = make(lifted_metadata(), perceptual_loss="dssim")
     assert start_report(model, datamanager(mattes=4, frame_balance=0.7, patch_size=16)) == (
         "This training uses:\n"
@@ -68,7 +68,7 @@ def test_everything_may_be_off_by_option(no_lpips):
         "shell round the face": "off by --pipeline.model.shell False",
         "mattes": "off the dataset has none; the labels' borders are softened",
         "perceptual loss": "off by --pipeline.model.perceptual-loss none",
-        "LPIPS in evaluation": "off its weights are neither cached nor can they be downloaded",
+        "LPIPS in evaluation": "off its weights are not in torch's cache; the first evaluation tries to download them",
         "frame balance": "off by --pipeline.datamanager.frame-balance 0",
     }
     still = of(make(lifted_metadata(), conditioning="concat"))
