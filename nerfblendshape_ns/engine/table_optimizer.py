@@ -94,6 +94,7 @@ class BlendshapeTableAdam(torch.optim.Optimizer):
         mean_state, bases_state = self._state(mean), self._state(bases)
         if "second_moment" not in mean_state:
             mean_state["second_moment"] = torch.zeros_like(mean)
+            bases_state["idle"] = torch.zeros(len(bases), device=bases.device)
         mean_state["step"] += 1
         bases_state["step"] += 1
         step = float(mean_state["step"])
@@ -115,6 +116,7 @@ class BlendshapeTableAdam(torch.optim.Optimizer):
             first_correction=1.0 / (1.0 - beta1**step),
             second_correction=1.0 / (1.0 - beta2**step),
             shrink=group["basis_l1"],
+            idle=bases_state["idle"],
         )
         return loss
 

@@ -7,7 +7,7 @@ the blended gradient and the coefficients, and touches only rows that samples to
 
 from __future__ import annotations
 
-from typing import Dict, Tuple
+from typing import Dict, Optional, Tuple
 
 import torch
 from jaxtyping import Float
@@ -63,6 +63,7 @@ def table_update(
     first_correction: float,
     second_correction: float,
     shrink: float = 0.0,
+    idle: Optional[Float[Tensor, " basis"]] = None,
 ) -> None:
     """One Adam step (Kingma & Ba 2015) for all tables, with one second moment, in place.
 
@@ -70,7 +71,7 @@ def table_update(
     for every row that any frame's gradient touches::
 
         second_moment = beta2 * second_moment + (1 - beta2) * size ** 2
-        moment_k = beta1 * moment_k + (1 - beta1) * g_k
+        moment_k = beta1 ** (1 + idle_k) * moment_k + (1 - beta1) * g_k
         rate_k = learning_rate * multipliers[k]
         table_k -= rate_k * (moment_k * first_correction) / (sqrt(second_moment * second_correction) + epsilon)
         table_k = sign(table_k) * max(abs(table_k) - rate_k * shrink, 0)            (bases only)
@@ -78,7 +79,8 @@ def table_update(
     ``size`` times the largest coefficient bounds every ``g_k``, also where the frames' gradients cancel in ``g_0``.
     With one frame it is ``abs(g_0)``, as in Adam.
 
-    Other rows keep their values and moments, and so do bases whose coefficients are zero in every frame.
+    Other rows keep their values and moments, and so do bases whose coefficients are zero in every frame. Their moments
+    decay when they are used again: the second moment has gone on without them, and might be far smaller by then.
 
     Args:
         mean: table of the neutral expression, coefficient 0.
@@ -95,6 +97,7 @@ def table_update(
         first_correction: ``1 / (1 - beta1 ** step)``.
         second_correction: ``1 / (1 - beta2 ** step)``.
         shrink: L1 regulariser on the bases.
+        idle: steps for which each basis has not been used, counted here; None counts none.
 
     Raises:
         ValueError: as many coefficients as tables are needed, and tables must be contiguous to be changed in place.
@@ -110,6 +113,10 @@ def table_update(
     rates = rates * first_correction
     scale, touched = _scratch(mean)
     coefficients = coefficients.float().contiguous()
+    decays = torch.full((bases.shape[0],), betas[0], device=mean.device)
+    if idle is not None:
+        decays **= 1.0 + idle
+        idle.add_(1.0).mul_(coefficients[:, 1:].eq(0).all(0))
     kernels.update(
         -(-mean.shape[0] // block),
         (),
@@ -125,6 +132,7 @@ def table_update(
             _active_bases(coefficients),
             rates,
             thresholds,
+            decays,
             scale,
             touched,
             betas[0],

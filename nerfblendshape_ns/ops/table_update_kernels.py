@@ -48,7 +48,7 @@ _UPDATE_BASIS = """
             for (int f = 0; f < FEATURES; ++f)
                 gradient[f] += weights[(size_t)frame * tables] * above[frame * rows * FEATURES + entry + f];
         for (int f = 0; f < FEATURES; ++f)
-            gradient[f] = beta1 * moments[entry + f] + (1.0f - beta1) * gradient[f];
+            gradient[f] = decay * moments[entry + f] + (1.0f - beta1) * gradient[f];
         for (int f = 0; f < FEATURES; ++f) {
             const float moved = table[entry + f] - rate * gradient[f] * scales[entry + f];
             const float size = (moved < 0.0f ? -moved : moved) - threshold;
@@ -110,6 +110,7 @@ def table_kernels(features: int) -> TableKernels:
         touched: wp.array(dtype=int),
         rate: float,
         threshold: float,
+        decay: float,
         beta1: float,
     ):
         """Moments and table of one basis for the rows listed in ``touched[begin:end]``."""
@@ -130,6 +131,7 @@ def table_kernels(features: int) -> TableKernels:
         active: wp.array(dtype=int),
         rates: wp.array(dtype=float),
         thresholds: wp.array(dtype=float),
+        decays: wp.array(dtype=float),
         scale: wp.array(dtype=Row),
         touched: wp.array(dtype=int),
         beta1: float,
@@ -181,6 +183,7 @@ def table_kernels(features: int) -> TableKernels:
                 touched,
                 rates[basis + 1],
                 thresholds[basis + 1],
+                decays[basis],
                 beta1,
             )
 
@@ -218,8 +221,23 @@ def table_kernels(features: int) -> TableKernels:
         blend=ParallelKernel(blend, (None, wp.float32, Row, Row, wp.int32, Row)),
         update=ParallelKernel(
             update,
-            (None, Row, Row, Row, Row, Row, wp.float32, Row, wp.int32, wp.float32, wp.float32, Row, wp.int32)
-            + (None, None, None, None),
+            (
+                None,
+                Row,
+                Row,
+                Row,
+                Row,
+                Row,
+                wp.float32,
+                Row,
+                wp.int32,
+                wp.float32,
+                wp.float32,
+                wp.float32,
+                Row,
+                wp.int32,
+            )
+            + (wp.float32, wp.float32, wp.float32, Row, wp.int32, None, None, None, None),
         ),
         module=module,
     )

@@ -136,6 +136,24 @@ def test_no_step_exceeds_the_rate_times_the_largest_coefficient(frames):
         assert bool((moved <= bound * (1 + 1e-5)).all()), (step, moved / bound)
 
 
+def test_a_basis_that_rested_while_gradients_shrank_takes_no_large_step():
+    """Its moment of old, large gradients has no part in what small ones of now are divided by."""
+    tables = torch.zeros(8, 4), torch.zeros(2, 8, 4)
+    state = (*tables, *(torch.zeros_like(table) for table in tables), torch.zeros(8, 4))
+    idle, used, rests = torch.zeros(2), torch.tensor([[1.0, 1.0, 0.5]]), torch.tensor([[1.0, 0.0, 0.5]])
+    for step in range(1, 1502):
+        before = state[1].clone()
+        coefficients, size = (used, 100.0) if step == 1 else (used if step == 1501 else rests, 1e-3)
+        table_update(
+            *state, coefficients, torch.full((1, 8, 4), size),
+            learning_rate=1e-2, multipliers=torch.ones(3), betas=(0.9, 0.99), epsilon=1e-15,
+            first_correction=1 / (1 - 0.9**step), second_correction=1 / (1 - 0.99**step), idle=idle,
+        )  # fmt: skip
+        assert idle.tolist() == [0.0 if coefficients is used else step - 1.0, 0.0]
+        moved = (state[1] - before).abs().amax((1, 2))
+        assert bool((moved <= 1e-2 * coefficients[0, 1:] * adam_constant(step) * (1 + 1e-5)).all()), (step, moved)
+
+
 def test_one_frame_steps_as_with_the_squared_gradient_to_the_bit():
     state, coefficients, gradients, multipliers = make_state(500, 3, 4, 1)
     second = state[4].clone()
