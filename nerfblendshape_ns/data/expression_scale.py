@@ -7,6 +7,7 @@ drivers keep the coefficients' own units.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Callable, Optional, Sequence
 
 import numpy as np
@@ -42,11 +43,11 @@ def expression_scale(clip: Clip, train: np.ndarray) -> np.ndarray:
     Returns:
         float32 ``[source]``, positive; see :func:`coefficient_scale`.
     """
-    reach: Reach = lambda unit_range: _landmark_reach(clip, train, unit_range)  # noqa: E731
+    reach = partial(_landmark_reach, clip, train)
     return coefficient_scale(clip.expressions[train], clip.expression_names, reach)
 
 
-def coefficient_scale(values: np.ndarray, names: Sequence[str], reach: Reach = lambda unit_range: None) -> np.ndarray:
+def coefficient_scale(values: np.ndarray, names: Sequence[str], reach: Optional[Reach] = None) -> np.ndarray:
     """The factor that brings each coefficient to the common unit, in which the widest ranges over 1.
 
     Coefficients with ARKit's or MediaPipe's names share a unit, hence a factor: one that ranges over a fiftieth of the
@@ -57,7 +58,7 @@ def coefficient_scale(values: np.ndarray, names: Sequence[str], reach: Reach = l
     Args:
         values: ``[frames, coefficients]``, raw units.
         names: of the coefficients.
-        reach: how far coefficients move landmarks.
+        reach: how far coefficients move landmarks; None where nothing is known of that.
 
     Returns:
         float32 ``[coefficients]``, positive.
@@ -71,7 +72,8 @@ def coefficient_scale(values: np.ndarray, names: Sequence[str], reach: Reach = l
         scale[moving & named] = 1.0 / ranges[named].max()
     own = moving & ~named
     if own.any():
-        reached, relative = reach(values[:, moving] / ranges[moving]), np.ones(len(ranges))
+        reached = None if reach is None else reach(values[:, moving] / ranges[moving])
+        relative = np.ones(len(ranges))
         if reached is not None:
             relative[moving] = np.clip(reached, LEAST, 1.0)
         scale[own] = relative[own] / ranges[own]
