@@ -18,7 +18,7 @@ from nerfblendshape_ns.recipes.overrides import apply_overrides
 
 pytestmark = pytest.mark.slow
 
-STEPS, NUM_FRAMES = 250, 30
+STEPS, NUM_FRAMES = 500, 30
 TINY = {
     "pipeline.datamanager.train_num_rays_per_batch": 256,
     "pipeline.datamanager.dataparser.max_size": 32,

@@ -68,7 +68,7 @@ def test_unseen_coefficients_are_rendered_nearly_as_well_as_test_frames(trained,
     avatar = open_avatar(trained)
     assert avatar.track is not None
     plan = plan_drive(options, avatar, QUIET)
-    renders = [load_image(path) for path in sorted((tmp_path / "test").iterdir())]
+    renders = [load_image(path) for path in sorted((tmp_path / "test").glob("*.png"))]
     assert len(renders) == 6
     test = np.mean([psnr(render, plan.driver.picture_of(index)) for index, render in enumerate(renders)])
 
