@@ -34,8 +34,9 @@ lint: $(VENV)/.installed-dev
 types: lint
 	$(BIN)/pyright
 
+# Two processes of one thread each fill the two cores that CI has; a file's tests share what they set up.
 tests: types
-	$(BIN)/python -m pytest --durations=25 $(PYTEST_ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --durations=25 $(PYTEST_ARGS)
 
 # Stamps: a second run skips what is installed, until pyproject.toml or the torch release changes.
 $(VENV)/.torch: tools/find_python.sh tools/system_packages.sh
