@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from nerfstudio.utils.eval_utils import eval_setup
 from tiny_runs import checkpoint, tiny_config, train_run
 
 from nerfblendshape_ns.recipes.datasets import write_synthetic
@@ -30,6 +31,12 @@ def data(tmp_path_factory) -> Path:
 
 def trained(data: Path, folder: Path, values: np.ndarray, names=None) -> dict:
     """State of a model after :data:`STEPS` steps on ``data`` with other coefficients."""
+    saved = checkpoint(run(data, folder, values, names))["pipeline"]
+    return {name.removeprefix("_model."): value for name, value in saved.items()}
+
+
+def run(data: Path, folder: Path, values: np.ndarray, names=None, steps: int = STEPS) -> Path:
+    """``config.yml`` of such a run."""
     shutil.copytree(data, folder / "clip")
     np.save(folder / "clip" / "expr.npy", values.astype(np.float32))
     for path in (folder / "clip").glob("expr_m*.npy"):  # Ranges of the coefficients as they were.
@@ -37,14 +44,16 @@ def trained(data: Path, folder: Path, values: np.ndarray, names=None) -> dict:
     if names is not None:
         (folder / "clip" / "expr_names.json").write_text(json.dumps({"basis": "custom", "names": names}))
     options = {
-        "max_num_iterations": STEPS,
+        "max_num_iterations": steps,
         "steps_per_eval_batch": 1000,
         "steps_per_eval_image": 1000,
         "steps_per_eval_all_images": 1000,
         "machine.seed": 3,
+        "optimizers.networks.scheduler.max_steps": steps,
+        "optimizers.tables.scheduler.max_steps": steps,
+        "pipeline.datamanager.dataparser.test_frames": 8,
     }
-    saved = checkpoint(train_run(tiny_config(folder / "clip", folder / "runs", **options)))["pipeline"]
-    return {name.removeprefix("_model."): value for name, value in saved.items()}
+    return train_run(tiny_config(folder / "clip", folder / "runs", **options))
 
 
 def assert_same_run(one: dict, other: dict, factors: np.ndarray) -> None:
@@ -76,3 +85,15 @@ def test_a_factor_of_each_coefficient_of_a_signed_unnamed_basis(data, tmp_path):
     assert len(plain["conditioning.scale"]) == count  # None is dropped.
     assert int((plain["expression_source.minimum"] < 0).sum()) > count // 2
     assert_same_run(plain, trained(data, tmp_path / "other", values * factors, names), factors)
+
+
+def test_factors_that_round_change_the_figures_little(data, tmp_path):
+    """Rounding grows like another seed's noise, of which the mean of the whole image and the mask has least."""
+    values, figures = np.load(data / "expr.npy"), []
+    for factor in (1.0, 0.013, 37.0):
+        _, pipeline, _, _ = eval_setup(
+            run(data, tmp_path / f"{factor:g}", values * factor, steps=600), test_mode="test"
+        )
+        metrics = pipeline.get_average_eval_image_metrics()
+        figures.append(float(metrics["psnr"] + metrics["psnr_head"]) / 2)
+    assert figures[1:] == pytest.approx([figures[0]] * 2, abs=0.4)
