@@ -73,7 +73,8 @@ def test_eval_writes_the_protocols_metrics(trained, tmp_path):
     results = document["results"]
     for name in ("psnr", "ssim", "l1", "psnr_head", "ssim_head"):
         assert np.isfinite(results[name]) and np.isfinite(results[f"{name}_std"]), name
-    assert 0 < results["ssim"] <= 1  # How good a run becomes is asked in scripts/test_recipe.py.
+    # Even so short a run is far better than noise; how good one becomes is asked in scripts/test_recipe.py.
+    assert results["psnr"] > 10 and 0 < results["ssim"] <= 1
     assert len(list((tmp_path / "images").iterdir())) >= NUM_TEST
 
 
