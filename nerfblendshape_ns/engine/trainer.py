@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field
-from typing import Any, Iterator, Literal, Optional, Tuple, Type
+from typing import Any, Dict, Iterator, Literal, Optional, Tuple, Type
 
 import torch
 import torch.distributed as dist
@@ -17,6 +17,12 @@ from nerfblendshape_ns.console import say
 from nerfblendshape_ns.engine.schedules import ProgressDecay
 from nerfblendshape_ns.engine.start_report import start_report
 from nerfblendshape_ns.engine.table_optimizer import BlendshapeTableAdam
+from nerfblendshape_ns.engine.training_record import (
+    TrainingClock,
+    load_training_record,
+    save_training_record,
+    training_record,
+)
 from nerfblendshape_ns.errors import UserError
 from nerfblendshape_ns.field_components.table_gradients import TableGradients, several_processes
 
@@ -35,7 +41,8 @@ class BudgetTrainer(Trainer):
     """Ends training when ``max_minutes`` have passed; everything else is nerfstudio's trainer.
 
     Checkpoints carry the number of the last step that was trained, however training ended: a resumed run goes on with
-    the batch and the learning rates that come next.
+    the batch and the learning rates that come next. With each comes a record of what the run took and ran on
+    (``training.json``).
     """
 
     config: BudgetTrainerConfig
@@ -84,7 +91,21 @@ class BudgetTrainer(Trainer):
         if self.local_rank == 0:
             pipeline: Any = self.pipeline
             say(CONSOLE, start_report(pipeline.model, pipeline.datamanager))
+        self._clock = TrainingClock(self._earlier_record())
         super().train()
+
+    def save_checkpoint(self, step: int) -> None:
+        """Save as nerfstudio does, and what the run has taken so far."""
+        super().save_checkpoint(step)
+        if self.local_rank == 0:
+            save_training_record(self.base_dir, training_record(self.config, step + 1, self._clock))
+
+    def _earlier_record(self) -> Optional[Dict[str, Any]]:
+        """Of the run that this one resumes."""
+        checkpoints = self.config.load_dir
+        if checkpoints is None and self.config.load_checkpoint is not None:
+            checkpoints = self.config.load_checkpoint.parent
+        return None if checkpoints is None else load_training_record(checkpoints.parent)
 
     def _watch_budget(self, step: int) -> None:
         """Tell the schedules how much of the budget is spent; stop after the step that begins when it is."""

@@ -14,6 +14,7 @@ from tiny_runs import checkpoint, tiny_config, train_run
 from nerfblendshape_ns.data.datamanager import NerfBlendshapeDataManager
 from nerfblendshape_ns.engine import trainer as trainer_module
 from nerfblendshape_ns.engine.trainer import BudgetTrainer
+from nerfblendshape_ns.engine.training_record import load_training_record
 from nerfblendshape_ns.errors import UserError
 from nerfblendshape_ns.recipes.datasets import write_synthetic
 from nerfblendshape_ns.synthetic.dataset import ClipSettings
@@ -154,3 +155,14 @@ def test_every_table_has_a_gradient_of_its_own_for_other_optimisers(data, tmp_pa
     config.optimizers["tables"]["optimizer"] = AdamOptimizerConfig(lr=1e-2)
     state = checkpoint(train_run(config))["optimizers"]["tables"]["state"]
     assert len(state) == 2 and all(bool(table["exp_avg"].any()) for table in state.values())
+
+
+def test_a_run_leaves_a_record_of_what_it_took_and_a_resumed_one_adds_to_it(data, tmp_path, record):
+    first = run(data, tmp_path / "first", 5, **{"machine.seed": 7})
+    earlier = load_training_record(first.parent)
+    assert earlier is not None and earlier["steps"] == 5 and earlier["seed"] == 7 and earlier["device"] == "cpu"
+    assert earlier["method"] == "nerfblendshape-head-small" and earlier["gpu_memory_mb"] is None
+    assert 100 < earlier["host_memory_mb"] < 50_000 and earlier["versions"]["torch"] == torch.__version__
+    later = load_training_record(run(data, tmp_path / "second", 3, load_dir=checkpoints(first)).parent)
+    assert later is not None and later["steps"] == 8
+    assert later["cpu_minutes"] > earlier["cpu_minutes"] > 0 and later["minutes"] > earlier["minutes"] > 0

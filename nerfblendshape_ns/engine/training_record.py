@@ -1,0 +1,124 @@
+"""What a training run took and ran on, saved beside its ``config.yml`` so that figures can be traced."""
+
+from __future__ import annotations
+
+import datetime
+import os
+import platform
+import resource
+import subprocess
+import sys
+import time
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Dict, Mapping, Optional
+
+import torch
+
+import nerfblendshape_ns
+from nerfblendshape_ns.data.contract import load_json, save_json
+
+FILE = "training.json"
+"""Name of the record in a run's folder."""
+
+
+class TrainingClock:
+    """Time spent in training, earlier parts of a resumed run included.
+
+    Args:
+        earlier: the record of the run that is resumed; None for a new one.
+    """
+
+    def __init__(self, earlier: Optional[Mapping[str, Any]] = None) -> None:
+        self._wall = time.monotonic() - 60.0 * (earlier or {}).get("minutes", 0.0)
+        self._cpu = time.process_time() - 60.0 * (earlier or {}).get("cpu_minutes", 0.0)
+
+    def minutes(self) -> Dict[str, float]:
+        """``minutes`` by the clock and ``cpu_minutes`` of this process, all its threads together."""
+        return {
+            "minutes": round((time.monotonic() - self._wall) / 60.0, 3),
+            "cpu_minutes": round((time.process_time() - self._cpu) / 60.0, 3),
+        }
+
+
+def training_record(config: Any, steps: int, clock: TrainingClock) -> Dict[str, Any]:
+    """What belongs to a run's figures.
+
+    Args:
+        config: nerfstudio's trainer config.
+        steps: how many were trained.
+        clock: started with the training.
+    """
+    on_gpu = config.machine.device_type == "cuda"
+    return {
+        "method": config.method_name,
+        "date": datetime.date.today().isoformat(),
+        "commit": commit(),
+        "machine": machine(on_gpu),
+        "device": config.machine.device_type,
+        "seed": config.machine.seed,
+        "steps": steps,
+        **clock.minutes(),
+        "host_memory_mb": _peak_host_memory(),
+        "gpu_memory_mb": round(torch.cuda.max_memory_reserved() / 2**20) if on_gpu else None,
+        "versions": versions(),
+    }
+
+
+def save_training_record(folder: Path, record: Mapping[str, Any]) -> None:
+    """Write a run's record."""
+    save_json(folder / FILE, dict(record))
+
+
+def load_training_record(folder: Path) -> Optional[Dict[str, Any]]:
+    """A run's record, None where it has none.
+
+    Raises:
+        UserError: the file is broken.
+    """
+    return load_json(folder / FILE) if (folder / FILE).is_file() else None
+
+
+def versions() -> Dict[str, str]:
+    """Releases of what the figures depend on."""
+    return {
+        "python": platform.python_version(),
+        "nerfblendshape_ns": nerfblendshape_ns.__version__,
+        "torch": str(torch.__version__),  # With the build's CUDA, which the package's metadata lack.
+        **{name: version(name) for name in ("numpy", "nerfstudio", "nerfacc", "warp-lang")},
+    }
+
+
+def machine(on_gpu: bool) -> str:
+    """The GPU's name, or the processor's with the number of cores that this process may use."""
+    if on_gpu:
+        return torch.cuda.get_device_name()
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return f"{_processor()}, {cores} cores"
+
+
+def commit() -> Optional[str]:
+    """Commit of the package's checkout, with ``+`` where tracked files differ from it; None outside of git."""
+    root = Path(nerfblendshape_ns.__file__).parents[1]
+    if not (root / ".git").exists():
+        return None
+    try:
+        command = ["git", "-C", str(root), "describe", "--always", "--dirty=+", "--abbrev=12", "--exclude=*"]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return None
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.machine()
+
+
+def _peak_host_memory() -> int:
+    """MiB."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return round(peak / (1024**2 if sys.platform == "darwin" else 1024))
