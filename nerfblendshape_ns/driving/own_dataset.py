@@ -49,14 +49,20 @@ class RunSettings:
     """Frames kept for validation."""
 
 
-def run_settings(checkpoint: Path) -> RunSettings:
-    """Read the settings of the run that a checkpoint belongs to; all empty where there is none."""
+def run_document(checkpoint: Path) -> Dict[str, Any]:
+    """The ``config.yml`` of the run that a checkpoint belongs to, as plain data; empty where there is none."""
     folder = checkpoint.resolve().parent
     path = folder.parent / CONFIG if folder.name == CHECKPOINTS else folder / CONFIG
     try:
         document = yaml.load(path.read_text(encoding="utf-8"), Loader=_PlainLoader)
     except (OSError, yaml.YAMLError, UnicodeDecodeError):
-        return RunSettings()
+        return {}
+    return document if isinstance(document, dict) else {}
+
+
+def run_settings(checkpoint: Path) -> RunSettings:
+    """Read the settings of the run that a checkpoint belongs to; all empty where there is none."""
+    document = run_document(checkpoint)
     datamanager = _get(document, "pipeline", "datamanager")
     parser = _get(datamanager, "dataparser")
     folders = [_path(_value(place, "data")) for place in (document, datamanager, parser)]

@@ -24,6 +24,18 @@ def person_alpha(head_alpha: Tensor, torso_alpha: Tensor) -> Tensor:
     return head_alpha + (1.0 - head_alpha) * torso_alpha
 
 
+def head_on_true_torso(outputs: Dict[str, Tensor], torso: Float[Tensor, "h w 4"]) -> Float[Tensor, "h w 3"]:
+    """The predicted head over the true torso and the background that was rendered.
+
+    Args:
+        outputs: of the torso model.
+        torso: the true torso, colours not premultiplied.
+    """
+    behind = composite(torso[..., :3], torso[..., 3:], outputs["background"])
+    uncovered = 1.0 - outputs["head_accumulation"]
+    return outputs["head_rgb"] - uncovered + uncovered * behind
+
+
 def torso_metrics(
     outputs: Dict[str, Tensor], batch: Dict[str, Tensor], target: Float[Tensor, "h w 3"], lpips: Optional[nn.Module]
 ) -> Dict[str, float]:
@@ -43,11 +55,8 @@ def torso_metrics(
     metrics = head_metrics(prediction, target, head, lpips)
     ring = torch.from_numpy(seam_ring(batch["labels"][..., 0].cpu().numpy())).to(prediction.device)
     metrics["psnr_seam"] = psnr(prediction, target, ring if bool(ring.any()) else None)
-    torso = batch["torso"]
-    behind = composite(torso[..., :3], torso[..., 3:], outputs["background"])
-    uncovered = 1.0 - outputs["head_accumulation"]
     rows = {
-        "true_torso": (outputs["head_rgb"] - uncovered + uncovered * behind, target),
+        "true_torso": (head_on_true_torso(outputs, batch["torso"]), target),
         "head_only": (outputs["head_rgb"], batch["head_image"]),
     }
     for name, (ours, truth) in rows.items():

@@ -316,6 +316,18 @@ class TorsoModel(DrivenModel):
         person = person_alpha(batch["alpha"].to(self.device), torso[..., 3:])
         return composite(image, person, outputs["background"])
 
+    def true_picture(self, outputs: Dict[str, Tensor], batch: Dict[str, Tensor]) -> Float[Tensor, "h w 3"]:
+        """The true frame over the background that was rendered; the recorded frame where that is the clip's own.
+
+        Args:
+            outputs: of a whole camera.
+            batch: of its frame, on the same device.
+        """
+        if self.backdrop.shows_plate:
+            return batch["image"]
+        person = person_alpha(batch["alpha"], batch["torso"][..., 3:])
+        return composite(batch["image"], person, outputs["background"])
+
     def get_loss_dict(
         self, outputs: Dict[str, Tensor], batch: Dict[str, Tensor], metrics_dict: Optional[Dict[str, Tensor]] = None
     ) -> Dict[str, Tensor]:
@@ -342,9 +354,6 @@ class TorsoModel(DrivenModel):
     ) -> Tuple[Dict[str, float], Dict[str, Tensor]]:
         """The three rows of the field's protocol on one frame, and the seam; see ``torso_metrics``."""
         on_device = {name: value.to(self.device) for name, value in batch.items() if isinstance(value, Tensor)}
-        target = on_device["image"]
-        if not self.backdrop.shows_plate:
-            person = person_alpha(on_device["alpha"], on_device["torso"][..., 3:])
-            target = composite(target, person, outputs["background"])
+        target = self.true_picture(outputs, on_device)
         metrics = torso_metrics(outputs, on_device, target, cached_lpips(self.device))
         return metrics, {"img": torch.cat([target, outputs["rgb"]], dim=1)}

@@ -1,0 +1,122 @@
+"""A rendered frame of an evaluation, which frames are taken, and cameras for states that no frame shows."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from typing import Any, Dict, List, Optional
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from jaxtyping import Float
+from nerfstudio.cameras.cameras import Cameras
+from torch import Tensor
+
+from nerfblendshape_ns.model_components.head_pose_code import median_pose
+
+Picture = npt.NDArray[np.uint8]
+Figures = Dict[str, float]
+"""Values by name; NaN where a frame gives none."""
+
+
+@dataclass
+class RenderedFrame:
+    """What is kept of a frame: pictures of eight bits, for a clip at 512 pixels is long, and its figures."""
+
+    label: str
+    """What the frame is, for captions."""
+    render: Picture
+    """``[height, width, 3]`` prediction."""
+    depth: Float[Tensor, "height width 1"]
+    """Expected distance along the ray, normalised units."""
+    opacity: Float[Tensor, "height width 1"]
+    """How much of each ray is stopped."""
+    truth: Optional[Picture] = None
+    """``[height, width, 3]`` where there is a truth."""
+    outside: Optional[Picture] = None
+    """``[height, width]`` opacity of the head where the truth has less."""
+    rows: Dict[str, Figures] = field(default_factory=dict)
+    """Metrics against the truth by row, the whole picture first."""
+    alignment: Figures = field(default_factory=dict)
+    """Where the error lies."""
+
+    @property
+    def psnr(self) -> Optional[float]:
+        """Of the whole picture; None where there is no truth."""
+        return next((row["psnr"] for row in self.rows.values()), None)
+
+
+def as_picture(image: Tensor) -> Picture:
+    """An image in [0, 1] in eight bits, on the CPU."""
+    return (image.detach().clamp(0, 1) * 255 + 0.5).byte().cpu().numpy()
+
+
+def render_frame(model: Any, camera: Cameras, label: str) -> RenderedFrame:
+    """Render a camera of shape ``[1]``, with its expression in the metadata, that has no truth."""
+    outputs = model.get_outputs_for_camera(camera)
+    return rendered_frame(outputs, label)
+
+
+def rendered_frame(outputs: Dict[str, Tensor], label: str) -> RenderedFrame:
+    """What is kept of a model's outputs for a camera."""
+    return RenderedFrame(
+        label=label,
+        render=as_picture(outputs["rgb"]),
+        depth=outputs["depth"].cpu(),
+        opacity=outputs["accumulation"].cpu(),
+    )
+
+
+def render_seconds(model: Any, camera: Cameras, repeats: int = 5) -> float:
+    """Median time to render a camera of shape ``[1]`` and have its pixels on the CPU, after one that is not timed."""
+    times = []
+    for _ in range(repeats + 1):
+        started = time.perf_counter()
+        model.get_outputs_for_camera(camera)["rgb"].cpu()
+        times.append(time.perf_counter() - started)
+    return float(np.median(times[1:]))
+
+
+def spread(length: int, count: int) -> List[int]:
+    """``count`` indices evenly spread over ``length``, ends included, each once."""
+    return sorted({int(round(place)) for place in np.linspace(0, length - 1, max(0, min(count, length)))})
+
+
+def furthest_turned(camera_to_worlds: Float[Tensor, "frames 3 4"], count: int) -> List[int]:
+    """Frames whose head is turned furthest from the clip's median, in the clip's order.
+
+    Args:
+        camera_to_worlds: captured poses.
+        count: how many.
+    """
+    rotation = camera_to_worlds[:, :3, :3]
+    middle = rotation[median_pose(camera_to_worlds.flatten(1))]
+    # The trace of the relative rotation falls with its angle.
+    trace = (rotation * middle).sum((1, 2))
+    return sorted(int(index) for index in trace.argsort()[:count])
+
+
+def camera_with(template: Cameras, camera_to_world: Tensor, expression: Tensor) -> Cameras:
+    """A camera of shape ``[1]`` with the intrinsics of another, a new pose and a new expression.
+
+    Args:
+        template: of shape ``[1]``.
+        camera_to_world: ``[3, 4]`` normalised.
+        expression: ``[basis]`` in raw units.
+    """
+    device = template.device
+    return Cameras(
+        camera_to_worlds=camera_to_world[None].float().to(device),
+        fx=template.fx,
+        fy=template.fy,
+        cx=template.cx,
+        cy=template.cy,
+        width=template.width,
+        height=template.height,
+        camera_type=template.camera_type,
+        metadata={
+            "expression": expression[None].float().to(device),
+            "head_pose": camera_to_world[None].flatten(1).float().to(device),
+        },
+    )

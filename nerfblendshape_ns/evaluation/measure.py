@@ -1,0 +1,138 @@
+"""Renders the frames of a run, once and in order, and measures them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Callable, Dict, List, Mapping, Optional, Sequence, Tuple, Union
+
+import torch
+from nerfstudio.cameras.cameras import Cameras
+from torch import Tensor, nn
+
+from nerfblendshape_ns.evaluation.comparison import Comparison
+from nerfblendshape_ns.evaluation.frames import Figures, RenderedFrame, as_picture, rendered_frame
+from nerfblendshape_ns.evaluation.landmark_distance import LandmarkDistance
+from nerfblendshape_ns.evaluation.misalignment import floaters, largest_floater, misalignment, pixels_without_cell
+from nerfblendshape_ns.evaluation.temporal import temporal_difference
+from nerfblendshape_ns.evaluation.trained_run import FrameOfRun, TrainedRun
+from nerfblendshape_ns.evaluation.views import Mask, Views, face_regions, views_of
+from nerfblendshape_ns.model_components.lpips import find_lpips
+
+LPIPS = {"lpips": "alex", "lpips_vgg": "vgg"}
+"""Names of the learned metric by its backbone."""
+
+
+@dataclass
+class Instruments:
+    """What can be measured on this machine."""
+
+    lpips: Dict[str, nn.Module] = field(default_factory=dict)
+    """Networks of the learned metric by name, on the model's device."""
+    landmarks: Optional[LandmarkDistance] = None
+    """Finds faces."""
+    missing: List[str] = field(default_factory=list)
+    """What cannot be measured, each with the reason and what to do."""
+
+
+def find_instruments(device: torch.device, landmarks: bool = True) -> Instruments:
+    """Collect what this machine has; nothing is fetched.
+
+    Args:
+        device: where the model computes.
+        landmarks: whether to track faces.
+    """
+    found = Instruments()
+    for name, backbone in LPIPS.items():
+        network = find_lpips(backbone)  # type: ignore[arg-type]
+        if network is None:
+            found.missing.append(f"{name}: its weights are not here; nbs-fetch-lpips fetches them once.")
+        else:
+            found.lpips[name] = network.to(device)
+    tracker: Union[LandmarkDistance, str] = LandmarkDistance.find() if landmarks else "left out by --no-landmarks."
+    if isinstance(tracker, str):
+        found.missing.append(f"landmarks, lids, irises: {tracker}")
+    else:
+        found.landmarks = tracker
+    return found
+
+
+@torch.no_grad()
+def measure_frames(
+    run: TrainedRun,
+    frames: Sequence[FrameOfRun],
+    split: str,
+    instruments: Instruments,
+    advance: Callable[[], None] = lambda: None,
+) -> List[RenderedFrame]:
+    """Render frames of the run's dataset and measure each.
+
+    Args:
+        run: the model.
+        frames: in the clip's order; what moves is measured where one follows the other directly.
+        split: for the labels.
+        instruments: what to measure with.
+        advance: called after each frame.
+    """
+    measured: List[RenderedFrame] = []
+    before: Optional[Tuple[int, Views]] = None
+    for frame in frames:
+        camera, faces = frame.camera.to(run.device), face_regions(frame.dataset, frame.index)
+        follows = before is not None and frame.place == before[0] + 1
+        batch, label = frame.dataset[frame.index], f"{split} {frame.img_id}"
+        result, views = measure_frame(run, camera, batch, faces, label, instruments, before[1] if follows else None)
+        measured.append(result)
+        before = frame.place, views
+        advance()
+    return measured
+
+
+@torch.no_grad()
+def measure_frame(
+    run: TrainedRun,
+    camera: Cameras,
+    batch: Mapping[str, Tensor],
+    faces: Mapping[str, Mask],
+    label: str,
+    instruments: Instruments,
+    before: Optional[Views] = None,
+) -> Tuple[RenderedFrame, Views]:
+    """Render a camera and measure it against its truth.
+
+    Args:
+        run: the model.
+        camera: of shape ``[1]`` on the model's device, with its expression in the metadata.
+        batch: the truth, with the keys that the dataset gives a frame.
+        faces: where mouth and eyes are; see :func:`~nerfblendshape_ns.evaluation.views.face_regions`.
+        label: what the frame is.
+        instruments: what to measure with.
+        before: of the frame directly before this one, if there is one: adds ``temporal``.
+    """
+    outputs = run.model.get_outputs_for_camera(camera)
+    views = views_of(run.model, outputs, batch, faces)
+    result = rendered_frame(outputs, label)
+    result.truth = as_picture(views.main[1])
+    result.outside = as_picture((views.head_opacity - views.alpha)[..., 0])
+    result.rows = _rows(views, instruments, before)
+    prediction, truth = views.head
+    result.alignment = misalignment(truth, prediction, views.head_mask)
+    result.alignment["without_cell"] = pixels_without_cell(run.head, camera, views.head_mask)
+    result.alignment["floaters"] = floaters(views.head_opacity, views.alpha)
+    result.alignment["largest_floater"] = largest_floater(views.head_opacity, views.alpha)
+    return result, views
+
+
+def _rows(views: Views, instruments: Instruments, before: Optional[Views]) -> Dict[str, Figures]:
+    rows: Dict[str, Figures] = {}
+    for name, (prediction, truth) in views.pairs.items():
+        comparison = Comparison(prediction, truth, instruments.lpips)
+        rows[name] = comparison.whole()
+        if before is not None:
+            rows[name]["temporal"] = temporal_difference(before.pairs[name], views.pairs[name])
+        if len(rows) == 1:
+            if instruments.landmarks is not None:
+                rows[name].update(instruments.landmarks(prediction, truth))
+            for region, mask in views.regions.items():
+                rows[region] = comparison.inside(mask)
+                if before is not None:
+                    rows[region]["temporal"] = temporal_difference(before.main, views.main, mask)
+    return rows

@@ -1,0 +1,152 @@
+"""The evaluation as one page: tables, where the error lies, and frames with their errors."""
+
+from __future__ import annotations
+
+import html
+from typing import Any, List, Mapping, Sequence
+
+import cv2
+import numpy as np
+import torch
+
+from nerfblendshape_ns.evaluation.comparison import Comparison
+from nerfblendshape_ns.evaluation.frames import Picture, RenderedFrame, spread
+from nerfblendshape_ns.evaluation.tables import NOTHING, figure_of, measures_of, metrics_of, titled
+from nerfblendshape_ns.process_data.report_frames import Tile, pick_worst
+from nerfblendshape_ns.process_data.report_page import STYLE, tile_row
+
+MORE_STYLE = """
+th { text-align: right; font-weight: 600; padding: .2rem .8rem .2rem 0; } th:first-child { text-align: left; }
+.figures td { text-align: right; padding-right: .8rem; border-bottom: 1px solid #eee; white-space: nowrap; }
+.figures td:first-child { text-align: left; } .figures small { color: #888; } dt { font-weight: 600; float: left; }
+dd { margin: 0 0 .2rem 9rem; } img { image-rendering: pixelated; }
+"""
+SPREAD_FRAMES = 8
+"""Frames shown beside the worst."""
+FULL_ERROR = 0.25
+"""Error at which the map is brightest."""
+PICTURES = "Truth, render, error (black is none, yellow a quarter of full brightness and more), and in black the opacity \
+of the head where the truth has less."
+
+
+def report_page(name: str, document: Mapping[str, Any], measured: Mapping[str, Sequence[RenderedFrame]]) -> str:
+    """The page.
+
+    Args:
+        name: what was measured.
+        document: of the evaluation.
+        measured: its frames by split; those of the first split are shown.
+
+    Returns:
+        HTML that refers to no other file.
+    """
+    title = html.escape(name)
+    parts = [_about(document), _notice(document["missing"])]
+    for split, summary in document["splits"].items():
+        parts.append(f"<h2>{html.escape(titled(split))}: {summary['frames']} frames</h2>{_rows_table(summary)}")
+    parts.append(f"<h2>Where the error of the head lies</h2>{_alignment_table(document)}{_meanings(document)}")
+    split, frames = next(iter(measured.items()))
+    parts.append(f'<h2>Frames: {html.escape(titled(split))}</h2><p class="note">{html.escape(PICTURES)}</p>')
+    psnr = [-np.inf if frame.psnr is None else -frame.psnr for frame in frames]
+    for heading, chosen in (
+        ("Worst first, by PSNR", pick_worst(np.array(psnr))),
+        ("Evenly spread", spread(len(frames), SPREAD_FRAMES)),
+    ):
+        parts.append(f"<h3>{heading}</h3>{''.join(tile_row(_tiles(frames[index])) for index in chosen)}")
+    return (
+        f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{title}</title>'
+        f"<style>{STYLE}{MORE_STYLE}</style></head><body>\n<h1>{title}</h1>\n" + "\n".join(parts) + "\n</body></html>\n"
+    )
+
+
+def _about(document: Mapping[str, Any]) -> str:
+    run, speed = document["run"], document["speed"]
+    height, width = speed["size"]
+    counts = ", ".join(f"{count} {split}" for split, count in run["split_sizes"].items())
+    words = [
+        str(run.get("method")),
+        f"protocol {run['protocol']} ({counts} frames)",
+        f"{run['steps']} steps",
+        *([f"{run['minutes']:.1f} minutes on {run['machine']}"] if "minutes" in run else []),
+        f"{speed['frames_per_second']:.2f} frames a second of {width}x{height}",
+    ]
+    return f'<p class="note">{html.escape("; ".join(words))}</p>'
+
+
+def _notice(missing: Sequence[str]) -> str:
+    items = "".join(f"<li>{html.escape(sentence)}</li>" for sentence in missing)
+    return f'<div class="warnings"><b>Not measured</b><ul>{items}</ul></div>' if items else ""
+
+
+def _rows_table(summary: Mapping[str, Any]) -> str:
+    metrics = metrics_of(summary)
+    head = "".join(
+        f'<th title="{html.escape(figure_of(metric).meaning)}">{html.escape(figure_of(metric).title)}</th>'
+        for metric in metrics
+    )
+    body = ""
+    for row, figures in summary["rows"].items():
+        cells = "".join(_cell(metric, figures.get(metric), summary["frames"]) for metric in metrics)
+        body += f"<tr><td>{html.escape(titled(row))}</td>{cells}</tr>"
+    return f'<table class="figures"><tr><th></th>{head}</tr>{body}</table>'
+
+
+def _alignment_table(document: Mapping[str, Any]) -> str:
+    splits = document["splits"]
+    head = "".join(f"<th>{html.escape(titled(split))}</th>" for split in splits)
+    body = ""
+    for measure in measures_of(document):
+        cells = "".join(
+            _cell(measure, summary["alignment"].get(measure), summary["frames"]) for summary in splits.values()
+        )
+        body += f"<tr><td>{html.escape(figure_of(measure).title)}</td>{cells}</tr>"
+    return f'<table class="figures"><tr><th></th>{head}</tr>{body}</table>'
+
+
+def _cell(name: str, figure: Any, frames: int) -> str:
+    """Mean ± standard deviation, and the number of frames where not all have the figure."""
+    if figure is None or figure["mean"] is None:
+        return f"<td>{NOTHING}</td>"
+    shown = figure_of(name)
+    fewer = f" ({figure['frames']} frames)" if figure["frames"] != frames and name != "temporal" else ""
+    return f"<td>{shown.text(figure['mean'])} <small>± {shown.text(figure['std'])}{fewer}</small></td>"
+
+
+def _meanings(document: Mapping[str, Any]) -> str:
+    names = dict.fromkeys(
+        [*(name for split in document["splits"].values() for name in metrics_of(split)), *measures_of(document)]
+    )
+    figures = [figure_of(name) for name in names]
+    entries = (f"<dt>{html.escape(f.title)}</dt><dd>{html.escape(f.meaning)}</dd>" for f in figures if f.meaning)
+    return f"<h3>What the names mean</h3><dl>{''.join(entries)}</dl>"
+
+
+def _tiles(frame: RenderedFrame) -> List[Tile]:
+    """Truth, render, error map and opacity outside the mask of a frame that has a truth."""
+    assert frame.truth is not None and frame.outside is not None, "only measured frames are shown"
+    psnr = "" if frame.psnr is None else f", {frame.psnr:.1f} dB"
+    return [
+        Tile(_enlarged(frame.truth), f"{frame.label}, truth"),
+        Tile(_enlarged(frame.render), f"render{psnr}"),
+        Tile(_enlarged(error_picture(frame.render, frame.truth)), "error"),
+        Tile(_enlarged(np.repeat(255 - frame.outside[..., None], 3, -1)), "opacity outside the mask"),
+    ]
+
+
+def error_picture(render: Picture, truth: Picture) -> Picture:
+    """The error map in colours, black where there is none.
+
+    Args:
+        render: ``[height, width, 3]``.
+        truth: of the same shape.
+    """
+    images = (torch.from_numpy(image).float() / 255 for image in (render, truth))
+    error = (Comparison(*images, {}).error_map() / FULL_ERROR).clamp(0, 1).numpy()
+    colours = cv2.applyColorMap((error * 255 + 0.5).astype(np.uint8), cv2.COLORMAP_INFERNO)
+    return cv2.cvtColor(colours, cv2.COLOR_BGR2RGB)
+
+
+def _enlarged(picture: Picture, size: int = 280) -> Picture:
+    """A small picture by a whole factor, so that no pixel is blurred."""
+    factor = max(1, -(-size // max(picture.shape[:2])))
+    return np.repeat(np.repeat(picture, factor, 0), factor, 1)

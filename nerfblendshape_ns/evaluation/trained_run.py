@@ -1,0 +1,168 @@
+"""A trained run with its model and the dataset that it is measured on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, Dict, List, Optional, Tuple
+
+import torch
+from nerfstudio.cameras.cameras import Cameras
+from torch import Tensor
+
+from nerfblendshape_ns.data.dataparser import NerfBlendshapeDataParserConfig
+from nerfblendshape_ns.data.dataset import NerfBlendshapeDataset
+from nerfblendshape_ns.driving.own_dataset import CHECKPOINTS, CONFIG, run_document, run_settings
+from nerfblendshape_ns.engine.training_record import load_training_record
+from nerfblendshape_ns.errors import UserError
+from nerfblendshape_ns.models.head import HeadModel
+from nerfblendshape_ns.models.load import AvatarModel, build_model
+from nerfblendshape_ns.models.rebuild import read_checkpoint, whole_or_refused
+from nerfblendshape_ns.models.torso import TorsoModel
+
+SPLITS = ("train", "val", "test")
+SAME_TRACK = 1e-3
+"""Expressions and poses of a run and of its dataset differ by no more, in the model's units."""
+
+
+@dataclass(frozen=True)
+class FrameOfRun:
+    """A frame of the dataset."""
+
+    dataset: NerfBlendshapeDataset
+    """The split's."""
+    index: int
+    """Place in it."""
+
+    @property
+    def camera(self) -> Cameras:
+        """Of shape ``[1]``, with expression, head pose and place on the track in its metadata."""
+        return self.dataset.cameras[self.index : self.index + 1]
+
+    @property
+    def place(self) -> int:
+        """On the clip's track."""
+        metadata: Any = self.dataset.cameras.metadata
+        return int(metadata["frame_index"][self.index])
+
+    @property
+    def img_id(self) -> int:
+        """The frame's number in the dataset."""
+        return int(self.dataset.metadata["img_ids"][self.index])
+
+
+@dataclass(frozen=True)
+class TrainedRun:
+    """A run's model, in evaluation mode, and the splits of its dataset."""
+
+    folder: Path
+    """The run's folder."""
+    model: AvatarModel
+    """Rebuilt from the newest checkpoint."""
+    step: int
+    """Of the checkpoint."""
+    document: Dict[str, Any]
+    """``config.yml`` as plain data."""
+    datasets: Dict[str, NerfBlendshapeDataset]
+    """By split; images are read when first asked for."""
+
+    @property
+    def head(self) -> HeadModel:
+        """The head itself; of a torso run that behind which it was trained."""
+        if isinstance(self.model, TorsoModel):
+            assert self.model.head is not None, "a torso that was loaded has its head"
+            return self.model.head
+        return self.model
+
+    @property
+    def train_dataset(self) -> NerfBlendshapeDataset:
+        """Of the training frames."""
+        return self.datasets["train"]
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model computes."""
+        return self.model.device
+
+    def frames(self, split: str) -> List[FrameOfRun]:
+        """The frames of a split in the clip's order."""
+        return [FrameOfRun(self.datasets[split], index) for index in range(len(self.datasets[split]))]
+
+    def described(self) -> Dict[str, Any]:
+        """What the run is and what it took, for its figures."""
+        record = load_training_record(self.folder) or {"steps": self.step + 1}
+        return {
+            "name": self.folder.name,
+            "experiment": self.document.get("experiment_name"),
+            "method": self.document.get("method_name"),
+            "kind": "torso" if isinstance(self.model, TorsoModel) else "head",
+            "size": list(self.train_dataset.image_size),
+            "split_sizes": {split: len(self.datasets[split]) for split in SPLITS},
+            **record,
+        }
+
+
+def open_run(run: Path, data: Optional[Path] = None) -> TrainedRun:
+    """Open a run and its dataset; nothing in the run's files is executed.
+
+    Args:
+        run: the run's folder, its ``config.yml`` or a checkpoint.
+        data: the dataset; None takes the one that the run's ``config.yml`` names.
+
+    Raises:
+        UserError: there is no such run or dataset, or the dataset is another one than the run was trained on.
+    """
+    checkpoint = read_checkpoint(run)
+    with whole_or_refused(checkpoint.path):
+        model = build_model(checkpoint.state)
+    folder = checkpoint.path.resolve().parent
+    folder = folder.parent if folder.name == CHECKPOINTS else folder
+    document = run_document(checkpoint.path)
+    if not document:
+        raise UserError(f"{folder} has no readable {CONFIG}, which says how the dataset is split; give a whole run.")
+    config = _dataparser_config(document, data or run_settings(checkpoint.path).data, folder)
+    parser = config.setup()
+    datasets = {split: NerfBlendshapeDataset(parser.get_dataparser_outputs(split)) for split in SPLITS}
+    _check_same_clip(model, datasets["train"], config.data, folder)
+    model.to(torch.device("cuda" if torch.cuda.is_available() else "cpu"))
+    return TrainedRun(folder, model.eval(), checkpoint.step, document, datasets)
+
+
+def _dataparser_config(document: Dict[str, Any], data: Optional[Path], folder: Path) -> NerfBlendshapeDataParserConfig:
+    if data is None:
+        raise UserError(f"{folder / CONFIG} names no dataset; give --data the folder that the run was trained on.")
+    if not data.is_dir():
+        raise UserError(f"{data}, the dataset of {folder}, is no folder; give --data the one that has it.")
+    saved: Any = document
+    for key in ("pipeline", "datamanager", "dataparser"):
+        saved = saved.get(key) if isinstance(saved, dict) else None
+    names = {field.name for field in fields(NerfBlendshapeDataParserConfig)} - {"_target", "data"}
+    values = {name: value for name, value in (saved or {}).items() if name in names}
+    return NerfBlendshapeDataParserConfig(data=data, **values)
+
+
+def _check_same_clip(model: AvatarModel, dataset: NerfBlendshapeDataset, data: Path, folder: Path) -> None:
+    """Refuse a dataset whose frames, coefficients or poses are not those of the training."""
+    source, track = model.expression_source, dataset.metadata["track"]
+    ours = {"frames": source.train_frames, "coefficients": source.track_expression, "head poses": source.track_pose}
+    theirs = {
+        "frames": dataset.metadata["train_frame_index"],
+        "coefficients": track["expression"],
+        "head poses": track["head_pose"],
+    }
+    scale = {"coefficients": dataset.metadata["expression_scale"]}
+    different = [name for name in ours if _differ(ours[name], theirs[name], scale.get(name))]
+    if different:
+        raise UserError(
+            f"{data} is not the dataset that {folder} was trained on: its {', '.join(different)} are others; give "
+            "--data that dataset, or train again."
+        )
+
+
+def _differ(first: Tensor, second: Tensor, scale: Optional[Tensor]) -> bool:
+    if first.shape != second.shape:
+        return True
+    difference = (first.cpu().double() - second.cpu().double()).abs()
+    if scale is not None:
+        difference = difference * scale.cpu().double()
+    return bool((difference > SAME_TRACK).any())

@@ -1,0 +1,83 @@
+"""``nbs-eval``: what a trained run is worth, in tables and pictures."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, Optional, Sequence
+
+import tyro
+from rich.console import Console
+
+from nerfblendshape_ns.console import say
+from nerfblendshape_ns.errors import report_user_errors
+
+
+@dataclass
+class EvaluationOptions:
+    """Measure a trained run on frames that it has not seen: tables, pictures of its errors, where they lie."""
+
+    run: tyro.conf.Positional[Path]
+    """The run's directory, its config.yml or a checkpoint."""
+    output: Optional[Path] = None
+    """Folder for eval.html, eval.json, eval.csv and frames.csv; the folder eval of the run if left out. A new or an
+    empty one, or an earlier result, which is replaced."""
+    split: Literal["test", "val", "train"] = "test"
+    """Which frames to measure, all of them."""
+    train_frames: int = 20
+    """Training frames to measure beside, evenly spread; they tell how far the model has fitted. 0 leaves them out."""
+    data: Optional[Path] = None
+    """The run's dataset, where its config.yml no longer finds it."""
+    landmarks: bool = True
+    """Compare face landmarks, which needs the extra [track] and most of a second per frame."""
+
+
+def run(options: EvaluationOptions, console: Console) -> None:
+    """Measure a run and write what was found.
+
+    Raises:
+        UserError: the run or its dataset cannot be opened, frames to be tested were trained on, or the output must not
+            be written.
+    """
+    # Imports nerfstudio whole, which takes seconds.
+    from nerfblendshape_ns.evaluation.frames import spread
+    from nerfblendshape_ns.evaluation.measure import find_instruments
+    from nerfblendshape_ns.evaluation.run import measure_splits, write_evaluation
+    from nerfblendshape_ns.evaluation.summary import TOOL, evaluation_document
+    from nerfblendshape_ns.evaluation.tables import print_evaluation
+    from nerfblendshape_ns.evaluation.trained_run import open_run
+    from nerfblendshape_ns.output_folders import replaced_folder
+    from nerfblendshape_ns.output_paths import files_among
+
+    trained = open_run(options.run, options.data)
+    splits = {options.split: trained.frames(options.split)}
+    if options.split != "train" and options.train_frames > 0:
+        frames = trained.frames("train")
+        splits["train"] = [frames[index] for index in spread(len(frames), options.train_frames)]
+    output = options.output or trained.folder / "eval"
+    with replaced_folder(output, TOOL, files_among([options.run])) as folder:
+        instruments = find_instruments(trained.device, options.landmarks)
+        measured = measure_splits(trained, splits, instruments, console)
+        document = evaluation_document(trained, measured, instruments)
+        write_evaluation(folder, document, measured)
+    print_evaluation(document, console)
+    say(console, f"report, tables and figures per frame: {output}")
+
+
+def main(arguments: Optional[Sequence[str]] = None) -> None:
+    """Entry point of ``nbs-eval``.
+
+    Args:
+        arguments: command-line words; None takes those of the process.
+    """
+    options = tyro.cli(EvaluationOptions, prog="nbs-eval", args=arguments, description=EvaluationOptions.__doc__)
+    # nerfstudio 1.1.5 uses what newer torch releases deprecate.
+    warnings.filterwarnings("ignore", category=FutureWarning)
+    warnings.filterwarnings("ignore", message="Using a non-tuple sequence", category=UserWarning)
+    with report_user_errors():
+        run(options, Console(width=160))
+
+
+if __name__ == "__main__":
+    main()
