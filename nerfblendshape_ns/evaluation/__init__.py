@@ -1,1 +1,1 @@
-"""Measuring a trained run: its frames beside the truth, what is measured of them, tables and the report."""
+"""Measures of a render against the truth: per picture, over time, of the face, and where the error lies."""

@@ -46,25 +46,35 @@ def head_metrics(
     if not bool(head.any()):
         head = torch.ones_like(head)
     metrics, ssim_map = _image_metrics(prediction, target, lpips)
-    # torchmetrics crops the map's border by the window's radius; the mask is cropped to fit.
-    border = [(prediction.shape[axis] - ssim_map.shape[axis]) // 2 for axis in (0, 1)]
-    inner = head[border[0] : head.shape[0] - border[0], border[1] : head.shape[1] - border[1]]
     metrics["psnr_head"] = psnr(prediction, target, head)
-    metrics["ssim_head"] = float(ssim_map[inner].mean()) if bool(inner.any()) else metrics["ssim"]
+    metrics["ssim_head"] = float(ssim_map[head].mean())
     return metrics
+
+
+def structural_similarity(
+    prediction: Float[Tensor, "height width 3"], target: Float[Tensor, "height width 3"]
+) -> Float[Tensor, "height width"]:
+    """Structural similarity of every pixel of images in [0, 1]; its mean is the images' SSIM.
+
+    The window is a Gaussian of deviation 1.5 pixels, 11 wide; the image is mirrored at its border. Some versions of
+    torchmetrics leave the border out of the mean that they return, so the mean is taken of the map.
+    """
+    planes = prediction.permute(2, 0, 1)[None], target.permute(2, 0, 1)[None]
+    _, ssim_map = structural_similarity_index_measure(*planes, data_range=1.0, return_full_image=True)
+    return ssim_map[0].mean(0)  # type: ignore[index]
 
 
 def _image_metrics(
     prediction: Tensor, target: Tensor, lpips: Optional[nn.Module]
 ) -> Tuple[Dict[str, float], Float[Tensor, "rows columns"]]:
     """Metrics of a whole image and the map of structural similarity behind them."""
-    planes = prediction.permute(2, 0, 1)[None], target.permute(2, 0, 1)[None]
-    ssim, ssim_map = structural_similarity_index_measure(*planes, data_range=1.0, return_full_image=True)
+    ssim_map = structural_similarity(prediction, target)
     metrics = {
         "psnr": psnr(prediction, target),
-        "ssim": float(ssim),
+        "ssim": float(ssim_map.mean()),
         "l1": float((prediction - target).abs().mean()),
     }
     if lpips is not None:
-        metrics["lpips"] = float(lpips(planes[0].clamp(0, 1), planes[1].clamp(0, 1)))
-    return metrics, ssim_map[0].mean(0)
+        planes = (image.permute(2, 0, 1)[None].clamp(0, 1) for image in (prediction, target))
+        metrics["lpips"] = float(lpips(*planes))
+    return metrics, ssim_map

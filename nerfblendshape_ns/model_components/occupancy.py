@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Callable, Optional
+from typing import Callable, Optional, cast
 
+import nerfacc
 import torch
 from jaxtyping import Bool, Float, Int
 from nerfacc import OccGridEstimator
@@ -186,3 +187,20 @@ class ExpressionOccupancy(nn.Module):
             early_stop_eps=0.0,
         )
         return Samples(*packed, len(origins))
+
+    @torch.no_grad()
+    def meets_allowed(
+        self, origins: Float[Tensor, "rays 3"], directions: Float[Tensor, "rays 3"]
+    ) -> Bool[Tensor, "rays"]:
+        """Whether rays have any step, marched as by :meth:`sample`, in a cell that may ever be occupied.
+
+        Args:
+            origins: of the rays.
+            directions: unit vectors.
+        """
+        estimator = self.estimator
+        allowed = self.allowed.view_as(estimator.binaries)
+        _, samples = nerfacc.traverse_grids(
+            origins, directions, allowed, estimator.aabbs, step_size=self.step_size, cone_angle=0.0
+        )
+        return torch.bincount(cast(Tensor, samples.ray_indices), minlength=len(origins)) > 0

@@ -1,0 +1,119 @@
+"""What separates a render from the truth: the measures of one picture, whole and in its parts."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import Any, Dict, Mapping, cast
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+
+from nerfblendshape_ns.evaluation.flip import flip_map
+from nerfblendshape_ns.model_components.image_metrics import psnr, structural_similarity
+
+_LUMINANCE = (0.299, 0.587, 0.114)
+_LEAST_DETAIL = 1e-4
+"""Added to both sides of the sharpness: a fortieth of a grey level of 8 bits, so that flat regions have a ratio."""
+
+
+class Comparison:
+    """A render beside the truth. What several regions share is computed once, on the images' device.
+
+    Names: ``l1`` mean absolute difference, ``psnr`` in dB, ``ssim`` (Gaussian window, 11 pixels), ``flip`` (LDR-FLIP,
+    lower is better), ``sharpness`` (mean absolute Laplacian of the render's luminance relative to the truth's: 1 is as
+    sharp, less is blurred), and the names of ``lpips``.
+
+    Args:
+        prediction: the render; values outside [0, 1] are clipped, as a display does.
+        truth: likewise.
+        lpips: networks under the names of their measures, ``lpips`` (AlexNet) and ``lpips_vgg``; empty where there are
+            none. Each gives the distance of images ``[N, 3, height, width]`` in [0, 1] when called, and a map of it,
+            ``[N, 1, height, width]``, by its method ``spatial``.
+
+    Raises:
+        ValueError: the images are not two ``[height, width, 3]`` of one size.
+    """
+
+    def __init__(
+        self,
+        prediction: Float[Tensor, "height width 3"],
+        truth: Float[Tensor, "height width 3"],
+        lpips: Mapping[str, nn.Module],
+    ) -> None:
+        if prediction.shape != truth.shape or prediction.ndim != 3 or prediction.shape[-1] != 3:
+            raise ValueError(
+                f"a comparison takes two images [height, width, 3] of one size, not {list(prediction.shape)} and "
+                f"{list(truth.shape)}."
+            )
+        self.prediction = prediction.detach().float().clamp(0.0, 1.0)
+        self.truth = truth.detach().float().clamp(0.0, 1.0)
+        self.lpips = lpips
+
+    @torch.no_grad()
+    def whole(self) -> Dict[str, float]:
+        """The measures of the whole image, by their standard definitions."""
+        planes = [_planes(image) for image in (self.prediction, self.truth)]
+        measures = self._means(torch.ones(self.truth.shape[:2], dtype=torch.bool, device=self.truth.device))
+        return measures | {name: float(network(*planes)) for name, network in self.lpips.items()}
+
+    @torch.no_grad()
+    def inside(self, mask: Bool[Tensor, "height width"]) -> Dict[str, float]:
+        """The measures over a region: means of what each pixel has; of an empty region NaN.
+
+        Maps are of the whole image, so near its border a region sees a little of what surrounds it: up to half a
+        window of ``ssim``, the receptive field of the networks.
+
+        Args:
+            mask: the region.
+        """
+        mask = mask.to(self.truth.device)
+        return self._means(mask) | {name: _mean(values, mask) for name, values in self._lpips_maps.items()}
+
+    @torch.no_grad()
+    def error_map(self) -> Float[Tensor, "height width"]:
+        """Mean absolute difference of each pixel's colours, for pictures; its mean is ``l1``."""
+        return (self.prediction - self.truth).abs().mean(-1)
+
+    def _means(self, mask: Bool[Tensor, "height width"]) -> Dict[str, float]:
+        """All but LPIPS."""
+        detail, true_detail = (_mean(values, mask) + _LEAST_DETAIL for values in self._detail)
+        return {
+            "l1": _mean(self.error_map(), mask),
+            "psnr": psnr(self.prediction, self.truth, mask) if bool(mask.any()) else float("nan"),
+            "ssim": _mean(self._ssim_map, mask),
+            "flip": _mean(self._flip_map, mask),
+            "sharpness": detail / true_detail,
+        }
+
+    @cached_property
+    def _ssim_map(self) -> Float[Tensor, "height width"]:
+        return structural_similarity(self.prediction, self.truth)
+
+    @cached_property
+    def _flip_map(self) -> Float[Tensor, "height width"]:
+        return flip_map(self.prediction, self.truth)
+
+    @cached_property
+    def _detail(self) -> Float[Tensor, "2 height width"]:
+        """Absolute Laplacian of the luminance of prediction and truth."""
+        images = torch.stack([self.prediction, self.truth])
+        luminance = (images * torch.tensor(_LUMINANCE, device=images.device)).sum(-1)[:, None]
+        laplacian = torch.tensor([[0.0, 1.0, 0.0], [1.0, -4.0, 1.0], [0.0, 1.0, 0.0]], device=images.device)
+        padded = F.pad(luminance, (1, 1, 1, 1), mode="replicate")
+        return F.conv2d(padded, laplacian[None, None])[:, 0].abs()
+
+    @cached_property
+    def _lpips_maps(self) -> Dict[str, Float[Tensor, "height width"]]:
+        planes = [_planes(image) for image in (self.prediction, self.truth)]
+        return {name: cast(Any, network).spatial(*planes)[0, 0] for name, network in self.lpips.items()}
+
+
+def _planes(image: Float[Tensor, "height width 3"]) -> Float[Tensor, "1 3 height width"]:
+    return image.permute(2, 0, 1)[None]
+
+
+def _mean(values: Float[Tensor, "height width"], mask: Bool[Tensor, "height width"]) -> float:
+    """NaN where the mask is empty."""
+    return float(values[mask].mean())
