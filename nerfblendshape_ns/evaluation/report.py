@@ -18,8 +18,8 @@ from nerfblendshape_ns.process_data.report_page import STYLE, tile_row
 MORE_STYLE = """
 th { text-align: right; font-weight: 600; padding: .2rem .8rem .2rem 0; } th:first-child { text-align: left; }
 .figures td { text-align: right; padding-right: .8rem; border-bottom: 1px solid #eee; white-space: nowrap; }
-.figures td:first-child { text-align: left; } .figures small { color: #888; } dt { font-weight: 600; float: left; }
-dd { margin: 0 0 .2rem 9rem; } img { image-rendering: pixelated; }
+.figures td:first-child { text-align: left; } .figures small { color: #888; }
+img { image-rendering: pixelated; }
 """
 SPREAD_FRAMES = 8
 """Frames shown beside the worst."""
@@ -117,8 +117,8 @@ def _meanings(document: Mapping[str, Any]) -> str:
         [*(name for split in document["splits"].values() for name in metrics_of(split)), *measures_of(document)]
     )
     figures = [figure_of(name) for name in names]
-    entries = (f"<dt>{html.escape(f.title)}</dt><dd>{html.escape(f.meaning)}</dd>" for f in figures if f.meaning)
-    return f"<h3>What the names mean</h3><dl>{''.join(entries)}</dl>"
+    entries = (f"<tr><td>{html.escape(f.title)}</td><td>{html.escape(f.meaning)}</td></tr>" for f in figures)
+    return f"<h3>What the names mean</h3><table>{''.join(entries)}</table>"
 
 
 def _tiles(frame: RenderedFrame) -> List[Tile]:

@@ -30,7 +30,7 @@ def summarise(frames: Sequence[RenderedFrame]) -> Dict[str, Any]:
 
 
 def evaluation_document(
-    run: TrainedRun, measured: Mapping[str, Sequence[RenderedFrame]], instruments: Instruments, protocol: str
+    run: TrainedRun, measured: Mapping[str, Sequence[RenderedFrame]], instruments: Instruments
 ) -> Dict[str, Any]:
     """What ``eval.json`` holds.
 
@@ -38,12 +38,11 @@ def evaluation_document(
         run: that was measured.
         measured: frames by split, in the order of the tables.
         instruments: that measured.
-        protocol: name of the split of the clip.
     """
     camera = run.train_dataset.cameras[0:1].to(run.device)
     return {
         "tool": TOOL,
-        "run": {"protocol": protocol, **run.described()},
+        "run": run.described(),
         "splits": {split: summarise(frames) for split, frames in measured.items()},
         "speed": {
             "frames_per_second": 1.0 / render_seconds(run.model, camera),

@@ -67,6 +67,11 @@ class TrainedRun:
     """By split; images are read when first asked for."""
 
     @property
+    def protocol(self) -> str:
+        """Name of the rule that splits the clip."""
+        return "tail10"
+
+    @property
     def head(self) -> HeadModel:
         """The head itself; of a torso run that behind which it was trained."""
         if isinstance(self.model, TorsoModel):
@@ -96,6 +101,7 @@ class TrainedRun:
             "experiment": self.document.get("experiment_name"),
             "method": self.document.get("method_name"),
             "kind": "torso" if isinstance(self.model, TorsoModel) else "head",
+            "protocol": self.protocol,
             "size": list(self.train_dataset.image_size),
             "split_sizes": {split: len(self.datasets[split]) for split in SPLITS},
             **record,
