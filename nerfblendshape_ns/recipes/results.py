@@ -1,0 +1,261 @@
+"""Results as data: ``results/<recipe>/<run name>.json`` for each recorded run, from which all tables are rendered."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any, Dict, List, Mapping, Optional, Type
+
+from nerfblendshape_ns.data import contract
+from nerfblendshape_ns.errors import UserError
+from nerfblendshape_ns.recipes.recipe import DatasetSource, load_recipe
+from nerfblendshape_ns.recipes.values import build
+
+FOLDER = "results"
+"""Name of the folder, beside the recipes' ``configs``."""
+
+HEAD_RUN = "pipeline.model.head_run"
+"""Where a torso's head lies, which differs from machine to machine and is no part of a result."""
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A metric over the frames of a split."""
+
+    mean: Optional[float]
+    """None where no frame could be measured."""
+    std: Optional[float]
+    """Standard deviation over the frames."""
+    frames: int
+    """How many frames could be measured."""
+
+
+@dataclass(frozen=True)
+class Split:
+    """The figures of one split."""
+
+    frames: int
+    """How many of its frames were rendered."""
+    rows: Dict[str, Dict[str, Figure]]
+    """Metrics by what is compared: ``head``, ``mask``, ``whole``, ``mouth`` and so on."""
+    alignment: Dict[str, Figure] = field(default_factory=dict)
+    """Where the error lies."""
+
+
+@dataclass(frozen=True)
+class RecordedRun:
+    """The run that was measured, from its training record."""
+
+    experiment: str
+    """Name of the run."""
+    method: str
+    """A method of ``ns-train``."""
+    protocol: str
+    """How the clip was split."""
+    split_sizes: Dict[str, int]
+    """Frames of each split of the dataset."""
+    date: str
+    """Day on which the training ended, ISO."""
+    commit: Optional[str]
+    """With ``+`` where the checkout differed from it; None outside of git."""
+    machine: str
+    """GPU or processor."""
+    device: str
+    """``cuda`` or ``cpu``."""
+    seed: int
+    """nerfstudio's ``machine.seed``."""
+    steps: int
+    """Steps trained."""
+    minutes: float
+    """Training by the clock."""
+    cpu_minutes: float
+    """Processor time of the training, all threads together."""
+    host_memory_mb: int
+    """Peak of the process, MiB."""
+    gpu_memory_mb: Optional[int]
+    """Peak on the GPU, MiB; None without one."""
+    versions: Dict[str, str]
+    """Releases of what the figures depend on."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a result file holds."""
+
+    recipe: str
+    """Name of the recipe."""
+    variant: Optional[str]
+    """Its variant; None for the recipe itself."""
+    clip: Optional[str]
+    """The clip, where the recipe names none of its own."""
+    dataset: Dict[str, Optional[str]]
+    """``tool`` and ``version`` that prepared the dataset; None where that is not known."""
+    overrides: Dict[str, Any]
+    """Values of the method's config that recipe and variant set, by dotted path."""
+    published: List[Dict[str, Any]]
+    """Figures of other methods on the same data, from the recipe."""
+    run: RecordedRun
+    """The run."""
+    splits: Dict[str, Split]
+    """Figures by split: ``test``, ``train``, also ``unseen_expressions`` and ``unseen_views``."""
+    speed: Dict[str, Any] = field(default_factory=dict)
+    """``frames_per_second`` of rendering and ``size`` of its images, [height, width]."""
+    missing: List[str] = field(default_factory=list)
+    """Sentences on what could not be measured."""
+
+    @property
+    def is_torso(self) -> bool:
+        """Whether the whole person was trained, not the head alone."""
+        return any("whole" in split.rows for split in self.splits.values())
+
+    @property
+    def is_committed(self) -> bool:
+        """Whether a commit holds the code that gave the figures."""
+        return self.run.commit is not None and not self.run.commit.endswith("+")
+
+
+def results_folder(recipe_file: Path) -> Path:
+    """Where the results of a recipe go: beside the folder ``configs`` that it lies in, else beside its file."""
+    for folder in recipe_file.absolute().parents:
+        if folder.name == "configs":
+            return folder.parent / FOLDER
+    return recipe_file.absolute().parent / FOLDER
+
+
+def record(
+    recipe_file: Path, variant: Optional[str], evaluation: Mapping[str, Any], data: Path, clip: Optional[str] = None
+) -> Path:
+    """Write the result file of a run; that of an earlier run of the same name is replaced.
+
+    Args:
+        recipe_file: the recipe, whose folder decides where the results lie.
+        variant: the variant that was run.
+        evaluation: what ``eval.json`` holds: ``run``, ``splits``, ``speed`` and ``missing``.
+        data: the dataset directory.
+        clip: name of the clip that was given on the command line; only recipes that name none of their own keep a
+            result for each clip.
+
+    Returns:
+        The file.
+
+    Raises:
+        UserError: the evaluation lacks what belongs to a result.
+    """
+    recipe = load_recipe(recipe_file)
+    clip = None if _names_its_clip(recipe.dataset) else clip
+    staged = recipe.with_variant(variant)
+    where = f"the evaluation of {staged.name}"
+    values = {
+        "recipe": recipe.name,
+        "variant": variant,
+        "clip": clip,
+        "dataset": dataset_facts(data),
+        "overrides": {},
+        "published": [],
+        **{key: value for key, value in evaluation.items() if key in ("splits", "speed", "missing")},
+        "run": _known(RecordedRun, evaluation.get("run")),
+    }
+    result = _result(_rounded(values), where)
+    if result.is_torso and staged.torso is not None:
+        staged = staged.torso_recipe(data)
+    result.overrides.update({key: value for key, value in staged.overrides.items() if key != HEAD_RUN})
+    file = _file(results_folder(recipe_file), result)
+    contract.save_text(file, f"{_text(asdict(result))}\n")
+    return file
+
+
+def load_results(folder: Path) -> List[Result]:
+    """All results below a folder, ordered by file; none where there is no such folder.
+
+    Raises:
+        UserError: a file is no result, which names file and key, or lies where another recipe's or run's belongs.
+    """
+    results = []
+    for file in sorted(folder.glob("*/*.json")):
+        result = _result(contract.load_json(file), str(file))
+        if file != _file(folder, result):
+            raise UserError(f"{file} is the result of run {result.run.experiment}; move it to {_file(folder, result)}.")
+        results.append(result)
+    return results
+
+
+def dataset_facts(data: Path) -> Dict[str, Optional[str]]:
+    """``tool`` and ``version`` that prepared a dataset; None each where it does not say so, as foreign ones."""
+    path = data / contract.PROCESS
+    document = contract.load_json(path) if path.is_file() else None
+    if not isinstance(document, dict):
+        return {"tool": None, "version": None}
+    tool = document.get("tool", document.get("source"))
+    version = document.get("version", (document.get("versions") or {}).get("nerfblendshape-ns"))
+    return {"tool": str(tool), "version": None if version is None else str(version)}
+
+
+def _file(folder: Path, result: Result) -> Path:
+    parts = [result.run.experiment] if result.clip is None else [result.run.experiment, result.clip]
+    return folder / _file_name(result.recipe) / f"{'-'.join(map(_file_name, parts))}.json"
+
+
+def _names_its_clip(source: DatasetSource) -> bool:
+    if source.video is not None:
+        return source.video.get("file") is not None
+    return source.synthetic is not None or source.path is not None
+
+
+def _file_name(name: str) -> str:
+    """A name with what file names may not hold replaced."""
+    return re.sub(r"[^A-Za-z0-9_-]+", "_", name)
+
+
+def _result(values: Any, where: str) -> Result:
+    mapping = dict(_mapping(values, where))
+    mapping["run"] = build(RecordedRun, mapping.get("run"), f"{where}: run")
+    splits = _mapping(mapping.get("splits"), f"{where}: splits")
+    mapping["splits"] = {name: _split(split, f"{where}: splits: {name}") for name, split in splits.items()}
+    return build(Result, mapping, where)
+
+
+def _split(values: Any, where: str) -> Split:
+    mapping = dict(_mapping(values, where))
+    rows = _mapping(mapping.get("rows"), f"{where}: rows")
+    mapping["rows"] = {name: _figures(row, f"{where}: rows: {name}") for name, row in rows.items()}
+    mapping["alignment"] = _figures(mapping.get("alignment", {}), f"{where}: alignment")
+    return build(Split, mapping, where)
+
+
+def _figures(values: Any, where: str) -> Dict[str, Figure]:
+    return {name: build(Figure, value, f"{where}: {name}") for name, value in _mapping(values, where).items()}
+
+
+def _mapping(value: Any, where: str) -> Mapping[str, Any]:
+    if not isinstance(value, Mapping):
+        raise UserError(f"{where} must be a mapping of names to values but is {value!r}.")
+    return value
+
+
+def _known(cls: Type[Any], values: Any) -> Any:
+    """The entries that belong to a result; a run's record also says where its files lie."""
+    names = {item.name for item in fields(cls)}
+    return {key: value for key, value in values.items() if key in names} if isinstance(values, Mapping) else values
+
+
+def _rounded(value: Any) -> Any:
+    """The same with numbers of four significant digits, and None for what is no number: short differences in git."""
+    if isinstance(value, Mapping):
+        return {key: _rounded(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_rounded(item) for item in value]
+    if isinstance(value, float):
+        return float(f"{value:.4g}") if math.isfinite(value) else None
+    return value
+
+
+def _text(value: Any, indent: int = 0) -> str:
+    """JSON with sorted keys, in which a mapping of plain values stands in one line."""
+    if not isinstance(value, Mapping) or (indent and not any(isinstance(item, Mapping) for item in value.values())):
+        return json.dumps(value, sort_keys=True, allow_nan=False, ensure_ascii=False)
+    pad = " " * (indent + 1)
+    lines = (f"{pad}{json.dumps(key, ensure_ascii=False)}: {_text(value[key], indent + 1)}" for key in sorted(value))
+    return "{\n" + ",\n".join(lines) + f"\n{' ' * indent}}}"

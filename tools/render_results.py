@@ -1,0 +1,83 @@
+"""Renders the tables of README.md and docs/results.md from results/.
+
+python tools/render_results.py            # after nbs-recipe --record
+python tools/render_results.py --check    # exit status 1 where a file differs from what would be rendered
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Dict, Optional, Sequence
+
+from result_figures import Recorded
+from result_markdown import paragraphs, runs_table, section
+from result_tables import PAGE, README_TABLE
+
+from nerfblendshape_ns.data.contract import save_text
+from nerfblendshape_ns.errors import UserError, report_user_errors
+from nerfblendshape_ns.recipes.results import FOLDER, load_results
+
+ROOT = Path(__file__).resolve().parents[1]
+BEGIN, END = "<!-- results -->", "<!-- /results -->"
+"""Lines of a document between which its tables stand."""
+
+
+def main(arguments: Optional[Sequence[str]] = None) -> None:
+    """Entry point; what is wrong ends it with one sentence on stderr and exit status 1.
+
+    Args:
+        arguments: command-line words; None takes the process's own.
+    """
+    parser = argparse.ArgumentParser(description="Renders the tables of README.md and docs/results.md from results/.")
+    parser.add_argument("--check", action="store_true", help="write nothing; exit status 1 where a file would change")
+    parser.add_argument("--root", type=Path, default=ROOT, help="the repository")
+    options = parser.parse_args(arguments)
+    with report_user_errors():
+        changed = outdated(options.root)
+        if options.check and changed:
+            names = " and ".join(str(path.relative_to(options.root)) for path in changed)
+            raise UserError(f"{names} does not show what is in {FOLDER}/; run python tools/render_results.py.")
+        for path, text in changed.items():
+            save_text(path, text)
+            print(f"{path} rendered")
+
+
+def outdated(root: Path) -> Dict[Path, str]:
+    """Documents that do not show the results, with the text that they should have.
+
+    Args:
+        root: the repository.
+
+    Raises:
+        UserError: a result is broken, or a document is missing or has no place for its tables.
+    """
+    results = load_results(root / FOLDER)
+    recorded = Recorded(results)
+    rendered = {
+        root / "README.md": section(README_TABLE, recorded),
+        root / "docs" / "results.md": paragraphs(
+            *(section(table, recorded) for table in PAGE), paragraphs("## Runs", runs_table(results))
+        ),
+    }
+    texts = {path: filled(path, tables) for path, tables in rendered.items()}
+    return {path: text for path, text in texts.items() if text != path.read_text(encoding="utf-8")}
+
+
+def filled(path: Path, tables: str) -> str:
+    """A document's text with its tables replaced.
+
+    Raises:
+        UserError: there is no such document, or it lacks the lines that its tables stand between.
+    """
+    if not path.is_file():
+        raise UserError(f"{path} does not exist; write it with the lines {BEGIN} and {END}, between which tables go.")
+    text = path.read_text(encoding="utf-8")
+    if text.count(BEGIN) != 1 or text.count(END) != 1 or text.index(BEGIN) > text.index(END):
+        raise UserError(f"{path} must have the lines {BEGIN} and {END} once each, in this order, for its tables.")
+    before, after = text.split(BEGIN)[0], text.split(END)[1]
+    return f"{before}{BEGIN}\n{tables}\n{END}{after}"
+
+
+if __name__ == "__main__":
+    main()
