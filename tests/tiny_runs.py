@@ -13,6 +13,11 @@ from nerfstudio.configs.method_configs import all_methods
 from nerfstudio.scripts import train
 from nerfstudio.utils import writer
 
+from nerfblendshape_ns.data.dataset import NerfBlendshapeDataset
+from nerfblendshape_ns.evaluation.measure import Instruments, measure_frames
+from nerfblendshape_ns.evaluation.summary import summarise
+from nerfblendshape_ns.evaluation.trained_run import open_run
+from nerfblendshape_ns.models.rebuild import load_head
 from nerfblendshape_ns.recipes.overrides import apply_overrides
 
 SIZE, NUM_FRAMES, NUM_TEST, STEPS = 64, 24, 3, 80
@@ -58,9 +63,43 @@ def train_run(config: Any) -> Path:
     return config.get_base_dir() / "config.yml"
 
 
+def untrained_run(config: Any) -> Path:
+    """A run as training leaves it, but for the training; the run's folder."""
+    config.pipeline.datamanager.data = config.data
+    config.save_config()
+    config.pipeline.datamanager.dataparser.data = config.data
+    outputs = config.pipeline.datamanager.dataparser.setup().get_dataparser_outputs("train")
+    model = config.pipeline.model.setup(
+        scene_box=outputs.scene_box,
+        num_train_data=len(outputs.image_filenames),
+        metadata=outputs.metadata,
+        device="cpu",
+        grad_scaler=None,
+    )
+    if config.method_name == TORSO_METHOD:
+        model.attach_head(load_head(config.pipeline.model.head_run))
+    else:
+        dataset = NerfBlendshapeDataset(outputs)
+        dataset.load()
+        model.carve(dataset)
+    state = {f"_model.{name}": value for name, value in model.state_dict().items()}
+    folder = config.get_base_dir()
+    (folder / "nerfstudio_models").mkdir()
+    torch.save({"step": 9, "pipeline": state}, folder / "nerfstudio_models" / "step-000000009.ckpt")
+    return folder
+
+
 def checkpoint(config_path: Path) -> Dict[str, Any]:
     (path,) = (config_path.parent / "nerfstudio_models").glob("*.ckpt")
     return torch.load(path, map_location="cpu", weights_only=True)
+
+
+def measured(run: Path, split: str = "test") -> Dict[str, Dict[str, float]]:
+    """Means over all frames of a split as ``nbs-eval`` has them, by row and metric; no networks, no tracker."""
+    opened = open_run(run)
+    frames = measure_frames(opened, opened.frames(split), split, Instruments())
+    rows = summarise(frames)["rows"]
+    return {row: {name: figure["mean"] for name, figure in figures.items()} for row, figures in rows.items()}
 
 
 def video_frames(path: Path) -> np.ndarray:

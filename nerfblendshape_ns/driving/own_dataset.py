@@ -35,6 +35,15 @@ def _plain(loader: _PlainLoader, _: str, node: yaml.Node) -> Any:
 _PlainLoader.add_multi_constructor("tag:yaml.org,2002:python/", _plain)
 
 
+def plain_yaml(text: str) -> Any:
+    """nerfstudio's YAML as lists, dictionaries and plain values; nothing in it is executed.
+
+    Raises:
+        yaml.YAMLError: it is no YAML.
+    """
+    return yaml.load(text, Loader=_PlainLoader)
+
+
 @dataclass(frozen=True)
 class RunSettings:
     """What a run's ``config.yml`` says of its dataset."""
@@ -54,7 +63,7 @@ def run_document(checkpoint: Path) -> Dict[str, Any]:
     folder = checkpoint.resolve().parent
     path = folder.parent / CONFIG if folder.name == CHECKPOINTS else folder / CONFIG
     try:
-        document = yaml.load(path.read_text(encoding="utf-8"), Loader=_PlainLoader)
+        document = plain_yaml(path.read_text(encoding="utf-8"))
     except (OSError, yaml.YAMLError, UnicodeDecodeError):
         return {}
     return document if isinstance(document, dict) else {}

@@ -8,7 +8,6 @@ from typing import Any, Dict, List, Optional
 
 import numpy as np
 import numpy.typing as npt
-import torch
 from jaxtyping import Float
 from nerfstudio.cameras.cameras import Cameras
 from torch import Tensor

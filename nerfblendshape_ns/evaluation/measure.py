@@ -107,10 +107,7 @@ def measure_frame(
         instruments: what to measure with.
         before: of the frame directly before this one, if there is one: adds ``temporal``.
     """
-    outputs = run.model.get_outputs_for_camera(camera)
-    views = views_of(run.model, outputs, batch, faces)
-    result = rendered_frame(outputs, label)
-    result.truth = as_picture(views.main[1])
+    result, views = compared_frame(run, camera, batch, faces, label)
     result.outside = as_picture((views.head_opacity - views.alpha)[..., 0])
     result.rows = _rows(views, instruments, before)
     prediction, truth = views.head
@@ -118,6 +115,17 @@ def measure_frame(
     result.alignment["without_cell"] = pixels_without_cell(run.head, camera, views.head_mask)
     result.alignment["floaters"] = floaters(views.head_opacity, views.alpha)
     result.alignment["largest_floater"] = largest_floater(views.head_opacity, views.alpha)
+    return result, views
+
+
+def compared_frame(
+    run: TrainedRun, camera: Cameras, batch: Mapping[str, Tensor], faces: Mapping[str, Mask], label: str
+) -> Tuple[RenderedFrame, Views]:
+    """Render a camera beside its truth and measure nothing; see :func:`measure_frame`."""
+    outputs = run.model.get_outputs_for_camera(camera)
+    views = views_of(run.model, outputs, batch, faces)
+    result = rendered_frame(outputs, label)
+    result.truth = as_picture(views.main[1])
     return result, views
 
 

@@ -25,8 +25,10 @@ SPREAD_FRAMES = 8
 """Frames shown beside the worst."""
 FULL_ERROR = 0.25
 """Error at which the map is brightest."""
-PICTURES = "Truth, render, error (black is none, yellow a quarter of full brightness and more), and in black the opacity \
-of the head where the truth has less."
+PICTURES = (
+    "Truth; render; error, black is none and yellow a quarter of full brightness and more; and, in black, the opacity "
+    "of the head where the truth has less."
+)
 
 
 def report_page(name: str, document: Mapping[str, Any], measured: Mapping[str, Sequence[RenderedFrame]]) -> str:

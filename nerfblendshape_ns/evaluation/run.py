@@ -40,7 +40,9 @@ def measure_splits(
     return measured
 
 
-def write_evaluation(folder: Path, document: Mapping[str, Any], measured: Mapping[str, Sequence[RenderedFrame]]) -> None:
+def write_evaluation(
+    folder: Path, document: Mapping[str, Any], measured: Mapping[str, Sequence[RenderedFrame]]
+) -> None:
     """Write ``eval.json``, ``eval.csv`` (means), ``frames.csv`` (every frame) and ``eval.html``.
 
     Args:

@@ -94,16 +94,13 @@ def print_evaluation(document: Mapping[str, Any], console: Console) -> None:
     """The tables of an evaluation, and what is missing from them."""
     splits = document["splits"]
     for name, split in splits.items():
-        metrics = metrics_of(split)
-        if not metrics:
-            continue
         table = Table(title=Text(f"{titled(name)}: {split['frames']} frames, mean"), title_justify="left")
         table.add_column("")
-        for metric in metrics:
-            table.add_column(figure_of(metric).title, justify="right")
-        for row, figures in split["rows"].items():
-            means = (figures.get(metric, {}).get("mean") for metric in metrics)
-            table.add_row(Text(titled(row)), *(figure_of(m).text(mean) for m, mean in zip(metrics, means)))
+        for row in split["rows"]:
+            table.add_column(Text(titled(row)), justify="right")
+        for metric in metrics_of(split):
+            means = (row.get(metric, {}).get("mean") for row in split["rows"].values())
+            table.add_row(figure_of(metric).title, *(figure_of(metric).text(mean) for mean in means))
         console.print(table)
     table = Table(title=Text("where the error of the head lies"), title_justify="left")
     table.add_column("")
@@ -115,6 +112,14 @@ def print_evaluation(document: Mapping[str, Any], console: Console) -> None:
     console.print(table)
     height, width = document["speed"]["size"]
     say(console, f"{document['speed']['frames_per_second']:.2f} frames a second of {width}x{height} pixels")
+    run = document["run"]
+    if "minutes" in run:
+        memory = run["host_memory_mb"] if run["gpu_memory_mb"] is None else run["gpu_memory_mb"]
+        say(
+            console,
+            f"trained {run['steps']} steps in {run['minutes']:.1f} minutes on {run['machine']}, with {memory} MiB of "
+            f"{'host' if run['gpu_memory_mb'] is None else 'GPU'} memory at most",
+        )
     for sentence in document["missing"]:
         say(console, f"missing: {sentence}")
 

@@ -8,14 +8,15 @@ from typing import Any, Dict, Iterator, List, Optional, Tuple
 import numpy as np
 import torch
 from nerfstudio.cameras.cameras import Cameras
-from nerfstudio.pipelines.base_pipeline import Pipeline
 from torch import Tensor
 
 from nerfblendshape_ns.data import contract
 from nerfblendshape_ns.data.dataset import truth_of_frame
 from nerfblendshape_ns.data.frame_images import FrameFiles
+from nerfblendshape_ns.evaluation.frames import RenderedFrame, camera_with, render_frame, spread
+from nerfblendshape_ns.evaluation.measure import Instruments, compared_frame, measure_frame
+from nerfblendshape_ns.evaluation.trained_run import TrainedRun
 from nerfblendshape_ns.model_components.head_pose_code import median_pose
-from nerfblendshape_ns.recipes.evaluation import RenderedFrame, camera_with, render_frame, spread
 from nerfblendshape_ns.synthetic.camera import camera_to_head
 from nerfblendshape_ns.synthetic.dataset import load_settings
 from nerfblendshape_ns.synthetic.head import synthetic_head
@@ -46,17 +47,20 @@ class SyntheticTruth:
         self.expressions = motion.expressions
         """``[frames, basis]`` coefficients of the clip."""
 
-    def frame(
-        self, pipeline: Pipeline, template: Cameras, expression: np.ndarray, head_to_world: np.ndarray, label: str
-    ) -> RenderedFrame:
-        """Render one state by the model and by the ray caster: the head alone, or the whole frame for a torso.
+    def state(
+        self, run: TrainedRun, template: Cameras, expression: np.ndarray, head_to_world: np.ndarray, label: str
+    ) -> Tuple[Cameras, Dict[str, Tensor]]:
+        """A camera for one state, and its truth by the ray caster: the head alone, or the whole frame for a torso.
 
         Args:
-            pipeline: the trained run.
+            run: the trained run.
             template: a camera of shape ``[1]`` with the dataset's intrinsics.
             expression: ``[basis]`` in the order of ``expr.npy``.
             head_to_world: ``[4, 4]``.
             label: name of the frame and of its files.
+
+        Returns:
+            The camera of shape ``[1]`` and the truth with the keys that the dataset gives a frame.
         """
         pose = camera_to_head(head_to_world)
         intrinsics, samples = self.settings.intrinsics, self.settings.samples
@@ -67,56 +71,63 @@ class SyntheticTruth:
         contract.save_image(files.image, rendering.image)
         contract.save_image(files.labels, rendering.labels)
         size = int(template.height[0]), int(template.width[0])
-        datamanager: Any = pipeline.datamanager
-        full_size = intrinsics.height, intrinsics.width
-        batch = truth_of_frame(files, full_size, size, datamanager.train_dataset.target)
-        metadata = _metadata(pipeline)
-        camera = camera_with(template, _normalised(pose, metadata), _model_expression(expression, metadata))
-        return render_frame(pipeline, camera, label, batch)
+        full_size, metadata = (intrinsics.height, intrinsics.width), run.train_dataset.metadata
+        batch = truth_of_frame(files, full_size, size, run.train_dataset.target)
+        return camera_with(template, _normalised(pose, metadata), _model_expression(expression, metadata)), batch
 
-    def unseen(self, pipeline: Pipeline, expressions: int, views: int) -> Tuple[List, List]:
+    def unseen(
+        self, run: TrainedRun, instruments: Instruments, expressions: int, views: int
+    ) -> Dict[str, List[RenderedFrame]]:
         """Render and measure what no training frame shows.
 
         Args:
-            pipeline: the trained run.
+            run: the trained run.
+            instruments: what to measure with.
             expressions: number of new combinations of coefficients, at poses of training frames.
             views: number of new head poses, with expressions of training frames.
 
         Returns:
-            Two lists of :class:`RenderedFrame`.
+            Frames by ``unseen_expressions`` and ``unseen_views``, those of which there are any.
         """
-        template, seed = _template(pipeline), self.settings.seed
-        train = np.asarray(_metadata(pipeline)["train_frame_index"])
+        template, seed = _template(run), self.settings.seed
+        train = np.asarray(run.train_dataset.metadata["train_frame_index"])
         seen_expressions, seen_poses = self.expressions[train], self.head_to_world[train]
-        first, second = [], []
+        states = []
         if expressions:
             chosen = unseen_expressions(seen_expressions, expressions, seed)
             for number, (expression, row) in enumerate(zip(chosen, _rows(len(train), expressions))):
-                first.append(self.frame(pipeline, template, expression, seen_poses[row], f"unseen expression {number}"))
+                states.append(("unseen_expressions", expression, seen_poses[row], f"unseen expression {number}"))
         if views:
             for number, (pose, row) in enumerate(zip(unseen_views(seen_poses, views, seed), _rows(len(train), views))):
-                second.append(self.frame(pipeline, template, seen_expressions[row], pose, f"unseen view {number}"))
-        return first, second
+                states.append(("unseen_views", seen_expressions[row], pose, f"unseen view {number}"))
+        frames: Dict[str, List[RenderedFrame]] = {}
+        for split, expression, pose, label in states:
+            camera, batch = self.state(run, template, expression, pose, label)
+            # Where mouth and eyes are is not told of states that no frame of the dataset shows.
+            frames.setdefault(split, []).append(measure_frame(run, camera, batch, {}, label, instruments)[0])
+        return frames
 
 
-def sweep(pipeline: Pipeline, num_frames: int, truth: Optional[SyntheticTruth] = None) -> Iterator[RenderedFrame]:
+@torch.no_grad()
+def sweep(run: TrainedRun, num_frames: int, truth: Optional[SyntheticTruth] = None) -> Iterator[RenderedFrame]:
     """One group of coefficients after the other goes from neutral to its training maximum and back.
 
     Args:
-        pipeline: the trained run.
+        run: the trained run.
         num_frames: frames in all.
         truth: the synthetic head, whose true image is then shown beside the render.
     """
-    metadata = _metadata(pipeline)
-    camera, frame = _central_camera(pipeline)
+    metadata = run.train_dataset.metadata
+    camera, frame = _central_camera(run)
     for number, (name, low, high, share) in enumerate(_sweep_states(metadata, num_frames)):
         expression = torch.lerp(low, high, share)
         label = f"sweep {number:03d} {name}"
         if truth is None:
-            yield render_frame(pipeline, camera_with(camera, camera.camera_to_worlds[0], expression), label)
+            yield render_frame(run.model, camera_with(camera, camera.camera_to_worlds[0], expression), label)
         else:
             source = _source_expression(expression, metadata)
-            yield truth.frame(pipeline, camera, source, truth.head_to_world[frame], label)
+            shown, batch = truth.state(run, camera, source, truth.head_to_world[frame], label)
+            yield compared_frame(run, shown, batch, {}, label)[0]
 
 
 def _sweep_states(metadata: Dict[str, Any], num_frames: int) -> Iterator[Tuple[str, Tensor, Tensor, float]]:
@@ -136,12 +147,12 @@ def _sweep_states(metadata: Dict[str, Any], num_frames: int) -> Iterator[Tuple[s
         yield name, neutral, peak, float(np.sin(np.pi * (place % 1.0)) ** 2)
 
 
-def _central_camera(pipeline: Pipeline) -> Tuple[Cameras, int]:
+def _central_camera(run: TrainedRun) -> Tuple[Cameras, int]:
     """The training camera nearest to the median pose, and its place on the clip's track."""
-    datamanager: Any = pipeline.datamanager
-    cameras = datamanager.train_dataset.cameras.to(pipeline.device)
+    cameras = run.train_dataset.cameras.to(run.device)
     index = median_pose(cameras.camera_to_worlds.flatten(1))
-    return cameras[index : index + 1], int(cameras.metadata["frame_index"][index])
+    metadata: Any = cameras.metadata
+    return cameras[index : index + 1], int(metadata["frame_index"][index])
 
 
 def _rows(length: int, count: int) -> List[int]:
@@ -149,14 +160,8 @@ def _rows(length: int, count: int) -> List[int]:
     return (rows * count)[:count] if rows else []
 
 
-def _template(pipeline: Pipeline) -> Cameras:
-    datamanager: Any = pipeline.datamanager
-    return datamanager.train_dataset.cameras.to(pipeline.device)[0:1]
-
-
-def _metadata(pipeline: Pipeline) -> Dict[str, Any]:
-    datamanager: Any = pipeline.datamanager
-    return datamanager.train_dataset.metadata
+def _template(run: TrainedRun) -> Cameras:
+    return run.train_dataset.cameras.to(run.device)[0:1]
 
 
 def _normalised(camera_to_head_pose: np.ndarray, metadata: Dict[str, Any]) -> Tensor:

@@ -33,4 +33,4 @@ class RecipeOptions:
     seed: Optional[int] = None
     """Training seed instead of the recipe's."""
     record: bool = False
-    """Append the figures to the recipe's file, with date and machine."""
+    """Keep the figures in results/ beside the recipe's configs/, with commit, date and machine."""

@@ -14,12 +14,14 @@ from PIL import Image, ImageDraw
 from nerfblendshape_ns.data.contract import save_image
 from nerfblendshape_ns.driving.frame_store import PATTERN
 from nerfblendshape_ns.driving.video_file import Sound, encode
-from nerfblendshape_ns.recipes.evaluation import DEPTH_OPACITY, RenderedFrame
+from nerfblendshape_ns.evaluation.frames import Picture, RenderedFrame, as_picture
 
 TILE = 256
 """Frames smaller than this are enlarged by a whole factor, so that one can see them."""
 CAPTION = 18
 """Height of a line of text in pixels."""
+DEPTH_OPACITY = 0.5
+"""Depth is shown where at least so much of a ray is stopped."""
 GAP = 4
 """White pixels between two tiles."""
 
@@ -34,8 +36,8 @@ def write_sheet(path: Path, frames: Sequence[RenderedFrame]) -> None:
     depth_range = _depth_range(frames)
     columns = []
     for frame in frames:
-        tiles = [] if frame.truth is None else [_tile(frame.truth.numpy())]
-        tiles += [_tile(frame.render.numpy()), _tile(_depth_picture(frame, *depth_range))]
+        tiles = [] if frame.truth is None else [_tile(frame.truth)]
+        tiles += [_tile(frame.render), _tile(_depth_picture(frame, *depth_range))]
         column = [_text_line(_caption(frame), tiles[0].shape[1])]
         for tile in tiles:
             column += [tile, np.full((GAP, tile.shape[1], 3), 255, np.uint8)]
@@ -56,16 +58,15 @@ def write_video(path: Path, frames: Sequence[RenderedFrame], fps: float, sound: 
     """
     with tempfile.TemporaryDirectory() as folder:
         for number, frame in enumerate(frames):
-            parts = [] if frame.truth is None else [_tile(frame.truth.numpy())]
-            picture = np.concatenate([*parts, _tile(frame.render.numpy())], axis=1)
+            parts = [] if frame.truth is None else [_tile(frame.truth)]
+            picture = np.concatenate([*parts, _tile(frame.render)], axis=1)
             save_image(Path(folder) / (PATTERN % number), picture)
         encode(Path(folder), len(frames), fps, path, sound)
 
 
-def _tile(image: np.ndarray) -> np.ndarray:
-    """A float image as uint8, enlarged by a whole factor where it is small."""
-    factor = max(1, -(-TILE // max(image.shape[:2])))
-    pixels = (np.clip(image, 0, 1) * 255 + 0.5).astype(np.uint8)
+def _tile(pixels: Picture) -> Picture:
+    """A picture, enlarged by a whole factor where it is small."""
+    factor = max(1, -(-TILE // max(pixels.shape[:2])))
     return cv2.resize(pixels, None, fx=factor, fy=factor, interpolation=cv2.INTER_CUBIC) if factor > 1 else pixels
 
 
@@ -74,15 +75,15 @@ def _depth_range(frames: Sequence[RenderedFrame]) -> List[Optional[float]]:
     return [float(value) for value in np.percentile(seen, [2, 98])] if len(seen) else [None, None]
 
 
-def _depth_picture(frame: RenderedFrame, near: Optional[float], far: Optional[float]) -> np.ndarray:
+def _depth_picture(frame: RenderedFrame, near: Optional[float], far: Optional[float]) -> Picture:
     if near is None or far is None:
-        return np.ones((*frame.depth.shape[:2], 3), np.float32)
+        return np.full((*frame.depth.shape[:2], 3), 255, np.uint8)
     far = max(far, near + 1e-6)
-    return colormaps.apply_depth_colormap(frame.depth, frame.opacity, near, far).numpy()
+    return as_picture(colormaps.apply_depth_colormap(frame.depth, frame.opacity, near, far))
 
 
 def _caption(frame: RenderedFrame) -> str:
-    return frame.label if frame.metrics is None else f"{frame.label}   {frame.metrics['psnr']:.1f} dB"
+    return frame.label if frame.psnr is None else f"{frame.label}   {frame.psnr:.1f} dB"
 
 
 def _text_line(text: str, width: int) -> np.ndarray:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Dict, List, Mapping, Optional
+from typing import Any, Dict, Mapping, Optional
 
 import yaml
 
@@ -87,8 +87,6 @@ class Recipe:
     """A second training, of the whole frame, behind the head of the first; none if left out."""
     variants: Dict[str, Any] = field(default_factory=dict)
     """Further overrides by variant name, chosen with ``--variant``."""
-    results: List[Any] = field(default_factory=list)
-    """Figures that the recipe has given, each with its machine and date."""
 
     def with_variant(self, variant: Optional[str]) -> Recipe:
         """The recipe with a variant's overrides added and its name appended; None gives the recipe itself.
@@ -102,6 +100,10 @@ class Recipe:
             raise UserError(f"recipe {self.name} has no variant {variant!r}; {near_matches(variant, self.variants)}")
         overrides = {**self.overrides, **self.variants[variant]}
         return replace(self, name=f"{self.name}-{variant}", overrides=overrides)
+
+    def with_seed(self, seed: Optional[int]) -> Recipe:
+        """The recipe with another seed, which its name then tells; None and its own give the recipe itself."""
+        return self if seed in (None, self.seed) else replace(self, name=f"{self.name}-seed{seed}", seed=seed)
 
     def torso_recipe(self, head_run: Path) -> Recipe:
         """The second training as a recipe of its own.
@@ -170,8 +172,6 @@ def _read(path: Path, above: tuple) -> Dict[str, Any]:
     if base is None:
         return document
     merged = _read(path.parent / str(base), (*above, path))
-    # Recorded figures belong to the file they stand in.
-    merged.pop("results", None)
     return _merge(merged, document)
 
 

@@ -2,44 +2,32 @@
 
 from __future__ import annotations
 
-import datetime
-import os
-import platform
 import re
-import resource
-import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Dict, List, Optional
 
-import torch
-from nerfstudio.utils.eval_utils import eval_setup
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-from rich.table import Table
-from rich.text import Text
 
-import nerfblendshape_ns
 from nerfblendshape_ns.console import say
 from nerfblendshape_ns.data import contract
 from nerfblendshape_ns.errors import UserError
+from nerfblendshape_ns.evaluation.frames import RenderedFrame, furthest_turned, spread
+from nerfblendshape_ns.evaluation.measure import find_instruments
+from nerfblendshape_ns.evaluation.report import report_page
+from nerfblendshape_ns.evaluation.run import measure_splits
+from nerfblendshape_ns.evaluation.summary import evaluation_document
+from nerfblendshape_ns.evaluation.tables import print_evaluation
+from nerfblendshape_ns.evaluation.trained_run import TrainedRun, open_run
 from nerfblendshape_ns.output_folders import claimed_folder
 from nerfblendshape_ns.recipes.datasets import prepare_dataset
-from nerfblendshape_ns.recipes.evaluation import (
-    RenderedFrame,
-    average,
-    furthest_turned,
-    render_seconds,
-    render_split,
-    spread,
-    temporal_error,
-)
 from nerfblendshape_ns.recipes.novel import SyntheticTruth, sweep
 from nerfblendshape_ns.recipes.options import RecipeOptions
 from nerfblendshape_ns.recipes.pictures import write_sheet, write_video
 from nerfblendshape_ns.recipes.recipe import Recipe, load_recipe
+from nerfblendshape_ns.recipes.results import record
 from nerfblendshape_ns.recipes.sound import sound_of_split
-from nerfblendshape_ns.recipes.training import run_training, trainer_config
+from nerfblendshape_ns.recipes.training import data_older_than, finished_run, run_training, trainer_config
 
 TOOL = "nbs-recipe"
 """Name in the record of a recipe's folder."""
@@ -59,6 +47,8 @@ class Outcome:
     """Truth, render and depth of several frames; also of those turned furthest where the recipe asks for them."""
     videos: List[Path]
     """Test frames; the sweep where the recipe asks for one."""
+    report: Path
+    """The evaluation as a page."""
     metrics: Path
     """The figures as JSON."""
     figures: Dict[str, Any]
@@ -72,10 +62,11 @@ def run_recipe(options: RecipeOptions, console: Optional[Console] = None) -> Out
         UserError: the recipe, its dataset or an option is bad, or the folder of the results is somebody else's.
     """
     console = console or Console()
-    recipe = load_recipe(options.recipe).with_variant(options.variant)
+    base = load_recipe(options.recipe)
+    recipe = base.with_variant(options.variant).with_seed(options.seed)
     if options.head_only:
         recipe = replace(recipe, torso=None)
-    folder = output_folder(recipe, options)
+    folder = output_folder(base, options)
     data_folder = folder / "data"
     # Bad overrides should be told before minutes are spent on data.
     trainer_config(recipe, data_folder, folder / "runs", str(options.recipe), options.minutes)
@@ -87,7 +78,7 @@ def run_recipe(options: RecipeOptions, console: Optional[Console] = None) -> Out
         console.rule(f"{recipe.name}: dataset")
         data = prepare_dataset(recipe, data_folder, options.video, options.data)
         truth = SyntheticTruth(data, folder / "unseen") if _needs_truth(recipe) else None
-        stage = _Stage(options, data, folder, console)
+        stage = _Stage(base, options, data, folder, console)
         outcome = stage.run(recipe, options.minutes, truth)
         if recipe.torso is not None:
             outcome = stage.run(recipe.torso_recipe(outcome.config.parent), options.torso_minutes, truth)
@@ -98,6 +89,8 @@ def run_recipe(options: RecipeOptions, console: Optional[Console] = None) -> Out
 class _Stage:
     """What the trainings of a recipe share."""
 
+    base: Recipe
+    """Without variant and seed."""
     options: RecipeOptions
     data: Path
     folder: Path
@@ -107,144 +100,95 @@ class _Stage:
         """Train, measure, save, record and print; what is done is kept whatever comes after."""
         options = self.options
         self.console.rule(f"{recipe.name}: training")
-        config = trainer_config(recipe, self.data, self.folder / "runs", str(options.recipe), minutes)
-        if options.seed is not None:
-            config.machine.seed = options.seed
-        run = run_training(config)
+        run = self._trained(recipe, minutes)
         self.console.rule(f"{recipe.name}: evaluation")
-        outcome = evaluate(recipe, run.config_path, truth, self.folder, self.console)
-        outcome.figures.update(describe_run(recipe, options, run.seconds, config))
+        outcome = evaluate(recipe, run, truth, self.folder, self.console)
+        given = options.video or options.data
+        clip = None if given is None else given.name
+        about = {"recipe": self.base.name, "variant": options.variant, "clip": clip}
+        outcome = replace(outcome, figures={**about, **outcome.figures})
         contract.save_json(outcome.metrics, outcome.figures)
         if options.record:
-            record_results(options.recipe, outcome.figures)
+            say(self.console, f"recorded: {record(options.recipe, options.variant, outcome.figures, self.data, clip)}")
         print_outcome(outcome, self.console)
         return outcome
 
+    def _trained(self, recipe: Recipe, minutes: Optional[float]) -> TrainedRun:
+        """A finished run of the same config on the same data, else a new one."""
+        config = trainer_config(recipe, self.data, self.folder / "runs", str(self.options.recipe), minutes)
+        folder = finished_run(config)
+        if folder is not None:
+            try:
+                run = open_run(folder)
+                if data_older_than(run):
+                    steps = run.described()["steps"]
+                    say(self.console, f"{folder} is used again, {steps} steps are trained; delete it to train anew")
+                    return run
+                reason = "pictures of the dataset were written since"
+            except UserError as error:
+                reason = str(error)
+            say(self.console, f"{folder} is not used again: {reason}")
+        return open_run(run_training(config))
+
 
 def output_folder(recipe: Recipe, options: RecipeOptions) -> Path:
-    """The recipe's own folder: named after it, and after the clip where that is given on the command line."""
+    """The recipe's own folder: named after it, and after the clip where that is given on the command line.
+
+    Args:
+        recipe: without variant and seed, whose runs share dataset and folder and have names of their own.
+        options: of the command.
+    """
     given = options.data or options.video
-    # Variants share a dataset, so they share the folder; their runs have names of their own.
-    base = recipe.name.removesuffix(f"-{options.variant}") if options.variant else recipe.name
-    name = base if given is None else f"{base}-{re.sub(r'[^A-Za-z0-9._-]+', '_', given.stem)}"
+    name = recipe.name if given is None else f"{recipe.name}-{re.sub(r'[^A-Za-z0-9._-]+', '_', given.stem)}"
     return (options.output or Path("outputs") / "recipes") / name
 
 
 def evaluate(
-    recipe: Recipe, config_path: Path, truth: Optional[SyntheticTruth], folder: Path, console: Console
+    recipe: Recipe, run: TrainedRun, truth: Optional[SyntheticTruth], folder: Path, console: Console
 ) -> Outcome:
     """Measure and draw a finished run.
 
     Args:
         recipe: says what to measure.
-        config_path: nerfstudio's ``config.yml``.
+        run: the run.
         truth: of a synthetic head, for states that no frame shows; None measures none.
         folder: where the results go.
         console: for progress.
     """
-    _, pipeline, _, step = eval_setup(config_path, test_mode="test")
-    protocol, datamanager = recipe.protocol, pipeline.datamanager
-    num_test, num_train = len(datamanager.eval_dataset), len(datamanager.train_dataset)  # type: ignore[arg-type]
-    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
-    with Progress(*columns, console=console) as progress:
-        task = progress.add_task("test frames", total=num_test)
-        test = list(render_split(pipeline, "test", advance=lambda: progress.advance(task)))
-        train_task = progress.add_task("training frames", total=min(num_train, protocol.train_frames))
-        advance_train = lambda: progress.advance(train_task)  # noqa: E731
-        train = list(render_split(pipeline, "train", protocol.train_frames, advance_train))
-    figures: Dict[str, Any] = {"steps": step + 1, "results": average(test), "train": average(train)}
-    temporal = temporal_error(test)
-    if temporal:
-        figures["temporal"] = temporal
-    if truth is not None:
-        say(console, "unseen expressions and views")
-        expressions, views = truth.unseen(pipeline, protocol.unseen_expressions, protocol.unseen_views)
-        for name, frames in (("unseen_expressions", expressions), ("unseen_views", views)):
-            if frames:
-                figures[name] = average(frames)
-                write_sheet(folder / f"{recipe.name}-{name}.png", _some(frames, protocol.sheet_frames))
-    camera = datamanager.train_dataset.cameras[0:1].to(pipeline.device)  # type: ignore[union-attr]
-    figures["render_seconds"] = render_seconds(pipeline, camera)
-    fps = float(datamanager.train_dataset.metadata["track"]["fps"])  # type: ignore[union-attr]
-    sheet = folder / f"{recipe.name}.png"
-    write_sheet(sheet, _some(test, protocol.sheet_frames))
-    sheets = [sheet]
+    protocol, instruments = recipe.protocol, find_instruments(run.device)
+    train = run.frames("train")
+    few = [train[index] for index in spread(len(train), protocol.train_frames)]
+    measured = measure_splits(run, {"test": run.frames("test"), "train": few}, instruments, console)
+    sheets, videos = [folder / f"{recipe.name}.png"], [folder / f"{recipe.name}.mp4"]
+    test, tested = measured["test"], run.datasets["test"]
+    write_sheet(sheets[0], _some(test, protocol.sheet_frames))
     if protocol.turned_frames:
-        poses = datamanager.eval_dataset.cameras.camera_to_worlds  # type: ignore[union-attr]
-        turned = [test[index] for index in furthest_turned(poses, protocol.turned_frames)]
+        turned = furthest_turned(tested.cameras.camera_to_worlds, protocol.turned_frames)
         sheets.append(folder / f"{recipe.name}-turned.png")
-        write_sheet(sheets[1], turned)
-    videos = [folder / f"{recipe.name}.mp4"]
-    write_video(videos[0], test, fps, sound_of_split(datamanager.eval_dataset.metadata))  # type: ignore[union-attr]
+        write_sheet(sheets[1], [test[index] for index in turned])
+    fps = float(tested.metadata["track"]["fps"])
+    write_video(videos[0], test, fps, sound_of_split(tested.metadata))
+    if truth is not None and (protocol.unseen_expressions or protocol.unseen_views):
+        say(console, "unseen expressions and views")
+        for split, frames in truth.unseen(run, instruments, protocol.unseen_expressions, protocol.unseen_views).items():
+            measured[split] = frames
+            write_sheet(folder / f"{recipe.name}-{split}.png", _some(frames, protocol.sheet_frames))
     if protocol.sweep_frames:
         say(console, "expression sweep")
         videos.append(folder / f"{recipe.name}-sweep.mp4")
-        write_video(videos[1], list(sweep(pipeline, protocol.sweep_frames, truth)), fps)
-    return Outcome(recipe.name, folder, config_path, sheets, videos, folder / f"{recipe.name}.json", figures)
-
-
-def describe_run(recipe: Recipe, options: RecipeOptions, seconds: float, config: Any) -> Dict[str, Any]:
-    """What the figures were measured on and with."""
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return {
-        "recipe": recipe.name,
-        "method": recipe.method,
-        "clip": None if options.video is None else options.video.name,
-        "date": datetime.date.today().isoformat(),
-        "machine": _machine(),
-        "device": config.machine.device_type,
-        "seed": config.machine.seed,
-        "max_minutes": config.max_minutes,
-        "training_seconds": round(seconds, 1),
-        "peak_memory_mb": round(peak / (1024 if sys.platform != "darwin" else 1024**2)),
-        "versions": {
-            "python": platform.python_version(),
-            "torch": torch.__version__,
-            "nerfblendshape_ns": nerfblendshape_ns.__version__,
-        },
-    }
-
-
-def record_results(path: Path, figures: Dict[str, Any]) -> None:
-    """Append figures to the ``results`` at the end of a recipe's file, comments and all else left as they are.
-
-    Raises:
-        UserError: the file has keys after ``results``.
-    """
-    text = path.read_text(encoding="utf-8").rstrip() + "\n"
-    at = re.search(r"^results:", text, flags=re.MULTILINE)
-    if at is not None and re.search(r"^[A-Za-z_]", text[at.end() :], flags=re.MULTILINE):
-        raise UserError(f"{path}: results must be the last key for --record; move it to the end.")
-    if at is None:
-        text += "results:\n"
-    text = re.sub(r"^results: *\[ *\] *$", "results:", text, flags=re.MULTILINE)
-    kept = ("date", "recipe", "clip", "machine", "max_minutes", "steps", "training_seconds", "peak_memory_mb")
-    lines = [f"{key}: {figures[key]}" for key in kept if figures.get(key) is not None]
-    for split in ("results", "train", "unseen_expressions", "unseen_views", "temporal"):
-        if split in figures:
-            values = ", ".join(f"{name}: {value:.4g}" for name, value in figures[split].items())
-            lines.append(f"{'test' if split == 'results' else split}: {{{values}}}")
-    entry = "  - " + "\n    ".join(lines) + "\n"
-    contract.write_atomically(path, lambda temporary: _write(temporary, text + entry))
+        write_video(videos[1], list(sweep(run, protocol.sweep_frames, truth)), fps)
+    document = evaluation_document(run, measured, instruments)
+    report = folder / f"{recipe.name}.html"
+    contract.save_text(report, report_page(recipe.name, document, measured))
+    metrics = folder / f"{recipe.name}.json"
+    return Outcome(recipe.name, folder, run.folder / "config.yml", sheets, videos, report, metrics, document)
 
 
 def print_outcome(outcome: Outcome, console: Console) -> None:
-    """The table of metrics and the paths of the results."""
-    table = Table(title=Text(outcome.name))
-    splits = [name for name in ("results", "train", "unseen_expressions", "unseen_views") if outcome.figures.get(name)]
-    table.add_column("metric")
-    for split in splits:
-        table.add_column("test" if split == "results" else split.replace("_", " "), justify="right")
-    for metric in outcome.figures["results"]:
-        table.add_row(Text(metric), *(f"{outcome.figures[split][metric]:.4g}" for split in splits))
-    console.print(table)
-    figures = outcome.figures
-    say(
-        console,
-        f"{figures['steps']} steps in {figures['training_seconds'] / 60:.1f} minutes, a rendered frame in "
-        f"{figures['render_seconds']:.2f} s, {figures['peak_memory_mb'] / 1024:.1f} GB of memory at most",
-    )
-    for name, paths in (("video", outcome.videos), ("picture", outcome.sheets), ("metrics", [outcome.metrics])):
+    """The tables of the evaluation and the paths of the results."""
+    print_evaluation(outcome.figures, console)
+    results = {"video": outcome.videos, "picture": outcome.sheets, "report": [outcome.report]}
+    for name, paths in {**results, "metrics": [outcome.metrics]}.items():
         for path in paths:
             say(console, f"{name}: {path}")
     say(console, f"viewer: ns-viewer --load-config {outcome.config}")
@@ -257,13 +201,3 @@ def _some(frames: List[RenderedFrame], count: int) -> List[RenderedFrame]:
 def _needs_truth(recipe: Recipe) -> bool:
     unseen = recipe.protocol.unseen_expressions or recipe.protocol.unseen_views
     return bool(unseen) or recipe.dataset.synthetic is not None
-
-
-def _machine() -> str:
-    if torch.cuda.is_available():
-        return torch.cuda.get_device_name()
-    return f"{len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()} CPU cores"
-
-
-def _write(path: Path, text: str) -> None:
-    path.write_text(text, encoding="utf-8")

@@ -3,30 +3,23 @@
 from __future__ import annotations
 
 import copy
-import time
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Optional
+from typing import Any, Dict, Mapping, Optional
 
 import torch
+import yaml
 from nerfstudio.configs.method_configs import all_methods
 from nerfstudio.engine.trainer import TrainerConfig
 from nerfstudio.scripts import train
 
+from nerfblendshape_ns.driving.own_dataset import CONFIG, plain_yaml
+from nerfblendshape_ns.engine.training_record import load_training_record
 from nerfblendshape_ns.errors import UserError
+from nerfblendshape_ns.evaluation.trained_run import TrainedRun
+from nerfblendshape_ns.models.rebuild import find_checkpoint
 from nerfblendshape_ns.recipes.overrides import apply_overrides
 from nerfblendshape_ns.recipes.recipe import Recipe
 from nerfblendshape_ns.recipes.values import near_matches
-
-
-@dataclass(frozen=True)
-class Run:
-    """A finished training run."""
-
-    config_path: Path
-    """nerfstudio's ``config.yml``, what the ``ns-*`` tools take."""
-    seconds: float
-    """Wall-clock time of training, set-up and checkpoints included."""
 
 
 def trainer_config(
@@ -63,8 +56,51 @@ def trainer_config(
     return config
 
 
-def run_training(config: TrainerConfig) -> Run:
-    """Train in this process, as ``ns-train`` does."""
-    started = time.monotonic()
+def run_training(config: TrainerConfig) -> Path:
+    """Train in this process, as ``ns-train`` does; the run's ``config.yml``."""
     train.main(config)
-    return Run(config.get_base_dir() / "config.yml", time.monotonic() - started)
+    return config.get_base_dir() / CONFIG
+
+
+def finished_run(config: TrainerConfig) -> Optional[Path]:
+    """The newest run of the same config, seed included, that was trained to its end.
+
+    Args:
+        config: what would be trained, in its output directory.
+
+    Returns:
+        The run's folder; None where there is none.
+    """
+    wanted = _compared(yaml.dump(config))
+    folder = config.output_dir / str(config.experiment_name) / config.method_name
+    for path in sorted(folder.glob(f"*/{CONFIG}"), reverse=True):
+        try:
+            same = _compared(path.read_text(encoding="utf-8")) == wanted
+            record = load_training_record(path.parent)
+            find_checkpoint(path)
+        except (OSError, ValueError, yaml.YAMLError):  # Broken or without a checkpoint: trained anew.
+            continue
+        if same and record is not None and _reached_its_end(config, record):
+            return path.parent
+    return None
+
+
+def data_older_than(run: TrainedRun) -> bool:
+    """Whether no picture of the run's dataset was written since its training began."""
+    started = (run.folder / CONFIG).stat().st_mtime
+    files = (file for dataset in run.datasets.values() for file in dataset.frame_files)
+    paths = {path for file in files for path in vars(file).values() if isinstance(path, Path)}
+    return all(path.stat().st_mtime <= started for path in paths)
+
+
+def _compared(text: str) -> Dict[str, Any]:
+    """What of a config decides about the trained model."""
+    document = dict(plain_yaml(text))
+    document["pipeline"]["datamanager"]["data"] = document["data"]  # As ns-train copies it.
+    return {name: value for name, value in document.items() if name not in ("timestamp", "output_dir")}
+
+
+def _reached_its_end(config: Any, record: Mapping[str, Any]) -> bool:
+    """Whether the steps or the minutes are spent; a run that was broken off has saved fewer of both."""
+    minutes = getattr(config, "max_minutes", None)
+    return record["steps"] >= config.max_num_iterations or (minutes is not None and record["minutes"] >= minutes)

@@ -56,7 +56,8 @@ def run(options: EvaluationOptions, console: Console) -> None:
         frames = trained.frames("train")
         splits["train"] = [frames[index] for index in spread(len(frames), options.train_frames)]
     output = options.output or trained.folder / "eval"
-    with replaced_folder(output, TOOL, files_among([options.run])) as folder:
+    inputs = [*files_among([options.run]), Path(trained.train_dataset.metadata["root"])]
+    with replaced_folder(output, TOOL, inputs) as folder:
         instruments = find_instruments(trained.device, options.landmarks)
         measured = measure_splits(trained, splits, instruments, console)
         document = evaluation_document(trained, measured, instruments)
@@ -76,7 +77,7 @@ def main(arguments: Optional[Sequence[str]] = None) -> None:
     warnings.filterwarnings("ignore", category=FutureWarning)
     warnings.filterwarnings("ignore", message="Using a non-tuple sequence", category=UserWarning)
     with report_user_errors():
-        run(options, Console(width=160))
+        run(options, Console())
 
 
 if __name__ == "__main__":

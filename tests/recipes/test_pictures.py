@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import cv2
+import numpy as np
 import torch
 
 from nerfblendshape_ns.data.contract import load_image
-from nerfblendshape_ns.recipes.evaluation import RenderedFrame, average, furthest_turned, spread, temporal_error
+from nerfblendshape_ns.evaluation.frames import RenderedFrame
 from nerfblendshape_ns.recipes.pictures import CAPTION, GAP, write_sheet, write_video
 
 
 def frame(value: float, height: int = 100, width: int = 75, truth: bool = True) -> RenderedFrame:
-    image = torch.full((height, width, 3), value)
+    image = np.full((height, width, 3), round(255 * value), np.uint8)
     return RenderedFrame(
         label="test 7",
         render=image,
         depth=torch.ones(height, width, 1),
         opacity=torch.ones(height, width, 1),
-        truth=1 - image if truth else None,
-        metrics={"psnr": 20.0 + value} if truth else None,
+        truth=255 - image if truth else None,
+        rows={"head": {"psnr": 20.0 + value}} if truth else {},
     )
 
 
@@ -54,30 +55,3 @@ def test_odd_sizes_are_padded_for_the_codec(tmp_path):
     write_video(tmp_path / "out.mp4", [frame(0.5, 257, 301, truth=False)] * 2, fps=25)
     good, first = cv2.VideoCapture(str(tmp_path / "out.mp4")).read()
     assert good and first.shape == (258, 302, 3)
-
-
-def test_spread_and_average():
-    assert spread(10, 4) == [0, 3, 6, 9]
-    assert spread(3, 10) == [0, 1, 2]
-    assert spread(5, 0) == []
-    assert spread(5, 1) == [0]
-    assert average([frame(0.0), frame(1.0), frame(0.5, truth=False)]) == {"psnr": 20.5}
-
-
-def test_temporal_error_is_worked_out_by_hand():
-    frames = [frame(value) for value in (0.1, 0.2, 0.4)]  # The truth is 1 - value: it moves the other way.
-    error = temporal_error(frames)
-    assert abs(error["true_change"] - 0.15) < 1e-6 and abs(error["l1"] - 0.3) < 1e-6
-    for one in frames:
-        one.truth = one.render + 0.25  # Wrong everywhere, but by the same amount in every frame.
-    assert temporal_error(frames)["l1"] < 1e-6
-    assert temporal_error(frames[:1]) == {} and temporal_error([frame(0.1, truth=False)] * 3) == {}
-
-
-def test_frames_turned_furthest():
-    angles = torch.tensor([0.0, 0.3, -0.1, 0.05, -0.4, 0.02])
-    poses = torch.zeros(6, 3, 4)
-    poses[:, 0, 0] = poses[:, 1, 1] = angles.cos()
-    poses[:, 0, 1], poses[:, 1, 0], poses[:, 2, 2] = -angles.sin(), angles.sin(), 1.0
-    assert furthest_turned(poses, 2) == [1, 4]
-    assert furthest_turned(poses, 99) == [0, 1, 2, 3, 4, 5]

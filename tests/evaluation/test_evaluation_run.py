@@ -1,0 +1,159 @@
+"""``nbs-eval`` on whole runs."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from nerfblendshape_ns.evaluation.measure import Instruments, measure_frames
+from nerfblendshape_ns.evaluation.trained_run import open_run
+from nerfblendshape_ns.model_components.image_metrics import psnr
+from nerfblendshape_ns.scripts.evaluate import main
+
+ROWS = {
+    "head": ["head", "mask", "mouth", "eyes"],
+    "torso": ["whole", "mask", "seam", "mouth", "eyes", "head", "true_torso"],
+}
+
+
+@pytest.mark.parametrize("kind", ROWS)
+def test_a_run_is_measured(kind, runs, tmp_path, capsys):
+    output = tmp_path / "eval"
+    for _ in range(2):  # The second replaces the first.
+        main([str(runs[kind]), "--output", str(output), "--train-frames", "2", "--no-landmarks"])
+    assert sorted(path.name for path in output.iterdir()) == [
+        *("eval.csv", "eval.html", "eval.json", "frames.csv", "nbs-output.json")
+    ]
+    document = json.loads((output / "eval.json").read_text())
+    assert document["tool"] == "nbs-eval" and document["speed"]["size"] == [32, 32]
+    assert document["speed"]["frames_per_second"] > 0
+    run = document["run"]
+    assert (run["kind"], run["steps"], run["protocol"]) == (kind, 10, "last3")
+    assert run["split_sizes"] == {"train": 7, "val": 2, "test": 3} and run["experiment"] == "clip"
+    assert list(document["splits"]) == ["test", "train"]
+    test, train = document["splits"]["test"], document["splits"]["train"]
+    assert (test["frames"], train["frames"]) == (3, 2)
+    assert list(test["rows"]) == ROWS[kind]
+    for row in test["rows"].values():
+        for name in ("psnr", "ssim", "l1", "flip", "sharpness"):
+            assert np.isfinite(row[name]["mean"]) and row[name]["frames"] == 3
+        assert row["temporal"]["frames"] == 2, "between three frames lie two changes"
+    assert all("temporal" not in row for row in train["rows"].values()), "the first and the last training frame"
+    for name in ("misalignment", "outline_share", "without_cell", "floaters"):
+        assert name in test["alignment"]
+    assert any(
+        sentence.startswith("landmarks, lids, irises: left out by --no-landmarks.") for sentence in document["missing"]
+    )
+    said = capsys.readouterr().out
+    assert "test: 3 frames, mean" in said and "where the error of the head lies" in said and str(output) in said
+
+    lines = list(csv.DictReader((output / "eval.csv").open()))
+    first = next(
+        line for line in lines if (line["split"], line["row"], line["metric"]) == ("test", ROWS[kind][0], "psnr")
+    )
+    assert float(first["mean"]) == pytest.approx(test["rows"][ROWS[kind][0]]["psnr"]["mean"], rel=1e-5)
+    frames = list(csv.DictReader((output / "frames.csv").open()))
+    assert [line["frame"] for line in frames] == ["test 9", "test 10", "test 11", "train 0", "train 6"]
+    values = [float(line[f"{ROWS[kind][0]}.psnr"]) for line in frames[:3]]
+    assert np.mean(values) == pytest.approx(float(first["mean"]), rel=1e-5)
+    assert np.std(values) == pytest.approx(float(first["std"]), rel=1e-3)
+    assert frames[0][f"{ROWS[kind][0]}.temporal"] == "" != frames[1][f"{ROWS[kind][0]}.temporal"]
+
+
+def test_the_figures_are_those_of_the_pictures(runs):
+    """Worked out again from what the model renders and the dataset holds."""
+    run = open_run(runs["head"])
+    frames = run.frames("test")[:2]
+    measured = measure_frames(run, frames, "test", Instruments())
+    with torch.no_grad():
+        renders = [run.model.get_outputs_for_camera(frame.camera)["rgb"].clamp(0, 1) for frame in frames]
+    truths = [frame.dataset[frame.index] for frame in frames]
+    first = measured[0]
+    assert first.label == "test 9"
+    assert first.rows["head"]["psnr"] == pytest.approx(psnr(renders[0], truths[0]["image"]), abs=1e-4)
+    mask = truths[0]["alpha"][..., 0] > 0.5
+    assert first.rows["mask"]["psnr"] == pytest.approx(psnr(renders[0], truths[0]["image"], mask), abs=1e-4)
+    left, top, width, height = (int(value) for value in frames[0].dataset.regions["mouth"][0])
+    inside = [image[top : top + height, left : left + width] for image in (renders[0], truths[0]["image"])]
+    assert first.rows["mouth"]["psnr"] == pytest.approx(psnr(*inside), abs=1e-4)
+    change = (renders[1] - renders[0]) - (truths[1]["image"] - truths[0]["image"])
+    assert measured[1].rows["head"]["temporal"] == pytest.approx(float(change.abs().mean()), abs=1e-6)
+    assert np.abs(first.render / 255.0 - renders[0].numpy()).max() <= 0.5 / 255 + 1e-6
+    assert np.abs(first.truth / 255.0 - truths[0]["image"].numpy()).max() <= 0.5 / 255 + 1e-6
+
+
+def test_validation_frames(runs, tmp_path):
+    main(
+        [
+            str(runs["head"] / "config.yml"),
+            "--output",
+            str(tmp_path / "e"),
+            "--split",
+            "val",
+            "--train-frames",
+            "0",
+            "--no-landmarks",
+        ]
+    )
+    splits = json.loads((tmp_path / "e" / "eval.json").read_text())["splits"]
+    assert {name: split["frames"] for name, split in splits.items()} == {"val": 2}
+
+
+def test_the_default_output_lies_in_the_run(runs, clip, tmp_path):
+    import shutil
+
+    run = tmp_path / "run"
+    shutil.copytree(runs["head"], run)
+    main([str(run), "--train-frames", "0", "--no-landmarks"])
+    assert (run / "eval" / "eval.html").is_file()
+
+
+def test_wrong_runs_are_told_in_a_sentence(runs, clip, tmp_path, capsys):
+    import shutil
+
+    def said(*words: object) -> str:
+        with pytest.raises(SystemExit) as ended:
+            main([str(word) for word in words])
+        assert ended.value.code == 1
+        return capsys.readouterr().err.splitlines()[-1]
+
+    assert said(tmp_path / "nowhere") == (
+        f"error: {tmp_path / 'nowhere'} does not exist; give the directory of a run, its config.yml or a checkpoint."
+    )
+    moved = tmp_path / "run"
+    shutil.copytree(runs["head"], moved)
+    gone = (moved / "config.yml").read_text().replace("- clip\n", "- gone\n")
+    (moved / "config.yml").write_text(gone)
+    assert said(moved) == (
+        f"error: {clip.parent / 'gone'}, the dataset of {moved}, is no folder; give --data the one that has it."
+    )
+    main([str(moved), "--data", str(clip), "--train-frames", "0", "--no-landmarks"])
+    (moved / "config.yml").unlink()
+    assert said(moved) == (
+        f"error: {moved} has no readable config.yml, which says how the dataset is split; give a whole run."
+    )
+    other = tmp_path / "other"
+    shutil.copytree(clip, other)
+    coefficients = np.load(other / "expr.npy")
+    np.save(other / "expr.npy", coefficients[::-1])
+    assert said(runs["head"], "--data", other).endswith(
+        f"{other} is not the dataset that {runs['head']} was trained on: its coefficients are others; give --data that "
+        "dataset, or train again."
+    )
+    assert "lies inside" in said(runs["head"], "--output", clip / "eval")
+
+
+def test_nothing_in_a_run_is_executed(runs, clip, tmp_path, capsys):
+    import shutil
+
+    run: Path = tmp_path / "run"
+    shutil.copytree(runs["head"], run)
+    (run / "config.yml").write_text("!!python/object/apply:os._exit [3]")
+    with pytest.raises(SystemExit) as ended:
+        main([str(run), "--data", str(clip), "--output", str(tmp_path / "e")])
+    assert ended.value.code == 1
