@@ -23,6 +23,7 @@ import nerfblendshape_ns
 from nerfblendshape_ns.console import say
 from nerfblendshape_ns.data import contract
 from nerfblendshape_ns.errors import UserError
+from nerfblendshape_ns.models.unseen_frames import check_unseen_by_model
 from nerfblendshape_ns.output_folders import claimed_folder
 from nerfblendshape_ns.recipes.datasets import prepare_dataset
 from nerfblendshape_ns.recipes.evaluation import (
@@ -141,9 +142,14 @@ def evaluate(
         truth: of a synthetic head, for states that no frame shows; None measures none.
         folder: where the results go.
         console: for progress.
+
+    Raises:
+        UserError: the run was trained on frames of its test split.
     """
     _, pipeline, _, step = eval_setup(config_path, test_mode="test")
     protocol, datamanager = recipe.protocol, pipeline.datamanager
+    tested = datamanager.eval_dataset.metadata  # type: ignore[union-attr]
+    check_unseen_by_model(pipeline.model, tested["img_ids"], tested, str(config_path.parent))
     num_test, num_train = len(datamanager.eval_dataset), len(datamanager.train_dataset)  # type: ignore[arg-type]
     columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
     with Progress(*columns, console=console) as progress:
