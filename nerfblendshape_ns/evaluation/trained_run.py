@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Dict, List, Optional
 
 import torch
 from nerfstudio.cameras.cameras import Cameras
-from torch import Tensor
 
 from nerfblendshape_ns.data.dataparser import NerfBlendshapeDataParserConfig
 from nerfblendshape_ns.data.dataset import NerfBlendshapeDataset
+from nerfblendshape_ns.data.splits import Protocol
 from nerfblendshape_ns.driving.own_dataset import CHECKPOINTS, CONFIG, run_document, run_settings
 from nerfblendshape_ns.engine.training_record import load_training_record
 from nerfblendshape_ns.errors import UserError
@@ -19,10 +19,11 @@ from nerfblendshape_ns.models.head import HeadModel
 from nerfblendshape_ns.models.load import AvatarModel, build_model
 from nerfblendshape_ns.models.rebuild import read_checkpoint, whole_or_refused
 from nerfblendshape_ns.models.torso import TorsoModel
+from nerfblendshape_ns.models.unseen_frames import check_unseen_by_model
 
 SPLITS = ("train", "val", "test")
-SAME_TRACK = 1e-3
-"""Expressions and poses of a run and of its dataset differ by no more, in the model's units."""
+SAME_COEFFICIENT = 1e-3
+"""Coefficients of a run and of its dataset differ by no more, in the model's units."""
 
 
 @dataclass(frozen=True)
@@ -64,12 +65,9 @@ class TrainedRun:
     document: Dict[str, Any]
     """``config.yml`` as plain data."""
     datasets: Dict[str, NerfBlendshapeDataset]
-    """By split; images are read when first asked for."""
-
-    @property
-    def protocol(self) -> str:
-        """Name of the rule that splits the clip."""
-        return "tail10"
+    """By split of the training; images are read when first asked for."""
+    splits: Dict[str, Any]
+    """``protocol``, the name of the rule that says what is tested, and the ``img_id`` of the frames of each split."""
 
     @property
     def head(self) -> HeadModel:
@@ -90,8 +88,17 @@ class TrainedRun:
         return self.model.device
 
     def frames(self, split: str) -> List[FrameOfRun]:
-        """The frames of a split in the clip's order."""
-        return [FrameOfRun(self.datasets[split], index) for index in range(len(self.datasets[split]))]
+        """The frames of a split in the clip's order; those of ``train`` are always the frames that were trained on.
+
+        Raises:
+            UserError: the run was trained on frames of its test or validation split.
+        """
+        if split == "train":
+            return _frames(self.train_dataset)
+        metadata = {**self.train_dataset.metadata, "splits": self.splits}
+        check_unseen_by_model(self.model, self.splits[split], metadata, str(self.folder))
+        unseen = {frame.img_id: frame for name in ("val", "test") for frame in _frames(self.datasets[name])}
+        return [unseen[img_id] for img_id in self.splits[split]]
 
     def described(self) -> Dict[str, Any]:
         """What the run is and what it took, for its figures."""
@@ -101,19 +108,20 @@ class TrainedRun:
             "experiment": self.document.get("experiment_name"),
             "method": self.document.get("method_name"),
             "kind": "torso" if isinstance(self.model, TorsoModel) else "head",
-            "protocol": self.protocol,
+            "protocol": self.splits["protocol"],
             "size": list(self.train_dataset.image_size),
-            "split_sizes": {split: len(self.datasets[split]) for split in SPLITS},
+            "split_sizes": {split: len(self.splits[split]) for split in SPLITS} | {"train": len(self.train_dataset)},
             **record,
         }
 
 
-def open_run(run: Path, data: Optional[Path] = None) -> TrainedRun:
+def open_run(run: Path, data: Optional[Path] = None, protocol: Optional[Protocol] = None) -> TrainedRun:
     """Open a run and its dataset; nothing in the run's files is executed.
 
     Args:
         run: the run's folder, its ``config.yml`` or a checkpoint.
         data: the dataset; None takes the one that the run's ``config.yml`` names.
+        protocol: says which frames are tested, in place of the run's own.
 
     Raises:
         UserError: there is no such run or dataset, or the dataset is another one than the run was trained on.
@@ -129,9 +137,19 @@ def open_run(run: Path, data: Optional[Path] = None) -> TrainedRun:
     config = _dataparser_config(document, data or run_settings(checkpoint.path).data, folder)
     parser = config.setup()
     datasets = {split: NerfBlendshapeDataset(parser.get_dataparser_outputs(split)) for split in SPLITS}
-    _check_same_clip(model, datasets["train"], config.data, folder)
+    splits = datasets["train"].metadata["splits"]
+    if protocol is not None:
+        # Coefficients and their scale stay those of the training; only the frames to be tested are others.
+        config = replace(config, protocol=protocol, test_frames=None, val_frames=None)
+        splits = config.setup().get_dataparser_outputs("test").metadata["splits"]
+    check_unseen_by_model(model, [], datasets["train"].metadata, str(folder))
+    _check_same_coefficients(model, datasets["train"], config.data, folder)
     model.to(torch.device("cuda" if torch.cuda.is_available() else "cpu"))
-    return TrainedRun(folder, model.eval(), checkpoint.step, document, datasets)
+    return TrainedRun(folder, model.eval(), checkpoint.step, document, datasets, splits)
+
+
+def _frames(dataset: NerfBlendshapeDataset) -> List[FrameOfRun]:
+    return [FrameOfRun(dataset, index) for index in range(len(dataset))]
 
 
 def _dataparser_config(document: Dict[str, Any], data: Optional[Path], folder: Path) -> NerfBlendshapeDataParserConfig:
@@ -147,28 +165,15 @@ def _dataparser_config(document: Dict[str, Any], data: Optional[Path], folder: P
     return NerfBlendshapeDataParserConfig(data=data, **values)
 
 
-def _check_same_clip(model: AvatarModel, dataset: NerfBlendshapeDataset, data: Path, folder: Path) -> None:
-    """Refuse a dataset whose frames, coefficients or poses are not those of the training."""
-    source, track = model.expression_source, dataset.metadata["track"]
-    ours = {"frames": source.train_frames, "coefficients": source.track_expression, "head poses": source.track_pose}
-    theirs = {
-        "frames": dataset.metadata["train_frame_index"],
-        "coefficients": track["expression"],
-        "head poses": track["head_pose"],
-    }
-    scale = {"coefficients": dataset.metadata["expression_scale"]}
-    different = [name for name in ours if _differ(ours[name], theirs[name], scale.get(name))]
-    if different:
+def _check_same_coefficients(model: AvatarModel, dataset: NerfBlendshapeDataset, data: Path, folder: Path) -> None:
+    """Refuse a dataset whose coefficients are not those of the training."""
+    source, metadata = model.expression_source, dataset.metadata
+    same = list(metadata["expression_names"]) == source.names
+    if same:
+        change = metadata["track"]["expression"].cpu() - source.track_expression.cpu()
+        same = bool(((change * metadata["expression_scale"].cpu()).abs() <= SAME_COEFFICIENT).all())
+    if not same:
         raise UserError(
-            f"{data} is not the dataset that {folder} was trained on: its {', '.join(different)} are others; give "
+            f"{data} is not the dataset that {folder} was trained on: its expression coefficients are others; give "
             "--data that dataset, or train again."
         )
-
-
-def _differ(first: Tensor, second: Tensor, scale: Optional[Tensor]) -> bool:
-    if first.shape != second.shape:
-        return True
-    difference = (first.cpu().double() - second.cpu().double()).abs()
-    if scale is not None:
-        difference = difference * scale.cpu().double()
-    return bool((difference > SAME_TRACK).any())

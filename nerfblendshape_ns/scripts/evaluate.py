@@ -11,6 +11,7 @@ import tyro
 from rich.console import Console
 
 from nerfblendshape_ns.console import say
+from nerfblendshape_ns.data.splits import Protocol
 from nerfblendshape_ns.errors import report_user_errors
 
 
@@ -27,6 +28,9 @@ class EvaluationOptions:
     """Which frames to measure, all of them."""
     train_frames: int = 20
     """Training frames to measure beside, evenly spread; they tell how far the model has fitted. 0 leaves them out."""
+    protocol: Optional[Protocol] = None
+    """Test the frames of another protocol than the run's (see docs/data.md); refused where the run was trained on some
+    of them."""
     data: Optional[Path] = None
     """The run's dataset, where its config.yml no longer finds it."""
     landmarks: bool = True
@@ -50,7 +54,7 @@ def run(options: EvaluationOptions, console: Console) -> None:
     from nerfblendshape_ns.output_folders import replaced_folder
     from nerfblendshape_ns.output_paths import files_among
 
-    trained = open_run(options.run, options.data)
+    trained = open_run(options.run, options.data, options.protocol)
     splits = {options.split: trained.frames(options.split)}
     if options.split != "train" and options.train_frames > 0:
         frames = trained.frames("train")

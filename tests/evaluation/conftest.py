@@ -13,9 +13,9 @@ from nerfblendshape_ns.synthetic.dataset import ClipSettings, write_dataset
 
 @pytest.fixture(scope="session")
 def clip(tmp_path_factory) -> Path:
-    """Of twelve frames: seven train, two validate, three are tested."""
+    """Of 24 frames: 19 train, two validate, three are tested."""
     folder = tmp_path_factory.mktemp("evaluation") / "clip"
-    write_dataset(ClipSettings(num_frames=12, width=32, height=32, samples=1), folder)
+    write_dataset(ClipSettings(num_frames=24, width=32, height=32, samples=1), folder)
     return folder
 
 

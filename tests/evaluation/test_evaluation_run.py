@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from tiny_runs import tiny_config, untrained_run
 
 from nerfblendshape_ns.evaluation.measure import Instruments, measure_frames
 from nerfblendshape_ns.evaluation.trained_run import open_run
@@ -34,7 +36,7 @@ def test_a_run_is_measured(kind, runs, tmp_path, capsys):
     assert document["speed"]["frames_per_second"] > 0
     run = document["run"]
     assert (run["kind"], run["steps"], run["protocol"]) == (kind, 10, "last3")
-    assert run["split_sizes"] == {"train": 7, "val": 2, "test": 3} and run["experiment"] == "clip"
+    assert run["split_sizes"] == {"train": 19, "val": 2, "test": 3} and run["experiment"] == "clip"
     assert list(document["splits"]) == ["test", "train"]
     test, train = document["splits"]["test"], document["splits"]["train"]
     assert (test["frames"], train["frames"]) == (3, 2)
@@ -46,19 +48,15 @@ def test_a_run_is_measured(kind, runs, tmp_path, capsys):
     assert all("temporal" not in row for row in train["rows"].values()), "the first and the last training frame"
     for name in ("misalignment", "outline_share", "without_cell", "floaters"):
         assert name in test["alignment"]
-    assert any(
-        sentence.startswith("landmarks, lids, irises: left out by --no-landmarks.") for sentence in document["missing"]
-    )
+    assert "landmarks, lids, irises: left out by --no-landmarks." in document["missing"]
     said = capsys.readouterr().out
     assert "test: 3 frames, mean" in said and "where the error of the head lies" in said and str(output) in said
 
     lines = list(csv.DictReader((output / "eval.csv").open()))
-    first = next(
-        line for line in lines if (line["split"], line["row"], line["metric"]) == ("test", ROWS[kind][0], "psnr")
-    )
+    (first,) = (line for line in lines if [*line.values()][:3] == ["test", ROWS[kind][0], "psnr"])
     assert float(first["mean"]) == pytest.approx(test["rows"][ROWS[kind][0]]["psnr"]["mean"], rel=1e-5)
     frames = list(csv.DictReader((output / "frames.csv").open()))
-    assert [line["frame"] for line in frames] == ["test 9", "test 10", "test 11", "train 0", "train 6"]
+    assert [line["frame"] for line in frames] == ["test 21", "test 22", "test 23", "train 0", "train 18"]
     values = [float(line[f"{ROWS[kind][0]}.psnr"]) for line in frames[:3]]
     assert np.mean(values) == pytest.approx(float(first["mean"]), rel=1e-5)
     assert np.std(values) == pytest.approx(float(first["std"]), rel=1e-3)
@@ -74,7 +72,7 @@ def test_the_figures_are_those_of_the_pictures(runs):
         renders = [run.model.get_outputs_for_camera(frame.camera)["rgb"].clamp(0, 1) for frame in frames]
     truths = [frame.dataset[frame.index] for frame in frames]
     first = measured[0]
-    assert first.label == "test 9"
+    assert first.label == "test 21"
     assert first.rows["head"]["psnr"] == pytest.approx(psnr(renders[0], truths[0]["image"]), abs=1e-4)
     mask = truths[0]["alpha"][..., 0] > 0.5
     assert first.rows["mask"]["psnr"] == pytest.approx(psnr(renders[0], truths[0]["image"], mask), abs=1e-4)
@@ -88,25 +86,13 @@ def test_the_figures_are_those_of_the_pictures(runs):
 
 
 def test_validation_frames(runs, tmp_path):
-    main(
-        [
-            str(runs["head"] / "config.yml"),
-            "--output",
-            str(tmp_path / "e"),
-            "--split",
-            "val",
-            "--train-frames",
-            "0",
-            "--no-landmarks",
-        ]
-    )
-    splits = json.loads((tmp_path / "e" / "eval.json").read_text())["splits"]
+    output, alone = tmp_path / "e", ["--train-frames", "0", "--no-landmarks"]
+    main([str(runs["head"] / "config.yml"), "--output", str(output), "--split", "val", *alone])
+    splits = json.loads((output / "eval.json").read_text())["splits"]
     assert {name: split["frames"] for name, split in splits.items()} == {"val": 2}
 
 
 def test_the_default_output_lies_in_the_run(runs, clip, tmp_path):
-    import shutil
-
     run = tmp_path / "run"
     shutil.copytree(runs["head"], run)
     main([str(run), "--train-frames", "0", "--no-landmarks"])
@@ -114,8 +100,6 @@ def test_the_default_output_lies_in_the_run(runs, clip, tmp_path):
 
 
 def test_wrong_runs_are_told_in_a_sentence(runs, clip, tmp_path, capsys):
-    import shutil
-
     def said(*words: object) -> str:
         with pytest.raises(SystemExit) as ended:
             main([str(word) for word in words])
@@ -142,15 +126,32 @@ def test_wrong_runs_are_told_in_a_sentence(runs, clip, tmp_path, capsys):
     coefficients = np.load(other / "expr.npy")
     np.save(other / "expr.npy", coefficients[::-1])
     assert said(runs["head"], "--data", other).endswith(
-        f"{other} is not the dataset that {runs['head']} was trained on: its coefficients are others; give --data that "
-        "dataset, or train again."
+        f"{other} is not the dataset that {runs['head']} was trained on: its expression coefficients are others; give "
+        "--data that dataset, or train again."
     )
     assert "lies inside" in said(runs["head"], "--output", clip / "eval")
 
 
-def test_nothing_in_a_run_is_executed(runs, clip, tmp_path, capsys):
-    import shutil
+def test_another_protocol(runs, clip, tmp_path, capsys):
+    """Of the clip's 24 frames tail10 tests the last two, radnerf the last three."""
+    run = open_run(runs["head"], protocol="tail10")
+    assert [frame.img_id for frame in run.frames("test")] == [22, 23]
+    assert [frame.img_id for frame in run.frames("train")] == list(range(19)), "those that it was trained on"
+    about = run.described()
+    assert about["protocol"] == "tail10" and about["split_sizes"] == {"train": 19, "val": 2, "test": 2}
+    one = {f"pipeline.datamanager.dataparser.{split}_frames": 1 for split in ("test", "val")}
+    short = untrained_run(tiny_config(clip, tmp_path, **one))
+    for words, said in (
+        (["--protocol", "radnerf"], f"{short} was trained on 1 of the 3 frames to be tested (frame 21)"),
+        (["--protocol", "last350"], "the clip has 24 frames, too few for the protocol last350"),
+    ):
+        with pytest.raises(SystemExit):
+            main([str(short), *words])
+        assert said in capsys.readouterr().err
+    assert not (short / "eval").exists()
 
+
+def test_nothing_in_a_run_is_executed(runs, clip, tmp_path, capsys):
     run: Path = tmp_path / "run"
     shutil.copytree(runs["head"], run)
     (run / "config.yml").write_text("!!python/object/apply:os._exit [3]")

@@ -15,7 +15,7 @@ from nerfblendshape_ns.evaluation.report import error_picture, report_page
 from nerfblendshape_ns.evaluation.summary import summarise
 from nerfblendshape_ns.evaluation.tables import as_csv, frames_csv, print_evaluation
 
-NAME = "take[1] <b>&\"x\"</b> :smile:"
+NAME = 'take[1] <b>&"x"</b> :smile:'
 
 
 def frame(label: str, **rows: Dict[str, float]) -> RenderedFrame:
@@ -110,9 +110,9 @@ def test_what_the_training_took_is_said(measured):
 def test_the_page_is_whole_and_escaped(measured):
     page = report_page(NAME, document(measured), measured)
     assert "take[1] &lt;b&gt;&amp;&quot;x&quot;&lt;/b&gt;" in page and "<b>&" not in page
-    assert "src=\"data:image/jpeg" in page and "http" not in page and "<script" not in page
-    # Both frames of the first split, worst first and in order, with four pictures each.
-    assert page.count("<img") == 2 * 2 * 4
+    assert 'src="data:image/jpeg' in page and "http" not in page and "<script" not in page
+    # Of the first split the worst (the other is too near to be another bad moment), then both, four pictures each.
+    assert page.count("<img") == (1 + 2) * 4
     assert page.index("test 8, truth") < page.index("test 9, truth") and "train 0, truth" not in page
     assert "23.00 <small>± 3.00</small>" in page and "2.00 <small>± 0.00 (1 frames)</small>" in page
     assert page.index("Not measured") < page.index("<table") < page.index("Where the error") < page.index("Worst first")
