@@ -53,10 +53,12 @@ def test_the_summary_of_data_preparation(console, monkeypatch):
 def test_the_outcome_of_a_recipe(console):
     from nerfblendshape_ns.recipes.run import Outcome, print_outcome
 
-    figures = {"results": {"psnr": 30.0}, "steps": 3, "training_seconds": 1.0, "render_seconds": 0.1}
-    figures["peak_memory_mb"] = 100.0
+    figures = {"run": {}, "splits": {NAME: {"frames": 1, "rows": {NAME: {}}, "alignment": {}}}, "missing": [NAME]}
+    figures["speed"] = {"frames_per_second": 10.0, "size": [8, 8]}
     path = Path(NAME)
-    print_outcome(Outcome(NAME, path, path / "config.yml", [path / "a"], [path / "b"], path / "c", figures), console)
+    print_outcome(
+        Outcome(NAME, path, path / "config.yml", [path / "a"], [path / "b"], path / "r", path / "c", figures), console
+    )
     told = console.file.getvalue()
     assert told.count("take[1] [red]b[/b] :smile: [/]") >= 4 and f"viewer: ns-viewer --load-config {NAME}" in told
 

@@ -131,7 +131,7 @@ def _tiles(frame: RenderedFrame) -> List[Tile]:
         Tile(_enlarged(frame.truth), f"{frame.label}, truth"),
         Tile(_enlarged(frame.render), f"render{psnr}"),
         Tile(_enlarged(error_picture(frame.render, frame.truth)), "error"),
-        Tile(_enlarged(np.repeat(255 - frame.outside[..., None], 3, -1)), "opacity outside the mask"),
+        Tile(_enlarged(np.invert(frame.outside)[..., None].repeat(3, -1)), "opacity outside the mask"),
     ]
 
 
@@ -142,8 +142,8 @@ def error_picture(render: Picture, truth: Picture) -> Picture:
         render: ``[height, width, 3]``.
         truth: of the same shape.
     """
-    images = (torch.from_numpy(image).float() / 255 for image in (render, truth))
-    error = (Comparison(*images, {}).error_map() / FULL_ERROR).clamp(0, 1).numpy()
+    prediction, target = (torch.from_numpy(image).float() / 255 for image in (render, truth))
+    error = (Comparison(prediction, target, {}).error_map() / FULL_ERROR).clamp(0, 1).numpy()
     colours = cv2.applyColorMap((error * 255 + 0.5).astype(np.uint8), cv2.COLORMAP_INFERNO)
     return cv2.cvtColor(colours, cv2.COLOR_BGR2RGB)
 

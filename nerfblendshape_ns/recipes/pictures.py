@@ -67,7 +67,9 @@ def write_video(path: Path, frames: Sequence[RenderedFrame], fps: float, sound: 
 def _tile(pixels: Picture) -> Picture:
     """A picture, enlarged by a whole factor where it is small."""
     factor = max(1, -(-TILE // max(pixels.shape[:2])))
-    return cv2.resize(pixels, None, fx=factor, fy=factor, interpolation=cv2.INTER_CUBIC) if factor > 1 else pixels
+    if factor == 1:
+        return pixels
+    return cv2.resize(pixels, None, fx=factor, fy=factor, interpolation=cv2.INTER_CUBIC).astype(np.uint8)
 
 
 def _depth_range(frames: Sequence[RenderedFrame]) -> List[Optional[float]]:

@@ -72,7 +72,7 @@ def finished_run(config: TrainerConfig) -> Optional[Path]:
         The run's folder; None where there is none.
     """
     wanted = _compared(yaml.dump(config))
-    folder = config.output_dir / str(config.experiment_name) / config.method_name
+    folder = config.output_dir / str(config.experiment_name) / str(config.method_name)
     for path in sorted(folder.glob(f"*/{CONFIG}"), reverse=True):
         try:
             same = _compared(path.read_text(encoding="utf-8")) == wanted

@@ -5,13 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-import yaml
 
 from nerfblendshape_ns.errors import UserError
 from nerfblendshape_ns.recipes.datasets import find_clip, prepare_dataset
 from nerfblendshape_ns.recipes.options import RecipeOptions
 from nerfblendshape_ns.recipes.recipe import load_recipe
-from nerfblendshape_ns.recipes.run import output_folder, record_results
+from nerfblendshape_ns.recipes.run import output_folder
 from nerfblendshape_ns.recipes.training import trainer_config
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
@@ -47,13 +46,11 @@ def test_the_methods_own_config_is_left_alone(tmp_path):
 def test_base_and_variant(tmp_path):
     base = write(
         tmp_path / "base.yaml",
-        MINIMAL + "overrides: {max_minutes: 10, steps_per_save: 5}\nvariants: {fast: {max_minutes: 1}}\n"
-        "results: [{psnr: 1}]\n",
+        MINIMAL + "overrides: {max_minutes: 10, steps_per_save: 5}\nvariants: {fast: {max_minutes: 1}}\n",
     )
     child = write(tmp_path / "child.yaml", f"base: {base.name}\nname: child\noverrides: {{steps_per_save: 7}}\n")
     recipe = load_recipe(child)
     assert recipe.overrides == {"max_minutes": 10, "steps_per_save": 7}
-    assert recipe.results == []
     fast = recipe.with_variant("fast")
     assert (fast.name, fast.overrides["max_minutes"]) == ("child-fast", 1)
     with pytest.raises(UserError, match=r"^recipe child has no variant 'fats'; did you mean fast\?$"):
@@ -124,23 +121,8 @@ def test_given_data_must_be_there(tmp_path):
 def test_output_folder(tmp_path):
     recipe = load_recipe(write(tmp_path / "r.yaml", MINIMAL + "variants: {x: {}}\n"))
     options = RecipeOptions(tmp_path / "r.yaml", output=tmp_path, variant="x", video=Path("my clip (1).mp4"))
-    assert output_folder(recipe.with_variant("x"), options) == tmp_path / "a-my_clip_1_"
+    assert output_folder(recipe, options) == tmp_path / "a-my_clip_1_"
     assert output_folder(recipe, RecipeOptions(tmp_path / "r.yaml")) == Path("outputs/recipes/a")
-
-
-def test_recorded_figures_can_be_read_again(tmp_path):
-    path = write(tmp_path / "r.yaml", "# A comment that stays.\n" + MINIMAL)
-    figures = {"date": "2026-01-02", "recipe": "a", "machine": "2 CPU cores", "steps": 60, "results": {"psnr": 21.5}}
-    record_results(path, figures)
-    record_results(path, {**figures, "train": {"psnr": 25.0}})
-    recorded = load_recipe(path).results
-    assert [entry["test"]["psnr"] for entry in recorded] == [21.5, 21.5]
-    assert recorded[1]["train"] == {"psnr": 25.0}
-    assert path.read_text().startswith("# A comment that stays.\n")
-    assert yaml.safe_load(path.read_text())["name"] == "a"
-    path.write_text(path.read_text() + "seed: 3\n")
-    with pytest.raises(UserError, match="results must be the last key"):
-        record_results(path, figures)
 
 
 def test_a_synthetic_dataset_of_an_older_generation_is_made_again(tmp_path, monkeypatch):

@@ -15,12 +15,22 @@ sys.path += [str(TESTS / "models"), str(TESTS / "process_data")]
 
 from stand_in_tracker import NUM_FRAMES, SIZE, Tracker  # noqa: E402
 from tiny_head import make, metadata  # noqa: E402
+from tiny_runs import tiny_config, untrained_run  # noqa: E402
 from video_files import write_video  # noqa: E402
 
 from nerfblendshape_ns.data import contract  # noqa: E402
 from nerfblendshape_ns.output_paths import RECORD  # noqa: E402
 from nerfblendshape_ns.recipes import run as recipe_run  # noqa: E402
-from nerfblendshape_ns.scripts import convert, drive, export, process_data, recipe, sweep, synthetic  # noqa: E402
+from nerfblendshape_ns.scripts import (  # noqa: E402
+    convert,
+    drive,
+    evaluate,
+    export,
+    process_data,
+    recipe,
+    sweep,
+    synthetic,
+)
 from nerfblendshape_ns.scripts import torso_images as torso  # noqa: E402
 from nerfblendshape_ns.synthetic.dataset import ClipSettings, write_dataset  # noqa: E402
 
@@ -49,6 +59,11 @@ class Inputs:
         return self.root / "run"
 
     @property
+    def measured(self) -> Path:
+        """A run of an untrained head on the dataset."""
+        return self.root / "runs" / "clip" / "nerfblendshape-head-small" / "run"
+
+    @property
     def keyframes(self) -> Path:
         """A driver of three frames."""
         return self.root / "nod.yaml"
@@ -69,6 +84,9 @@ def make_inputs(root: Path) -> Inputs:
     (inputs.avatar / "config.yml").write_text("!!python/object/apply:os.abort []")
     state = {f"_model.{name}": value for name, value in model.state_dict().items()}
     torch.save({"step": 9, "pipeline": state}, inputs.avatar / "nerfstudio_models" / "step-000000009.ckpt")
+    few = {"test_frames": 1, "val_frames": 1, "basis": "all"}
+    parser = {f"pipeline.datamanager.dataparser.{name}": value for name, value in few.items()}
+    untrained_run(tiny_config(inputs.dataset, root / "runs", **parser))
     inputs.keyframes.write_text("keyframes:\n  - {time: 0}\n  - {time: 0.08, expression: {jawOpen: 50%}}\n")
     inputs.recipe.write_text(
         "name: tiny\ndescription: .\ndataset: {synthetic: {num_frames: 3, width: 48, height: 48, samples: 1}}\n"
@@ -158,6 +176,12 @@ TOOLS: Dict[str, Tool] = {
         hidden=frames_of,
     ),
     "drive frames": Tool("nbs-drive", drive.main, drive_words, lambda inputs: inputs.avatar, overwrites=True),
+    "evaluation": Tool(
+        "nbs-eval",
+        evaluate.main,
+        lambda inputs, output: [inputs.measured, "--output", output, "--no-landmarks"],
+        lambda inputs: inputs.dataset,
+    ),
     "sweep": Tool(
         "nbs-sweep",
         sweep.main,

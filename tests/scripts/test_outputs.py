@@ -199,7 +199,7 @@ def test_a_video_inside_its_dataset_is_refused(inputs, tmp_path, capsys):
     assert not output.exists()
 
 
-@pytest.mark.parametrize("name", ["synthetic", "convert", "drive frames", "sweep"])
+@pytest.mark.parametrize("name", ["synthetic", "convert", "drive frames", "sweep", "evaluation"])
 def test_what_the_user_adds_or_changes_in_a_result_is_kept(name, inputs, tmp_path, capsys):
     tool, output = TOOLS[name], tmp_path / "out"
     tool.run(inputs, output)
@@ -210,10 +210,10 @@ def test_what_the_user_adds_or_changes_in_a_result_is_kept(name, inputs, tmp_pat
     assert f"{output}/notes/mine.txt was added or changed after {tool.name} wrote {output}; move it away" in said
     assert snapshot(output) == before
     shutil.rmtree(output / "notes")
-    picture = next(path for path in sorted(output.rglob("*.png")))
-    picture.write_bytes(b"mended")
-    assert f"{picture} was added or changed" in refusal(tool, inputs, output, capsys)
-    assert picture.read_bytes() == b"mended"
+    result = next(path for path in sorted(output.rglob("*")) if path.suffix in (".png", ".html"))
+    result.write_bytes(b"mended")
+    assert f"{result} was added or changed" in refusal(tool, inputs, output, capsys)
+    assert result.read_bytes() == b"mended"
 
 
 def test_two_drives_to_one_output_do_not_disturb_each_other(inputs, tmp_path, capsys, monkeypatch):
