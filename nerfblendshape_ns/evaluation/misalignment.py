@@ -20,6 +20,8 @@ ENLARGEMENT = 4
 """Flow is computed on images this much larger: shifts of part of a pixel are what is looked for."""
 RIM = 3 / 128
 """Width of the rim as a share of the image's longer side."""
+SEEN = 0.01
+"""Opacity of the truth from which on a pixel shows something; mattes of real clips are seldom 0 all over."""
 
 
 def misalignment(
@@ -30,7 +32,11 @@ def misalignment(
     """How far the render is shifted from the truth, and what of the error that is.
 
     The flow is OpenCV's DIS (medium) from the truth to the render, grey and enlarged 4 times. The *aligned* render is
-    moved onto the truth by it: what perfect alignment would gain. Flow hides some errors that are none of alignment.
+    moved onto the truth by it: what perfect alignment would gain. Flow hides some errors that are none of alignment,
+    and moving pixels blurs a little: the aligned render of a sharp image of 128 pixels reaches about 40 dB at most.
+
+    The noise floor, on the synthetic head at 128 pixels: 0.03 to 0.06 pixels for noise of 2 %, JPEG of quality 90 or a
+    Gaussian blur of 0.5 pixels, but 0.2 for a blur of 1 pixel. A shift by 0.25 pixels is measured as 0.24.
 
     Args:
         truth: in [0, 1].
@@ -99,7 +105,7 @@ def largest_floater(accumulation: Float[Tensor, "height width 1"], alpha: Float[
 
 
 def _beyond(accumulation: Tensor, alpha: Tensor) -> Float[Tensor, "pixels"]:
-    present = (alpha[..., 0] > 0.0).cpu().numpy().astype(np.uint8)
+    present = (alpha[..., 0] > SEEN).cpu().numpy().astype(np.uint8)
     near = cv2.dilate(present, _square(present.shape)) > 0
     return accumulation[..., 0].detach().float().cpu()[torch.from_numpy(~near)]
 
@@ -108,7 +114,8 @@ def _align(truth: np.ndarray, render: np.ndarray) -> Tuple[np.ndarray, np.ndarra
     """Length of the flow from truth to render in pixels, and the render moved onto the truth by it."""
     size = truth.shape[1::-1]
     large = _enlarge(render)
-    flow = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM).calc(_grey(_enlarge(truth)), _grey(large), None)
+    flow_of = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+    flow = flow_of.calc(_grey(_enlarge(truth)), _grey(large), None)  # type: ignore[call-overload]
     y, x = np.mgrid[0 : flow.shape[0], 0 : flow.shape[1]].astype(np.float32)
     moved = cv2.remap(large, x + flow[..., 0], y + flow[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     length = np.linalg.norm(flow, axis=-1) / ENLARGEMENT

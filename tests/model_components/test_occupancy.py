@@ -186,3 +186,16 @@ def test_sampling_stays_inside_occupied_cells():
     middles = 0.5 * (starts + ends) - 3.0
     assert bool((middles > 0.0).all()) and bool((middles < 1.0).all())
     assert len(rays) == pytest.approx(1.0 / 0.05, abs=1)
+
+
+def test_rays_that_meet_what_may_ever_be_occupied():
+    nerfacc_backend.install()
+    occupancy = make()
+    centers = occupancy.cell_centers()
+    occupancy.carve((centers[:, 0] > 0.5) & (centers[:, 1] > 0.5))
+    occupancy.estimator.binaries.fill_(False)
+    origins = torch.tensor([[0.6, -3.0, 0.1], [0.4, -3.0, 0.1], [0.6, -3.0, 1.2], [0.6, -3.0, -0.9]])
+    directions = torch.tensor([[0.0, 1.0, 0.0]]).expand(4, 3)
+    assert occupancy.meets_allowed(origins, directions).tolist() == [True, False, False, True]
+    assert occupancy.meets_allowed(origins[:0], directions[:0]).tolist() == []
+    assert not occupancy.estimator.binaries.any()
