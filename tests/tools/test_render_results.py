@@ -242,7 +242,8 @@ def test_documents_that_show_something_else_are_told(repository, capsys):
         render_results.main(["--root", str(repository), "--check"])
     assert caught.value.code == 1
     assert capsys.readouterr().err == (
-        "error: the tables of README.md and docs/results.md are not those of results/; run python tools/render_results.py.\n"
+        "error: the tables of README.md and docs/results.md are not those of results/; run python "
+        "tools/render_results.py.\n"
     )
     assert "old" in (repository / "README.md").read_text(), "a check writes nothing"
     render_results.main(["--root", str(repository)])
