@@ -57,7 +57,7 @@ def result(
         recipe=recipe,
         variant=variant,
         clip=clip,
-        dataset={"tool": "nbs-process-data", "version": "0.1.0"},
+        dataset={"tool": "nbs-process-data", "version": "0.1.0", "video": "a.mp4"},
         overrides={},
         published=[],
         run=RecordedRun(seed=seed, **values),

@@ -37,7 +37,7 @@ def main(arguments: Optional[Sequence[str]] = None) -> None:
         changed = outdated(options.root)
         if options.check and changed:
             names = " and ".join(str(path.relative_to(options.root)) for path in changed)
-            raise UserError(f"{names} does not show what is in {FOLDER}/; run python tools/render_results.py.")
+            raise UserError(f"the tables of {names} are not those of {FOLDER}/; run python tools/render_results.py.")
         for path, text in changed.items():
             save_text(path, text)
             print(f"{path} rendered")

@@ -16,10 +16,12 @@ FOOTNOTE = f"{UNCOMMITTED} measured with code that differed from its commit, or 
 
 
 def section(table: Union[Table, Differences], recorded: Recorded) -> str:
-    """Heading, note and table; a table without a single figure says so."""
-    body = _differences(table, recorded) if isinstance(table, Differences) else _table(table, recorded)
+    """Heading, note and table. A table that has no figure says so; differences belong to one and are left out."""
+    if isinstance(table, Differences):
+        body = _differences(table, recorded)
+        return paragraphs(textwrap.fill(table.note, 120), body) if body else ""
     heading = f"## {table.title}" if table.title else ""
-    return paragraphs(heading, textwrap.fill(table.note, 120), body or NOTHING)
+    return paragraphs(heading, textwrap.fill(table.note, 120), _table(table, recorded) or NOTHING)
 
 
 def paragraphs(*parts: str) -> str:

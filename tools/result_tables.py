@@ -66,10 +66,8 @@ class Table:
 
 @dataclass(frozen=True)
 class Differences:
-    """A table of how much better or worse this method is than each variant, over clips that have both."""
+    """How much better or worse this method is than each variant, over the clips that have both; below their table."""
 
-    title: str
-    """Its heading; empty where it belongs to the table above it."""
     note: str
     """What stands above it."""
     recipes: Tuple[str, ...]
@@ -124,6 +122,10 @@ _DIFFERENCES = (
     Column("mouth, PSNR", single("mouth", "psnr")),
     Column("temporal", single("head", "temporal")),
 )
+_MINUS = (
+    "This method minus the baseline, paired by clip: mean ± standard deviation over the clips, and on how many of them "
+    "this method is better."
+)
 _AT_EQUAL_STEPS = tuple(Line(label, variant) for variant, label in VARIANTS.items())
 _AT_EQUAL_TIME = tuple(Line(label, f"{variant}-time") for variant, label in VARIANTS.items())
 
@@ -162,9 +164,7 @@ PAGE = (
         mean_over="clip-*",
     ),
     Differences(
-        "",
-        "This method minus the baseline, paired by clip: mean ± standard deviation over the clips, and on how many "
-        "of them this method is better.",
+        _MINUS,
         ("clip-*",),
         (Line(VARIANTS["concat"], "concat"),),
         _DIFFERENCES,
@@ -250,19 +250,18 @@ PAGE = (
         mean_over="baselines-*",
     ),
     Differences(
-        "",
-        "This method minus the baseline, as above.",
+        _MINUS,
         BASELINES,
         _AT_EQUAL_STEPS,
         _DIFFERENCES,
     ),
     Table(
         "Baselines at equal time",
-        "The same, each baseline trained for as long as this method.",
+        "The same, but each baseline trained for as long as this method.",
         BASELINES,
         (Line(OURS), *_AT_EQUAL_TIME),
         (_SEEDS, *_COST, *_COMPARED),
         mean_over="baselines-*",
     ),
-    Differences("", "This method minus the baseline, as above.", BASELINES, _AT_EQUAL_TIME, _DIFFERENCES),
+    Differences(_MINUS, BASELINES, _AT_EQUAL_TIME, _DIFFERENCES),
 )

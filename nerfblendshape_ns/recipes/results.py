@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Dict, List, Mapping, Optional, Type
@@ -13,6 +14,7 @@ from nerfblendshape_ns.data import contract
 from nerfblendshape_ns.errors import UserError
 from nerfblendshape_ns.recipes.recipe import DatasetSource, load_recipe
 from nerfblendshape_ns.recipes.values import build
+from nerfblendshape_ns.synthetic.dataset import ClipSettings, load_settings
 
 FOLDER = "results"
 """Name of the folder, beside the recipes' ``configs``."""
@@ -90,9 +92,9 @@ class Result:
     variant: Optional[str]
     """Its variant; None for the recipe itself."""
     clip: Optional[str]
-    """The clip, where the recipe names none of its own."""
+    """The clip, where it is not the one that the recipe names."""
     dataset: Dict[str, Optional[str]]
-    """``tool`` and ``version`` that prepared the dataset; None where that is not known."""
+    """``tool`` and ``version`` that prepared the dataset, and the ``video`` that it was made from, as far as known."""
     overrides: Dict[str, Any]
     """Values of the method's config that recipe and variant set, by dotted path."""
     published: List[Dict[str, Any]]
@@ -135,8 +137,8 @@ def record(
         variant: the variant that was run.
         evaluation: what ``eval.json`` holds: ``run``, ``splits``, ``speed`` and ``missing``.
         data: the dataset directory.
-        clip: name of the clip that was given on the command line; only recipes that name none of their own keep a
-            result for each clip.
+        clip: name of the video or dataset that was given on the command line. Each has a result of its own, unless it
+            is what the recipe names, prepared elsewhere.
 
     Returns:
         The file.
@@ -145,14 +147,15 @@ def record(
         UserError: the evaluation lacks what belongs to a result.
     """
     recipe = load_recipe(recipe_file)
-    clip = None if _names_its_clip(recipe.dataset) else clip
+    facts = dataset_facts(data)
+    clip = None if clip is None or _is_own(recipe.dataset, data, facts["video"]) else clip
     staged = recipe.with_variant(variant)
     where = f"the evaluation of {staged.name}"
     values = {
         "recipe": recipe.name,
         "variant": variant,
         "clip": clip,
-        "dataset": dataset_facts(data),
+        "dataset": facts,
         "overrides": {},
         "published": [],
         **{key: value for key, value in evaluation.items() if key in ("splits", "speed", "missing")},
@@ -183,14 +186,21 @@ def load_results(folder: Path) -> List[Result]:
 
 
 def dataset_facts(data: Path) -> Dict[str, Optional[str]]:
-    """``tool`` and ``version`` that prepared a dataset; None each where it does not say so, as foreign ones."""
+    """``tool`` and ``version`` that prepared a dataset, name of its ``video``; None each where it is not said."""
     path = data / contract.PROCESS
-    document = contract.load_json(path) if path.is_file() else None
-    if not isinstance(document, dict):
-        return {"tool": None, "version": None}
-    tool = document.get("tool", document.get("source"))
-    version = document.get("version", (document.get("versions") or {}).get("nerfblendshape-ns"))
-    return {"tool": str(tool), "version": None if version is None else str(version)}
+    loaded = contract.load_json(path) if path.is_file() else None
+    document = loaded if isinstance(loaded, dict) else {}
+    video, versions = document.get("video"), document.get("versions")
+    release = versions.get("nerfblendshape-ns") if isinstance(versions, dict) else None
+    return {
+        "tool": _first_text(document.get("tool"), document.get("source")),
+        "version": _first_text(document.get("version"), release),
+        "video": Path(video).name if isinstance(video, str) else None,
+    }
+
+
+def _first_text(*values: Any) -> Optional[str]:
+    return next((value for value in values if isinstance(value, str)), None)
 
 
 def _file(folder: Path, result: Result) -> Path:
@@ -198,10 +208,14 @@ def _file(folder: Path, result: Result) -> Path:
     return folder / _file_name(result.recipe) / f"{'-'.join(map(_file_name, parts))}.json"
 
 
-def _names_its_clip(source: DatasetSource) -> bool:
-    if source.video is not None:
-        return source.video.get("file") is not None
-    return source.synthetic is not None or source.path is not None
+def _is_own(source: DatasetSource, data: Path, video: Optional[str]) -> bool:
+    """Whether a dataset is what the recipe names: made of its video, or with its settings of the synthetic head."""
+    if source.synthetic is not None:
+        with suppress(UserError):
+            return load_settings(data) == build(ClipSettings, source.synthetic, "dataset: synthetic")
+        return False
+    named = source.video.get("file") if source.video is not None else None
+    return named is not None and Path(named).name == video
 
 
 def _file_name(name: str) -> str:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Dict
+from typing import Any, Dict, Optional
 
 import pytest
 from result_documents import figures, result
 
 from nerfblendshape_ns.errors import UserError
 from nerfblendshape_ns.recipes.results import dataset_facts, load_results, record, results_folder
+from nerfblendshape_ns.synthetic.dataset import ClipSettings, write_dataset
 
 RECIPE = """
 name: clip-a
@@ -21,6 +22,9 @@ overrides: {max_num_iterations: 300}
 variants: {concat: {pipeline.model.conditioning: concat}}
 torso: {overrides: {max_num_iterations: 200}}
 """
+
+
+TRACKED = ("nbs-process-data", "0.2.0", "a.mp4")
 
 
 @pytest.fixture()
@@ -41,7 +45,7 @@ def evaluation(*args: Any, **kwargs: Any) -> Dict[str, Any]:
 
 def test_a_recording_keeps_what_belongs_to_a_result(recipe, tmp_path):
     document = evaluation("clip-a", "concat", rows={"head": figures(psnr=29.66123, landmarks=float("nan"))})
-    file = record(recipe, "concat", document, tmp_path, clip="given")
+    file = record(recipe, "concat", document, tmp_path)
     assert file == tmp_path / "results" / "clip-a" / "clip-a-concat.json"
     kept = json.loads(file.read_text())
     assert kept["splits"]["test"]["rows"]["head"] == {
@@ -83,13 +87,34 @@ def test_what_is_recorded_is_read_back(recipe, tmp_path):
     assert (read.splits, read.run, read.speed) == (written.splits, written.run, written.speed)
 
 
+def recorded_clip(recipe: Path, data: Path, clip: Optional[str]) -> str:
+    """Name of the result file of a clip that was given on the command line."""
+    return record(recipe, None, evaluation("clip-a", rows={"head": figures(psnr=30.0)}), data, clip).name
+
+
 def test_a_recipe_without_a_clip_of_its_own_keeps_a_result_for_each(recipe, tmp_path):
     recipe.write_text(RECIPE.replace("{file: a.mp4}", "{}"))
-    for clip in ("ann.mp4", "bob v2.mp4"):
-        record(recipe, None, evaluation("clip-a", rows={"head": figures(psnr=30.0)}), tmp_path, clip)
-    files = sorted(path.name for path in (tmp_path / "results" / "clip-a").iterdir())
-    assert files == ["clip-a-ann_mp4.json", "clip-a-bob_v2_mp4.json"]
+    assert recorded_clip(recipe, tmp_path, "ann.mp4") == "clip-a-ann_mp4.json"
+    assert recorded_clip(recipe, tmp_path, "bob v2.mp4") == "clip-a-bob_v2_mp4.json"
     assert [each.clip for each in load_results(tmp_path / "results")] == ["ann.mp4", "bob v2.mp4"]
+
+
+def test_a_given_dataset_is_the_recipes_own_if_it_was_made_of_its_video(recipe, tmp_path):
+    (tmp_path / "process.json").write_text(json.dumps({"video": "/clips/a.mp4"}))
+    assert recorded_clip(recipe, tmp_path, "mine") == "clip-a.json"
+    (tmp_path / "process.json").write_text(json.dumps({"video": "/clips/b.mp4"}))
+    assert recorded_clip(recipe, tmp_path, "mine") == "clip-a-mine.json"
+    assert [each.dataset["video"] for each in load_results(tmp_path / "results")] == ["b.mp4", "a.mp4"]
+
+
+def test_a_given_dataset_is_the_recipes_own_if_it_is_the_same_synthetic_clip(recipe, tmp_path):
+    settings = ClipSettings(num_frames=2, width=16, height=16)
+    write_dataset(settings, tmp_path / "data")
+    recipe.write_text(RECIPE.replace("video: {file: a.mp4}", "synthetic: {num_frames: 2, width: 16, height: 16}"))
+    assert recorded_clip(recipe, tmp_path / "data", "mine") == "clip-a.json"
+    recipe.write_text(RECIPE.replace("video: {file: a.mp4}", "synthetic: {num_frames: 3, width: 16, height: 16}"))
+    assert recorded_clip(recipe, tmp_path / "data", "mine") == "clip-a-mine.json"
+    assert recorded_clip(recipe, tmp_path, "other") == "clip-a-other.json", "no synthetic dataset"
 
 
 @pytest.mark.parametrize(("commit", "committed"), [("0123456789ab", True), ("0123456789ab+", False), (None, False)])
@@ -146,10 +171,17 @@ def test_a_recording_that_lacks_something_says_what(recipe, tmp_path):
     assert not (tmp_path / "results").exists()
 
 
-def test_the_dataset_says_what_prepared_it(tmp_path):
-    assert dataset_facts(tmp_path) == {"tool": None, "version": None}
-    record_file = tmp_path / "process.json"
-    record_file.write_text(json.dumps({"tool": "nbs-process-data", "version": "0.2.0", "source": {"video": "a.mp4"}}))
-    assert dataset_facts(tmp_path) == {"tool": "nbs-process-data", "version": "0.2.0"}
-    record_file.write_text(json.dumps({"source": "nbs-synthetic", "versions": {"nerfblendshape-ns": "0.1.0"}}))
-    assert dataset_facts(tmp_path) == {"tool": "nbs-synthetic", "version": "0.1.0"}
+@pytest.mark.parametrize(
+    ("process", "tool", "version", "video"),
+    [
+        ({"tool": "nbs-process-data", "version": "0.2.0", "source": {"video": "x"}, "video": "/clips/a.mp4"}, *TRACKED),
+        ({"source": "nbs-synthetic", "versions": {"nerfblendshape-ns": "0.1.0"}}, "nbs-synthetic", "0.1.0", None),
+        ({"version": 2, "source": {"video": "a.mp4"}}, None, None, None),
+        ([], None, None, None),
+    ],
+    ids=["tracked", "synthetic", "of another program", "no mapping"],
+)
+def test_the_dataset_says_what_prepared_it(tmp_path, process, tool, version, video):
+    (tmp_path / "process.json").write_text(json.dumps(process))
+    assert dataset_facts(tmp_path) == {"tool": tool, "version": version, "video": video}
+    assert dataset_facts(tmp_path / "images") == {"tool": None, "version": None, "video": None}
