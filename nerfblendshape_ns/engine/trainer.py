@@ -25,6 +25,7 @@ from nerfblendshape_ns.engine.training_record import (
 )
 from nerfblendshape_ns.errors import UserError
 from nerfblendshape_ns.field_components.table_gradients import TableGradients, several_processes
+from nerfblendshape_ns.model_components.losses import prepare_patch_loss
 
 
 @dataclass
@@ -48,7 +49,12 @@ class BudgetTrainer(Trainer):
     config: BudgetTrainerConfig
 
     def setup(self, test_mode: Literal["test", "val", "inference"] = "val") -> None:
-        """Set up as nerfstudio does and install the clock."""
+        """Set up as nerfstudio does and install the clock.
+
+        Raises:
+            UserError: the patch loss cannot be had.
+        """
+        self._prepare_patch_loss()
         super().setup(test_mode)
         self._trained_step = self._start_step - 1
         self._started: Optional[float] = None
@@ -58,6 +64,16 @@ class BudgetTrainer(Trainer):
             self.callbacks.append(
                 TrainingCallback([TrainingCallbackLocation.BEFORE_TRAIN_ITERATION], self._watch_budget)
             )
+
+    def _prepare_patch_loss(self) -> None:
+        """Fetch the weights that the patch loss needs, in one process per machine, before data are read."""
+        model: Any = self.config.pipeline.model
+        datamanager: Any = self.config.pipeline.datamanager
+        uses_patches = datamanager.patch_size > 1 and datamanager.num_patches > 0
+        if uses_patches and self.local_rank == 0:
+            prepare_patch_loss(model.perceptual_loss, datamanager.patch_size)
+        if several_processes():
+            dist.barrier()
 
     def setup_optimizers(self) -> Optimizers:
         """The optimisers of the config.

@@ -23,6 +23,7 @@ import nerfblendshape_ns
 from nerfblendshape_ns.console import say
 from nerfblendshape_ns.data import contract
 from nerfblendshape_ns.errors import UserError
+from nerfblendshape_ns.model_components.lpips import missing_lpips
 from nerfblendshape_ns.output_folders import claimed_folder
 from nerfblendshape_ns.recipes.datasets import prepare_dataset
 from nerfblendshape_ns.recipes.evaluation import (
@@ -248,6 +249,9 @@ def print_outcome(outcome: Outcome, console: Console) -> None:
         for path in paths:
             say(console, f"{name}: {path}")
     say(console, f"viewer: ns-viewer --load-config {outcome.config}")
+    missing = missing_lpips()
+    if missing is not None:
+        say(console, missing)
 
 
 def _some(frames: List[RenderedFrame], count: int) -> List[RenderedFrame]:
