@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
-from urllib.error import URLError
+import os
 
 import pytest
-import torch
+
+from nerfblendshape_ns.model_components.lpips import find_lpips
+from nerfblendshape_ns.model_components.lpips_weights import FOLDER_VARIABLE
+
+OWN_FOLDER = os.environ.get(FOLDER_VARIABLE)
 
 
 @pytest.fixture(scope="session", autouse=True)
-def no_downloaded_weights():
-    """LPIPS would fetch the weights of its backbone, 230 MB; tests take the way of a machine without a network."""
-
-    def refuse(url: str, *args: object, **kwargs: object) -> None:
-        raise URLError(f"tests download no weights, and {url} is not here")
-
+def no_lpips_weights(tmp_path_factory):
+    """Whether this machine has the weights of LPIPS changes no test but those that ask for them; none fetches them."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(torch.hub, "download_url_to_file", refuse)
+        patch.setenv(FOLDER_VARIABLE, str(tmp_path_factory.mktemp("no_lpips")))
         yield
+
+
+@pytest.fixture
+def lpips_weights(monkeypatch):
+    """The real weights, where this machine has them."""
+    monkeypatch.delenv(FOLDER_VARIABLE)
+    if OWN_FOLDER is not None:
+        monkeypatch.setenv(FOLDER_VARIABLE, OWN_FOLDER)
+    if find_lpips("alex") is None or find_lpips("vgg") is None:
+        pytest.skip("the weights of LPIPS are not cached here; nbs-fetch-lpips fetches them")

@@ -158,7 +158,7 @@ class _Steps:
         self.pinhole = PinholeRays(self.dataset.cameras)
         self.sampler = RegionPixelSampler(manager.pixel_sampler, self.dataset)
         config = copy.deepcopy(method.pipeline.model)
-        config.perceptual_loss = "none"  # May have to fetch weights; its share of a step is small.
+        config.perceptual_loss = "none"  # May need weights that are not here; its share of a step is small.
         model = config.setup(
             scene_box=outputs.scene_box,
             num_train_data=count,

@@ -6,7 +6,8 @@ from typing import List, NamedTuple, Optional, Tuple, Union
 
 from nerfblendshape_ns.data.datamanager import NerfBlendshapeDataManager
 from nerfblendshape_ns.model_components.face_parts import FaceParts
-from nerfblendshape_ns.model_components.losses import lpips_cached
+from nerfblendshape_ns.model_components.lpips import METRICS, find_lpips
+from nerfblendshape_ns.model_components.lpips_weights import COMMAND
 from nerfblendshape_ns.models.head import HeadModel
 from nerfblendshape_ns.models.torso import TorsoModel
 
@@ -98,8 +99,10 @@ def _perceptual_loss(model: Union[HeadModel, TorsoModel], datamanager: NerfBlend
 
 
 def _lpips_metric() -> Part:
-    off = "its weights are not in torch's cache; the first evaluation tries to download them"
-    return Part("LPIPS in evaluation", None if lpips_cached() else off)
+    # Loaded, not only looked for, so that a damaged file is told now and not by the first evaluation.
+    found = [name for name, backbone in METRICS.items() if find_lpips(backbone) is not None]
+    off = None if found else f"its weights are not cached; {COMMAND} fetches them"
+    return Part("LPIPS in evaluation", off, " and ".join(found))
 
 
 def _frame_balance(datamanager: NerfBlendshapeDataManager) -> Part:

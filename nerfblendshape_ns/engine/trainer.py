@@ -27,6 +27,7 @@ from nerfblendshape_ns.engine.training_record import (
 )
 from nerfblendshape_ns.errors import UserError
 from nerfblendshape_ns.field_components.table_gradients import TableGradients, several_processes
+from nerfblendshape_ns.model_components.losses import prepare_patch_loss
 from nerfblendshape_ns.models.unseen_frames import check_same_training_frames
 
 
@@ -54,8 +55,9 @@ class BudgetTrainer(Trainer):
         """Set up as nerfstudio does and install the clock.
 
         Raises:
-            UserError: the run to resume was trained on other frames.
+            UserError: the patch loss cannot be had, or the run to resume was trained on other frames.
         """
+        self._prepare_patch_loss()
         super().setup(test_mode)
         if self._start_step > 0:
             check_same_training_frames(self.pipeline.model, self._train_metadata)
@@ -67,6 +69,16 @@ class BudgetTrainer(Trainer):
             self.callbacks.append(
                 TrainingCallback([TrainingCallbackLocation.BEFORE_TRAIN_ITERATION], self._watch_budget)
             )
+
+    def _prepare_patch_loss(self) -> None:
+        """Fetch the weights that the patch loss needs, in one process per machine, before data are read."""
+        model: Any = self.config.pipeline.model
+        datamanager: Any = self.config.pipeline.datamanager
+        uses_patches = datamanager.patch_size > 1 and datamanager.num_patches > 0
+        if uses_patches and self.local_rank == 0:
+            prepare_patch_loss(model.perceptual_loss, datamanager.patch_size)
+        if several_processes():
+            dist.barrier()
 
     def setup_optimizers(self) -> Optimizers:
         """The optimisers of the config.

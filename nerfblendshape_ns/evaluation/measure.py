@@ -7,7 +7,7 @@ from typing import Callable, Dict, List, Mapping, Optional, Sequence, Tuple, Uni
 
 import torch
 from nerfstudio.cameras.cameras import Cameras
-from torch import Tensor, nn
+from torch import Tensor
 
 from nerfblendshape_ns.evaluation.comparison import Comparison
 from nerfblendshape_ns.evaluation.frames import Figures, RenderedFrame, as_picture, rendered_frame
@@ -16,17 +16,14 @@ from nerfblendshape_ns.evaluation.misalignment import floaters, largest_floater,
 from nerfblendshape_ns.evaluation.temporal import temporal_difference
 from nerfblendshape_ns.evaluation.trained_run import FrameOfRun, TrainedRun
 from nerfblendshape_ns.evaluation.views import Mask, Views, face_regions, views_of
-from nerfblendshape_ns.model_components.lpips import find_lpips
-
-LPIPS = {"lpips": "alex", "lpips_vgg": "vgg"}
-"""Names of the learned metric by its backbone."""
+from nerfblendshape_ns.model_components.lpips import LPIPS, METRICS, find_lpips, missing_lpips, smallest_side
 
 
 @dataclass
 class Instruments:
     """What can be measured on this machine."""
 
-    lpips: Dict[str, nn.Module] = field(default_factory=dict)
+    lpips: Dict[str, LPIPS] = field(default_factory=dict)
     """Networks of the learned metric by name, on the model's device."""
     landmarks: Optional[LandmarkDistance] = None
     """Finds faces."""
@@ -34,20 +31,23 @@ class Instruments:
     """What cannot be measured, each with the reason and what to do."""
 
 
-def find_instruments(device: torch.device, landmarks: bool = True) -> Instruments:
+def find_instruments(run: TrainedRun, landmarks: bool = True) -> Instruments:
     """Collect what this machine has; nothing is fetched.
 
     Args:
-        device: where the model computes.
+        run: that is to be measured.
         landmarks: whether to track faces.
     """
-    found = Instruments()
-    for name, backbone in LPIPS.items():
-        network = find_lpips(backbone)  # type: ignore[arg-type]
-        if network is None:
-            found.missing.append(f"{name}: its weights are not here; nbs-fetch-lpips fetches them once.")
-        else:
-            found.lpips[name] = network.to(device)
+    found, side = Instruments(), min(run.train_dataset.image_size)
+    without_weights = missing_lpips()
+    if without_weights is not None:
+        found.missing.append(without_weights)
+    for name, backbone in METRICS.items():
+        network = find_lpips(backbone)
+        if side < smallest_side(backbone):
+            found.missing.append(f"{name}: its network needs at least {smallest_side(backbone)} pixels, not {side}.")
+        elif network is not None:
+            found.lpips[name] = network.to(run.device)
     tracker: Union[LandmarkDistance, str] = LandmarkDistance.find() if landmarks else "left out by --no-landmarks."
     if isinstance(tracker, str):
         found.missing.append(f"landmarks, lids, irises: {tracker}")

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Dict, Optional, Tuple
+from typing import Dict, Mapping, Optional, Tuple
 
 import torch
 from jaxtyping import Bool, Float
-from torch import Tensor, nn
+from torch import Tensor
 from torchmetrics.functional.image import structural_similarity_index_measure
+
+from nerfblendshape_ns.model_components.lpips import LPIPS
+
+NO_NETWORKS: Mapping[str, LPIPS] = {}
 
 
 def psnr(prediction: Tensor, target: Tensor, mask: Optional[Bool[Tensor, "height width"]] = None) -> float:
@@ -21,9 +25,9 @@ def psnr(prediction: Tensor, target: Tensor, mask: Optional[Bool[Tensor, "height
 def image_metrics(
     prediction: Float[Tensor, "height width 3"],
     target: Float[Tensor, "height width 3"],
-    lpips: Optional[nn.Module] = None,
+    lpips: Mapping[str, LPIPS] = NO_NETWORKS,
 ) -> Dict[str, float]:
-    """``psnr ssim l1`` of a whole image, and ``lpips`` where its network is given; both in [0, 1]."""
+    """``psnr ssim l1`` of a whole image, and ``lpips lpips_vgg`` where their networks are given; both in [0, 1]."""
     return _image_metrics(prediction, target, lpips)[0]
 
 
@@ -31,7 +35,7 @@ def head_metrics(
     prediction: Float[Tensor, "height width 3"],
     target: Float[Tensor, "height width 3"],
     head: Bool[Tensor, "height width"],
-    lpips: Optional[nn.Module] = None,
+    lpips: Mapping[str, LPIPS] = NO_NETWORKS,
 ) -> Dict[str, float]:
     """``psnr ssim l1`` on the whole image and ``psnr_head ssim_head`` inside the head mask.
 
@@ -41,7 +45,8 @@ def head_metrics(
         prediction: in [0, 1].
         target: in [0, 1], on the same background.
         head: where the true head is.
-        lpips: LPIPS with the AlexNet backbone, where it can be had; adds ``lpips``.
+        lpips: networks by the names of their metrics (``lpips``: AlexNet, ``lpips_vgg``: VGG16), measured on the whole
+            image; one that the image is too small for (31 and 16 pixels a side) is left out.
     """
     if not bool(head.any()):
         head = torch.ones_like(head)
@@ -65,7 +70,7 @@ def structural_similarity(
 
 
 def _image_metrics(
-    prediction: Tensor, target: Tensor, lpips: Optional[nn.Module]
+    prediction: Tensor, target: Tensor, lpips: Mapping[str, LPIPS]
 ) -> Tuple[Dict[str, float], Float[Tensor, "rows columns"]]:
     """Metrics of a whole image and the map of structural similarity behind them."""
     ssim_map = structural_similarity(prediction, target)
@@ -74,7 +79,8 @@ def _image_metrics(
         "ssim": float(ssim_map.mean()),
         "l1": float((prediction - target).abs().mean()),
     }
-    if lpips is not None:
-        planes = (image.permute(2, 0, 1)[None].clamp(0, 1) for image in (prediction, target))
-        metrics["lpips"] = float(lpips(*planes))
+    planes = [image.permute(2, 0, 1)[None].clamp(0, 1) for image in (prediction, target)]
+    for name, network in lpips.items():
+        if min(prediction.shape[:2]) >= network.smallest:
+            metrics[name] = float(network(*planes))
     return metrics, ssim_map

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
-from pathlib import Path
-from typing import Any, Dict, Literal, Optional, Union
+from typing import Any, Dict, Literal, Optional
 
 import torch
 from jaxtyping import Float
-from nerfstudio.utils.rich_utils import CONSOLE
 from torch import Tensor, nn
 from torchmetrics.functional.image import structural_similarity_index_measure
 
 from nerfblendshape_ns.errors import UserError
+from nerfblendshape_ns.fetching import NotFetched
+from nerfblendshape_ns.model_components.lpips import find_lpips, smallest_side
+from nerfblendshape_ns.model_components.lpips_weights import COMMAND, Backbone, fetch_weights
 
 ColorKind = Literal["huber", "l1", "mse"]
 PerceptualKind = Literal["none", "dssim", "lpips-vgg", "lpips-alex"]
-ALEXNET_FILE = "alexnet-owt-7be5be79.pth"
-"""Name under which torchvision keeps AlexNet's weights in torch's cache."""
+LPIPS_BACKBONES: Dict[str, Backbone] = {"lpips-vgg": "vgg", "lpips-alex": "alex"}
+OPTION = "--pipeline.model.perceptual-loss"
 
 
 def composite(
@@ -48,8 +48,8 @@ class PatchLoss(nn.Module):
     """Perceptual difference of image patches; networks are loaded when first needed, never at import.
 
     Args:
-        kind: "dssim" is ``(1 - SSIM) / 2`` and needs no download; "lpips-vgg" and "lpips-alex" are the learned
-            perceptual metric (Zhang et al. 2018) with that backbone.
+        kind: "dssim" is ``(1 - SSIM) / 2`` and needs no weights; "lpips-vgg" and "lpips-alex" are LPIPS with that
+            backbone, whose weights :func:`prepare_patch_loss` fetches.
     """
 
     def __init__(self, kind: PerceptualKind) -> None:
@@ -74,7 +74,7 @@ class PatchLoss(nn.Module):
         """The mean difference; both in [0, 1].
 
         Raises:
-            UserError: the LPIPS weights cannot be had.
+            UserError: the LPIPS weights are not cached.
         """
         prediction, target = prediction.permute(0, 3, 1, 2), target.permute(0, 3, 1, 2)
         if self.kind == "dssim":
@@ -84,51 +84,38 @@ class PatchLoss(nn.Module):
             )
             return (1.0 - torch.as_tensor(similarity)) / 2.0
         if not self._network:
-            network = load_lpips("vgg" if self.kind == "lpips-vgg" else "alex")
+            network = find_lpips(LPIPS_BACKBONES[self.kind])
             if network is None:
                 raise UserError(
-                    f"The weights of --pipeline.model.perceptual-loss {self.kind} could not be downloaded; go online "
-                    "once, or use 'dssim', which needs none."
+                    f"the weights of {OPTION} {self.kind} are not cached; run {COMMAND} once, or use 'dssim', which "
+                    "needs none."
                 )
             self._network.append(network.to(prediction.device))
-        return self._network[0](prediction.clamp(0, 1), target.clamp(0, 1))
+        return self._network[0](prediction.clamp(0, 1), target.clamp(0, 1)).mean()
 
 
-def load_lpips(backbone: Literal["alex", "vgg"]) -> Optional[nn.Module]:
-    """The LPIPS metric on images in [0, 1], or None where its weights are neither cached nor downloadable."""
-    from torchmetrics.image.lpip import LearnedPerceptualImagePatchSimilarity
+def prepare_patch_loss(kind: PerceptualKind, patch_size: int) -> None:
+    """Have ready what a patch loss needs, before training spends its time: LPIPS weights that are missing are fetched.
 
+    Args:
+        kind: of the loss.
+        patch_size: pixels along a patch's sides.
+
+    Raises:
+        UserError: the patches are too small for the network, or its weights cannot be had.
+    """
+    if kind not in LPIPS_BACKBONES:
+        return
+    backbone = LPIPS_BACKBONES[kind]
+    if patch_size < smallest_side(backbone):
+        raise UserError(
+            f"{OPTION} {kind} needs patches of at least {smallest_side(backbone)} pixels a side; set "
+            f"--pipeline.datamanager.patch-size higher than {patch_size}, or use 'dssim', which takes any size."
+        )
     try:
-        # The network is drawn at random before its weights are read; a training's draws do not depend on that.
-        with torch.random.fork_rng(devices=[]):
-            network = LearnedPerceptualImagePatchSimilarity(net_type=backbone, normalize=True)
-        return network.eval().requires_grad_(False)
-    except OSError:  # urllib's URLError is one: no network, no cached file.
-        return None
-
-
-@lru_cache(maxsize=1)
-def _alex_lpips() -> Optional[nn.Module]:
-    return load_lpips("alex")
-
-
-def lpips_cached() -> bool:
-    """Whether the weights of AlexNet, the backbone of the LPIPS metric, lie in torch's cache."""
-    return (Path(torch.hub.get_dir()) / "checkpoints" / ALEXNET_FILE).is_file()
-
-
-@lru_cache(maxsize=1)
-def _tell_missing_lpips() -> None:
-    CONSOLE.print(
-        "The metrics leave LPIPS out: its weights are neither cached nor can they be downloaded; go online once.",
-        highlight=False,
-    )
-
-
-def cached_lpips(device: Union[torch.device, str]) -> Optional[nn.Module]:
-    """LPIPS with the AlexNet backbone for metrics, loaded once per process; where it cannot be had, None, said once."""
-    network = _alex_lpips()
-    if network is None:
-        _tell_missing_lpips()
-        return None
-    return network.to(device)
+        fetch_weights([backbone])
+    except NotFetched as error:
+        raise UserError(
+            f"the weights of {OPTION} {kind} could not be fetched: {error}; {COMMAND} tries again, or use 'dssim', "
+            "which needs none."
+        ) from error

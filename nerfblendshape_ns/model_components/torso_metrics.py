@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Dict, NamedTuple, Optional
+from typing import Dict, Mapping, NamedTuple, Optional
 
 import numpy as np
 import torch
 from jaxtyping import Bool, Float
-from torch import Tensor, nn
+from torch import Tensor
 
 from nerfblendshape_ns.data.contract import Label
 from nerfblendshape_ns.data.dataset import NerfBlendshapeDataset
 from nerfblendshape_ns.data.labels import seam_ring
 from nerfblendshape_ns.model_components.image_metrics import head_metrics, image_metrics, psnr
 from nerfblendshape_ns.model_components.losses import composite
+from nerfblendshape_ns.model_components.lpips import LPIPS
 
 VISIBLE_SHARE = 0.01
 """A part of the body is said to be visible where it covers this share of the training pictures."""
@@ -37,19 +38,19 @@ def head_on_true_torso(outputs: Dict[str, Tensor], torso: Float[Tensor, "h w 4"]
 
 
 def torso_metrics(
-    outputs: Dict[str, Tensor], batch: Dict[str, Tensor], target: Float[Tensor, "h w 3"], lpips: Optional[nn.Module]
+    outputs: Dict[str, Tensor], batch: Dict[str, Tensor], target: Float[Tensor, "h w 3"], lpips: Mapping[str, LPIPS]
 ) -> Dict[str, float]:
     """The field's protocol on one frame: always the same finite keys.
 
-    ``psnr ssim l1`` (and ``lpips``) of head and torso against the frame, ``psnr_head ssim_head`` inside the head mask,
-    ``psnr_seam`` in a ring round the seam of head and torso (where a frame has no seam: on the whole frame);
+    ``psnr ssim l1`` (and ``lpips lpips_vgg``) of head and torso against the frame, ``psnr_head ssim_head`` inside the
+    head mask, ``psnr_seam`` in a ring round the seam of head and torso (where a frame has no seam: on the whole frame);
     ``true_torso_*`` of the predicted head over the true torso; ``head_only_*`` of the head on white.
 
     Args:
         outputs: of the torso model.
         batch: of the dataset with target "frame".
         target: the true frame over the background that was rendered.
-        lpips: LPIPS with the AlexNet backbone, where it can be had.
+        lpips: networks by the names of their metrics, as :func:`~.image_metrics.head_metrics` takes them.
     """
     prediction, head = outputs["rgb"], batch["alpha"][..., 0] > 0.5
     metrics = head_metrics(prediction, target, head, lpips)

@@ -24,7 +24,8 @@ from nerfblendshape_ns.model_components.face_parts import FaceParts
 from nerfblendshape_ns.model_components.head_conditioning import FrameBatch, HeadConditioning
 from nerfblendshape_ns.model_components.head_hull import head_region
 from nerfblendshape_ns.model_components.image_metrics import head_metrics
-from nerfblendshape_ns.model_components.losses import PatchLoss, cached_lpips, composite, warm_down
+from nerfblendshape_ns.model_components.losses import PatchLoss, composite, warm_down
+from nerfblendshape_ns.model_components.lpips import cached_lpips
 from nerfblendshape_ns.model_components.occupancy import ExpressionOccupancy
 from nerfblendshape_ns.model_components.rounds import render_in_rounds, visible_samples
 from nerfblendshape_ns.model_components.view_range import ViewRange

@@ -22,7 +22,8 @@ from nerfblendshape_ns.model_components.backdrop import Backdrop, load_plate, pa
 from nerfblendshape_ns.model_components.crop import crop_background, ray_spans
 from nerfblendshape_ns.model_components.head_pixels import HeadPixels
 from nerfblendshape_ns.model_components.head_pose_code import HeadPoseCode
-from nerfblendshape_ns.model_components.losses import PatchLoss, cached_lpips, composite
+from nerfblendshape_ns.model_components.losses import PatchLoss, composite
+from nerfblendshape_ns.model_components.lpips import cached_lpips
 from nerfblendshape_ns.model_components.torso_frames import TorsoFrames
 from nerfblendshape_ns.model_components.torso_metrics import person_alpha, torso_coverage, torso_metrics
 from nerfblendshape_ns.model_components.torso_occupancy import TorsoOccupancy

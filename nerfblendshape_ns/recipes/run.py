@@ -155,7 +155,7 @@ def evaluate(
         folder: where the results go.
         console: for progress.
     """
-    protocol, instruments = recipe.protocol, find_instruments(run.device)
+    protocol, instruments = recipe.protocol, find_instruments(run)
     train = run.frames("train")
     few = [train[index] for index in spread(len(train), protocol.train_frames)]
     measured = measure_splits(run, {"test": run.frames("test"), "train": few}, instruments, console)

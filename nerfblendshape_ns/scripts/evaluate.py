@@ -62,7 +62,7 @@ def run(options: EvaluationOptions, console: Console) -> None:
     output = options.output or trained.folder / "eval"
     inputs = [*files_among([options.run]), Path(trained.train_dataset.metadata["root"])]
     with replaced_folder(output, TOOL, inputs) as folder:
-        instruments = find_instruments(trained.device, options.landmarks)
+        instruments = find_instruments(trained, options.landmarks)
         measured = measure_splits(trained, splits, instruments, console)
         document = evaluation_document(trained, measured, instruments)
         write_evaluation(folder, document, measured)

@@ -10,6 +10,7 @@ import pytest
 TESTS = Path(__file__).parents[1]
 sys.path += [str(TESTS), str(TESTS / "models")]
 
+import stand_in_lpips  # noqa: E402
 from stand_in_tcnn import install  # noqa: E402
 from test_head_face import face_metadata, lifted_metadata  # noqa: E402
 from tiny_head import make, metadata  # noqa: E402
@@ -18,8 +19,8 @@ from tiny_torso import make_torso  # noqa: E402
 
 from nerfblendshape_ns.data.datamanager import NerfBlendshapeDataManagerConfig  # noqa: E402
 from nerfblendshape_ns.data.frame_images import FrameFiles  # noqa: E402
-from nerfblendshape_ns.engine import start_report as module  # noqa: E402
 from nerfblendshape_ns.engine.start_report import start_report  # noqa: E402
+from nerfblendshape_ns.errors import UserError  # noqa: E402
 from nerfblendshape_ns.recipes.datasets import write_synthetic  # noqa: E402
 from nerfblendshape_ns.synthetic.dataset import ClipSettings  # noqa: E402
 
@@ -28,11 +29,6 @@ def datamanager(mattes: int = 0, names: Any = ("jawOpen", "browInnerUp"), **opti
     files = [FrameFiles(Path("f.png"), matte=Path("m.png") if frame < mattes else None) for frame in range(4)]
     dataset = SimpleNamespace(frame_files=files, metadata={"expression_names": list(names)})
     return SimpleNamespace(config=NerfBlendshapeDataManagerConfig(**options), train_dataset=dataset)
-
-
-@pytest.fixture
-def no_lpips(monkeypatch) -> None:
-    monkeypatch.setattr(module, "lpips_cached", lambda: False)
 
 
 def lines_of(report: str) -> Dict[str, str]:
@@ -45,8 +41,8 @@ def of(model: Any, *given: Any, **options: Any) -> Dict[str, str]:
     return lines_of(start_report(model, given[0] if given else datamanager(**options)))
 
 
-def test_everything_may_be_on(monkeypatch):
-    monkeypatch.setattr(module, "lpips_cached", lambda: True)
+def test_everything_may_be_on(monkeypatch, tmp_path):
+    stand_in_lpips.install(monkeypatch, tmp_path)
     model = make(lifted_metadata(), perceptual_loss="dssim")
     assert start_report(model, datamanager(mattes=4, frame_balance=0.7, patch_size=16)) == (
         "This training uses:\n"
@@ -55,12 +51,12 @@ def test_everything_may_be_on(monkeypatch):
         "  shell round the face  on\n"
         "  mattes                on\n"
         "  perceptual loss       on   dssim\n"
-        "  LPIPS in evaluation   on\n"
+        "  LPIPS in evaluation   on   lpips and lpips_vgg\n"
         "  frame balance         on   upper and lower face apart"
     )
 
 
-def test_everything_may_be_off_by_option(no_lpips):
+def test_everything_may_be_off_by_option():
     model = make(lifted_metadata(), face_motion=False, face_parts=False, shell=False)
     assert of(model) == {
         "face motion": "off by --pipeline.model.face-motion False",
@@ -68,7 +64,7 @@ def test_everything_may_be_off_by_option(no_lpips):
         "shell round the face": "off by --pipeline.model.shell False",
         "mattes": "off the dataset has none; the labels' borders are softened",
         "perceptual loss": "off by --pipeline.model.perceptual-loss none",
-        "LPIPS in evaluation": "off its weights are not in torch's cache; the first evaluation tries to download them",
+        "LPIPS in evaluation": "off its weights are not cached; nbs-fetch-lpips fetches them",
         "frame balance": "off by --pipeline.datamanager.frame-balance 0",
     }
     still = of(make(lifted_metadata(), conditioning="concat"))
@@ -76,7 +72,7 @@ def test_everything_may_be_off_by_option(no_lpips):
     assert still["shell round the face"] == "on"
 
 
-def test_what_the_dataset_lacks_is_told(no_lpips):
+def test_what_the_dataset_lacks_is_told():
     without_mesh = of(make(metadata()))
     for name in ("face motion", "face parts", "shell round the face"):
         assert without_mesh[name] == "off the dataset has no face mesh"
@@ -94,14 +90,22 @@ def test_what_the_dataset_lacks_is_told(no_lpips):
     assert named["mattes"] == "on 3 of 4 frames have one"
 
 
+def test_lpips_of_one_network_is_told_by_name_and_a_damaged_file_before_training(monkeypatch, tmp_path):
+    stand_in_lpips.install(monkeypatch, tmp_path, ["alex"])
+    assert of(make())["LPIPS in evaluation"] == "on lpips"
+    (tmp_path / "vgg16.ckpt").write_bytes(b"half of it")
+    with pytest.raises(UserError, match="vgg16.ckpt is damaged .*; run nbs-fetch-lpips to fetch it again"):
+        start_report(make(), datamanager())
+
+
 @pytest.mark.parametrize("option, value", [("patch_size", 1), ("num_patches", 0)])
-def test_a_patch_loss_without_patches_is_off(no_lpips, option, value):
+def test_a_patch_loss_without_patches_is_off(option, value):
     options = {"patch_size": 16, option: value}
     line = of(make(perceptual_loss="lpips-vgg"), **options)["perceptual loss"]
     assert line == f"off batches have no patches, by --pipeline.datamanager.{option.replace('_', '-')} {value}"
 
 
-def test_a_torso_says_how_much_of_its_head_is_kept(no_lpips):
+def test_a_torso_says_how_much_of_its_head_is_kept():
     for megabytes, expected in (
         (2048, "on all frames"),
         (0, "off by --pipeline.model.head-pixels-mb 0"),
@@ -119,7 +123,7 @@ def test_a_torso_says_how_much_of_its_head_is_kept(no_lpips):
     ]
 
 
-def test_torch_in_the_place_of_tiny_cuda_nn_is_told(no_lpips, monkeypatch):
+def test_torch_in_the_place_of_tiny_cuda_nn_is_told(monkeypatch):
     expected = "off it is not installed, so torch makes the networks"
     assert of(make(implementation="tcnn"))["tiny-cuda-nn"] == expected
     install(monkeypatch)

@@ -82,6 +82,43 @@ def same(first: Record, second: Record) -> bool:
     )
 
 
+PATCHES = {
+    "pipeline.datamanager.patch_size": 16,
+    "pipeline.datamanager.num_patches": 1,
+    "pipeline.model.perceptual_loss": "lpips-vgg",
+}
+
+
+def test_weights_that_a_loss_lacks_are_told_before_data_are_read(tmp_path):
+    with pytest.raises(
+        UserError, match=r"^the weights of --pipeline.model.perceptual-loss lpips-vgg could not be fetched"
+    ):
+        train_run(tiny_config(tmp_path / "no data", tmp_path, **PATCHES))
+
+
+@pytest.mark.parametrize(
+    ("changes", "local_rank", "prepared"),
+    [
+        ({}, 0, [("lpips-vgg", 16)]),
+        ({}, 1, []),
+        ({"pipeline.datamanager.num_patches": 0}, 0, []),
+        ({"pipeline.datamanager.patch_size": 1}, 0, []),
+    ],
+)
+def test_one_process_prepares_the_patch_loss_that_is_used(tmp_path, monkeypatch, changes, local_rank, prepared):
+    """The other processes wait for it, and only then are data read."""
+    done: List[Any] = []
+    monkeypatch.setattr(trainer_module, "prepare_patch_loss", lambda *given: done.append(given))
+    monkeypatch.setattr(trainer_module, "several_processes", lambda: True)
+    monkeypatch.setattr(trainer_module.dist, "barrier", lambda: done.append("all are here"))
+    monkeypatch.setattr(trainer_module.Trainer, "setup", lambda self, test_mode: done.append("set up"))
+    config = tiny_config(tmp_path / "no data", tmp_path, **{**PATCHES, **changes})
+    trainer = config.setup(local_rank=local_rank, world_size=2)
+    trainer._start_step = 0
+    trainer.setup()
+    assert done == [*prepared, "all are here", "set up"]
+
+
 def test_a_stopped_and_resumed_run_is_the_uninterrupted_one(data, tmp_path, record):
     run(data, tmp_path / "straight", 8)
     straight = record.copy()

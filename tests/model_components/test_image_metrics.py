@@ -1,12 +1,18 @@
 """Metrics against numbers worked out by hand and against torchmetrics."""
 
 import math
+import sys
+from pathlib import Path
 
 import pytest
 import torch
 from torchmetrics.functional.image import structural_similarity_index_measure
 
-from nerfblendshape_ns.model_components.image_metrics import head_metrics, psnr
+sys.path.append(str(Path(__file__).parents[1]))
+from stand_in_lpips import install
+
+from nerfblendshape_ns.model_components.image_metrics import head_metrics, image_metrics, psnr
+from nerfblendshape_ns.model_components.lpips import cached_lpips
 
 
 def test_psnr_by_hand():
@@ -48,3 +54,19 @@ def test_empty_mask_gives_finite_figures():
     truth = torch.rand(32, 32, 3, generator=torch.Generator().manual_seed(2))
     metrics = head_metrics(truth, truth, torch.zeros(32, 32, dtype=torch.bool))
     assert all(math.isfinite(value) for value in metrics.values())
+
+
+@pytest.mark.parametrize(("size", "expected"), [(40, ["lpips", "lpips_vgg"]), (30, ["lpips_vgg"]), (15, [])])
+def test_lpips_of_the_networks_that_are_given_and_can_take_the_image(monkeypatch, tmp_path, size, expected):
+    install(monkeypatch, tmp_path)
+    networks, generator = cached_lpips("cpu"), torch.Generator().manual_seed(3)
+    truth, prediction = (torch.rand(size, size + 8, 3, generator=generator) for _ in range(2))
+    head = torch.zeros(size, size + 8, dtype=torch.bool)
+    head[: size // 2] = True
+    metrics = head_metrics(prediction + 0.5, truth, head, networks)
+    assert [name for name in metrics if name.startswith("lpips")] == expected
+    bright, planes = (prediction + 0.5).clamp(0, 1).permute(2, 0, 1)[None], truth.permute(2, 0, 1)[None]
+    for name in expected:
+        assert metrics[name] == pytest.approx(float(networks[name](bright, planes)), rel=1e-5)
+    assert [name for name in image_metrics(prediction, truth, networks) if name.startswith("lpips")] == expected
+    assert set(image_metrics(prediction, truth)) == {"psnr", "ssim", "l1"}

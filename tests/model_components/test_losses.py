@@ -1,15 +1,19 @@
 """Compositing, schedules of weights, and the patch loss."""
 
+import sys
 from pathlib import Path
-from urllib.error import URLError
 
 import pytest
 import torch
-from torchvision.models import AlexNet_Weights
+
+sys.path.append(str(Path(__file__).parents[1]))
+from stand_in_lpips import install
 
 from nerfblendshape_ns.errors import UserError
+from nerfblendshape_ns.fetching import NotFetched
 from nerfblendshape_ns.model_components import losses
-from nerfblendshape_ns.model_components.losses import PatchLoss, composite, warm_down
+from nerfblendshape_ns.model_components.losses import PatchLoss, composite, prepare_patch_loss, warm_down
+from nerfblendshape_ns.model_components.lpips import find_lpips
 
 
 def test_composite_by_hand():
@@ -34,68 +38,73 @@ def test_dssim_is_zero_on_equal_patches_and_has_a_gradient():
     assert prediction.grad is not None and bool(prediction.grad.abs().sum() > 0)
 
 
-class StandIn(torch.nn.Module):
-    """In place of torchmetrics' LPIPS: how far apart the means of the first channel are."""
-
-    def __init__(self, net_type: str, normalize: bool) -> None:
-        super().__init__()
-        assert normalize, "images are in [0, 1]"
-        self.backbone = net_type
-        self.layer = torch.nn.Conv2d(3, 1, 1)
-
-    def forward(self, prediction: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-        for images in (prediction, target):
-            assert images.shape[1] == 3 and 0 <= images.min() and images.max() <= 1
-        return (prediction[:, 0].mean() - target[:, 0].mean()).abs()
-
-
-@pytest.fixture
-def lpips(monkeypatch):
-    """Replaces torchmetrics' LPIPS, whose weights would have to be fetched."""
-
-    def replace(network: object) -> None:
-        monkeypatch.setattr("torchmetrics.image.lpip.LearnedPerceptualImagePatchSimilarity", network)
-        losses._alex_lpips.cache_clear()
-
-    yield replace
-    losses._alex_lpips.cache_clear()
+@pytest.mark.parametrize("kind, backbone", [("lpips-vgg", "vgg"), ("lpips-alex", "alex")])
+def test_lpips_of_patches(monkeypatch, tmp_path, kind, backbone):
+    """The mean over the patches; whatever lies beyond [0, 1] is clamped; gradients reach both."""
+    install(monkeypatch, tmp_path)
+    generator = torch.Generator().manual_seed(0)
+    prediction = torch.rand(2, 32, 32, 3, generator=generator).requires_grad_()
+    target = torch.rand(2, 32, 32, 3, generator=generator).requires_grad_()
+    loss = PatchLoss(kind)
+    value = loss(prediction, target)
+    network = find_lpips(backbone)
+    assert network is not None and loss._network == [network]
+    planes = prediction.permute(0, 3, 1, 2), target.permute(0, 3, 1, 2)
+    assert float(value) == pytest.approx(float(network(*planes).mean()), rel=1e-5)
+    value.backward()
+    for image in (prediction, target):
+        assert image.grad is not None and bool(image.grad.isfinite().all()) and bool((image.grad[1] != 0).any())
+    far = torch.full_like(target, 1.5)
+    assert float(loss(prediction, far)) == pytest.approx(float(loss(prediction, torch.ones_like(far))))
 
 
-def offline(**options: object) -> None:
-    raise URLError("no network")
+@pytest.mark.parametrize("kind", ["lpips-vgg", "lpips-alex"])
+def test_missing_lpips_weights_are_told(kind):
+    message = (
+        f"^the weights of --pipeline.model.perceptual-loss {kind} are not cached; run nbs-fetch-lpips once, or use "
+        "'dssim', which needs none.$"
+    )
+    with pytest.raises(UserError, match=message):
+        PatchLoss(kind)(torch.rand(1, 32, 32, 3), torch.rand(1, 32, 32, 3))
 
 
 @pytest.mark.parametrize("kind, backbone", [("lpips-vgg", "vgg"), ("lpips-alex", "alex")])
-def test_lpips_of_patches(lpips, kind, backbone):
-    """Whatever lies beyond [0, 1] is clamped; gradients reach the prediction and not the network."""
-    lpips(StandIn)
-    loss = PatchLoss(kind)
-    prediction = torch.full((2, 8, 8, 3), 0.25, requires_grad=True)
-    target = torch.full((2, 8, 8, 3), 1.5)
-    target[..., 1:] = -1.0
-    value = loss(prediction, target)
-    assert float(value) == pytest.approx(0.75)
-    value.backward()
-    assert prediction.grad is not None and bool((prediction.grad[..., 0] < 0).all())
-    (network,) = loss._network
-    assert network.backbone == backbone and not network.training
-    assert not any(parameter.requires_grad for parameter in network.parameters())
-    loss(prediction, target)
-    assert loss._network == [network], "it is loaded once"
+def test_only_the_weights_that_are_needed_are_fetched_before_training(monkeypatch, kind, backbone):
+    asked = []
+    monkeypatch.setattr(losses, "fetch_weights", asked.append)
+    prepare_patch_loss(kind, 32)
+    assert asked == [[backbone]]
 
 
-def test_the_metric_s_network_is_alexnet_loaded_once(lpips):
-    lpips(StandIn)
-    network = losses.cached_lpips("cpu")
-    assert isinstance(network, StandIn) and network.backbone == "alex"
-    assert losses.cached_lpips("cpu") is network
+@pytest.mark.parametrize("kind", ["none", "dssim"])
+def test_losses_without_weights_fetch_nothing(monkeypatch, kind):
+    monkeypatch.setattr(losses, "fetch_weights", None)
+    prepare_patch_loss(kind, 4)
 
 
-def test_missing_lpips_weights_are_told(lpips):
-    lpips(offline)
-    with pytest.raises(UserError, match=r"lpips-vgg could not be downloaded; go online once, or use 'dssim'"):
-        PatchLoss("lpips-vgg")(torch.rand(1, 16, 16, 3), torch.rand(1, 16, 16, 3))
-    assert losses.cached_lpips("cpu") is None
+def test_weights_that_cannot_be_fetched_are_told(monkeypatch):
+    def offline(_: object) -> None:
+        raise NotFetched("the index is far away")
+
+    monkeypatch.setattr(losses, "fetch_weights", offline)
+    with pytest.raises(UserError) as raised:
+        prepare_patch_loss("lpips-vgg", 32)
+    assert str(raised.value) == (
+        "the weights of --pipeline.model.perceptual-loss lpips-vgg could not be fetched: the index is far away; "
+        "nbs-fetch-lpips tries again, or use 'dssim', which needs none."
+    )
+
+
+@pytest.mark.parametrize("kind, smallest", [("lpips-vgg", 16), ("lpips-alex", 31)])
+def test_patches_that_the_network_cannot_take_are_told_before_training(monkeypatch, kind, smallest):
+    monkeypatch.setattr(losses, "fetch_weights", lambda _: None)
+    prepare_patch_loss(kind, smallest)
+    message = (
+        f"^--pipeline.model.perceptual-loss {kind} needs patches of at least {smallest} pixels a side; set "
+        f"--pipeline.datamanager.patch-size higher than {smallest - 1}, or use 'dssim', which takes any size.$"
+    )
+    with pytest.raises(UserError, match=message):
+        prepare_patch_loss(kind, smallest - 1)
 
 
 @pytest.mark.parametrize("kind, expected", [("dssim", True), ("none", False)])
@@ -113,44 +122,8 @@ def test_patches_are_the_first_rays_of_a_batch(kind, expected):
         assert loss.of_batch(wrong, rays, batch) is None
 
 
-def test_cached_weights_are_found_without_loading_them(monkeypatch, tmp_path):
-    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
-    monkeypatch.setattr(losses, "load_lpips", None)
-    assert not losses.lpips_cached()
-    (tmp_path / "checkpoints").mkdir()
-    (tmp_path / "checkpoints" / Path(AlexNet_Weights.IMAGENET1K_V1.url).name).touch()
-    assert losses.lpips_cached()
-
-
-def test_a_metric_that_is_missing_is_told_once(monkeypatch, capsys):
-    losses._alex_lpips.cache_clear()
-    losses._tell_missing_lpips.cache_clear()
-    monkeypatch.setattr(losses, "load_lpips", lambda backbone: None)
-    try:
-        assert losses.cached_lpips("cpu") is None and losses.cached_lpips("cpu") is None
-        said = " ".join(capsys.readouterr().out.split())
-        assert said == (
-            "The metrics leave LPIPS out: its weights are neither cached nor can they be downloaded; go online once."
-        )
-    finally:
-        losses._alex_lpips.cache_clear()
-
-
-def test_reading_a_network_draws_nothing_from_a_training_s_numbers(monkeypatch):
-    import torchmetrics.image.lpip as lpip
-
-    def drawn(net_type: str, normalize: bool) -> torch.nn.Module:
-        return torch.nn.Linear(4, 4)
-
-    monkeypatch.setattr(lpip, "LearnedPerceptualImagePatchSimilarity", drawn)
-    torch.manual_seed(0)
-    expected = torch.rand(3)
-    torch.manual_seed(0)
-    assert losses.load_lpips("alex") is not None
-    assert torch.equal(torch.rand(3), expected)
-
-
-def test_networks_stay_out_of_checkpoints():
+def test_networks_stay_out_of_checkpoints(monkeypatch, tmp_path):
+    install(monkeypatch, tmp_path)
     loss = PatchLoss("lpips-alex")
-    loss._network.append(torch.nn.Linear(2, 2))
-    assert not loss.state_dict() and not list(loss.parameters())
+    loss(torch.rand(1, 32, 32, 3), torch.rand(1, 32, 32, 3))
+    assert loss._network and not loss.state_dict() and not list(loss.parameters()) and not list(loss.buffers())

@@ -209,21 +209,31 @@ def test_rgba_undoes_the_background():
     torch.testing.assert_close(again[solid], outputs["rgb"][solid], rtol=1e-3, atol=1e-3)
 
 
+class MeanOfPrediction(torch.nn.Module):
+    """In place of LPIPS."""
+
+    smallest = 16
+
+    def forward(self, prediction: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        return prediction.mean(dim=(1, 2, 3))
+
+
 def test_metrics_of_an_evaluated_frame(monkeypatch):
-    monkeypatch.setattr(head_module, "cached_lpips", lambda device: lambda prediction, target: prediction.mean())
+    networks = {"lpips": MeanOfPrediction(), "lpips_vgg": MeanOfPrediction()}
+    monkeypatch.setattr(head_module, "cached_lpips", lambda device: networks)
     model = make().eval()
     outputs = model.get_outputs_for_camera(camera({"cam_idx": 0}))
     batch = {"image": outputs["rgb"].clone(), "alpha": torch.ones(16, 16, 1)}
     metrics, images = model.get_image_metrics_and_images(outputs, batch)
     assert metrics["psnr"] == pytest.approx(100.0) and metrics["l1"] == 0.0
-    assert metrics["lpips"] == pytest.approx(float(outputs["rgb"].mean()))
+    assert metrics["lpips"] == metrics["lpips_vgg"] == pytest.approx(float(outputs["rgb"].mean()))
     torch.testing.assert_close(images["img"], torch.cat([batch["image"], outputs["rgb"]], 1))
     batch["alpha"][:, 8:] = 0.0  # The head is on the left, and wrong by 0.1 there alone.
     batch["image"][:, :8] += 0.1
     metrics, _ = model.get_image_metrics_and_images(outputs, batch)
     assert metrics["psnr_head"] == pytest.approx(20.0, abs=1e-3)
     assert metrics["psnr"] == pytest.approx(20.0 + 10 * math.log10(2), abs=1e-3)
-    monkeypatch.setattr(head_module, "cached_lpips", lambda device: None)
+    monkeypatch.setattr(head_module, "cached_lpips", lambda device: {})
     assert "lpips" not in model.get_image_metrics_and_images(outputs, batch)[0]
 
 

