@@ -77,9 +77,9 @@ def measure_frames(
     before: Optional[Tuple[int, Views]] = None
     for frame in frames:
         camera, faces = frame.camera.to(run.device), face_regions(frame.dataset, frame.index)
-        follows = before is not None and frame.place == before[0] + 1
+        earlier = before[1] if before is not None and frame.place == before[0] + 1 else None
         batch, label = frame.dataset[frame.index], f"{split} {frame.img_id}"
-        result, views = measure_frame(run, camera, batch, faces, label, instruments, before[1] if follows else None)
+        result, views = measure_frame(run, camera, batch, faces, label, instruments, earlier)
         measured.append(result)
         before = frame.place, views
         advance()
