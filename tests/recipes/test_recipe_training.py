@@ -27,7 +27,7 @@ OVERRIDES = {name: value for name, value in TINY.items() if "test_frames" not in
 @pytest.fixture(scope="module")
 def clip(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("recipe") / "clip"
-    write_dataset(ClipSettings(num_frames=12, width=32, height=32, samples=1), folder)
+    write_dataset(ClipSettings(num_frames=8, width=24, height=24, samples=1), folder)
     return folder
 
 
@@ -130,9 +130,9 @@ def test_a_recipe_says_what_it_does_with_an_earlier_training(clip, tmp_path, mon
 
 def test_another_dataset_in_the_same_place_asks_for_a_new_training(clip, tmp_path, monkeypatch):
     data = tmp_path / "data"
-    write_dataset(ClipSettings(num_frames=12, width=32, height=32, samples=1, seed=3), data)
+    write_dataset(ClipSettings(num_frames=8, width=24, height=24, samples=1, seed=3), data)
     folder = train_stand_in(config_of(recipe(), data, tmp_path / "runs"))
-    write_dataset(ClipSettings(num_frames=12, width=32, height=32, samples=1, seed=4), data)
+    write_dataset(ClipSettings(num_frames=8, width=24, height=24, samples=1, seed=4), data)
     monkeypatch.setattr(recipe_run, "run_training", lambda config: train_stand_in(config) / "config.yml")
     console = Console(file=io.StringIO(), width=1000)
     stage = recipe_run._Stage(recipe(), RecipeOptions(tmp_path / "r.yaml"), data, tmp_path, console)
