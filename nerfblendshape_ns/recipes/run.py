@@ -38,6 +38,7 @@ from nerfblendshape_ns.recipes.evaluation import (
 from nerfblendshape_ns.recipes.novel import SyntheticTruth, sweep
 from nerfblendshape_ns.recipes.options import RecipeOptions
 from nerfblendshape_ns.recipes.pictures import write_sheet, write_video
+from nerfblendshape_ns.recipes.published import print_published, published_beside
 from nerfblendshape_ns.recipes.recipe import Recipe, load_recipe
 from nerfblendshape_ns.recipes.sound import sound_of_split
 from nerfblendshape_ns.recipes.training import run_training, trainer_config
@@ -115,10 +116,13 @@ class _Stage:
         self.console.rule(f"{recipe.name}: evaluation")
         outcome = evaluate(recipe, run.config_path, truth, self.folder, self.console)
         outcome.figures.update(describe_run(recipe, options, run.seconds, config))
+        rows = _rows(outcome.figures)
+        outcome.figures["published"] = published_beside(recipe.published, recipe.differs, rows)
         contract.save_json(outcome.metrics, outcome.figures)
         if options.record:
             record_results(options.recipe, outcome.figures)
         print_outcome(outcome, self.console)
+        print_published(recipe.published, recipe.differs, recipe.name, rows, self.console)
         return outcome
 
 
@@ -158,7 +162,8 @@ def evaluate(
         train_task = progress.add_task("training frames", total=min(num_train, protocol.train_frames))
         advance_train = lambda: progress.advance(train_task)  # noqa: E731
         train = list(render_split(pipeline, "train", protocol.train_frames, advance_train))
-    figures: Dict[str, Any] = {"steps": step + 1, "results": average(test), "train": average(train)}
+    figures: Dict[str, Any] = {"steps": step + 1, "protocol": tested["splits"]["protocol"]}
+    figures.update({"results": average(test), "train": average(train)})
     temporal = temporal_error(test)
     if temporal:
         figures["temporal"] = temporal
@@ -254,6 +259,13 @@ def print_outcome(outcome: Outcome, console: Console) -> None:
         for path in paths:
             say(console, f"{name}: {path}")
     say(console, f"viewer: ns-viewer --load-config {outcome.config}")
+
+
+def _rows(figures: Dict[str, Any]) -> Dict[str, Dict[str, float]]:
+    """Our figures on the test frames as published rows have them."""
+    measured = figures["results"]
+    true_torso = {key.removeprefix("true_torso_"): value for key, value in measured.items() if "true_torso_" in key}
+    return {"whole": measured, "true_torso": true_torso} if true_torso else {"head": measured}
 
 
 def _some(frames: List[RenderedFrame], count: int) -> List[RenderedFrame]:
