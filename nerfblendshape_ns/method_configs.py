@@ -13,6 +13,7 @@ from nerfstudio.plugins.types import MethodSpecification
 from nerfblendshape_ns.data.datamanager import NerfBlendshapeDataManagerConfig
 from nerfblendshape_ns.data.dataparser import NerfBlendshapeDataParserConfig
 from nerfblendshape_ns.data.pixel_sampler import RegionPixelSamplerConfig
+from nerfblendshape_ns.engine.pipeline import AvatarPipeline
 from nerfblendshape_ns.engine.schedules import ProgressDecaySchedulerConfig
 from nerfblendshape_ns.engine.table_optimizer import BlendshapeTableAdamConfig
 from nerfblendshape_ns.engine.trainer import BudgetTrainerConfig
@@ -103,6 +104,7 @@ nerfblendshape_head = MethodSpecification(
         HEAD_STEPS,
         steps_per_save=5000,
         pipeline=VanillaPipelineConfig(
+            _target=AvatarPipeline,
             datamanager=NerfBlendshapeDataManagerConfig(
                 dataparser=NerfBlendshapeDataParserConfig(),
                 train_num_rays_per_batch=4096,
@@ -132,6 +134,7 @@ nerfblendshape_head_small = MethodSpecification(
         steps_per_save=2000,
         logging=LoggingConfig(steps_per_log=20),
         pipeline=VanillaPipelineConfig(
+            _target=AvatarPipeline,
             datamanager=NerfBlendshapeDataManagerConfig(
                 dataparser=NerfBlendshapeDataParserConfig(max_size=128),
                 train_num_rays_per_batch=768,
@@ -162,6 +165,7 @@ nerfblendshape_torso = MethodSpecification(
         TORSO_STEPS,
         steps_per_save=5000,
         pipeline=VanillaPipelineConfig(
+            _target=AvatarPipeline,
             datamanager=NerfBlendshapeDataManagerConfig(
                 dataparser=NerfBlendshapeDataParserConfig(target="frame"),
                 train_num_rays_per_batch=8192,
@@ -192,6 +196,7 @@ nerfblendshape_torso_small = MethodSpecification(
         steps_per_save=2000,
         logging=LoggingConfig(steps_per_log=20),
         pipeline=VanillaPipelineConfig(
+            _target=AvatarPipeline,
             datamanager=NerfBlendshapeDataManagerConfig(
                 dataparser=NerfBlendshapeDataParserConfig(max_size=128, target="frame"),
                 train_num_rays_per_batch=1024,

@@ -11,7 +11,7 @@ import numpy as np
 from nerfblendshape_ns.check.findings import Section, Severity, count_of
 from nerfblendshape_ns.data.frame_numbers import name_frames
 from nerfblendshape_ns.data.layouts import Clip
-from nerfblendshape_ns.data.splits import Splits, split_frames
+from nerfblendshape_ns.data.splits import Protocol, Splits, protocol_name, split_frames
 from nerfblendshape_ns.errors import UserError
 
 FEW_TRAINING_FRAMES = 100
@@ -59,22 +59,26 @@ def check_overview(clip: Clip) -> Section:
 
 
 def check_splits(
-    clip: Clip, test_frames: Optional[int] = None, val_frames: Optional[int] = None
+    clip: Clip,
+    test_frames: Optional[int] = None,
+    val_frames: Optional[int] = None,
+    protocol: Protocol = "tail10",
 ) -> Tuple[Section, Optional[Splits]]:
     """Which frames train, validate and test; None where there are too few."""
     section = Section("splits")
     try:
-        splits = split_frames(len(clip.frames), test_frames, val_frames)
+        splits = split_frames(len(clip.frames), test_frames, val_frames, protocol, clip.held_out)
     except UserError as error:
         message, _, action = str(error).rpartition("; ")
         section.add(Severity.ERROR, "splits", message, action.rstrip("."))
         return section, None
     words: List[str] = []
+    section.figures["protocol"] = protocol_name(protocol, test_frames)
     for name, positions in (("train", splits.train), ("val", splits.val), ("test", splits.test)):
         numbers = [clip.frames[int(position)].img_id for position in positions]
         section.figures[name] = {"frames": len(numbers), "first": numbers[0], "last": numbers[-1]}
         words.append(f"{name} {len(numbers):,} ({numbers[0]} to {numbers[-1]})")
-    section.rows.append(("splits", ", ".join(words)))
+    section.rows.append(("splits", f"protocol {section.figures['protocol']}: {', '.join(words)}"))
     if len(splits.train) < FEW_TRAINING_FRAMES:
         section.add(
             Severity.WARNING,

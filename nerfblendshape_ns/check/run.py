@@ -19,6 +19,7 @@ from nerfblendshape_ns.check.overview import check_overview, check_splits
 from nerfblendshape_ns.check.poses import check_poses
 from nerfblendshape_ns.check.reading import processing_warnings, read_with_errors
 from nerfblendshape_ns.check.report import CheckReport
+from nerfblendshape_ns.data.splits import Protocol
 
 
 @dataclass
@@ -31,8 +32,10 @@ class CheckOptions:
     """How the directory is arranged; auto detects it."""
     basis: Literal["active", "all", "pca16"] = "active"
     """As in training: which expression coefficients to use."""
+    protocol: Protocol = "tail10"
+    """As in training: which frames are tested."""
     test_frames: Optional[int] = None
-    """As in training: number of frames at the end of the clip kept for testing."""
+    """As in training: number of frames at the end of the clip that are tested instead."""
     val_frames: Optional[int] = None
     """As in training: number of frames before the test frames kept for validation."""
     estimate: bool = True
@@ -54,7 +57,7 @@ def check_dataset(options: CheckOptions) -> CheckReport:
     report = CheckReport(options.data, [reading])
     if clip is None:
         return report
-    splits_section, splits = check_splits(clip, options.test_frames, options.val_frames)
+    splits_section, splits = check_splits(clip, options.test_frames, options.val_frames, options.protocol)
     files_section, usable = check_files(clip)
     masks_section, bad_masks = check_masks(clip, usable)
     report.sections += [check_overview(clip), splits_section, files_section]
@@ -80,6 +83,7 @@ def _estimate(options: CheckOptions) -> Section:
         data=options.data,
         layout=options.layout,  # type: ignore[arg-type]
         basis=options.basis,
+        protocol=options.protocol,
         test_frames=options.test_frames,
         val_frames=options.val_frames,
     )

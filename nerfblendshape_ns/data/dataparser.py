@@ -7,7 +7,7 @@ This module must stay free of imports of nerfstudio's trainer and datamanagers: 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Dict, Literal, Optional, Tuple, Type
+from typing import Any, Dict, Literal, Optional, Tuple, Type
 
 import numpy as np
 import torch
@@ -23,7 +23,7 @@ from nerfblendshape_ns.data.expression_scale import expression_scale
 from nerfblendshape_ns.data.expressions import ExpressionBasis, choose_basis
 from nerfblendshape_ns.data.head_box import Normalisation, head_box, normalisation_of
 from nerfblendshape_ns.data.layouts import Clip, ClipFrame, read_clip
-from nerfblendshape_ns.data.splits import Splits, split_frames
+from nerfblendshape_ns.data.splits import Protocol, Splits, protocol_name, split_frames
 from nerfblendshape_ns.errors import UserError
 
 
@@ -38,10 +38,14 @@ class NerfBlendshapeDataParserConfig(DataParserConfig):
     the NeRFBlendShape repositories', radnerf is RAD-NeRF's and ER-NeRF's, insta is INSTA's (metrical-tracker)."""
     basis: Literal["active", "all", "pca16"] = "active"
     """Which expression coefficients to use: those that move in training, all, or 16 principal components of them."""
+    protocol: Protocol = "tail10"
+    """Which frames are tested: tail10 is the last 10 % of the clip (the last 500 of 2,500 frames or more), last350 is
+    INSTA's last 350, last500 NeRFBlendShape's last 500, radnerf RAD-NeRF's and ER-NeRF's last 1/11 or, where the
+    dataset has a transforms_val.json, the frames in it."""
     test_frames: Optional[int] = None
-    """Number of frames at the end of the clip kept for testing; default 500, or 10 % of a clip under 2,500 frames."""
+    """Test so many frames at the end of the clip instead; the run's protocol is then called last20, for example."""
     val_frames: Optional[int] = None
-    """Number of frames before the test frames kept for validation; default 2 % of the rest, between 2 and 50."""
+    """Number of frames kept for validation, the last that are not tested; default 2 % of them, between 2 and 50."""
     max_size: Optional[int] = None
     """Longer side of the images in pixels; larger ones are averaged down, None keeps the size."""
     downscale_factor: Optional[float] = None
@@ -82,6 +86,7 @@ class NerfBlendshapeDataParser(DataParser):
     projection are the model's), ``track`` (``expression`` [all, basis], ``head_pose`` [all, 12], ``times`` [all],
     ``fps``, of the whole clip), ``train_frame_index`` [train], ``face_mesh`` [points, 3] or None (normalised),
     ``landmark_tangents`` [train, points, 2] or None (x to the right, y downwards),
+    ``splits`` (``protocol``, and the ``img_id`` of the frames in ``train``, ``val`` and ``test``),
     ``background_filename``, ``image_size`` (height, width), ``intrinsics`` (pixels of ``image_size``), ``full_size``
     (of the files), ``target``, ``layout``, ``root``, ``dataparser_transform`` and ``dataparser_scale``; and of the
     split: ``img_ids``, ``frame_files``, ``label_filenames``, ``regions`` (``face`` [frames, 4], ``mouth`` [frames, 4],
@@ -135,6 +140,7 @@ class NerfBlendshapeDataParser(DataParser):
                 "fps": clip.fps,
             },
             "train_frame_index": torch.from_numpy(prepared.splits.train),
+            "splits": self._splits_record(prepared),
             "face_mesh": None if clip.face_mesh is None else _tensor(normalisation.points(clip.face_mesh)),
             "landmark_tangents": prepared.tangents,
             "background_filename": clip.background,
@@ -174,7 +180,10 @@ class NerfBlendshapeDataParser(DataParser):
             say(CONSOLE, note)
         if self.config.target == "frame" and any(frame.files.head_only for frame in clip.frames):
             raise UserError(f"{clip.root} has only images of the head, not the whole frames that --target frame needs.")
-        splits = split_frames(len(clip.frames), self.config.test_frames, self.config.val_frames)
+        config = self.config
+        splits = split_frames(
+            len(clip.frames), config.test_frames, config.val_frames, config.protocol, held_out=clip.held_out
+        )
         train = clip.expressions[splits.train]
         scale = expression_scale(clip, splits.train)
         basis = choose_basis(train, clip.expression_names, clip.basis_id, self.config.basis, scale)
@@ -197,6 +206,18 @@ class NerfBlendshapeDataParser(DataParser):
             times=torch.linspace(0.0, 1.0, num_frames),
         )
         return self._prepared
+
+    def _splits_record(self, prepared: _Prepared) -> Dict[str, Any]:
+        """The protocol and the frames of each split, as plain data."""
+        img_ids = [frame.img_id for frame in prepared.clip.frames]
+        splits = prepared.splits
+        return {
+            "protocol": protocol_name(self.config.protocol, self.config.test_frames),
+            **{
+                name: [img_ids[int(position)] for position in positions]
+                for name, positions in (("train", splits.train), ("val", splits.val), ("test", splits.test))
+            },
+        }
 
     def _image_size(self, clip: Clip) -> Tuple[Tuple[int, int], Tuple[float, float]]:
         """Height and width of the training images, and the horizontal and vertical scale that gives them."""

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Dict, List, Optional
+from typing import Any, Dict, List, Optional, Sequence, get_args
 
 import numpy as np
 import yaml
 
 from nerfblendshape_ns.data import contract
 from nerfblendshape_ns.data.layouts import Clip, read_clip
-from nerfblendshape_ns.data.splits import Splits, split_frames
+from nerfblendshape_ns.data.splits import Protocol, Splits, split_frames
 from nerfblendshape_ns.errors import UserError
 from nerfblendshape_ns.process_data.step_record import video_key
 
@@ -43,6 +43,8 @@ class RunSettings:
     """The dataset's folder."""
     layout: str = "auto"
     """Its layout."""
+    protocol: Protocol = "tail10"
+    """Which frames are tested."""
     test_frames: Optional[int] = None
     """Frames kept for testing."""
     val_frames: Optional[int] = None
@@ -59,10 +61,12 @@ def run_settings(checkpoint: Path) -> RunSettings:
         return RunSettings()
     datamanager = _get(document, "pipeline", "datamanager")
     parser = _get(datamanager, "dataparser")
+    protocol = _value(parser, "protocol")
     folders = [_path(_value(place, "data")) for place in (document, datamanager, parser)]
     return RunSettings(
         data=next((folder for folder in folders if folder is not None), None),
         layout=str(_value(parser, "layout") or "auto"),
+        protocol=protocol if protocol in get_args(Protocol) else "tail10",
         test_frames=_whole(_value(parser, "test_frames")),
         val_frames=_whole(_value(parser, "val_frames")),
     )
@@ -99,16 +103,19 @@ def own_clip(settings: RunSettings, given: Optional[Path], num_frames: Optional[
     return clip
 
 
-def own_splits(settings: RunSettings, num_frames: int, train_frames: np.ndarray) -> Splits:
+def own_splits(
+    settings: RunSettings, num_frames: int, train_frames: np.ndarray, held_out: Sequence[int] = ()
+) -> Splits:
     """Which frames of the clip trained, validated and tested.
 
     Args:
         settings: of the run.
         num_frames: frames of the clip.
         train_frames: the frames that trained, as the avatar knows them.
+        held_out: of the clip, where it is at hand.
     """
     try:
-        splits = split_frames(num_frames, settings.test_frames, settings.val_frames)
+        splits = split_frames(num_frames, settings.test_frames, settings.val_frames, settings.protocol, held_out)
     except UserError:
         splits = None
     if splits is not None and np.array_equal(splits.train, np.sort(train_frames)):

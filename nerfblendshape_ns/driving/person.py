@@ -59,7 +59,8 @@ class Person:
                 "drive it by a dataset, a video, a file or keyframes."
             )
         count = len(track.expression)
-        splits = own_splits(run_settings(self.avatar.path), count, track.train_frames.cpu().numpy())
+        held_out = () if clip is None else clip.held_out
+        splits = own_splits(run_settings(self.avatar.path), count, track.train_frames.cpu().numpy(), held_out)
         index = np.arange(count) if split == "all" else getattr(splits, split)
         if not len(index):
             raise UserError(f"the avatar's clip has no {split} frames that can be told apart; give --by test or all.")

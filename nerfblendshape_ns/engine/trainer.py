@@ -14,6 +14,8 @@ from nerfstudio.engine.trainer import TRAIN_INTERATION_OUTPUT, Trainer, TrainerC
 from nerfstudio.utils.rich_utils import CONSOLE
 
 from nerfblendshape_ns.console import say
+from nerfblendshape_ns.data.contract import save_json
+from nerfblendshape_ns.data.splits import SPLIT_FILE
 from nerfblendshape_ns.engine.schedules import ProgressDecay
 from nerfblendshape_ns.engine.start_report import start_report
 from nerfblendshape_ns.engine.table_optimizer import BlendshapeTableAdam
@@ -25,6 +27,7 @@ from nerfblendshape_ns.engine.training_record import (
 )
 from nerfblendshape_ns.errors import UserError
 from nerfblendshape_ns.field_components.table_gradients import TableGradients, several_processes
+from nerfblendshape_ns.models.unseen_frames import check_same_training_frames
 
 
 @dataclass
@@ -42,14 +45,20 @@ class BudgetTrainer(Trainer):
 
     Checkpoints carry the number of the last step that was trained, however training ended: a resumed run goes on with
     the batch and the learning rates that come next. With each comes a record of what the run took and ran on
-    (``training.json``).
+    (``training.json``); which frames train, validate and test is written at the start (``split.json``).
     """
 
     config: BudgetTrainerConfig
 
     def setup(self, test_mode: Literal["test", "val", "inference"] = "val") -> None:
-        """Set up as nerfstudio does and install the clock."""
+        """Set up as nerfstudio does and install the clock.
+
+        Raises:
+            UserError: the run to resume was trained on other frames.
+        """
         super().setup(test_mode)
+        if self._start_step > 0:
+            check_same_training_frames(self.pipeline.model, self._train_metadata)
         self._trained_step = self._start_step - 1
         self._started: Optional[float] = None
         if self.config.max_minutes is not None:
@@ -87,10 +96,11 @@ class BudgetTrainer(Trainer):
         super()._after_train()
 
     def train(self) -> None:
-        """Say what this training uses, then train."""
+        """Say what this training uses and write which frames it may see, then train."""
         if self.local_rank == 0:
             pipeline: Any = self.pipeline
             say(CONSOLE, start_report(pipeline.model, pipeline.datamanager))
+            save_json(self.base_dir / SPLIT_FILE, self._train_metadata["splits"])
         self._clock = TrainingClock(self._earlier_record())
         super().train()
 
@@ -99,6 +109,10 @@ class BudgetTrainer(Trainer):
         super().save_checkpoint(step)
         if self.local_rank == 0:
             save_training_record(self.base_dir, training_record(self.config, step + 1, self._clock))
+
+    @property
+    def _train_metadata(self) -> Dict[str, Any]:
+        return self.pipeline.datamanager.train_dataset.metadata  # type: ignore[union-attr]
 
     def _earlier_record(self) -> Optional[Dict[str, Any]]:
         """Of the run that this one resumes."""

@@ -115,13 +115,13 @@ def check_head_fits(head: Dict[str, Any], metadata: Dict[str, Any], aabb: Tensor
         raise UserError(
             f"The head run was trained on {len(theirs)} coefficients, the dataset gives {len(ours)}, and they differ "
             f"in {', '.join(missing[:4]) or 'their order'}{', …' if len(missing) > 4 else ''}; train head and torso on "
-            "the same data with the same --basis and --test-frames."
+            "the same data with the same --basis, --protocol and --test-frames."
         )
     if head["architecture"]["num_frames"] != len(metadata["train_frame_index"]):
         raise UserError(
             f"The head run had {head['architecture']['num_frames']} training frames, the torso has "
-            f"{len(metadata['train_frame_index'])}; train head and torso on the same data with the same --test-frames "
-            "and --val-frames."
+            f"{len(metadata['train_frame_index'])}; train head and torso on the same data with the same --protocol, "
+            "--test-frames and --val-frames."
         )
     normalisation = head["normalisation"]
     pairs = (

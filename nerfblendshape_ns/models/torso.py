@@ -39,6 +39,7 @@ from nerfblendshape_ns.models.frozen_head import frozen_foreground
 from nerfblendshape_ns.models.head import HeadModel
 from nerfblendshape_ns.models.rebuild import EXTRA_STATE, build_head, load_head
 from nerfblendshape_ns.models.torso_config import TorsoModelConfig
+from nerfblendshape_ns.models.unseen_frames import check_unseen_by_model
 from nerfblendshape_ns.ops.hash_grid import HashGridLayout
 
 HEAD_PREFIX = "head."
@@ -177,7 +178,9 @@ class TorsoModel(DrivenModel):
                     "nerfblendshape-torso needs a trained head: give --pipeline.model.head-run PATH, the directory of "
                     "a nerfblendshape-head run on the same data."
                 )
-            self.attach_head(load_head(self.config.head_run))
+            head, run = load_head(self.config.head_run), f"the head run {self.config.head_run}"
+            check_unseen_by_model(head, self.metadata["splits"]["test"], self.metadata, run)
+            self.attach_head(head)
         pipeline, config = training_callback_attributes.pipeline, self.config
 
         def before(step: int) -> None:

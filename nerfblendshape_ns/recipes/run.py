@@ -23,6 +23,7 @@ import nerfblendshape_ns
 from nerfblendshape_ns.console import say
 from nerfblendshape_ns.data import contract
 from nerfblendshape_ns.errors import UserError
+from nerfblendshape_ns.models.unseen_frames import check_unseen_by_model
 from nerfblendshape_ns.output_folders import claimed_folder
 from nerfblendshape_ns.recipes.datasets import prepare_dataset
 from nerfblendshape_ns.recipes.evaluation import (
@@ -37,6 +38,7 @@ from nerfblendshape_ns.recipes.evaluation import (
 from nerfblendshape_ns.recipes.novel import SyntheticTruth, sweep
 from nerfblendshape_ns.recipes.options import RecipeOptions
 from nerfblendshape_ns.recipes.pictures import write_sheet, write_video
+from nerfblendshape_ns.recipes.published import print_published, published_beside
 from nerfblendshape_ns.recipes.recipe import Recipe, load_recipe
 from nerfblendshape_ns.recipes.sound import sound_of_split
 from nerfblendshape_ns.recipes.training import run_training, trainer_config
@@ -114,10 +116,13 @@ class _Stage:
         self.console.rule(f"{recipe.name}: evaluation")
         outcome = evaluate(recipe, run.config_path, truth, self.folder, self.console)
         outcome.figures.update(describe_run(recipe, options, run.seconds, config))
+        rows = _rows(outcome.figures)
+        outcome.figures["published"] = published_beside(recipe.published, recipe.differs, rows)
         contract.save_json(outcome.metrics, outcome.figures)
         if options.record:
             record_results(options.recipe, outcome.figures)
         print_outcome(outcome, self.console)
+        print_published(recipe.published, recipe.differs, recipe.name, rows, self.console)
         return outcome
 
 
@@ -141,9 +146,14 @@ def evaluate(
         truth: of a synthetic head, for states that no frame shows; None measures none.
         folder: where the results go.
         console: for progress.
+
+    Raises:
+        UserError: the run was trained on frames of its test split.
     """
     _, pipeline, _, step = eval_setup(config_path, test_mode="test")
     protocol, datamanager = recipe.protocol, pipeline.datamanager
+    tested = datamanager.eval_dataset.metadata  # type: ignore[union-attr]
+    check_unseen_by_model(pipeline.model, tested["img_ids"], tested, str(config_path.parent))
     num_test, num_train = len(datamanager.eval_dataset), len(datamanager.train_dataset)  # type: ignore[arg-type]
     columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
     with Progress(*columns, console=console) as progress:
@@ -152,7 +162,8 @@ def evaluate(
         train_task = progress.add_task("training frames", total=min(num_train, protocol.train_frames))
         advance_train = lambda: progress.advance(train_task)  # noqa: E731
         train = list(render_split(pipeline, "train", protocol.train_frames, advance_train))
-    figures: Dict[str, Any] = {"steps": step + 1, "results": average(test), "train": average(train)}
+    figures: Dict[str, Any] = {"steps": step + 1, "protocol": tested["splits"]["protocol"]}
+    figures.update({"results": average(test), "train": average(train)})
     temporal = temporal_error(test)
     if temporal:
         figures["temporal"] = temporal
@@ -248,6 +259,13 @@ def print_outcome(outcome: Outcome, console: Console) -> None:
         for path in paths:
             say(console, f"{name}: {path}")
     say(console, f"viewer: ns-viewer --load-config {outcome.config}")
+
+
+def _rows(figures: Dict[str, Any]) -> Dict[str, Dict[str, float]]:
+    """Our figures on the test frames as published rows have them."""
+    measured = figures["results"]
+    true_torso = {key.removeprefix("true_torso_"): value for key, value in measured.items() if "true_torso_" in key}
+    return {"whole": measured, "true_torso": true_torso} if true_torso else {"head": measured}
 
 
 def _some(frames: List[RenderedFrame], count: int) -> List[RenderedFrame]:

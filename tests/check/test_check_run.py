@@ -177,10 +177,19 @@ def test_no_dataset_at_all(tmp_path, prepare, expected):
     assert report.exit_status() == 2 and expected in " ".join(of(report, Severity.ERROR))
 
 
+def test_the_protocol_is_that_of_training(own_clip):
+    root, _ = own_clip(22)
+    splits = check(root, protocol="radnerf").as_dict()["splits"]
+    assert splits["protocol"] == "radnerf" and splits["test"] == {"frames": 2, "first": 20, "last": 21}
+    assert check(root, test_frames=5).as_dict()["splits"]["protocol"] == "last5"
+
+
 def test_too_few_frames_for_the_split(own_clip):
     root, _ = own_clip(12)
+    report = check(root, protocol="last500")
+    assert only(report, "the clip has 12 frames, too few for the protocol last500").severity == Severity.ERROR
     report = check(root, test_frames=500)
-    assert only(report, "the clip has 12 frames, fewer than 500 for test").severity == Severity.ERROR
+    assert only(report, "the clip has 12 frames, too few for the protocol last500").severity == Severity.ERROR
 
 
 def test_images_of_another_size_than_the_camera(own_clip):

@@ -186,7 +186,7 @@ def test_broken_transforms(own_clip, change, expected):
 def test_too_few_frames_for_the_test_split(own_clip):
     root, _ = own_clip(12)
     text = message(root, test_frames=500)
-    assert "the clip has 12 frames, fewer than 500 for test, 2 for validation and one for training" in text
+    assert "the clip has 12 frames, too few for the protocol last500: 500 for test, 2 for validation" in text
 
 
 @pytest.mark.parametrize("document", ["[1, 2]", '{"basis": "x"}', '{"names": ["a", "a", "b", "c", "d", "e"]}'])

@@ -35,6 +35,17 @@ def test_splits_and_track(own_clip):
         torch.testing.assert_close(out.cameras.metadata["head_pose"], out.cameras.camera_to_worlds.flatten(1))
 
 
+def test_every_split_tells_the_protocol_and_its_frames(own_clip):
+    root, _ = own_clip(20)
+    whole = {"protocol": "tail10", "train": list(range(16)), "val": [16, 17], "test": [18, 19]}
+    for split in ("train", "val", "test"):
+        assert parser(root).get_dataparser_outputs(split).metadata["splits"] == whole
+    asked = parser(root, protocol="last350", test_frames=9).get_dataparser_outputs("train").metadata["splits"]
+    assert asked == {"protocol": "last9", "train": list(range(9)), "val": [9, 10], "test": list(range(11, 20))}
+    with pytest.raises(UserError, match="the clip has 20 frames, too few for the protocol last350"):
+        parser(root, protocol="last350").get_dataparser_outputs("train")
+
+
 def test_ranges_follow_the_split_in_use(own_clip):
     root, truth = own_clip(20)
     outputs = parser(root, test_frames=9, val_frames=4, basis="all").get_dataparser_outputs("train")

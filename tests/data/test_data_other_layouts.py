@@ -172,6 +172,48 @@ def test_official_test_frames_are_the_last_in_order_and_never_validate(tmp_path)
     assert not set(ids["val"]) & set(ids["test"]) and max(ids["train"]) < min(ids["val"])
 
 
+def _hold_out(root, img_ids) -> None:
+    """Deal a clip's frames anew into RAD-NeRF's two files."""
+    frames = [frame for part in ("train", "val") for frame in json.loads(_part(root, part).read_text())["frames"]]
+    for part, inside in (("train", False), ("val", True)):
+        document = json.loads(_part(root, part).read_text())
+        document["frames"] = [frame for frame in frames if (frame["img_id"] in img_ids) == inside]
+        _part(root, part).write_text(json.dumps(document))
+
+
+def _part(root, part):
+    return root / f"transforms_{part}.json"
+
+
+@pytest.mark.parametrize("img_ids", [[22, 23, 24, 25], [5, 6, 20]])
+def test_radnerf_tests_the_frames_of_its_validation_file(tmp_path, img_ids):
+    write_radnerf(tmp_path)
+    assert read_clip(tmp_path).held_out_ids == (24, 25)
+    _hold_out(tmp_path, img_ids)
+    splits = NerfBlendshapeDataParserConfig(data=tmp_path, protocol="radnerf").setup()._prepare().splits
+    of_clip = gap_numbers(22)
+    assert [of_clip[place] for place in splits.test] == img_ids
+    rest = [number for number in of_clip if number not in img_ids]
+    assert [of_clip[place] for place in splits.val] == rest[-2:]
+    assert [of_clip[place] for place in splits.train] == rest[:-2]
+
+
+def test_unofficial_tests_the_frames_of_its_validation_file_if_it_has_one(tmp_path):
+    write_unofficial_with_traps(tmp_path)
+    parser = NerfBlendshapeDataParserConfig(data=tmp_path, protocol="radnerf")
+    splits = parser.setup().get_dataparser_outputs("train").metadata["splits"]
+    assert splits["test"] == gap_numbers(20)[-2:]  # 20 x 10 // 11 = 18 others.
+    frames = json.loads((tmp_path / "transforms_all.json").read_text())["frames"]
+    _part(tmp_path, "val").write_text(json.dumps({"frames": [frame for frame in frames if frame["img_id"] < 6]}))
+    splits = parser.setup().get_dataparser_outputs("train").metadata["splits"]
+    assert splits["test"] == [3, 4, 5] and not set(splits["test"]) & {*splits["train"], *splits["val"]}
+    _part(tmp_path, "val").write_text(json.dumps({"frames": []}))
+    assert read_clip(tmp_path).held_out_ids == ()
+    _part(tmp_path, "val").write_text("{}")
+    with pytest.raises(UserError, match="transforms_val.json has no 'frames'"):
+        read_clip(tmp_path)
+
+
 def test_insta_frames_cameras_and_matte(tmp_path):
     truth = write_insta(tmp_path)
     clip = read_clip(tmp_path)

@@ -23,7 +23,7 @@ from nerfblendshape_ns.process_data.step_record import video_key
 def test_settings_of_a_run(tiny_run):
     run, data, _ = tiny_run
     settings = run_settings(run / "nerfstudio_models" / "step-000000007.ckpt")
-    assert settings == RunSettings(data.resolve(), "auto", 5, 2)
+    assert settings == RunSettings(data.resolve(), "auto", "tail10", 5, 2)
 
 
 def test_a_config_is_not_executed(tmp_path):
@@ -34,6 +34,10 @@ def test_a_config_is_not_executed(tmp_path):
     for text in ("data: [1, 2]", "[]", "a: {", "pipeline: 3"):
         (tmp_path / "config.yml").write_text(text)
         assert run_settings(tmp_path / "step-000000001.ckpt") == RunSettings()
+    for protocol, read in (("last350", "last350"), ("last3", "tail10")):
+        text = f"pipeline: {{datamanager: {{dataparser: {{protocol: {protocol}}}}}}}"
+        (tmp_path / "config.yml").write_text(text)
+        assert run_settings(tmp_path / "step-000000001.ckpt").protocol == read
     assert run_settings(tmp_path / "elsewhere" / "a.avatar") == RunSettings()
 
 
@@ -53,6 +57,8 @@ def test_splits_are_the_runs_own_or_what_it_did_not_train_on():
     train = np.arange(13)
     splits = own_splits(RunSettings(test_frames=5, val_frames=2), 20, train)
     assert splits.val.tolist() == [13, 14] and splits.test.tolist() == [15, 16, 17, 18, 19]
+    held_out = own_splits(RunSettings(protocol="radnerf", val_frames=2), 20, np.arange(2, 18), held_out=[0, 1])
+    assert held_out.val.tolist() == [18, 19] and held_out.test.tolist() == [0, 1]
     unknown = own_splits(RunSettings(), 20, train)
     assert unknown.val.tolist() == [] and unknown.test.tolist() == [13, 14, 15, 16, 17, 18, 19]
 

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Dict, List, Tuple
 
+import numpy as np
 import pytest
 import torch
 from nerfstudio.engine.optimizers import AdamOptimizerConfig
+from nerfstudio.utils.eval_utils import eval_setup
 from tiny_runs import checkpoint, tiny_config, train_run
 
 from nerfblendshape_ns.data.datamanager import NerfBlendshapeDataManager
+from nerfblendshape_ns.data.layouts import Clip
 from nerfblendshape_ns.engine import trainer as trainer_module
 from nerfblendshape_ns.engine.trainer import BudgetTrainer
 from nerfblendshape_ns.engine.training_record import load_training_record
@@ -166,3 +171,45 @@ def test_a_run_leaves_a_record_of_what_it_took_and_a_resumed_one_adds_to_it(data
     later = load_training_record(run(data, tmp_path / "second", 3, load_dir=checkpoints(first)).parent)
     assert later is not None and later["steps"] == 8
     assert later["cpu_minutes"] > earlier["cpu_minutes"] > 0 and later["minutes"] > earlier["minutes"] > 0
+
+
+def test_a_run_tells_from_its_start_which_frames_it_may_see(data, tmp_path, monkeypatch):
+    def die(self, step):
+        raise MemoryError  # Long before the first checkpoint.
+
+    monkeypatch.setattr(BudgetTrainer, "train_iteration", die)
+    with pytest.raises(MemoryError):
+        run(data, tmp_path, 5)
+    (path,) = tmp_path.rglob("split.json")
+    assert (path.parent / "config.yml").exists()
+    expected = {"protocol": "last2", "train": [0, 1, 2, 3], "val": [4, 5], "test": [6, 7]}
+    assert json.loads(path.read_text()) == expected
+
+
+def test_a_run_is_resumed_on_its_own_frames_alone(data, tmp_path, monkeypatch):
+    basis = {"pipeline.datamanager.dataparser.basis": "all"}
+    first = run(data, tmp_path / "first", 2, **basis)
+    # Another test split of the same size.
+    monkeypatch.setattr(Clip, "held_out", property(lambda self: [0, 1]))
+    parser = "pipeline.datamanager.dataparser."
+    changes = {f"{parser}protocol": "radnerf", f"{parser}test_frames": None}
+    with pytest.raises(UserError, match="trained on other frames than .* gives with the protocol radnerf; resume"):
+        run(data, tmp_path / "second", 2, load_dir=checkpoints(first), **basis, **changes)
+
+
+def test_ns_eval_refuses_frames_that_were_trained_on(data, tmp_path):
+    """The clip is prepared anew between training and test: the run's numbers stand for other frames."""
+    clip = tmp_path / "clip"
+    shutil.copytree(data, clip)
+    config_path = run(clip, tmp_path / "runs", 2, **{"pipeline.datamanager.dataparser.basis": "all"})
+    _, pipeline, _, _ = eval_setup(config_path)
+    assert pipeline.get_average_eval_image_metrics(get_std=True)["psnr"] > 0
+    transforms = json.loads((clip / "transforms.json").read_text())
+    numbers = [frame["img_id"] for frame in transforms["frames"]]
+    for frame, number in zip(transforms["frames"], numbers[::-1]):
+        frame["img_id"] = number
+    (clip / "transforms.json").write_text(json.dumps(transforms))
+    np.save(clip / "expr.npy", np.load(clip / "expr.npy")[::-1])
+    _, pipeline, _, _ = eval_setup(config_path)
+    with pytest.raises(UserError, match=r"^the run was trained on another dataset than .*clip is now \(the head poses"):
+        pipeline.get_average_eval_image_metrics(get_std=True)

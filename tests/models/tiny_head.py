@@ -30,6 +30,8 @@ def metadata() -> Dict[str, Any]:
             "fps": 25.0,
         },
         "train_frame_index": torch.arange(4),
+        "splits": {"protocol": "tail10", "train": [0, 1, 2, 3], "val": [4], "test": [5]},
+        "root": "clip",
         "image_size": (16, 16),
     }
 

@@ -72,6 +72,8 @@ class Clip:
     """``[468, 3]`` the person's face mesh in head space, in MediaPipe's numbering."""
     background: Optional[Path] = None
     """The clean plate."""
+    held_out_ids: Tuple[int, ...] = ()
+    """``img_id`` of the frames that the dataset's own files keep for testing; empty where they say nothing."""
     notes: Tuple[str, ...] = ()
     """What the reader did to the files' contents that the user should know, in sentences."""
 
@@ -91,6 +93,12 @@ class Clip:
     def camera_to_head(self) -> np.ndarray:
         """``[num_frames, 4, 4]`` float64 OpenGL camera-to-head matrices."""
         return np.stack([frame.camera_to_head for frame in self.frames])
+
+    @property
+    def held_out(self) -> List[int]:
+        """Positions of the frames that the dataset's own files keep for testing."""
+        ids = set(self.held_out_ids)
+        return [position for position, frame in enumerate(self.frames) if frame.img_id in ids]
 
 
 @dataclass(frozen=True)

@@ -47,7 +47,7 @@ def read(root: Path) -> Clip:
         UserError: a file is missing or wrong, or the two transforms files have different cameras.
     """
     path = root / TRANSFORMS[0]
-    document, entries = _merge(root)
+    document, entries, held_out = _merge(root)
     frames, landmarks = read_frames(root, entries, path)
     expressions, names, basis_id, notes = _expressions(root, frames)
     height, width = contract.load_image(frames[0].files.image).shape[:2]
@@ -69,26 +69,32 @@ def read(root: Path) -> Clip:
         basis_id=basis_id,
         landmarks=landmarks,
         background=background if background.exists() else None,
+        held_out_ids=held_out,
         notes=notes,
     )
 
 
-def _merge(root: Path) -> Tuple[Dict[str, Any], List[Dict[str, Any]]]:
-    """One document and all frame entries, in order of ``img_id``."""
+def _merge(root: Path) -> Tuple[Dict[str, Any], List[Dict[str, Any]], Tuple[int, ...]]:
+    """One document, all frame entries in order of ``img_id``, and the ``img_id`` of those that are not for training."""
     paths = [root / name for name in TRANSFORMS if (root / name).is_file()]
     documents = [contract.load_json(path) for path in paths or [root / TRANSFORMS[0]]]
     frames: List[Any] = []
+    num_train = 0
     for path, document in zip(paths, documents):
         # Either file may hold no frame, but not both.
         found = require(document, "frames", path)
         frames += found if isinstance(found, list) else []
+        if path.name == TRANSFORMS[0]:
+            num_train = len(frames)
         for key in ("focal_len", "cx", "cy"):
             if require_number(document, key, path, positive=False) != documents[0][key]:
                 raise UserError(
                     f"{path}: {key!r} is {document[key]!r} but {documents[0][key]!r} in {paths[0].name}; all frames "
                     "of a clip have one camera, so correct it."
                 )
-    return documents[0], require_frames({**documents[0], "frames": frames}, paths[0])
+    entries = require_frames({**documents[0], "frames": frames}, paths[0])
+    trained = {id(entry) for entry in frames[:num_train]}
+    return documents[0], entries, tuple(entry["img_id"] for entry in entries if id(entry) not in trained)
 
 
 def _expressions(root: Path, frames: Sequence[ClipFrame]) -> Tuple[np.ndarray, Tuple[str, ...], str, Tuple[str, ...]]:

@@ -1,19 +1,21 @@
 """The layout of the nerfblendshape-unofficial repository, a descendant of RAD-NeRF's (see :mod:`.numbered`).
 
 ``transforms_all.json``: ``focal_len cx cy``, frames with ``img_id transform_matrix face_rect lip_rect`` (x, y, width,
-height). ``expr.npy`` indexed by ``img_id``, its last three columns the head's pose angles; ``expr_min.npy`` and
-``expr_max.npy``, perhaps with a leading neutral 1. An ``expr_names.json`` that the user adds names the coefficients.
+height); ``transforms_val.json`` repeats those that are not trained on. ``expr.npy`` indexed by ``img_id``, its last
+three columns the head's pose angles; ``expr_min.npy`` and ``expr_max.npy``, perhaps with a leading neutral 1. An
+``expr_names.json`` that the user adds names the coefficients.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Tuple
 
 import numpy as np
 
 from nerfblendshape_ns.data import contract
 from nerfblendshape_ns.data.expressions import check_expressions, check_range_files
-from nerfblendshape_ns.data.layouts.clip import Clip, Layout, read_names, require_frames, require_number
+from nerfblendshape_ns.data.layouts.clip import Clip, Layout, read_names, require, require_frames, require_number
 from nerfblendshape_ns.data.layouts.numbered import (
     BACKGROUND,
     BASIS_BY_SIZE,
@@ -22,7 +24,7 @@ from nerfblendshape_ns.data.layouts.numbered import (
     tidy_expressions,
 )
 
-TRANSFORMS = "transforms_all.json"
+TRANSFORMS, HELD_OUT = "transforms_all.json", "transforms_val.json"
 
 
 def read(root: Path) -> Clip:
@@ -62,8 +64,19 @@ def read(root: Path) -> Clip:
         basis_id=BASIS_BY_SIZE.get(len(names), "custom") if given is None else basis,
         landmarks=landmarks,
         background=background if background.exists() and not on_white else None,
+        held_out_ids=_held_out(root),
         notes=notes,
     )
+
+
+def _held_out(root: Path) -> Tuple[int, ...]:
+    """``img_id`` of the frames in ``transforms_val.json``; empty where the file is missing or names none."""
+    path = root / HELD_OUT
+    if not path.is_file():
+        return ()
+    document = contract.load_json(path)
+    entries = require_frames(document, path) if require(document, "frames", path) else []
+    return tuple(entry["img_id"] for entry in entries)
 
 
 LAYOUT = Layout(
