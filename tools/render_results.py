@@ -12,6 +12,7 @@ from typing import Dict, Optional, Sequence
 
 from result_figures import Recorded
 from result_markdown import paragraphs, runs_table, section
+from result_public import public_datasets
 from result_tables import PAGE, README_TABLE
 
 from nerfblendshape_ns.data.contract import save_text
@@ -57,7 +58,9 @@ def outdated(root: Path) -> Dict[Path, str]:
     rendered = {
         root / "README.md": section(README_TABLE, recorded),
         root / "docs" / "results.md": paragraphs(
-            *(section(table, recorded) for table in PAGE), paragraphs("## Runs", runs_table(results))
+            *(section(table, recorded) for table in PAGE),
+            public_datasets(root, recorded),
+            paragraphs("## Runs", runs_table(results)),
         ),
     }
     texts = {path: filled(path, tables) for path, tables in rendered.items()}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import textwrap
 from statistics import mean, stdev
-from typing import Iterable, List, Sequence, Tuple, Union
+from typing import Collection, Iterable, List, Sequence, Tuple, Union
 
 from result_figures import ABSENT, FORMS, UNCOMMITTED, Cell, Clip, Form, Recorded, escaped, written
 from result_tables import OURS, Column, Differences, Line, Table
@@ -19,9 +19,9 @@ def section(table: Union[Table, Differences], recorded: Recorded) -> str:
     """Heading, note and table. A table that has no figure says so; differences belong to one and are left out."""
     if isinstance(table, Differences):
         body = _differences(table, recorded)
-        return paragraphs(textwrap.fill(table.note, 120), body) if body else ""
+        return paragraphs(wrapped(table.note), body) if body else ""
     heading = f"## {table.title}" if table.title else ""
-    return paragraphs(heading, textwrap.fill(table.note, 120), _table(table, recorded) or NOTHING)
+    return paragraphs(heading, wrapped(table.note), _table(table, recorded) or NOTHING)
 
 
 def paragraphs(*parts: str) -> str:
@@ -29,18 +29,23 @@ def paragraphs(*parts: str) -> str:
     return "\n\n".join(part for part in parts if part)
 
 
-def grid(titles: Sequence[str], rows: Iterable[Sequence[str]], texts: int) -> str:
+def wrapped(text: str) -> str:
+    """A paragraph in lines of the documents' length."""
+    return textwrap.fill(text, 120, break_long_words=False, break_on_hyphens=False)
+
+
+def grid(titles: Sequence[str], rows: Iterable[Sequence[str]], numbers: Collection[int]) -> str:
     """A Markdown table; empty where there are no rows.
 
     Args:
         titles: of the columns.
         rows: cells that are Markdown already.
-        texts: so many columns at the left hold text, the others numbers.
+        numbers: places of the columns with numbers, which are set to the right.
     """
     lines = [f"| {' | '.join(row)} |" for row in rows]
     if not lines:
         return ""
-    rule = "|".join("---" if place < texts else "--:" for place in range(len(titles)))
+    rule = "|".join("--:" if place in numbers else "---" for place in range(len(titles)))
     return "\n".join([f"| {' | '.join(titles)} |", f"|{rule}|", *lines])
 
 
@@ -76,7 +81,7 @@ def runs_table(results: Sequence[Result]) -> str:
                 escaped(run.versions.get("torch", ABSENT)),
             ]
         )
-    return with_footnote(grid((*titles, "machine", "commit", "date", "torch"), rows, 1)) or NOTHING
+    return with_footnote(grid((*titles, "machine", "commit", "date", "torch"), rows, range(1, len(titles)))) or NOTHING
 
 
 def _table(table: Table, recorded: Recorded) -> str:
@@ -87,7 +92,7 @@ def _table(table: Table, recorded: Recorded) -> str:
     if table.mean_over is not None:
         rows += _means(table, recorded)
     titles = ["clip", *([""] if len(table.lines) > 1 else []), *(column.title for column in table.columns)]
-    return with_footnote(grid(titles, rows, len(titles) - len(table.columns)))
+    return with_footnote(grid(titles, rows, range(len(titles) - len(table.columns), len(titles))))
 
 
 def _means(table: Table, recorded: Recorded) -> List[List[str]]:
@@ -140,7 +145,7 @@ def _differences(table: Differences, recorded: Recorded) -> str:
             cells = [_difference(column, both, line, recorded) for column in table.columns]
             rows.append([line.label + mark, str(len(both)), *cells])
     titles = ("baseline", "clips", *(column.title for column in table.columns))
-    return with_footnote(grid(titles, rows, 1))
+    return with_footnote(grid(titles, rows, range(1, len(titles))))
 
 
 def _difference(column: Column, clips: Sequence[Clip], line: Line, recorded: Recorded) -> str:

@@ -40,6 +40,11 @@ def prepare_dataset(recipe: Recipe, folder: Path, video: Optional[Path] = None, 
                 f"{directory} is no dataset directory; give one that nbs-process-data or nbs-synthetic wrote."
             )
         return directory
+    if source.layout is not None:
+        raise UserError(
+            f"recipe {recipe.name} needs a dataset of the layout {source.layout}, and its file says where to get one; "
+            "give its directory with --data."
+        )
     if source.video is not None:
         return _process(build(VideoSource, source.video, recipe.name), folder, video)
     if video is not None:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Dict, Mapping, Optional
 
 import yaml
 
+from nerfblendshape_ns.data.layouts import LAYOUTS
+from nerfblendshape_ns.data.splits import Protocol as SplitProtocol
 from nerfblendshape_ns.errors import UserError
-from nerfblendshape_ns.recipes.values import build, near_matches
+from nerfblendshape_ns.recipes.published import PublishedRow
+from nerfblendshape_ns.recipes.values import build, checked, near_matches
 from nerfblendshape_ns.synthetic.dataset import ClipSettings
 
 
@@ -25,7 +28,7 @@ class VideoSource:
 
 @dataclass(frozen=True)
 class DatasetSource:
-    """Where the data come from: exactly one of the three."""
+    """Where the data come from: exactly one of the four."""
 
     synthetic: Optional[Dict[str, Any]] = None
     """A clip of the synthetic head: the values of :class:`~nerfblendshape_ns.synthetic.dataset.ClipSettings`."""
@@ -33,14 +36,18 @@ class DatasetSource:
     """A :class:`VideoSource`."""
     path: Optional[Path] = None
     """A dataset directory that is there already."""
+    layout: Optional[str] = None
+    """Layout of the dataset directory that ``--data`` gives: that of a public dataset."""
 
 
 @dataclass(frozen=True)
 class Protocol:
     """What is measured and drawn."""
 
+    split: SplitProtocol = "tail10"
+    """Which frames are tested; see :data:`~nerfblendshape_ns.data.splits.Protocol`."""
     test_frames: Optional[int] = None
-    """Frames at the end of the clip for testing; None takes the dataparser's default."""
+    """Test so many frames at the end of the clip instead."""
     train_frames: int = 20
     """Training frames to measure, evenly spread; they tell how far the model has fitted."""
     sheet_frames: int = 6
@@ -85,6 +92,10 @@ class Recipe:
     """What is measured and drawn."""
     torso: Optional[TorsoStage] = None
     """A second training, of the whole frame, behind the head of the first; none if left out."""
+    published: List[PublishedRow] = field(default_factory=list)
+    """What others are reported to reach on the same data."""
+    differs: str = ""
+    """In what the published measurements differ from ours."""
     variants: Dict[str, Any] = field(default_factory=dict)
     """Further overrides by variant name, chosen with ``--variant``."""
 
@@ -122,7 +133,7 @@ class Recipe:
 
 
 def load_recipe(path: Path) -> Recipe:
-    """Read a recipe; a ``base`` key names another file, beside it, that it changes.
+    """Read a recipe; a ``base`` key names another file, relative to it, that it changes.
 
     Raises:
         UserError: the file is missing or broken, or says something that a recipe cannot.
@@ -134,6 +145,11 @@ def load_recipe(path: Path) -> Recipe:
     values["protocol"] = build(Protocol, values.get("protocol") or {}, f"{where}: protocol")
     if values.get("torso") is not None:
         values["torso"] = build(TorsoStage, values["torso"], f"{where}: torso")
+    if "published" in values:
+        rows = checked(values["published"], List[Any], f"{where}: published")
+        values["published"] = [
+            build(PublishedRow, row, f"{where}: published: row {number}") for number, row in enumerate(rows, 1)
+        ]
     for key in ("overrides", "variants"):
         if values.get(key) is None:
             values.pop(key, None)
@@ -145,11 +161,18 @@ def load_recipe(path: Path) -> Recipe:
 
 def _dataset(value: Any, where: str) -> DatasetSource:
     dataset = build(DatasetSource, value if value is not None else {}, f"{where}: dataset")
-    given = [name for name in ("synthetic", "video", "path") if getattr(dataset, name) is not None]
+    kinds = [item.name for item in fields(DatasetSource)]
+    given = [name for name in kinds if getattr(dataset, name) is not None]
     if len(given) != 1:
-        raise UserError(f"{where}: dataset must name exactly one of synthetic, video and path, not {given or 'none'}.")
+        raise UserError(
+            f"{where}: dataset must name exactly one of {', '.join(kinds)}, not {' and '.join(given) or 'none'}."
+        )
     if dataset.synthetic is not None:
         build(ClipSettings, dataset.synthetic, f"{where}: dataset: synthetic")
+    if dataset.layout is not None and dataset.layout not in LAYOUTS:
+        raise UserError(
+            f"{where}: dataset: layout {dataset.layout!r} is unknown; {near_matches(dataset.layout, LAYOUTS)}"
+        )
     if dataset.video is not None:
         build(VideoSource, dataset.video, f"{where}: dataset: video")
     return dataset
@@ -157,7 +180,7 @@ def _dataset(value: Any, where: str) -> DatasetSource:
 
 def _read(path: Path, above: tuple) -> Dict[str, Any]:
     """The YAML of a recipe merged over its bases."""
-    if path in above:
+    if path.resolve() in above:
         raise UserError(f"{path} is its own base; name another file.")
     try:
         document = yaml.safe_load(path.read_text(encoding="utf-8"))
@@ -171,7 +194,7 @@ def _read(path: Path, above: tuple) -> Dict[str, Any]:
     base = document.pop("base", None)
     if base is None:
         return document
-    merged = _read(path.parent / str(base), (*above, path))
+    merged = _read(path.parent / str(base), (*above, path.resolve()))
     return _merge(merged, document)
 
 

@@ -157,7 +157,7 @@ def record(
         "clip": clip,
         "dataset": facts,
         "overrides": {},
-        "published": [],
+        "published": [asdict(row) for row in recipe.published],
         **{key: value for key, value in evaluation.items() if key in ("splits", "speed", "missing")},
         "run": _known(RecordedRun, evaluation.get("run")),
     }

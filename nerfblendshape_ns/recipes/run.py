@@ -24,6 +24,7 @@ from nerfblendshape_ns.recipes.datasets import prepare_dataset
 from nerfblendshape_ns.recipes.novel import SyntheticTruth, sweep
 from nerfblendshape_ns.recipes.options import RecipeOptions
 from nerfblendshape_ns.recipes.pictures import write_sheet, write_video
+from nerfblendshape_ns.recipes.published import print_published, published_beside
 from nerfblendshape_ns.recipes.recipe import Recipe, load_recipe
 from nerfblendshape_ns.recipes.results import record
 from nerfblendshape_ns.recipes.sound import sound_of_split
@@ -106,11 +107,14 @@ class _Stage:
         given = options.video or options.data
         clip = None if given is None else given.name
         about = {"recipe": self.base.name, "variant": options.variant, "clip": clip}
-        outcome = replace(outcome, figures={**about, **outcome.figures})
+        rows = _means(outcome.figures)
+        published = published_beside(recipe.published, recipe.differs, rows)
+        outcome = replace(outcome, figures={**about, **outcome.figures, "published": published})
         contract.save_json(outcome.metrics, outcome.figures)
         if options.record:
             say(self.console, f"recorded: {record(options.recipe, options.variant, outcome.figures, self.data, clip)}")
         print_outcome(outcome, self.console)
+        print_published(recipe.published, recipe.differs, recipe.name, rows, self.console)
         return outcome
 
     def _trained(self, recipe: Recipe, minutes: Optional[float]) -> TrainedRun:
@@ -192,6 +196,12 @@ def print_outcome(outcome: Outcome, console: Console) -> None:
         for path in paths:
             say(console, f"{name}: {path}")
     say(console, f"viewer: ns-viewer --load-config {outcome.config}")
+
+
+def _means(figures: Dict[str, Any]) -> Dict[str, Dict[str, Optional[float]]]:
+    """Our figures on the test frames by row and metric."""
+    rows = figures["splits"]["test"]["rows"]
+    return {row: {name: figure["mean"] for name, figure in metrics.items()} for row, metrics in rows.items()}
 
 
 def _some(frames: List[RenderedFrame], count: int) -> List[RenderedFrame]:

@@ -12,6 +12,7 @@ from nerfstudio.configs.method_configs import all_methods
 from nerfstudio.engine.trainer import TrainerConfig
 from nerfstudio.scripts import train
 
+from nerfblendshape_ns.data.dataparser import NerfBlendshapeDataParserConfig
 from nerfblendshape_ns.driving.own_dataset import CONFIG, plain_yaml
 from nerfblendshape_ns.engine.training_record import load_training_record
 from nerfblendshape_ns.errors import UserError
@@ -48,8 +49,10 @@ def trainer_config(
     config.vis = "tensorboard"
     config.viewer.quit_on_train_completion = True
     config.data = data
-    if hasattr(config.pipeline.datamanager.dataparser, "test_frames"):
-        config.pipeline.datamanager.dataparser.test_frames = recipe.protocol.test_frames
+    parser = config.pipeline.datamanager.dataparser
+    if isinstance(parser, NerfBlendshapeDataParserConfig):
+        parser.protocol, parser.test_frames = recipe.protocol.split, recipe.protocol.test_frames
+        parser.layout = recipe.dataset.layout or "auto"  # type: ignore[assignment]
     apply_overrides(config, recipe.overrides, where)
     if minutes is not None:
         apply_overrides(config, {"max_minutes": minutes}, "--minutes")

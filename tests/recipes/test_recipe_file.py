@@ -22,7 +22,10 @@ def write(path: Path, text: str) -> Path:
     return path
 
 
-@pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.yaml")), ids=lambda path: path.stem)
+RECIPES = sorted([*CONFIGS.glob("*.yaml"), *CONFIGS.glob("public/*.yaml")])
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
 def test_every_recipe_of_the_repository_makes_a_config(path, tmp_path):
     recipe = load_recipe(path)
     assert recipe.description
@@ -30,7 +33,22 @@ def test_every_recipe_of_the_repository_makes_a_config(path, tmp_path):
         config = trainer_config(recipe.with_variant(variant), tmp_path, tmp_path, str(path))
         assert config.method_name == recipe.method
         assert config.machine.seed == recipe.seed
+        assert config.pipeline.datamanager.dataparser.protocol == recipe.protocol.split
     assert "concat" not in recipe.variants or config.pipeline.model.conditioning == "concat"
+
+
+@pytest.mark.parametrize(
+    ("name", "split", "layout"),
+    [("insta", "last350", "insta"), ("nerfblendshape", "last500", "official"), ("radnerf", "radnerf", "radnerf")],
+)
+def test_public_recipes_read_their_layout_by_its_protocol(name, split, layout, tmp_path):
+    recipe = load_recipe(CONFIGS / "public" / f"{name}.yaml")
+    recipes = [recipe] if recipe.torso is None else [recipe, recipe.torso_recipe(tmp_path)]
+    for stage in recipes:
+        parser = trainer_config(stage, tmp_path, tmp_path).pipeline.datamanager.dataparser
+        assert (parser.protocol, parser.layout, parser.max_size) == (split, layout, 512)
+    assert [stage.method for stage in recipes] == ["nerfblendshape-head", "nerfblendshape-torso"][: len(recipes)]
+    assert recipe.published and recipe.differs
 
 
 def test_the_methods_own_config_is_left_alone(tmp_path):
@@ -62,7 +80,7 @@ def test_base_and_variant(tmp_path):
     [
         ("name: [", "is not valid YAML"),
         ("- a\n", "is not a recipe"),
-        ("name: a\ndescription: b\n", "dataset must name exactly one of synthetic, video and path, not none"),
+        ("name: a\ndescription: b\n", "dataset must name exactly one of synthetic, video, path, layout, not none."),
         (MINIMAL.replace("num_frames", "frames"), "has the unknown key 'frames'; did you mean num_frames"),
         (
             MINIMAL + "protocol: {sheet_frame: 3}\n",

@@ -72,6 +72,14 @@ def test_recording_a_run_again_replaces_its_file_alone(recipe, tmp_path):
     ]
 
 
+def test_published_rows_are_kept_beside_the_figures(recipe, tmp_path):
+    recipe.write_text(RECIPE + "published: [{method: A, row: head, psnr: 28.61, measured: ., source: secondary}]\n")
+    record(recipe, None, evaluation("clip-a", rows={"head": figures(psnr=30.0)}), tmp_path)
+    (read,) = load_results(tmp_path / "results")
+    (row,) = read.published
+    assert (row["method"], row["row"], row["psnr"], row["lpips"]) == ("A", "head", 28.61, None)
+
+
 def test_a_torso_has_its_own_overrides_and_no_path_of_its_head(recipe, tmp_path):
     file = record(recipe, None, evaluation("clip-a", rows={"whole": figures(psnr=30.0)}), tmp_path)
     (read,) = load_results(tmp_path / "results")

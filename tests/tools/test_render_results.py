@@ -20,6 +20,7 @@ sys.path.append(str(ROOT / "tools"))
 result_figures: Any = importlib.import_module("result_figures")
 result_markdown: Any = importlib.import_module("result_markdown")
 result_tables: Any = importlib.import_module("result_tables")
+result_public: Any = importlib.import_module("result_public")
 render_results: Any = importlib.import_module("render_results")
 
 Source, Column, Line = result_figures.Source, result_tables.Column, result_tables.Line
@@ -207,6 +208,46 @@ def test_readme_and_page_show_what_is_recorded(capsys):
     """Of this repository; run tools/render_results.py where this fails."""
     render_results.main(["--check"])
     assert capsys.readouterr().out == ""
+
+
+PUBLIC = """
+name: faces
+description: Clips of *Faces*.
+dataset: {layout: insta}
+protocol: {split: last350}
+published:
+  - {method: A_B, row: head, psnr: 28.61, lpips: 0.047, measured: all clips, source: secondary}
+  - {method: C, row: whole, psnr: 26.6, measured: one clip, source: own page}
+differs: Their masks | ours.
+"""
+
+
+def test_published_figures_stand_beside_ours(tmp_path):
+    """Two clips of 30 and 28 dB: 29; the whole person was not run."""
+    recipe = tmp_path / "configs" / "public" / "faces.yaml"
+    recipe.parent.mkdir(parents=True)
+    recipe.write_text(PUBLIC)
+    runs = [
+        result("faces", clip="ann", rows=psnr(30.0, 0.0, ssim=0.95)),
+        result("faces", clip="bob", rows=psnr(28.0, 0.0), protocol="last350", commit="ab+"),
+    ]
+    assert result_public.public_datasets(tmp_path, result_figures.Recorded(runs)).splitlines()[-12:] == [
+        r"**faces** (last350): Clips of \*Faces\*.",
+        "",
+        "| method | what | PSNR | SSIM | LPIPS | source | measured on |",
+        "|---|---|--:|--:|--:|---|---|",
+        "| this method † | head on white | 29.0 | – | – | recorded run | ann, bob |",
+        r"| A\_B | head on white | 28.61 | – | .047 | secondary | all clips |",
+        "| this method | whole person | – | – | – | not run |  |",
+        "| C | whole person | 26.6 | – | – | own page | one clip |",
+        "",
+        "† measured with code that differed from its commit, or of which no commit is known.",
+        "",
+        r"What differs: Their masks \| ours.",
+    ]
+    unrun = result_public.public_datasets(tmp_path, result_figures.Recorded([]))
+    assert "| this method | head on white | – | – | – | not run |  |" in unrun
+    assert result_public.public_datasets(tmp_path / "nowhere", result_figures.Recorded(runs)) == ""
 
 
 @pytest.fixture()
