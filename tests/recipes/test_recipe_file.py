@@ -23,6 +23,12 @@ def write(path: Path, text: str) -> Path:
     return path
 
 
+def test_steps_replace_the_methods_and_its_decay(tmp_path):
+    config = trainer_config(load_recipe(CONFIGS / "ci.yaml"), tmp_path, tmp_path, steps=70)
+    assert config.max_num_iterations == 70
+    assert [group["scheduler"].max_steps for group in config.optimizers.values()] == [70] * len(config.optimizers)
+
+
 @pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.yaml")), ids=lambda path: path.stem)
 def test_every_recipe_of_the_repository_makes_a_config(path, tmp_path):
     recipe = load_recipe(path)
@@ -31,7 +37,9 @@ def test_every_recipe_of_the_repository_makes_a_config(path, tmp_path):
         config = trainer_config(recipe.with_variant(variant), tmp_path, tmp_path, str(path))
         assert config.method_name == recipe.method
         assert config.machine.seed == recipe.seed
-    assert "concat" not in recipe.variants or config.pipeline.model.conditioning == "concat"
+        if variant is not None:
+            baseline = {"concat": "concat", "static": "static", "frame-code": "code"}
+            assert config.pipeline.model.conditioning == baseline.get(variant, "blend")
 
 
 def test_the_methods_own_config_is_left_alone(tmp_path):
