@@ -14,7 +14,7 @@ from nerfblendshape_ns.field_components.blendshape_encoding import BlendshapeHas
 from nerfblendshape_ns.fields.networks import Implementation, encode_directions, evaluate, implementation_of
 from nerfblendshape_ns.ops.hash_grid import HashGridLayout
 
-Conditioning = Literal["blend", "concat"]
+Conditioning = Literal["blend", "concat", "code", "static"]
 
 
 class _BoundedExponential(torch.autograd.Function):
@@ -84,8 +84,9 @@ class HeadField(nn.Module):
         layout: of the hash grid.
         num_basis: number of coefficients that condition the field; head pose may be among them.
         num_frames: training frames; each owns an appearance code where ``frame_code_dim`` is positive.
-        conditioning: "blend" blends the tables by the coefficients (the method); "concat" keeps one static grid and
-            appends the coefficients to the density network's input (the usual baseline, for comparison).
+        conditioning: "blend" blends the tables by the coefficients (the method). The others are baselines with one
+            static grid: "concat" appends the coefficients to the density network's input, "code" a learnt code per
+            training frame (other frames use the codes' mean), "static" nothing.
         network_expression: with "blend", let the density network read what the tables are blended by, beside the
             blended features.
         mixing: see :class:`BlendshapeHashEncoding`.
@@ -125,11 +126,12 @@ class HeadField(nn.Module):
         self.density_bias = density_bias
         self.max_density = max_density
         blended = conditioning == "blend"
-        self.reads_expression = network_expression or not blended
         self.encoding = BlendshapeHashEncoding(
             layout, num_basis if blended else 0, mixing if blended else None, gradient_rows
         )
-        self.num_inputs = self.encoding.bases.shape[0] if blended else num_basis
+        components = self.encoding.bases.shape[0] if network_expression else 0
+        inputs = {"blend": components, "concat": num_basis, "code": frame_code_dim, "static": 0}
+        self.num_inputs = inputs[conditioning]
         self.frame_codes = nn.Embedding(num_frames, frame_code_dim) if frame_code_dim > 0 else None
         if self.frame_codes is not None:
             nn.init.zeros_(self.frame_codes.weight)
@@ -143,7 +145,7 @@ class HeadField(nn.Module):
     def build_networks(self, implementation: Implementation) -> None:
         """Make the networks anew, untrained."""
         self.density_network = MLP(
-            in_dim=self.encoding.output_dim + (self.num_inputs if self.reads_expression else 0),
+            in_dim=self.encoding.output_dim + self.num_inputs,
             num_layers=self.density_layers,
             layer_width=self.hidden_dim,
             out_dim=1 + self.geometry_dim,
@@ -178,11 +180,11 @@ class HeadField(nn.Module):
         Args:
             positions: in [0, 1], over the head box.
             tables: from :meth:`blend`.
-            expression: the coefficients that were blended; the network may read them here.
+            expression: the coefficients that were blended, which the network may read here; with "code" the codes.
             frame_index: row of ``tables`` and ``expression`` for each sample; None where there is one frame.
         """
         features = self.encoding(positions, tables, frame_index)
-        if self.reads_expression:
+        if self.num_inputs:
             # What the tables cannot tell apart, the network must not either: nothing would teach it.
             inputs = self.encoding.directions(expression)
             hidden = _with_frame_inputs(self.density_network, features, inputs, frame_index)

@@ -9,10 +9,11 @@ import torch
 from jaxtyping import Float
 from nerfstudio.cameras.rays import RayBundle
 from nerfstudio.engine.callbacks import TrainingCallback, TrainingCallbackAttributes, TrainingCallbackLocation
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import Parameter
 
 from nerfblendshape_ns.data.dataset import NerfBlendshapeDataset
+from nerfblendshape_ns.errors import UserError
 from nerfblendshape_ns.field_components.blendshape_encoding import principal_mixing
 from nerfblendshape_ns.field_components.table_gradients import share_tables
 from nerfblendshape_ns.fields.head_field import HeadField, frame_picks
@@ -65,6 +66,8 @@ class HeadModel(DrivenModel):
         super().populate_modules()
         nerfacc_backend.install()
         config, metadata = self.config, self.metadata
+        if config.conditioning == "code" and config.frame_code_dim < 1:
+            raise UserError("--pipeline.model.conditioning code needs --pipeline.model.frame-code-dim above 0; set it.")
         aabb = self.scene_box.aabb.float()
         source = self.expression_source
         self.conditioning = self._conditioning(aabb)
@@ -220,6 +223,9 @@ class HeadModel(DrivenModel):
 
     def _density_at(self, positions: Tensor, conditions: Tensor, probe: Tensor) -> Tensor:
         """Density at positions in [0, 1], each under one of a few conditions."""
+        if self.config.conditioning == "code":
+            codes = cast(nn.Embedding, self.field.frame_codes).weight
+            conditions = codes[torch.randint(len(codes), (len(conditions),)).to(codes.device)]
         positions, conditions, probe = self.conditioning.probes(positions, conditions, probe)
         return self.field.density(positions, self.field.blend(conditions), conditions, probe)[0]
 
@@ -237,6 +243,9 @@ class HeadModel(DrivenModel):
         if codes is not None and len(codes) != len(expression):
             codes = codes.expand(len(expression), -1)
         condition = self.conditioning(expression, captured)
+        if self.config.conditioning == "code":
+            assert codes is not None
+            condition = codes
         pool = self.occupancy.train_expressions
         return self.conditioning.frame_batch(condition, self.field.blend, pool, ray_frame, codes)
 

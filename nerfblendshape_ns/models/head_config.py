@@ -41,7 +41,8 @@ class HeadModelConfig(ModelConfig):
     max_resolution: Optional[int] = None
     """Cells along an axis at the finest level; None takes twice the image's longer side, at most 1024."""
     conditioning: Conditioning = "blend"
-    """"blend" blends the tables; "concat" appends the coefficients to a static grid's network (a baseline)."""
+    """"blend" blends the tables. Baselines with one static grid: "concat" appends the coefficients to the network's
+    input, "code" a learnt code per training frame, "static" nothing."""
     basis_parametrisation: Literal["named", "principal"] = "principal"
     """One table a named coefficient, or one a principal direction of the training coefficients (fewer, uncorrelated);
     driven by the named coefficients either way."""

@@ -25,6 +25,12 @@ def write(path: Path, text: str) -> Path:
 RECIPES = sorted([*CONFIGS.glob("*.yaml"), *CONFIGS.glob("public/*.yaml")])
 
 
+def test_steps_replace_the_methods_and_its_decay(tmp_path):
+    config = trainer_config(load_recipe(CONFIGS / "ci.yaml"), tmp_path, tmp_path, steps=70)
+    assert config.max_num_iterations == 70
+    assert [group["scheduler"].max_steps for group in config.optimizers.values()] == [70] * len(config.optimizers)
+
+
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
 def test_every_recipe_of_the_repository_makes_a_config(path, tmp_path):
     recipe = load_recipe(path)
@@ -34,7 +40,9 @@ def test_every_recipe_of_the_repository_makes_a_config(path, tmp_path):
         assert config.method_name == recipe.method
         assert config.machine.seed == recipe.seed
         assert config.pipeline.datamanager.dataparser.protocol == recipe.protocol.split
-    assert "concat" not in recipe.variants or config.pipeline.model.conditioning == "concat"
+        if variant is not None:
+            baseline = {"concat": "concat", "static": "static", "frame-code": "code"}
+            assert config.pipeline.model.conditioning == baseline.get(variant, "blend")
 
 
 @pytest.mark.parametrize(
