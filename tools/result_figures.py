@@ -84,6 +84,10 @@ def escaped(text: str) -> str:
     return re.sub(r"([\\`*_\[\]<>|~$&])", r"\\\1", " ".join(text.split()))
 
 
+ANY_CLIP = ("clip", "baselines", "baselines-time")
+"""Recipes that are the same for every clip."""
+
+
 @dataclass(frozen=True)
 class Source:
     """Where a table finds a figure in a result."""
@@ -138,9 +142,10 @@ class Clip:
 
     @property
     def label(self) -> str:
-        """``plain`` for ``clip-plain`` and for ``baselines-plain``."""
-        family, _, rest = self.recipe.partition("-")
-        recipe = rest if family in ("clip", "baselines") and rest else self.recipe
+        """``plain`` for the recipe ``clip-plain`` and for the clip of that name in recipes of any clip."""
+        if self.name and self.recipe in ANY_CLIP:
+            return self.name
+        recipe = self.recipe.removeprefix("clip-")
         return f"{recipe}, {self.name}" if self.name else recipe
 
 

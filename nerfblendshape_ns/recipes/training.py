@@ -29,7 +29,6 @@ def trainer_config(
     output: Path,
     where: str = "recipe",
     minutes: Optional[float] = None,
-    steps: Optional[int] = None,
 ) -> TrainerConfig:
     """The config that ``ns-train`` would have made of the recipe.
 
@@ -39,7 +38,6 @@ def trainer_config(
         output: nerfstudio's output directory.
         where: the recipe's file, for messages.
         minutes: replaces the recipe's ``max_minutes``.
-        steps: replaces the method's number of steps, over which the learning rates then decay.
 
     Raises:
         UserError: the method or an override is unknown, or an override's value has the wrong type.
@@ -62,9 +60,6 @@ def trainer_config(
     apply_overrides(config, recipe.overrides, where)
     if minutes is not None:
         apply_overrides(config, {"max_minutes": minutes}, "--minutes")
-    if steps is not None:
-        decays = [f"optimizers.{name}.scheduler.max_steps" for name in config.optimizers]
-        apply_overrides(config, dict.fromkeys(["max_num_iterations", *decays], steps), "--steps")
     return config
 
 

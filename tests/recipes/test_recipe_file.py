@@ -25,12 +25,6 @@ def write(path: Path, text: str) -> Path:
 RECIPES = sorted([*CONFIGS.glob("*.yaml"), *CONFIGS.glob("public/*.yaml")])
 
 
-def test_steps_replace_the_methods_and_its_decay(tmp_path):
-    config = trainer_config(load_recipe(CONFIGS / "ci.yaml"), tmp_path, tmp_path, steps=70)
-    assert config.max_num_iterations == 70
-    assert [group["scheduler"].max_steps for group in config.optimizers.values()] == [70] * len(config.optimizers)
-
-
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
 def test_every_recipe_of_the_repository_makes_a_config(path, tmp_path):
     recipe = load_recipe(path)
