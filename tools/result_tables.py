@@ -228,7 +228,7 @@ PAGE = (
         CLIPS,
         _TEST_AND_TRAIN,
         (
-            Column("misalignment", single(ALIGNMENT, "misalignment")),
+            Column("misalignment, px", single(ALIGNMENT, "misalignment")),
             Column("PSNR", single("head", "psnr")),
             Column("aligned", single(ALIGNMENT, "psnr_aligned")),
             Column("in the mask", single("mask", "psnr")),
