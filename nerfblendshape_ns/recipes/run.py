@@ -153,7 +153,7 @@ def evaluate(
     _, pipeline, _, step = eval_setup(config_path, test_mode="test")
     protocol, datamanager = recipe.protocol, pipeline.datamanager
     tested = datamanager.eval_dataset.metadata  # type: ignore[union-attr]
-    check_unseen_by_model(pipeline.model, tested["img_ids"], tested, config_path.parent)
+    check_unseen_by_model(pipeline.model, tested["img_ids"], tested, str(config_path.parent))
     num_test, num_train = len(datamanager.eval_dataset), len(datamanager.train_dataset)  # type: ignore[arg-type]
     columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
     with Progress(*columns, console=console) as progress:
