@@ -179,8 +179,8 @@ class TorsoModel(DrivenModel):
                     "nerfblendshape-torso needs a trained head: give --pipeline.model.head-run PATH, the directory of "
                     "a nerfblendshape-head run on the same data."
                 )
-            head, run = load_head(self.config.head_run), f"the head run {self.config.head_run}"
-            check_unseen_by_model(head, self.metadata["splits"]["test"], self.metadata, run)
+            head = load_head(self.config.head_run)
+            check_unseen_by_model(head, self.metadata["splits"]["test"], self.metadata, self.config.head_run)
             self.attach_head(head)
         pipeline, config = training_callback_attributes.pipeline, self.config
 

@@ -1,7 +1,7 @@
 """Refuses to test a model on frames that it was trained on.
 
-A model's state holds the places of its training frames on the clip's track and the head poses of the whole track, so a
-checkpoint can be held against any split of any dataset; the poses tell whether it is the same clip.
+A model holds the places of its training frames on the clip's track and the head poses of the whole track, and keeps
+them in its checkpoints, so it can be held against any split of any dataset; the poses tell whether it is the same clip.
 """
 
 from __future__ import annotations
@@ -16,47 +16,42 @@ from nerfblendshape_ns.data.contract import load_json
 from nerfblendshape_ns.data.frame_numbers import name_frames
 from nerfblendshape_ns.data.splits import SPLIT_FILE
 from nerfblendshape_ns.errors import UserError
-from nerfblendshape_ns.models.rebuild import CHECKPOINTS, read_checkpoint
 
 POSE_TOLERANCE = 1e-4
 """Largest difference of a pose's numbers, in normalised units, that another machine's rounding could make."""
 _PARTS = {"": "", "head.": "the head of "}
 
 
-def check_unseen(run: Union[str, Path], img_ids: Sequence[int], metadata: Mapping[str, Any]) -> None:
-    """Refuse to test a run on frames that it was trained on, or that the head inside a torso's run was trained on.
-
-    The run's newest checkpoint is read, so this can be called before a pipeline is loaded, with any protocol or data::
-
-        outputs = config.pipeline.datamanager.dataparser.setup().get_dataparser_outputs("test")
-        check_unseen(run, outputs.metadata["img_ids"], outputs.metadata)
-
-    A pipeline itself is loaded with the protocol of its run, which decides the number of training frames.
+def check_unseen_by_model(
+    model: nn.Module, img_ids: Sequence[int], metadata: Mapping[str, Any], run: Union[str, Path, None] = None
+) -> None:
+    """Refuse to test a model on frames that it was trained on, or that the head inside a torso was trained on.
 
     Args:
-        run: a run's directory, its ``config.yml`` or a checkpoint.
-        img_ids: of the frames to be tested.
-        metadata: of the dataset that they are of, as ``NerfBlendshapeDataParser`` gives it for any split.
+        model: a head or a torso, trained or rebuilt from a checkpoint.
+        img_ids: of the frames to be tested; none to check the dataset alone.
+        metadata: of the dataset that they are of, as ``NerfBlendshapeDataParser`` gives it for any split and protocol.
+        run: the model's run, its ``config.yml`` or a checkpoint of it, for messages; None where it is not known.
 
     Raises:
-        UserError: the run was trained on some of the frames, or on another dataset, or it has no checkpoint.
+        UserError: the model was trained on some of the frames, or on another dataset.
     """
-    checkpoint = read_checkpoint(run)
-    _check(checkpoint.state, img_ids, metadata, str(run), _own_protocol(checkpoint.path))
-
-
-def check_unseen_by_model(
-    model: nn.Module, img_ids: Sequence[int], metadata: Mapping[str, Any], name: str = "the run"
-) -> None:
-    """:func:`check_unseen` for a model in memory.
-
-    Args:
-        model: a head or a torso.
-        img_ids: of the frames to be tested.
-        metadata: of their dataset.
-        name: of the model in messages.
-    """
-    _check(dict(model.named_buffers()), img_ids, metadata, name, "the protocol and data that it was trained with")
+    state, splits = dict(model.named_buffers()), metadata["splits"]
+    of_clip = sorted(splits["train"] + splits["val"] + splits["test"])
+    for prefix, part in _PARTS.items():
+        if f"{prefix}expression_source.train_frames" not in state:
+            continue
+        name = f"{part}{run or 'the run'}"
+        positions, poses = _track(state, prefix)
+        _check_same_clip(poses, metadata, name)
+        trained = {of_clip[position] for position in positions}
+        seen = [img_id for img_id in img_ids if img_id in trained]
+        if seen:
+            raise UserError(
+                f"{name} was trained on {len(seen)} of the {len(img_ids)} frames to be tested "
+                f"({name_frames(seen, 3)}); test with {_own_protocol(run)}, or train with the protocol "
+                f"{splits['protocol']}."
+            )
 
 
 def check_same_training_frames(model: nn.Module, metadata: Mapping[str, Any]) -> None:
@@ -80,25 +75,6 @@ def check_same_training_frames(model: nn.Module, metadata: Mapping[str, Any]) ->
         )
 
 
-def _check(
-    state: Mapping[str, Any], img_ids: Sequence[int], metadata: Mapping[str, Any], name: str, protocol: str
-) -> None:
-    splits = metadata["splits"]
-    of_clip = sorted(splits["train"] + splits["val"] + splits["test"])
-    for prefix, part in _PARTS.items():
-        if f"{prefix}expression_source.train_frames" not in state:
-            continue
-        positions, poses = _track(state, prefix)
-        _check_same_clip(poses, metadata, part + name)
-        trained = {of_clip[position] for position in positions}
-        seen = [img_id for img_id in img_ids if img_id in trained]
-        if seen:
-            raise UserError(
-                f"{part}{name} was trained on {len(seen)} of the {len(img_ids)} frames to be tested "
-                f"({name_frames(seen, 3)}); test with {protocol}, or train with the protocol {splits['protocol']}."
-            )
-
-
 def _check_same_clip(trained: Tensor, metadata: Mapping[str, Any], name: str) -> None:
     poses = metadata["track"]["head_pose"].to(trained)
     if len(poses) != len(trained):
@@ -120,8 +96,12 @@ def _track(state: Mapping[str, Any], prefix: str) -> tuple[List[int], Tensor]:
     return torch.as_tensor(state[source + "train_frames"]).tolist(), state[source + "track_pose"]
 
 
-def _own_protocol(checkpoint: Path) -> str:
-    """The protocol of a checkpoint's run in words."""
-    folder = checkpoint.parent
-    path = (folder.parent if folder.name == CHECKPOINTS else folder) / SPLIT_FILE
-    return f"its own protocol {load_json(path)['protocol']}" if path.is_file() else "its own protocol"
+def _own_protocol(run: Union[str, Path, None]) -> str:
+    """The protocol of a run in words."""
+    if run is not None:
+        path = Path(run)
+        folders = [path, path.parent, path.parent.parent]  # Of a run, its config.yml, a checkpoint.
+        for file in (folder / SPLIT_FILE for folder in folders):
+            if file.is_file():
+                return f"its own protocol {load_json(file)['protocol']}"
+    return "the protocol that it was trained with"
