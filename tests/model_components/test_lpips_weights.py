@@ -67,7 +67,8 @@ def cache(monkeypatch, tmp_path) -> Path:
 
 @pytest.fixture
 def index(monkeypatch, tmp_path, cache) -> Path:
-    """A folder with the distribution in the place of a package index; its path."""
+    """A folder with the distribution in the place of a package index; the path of the distribution."""
+    pytest.importorskip("pip", reason="this environment has no pip")
     for name in [name for name in os.environ if name.startswith("PIP_")]:
         monkeypatch.delenv(name)
     folder = tmp_path / "index"
