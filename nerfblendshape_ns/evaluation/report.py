@@ -111,7 +111,7 @@ def _cell(name: str, figure: Any, frames: int) -> str:
         return f"<td>{NOTHING}</td>"
     shown = figure_of(name)
     fewer = f" ({figure['frames']} frames)" if figure["frames"] != frames and name != "temporal" else ""
-    return f"<td>{shown.text(figure['mean'])} <small>± {shown.text(figure['std'])}{fewer}</small></td>"
+    return f"<td>{shown.text(figure['mean'])}<br><small>± {shown.text(figure['std'])}{fewer}</small></td>"
 
 
 def _meanings(document: Mapping[str, Any]) -> str:

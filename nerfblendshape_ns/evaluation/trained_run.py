@@ -96,7 +96,7 @@ class TrainedRun:
         if split == "train":
             return _frames(self.train_dataset)
         metadata = {**self.train_dataset.metadata, "splits": self.splits}
-        check_unseen_by_model(self.model, self.splits[split], metadata, str(self.folder))
+        check_unseen_by_model(self.model, self.splits[split], metadata, self.folder)
         unseen = {frame.img_id: frame for name in ("val", "test") for frame in _frames(self.datasets[name])}
         return [unseen[img_id] for img_id in self.splits[split]]
 
@@ -142,7 +142,7 @@ def open_run(run: Path, data: Optional[Path] = None, protocol: Optional[Protocol
         # Coefficients and their scale stay those of the training; only the frames to be tested are others.
         config = replace(config, protocol=protocol, test_frames=None, val_frames=None)
         splits = config.setup().get_dataparser_outputs("test").metadata["splits"]
-    check_unseen_by_model(model, [], datasets["train"].metadata, str(folder))
+    check_unseen_by_model(model, [], datasets["train"].metadata, folder)
     _check_same_coefficients(model, datasets["train"], config.data, folder)
     model.to(torch.device("cuda" if torch.cuda.is_available() else "cpu"))
     return TrainedRun(folder, model.eval(), checkpoint.step, document, datasets, splits)

@@ -114,7 +114,7 @@ def test_the_page_is_whole_and_escaped(measured):
     # Of the first split the worst (the other is too near to be another bad moment), then both, four pictures each.
     assert page.count("<img") == (1 + 2) * 4
     assert page.index("test 8, truth") < page.index("test 9, truth") and "train 0, truth" not in page
-    assert "23.00 <small>± 3.00</small>" in page and "2.00 <small>± 0.00 (1 frames)</small>" in page
+    assert "23.00<br><small>± 3.00</small>" in page and "2.00<br><small>± 0.00 (1 frames)</small>" in page
     assert page.index("Not measured") < page.index("<table") < page.index("Where the error") < page.index("Worst first")
 
 
