@@ -178,9 +178,9 @@ def test_no_dataset_at_all(tmp_path, prepare, expected):
 
 
 def test_the_protocol_is_that_of_training(own_clip):
-    root, _ = own_clip(22)
+    root, _ = own_clip(29)  # 29 x 10 // 11 = 26.
     splits = check(root, protocol="radnerf").as_dict()["splits"]
-    assert splits["protocol"] == "radnerf" and splits["test"] == {"frames": 2, "first": 20, "last": 21}
+    assert splits["protocol"] == "radnerf" and splits["test"] == {"frames": 3, "first": 26, "last": 28}
     assert check(root, test_frames=5).as_dict()["splits"]["protocol"] == "last5"
 
 
