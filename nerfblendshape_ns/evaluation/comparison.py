@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from functools import cached_property
-from typing import Any, Dict, Mapping, cast
+from typing import Dict, List, Mapping
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float
-from torch import Tensor, nn
+from torch import Tensor
 
 from nerfblendshape_ns.evaluation.flip import flip_map
 from nerfblendshape_ns.model_components.image_metrics import psnr, structural_similarity
+from nerfblendshape_ns.model_components.lpips import LPIPS
 
 _LUMINANCE = (0.299, 0.587, 0.114)
 _LEAST_DETAIL = 1e-4
@@ -29,8 +30,7 @@ class Comparison:
         prediction: the render; values outside [0, 1] are clipped, as a display does.
         truth: likewise.
         lpips: networks under the names of their measures, ``lpips`` (AlexNet) and ``lpips_vgg``; empty where there are
-            none. Each gives the distance of images ``[N, 3, height, width]`` in [0, 1] when called, and a map of it,
-            ``[N, 1, height, width]``, by its method ``spatial``.
+            none.
 
     Raises:
         ValueError: the images are not two ``[height, width, 3]`` of one size.
@@ -40,7 +40,7 @@ class Comparison:
         self,
         prediction: Float[Tensor, "height width 3"],
         truth: Float[Tensor, "height width 3"],
-        lpips: Mapping[str, nn.Module],
+        lpips: Mapping[str, LPIPS],
     ) -> None:
         if prediction.shape != truth.shape or prediction.ndim != 3 or prediction.shape[-1] != 3:
             raise ValueError(
@@ -54,9 +54,8 @@ class Comparison:
     @torch.no_grad()
     def whole(self) -> Dict[str, float]:
         """The measures of the whole image, by their standard definitions."""
-        planes = [_planes(image) for image in (self.prediction, self.truth)]
         measures = self._means(torch.ones(self.truth.shape[:2], dtype=torch.bool, device=self.truth.device))
-        return measures | {name: float(network(*planes)) for name, network in self.lpips.items()}
+        return measures | {name: float(LPIPS.whole(layers)) for name, layers in self._lpips_layers.items()}
 
     @torch.no_grad()
     def inside(self, mask: Bool[Tensor, "height width"]) -> Dict[str, float]:
@@ -106,12 +105,13 @@ class Comparison:
 
     @cached_property
     def _lpips_maps(self) -> Dict[str, Float[Tensor, "height width"]]:
-        planes = [_planes(image) for image in (self.prediction, self.truth)]
-        return {name: cast(Any, network).spatial(*planes)[0, 0] for name, network in self.lpips.items()}
+        height, width = self.truth.shape[:2]
+        return {name: LPIPS.spatial(layers, (height, width))[0, 0] for name, layers in self._lpips_layers.items()}
 
-
-def _planes(image: Float[Tensor, "height width 3"]) -> Float[Tensor, "1 3 height width"]:
-    return image.permute(2, 0, 1)[None]
+    @cached_property
+    def _lpips_layers(self) -> Dict[str, List[Float[Tensor, "1 1 rows columns"]]]:
+        planes = [image.permute(2, 0, 1)[None] for image in (self.prediction, self.truth)]
+        return {name: network.layers(*planes) for name, network in self.lpips.items()}
 
 
 def _mean(values: Float[Tensor, "height width"], mask: Bool[Tensor, "height width"]) -> float:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import cache, lru_cache
 from pathlib import Path
-from typing import Dict, List, Mapping, NamedTuple, Optional, Tuple, Union
+from typing import Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple, Union
 
 import numpy as np
 import torch
@@ -114,18 +114,24 @@ class LPIPS(nn.Module):
         Raises:
             UserError: they are smaller than the network can take (31 pixels a side for AlexNet, 16 for VGG16).
         """
-        return torch.stack([layer.mean(dim=(1, 2, 3)) for layer in self._layers(a, b)]).sum(0)
+        return self.whole(self.layers(a, b))
 
+    @staticmethod
+    def whole(layers: Sequence[Float[Tensor, "batch 1 rows columns"]]) -> Float[Tensor, "batch"]:
+        """The distance of which :meth:`layers` are the parts."""
+        return torch.stack([layer.mean(dim=(1, 2, 3)) for layer in layers]).sum(0)
+
+    @staticmethod
     def spatial(
-        self, a: Float[Tensor, "batch 3 height width"], b: Float[Tensor, "batch 3 height width"]
+        layers: Sequence[Float[Tensor, "batch 1 rows columns"]], size: Tuple[int, int]
     ) -> Float[Tensor, "batch 1 height width"]:
-        """The same distance pixel by pixel: every layer's map is enlarged to the picture, and they are added."""
-        size = a.shape[-2:]
-        layers = [functional.interpolate(layer, size=size, mode="bilinear") for layer in self._layers(a, b)]
-        return torch.stack(layers).sum(0)
+        """The same distance pixel by pixel: every layer's map is enlarged to the picture's size, and they are added."""
+        return torch.stack([functional.interpolate(layer, size=size, mode="bilinear") for layer in layers]).sum(0)
 
-    def _layers(self, a: Tensor, b: Tensor) -> List[Tensor]:
-        """One map of distances per compared layer, ``[batch, 1, rows, columns]``."""
+    def layers(
+        self, a: Float[Tensor, "batch 3 height width"], b: Float[Tensor, "batch 3 height width"]
+    ) -> List[Float[Tensor, "batch 1 rows columns"]]:
+        """One map of distances per compared layer; raises as :meth:`forward`."""
         height, width = a.shape[-2:]
         if min(height, width) < self.smallest:
             raise UserError(

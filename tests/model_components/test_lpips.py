@@ -82,7 +82,7 @@ def test_with_any_weights_it_is_torchmetrics_metric(torchmetrics_lpips, backbone
     expected = theirs(first, second, normalize=True)
     torch.testing.assert_close(ours(first, second), expected.flatten(), rtol=1e-5, atol=1e-7)
     maps = torchmetrics_lpips(backbone, arrays, spatial=True)(first, second, normalize=True)
-    torch.testing.assert_close(ours.spatial(first, second), maps, rtol=1e-4, atol=1e-6)
+    torch.testing.assert_close(ours.spatial(ours.layers(first, second), size), maps, rtol=1e-4, atol=1e-6)
 
 
 @BACKBONES
@@ -92,7 +92,7 @@ def test_equal_pictures_are_at_distance_zero_and_the_order_does_not_matter(backb
     assert network(first, first).tolist() == [0.0, 0.0]
     torch.testing.assert_close(network(first, second), network(second, first))
     torch.testing.assert_close(network(first, second)[1:], network(first[1:], second[1:]))
-    assert network.spatial(first, second).shape == (2, 1, 40, 40)
+    assert network.spatial(network.layers(first, second), (40, 40)).shape == (2, 1, 40, 40)
 
 
 @BACKBONES
@@ -140,9 +140,8 @@ def test_pictures_that_are_too_small_are_told(backbone, smallest):
         rf"^LPIPS \({backbone}\) needs pictures of at least {smallest} pixels a side, and these have 50 x "
         f"{smallest - 1}; use larger ones or another metric.$"
     )
-    for measure in (network, network.spatial):
-        with pytest.raises(UserError, match=message):
-            measure(images(smallest - 1, 50), images(smallest - 1, 50))
+    with pytest.raises(UserError, match=message):
+        network(images(smallest - 1, 50), images(smallest - 1, 50))
 
 
 def test_weights_are_read_once_and_never_fetched(monkeypatch, tmp_path):
