@@ -21,7 +21,7 @@ NECK_START = 4
 """The neck's colour is taken so far below the chin, clear of its shadow and of mixed pixels."""
 DARKENING = 0.992
 """Factor of the colour a pixel, from where it is taken. The references take 0.98, which was far too dark for the hidden
-neck of the synthetic person and made no difference on a real clip (``docs/options.md``)."""
+neck of the synthetic person and made no difference on a real clip (``docs/findings.md``)."""
 DARKEST = 0.86
 """The factor falls no lower: under a chin it gets darker where chin and neck meet, not all the way up."""
 NECK_BLUR = 2.0
