@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 from pathlib import Path
 from typing import List, Set
@@ -12,6 +13,14 @@ import pytest
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "SECURITY.md", *sorted((ROOT / "docs").glob("*.md"))]
 README_LINES = 150
+CONFIGS = {
+    "M.": ("models/head_config.py", "models/torso_config.py"),
+    "D.": ("data/datamanager.py",),
+    "D.dataparser.": ("data/dataparser.py",),
+    "D.pixel-sampler.": ("data/pixel_sampler.py",),
+    "--optimizers.tables.optimizer.": ("engine/table_optimizer.py",),
+}
+"""Where the options of docs/options.md are declared, by their prefix there."""
 
 
 def text_outside_code(page: str) -> str:
@@ -79,3 +88,34 @@ def test_files_that_the_code_points_to_exist():
         mentioned.update(re.findall(r"\bdocs/\w+\.md", path.read_text(encoding="utf-8")))
     assert mentioned, "the code refers to pages of the documentation"
     assert [name for name in sorted(mentioned) if not (ROOT / name).is_file()] == []
+
+
+def declared_options(prefix: str) -> Set[str]:
+    """Fields of the config classes behind a prefix; read from the source, since nerfstudio takes seconds to import."""
+    names = set()
+    for file in CONFIGS[prefix]:
+        tree = ast.parse((ROOT / "nerfblendshape_ns" / file).read_text(encoding="utf-8"))
+        classes = [node for node in tree.body if isinstance(node, ast.ClassDef) and node.name.endswith("Config")]
+        names.update(
+            field.target.id.replace("_", "-")
+            for config in classes
+            for field in config.body
+            if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name)
+        )
+    return names
+
+
+def test_the_documented_options_exist():
+    page = (ROOT / "docs" / "options.md").read_text(encoding="utf-8")
+    checked = 0
+    for cell in re.findall(r"^\| (`(?:M|D|--)[^|]*`) \|", page, flags=re.MULTILINE):
+        shared = ""
+        for option in re.findall(r"`([^`]+)`", cell):
+            option = shared + option if option.startswith(".") else option
+            shared = option.rpartition(".")[0]
+            prefix = max((known for known in CONFIGS if option.startswith(known)), key=len, default=None)
+            if prefix is not None:  # Else it is nerfstudio's own, such as --vis.
+                name = option[len(prefix) :].split(".")[0]
+                assert name in declared_options(prefix), f"docs/options.md has {option}, which is no option"
+                checked += 1
+    assert checked > 40
