@@ -16,6 +16,7 @@ PAGES = [
     *sorted((ROOT / "docs").glob("*.md")),
 ]
 README_LINES = 150
+PICTURE_BYTES = 200_000
 CONFIGS = {
     "M.": ("models/head_config.py", "models/torso_config.py"),
     "D.": ("data/datamanager.py",),
@@ -77,6 +78,11 @@ def test_links_to_missing_files_and_anchors_are_found(tmp_path):
 def test_the_readme_is_short():
     lines = (ROOT / "README.md").read_text(encoding="utf-8").splitlines()
     assert len(lines) <= README_LINES, f"README.md has {len(lines)} lines; move what is not for everyone to docs/"
+
+
+def test_pictures_are_small():
+    heavy = [path.name for path in (ROOT / "docs").glob("*.jpg") if path.stat().st_size > PICTURE_BYTES]
+    assert heavy == []
 
 
 def test_every_page_is_linked_from_the_readme():
