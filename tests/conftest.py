@@ -6,10 +6,17 @@ import os
 
 import pytest
 
+from nerfblendshape_ns.library_output import LIBRARY_WARNINGS
 from nerfblendshape_ns.model_components.lpips import find_lpips
 from nerfblendshape_ns.model_components.lpips_weights import FOLDER_VARIABLE
 
 OWN_FOLDER = os.environ.get(FOLDER_VARIABLE)
+
+
+def pytest_configure(config):
+    """The package's own filters of warnings, which pytest takes back before every test."""
+    for message, category, module in LIBRARY_WARNINGS:
+        config.addinivalue_line("filterwarnings", f"ignore:{message}:{category.__name__}:{module}")
 
 
 @pytest.fixture(scope="session", autouse=True)

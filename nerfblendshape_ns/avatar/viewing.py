@@ -10,6 +10,7 @@ import torch
 from nerfstudio.cameras.cameras import Cameras
 from nerfstudio.configs.base_config import LocalWriterConfig, LoggingConfig, ViewerConfig
 from nerfstudio.utils import writer
+from nerfstudio.utils.rich_utils import CONSOLE
 from nerfstudio.viewer.viewer import Viewer
 from torch import nn
 
@@ -79,7 +80,8 @@ def start_viewer(avatar: Avatar, host: str = "127.0.0.1", port: Optional[int] = 
     config = ViewerConfig(websocket_host=host, websocket_port=port, websocket_port_default=DEFAULT_PORT)
     # Not to log: the viewer measures its own speed there and chooses its resolution by it.
     logging = LoggingConfig(local_writer=LocalWriterConfig(enable=False))
-    writer.setup_local_writer(logging, max_iter=1)
+    with CONSOLE.capture():  # It reports that it is off.
+        writer.setup_local_writer(logging, max_iter=1)
     pipeline: Any = _Pipeline(avatar)
     viewer = cast(Viewer, Viewer(config, folder / config.relative_log_filename, folder, pipeline))
     viewer.init_scene(pipeline.datamanager.train_dataset, "completed")

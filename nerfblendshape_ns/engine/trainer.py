@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from dataclasses import dataclass, field
 from typing import Any, Dict, Iterator, Literal, Optional, Tuple, Type
@@ -58,6 +59,8 @@ class BudgetTrainer(Trainer):
             UserError: the patch loss cannot be had, or the run to resume was trained on other frames.
         """
         self._prepare_patch_loss()
+        if not sys.stdout.isatty():  # nerfstudio redraws its last ten rows with every new one; a file would hold all.
+            self.config.logging.local_writer.max_log_size = 0
         super().setup(test_mode)
         if self._start_step > 0:
             check_same_training_frames(self.pipeline.model, self._train_metadata)

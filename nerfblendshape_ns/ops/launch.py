@@ -17,8 +17,7 @@ import torch
 import warp as wp
 from torch import Tensor
 
-# Compiling a kernel on first use is nothing to report on the console.
-wp.config.log_level = max(wp.config.log_level, wp.LOG_WARNING)
+from nerfblendshape_ns.ops.warp_start import start_warp
 
 Argument = Union[Tensor, int, float]
 
@@ -121,7 +120,7 @@ class ParallelKernel:
         recorded: Dict[Any, List[Any]] = self._recorded.__dict__.setdefault("launches", {})
         launches = recorded.get((device, parts))
         if launches is None:
-            wp.init()  # Done once; before it Warp knows no CUDA device.
+            start_warp()
             inputs = [0, 1, *self._warp_arguments(arguments)]
             dim, warp_device = (1,) * dimensions, wp.device_from_torch(device)
             launches = []

@@ -13,7 +13,8 @@ from typing import Callable, Iterator, List, Optional, Tuple
 
 import numpy as np
 
-from nerfblendshape_ns.process_data.landmarks import open_detector, quiet_native_logs, require_mediapipe
+from nerfblendshape_ns.library_output import MEDIAPIPE_LINES, without_lines
+from nerfblendshape_ns.process_data.landmarks import open_detector, require_mediapipe
 
 Box = Tuple[float, float, float, float]
 """``(x0, y0, x1, y1)`` in pixels: the extent of the 468 landmarks, brow line to chin."""
@@ -35,7 +36,7 @@ def open_face_finder(model: Optional[Path]) -> Iterator[Callable[[np.ndarray], L
     require_mediapipe()
     from mediapipe.python.solutions import face_detection
 
-    with quiet_native_logs():
+    with without_lines(MEDIAPIPE_LINES):
         detector = face_detection.FaceDetection(model_selection=1, min_detection_confidence=LEAST_SCORE)
 
     with detector, open_detector(model, single_images=True) as (detect, _):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Iterator, List, Optional, Protocol, Sequence, Tuple
@@ -10,6 +9,7 @@ from typing import Iterator, List, Optional, Protocol, Sequence, Tuple
 import numpy as np
 
 from nerfblendshape_ns.errors import UserError
+from nerfblendshape_ns.library_output import MEDIAPIPE_LINES, without_lines
 
 INSTALL_HINT = (
     "MediaPipe, which finds the face, is not installed; run pip install 'nerfblendshape-ns[track]' "
@@ -37,19 +37,6 @@ def require_mediapipe() -> None:
 
 
 @contextmanager
-def quiet_native_logs() -> Iterator[None]:
-    """Send what native code writes to stderr to nowhere: MediaPipe's start-up messages tear the progress bars."""
-    saved = os.dup(2)
-    try:
-        with open(os.devnull, "wb") as nowhere:
-            os.dup2(nowhere.fileno(), 2)
-            yield
-    finally:
-        os.dup2(saved, 2)
-        os.close(saved)
-
-
-@contextmanager
 def open_landmarker(
     model: Path, single_images: bool = False, num_faces: int = 1
 ) -> Iterator[Tuple[Detector, List[str]]]:
@@ -73,7 +60,7 @@ def open_landmarker(
         output_face_blendshapes=True,
     )
     names: List[str] = []
-    with quiet_native_logs():
+    with without_lines(MEDIAPIPE_LINES):
         landmarker = vision.FaceLandmarker.create_from_options(options)
 
     def detect(frame: np.ndarray, milliseconds: int) -> List[Detection]:
@@ -96,7 +83,7 @@ def open_face_mesh(single_images: bool = False, num_faces: int = 1) -> Iterator[
     require_mediapipe()
     from mediapipe.python.solutions import face_mesh
 
-    with quiet_native_logs():
+    with without_lines(MEDIAPIPE_LINES):
         mesh = face_mesh.FaceMesh(static_image_mode=single_images, max_num_faces=num_faces, refine_landmarks=True)
 
     def detect(frame: np.ndarray, milliseconds: int) -> List[Detection]:

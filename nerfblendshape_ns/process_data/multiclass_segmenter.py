@@ -13,6 +13,7 @@ import numpy as np
 
 from nerfblendshape_ns.data.contract import Label
 from nerfblendshape_ns.errors import UserError
+from nerfblendshape_ns.library_output import MEDIAPIPE_LINES, without_lines
 from nerfblendshape_ns.process_data.face_layout import FaceGeometry
 from nerfblendshape_ns.process_data.label_evidence import LabelEvidence
 
@@ -66,7 +67,8 @@ class MediaPipeSegmenter:
             output_category_mask=False,
         )
         try:
-            self._network: Any = vision.ImageSegmenter.create_from_options(options)
+            with without_lines(MEDIAPIPE_LINES):
+                self._network: Any = vision.ImageSegmenter.create_from_options(options)
         except (RuntimeError, ValueError) as error:
             reason = str(error).splitlines()[0]
             raise UserError(

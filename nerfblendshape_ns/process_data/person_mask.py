@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from nerfblendshape_ns.errors import UserError
+from nerfblendshape_ns.library_output import MEDIAPIPE_LINES, without_lines
 
 
 class PersonMask:
@@ -27,7 +28,8 @@ class PersonMask:
                 "person segmentation needs MediaPipe 0.10.9 with its bundled models; install this package with the "
                 "extra [track], on Python 3.10 or 3.11."
             ) from None
-        self._network: Any = selfie_segmentation.SelfieSegmentation(model_selection=0)
+        with without_lines(MEDIAPIPE_LINES):
+            self._network: Any = selfie_segmentation.SelfieSegmentation(model_selection=0)
 
     def __enter__(self) -> PersonMask:
         return self

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-import warnings
 from typing import Optional, Sequence
 
 import tyro
@@ -23,9 +22,7 @@ def main(arguments: Optional[Sequence[str]] = None) -> None:
         arguments: command-line words; None takes the process's own.
     """
     options = tyro.cli(CheckOptions, prog="nbs-check", args=arguments)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # Of libraries, about themselves.
-        report = check_dataset(options)
+    report = check_dataset(options)
     if options.json:
         print(json.dumps(report.as_dict(), indent=1))
     else:

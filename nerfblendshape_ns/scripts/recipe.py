@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import Optional, Sequence
 
 import tyro
@@ -18,9 +17,6 @@ def main(arguments: Optional[Sequence[str]] = None) -> None:
         arguments: command-line words; None takes the process's own.
     """
     options = tyro.cli(RecipeOptions, prog="nbs-recipe", description=RecipeOptions.__doc__, args=arguments)
-    # nerfstudio 1.1.5 uses what newer torch releases deprecate; nothing that a user of a recipe could change.
-    warnings.filterwarnings("ignore", category=FutureWarning)
-    warnings.filterwarnings("ignore", message="Using a non-tuple sequence", category=UserWarning)
     # Imports nerfstudio whole, which takes seconds.
     from nerfblendshape_ns.recipes.run import run_recipe
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Optional, Sequence
@@ -79,9 +78,6 @@ def main(arguments: Optional[Sequence[str]] = None) -> None:
         arguments: command-line words; None takes those of the process.
     """
     options = tyro.cli(SweepOptions, prog="nbs-sweep", args=arguments, description=SweepOptions.__doc__)
-    # nerfstudio 1.1.5 uses what newer torch releases deprecate.
-    warnings.filterwarnings("ignore", category=FutureWarning)
-    warnings.filterwarnings("ignore", message="Using a non-tuple sequence", category=UserWarning)
     with report_user_errors():
         run(options, Console(stderr=True))
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Optional, Sequence
@@ -58,9 +57,6 @@ def main(arguments: Optional[Sequence[str]] = None) -> None:
         arguments: command-line words; None takes those of the process.
     """
     options = tyro.cli(ViewOptions, prog="nbs-view", args=arguments, description=ViewOptions.__doc__)
-    # nerfstudio 1.1.5 uses what newer torch releases deprecate.
-    warnings.filterwarnings("ignore", category=FutureWarning)
-    warnings.filterwarnings("ignore", message="Using a non-tuple sequence", category=UserWarning)
     with report_user_errors():
         run(options)
 

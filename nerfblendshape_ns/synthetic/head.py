@@ -14,6 +14,7 @@ from scipy.sparse import csr_matrix
 
 from nerfblendshape_ns.data.contract import Label
 from nerfblendshape_ns.data.labels import soft_alpha
+from nerfblendshape_ns.ops.warp_start import start_warp
 from nerfblendshape_ns.synthetic.background import render_background
 from nerfblendshape_ns.synthetic.camera import Intrinsics, camera_to_head, default_camera, default_intrinsics, project
 from nerfblendshape_ns.synthetic.expressions import EXPRESSION_NAMES, ExpressionRig
@@ -73,6 +74,7 @@ class SyntheticHead:
     """
 
     def __init__(self, seed: int = 0) -> None:
+        start_warp()
         self.seed = int(seed)
         self.expression_names: Tuple[str, ...] = EXPRESSION_NAMES
         self.shape, self._look = person(self.seed)

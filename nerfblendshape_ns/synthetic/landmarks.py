@@ -8,6 +8,7 @@ import numpy as np
 import warp as wp
 
 from nerfblendshape_ns.data.contract import LEFT_EYE_LANDMARKS, LIP_LANDMARKS, RIGHT_EYE_LANDMARKS
+from nerfblendshape_ns.ops.warp_start import start_warp
 from nerfblendshape_ns.synthetic.geometry import HeadMesh, Part
 from nerfblendshape_ns.synthetic.landmark_directions import CENTRE, landmark_directions
 from nerfblendshape_ns.synthetic.ray_casting import cast_points
@@ -99,6 +100,7 @@ def _outline_points(
 
 def _cast(mesh: HeadMesh, part: Part, origins: np.ndarray, directions: np.ndarray) -> Tuple[np.ndarray, np.ndarray]:
     """First triangle of one part along each ray, as row of ``mesh.triangles``, with its weights ``[n, 3]``."""
+    start_warp()
     rows = mesh.triangle_range[part]
     surface = wp.Mesh(
         points=wp.array(mesh.vertices, dtype=wp.vec3, device="cpu"),

@@ -35,9 +35,10 @@ def fresh_writers():
         state.clear()
 
 
-def test_the_viewer_serves_an_exported_avatar(exported, tmp_path):
+def test_the_viewer_serves_an_exported_avatar(exported, tmp_path, capsys):
     before = set(threading.enumerate())
     viewer = viewing.start_viewer(exported)
+    assert "writer" not in capsys.readouterr().out, "of training, which there is none of"
     try:
         port = viewer.viser_server.get_port()
         assert viewer.viser_server.get_host() == "127.0.0.1"

@@ -1,0 +1,112 @@
+"""Keeps off the console what libraries say about themselves: exact messages that no user can act on.
+
+The warnings are filtered when this package is imported, so by every tool of it, and by nerfstudio's own once those have
+looked for plugins. A filter of the user's, such as ``python -W error``, goes first.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+import tempfile
+import threading
+import warnings
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Iterator, Sequence, Tuple, Type
+
+LIBRARY_WARNINGS: Tuple[Tuple[str, Type[Warning], str], ...] = (
+    # nerfstudio 1.1.5 uses what newer torch releases deprecate.
+    (
+        r"Using a non-tuple sequence for multidimensional indexing is deprecated",
+        UserWarning,
+        r"nerfstudio\.cameras\.cameras",
+    ),
+    (
+        r"`torch\.cuda\.amp\.GradScaler\(args\.\.\.\)` is deprecated\.",
+        FutureWarning,
+        r"nerfstudio\.engine\.trainer",
+    ),
+    (
+        r"`torch\.cuda\.amp\.custom_(fwd|bwd)\(args\.\.\.\)` is deprecated\.",
+        FutureWarning,
+        r"nerfstudio\.field_components\.activations",
+    ),
+    # nerfstudio writes losses to TensorBoard as they are.
+    (
+        r"Converting a tensor with requires_grad=True to a scalar may lead to unexpected behavior\.",
+        UserWarning,
+        r"nerfstudio\.utils\.writer",
+    ),
+    # nerfstudio and nerfacc call it; torch names itself as the place, and Python shows one warning per place anyway.
+    (
+        r"`torch\.jit\.script` is deprecated\. Please switch to `torch\.compile` or `torch\.export`\.$",
+        FutureWarning,
+        r"torch\.jit\._script",
+    ),
+)
+"""Start of the message, category, and the module that the warning names as its place (regular expressions)."""
+
+_ABSL = rb" [\d:.]+ +\d+ "
+MEDIAPIPE_LINES: Tuple[bytes, ...] = (
+    rb"INFO: Created TensorFlow Lite XNNPACK delegate for CPU\.\n",
+    rb"WARNING: All log messages before absl::InitializeLog\(\) is called are written to STDERR\n",
+    # Whether there is OpenGL: MediaPipe is asked to compute on the CPU.
+    rb"I\d{4}" + _ABSL + rb"(task_runner|gl_context|gl_context_egl)\.cc:\d+\] .*\n",
+    rb"W\d{4}" + _ABSL + rb"face_landmarker_graph\.cc:\d+\] Sets FaceBlendshapesGraph acceleration to xnnpack by .*\n",
+)
+"""What MediaPipe's native code writes to stderr at its start (regular expressions); it heeds no setting for them."""
+
+WARP_WITHOUT_DRIVER = (
+    rb"Warp CUDA warning: Could not find or load the NVIDIA CUDA driver\. GPU execution will not be available\.\n"
+)
+"""What Warp's native code writes to stderr without libcuda, at every log level (a regular expression)."""
+
+PCI_DEVICES = Path("/sys/bus/pci/devices")
+WSL_GPU = Path("/dev/dxg")
+
+# Two threads must not both put stderr elsewhere and back.
+_stderr_lock = threading.RLock()
+
+
+def ignore_library_warnings() -> None:
+    """Filter :data:`LIBRARY_WARNINGS`, after whatever filters there are."""
+    for message, category, module in LIBRARY_WARNINGS:
+        warnings.filterwarnings("ignore", message, category, rf"{module}$", append=True)
+
+
+@contextmanager
+def without_lines(lines: Sequence[bytes]) -> Iterator[None]:
+    """Drop lines that native code writes to stderr meanwhile; everything else is written when the context ends.
+
+    Args:
+        lines: regular expressions of whole lines, line end included.
+    """
+    with _stderr_lock, tempfile.TemporaryFile() as written:
+        sys.stderr.flush()
+        stderr = os.dup(2)
+        os.dup2(written.fileno(), 2)
+        try:
+            yield
+        finally:
+            sys.stderr.flush()
+            os.dup2(stderr, 2)
+            os.close(stderr)
+            written.seek(0)
+            rest = written.read()
+            for line in lines:
+                rest = re.sub(line, b"", rest)
+            with open(2, "wb", closefd=False) as stream:
+                stream.write(rest)
+
+
+def nvidia_gpu_possible() -> bool:
+    """Whether this machine has a GPU of NVIDIA's, its driver installed or not; True where that cannot be told."""
+    if not sys.platform.startswith("linux") or WSL_GPU.exists():
+        return True
+    for device in PCI_DEVICES.glob("*"):
+        vendor, kind = ((device / name).read_text(encoding="ascii").strip() for name in ("vendor", "class"))
+        if vendor == "0x10de" and kind.startswith("0x03"):  # A display controller.
+            return True
+    return False
