@@ -142,13 +142,15 @@ def pci(tmp_path, monkeypatch):
 
 
 def test_a_gpu_without_a_driver_is_noticed(pci, tmp_path, monkeypatch):
-    assert not nvidia_gpu_possible()
+    assert nvidia_gpu_possible(), "a machine that does not show its devices"
     pci("0x8086", "0x030000")  # Another maker's display.
     pci("0x10de", "0x040300")  # The maker's sound device.
     assert not nvidia_gpu_possible()
     pci("0x10de", "0x030200")
     assert nvidia_gpu_possible()
-    monkeypatch.setattr(library_output, "PCI_DEVICES", tmp_path / "none")
+    monkeypatch.setattr(library_output, "PCI_DEVICES", tmp_path / "empty")
+    (tmp_path / "empty").mkdir()
+    assert not nvidia_gpu_possible()
     (tmp_path / "dxg").touch()
     assert nvidia_gpu_possible()
 
