@@ -165,8 +165,7 @@ def test_warp_without_a_driver_is_news_only_on_a_machine_with_a_gpu(gpu, pci, mo
     from nerfblendshape_ns.ops import warp_start
 
     monkeypatch.setattr(warp_start.wp, "init", lambda: os.write(2, DRIVER + b"other\n"))
-    if gpu:
-        pci("0x10de", "0x030000")
+    pci("0x10de" if gpu else "0x8086", "0x030000")
     warp_start.start_warp.__wrapped__()
     assert capfd.readouterr().err == gpu * DRIVER.decode() + "other\n"
 
