@@ -95,6 +95,8 @@ def single(row: str, metric: str) -> Tuple[Source, ...]:
 
 _FRAMES = Column("frames", (Source(FRAMES, "train"), Source(FRAMES, "test")), averaged=False)
 _SEEDS = Column("seeds", single(SEEDS, "seeds"), averaged=False)
+_CONCATENATION = Line(VARIANTS["concat"], "concat")
+_BESIDE_CONCATENATION = (Line(OURS), _CONCATENATION)
 _TEST_AND_TRAIN = (Line("test"), Line("training", split="train"))
 _ALL_SPLITS = (
     *_TEST_AND_TRAIN,
@@ -105,10 +107,13 @@ _COST = (
     Column("steps", single(RUN, "steps")),
     Column("minutes", single(RUN, "minutes")),
 )
-_COMPARED = (
+_QUALITY = (
     Column("PSNR", head("psnr")),
     Column("SSIM", head("ssim")),
     Column("LPIPS", head("lpips")),
+)
+_COMPARED = (
+    *_QUALITY,
     Column("FLIP", head("flip")),
     Column("mouth, PSNR", single("mouth", "psnr")),
     Column("temporal", single("head", "temporal")),
@@ -132,12 +137,10 @@ README_TABLE = Table(
     "",
     "",
     CLIPS,
-    (Line(OURS), Line(VARIANTS["concat"], "concat")),
+    _BESIDE_CONCATENATION,
     (
         _FRAMES,
-        Column("PSNR", head("psnr")),
-        Column("SSIM", head("ssim")),
-        Column("LPIPS", head("lpips")),
+        *_QUALITY,
         Column("whole person, PSNR", person("whole", "psnr")),
     ),
     mean_over="clip-*",
@@ -149,13 +152,11 @@ PAGE = (
         "Test frames; head on white / inside the head mask. Frames: training / test. LPIPS: AlexNet; VGG16 where "
         "it says so.",
         CLIPS,
-        (Line(OURS), Line(VARIANTS["concat"], "concat")),
+        _BESIDE_CONCATENATION,
         (
             _FRAMES,
             *_COST,
-            Column("PSNR", head("psnr")),
-            Column("SSIM", head("ssim")),
-            Column("LPIPS", head("lpips")),
+            *_QUALITY,
             Column("LPIPS, VGG16", head("lpips_vgg")),
             Column("FLIP", head("flip")),
             Column("L1", head("l1")),
@@ -165,7 +166,7 @@ PAGE = (
     Differences(
         _MINUS,
         ("clip-*",),
-        (Line(VARIANTS["concat"], "concat"),),
+        (_CONCATENATION,),
         _DIFFERENCES,
     ),
     Table(
@@ -175,7 +176,7 @@ PAGE = (
         "Temporal: mean absolute difference of the changes of render and truth from frame to frame, in "
         "thousandths of full brightness. Sharpness: high frequencies relative to the truth's, 1 is as sharp.",
         CLIPS,
-        (Line(OURS), Line(VARIANTS["concat"], "concat")),
+        _BESIDE_CONCATENATION,
         (
             Column("mouth, PSNR", single("mouth", "psnr")),
             Column("eyes, PSNR", single("eyes", "psnr")),
@@ -194,9 +195,7 @@ PAGE = (
         CLIPS,
         _ALL_SPLITS,
         (
-            Column("PSNR", head("psnr")),
-            Column("SSIM", head("ssim")),
-            Column("LPIPS", head("lpips")),
+            *_QUALITY,
             Column("FLIP", head("flip")),
         ),
     ),
@@ -221,10 +220,11 @@ PAGE = (
     Table(
         "Where the error lies",
         "Misalignment: median length of the optical flow from truth to render inside the mask (eroded by 3 pixels"
-        " of 128), in pixels; what it is on the synthetic head, whose poses and labels are exact, is what the "
-        "measurement itself gives. PSNR aligned: with that flow undone. On the outline: share of the squared "
-        "error outside the eroded mask. Without a cell: percent of the mask's pixels whose ray meets no cell that"
-        " may be occupied. Floaters: mean opacity beyond the mask and a rim round it, in thousandths.",
+        " of 128), in pixels; on the synthetic head, whose poses and labels are exact, it comes from the model and"
+        " the measurement alone, least in training frames. PSNR aligned: with that flow undone. On the outline:"
+        " share of the squared error outside the eroded mask. Without a cell: percent of the mask's pixels whose"
+        " ray meets no cell that may be occupied. Floaters: mean opacity beyond the mask and a rim round it, in"
+        " thousandths.",
         CLIPS,
         _TEST_AND_TRAIN,
         (
