@@ -125,6 +125,8 @@ def machine() -> Dict[str, Any]:
     """What the figures were taken on."""
     import torch
 
+    from nerfblendshape_ns.engine.training_record import commit
+
     return {
         "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
         "driver": _said("nvidia-smi", "--query-gpu=driver_version,memory.total", "--format=csv,noheader") or None,
@@ -132,7 +134,7 @@ def machine() -> Dict[str, Any]:
         "cuda": torch.version.cuda,
         "python": platform.python_version(),
         "cpus": os.cpu_count(),
-        "commit": _said("git", "describe", "--always", "--dirty") or None,
+        "commit": commit(),
     }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any, Dict, List, Mapping, Sequence
 
@@ -35,8 +36,7 @@ def measure_splits(
     with Progress(*columns, console=console) as progress:
         for split, frames in splits.items():
             task = progress.add_task(split, total=len(frames))
-            advance = lambda task=task: progress.advance(task)  # noqa: E731
-            measured[split] = measure_frames(run, frames, split, instruments, advance)
+            measured[split] = measure_frames(run, frames, split, instruments, partial(progress.advance, task))
     return measured
 
 
