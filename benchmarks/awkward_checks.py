@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 from awkward_videos import Sources
 
+from nerfblendshape_ns.common import file_io
 from nerfblendshape_ns.data import contract
 
 Check = Callable[[Sources, Dict[str, Any], Path], List[str]]
@@ -118,8 +119,8 @@ def no_lead_in(sources: Sources, document: Dict[str, Any], root: Path) -> List[s
     start = document["source"]["start"] * sources.fps
     if not 9 <= start <= 14:
         wrong.append(f"the first frame is {start:.1f}; 8 are black and 4 fade in")
-    first = contract.load_image(root / contract.IMAGES / contract.image_name(0)).mean()
-    if first < 0.75 * contract.load_image(root / contract.IMAGES / contract.image_name(5)).mean():
+    first = file_io.load_image(root / contract.IMAGES / contract.image_name(0)).mean()
+    if first < 0.75 * file_io.load_image(root / contract.IMAGES / contract.image_name(5)).mean():
         wrong.append("the first image is dark")
     return wrong
 

@@ -21,10 +21,10 @@ import torch
 from rich.console import Console
 
 from nerfblendshape_ns.avatar.avatar import open_avatar
+from nerfblendshape_ns.common.errors import report_user_errors
 from nerfblendshape_ns.driving.drive import drive
 from nerfblendshape_ns.driving.options import DriveOptions
-from nerfblendshape_ns.errors import report_user_errors
-from nerfblendshape_ns.model_components.expression_source import DrivingState
+from nerfblendshape_ns.model_components.conditioning.expression_source import DrivingState
 
 FPS = 25.0
 

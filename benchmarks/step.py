@@ -37,10 +37,11 @@ from nerfstudio.pipelines.base_pipeline import VanillaPipeline
 from nerfstudio.plugins.types import MethodSpecification
 from nerfstudio.utils.rich_utils import CONSOLE
 
+from nerfblendshape_ns.common import file_io
 from nerfblendshape_ns.data import contract
 from nerfblendshape_ns.data.datamanager import NerfBlendshapeDataManager
 from nerfblendshape_ns.method_configs import nerfblendshape_head_small
-from nerfblendshape_ns.model_components.expression_source import DrivingState
+from nerfblendshape_ns.model_components.conditioning.expression_source import DrivingState
 from nerfblendshape_ns.models.head import HeadModel
 from nerfblendshape_ns.synthetic.dataset import ClipSettings, write_dataset
 
@@ -211,8 +212,8 @@ class Run:
 
 def jaw_of(root: Path) -> np.ndarray:
     """The clip's own ``jawOpen``, ``[frames]``."""
-    names = contract.load_json(root / contract.EXPRESSION_NAMES)["names"]
-    return contract.load_array(root / contract.EXPRESSIONS)[:, names.index("jawOpen")]
+    names = file_io.load_json(root / contract.EXPRESSION_NAMES)["names"]
+    return file_io.load_array(root / contract.EXPRESSIONS)[:, names.index("jawOpen")]
 
 
 def write_expressions(root: Path, jaw: np.ndarray, num_basis: int) -> None:

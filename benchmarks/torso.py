@@ -20,7 +20,7 @@ from typing import Callable, Dict, List
 import torch
 from nerfstudio.cameras.cameras import Cameras
 
-from nerfblendshape_ns.errors import UserError, report_user_errors
+from nerfblendshape_ns.common.errors import UserError, report_user_errors
 from nerfblendshape_ns.models.load import load_model
 from nerfblendshape_ns.models.torso import TorsoModel
 

@@ -23,7 +23,7 @@ import torch
 from encode import wait_for
 from nerfstudio.utils.eval_utils import eval_setup
 
-from nerfblendshape_ns.errors import UserError, report_user_errors
+from nerfblendshape_ns.common.errors import UserError, report_user_errors
 from nerfblendshape_ns.models.torso import TorsoModel
 
 TURN = 200

@@ -20,8 +20,8 @@ import tyro
 from awkward_checks import Check
 from awkward_videos import Sources
 
-from nerfblendshape_ns.errors import UserError, report_user_errors
-from nerfblendshape_ns.output_folders import claimed_folder
+from nerfblendshape_ns.common.errors import UserError, report_user_errors
+from nerfblendshape_ns.common.output_folders import claimed_folder
 from nerfblendshape_ns.process_data.options import ProcessOptions
 from nerfblendshape_ns.process_data.pipeline import process_video
 

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import List, Optional
 
-from nerfblendshape_ns.errors import UserError, report_user_errors
+from nerfblendshape_ns.common.errors import UserError, report_user_errors
 from nerfblendshape_ns.scripts.process_data import main as process_data
 
 VIDEO_FOLDER = Path("data") / "vids"

@@ -4,10 +4,9 @@ Importing this package stays cheap and free of nerfstudio's trainer: nerfstudio 
 and an import of the trainer at that moment would be circular.
 """
 
-from nerfblendshape_ns.library_output import ignore_library_warnings
-from nerfblendshape_ns.safe_globals import register_checkpoint_globals
-
-__version__ = "0.1.0"
+from nerfblendshape_ns.common.library_output import ignore_library_warnings
+from nerfblendshape_ns.common.safe_globals import register_checkpoint_globals
+from nerfblendshape_ns.common.version import __version__ as __version__
 
 ignore_library_warnings()
 register_checkpoint_globals()

@@ -6,7 +6,7 @@ from typing import Any, Dict
 
 import torch
 
-from nerfblendshape_ns.model_components.image_metrics import head_metrics, psnr
+from nerfblendshape_ns.model_components.metrics.image_metrics import head_metrics, psnr
 
 
 def mean_picture(pipeline: Any, split: str = "test") -> Dict[str, float]:

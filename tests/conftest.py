@@ -6,9 +6,9 @@ import os
 
 import pytest
 
-from nerfblendshape_ns.library_output import LIBRARY_WARNINGS
-from nerfblendshape_ns.model_components.lpips import find_lpips
-from nerfblendshape_ns.model_components.lpips_weights import FOLDER_VARIABLE
+from nerfblendshape_ns.common.library_output import LIBRARY_WARNINGS
+from nerfblendshape_ns.model_components.metrics.lpips import find_lpips
+from nerfblendshape_ns.model_components.metrics.lpips_weights import FOLDER_VARIABLE
 
 OWN_FOLDER = os.environ.get(FOLDER_VARIABLE)
 

@@ -10,7 +10,7 @@ from typing import Any, Dict, Iterable
 import numpy as np
 import pytest
 
-from nerfblendshape_ns.model_components.lpips_weights import FILES, FOLDER_VARIABLE, Backbone, WeightsFile
+from nerfblendshape_ns.model_components.metrics.lpips_weights import FILES, FOLDER_VARIABLE, Backbone, WeightsFile
 
 KERNELS: Dict[Backbone, tuple] = {"alex": (11, 5, 3, 3, 3), "vgg": (3,) * 13}
 SCOPES: Dict[Backbone, str] = {"alex": "AlexNet_0", "vgg": "VGG16_0"}

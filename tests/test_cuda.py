@@ -18,8 +18,8 @@ from tiny_runs import TORSO_METHOD, checkpoint, measured, tiny_config, train_run
 from torch import Tensor
 
 from nerfblendshape_ns.avatar.avatar import open_avatar
-from nerfblendshape_ns.model_components.expression_source import DrivingState
-from nerfblendshape_ns.model_components.lpips import find_lpips
+from nerfblendshape_ns.model_components.conditioning.expression_source import DrivingState
+from nerfblendshape_ns.model_components.metrics.lpips import find_lpips
 from nerfblendshape_ns.ops import nerfacc_backend
 from nerfblendshape_ns.ops.hash_grid import HashGridLayout, hash_grid_encode
 from nerfblendshape_ns.ops.table_update import blend_tables, table_update

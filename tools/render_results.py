@@ -15,8 +15,8 @@ from result_markdown import paragraphs, runs_table, section
 from result_public import public_datasets
 from result_tables import PAGE, README_TABLE
 
-from nerfblendshape_ns.data.contract import save_text
-from nerfblendshape_ns.errors import UserError, report_user_errors
+from nerfblendshape_ns.common.errors import UserError, report_user_errors
+from nerfblendshape_ns.common.file_io import save_text
 from nerfblendshape_ns.recipes.results import FOLDER, load_results
 
 ROOT = Path(__file__).resolve().parents[1]

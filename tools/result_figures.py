@@ -8,7 +8,7 @@ from fnmatch import fnmatchcase
 from statistics import mean, stdev
 from typing import Dict, List, Optional, Sequence, Tuple
 
-from nerfblendshape_ns.errors import UserError
+from nerfblendshape_ns.common.errors import UserError
 from nerfblendshape_ns.recipes.results import Result
 
 ABSENT = "–"

@@ -12,9 +12,9 @@ from nerfstudio.cameras.cameras import Cameras, CameraType
 from torch import Tensor
 
 from nerfblendshape_ns.avatar.avatar_file import AvatarFile, Provenance, read_avatar_file
-from nerfblendshape_ns.errors import UserError
-from nerfblendshape_ns.model_components.expression_source import DrivingState
-from nerfblendshape_ns.model_components.head_pose_code import median_pose
+from nerfblendshape_ns.common.errors import UserError
+from nerfblendshape_ns.model_components.conditioning.expression_source import DrivingState
+from nerfblendshape_ns.model_components.conditioning.head_pose_code import median_pose
 from nerfblendshape_ns.models.head import HeadModel
 from nerfblendshape_ns.models.load import AvatarModel, build_model
 from nerfblendshape_ns.models.rebuild import EXTRA_STATE, read_checkpoint, whole_or_refused

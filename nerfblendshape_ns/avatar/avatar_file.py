@@ -23,8 +23,8 @@ from typing import Any, Dict
 
 import numpy as np
 
-from nerfblendshape_ns.data.contract import write_atomically
-from nerfblendshape_ns.errors import UserError
+from nerfblendshape_ns.common.errors import UserError
+from nerfblendshape_ns.common.file_io import write_atomically
 
 FORMAT = "nerfblendshape-avatar"
 VERSION = 1

@@ -13,7 +13,7 @@ import torch
 from nerfblendshape_ns import __version__
 from nerfblendshape_ns.avatar.avatar import ABOUT, HEAD, OCCUPANCY_VALUES, Avatar
 from nerfblendshape_ns.avatar.avatar_file import AvatarFile, Provenance, write_avatar_file
-from nerfblendshape_ns.errors import UserError
+from nerfblendshape_ns.common.errors import UserError
 from nerfblendshape_ns.models.rebuild import EXTRA_STATE
 from nerfblendshape_ns.models.torso import HEAD_PREFIX
 

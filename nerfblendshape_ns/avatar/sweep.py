@@ -13,7 +13,7 @@ from torch import Tensor
 
 from nerfblendshape_ns.avatar.avatar import Avatar
 from nerfblendshape_ns.field_components.blendshape_encoding import INITIAL_RANGE
-from nerfblendshape_ns.model_components.expression_source import DrivingState
+from nerfblendshape_ns.model_components.conditioning.expression_source import DrivingState
 
 STRONGEST_SHARE = 0.02
 """The change of a coefficient is averaged over those pixels that change most, as many as this share of the head's:

@@ -14,7 +14,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from nerfblendshape_ns.avatar.avatar import Avatar
 from nerfblendshape_ns.avatar.sweep import CoefficientSweep, Sweep, by_change, render_expression, to_bytes
-from nerfblendshape_ns.data.contract import save_image, write_atomically
+from nerfblendshape_ns.common.file_io import save_image, write_atomically
 
 TILE = 144
 """Longer side of a picture on the sheet."""

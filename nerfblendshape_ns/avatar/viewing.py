@@ -15,7 +15,7 @@ from nerfstudio.viewer.viewer import Viewer
 from torch import nn
 
 from nerfblendshape_ns.avatar.avatar import Avatar
-from nerfblendshape_ns.errors import UserError
+from nerfblendshape_ns.common.errors import UserError
 
 DEFAULT_PORT = 7007
 """First port tried where none is asked for; nerfstudio's own."""

@@ -8,12 +8,12 @@ from typing import Optional, Set
 import numpy as np
 
 from nerfblendshape_ns.check.findings import Section, Severity
+from nerfblendshape_ns.common.errors import UserError
+from nerfblendshape_ns.common.frame_numbers import name_frames
 from nerfblendshape_ns.data.contract import Label
 from nerfblendshape_ns.data.frame_images import load_labels
-from nerfblendshape_ns.data.frame_numbers import name_frames
 from nerfblendshape_ns.data.head_box import head_box
 from nerfblendshape_ns.data.layouts import Clip
-from nerfblendshape_ns.errors import UserError
 
 SAMPLE = 40
 """Frames whose mask is compared with the projected box."""

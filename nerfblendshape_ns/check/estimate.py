@@ -15,8 +15,8 @@ from nerfstudio.utils.rich_utils import CONSOLE
 from nerfblendshape_ns import method_configs
 from nerfblendshape_ns.check.findings import Section, Severity
 from nerfblendshape_ns.check.trial import TRIAL_RAYS, Trial, run_trial
+from nerfblendshape_ns.common.errors import UserError
 from nerfblendshape_ns.data.dataparser import NerfBlendshapeDataParser, NerfBlendshapeDataParserConfig
-from nerfblendshape_ns.errors import UserError
 from nerfblendshape_ns.models.head_config import HeadModelConfig
 
 CACHE_BYTES = 5

@@ -8,13 +8,13 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 
 from nerfblendshape_ns.check.findings import Section, Severity, count_of, some
+from nerfblendshape_ns.common.errors import UserError
+from nerfblendshape_ns.common.frame_numbers import name_frames
+from nerfblendshape_ns.common.smoothing import jitter, runs
 from nerfblendshape_ns.data.expression_scale import expression_scale
 from nerfblendshape_ns.data.expressions import BasisChoice, ExpressionBasis, choose_basis
-from nerfblendshape_ns.data.frame_numbers import name_frames
 from nerfblendshape_ns.data.layouts import Clip
 from nerfblendshape_ns.data.splits import Splits
-from nerfblendshape_ns.errors import UserError
-from nerfblendshape_ns.process_data.smoothing import jitter, runs
 
 CLAMP_TOLERANCE = 0.02
 """How far a test coefficient may leave its training range uncounted, as a share of the widest coefficient's range."""

@@ -11,7 +11,7 @@ from typing import Dict, List, Optional, Sequence, Set, Tuple
 from PIL import Image
 
 from nerfblendshape_ns.check.findings import Section, Severity, count_of, some
-from nerfblendshape_ns.data.frame_numbers import name_frames
+from nerfblendshape_ns.common.frame_numbers import name_frames
 from nerfblendshape_ns.data.layouts import Clip
 
 TAIL_BYTES = 4096

@@ -9,8 +9,8 @@ from enum import IntEnum
 from pathlib import Path
 from typing import Any, Dict, Iterable, List, Sequence, Tuple
 
-from nerfblendshape_ns.data.frame_numbers import name_frames
-from nerfblendshape_ns.errors import UserError
+from nerfblendshape_ns.common.errors import UserError
+from nerfblendshape_ns.common.frame_numbers import name_frames
 
 
 class Severity(IntEnum):

@@ -9,11 +9,11 @@ from typing import List, Set, Tuple, Union
 import numpy as np
 
 from nerfblendshape_ns.check.findings import Section, Severity, count_of, from_errors
+from nerfblendshape_ns.common.errors import UserError
+from nerfblendshape_ns.common.frame_numbers import name_frames
 from nerfblendshape_ns.data.contract import Label
 from nerfblendshape_ns.data.frame_images import load_labels
-from nerfblendshape_ns.data.frame_numbers import name_frames
 from nerfblendshape_ns.data.layouts import Clip
-from nerfblendshape_ns.errors import UserError
 
 MAX_FRAMES = 800
 """Longer clips give pairs of neighbouring frames, spread evenly, with so many frames in all."""

@@ -9,10 +9,10 @@ from typing import List, Optional, Tuple
 import numpy as np
 
 from nerfblendshape_ns.check.findings import Section, Severity, count_of
-from nerfblendshape_ns.data.frame_numbers import name_frames
+from nerfblendshape_ns.common.errors import UserError
+from nerfblendshape_ns.common.frame_numbers import name_frames
 from nerfblendshape_ns.data.layouts import Clip
 from nerfblendshape_ns.data.splits import Protocol, Splits, protocol_name, split_frames
-from nerfblendshape_ns.errors import UserError
 
 FEW_TRAINING_FRAMES = 100
 PLAUSIBLE_VIEW_ANGLES = (5.0, 100.0)

@@ -8,10 +8,10 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 
 from nerfblendshape_ns.check.findings import Section, Severity, count_of
-from nerfblendshape_ns.data.frame_numbers import name_frames
+from nerfblendshape_ns.common.frame_numbers import name_frames
+from nerfblendshape_ns.common.smoothing import jitter
 from nerfblendshape_ns.data.layouts import Clip
 from nerfblendshape_ns.data.splits import Splits
-from nerfblendshape_ns.process_data.smoothing import jitter
 
 ANGLES = ("yaw", "pitch", "roll")
 OUTLIER_DEGREES = 3.0

@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import List, Optional, Tuple
 
 from nerfblendshape_ns.check.findings import Finding, Section, Severity, from_errors
+from nerfblendshape_ns.common import file_io
+from nerfblendshape_ns.common.errors import UserError, collect_user_errors
 from nerfblendshape_ns.data import contract
 from nerfblendshape_ns.data.layouts import Clip, read_clip
-from nerfblendshape_ns.errors import UserError, collect_user_errors
 
 
 def read_with_errors(root: Path, layout: str = "auto") -> Tuple[Optional[Clip], List[Finding]]:
@@ -33,7 +34,7 @@ def processing_warnings(root: Path) -> Section:
     if not path.is_file():
         return section
     try:
-        steps = contract.load_json(path)["steps"]
+        steps = file_io.load_json(path)["steps"]
         warnings = [str(warning) for step in steps.values() for warning in step.get("warnings", [])]
     except (UserError, KeyError, TypeError, AttributeError):
         return section  # Other tools may call a file by this name.

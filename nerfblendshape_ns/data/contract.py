@@ -1,4 +1,4 @@
-"""The dataset directory: file names, labels, and writing that never leaves half a file.
+"""The dataset directory: file names, labels and what its documents hold.
 
 ``nbs-process-data`` and ``nbs-synthetic`` write this layout, the dataparser reads it first. Head space is right-handed,
 in centimetres for tracked clips: x to the image's right for a face that looks at the camera, y up, z out of the face.
@@ -7,16 +7,14 @@ Poses are camera-to-head in OpenGL axes (x right, y up, the camera looks along -
 
 from __future__ import annotations
 
-import json
-import os
 from enum import IntEnum
 from pathlib import Path
-from typing import Any, Callable, Dict, Mapping, Optional, Tuple
+from typing import Any, Dict, Mapping, Optional, Tuple
 
-import cv2
 import numpy as np
 
-from nerfblendshape_ns.errors import UserError
+from nerfblendshape_ns.common import file_io
+from nerfblendshape_ns.common.errors import UserError
 
 TRANSFORMS = "transforms.json"
 EXPRESSIONS = "expr.npy"
@@ -79,94 +77,6 @@ def expression_range(expressions: np.ndarray, test_frames: Optional[int] = None)
     return train.min(0).astype(np.float32), train.max(0).astype(np.float32)
 
 
-def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
-    """Let ``write`` fill a temporary file beside ``path`` (same suffix), then rename it into place."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.stem}.{os.getpid()}.tmp{path.suffix}")
-    try:
-        write(temporary)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def save_json(path: Path, value: Any) -> None:
-    """Write ``value`` as indented JSON, atomically."""
-    save_text(path, json.dumps(value, indent=1))
-
-
-def save_text(path: Path, text: str) -> None:
-    """Write UTF-8 text atomically."""
-    write_atomically(path, lambda temporary: _write_text(temporary, text))
-
-
-def load_json(path: Path) -> Any:
-    """Read a JSON file.
-
-    Raises:
-        UserError: the file is missing or is not JSON.
-    """
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UserError(f"{path} does not exist; is {path.parent} a dataset directory?") from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} is not valid JSON ({error}); write the file again.") from None
-
-
-def save_array(path: Path, array: np.ndarray) -> None:
-    """Write an ``.npy`` file atomically, never with pickled objects."""
-    write_atomically(path, lambda temporary: np.save(temporary, array, allow_pickle=False))
-
-
-def load_array(path: Path) -> np.ndarray:
-    """Read an ``.npy`` file without unpickling anything.
-
-    Raises:
-        UserError: the file is missing, damaged, or holds Python objects.
-    """
-    try:
-        return np.load(path, allow_pickle=False)
-    except FileNotFoundError:
-        raise UserError(f"{path} does not exist; is {path.parent} a dataset directory?") from None
-    except (ValueError, OSError, EOFError) as error:
-        raise UserError(
-            f"{path} is not a plain numeric .npy file ({error}); save it with numpy.save and a float32 array, "
-            "a dictionary of arrays with numpy.savez."
-        ) from None
-
-
-def save_image(path: Path, image: np.ndarray, jpeg_quality: int = 95) -> None:
-    """Write an image (uint8, RGB ``[h, w, 3]``, RGBA ``[h, w, 4]`` or single-channel ``[h, w]``) atomically."""
-    encoded = _swap_red_and_blue(image)
-
-    def write(temporary: Path) -> None:
-        if not cv2.imwrite(str(temporary), encoded, [cv2.IMWRITE_JPEG_QUALITY, jpeg_quality]):
-            raise UserError(f"could not write {path}; is the disk full or the folder read-only?")
-
-    write_atomically(path, write)
-
-
-def load_image(path: Path, flags: int = cv2.IMREAD_COLOR) -> np.ndarray:
-    """Read an image: RGB uint8 ``[h, w, 3]`` by default; ``cv2.IMREAD_UNCHANGED`` keeps labels and alpha.
-
-    Raises:
-        UserError: the file is missing or cannot be decoded.
-    """
-    image = cv2.imread(str(path), flags)
-    if image is None:
-        problem = "cannot be decoded as an image" if path.exists() else "does not exist"
-        raise UserError(f"{path} {problem}; restore the file or process the video again.")
-    return _swap_red_and_blue(image)
-
-
-def _swap_red_and_blue(image: np.ndarray) -> np.ndarray:
-    """Between our order of channels and OpenCV's; an image of one channel stays as it is."""
-    if image.ndim == 2:
-        return image
-    return cv2.cvtColor(image, cv2.COLOR_RGBA2BGRA if image.shape[2] == 4 else cv2.COLOR_RGB2BGR)
-
-
 def save_expressions(
     root: Path, expressions: np.ndarray, names: list, basis: str, test_frames: Optional[int] = None
 ) -> None:
@@ -182,10 +92,10 @@ def save_expressions(
     if len(names) != expressions.shape[1]:
         raise UserError(f"{len(names)} coefficient names were given for {expressions.shape[1]} coefficients.")
     low, high = expression_range(expressions, test_frames)
-    save_array(root / EXPRESSIONS, expressions.astype(np.float32))
-    save_array(root / EXPRESSION_MIN, low)
-    save_array(root / EXPRESSION_MAX, high)
-    save_json(root / EXPRESSION_NAMES, {"basis": basis, "names": list(names)})
+    file_io.save_array(root / EXPRESSIONS, expressions.astype(np.float32))
+    file_io.save_array(root / EXPRESSION_MIN, low)
+    file_io.save_array(root / EXPRESSION_MAX, high)
+    file_io.save_json(root / EXPRESSION_NAMES, {"basis": basis, "names": list(names)})
 
 
 def save_transforms(
@@ -227,7 +137,7 @@ def save_transforms(
         **(extra or {}),
         "frames": frames,
     }
-    save_json(root / TRANSFORMS, document)
+    file_io.save_json(root / TRANSFORMS, document)
 
 
 def frame_entry(img_id: int, camera_to_head: np.ndarray, landmarks: np.ndarray) -> Dict[str, Any]:
@@ -263,7 +173,3 @@ def landmark_rect(points: np.ndarray, margin: float = 0.0) -> list:
     grow = (high - low) * margin
     low, high = np.floor(low - grow), np.ceil(high + grow)
     return [int(low[0]), int(low[1]), int(high[0] - low[0]), int(high[1] - low[1])]
-
-
-def _write_text(path: Path, text: str) -> None:
-    path.write_text(text, encoding="utf-8")

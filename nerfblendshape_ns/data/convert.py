@@ -6,10 +6,11 @@ import shutil
 from pathlib import Path
 from typing import Any, Callable, Dict, List, Optional
 
+from nerfblendshape_ns.common import file_io
+from nerfblendshape_ns.common.output_folders import replaced_folder
 from nerfblendshape_ns.data import contract
 from nerfblendshape_ns.data.frame_images import check_files, load_labels
 from nerfblendshape_ns.data.layouts import Clip, ClipFrame, read_clip
-from nerfblendshape_ns.output_folders import replaced_folder
 
 TOOL = "nbs-convert"
 """Name in the record of a converted dataset."""
@@ -54,11 +55,11 @@ def _write(clip: Clip, root: Path, progress: Optional[Progress]) -> None:
         if progress is not None:
             progress(number + 1, len(clip.frames))
     if clip.background is not None:
-        contract.save_image(root / contract.BACKGROUND, contract.load_image(clip.background))
+        file_io.save_image(root / contract.BACKGROUND, file_io.load_image(clip.background))
     if clip.landmarks is not None:
-        contract.save_array(root / contract.LANDMARKS, clip.landmarks)
+        file_io.save_array(root / contract.LANDMARKS, clip.landmarks)
     if clip.face_mesh is not None:
-        contract.save_array(root / contract.FACE_MESH, clip.face_mesh)
+        file_io.save_array(root / contract.FACE_MESH, clip.face_mesh)
     contract.save_expressions(root, clip.expressions, list(clip.expression_names), clip.basis_id)
     contract.save_transforms(
         root,
@@ -79,7 +80,7 @@ def _write_frame(root: Path, number: int, frame: ClipFrame) -> Dict[str, Any]:
     stem = Path(contract.image_name(number)).stem
     image = f"{contract.IMAGES}/{stem}{frame.files.image.suffix.lower()}"
     _copy(frame.files.image, root / image)
-    contract.save_image(root / contract.PARSING / contract.parsing_name(number), load_labels(frame.files))
+    file_io.save_image(root / contract.PARSING / contract.parsing_name(number), load_labels(frame.files))
     if frame.files.matte is not None:
         _copy(frame.files.matte, root / contract.ALPHA / f"{stem}.png")
     if frame.files.torso is not None:

@@ -15,13 +15,13 @@ from nerfstudio.utils import comms
 from nerfstudio.utils.rich_utils import CONSOLE
 from torch import Tensor
 
-from nerfblendshape_ns.console import say
+from nerfblendshape_ns.common.console import say
+from nerfblendshape_ns.common.errors import UserError
 from nerfblendshape_ns.data.dataparser import NerfBlendshapeDataParserConfig
 from nerfblendshape_ns.data.dataset import NerfBlendshapeDataset
 from nerfblendshape_ns.data.frame_balance import balanced_order, frame_weights
 from nerfblendshape_ns.data.pinhole_rays import PinholeRays
 from nerfblendshape_ns.data.pixel_sampler import RegionPixelSampler, RegionPixelSamplerConfig
-from nerfblendshape_ns.errors import UserError
 
 
 @dataclass

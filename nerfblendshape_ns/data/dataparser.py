@@ -18,13 +18,13 @@ from nerfstudio.plugins.registry_dataparser import DataParserSpecification
 from nerfstudio.utils.rich_utils import CONSOLE
 from torch import Tensor
 
-from nerfblendshape_ns.console import say
+from nerfblendshape_ns.common.console import say
+from nerfblendshape_ns.common.errors import UserError
 from nerfblendshape_ns.data.expression_scale import expression_scale
 from nerfblendshape_ns.data.expressions import ExpressionBasis, choose_basis
 from nerfblendshape_ns.data.head_box import Normalisation, head_box, normalisation_of
 from nerfblendshape_ns.data.layouts import Clip, ClipFrame, read_clip
 from nerfblendshape_ns.data.splits import Protocol, Splits, protocol_name, split_frames
-from nerfblendshape_ns.errors import UserError
 
 
 @dataclass

@@ -8,9 +8,10 @@ from typing import Literal, Optional, Sequence, Tuple
 
 import numpy as np
 
+from nerfblendshape_ns.common import file_io
+from nerfblendshape_ns.common.errors import UserError, collected, raise_or_collect
+from nerfblendshape_ns.common.frame_numbers import name_frames
 from nerfblendshape_ns.data import contract
-from nerfblendshape_ns.data.frame_numbers import name_frames
-from nerfblendshape_ns.errors import UserError, collected, raise_or_collect
 
 BasisChoice = Literal["active", "all", "pca16"]
 """Which coefficients a model is built on: those that move in training, all, or 16 principal components."""
@@ -76,7 +77,7 @@ def load_expressions(
             coefficients that cannot be had.
     """
     path = root / contract.EXPRESSIONS
-    array = collected(lambda: contract.load_array(path), None)
+    array = collected(lambda: file_io.load_array(path), None)
     if array is None:
         expressions, names = _absent(img_ids, names)
     else:
@@ -245,7 +246,7 @@ def check_range_files(root: Path, names: Sequence[str], extra: int = 0) -> None:
     paths = (root / contract.EXPRESSION_MIN, root / contract.EXPRESSION_MAX)
     if not all(path.exists() for path in paths):
         return
-    check_ranges(paths, (contract.load_array(paths[0]), contract.load_array(paths[1])), names, extra)
+    check_ranges(paths, (file_io.load_array(paths[0]), file_io.load_array(paths[1])), names, extra)
 
 
 def check_ranges(

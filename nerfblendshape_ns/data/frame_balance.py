@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from nerfblendshape_ns.data.face_groups import upper_and_lower
+from nerfblendshape_ns.coefficient_names.face_groups import upper_and_lower
 
 BANDWIDTH = 0.3
 """Width of the density's kernel, as a share of the root mean square distance of two frames: what hardly moves but for

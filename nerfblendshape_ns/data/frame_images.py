@@ -10,7 +10,9 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from nerfblendshape_ns.data.contract import Label, load_image
+from nerfblendshape_ns.common.errors import UserError
+from nerfblendshape_ns.common.file_io import load_image
+from nerfblendshape_ns.data.contract import Label
 from nerfblendshape_ns.data.labels import (
     REFERENCE_SIZE,
     SOFT_ALPHA_SIGMA,
@@ -23,7 +25,6 @@ from nerfblendshape_ns.data.labels import (
 )
 from nerfblendshape_ns.data.mattes import foreground_colours, head_alpha
 from nerfblendshape_ns.data.torso_image import torso_image
-from nerfblendshape_ns.errors import UserError
 
 Target = Literal["head", "frame"]
 """What is reconstructed: the head alone, or the whole frame."""

@@ -9,10 +9,10 @@ from typing import List, Optional, Tuple
 import cv2
 import numpy as np
 
+from nerfblendshape_ns.common.errors import UserError
 from nerfblendshape_ns.data.contract import Label
 from nerfblendshape_ns.data.frame_images import load_labels
 from nerfblendshape_ns.data.layouts.clip import Clip
-from nerfblendshape_ns.errors import UserError
 
 MAX_FRAMES = 600
 """Longer clips give the masks of this many frames, evenly spaced."""

@@ -12,10 +12,10 @@ from jaxtyping import Int
 from nerfstudio.configs.base_config import InstantiateConfig
 from torch import Tensor
 
+from nerfblendshape_ns.common.errors import UserError
 from nerfblendshape_ns.data.contract import Label
 from nerfblendshape_ns.data.dataset import NerfBlendshapeDataset
 from nerfblendshape_ns.data.labels import seam
-from nerfblendshape_ns.errors import UserError
 
 CANDIDATES = 6
 """Pixels drawn for each ray that should be on the head; the first that is on it is taken."""

@@ -7,8 +7,8 @@ from typing import Literal, Optional, Sequence
 
 import numpy as np
 
+from nerfblendshape_ns.common.errors import UserError
 from nerfblendshape_ns.data.contract import default_test_frames
-from nerfblendshape_ns.errors import UserError
 
 Protocol = Literal["tail10", "last350", "last500", "radnerf"]
 """Name of a rule that says which frames of a clip are tested:

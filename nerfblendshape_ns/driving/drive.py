@@ -22,23 +22,23 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-import nerfblendshape_ns
 from nerfblendshape_ns.avatar.avatar import Avatar, open_avatar
-from nerfblendshape_ns.console import say
-from nerfblendshape_ns.driving.frame_store import FrameStore, drive_key, frames_beside
+from nerfblendshape_ns.common.console import say
+from nerfblendshape_ns.common.errors import UserError
+from nerfblendshape_ns.common.frame_store import FrameStore, drive_key, frames_beside
+from nerfblendshape_ns.common.output_folders import UNFINISHED, check_unchanged, claimed_folder, publish
+from nerfblendshape_ns.common.output_paths import check_file, files_among
+from nerfblendshape_ns.common.smoothing import whittaker
+from nerfblendshape_ns.common.version import __version__
+from nerfblendshape_ns.common.video_writing import Sound, encode, has_sound, require_ffmpeg
 from nerfblendshape_ns.driving.head_pose import PoseTrack, make_poses
 from nerfblendshape_ns.driving.options import OWN_SPLITS, DriveOptions
 from nerfblendshape_ns.driving.person import Person, open_person
 from nerfblendshape_ns.driving.pictures import beside, make_background
-from nerfblendshape_ns.driving.retarget import CoefficientSpace, Retargeting, RetargetMode, retargeting
 from nerfblendshape_ns.driving.sequence import DriverSequence
 from nerfblendshape_ns.driving.sources import SourceKind, open_driver, source_kind
-from nerfblendshape_ns.driving.video_file import Sound, encode, has_sound, require_ffmpeg
-from nerfblendshape_ns.errors import UserError
-from nerfblendshape_ns.model_components.expression_source import DrivingState
-from nerfblendshape_ns.output_folders import UNFINISHED, check_unchanged, claimed_folder, publish
-from nerfblendshape_ns.output_paths import check_file, files_among
-from nerfblendshape_ns.process_data.smoothing import whittaker
+from nerfblendshape_ns.expressions.retarget import CoefficientSpace, Retargeting, RetargetMode, retargeting
+from nerfblendshape_ns.model_components.conditioning.expression_source import DrivingState
 
 NO_SOURCE = (
     "no sound: the video that the driver was made from is not recorded, not there or another by now; give --audio FILE."
@@ -249,7 +249,7 @@ def _key(options: DriveOptions, plan: Drive) -> str:
     avatar = plan.person.avatar
     status = avatar.path.stat()
     settings = {
-        "version": nerfblendshape_ns.__version__,
+        "version": __version__,
         "avatar": [str(avatar.path.resolve()), status.st_size, status.st_mtime_ns],
         "size": list(plan.person.size),
         "format": "rgba" if options.resolved_format == "rgba" else "rgb",

@@ -8,8 +8,8 @@ from typing import Literal, Optional, Tuple
 import numpy as np
 from scipy.spatial.transform import Rotation
 
+from nerfblendshape_ns.common.errors import UserError
 from nerfblendshape_ns.driving.sequence import HeadMotion
-from nerfblendshape_ns.errors import UserError
 
 HeadPoseMode = Literal["auto", "tracked", "rotations", "own", "fixed", "orbit", "yaw-sweep"]
 """See ``--head-pose``."""

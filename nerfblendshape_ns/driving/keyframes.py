@@ -11,9 +11,9 @@ import numpy as np
 import yaml
 from scipy.spatial.transform import Rotation
 
-from nerfblendshape_ns.driving.retarget import plain_name
+from nerfblendshape_ns.common.errors import UserError
 from nerfblendshape_ns.driving.sequence import DriverSequence, HeadMotion
-from nerfblendshape_ns.errors import UserError
+from nerfblendshape_ns.expressions.retarget import plain_name
 
 EASINGS = {
     "linear": lambda share: share,

@@ -9,11 +9,12 @@ from typing import Any, Dict, List, Optional, Sequence, get_args
 import numpy as np
 import yaml
 
+from nerfblendshape_ns.common import file_io
+from nerfblendshape_ns.common.errors import UserError
 from nerfblendshape_ns.data import contract
 from nerfblendshape_ns.data.layouts import Clip, read_clip
 from nerfblendshape_ns.data.splits import Protocol, Splits, split_frames
-from nerfblendshape_ns.errors import UserError
-from nerfblendshape_ns.process_data.step_record import video_key
+from nerfblendshape_ns.process_data.steps.step_record import video_key
 
 CHECKPOINTS = "nerfstudio_models"
 CONFIG = "config.yml"
@@ -147,7 +148,7 @@ def frame_times(clip: Clip) -> np.ndarray:
     """
     numbers = np.array([frame.img_id for frame in clip.frames])
     path = clip.root / contract.FRAME_TIMES
-    exact = contract.load_array(path).astype(np.float64) if path.exists() else numbers[:0]
+    exact = file_io.load_array(path).astype(np.float64) if path.exists() else numbers[:0]
     return exact[numbers] if numbers.max() < len(exact) else numbers / clip.fps
 
 
@@ -160,7 +161,7 @@ def source_video(root: Path) -> Optional[Path]:
     path = root / contract.PROCESS
     if not path.exists():
         return None
-    source = _value(contract.load_json(path), "source")
+    source = _value(file_io.load_json(path), "source")
     named, digest = _value(source, "video"), _value(source, "digest")
     if not isinstance(named, str) or not isinstance(digest, str):
         return None

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 
 from nerfblendshape_ns.driving.person import Person
-from nerfblendshape_ns.model_components.backdrop import parse_background
+from nerfblendshape_ns.model_components.torso.background import parse_background
 from nerfblendshape_ns.models.torso import TorsoModel
 
 

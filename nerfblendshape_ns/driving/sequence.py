@@ -9,7 +9,7 @@ from typing import Callable, Optional, Tuple
 import numpy as np
 from scipy.spatial.transform import Rotation, Slerp
 
-from nerfblendshape_ns.errors import UserError
+from nerfblendshape_ns.common.errors import UserError
 
 Picture = Callable[[int], np.ndarray]
 """Gives the uint8 RGB picture ``[height, width, 3]`` of a frame of the driver."""

@@ -10,15 +10,15 @@ from typing import List, Literal, Optional, Tuple
 import numpy as np
 from rich.console import Console
 
-from nerfblendshape_ns.data.contract import load_image
+from nerfblendshape_ns.common.errors import UserError
+from nerfblendshape_ns.common.file_io import load_image
 from nerfblendshape_ns.data.layouts import Clip, foreign_dataset, is_dataset, read_clip
 from nerfblendshape_ns.driving.keyframes import keyframe_sequence, read_keyframes
 from nerfblendshape_ns.driving.options import OWN_SPLITS, DriveOptions
 from nerfblendshape_ns.driving.own_dataset import frame_times, source_video
 from nerfblendshape_ns.driving.person import Person
 from nerfblendshape_ns.driving.sequence import DriverSequence, HeadMotion
-from nerfblendshape_ns.errors import UserError
-from nerfblendshape_ns.expression_tracks import SOURCES, read_expression_track
+from nerfblendshape_ns.expressions.tracks import SOURCES, read_expression_track
 
 SourceKind = Literal["own", "dataset", "video", "file", "keyframes"]
 KEYFRAME_SUFFIXES = (".yaml", ".yml")

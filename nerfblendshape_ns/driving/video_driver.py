@@ -10,17 +10,18 @@ from typing import List, Optional, Sequence, Set, Tuple
 import numpy as np
 from rich.console import Console
 
+from nerfblendshape_ns.common import file_io
+from nerfblendshape_ns.common.errors import UserError
+from nerfblendshape_ns.common.output_folders import claimed_folder
 from nerfblendshape_ns.data import contract
 from nerfblendshape_ns.driving.own_dataset import archive_array
 from nerfblendshape_ns.driving.sequence import DriverSequence, HeadMotion
-from nerfblendshape_ns.errors import UserError
-from nerfblendshape_ns.output_folders import claimed_folder
-from nerfblendshape_ns.process_data.frames import probe_video
-from nerfblendshape_ns.process_data.landmarks import require_mediapipe
+from nerfblendshape_ns.process_data.face.landmarks import require_mediapipe
 from nerfblendshape_ns.process_data.options import TOOL, ProcessOptions
 from nerfblendshape_ns.process_data.pipeline import Step, build_steps, choose_tracker, step_keys, steps_progress
-from nerfblendshape_ns.process_data.step_record import StepRecord, video_key
-from nerfblendshape_ns.process_data.track_steps import HEAD_POSES
+from nerfblendshape_ns.process_data.steps.step_record import StepRecord, video_key
+from nerfblendshape_ns.process_data.steps.track_steps import HEAD_POSES
+from nerfblendshape_ns.process_data.video.frames import probe_video
 
 WANTED = ("head pose", "expressions")
 """The steps whose output drives; those that they read come with them."""
@@ -108,10 +109,10 @@ def tracked_sequence(folder: Path, video: Path) -> DriverSequence:
     Raises:
         UserError: a file is damaged.
     """
-    values = contract.load_array(folder / contract.EXPRESSIONS).astype(np.float64)
-    names = contract.load_json(folder / contract.EXPRESSION_NAMES)
+    values = file_io.load_array(folder / contract.EXPRESSIONS).astype(np.float64)
+    names = file_io.load_json(folder / contract.EXPRESSION_NAMES)
     poses = archive_array(folder / HEAD_POSES, "camera_to_head")
-    times = contract.load_array(folder / contract.FRAME_TIMES).astype(np.float64)
+    times = file_io.load_array(folder / contract.FRAME_TIMES).astype(np.float64)
     if poses is None or len(poses) != len(values) or len(times) != len(values):
         raise UserError(f"{folder} does not fit together; delete it and drive again, the video is then tracked afresh.")
     return DriverSequence(
@@ -122,6 +123,6 @@ def tracked_sequence(folder: Path, video: Path) -> DriverSequence:
         basis_id=str(names["basis"]),
         motion=HeadMotion.from_camera_poses(poses),
         # Images of frames without a face are gone and the others numbered anew, as the rows of expr.npy are.
-        picture=lambda frame: contract.load_image(folder / contract.IMAGES / contract.image_name(frame)),
+        picture=lambda frame: file_io.load_image(folder / contract.IMAGES / contract.image_name(frame)),
         audio=video,
     )

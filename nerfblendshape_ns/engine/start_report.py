@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import List, NamedTuple, Optional, Tuple, Union
 
 from nerfblendshape_ns.data.datamanager import NerfBlendshapeDataManager
-from nerfblendshape_ns.model_components.face_parts import FaceParts
-from nerfblendshape_ns.model_components.lpips import METRICS, find_lpips
-from nerfblendshape_ns.model_components.lpips_weights import COMMAND
+from nerfblendshape_ns.model_components.conditioning.face_parts import FaceParts
+from nerfblendshape_ns.model_components.metrics.lpips import METRICS, find_lpips
+from nerfblendshape_ns.model_components.metrics.lpips_weights import COMMAND
 from nerfblendshape_ns.models.head import HeadModel
 from nerfblendshape_ns.models.torso import TorsoModel
 

@@ -18,7 +18,7 @@ import torch
 from nerfstudio.engine.optimizers import OptimizerConfig
 from torch import Tensor, nn
 
-from nerfblendshape_ns.errors import UserError
+from nerfblendshape_ns.common.errors import UserError
 from nerfblendshape_ns.field_components.table_gradients import TableGradients
 from nerfblendshape_ns.ops.table_update import table_update
 

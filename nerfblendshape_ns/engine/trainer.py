@@ -14,8 +14,9 @@ from nerfstudio.engine.optimizers import Optimizers
 from nerfstudio.engine.trainer import TRAIN_INTERATION_OUTPUT, Trainer, TrainerConfig
 from nerfstudio.utils.rich_utils import CONSOLE
 
-from nerfblendshape_ns.console import say
-from nerfblendshape_ns.data.contract import save_json
+from nerfblendshape_ns.common.console import say
+from nerfblendshape_ns.common.errors import UserError
+from nerfblendshape_ns.common.file_io import save_json
 from nerfblendshape_ns.data.splits import SPLIT_FILE
 from nerfblendshape_ns.engine.schedules import ProgressDecay
 from nerfblendshape_ns.engine.start_report import start_report
@@ -26,7 +27,6 @@ from nerfblendshape_ns.engine.training_record import (
     save_training_record,
     training_record,
 )
-from nerfblendshape_ns.errors import UserError
 from nerfblendshape_ns.field_components.table_gradients import TableGradients, several_processes
 from nerfblendshape_ns.model_components.losses import prepare_patch_loss
 from nerfblendshape_ns.models.unseen_frames import check_same_training_frames

@@ -15,8 +15,8 @@ from typing import Any, Dict, Mapping, Optional
 
 import torch
 
-import nerfblendshape_ns
-from nerfblendshape_ns.data.contract import load_json, save_json
+from nerfblendshape_ns.common.file_io import load_json, save_json
+from nerfblendshape_ns.common.version import __version__
 
 FILE = "training.json"
 """Name of the record in a run's folder."""
@@ -83,7 +83,7 @@ def versions() -> Dict[str, str]:
     """Releases of what the figures depend on."""
     return {
         "python": platform.python_version(),
-        "nerfblendshape_ns": nerfblendshape_ns.__version__,
+        "nerfblendshape_ns": __version__,
         "torch": str(torch.__version__),  # With the build's CUDA, which the package's metadata lack.
         **{name: version(name) for name in ("numpy", "nerfstudio", "nerfacc", "warp-lang")},
     }
@@ -99,7 +99,7 @@ def machine(on_gpu: bool) -> str:
 
 def commit() -> Optional[str]:
     """Commit of the package's checkout, with ``+`` where tracked files differ from it; None outside of git."""
-    root = Path(nerfblendshape_ns.__file__).parents[1]
+    root = Path(__file__).resolve().parents[2]
     if not (root / ".git").exists():
         return None
     try:

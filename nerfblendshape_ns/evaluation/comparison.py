@@ -11,8 +11,8 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from nerfblendshape_ns.evaluation.flip import flip_map
-from nerfblendshape_ns.model_components.image_metrics import psnr, structural_similarity
-from nerfblendshape_ns.model_components.lpips import LPIPS
+from nerfblendshape_ns.model_components.metrics.image_metrics import psnr, structural_similarity
+from nerfblendshape_ns.model_components.metrics.lpips import LPIPS
 
 _LUMINANCE = (0.299, 0.587, 0.114)
 _LEAST_DETAIL = 1e-4

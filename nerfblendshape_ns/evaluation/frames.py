@@ -12,7 +12,7 @@ from jaxtyping import Float
 from nerfstudio.cameras.cameras import Cameras
 from torch import Tensor
 
-from nerfblendshape_ns.model_components.head_pose_code import median_pose
+from nerfblendshape_ns.model_components.conditioning.head_pose_code import median_pose
 
 Picture = npt.NDArray[np.uint8]
 Figures = Dict[str, float]

@@ -11,11 +11,11 @@ import numpy as np
 from jaxtyping import Float
 from torch import Tensor
 
+from nerfblendshape_ns.common.errors import UserError
 from nerfblendshape_ns.data.contract import LEFT_EYE_LANDMARKS, RIGHT_EYE_LANDMARKS
-from nerfblendshape_ns.errors import UserError
-from nerfblendshape_ns.process_data.canonical_face import NUM_LANDMARKS, NUM_MESH_LANDMARKS
-from nerfblendshape_ns.process_data.landmarker_model import PATH_VARIABLE, ModelUnavailable, find_landmarker
-from nerfblendshape_ns.process_data.landmarks import Detector, open_landmarker, require_mediapipe
+from nerfblendshape_ns.process_data.face.canonical_face import NUM_LANDMARKS, NUM_MESH_LANDMARKS
+from nerfblendshape_ns.process_data.face.landmarker_model import PATH_VARIABLE, ModelUnavailable, find_landmarker
+from nerfblendshape_ns.process_data.face.landmarks import Detector, open_landmarker, require_mediapipe
 
 LEAST_SIDE = 256
 """Smaller images are enlarged to this shorter side for the tracker."""

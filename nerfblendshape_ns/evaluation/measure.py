@@ -16,7 +16,7 @@ from nerfblendshape_ns.evaluation.misalignment import floaters, largest_floater,
 from nerfblendshape_ns.evaluation.temporal import temporal_difference
 from nerfblendshape_ns.evaluation.trained_run import FrameOfRun, TrainedRun
 from nerfblendshape_ns.evaluation.views import Mask, Views, face_regions, views_of
-from nerfblendshape_ns.model_components.lpips import LPIPS, METRICS, find_lpips, missing_lpips, smallest_side
+from nerfblendshape_ns.model_components.metrics.lpips import LPIPS, METRICS, find_lpips, missing_lpips, smallest_side
 
 
 @dataclass

@@ -9,7 +9,7 @@ from typing import Any, Dict, List, Mapping, Sequence
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from nerfblendshape_ns.data.contract import save_json, save_text
+from nerfblendshape_ns.common.file_io import save_json, save_text
 from nerfblendshape_ns.evaluation.frames import RenderedFrame
 from nerfblendshape_ns.evaluation.measure import Instruments, measure_frames
 from nerfblendshape_ns.evaluation.report import report_page

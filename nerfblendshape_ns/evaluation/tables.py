@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from nerfblendshape_ns.console import say
+from nerfblendshape_ns.common.console import say
 from nerfblendshape_ns.evaluation.frames import RenderedFrame
 
 NOTHING = "–"

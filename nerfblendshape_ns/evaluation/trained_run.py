@@ -9,12 +9,12 @@ from typing import Any, Dict, List, Optional
 import torch
 from nerfstudio.cameras.cameras import Cameras
 
+from nerfblendshape_ns.common.errors import UserError
 from nerfblendshape_ns.data.dataparser import NerfBlendshapeDataParserConfig
 from nerfblendshape_ns.data.dataset import NerfBlendshapeDataset
 from nerfblendshape_ns.data.splits import Protocol
 from nerfblendshape_ns.driving.own_dataset import CHECKPOINTS, CONFIG, run_document, run_settings
 from nerfblendshape_ns.engine.training_record import load_training_record
-from nerfblendshape_ns.errors import UserError
 from nerfblendshape_ns.models.head import HeadModel
 from nerfblendshape_ns.models.load import AvatarModel, build_model
 from nerfblendshape_ns.models.rebuild import read_checkpoint, whole_or_refused

@@ -12,7 +12,7 @@ from torch import Tensor
 from nerfblendshape_ns.data.dataset import NerfBlendshapeDataset
 from nerfblendshape_ns.data.labels import seam_ring
 from nerfblendshape_ns.evaluation.temporal import Pair
-from nerfblendshape_ns.model_components.torso_metrics import head_on_true_torso
+from nerfblendshape_ns.model_components.torso.torso_metrics import head_on_true_torso
 from nerfblendshape_ns.models.load import AvatarModel
 from nerfblendshape_ns.models.torso import TorsoModel
 

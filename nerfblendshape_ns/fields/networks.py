@@ -10,7 +10,7 @@ from nerfstudio.field_components.mlp import MLP
 from nerfstudio.utils import external
 from torch import Tensor
 
-from nerfblendshape_ns.errors import UserError
+from nerfblendshape_ns.common.errors import UserError
 
 Implementation = Literal["tcnn", "torch"]
 

@@ -136,11 +136,11 @@ class TorsoField(nn.Module):
 
         Args:
             coordinates: shares of the captured picture, in [0, 1].
-            pose: from :class:`~nerfblendshape_ns.model_components.head_pose_code.HeadPoseCode`; only the linear
-                deformation follows it beyond ±1.
+            pose: from :class:`.HeadPoseCode`; only the linear deformation
+                follows it beyond ±1.
             code: per-frame code; required when the field has them.
             head: premultiplied colour and opacity of the head; required when the field is head-aware.
-            carry: see :data:`Carry`, by :meth:`~nerfblendshape_ns.model_components.torso_plane.TorsoPlane.carried`;
+            carry: see :data:`Carry`, by :meth:`.TorsoPlane.carried`;
                 required when the field learns carried shares.
         """
         known = pose.clamp(-1.0, 1.0)  # A colour that goes on in poses that training does not show is no better known.

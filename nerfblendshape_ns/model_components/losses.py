@@ -9,10 +9,10 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torchmetrics.functional.image import structural_similarity_index_measure
 
-from nerfblendshape_ns.errors import UserError
-from nerfblendshape_ns.fetching import NotFetched
-from nerfblendshape_ns.model_components.lpips import find_lpips, smallest_side
-from nerfblendshape_ns.model_components.lpips_weights import COMMAND, Backbone, fetch_weights
+from nerfblendshape_ns.common.errors import UserError
+from nerfblendshape_ns.common.fetching import NotFetched
+from nerfblendshape_ns.model_components.metrics.lpips import find_lpips, smallest_side
+from nerfblendshape_ns.model_components.metrics.lpips_weights import COMMAND, Backbone, fetch_weights
 
 ColorKind = Literal["huber", "l1", "mse"]
 PerceptualKind = Literal["none", "dssim", "lpips-vgg", "lpips-alex"]

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any, Dict, List, Optional
 import torch
 from torch import Tensor
 
-from nerfblendshape_ns.errors import UserError
+from nerfblendshape_ns.common.errors import UserError
 
 if TYPE_CHECKING:
-    from nerfblendshape_ns.model_components.expression_source import ExpressionSource
+    from nerfblendshape_ns.model_components.conditioning.expression_source import ExpressionSource
     from nerfblendshape_ns.models.head import HeadModel
     from nerfblendshape_ns.models.torso import TorsoModel
 

@@ -10,8 +10,8 @@ from jaxtyping import Float
 from nerfstudio.cameras.rays import RayBundle
 from torch import Tensor
 
-from nerfblendshape_ns.model_components.head_pixels import HeadPixels
-from nerfblendshape_ns.model_components.torso_frames import TorsoFrames
+from nerfblendshape_ns.model_components.torso.frozen_head_cache import FrozenHeadCache
+from nerfblendshape_ns.model_components.torso.torso_frames import TorsoFrames
 from nerfblendshape_ns.models.head import Foreground, HeadModel
 
 
@@ -21,7 +21,7 @@ def frozen_foreground(
     frames: TorsoFrames,
     spans: Optional[Float[Tensor, "rays 2"]],
     coordinates: Float[Tensor, "rays 2"],
-    pixels: Optional[HeadPixels],
+    pixels: Optional[FrozenHeadCache],
 ) -> Foreground:
     """The head along rays; of the training frames no pixel that is kept is rendered twice.
 
@@ -29,7 +29,7 @@ def frozen_foreground(
         head: in evaluation mode.
         rays: of frames, or of a training batch.
         frames: what the rays belong to.
-        spans: see :func:`~nerfblendshape_ns.model_components.crop.ray_spans`.
+        spans: see :func:`~nerfblendshape_ns.model_components.rendering.crop.ray_spans`.
         coordinates: where the rays meet the torso's plane.
         pixels: known pixels of the training frames that the rays' camera indices name; None for other rays.
     """

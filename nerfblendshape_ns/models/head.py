@@ -12,26 +12,26 @@ from nerfstudio.engine.callbacks import TrainingCallback, TrainingCallbackAttrib
 from torch import Tensor, nn
 from torch.nn import Parameter
 
+from nerfblendshape_ns.common.errors import UserError
 from nerfblendshape_ns.data.dataset import NerfBlendshapeDataset
-from nerfblendshape_ns.errors import UserError
 from nerfblendshape_ns.field_components.blendshape_encoding import principal_mixing
 from nerfblendshape_ns.field_components.table_gradients import share_tables
 from nerfblendshape_ns.fields.head_field import HeadField, frame_picks
 from nerfblendshape_ns.fields.networks import adopt_implementation
-from nerfblendshape_ns.model_components.crop import crop_background, ray_spans
-from nerfblendshape_ns.model_components.expression_region import ExpressionRegion
-from nerfblendshape_ns.model_components.face_motion import FaceMotion
-from nerfblendshape_ns.model_components.face_parts import FaceParts
-from nerfblendshape_ns.model_components.head_conditioning import FrameBatch, HeadConditioning
-from nerfblendshape_ns.model_components.head_hull import head_region
-from nerfblendshape_ns.model_components.image_metrics import head_metrics
+from nerfblendshape_ns.model_components.conditioning.expression_region import ExpressionRegion
+from nerfblendshape_ns.model_components.conditioning.face_motion import FaceMotion
+from nerfblendshape_ns.model_components.conditioning.face_parts import FaceParts
+from nerfblendshape_ns.model_components.conditioning.head_conditioning import FrameBatch, HeadConditioning
 from nerfblendshape_ns.model_components.losses import PatchLoss, composite, warm_down
-from nerfblendshape_ns.model_components.lpips import cached_lpips
-from nerfblendshape_ns.model_components.occupancy import ExpressionOccupancy
-from nerfblendshape_ns.model_components.rounds import render_in_rounds, visible_samples
-from nerfblendshape_ns.model_components.view_range import ViewRange
+from nerfblendshape_ns.model_components.metrics.image_metrics import head_metrics
+from nerfblendshape_ns.model_components.metrics.lpips import cached_lpips
+from nerfblendshape_ns.model_components.occupancy.expression_occupancy import ExpressionOccupancy
+from nerfblendshape_ns.model_components.occupancy.visual_hull import head_region
+from nerfblendshape_ns.model_components.rendering.crop import crop_background, ray_spans
+from nerfblendshape_ns.model_components.rendering.early_termination import render_in_rounds, visible_samples
+from nerfblendshape_ns.model_components.rendering.view_range import ViewRange
 from nerfblendshape_ns.models.description import check_description, check_format, head_description
-from nerfblendshape_ns.models.driven import DrivenModel
+from nerfblendshape_ns.models.expression_model import ExpressionModel
 from nerfblendshape_ns.models.head_config import HeadModelConfig
 from nerfblendshape_ns.ops import nerfacc_backend
 from nerfblendshape_ns.ops.hash_grid import HashGridLayout
@@ -51,7 +51,7 @@ class Foreground(NamedTuple):
     """Distance along the ray times the opacity."""
 
 
-class HeadModel(DrivenModel):
+class HeadModel(ExpressionModel):
     """NeRFBlendShape's head inside nerfstudio.
 
     Args:
@@ -238,7 +238,7 @@ class HeadModel(DrivenModel):
         ray_frame: Optional[Tensor] = None,
         train_frame: Optional[Tensor] = None,
     ) -> FrameBatch:
-        """Blend the tables of a few frames; see :meth:`DrivenModel.frames`."""
+        """Blend the tables of a few frames; see :meth:`ExpressionModel.frames`."""
         codes = self.field.frame_code(train_frame)
         if codes is not None and len(codes) != len(expression):
             codes = codes.expand(len(expression), -1)

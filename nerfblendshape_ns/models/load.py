@@ -9,9 +9,9 @@ import torch
 from nerfstudio.data.scene_box import SceneBox
 from torch import Tensor
 
-from nerfblendshape_ns.errors import UserError
+from nerfblendshape_ns.common.errors import UserError
 from nerfblendshape_ns.fields.networks import require_implementation
-from nerfblendshape_ns.model_components.backdrop import saved_background
+from nerfblendshape_ns.model_components.torso.background import saved_background
 from nerfblendshape_ns.models.description import check_format
 from nerfblendshape_ns.models.head import HeadModel
 from nerfblendshape_ns.models.rebuild import EXTRA_STATE, build_head, clip_metadata, read_checkpoint, whole_or_refused

@@ -12,7 +12,7 @@ from nerfstudio.cameras.camera_optimizers import CameraOptimizerConfig
 from nerfstudio.data.scene_box import SceneBox
 from torch import Tensor
 
-from nerfblendshape_ns.errors import UserError
+from nerfblendshape_ns.common.errors import UserError
 from nerfblendshape_ns.fields.networks import require_implementation
 from nerfblendshape_ns.models.description import check_format
 from nerfblendshape_ns.models.head import HeadModel

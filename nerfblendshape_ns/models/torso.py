@@ -13,21 +13,21 @@ from nerfstudio.utils.rich_utils import CONSOLE
 from torch import Tensor
 from torch.nn import Parameter
 
-from nerfblendshape_ns.console import say
+from nerfblendshape_ns.common.console import say
+from nerfblendshape_ns.common.errors import UserError
 from nerfblendshape_ns.data.dataset import NerfBlendshapeDataset
-from nerfblendshape_ns.errors import UserError
 from nerfblendshape_ns.fields.networks import adopt_implementation
 from nerfblendshape_ns.fields.torso_field import Carry, TorsoField
-from nerfblendshape_ns.model_components.backdrop import Backdrop, load_plate, parse_background
-from nerfblendshape_ns.model_components.crop import crop_background, ray_spans
-from nerfblendshape_ns.model_components.head_pixels import HeadPixels
-from nerfblendshape_ns.model_components.head_pose_code import HeadPoseCode
+from nerfblendshape_ns.model_components.conditioning.head_pose_code import HeadPoseCode
 from nerfblendshape_ns.model_components.losses import PatchLoss, composite
-from nerfblendshape_ns.model_components.lpips import cached_lpips
-from nerfblendshape_ns.model_components.torso_frames import TorsoFrames
-from nerfblendshape_ns.model_components.torso_metrics import person_alpha, torso_coverage, torso_metrics
-from nerfblendshape_ns.model_components.torso_occupancy import TorsoOccupancy
-from nerfblendshape_ns.model_components.torso_plane import TorsoPlane, plane_depth
+from nerfblendshape_ns.model_components.metrics.lpips import cached_lpips
+from nerfblendshape_ns.model_components.rendering.crop import crop_background, ray_spans
+from nerfblendshape_ns.model_components.torso.background import Backdrop, load_plate, parse_background
+from nerfblendshape_ns.model_components.torso.frozen_head_cache import FrozenHeadCache
+from nerfblendshape_ns.model_components.torso.torso_frames import TorsoFrames
+from nerfblendshape_ns.model_components.torso.torso_metrics import person_alpha, torso_coverage, torso_metrics
+from nerfblendshape_ns.model_components.torso.torso_occupancy import TorsoOccupancy
+from nerfblendshape_ns.model_components.torso.torso_plane import TorsoPlane, plane_depth
 from nerfblendshape_ns.models.description import (
     check_description,
     check_format,
@@ -35,7 +35,7 @@ from nerfblendshape_ns.models.description import (
     head_description,
     torso_description,
 )
-from nerfblendshape_ns.models.driven import DrivenModel
+from nerfblendshape_ns.models.expression_model import ExpressionModel
 from nerfblendshape_ns.models.frozen_head import frozen_foreground
 from nerfblendshape_ns.models.head import HeadModel
 from nerfblendshape_ns.models.rebuild import EXTRA_STATE, build_head, load_head
@@ -48,7 +48,7 @@ POSE_REACH = 0.5
 """How far the torso's motion goes on beyond the training poses, as a share of half their range."""
 
 
-class TorsoModel(DrivenModel):
+class TorsoModel(ExpressionModel):
     """RAD-NeRF's torso behind NeRFBlendShape's head, inside nerfstudio.
 
     Args:
@@ -57,7 +57,7 @@ class TorsoModel(DrivenModel):
     """
 
     config: TorsoModelConfig
-    head_pixels: HeadPixels
+    head_pixels: FrozenHeadCache
 
     def populate_modules(self) -> None:
         """Build the torso; the head comes from its run when training starts, or from a checkpoint of this model."""
@@ -115,7 +115,7 @@ class TorsoModel(DrivenModel):
         check_head_fits(head_description(head), self.metadata, self.aabb)
         self.head = head.to(self.device).eval().requires_grad_(False)
         height, width = self.metadata["image_size"]
-        self.head_pixels = HeadPixels(self.num_train_data, height, width, self.config.head_pixels_mb)
+        self.head_pixels = FrozenHeadCache(self.num_train_data, height, width, self.config.head_pixels_mb)
         self.expression_source.minimum.copy_(head.expression_source.minimum)
         self.expression_source.maximum.copy_(head.expression_source.maximum)
 

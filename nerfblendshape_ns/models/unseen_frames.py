@@ -12,10 +12,10 @@ from typing import Any, List, Mapping, Sequence, Union
 import torch
 from torch import Tensor, nn
 
-from nerfblendshape_ns.data.contract import load_json
-from nerfblendshape_ns.data.frame_numbers import name_frames
+from nerfblendshape_ns.common.errors import UserError
+from nerfblendshape_ns.common.file_io import load_json
+from nerfblendshape_ns.common.frame_numbers import name_frames
 from nerfblendshape_ns.data.splits import SPLIT_FILE
-from nerfblendshape_ns.errors import UserError
 
 POSE_TOLERANCE = 1e-4
 """Largest difference of a pose's numbers, in normalised units, that another machine's rounding could make."""

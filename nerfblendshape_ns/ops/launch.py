@@ -17,7 +17,7 @@ import torch
 import warp as wp
 from torch import Tensor
 
-from nerfblendshape_ns.ops.warp_start import start_warp
+from nerfblendshape_ns.common.warp_start import start_warp
 
 Argument = Union[Tensor, int, float]
 

@@ -7,23 +7,23 @@ from typing import Any, Dict, Optional
 import numpy as np
 from PIL import Image
 
+from nerfblendshape_ns.common.arrays import load_arrays
+from nerfblendshape_ns.common.errors import UserError
 from nerfblendshape_ns.data.contract import Label
-from nerfblendshape_ns.errors import UserError
-from nerfblendshape_ns.expression_tracks import ExpressionTrack
-from nerfblendshape_ns.expression_tracks.base import HOLD_SECONDS
-from nerfblendshape_ns.process_data.arrays import load_arrays
-from nerfblendshape_ns.process_data.frame_step import FRAMES
-from nerfblendshape_ns.process_data.frames import probe_video
-from nerfblendshape_ns.process_data.given_labels import (
+from nerfblendshape_ns.expressions.tracks import ExpressionTrack
+from nerfblendshape_ns.expressions.tracks.base import HOLD_SECONDS
+from nerfblendshape_ns.process_data.labels.given_labels import (
     GivenLabels,
     could_be_of_images,
     find_masks,
     no_head,
     read_labels,
 )
-from nerfblendshape_ns.process_data.multiclass_segmenter import MediaPipeSegmenter
+from nerfblendshape_ns.process_data.labels.multiclass_segmenter import MediaPipeSegmenter
 from nerfblendshape_ns.process_data.options import MIN_FRAMES, ProcessOptions
-from nerfblendshape_ns.process_data.track_steps import TRACKS_RAW, place_expressions, read_track, source_frames
+from nerfblendshape_ns.process_data.steps.frame_step import FRAMES
+from nerfblendshape_ns.process_data.steps.track_steps import TRACKS_RAW, place_expressions, read_track, source_frames
+from nerfblendshape_ns.process_data.video.frames import probe_video
 
 
 def check_label_sources(options: ProcessOptions) -> None:

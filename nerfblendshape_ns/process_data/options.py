@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import List, Literal, Optional
 
+from nerfblendshape_ns.common.errors import UserError
+from nerfblendshape_ns.common.output_paths import check_folder
 from nerfblendshape_ns.data import contract
-from nerfblendshape_ns.errors import UserError
-from nerfblendshape_ns.expression_tracks import NameList
-from nerfblendshape_ns.output_paths import check_folder
-from nerfblendshape_ns.process_data.given_labels import find_masks
-from nerfblendshape_ns.process_data.multiclass_segmenter import check_model_file
+from nerfblendshape_ns.expressions.tracks import NameList
+from nerfblendshape_ns.process_data.labels.given_labels import find_masks
+from nerfblendshape_ns.process_data.labels.multiclass_segmenter import check_model_file
 
 TOOL = "nbs-process-data"
 """Name in ``process.json``, the record of a dataset made of a video."""

@@ -14,33 +14,33 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from rich.table import Table
 from rich.text import Text
 
-import nerfblendshape_ns
-from nerfblendshape_ns.console import say
+from nerfblendshape_ns.common.console import say
+from nerfblendshape_ns.common.errors import UserError
+from nerfblendshape_ns.common.output_folders import claimed_folder, clear_folder
+from nerfblendshape_ns.common.version import __version__
 from nerfblendshape_ns.data import contract
-from nerfblendshape_ns.errors import UserError
-from nerfblendshape_ns.output_folders import claimed_folder, clear_folder
-from nerfblendshape_ns.process_data import (
+from nerfblendshape_ns.process_data import input_checks
+from nerfblendshape_ns.process_data.face.external_expressions import content_key
+from nerfblendshape_ns.process_data.face.landmarker_model import SHA256, ModelUnavailable, find_landmarker
+from nerfblendshape_ns.process_data.face.landmarks import require_mediapipe
+from nerfblendshape_ns.process_data.options import TOOL, ProcessOptions
+from nerfblendshape_ns.process_data.report import report
+from nerfblendshape_ns.process_data.steps import (
     camera_step,
     frame_step,
-    frames,
-    input_checks,
     picture_steps,
     pose_step,
-    report,
     survey_step,
     track_steps,
 )
-from nerfblendshape_ns.process_data.external_expressions import content_key
-from nerfblendshape_ns.process_data.landmarker_model import SHA256, ModelUnavailable, find_landmarker
-from nerfblendshape_ns.process_data.landmarks import require_mediapipe
-from nerfblendshape_ns.process_data.options import TOOL, ProcessOptions
-from nerfblendshape_ns.process_data.step_record import (
+from nerfblendshape_ns.process_data.steps.step_record import (
     StepRecord,
     discard_partial,
     remove_temporaries,
     step_key,
     video_key,
 )
+from nerfblendshape_ns.process_data.video import frames
 
 
 @dataclass(frozen=True)
@@ -279,7 +279,7 @@ def _run_steps(
         pending = [step for step in steps if step in pending or step.name == "dataset"]
     record.forget([step.name for step in pending])
     record.document.update(
-        version=nerfblendshape_ns.__version__,
+        version=__version__,
         video=str(options.video),
         options={key: str(value) if isinstance(value, Path) else value for key, value in vars(options).items()},
     )

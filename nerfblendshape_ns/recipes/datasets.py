@@ -9,8 +9,8 @@ from typing import Optional
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from nerfblendshape_ns.common.errors import UserError
 from nerfblendshape_ns.data import contract
-from nerfblendshape_ns.errors import UserError
 from nerfblendshape_ns.recipes.recipe import Recipe, VideoSource
 from nerfblendshape_ns.recipes.values import build, near_matches
 from nerfblendshape_ns.synthetic.dataset import ClipSettings, OutdatedDataset, load_settings, write_dataset

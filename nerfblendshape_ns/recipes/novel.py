@@ -10,13 +10,13 @@ import torch
 from nerfstudio.cameras.cameras import Cameras
 from torch import Tensor
 
-from nerfblendshape_ns.data import contract
+from nerfblendshape_ns.common import file_io
 from nerfblendshape_ns.data.dataset import truth_of_frame
 from nerfblendshape_ns.data.frame_images import FrameFiles
 from nerfblendshape_ns.evaluation.frames import RenderedFrame, camera_with, render_frame, spread
 from nerfblendshape_ns.evaluation.measure import Instruments, compared_frame, measure_frame
 from nerfblendshape_ns.evaluation.trained_run import TrainedRun
-from nerfblendshape_ns.model_components.head_pose_code import median_pose
+from nerfblendshape_ns.model_components.conditioning.head_pose_code import median_pose
 from nerfblendshape_ns.synthetic.camera import camera_to_head
 from nerfblendshape_ns.synthetic.dataset import load_settings
 from nerfblendshape_ns.synthetic.head import synthetic_head
@@ -68,8 +68,8 @@ class SyntheticTruth:
         name = label.replace(" ", "-")
         files = FrameFiles(self._folder / f"{name}.jpg", self._folder / f"{name}-labels.png")
         assert files.labels is not None
-        contract.save_image(files.image, rendering.image)
-        contract.save_image(files.labels, rendering.labels)
+        file_io.save_image(files.image, rendering.image)
+        file_io.save_image(files.labels, rendering.labels)
         size = int(template.height[0]), int(template.width[0])
         full_size, metadata = (intrinsics.height, intrinsics.width), run.train_dataset.metadata
         batch = truth_of_frame(files, full_size, size, run.train_dataset.target)

@@ -11,9 +11,9 @@ import numpy as np
 from nerfstudio.utils import colormaps
 from PIL import Image, ImageDraw
 
-from nerfblendshape_ns.data.contract import save_image
-from nerfblendshape_ns.driving.frame_store import PATTERN
-from nerfblendshape_ns.driving.video_file import Sound, encode
+from nerfblendshape_ns.common.file_io import save_image
+from nerfblendshape_ns.common.frame_store import PATTERN
+from nerfblendshape_ns.common.video_writing import Sound, encode
 from nerfblendshape_ns.evaluation.frames import Picture, RenderedFrame, as_picture
 
 TILE = 256

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from nerfblendshape_ns.console import say
+from nerfblendshape_ns.common.console import say
 
 METRICS = {"psnr": "PSNR", "ssim": "SSIM", "lpips": "LPIPS"}
 """What is published, and its heading; our LPIPS is AlexNet's."""

@@ -8,9 +8,9 @@ from typing import Any, Dict, List, Mapping, Optional
 
 import yaml
 
+from nerfblendshape_ns.common.errors import UserError
 from nerfblendshape_ns.data.layouts import LAYOUTS
 from nerfblendshape_ns.data.splits import Protocol as SplitProtocol
-from nerfblendshape_ns.errors import UserError
 from nerfblendshape_ns.recipes.published import PublishedRow
 from nerfblendshape_ns.recipes.values import build, checked, near_matches
 from nerfblendshape_ns.synthetic.dataset import ClipSettings

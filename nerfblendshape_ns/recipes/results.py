@@ -10,8 +10,9 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Dict, List, Mapping, Optional, Type
 
+from nerfblendshape_ns.common import file_io
+from nerfblendshape_ns.common.errors import UserError
 from nerfblendshape_ns.data import contract
-from nerfblendshape_ns.errors import UserError
 from nerfblendshape_ns.recipes.recipe import DatasetSource, load_recipe
 from nerfblendshape_ns.recipes.values import build
 from nerfblendshape_ns.synthetic.dataset import ClipSettings, load_settings
@@ -166,7 +167,7 @@ def record(
         staged = staged.torso_recipe(data)
     result.overrides.update({key: value for key, value in staged.overrides.items() if key != HEAD_RUN})
     file = _file(results_folder(recipe_file), result)
-    contract.save_text(file, f"{_text(asdict(result))}\n")
+    file_io.save_text(file, f"{_text(asdict(result))}\n")
     return file
 
 
@@ -178,7 +179,7 @@ def load_results(folder: Path) -> List[Result]:
     """
     results = []
     for file in sorted(folder.glob("*/*.json")):
-        result = _result(contract.load_json(file), str(file))
+        result = _result(file_io.load_json(file), str(file))
         if file != _file(folder, result):
             raise UserError(f"{file} is the result of run {result.run.experiment}; move it to {_file(folder, result)}.")
         results.append(result)
@@ -188,7 +189,7 @@ def load_results(folder: Path) -> List[Result]:
 def dataset_facts(data: Path) -> Dict[str, Optional[str]]:
     """``tool`` and ``version`` that prepared a dataset, name of its ``video``; None each where it is not said."""
     path = data / contract.PROCESS
-    loaded = contract.load_json(path) if path.is_file() else None
+    loaded = file_io.load_json(path) if path.is_file() else None
     document = loaded if isinstance(loaded, dict) else {}
     video, versions = document.get("video"), document.get("versions")
     release = versions.get("nerfblendshape-ns") if isinstance(versions, dict) else None

@@ -9,9 +9,10 @@ from typing import Any, Dict, List, Optional
 
 from rich.console import Console
 
-from nerfblendshape_ns.console import say
-from nerfblendshape_ns.data import contract
-from nerfblendshape_ns.errors import UserError
+from nerfblendshape_ns.common import file_io
+from nerfblendshape_ns.common.console import say
+from nerfblendshape_ns.common.errors import UserError
+from nerfblendshape_ns.common.output_folders import claimed_folder
 from nerfblendshape_ns.evaluation.frames import RenderedFrame, furthest_turned, spread
 from nerfblendshape_ns.evaluation.measure import find_instruments
 from nerfblendshape_ns.evaluation.report import report_page
@@ -19,7 +20,6 @@ from nerfblendshape_ns.evaluation.run import measure_splits
 from nerfblendshape_ns.evaluation.summary import evaluation_document
 from nerfblendshape_ns.evaluation.tables import print_evaluation
 from nerfblendshape_ns.evaluation.trained_run import TrainedRun, open_run
-from nerfblendshape_ns.output_folders import claimed_folder
 from nerfblendshape_ns.recipes.datasets import prepare_dataset
 from nerfblendshape_ns.recipes.novel import SyntheticTruth, sweep
 from nerfblendshape_ns.recipes.options import RecipeOptions
@@ -110,7 +110,7 @@ class _Stage:
         rows = _means(outcome.figures)
         published = published_beside(recipe.published, recipe.differs, rows)
         outcome = replace(outcome, figures={**about, **outcome.figures, "published": published})
-        contract.save_json(outcome.metrics, outcome.figures)
+        file_io.save_json(outcome.metrics, outcome.figures)
         if options.record:
             say(self.console, f"recorded: {record(options.recipe, options.variant, outcome.figures, self.data, clip)}")
         print_outcome(outcome, self.console)
@@ -183,7 +183,7 @@ def evaluate(
         write_video(videos[1], list(sweep(run, protocol.sweep_frames, truth)), fps)
     document = evaluation_document(run, measured, instruments)
     report = folder / f"{recipe.name}.html"
-    contract.save_text(report, report_page(recipe.name, document, measured))
+    file_io.save_text(report, report_page(recipe.name, document, measured))
     metrics = folder / f"{recipe.name}.json"
     return Outcome(recipe.name, folder, run.folder / "config.yml", sheets, videos, report, metrics, document)
 

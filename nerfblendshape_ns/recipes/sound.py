@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Mapping, Optional
 
+from nerfblendshape_ns.common.video_writing import Sound, has_sound
 from nerfblendshape_ns.data.layouts import read_clip
 from nerfblendshape_ns.driving.own_dataset import frame_times, source_video
-from nerfblendshape_ns.driving.video_file import Sound, has_sound
 
 
 def sound_of_split(metadata: Mapping[str, Any]) -> Optional[Sound]:

@@ -25,7 +25,7 @@ from typing import (
 
 import typeguard
 
-from nerfblendshape_ns.errors import UserError
+from nerfblendshape_ns.common.errors import UserError
 
 T = TypeVar("T")
 

@@ -6,8 +6,8 @@ from typing import Optional, Sequence
 
 import tyro
 
+from nerfblendshape_ns.common.errors import report_user_errors
 from nerfblendshape_ns.driving.options import DriveOptions
-from nerfblendshape_ns.errors import report_user_errors
 
 
 def main(arguments: Optional[Sequence[str]] = None) -> None:

@@ -9,9 +9,9 @@ from typing import Literal, Optional, Sequence
 import tyro
 from rich.console import Console
 
-from nerfblendshape_ns.console import say
+from nerfblendshape_ns.common.console import say
+from nerfblendshape_ns.common.errors import report_user_errors
 from nerfblendshape_ns.data.splits import Protocol
-from nerfblendshape_ns.errors import report_user_errors
 
 
 @dataclass
@@ -44,14 +44,14 @@ def run(options: EvaluationOptions, console: Console) -> None:
             be written.
     """
     # Imports nerfstudio whole, which takes seconds.
+    from nerfblendshape_ns.common.output_folders import replaced_folder
+    from nerfblendshape_ns.common.output_paths import files_among
     from nerfblendshape_ns.evaluation.frames import spread
     from nerfblendshape_ns.evaluation.measure import find_instruments
     from nerfblendshape_ns.evaluation.run import measure_splits, write_evaluation
     from nerfblendshape_ns.evaluation.summary import TOOL, evaluation_document
     from nerfblendshape_ns.evaluation.tables import print_evaluation
     from nerfblendshape_ns.evaluation.trained_run import open_run
-    from nerfblendshape_ns.output_folders import replaced_folder
-    from nerfblendshape_ns.output_paths import files_among
 
     trained = open_run(options.run, options.data, options.protocol)
     splits = {options.split: trained.frames(options.split)}

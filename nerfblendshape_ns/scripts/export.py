@@ -10,7 +10,7 @@ from typing import Optional, Sequence
 import tyro
 
 from nerfblendshape_ns.avatar.avatar_file import SUFFIX, VERSION, AvatarFile, Provenance, read_avatar_file
-from nerfblendshape_ns.errors import UserError, report_user_errors
+from nerfblendshape_ns.common.errors import UserError, report_user_errors
 
 NOT_STATED = "not stated"
 
@@ -61,7 +61,7 @@ def run(options: ExportOptions) -> None:
     # Imports nerfstudio whole, which takes seconds.
     from nerfblendshape_ns.avatar.avatar import open_avatar
     from nerfblendshape_ns.avatar.export import export_avatar
-    from nerfblendshape_ns.output_paths import check_file, files_among
+    from nerfblendshape_ns.common.output_paths import check_file, files_among
 
     if options.output is not None:
         check_file(options.output, options.overwrite, files_among([options.run]))

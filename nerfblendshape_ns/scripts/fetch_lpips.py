@@ -7,10 +7,10 @@ from typing import Optional, Sequence
 import tyro
 from rich.console import Console
 
-from nerfblendshape_ns.console import say
-from nerfblendshape_ns.errors import UserError, report_user_errors
-from nerfblendshape_ns.fetching import NotFetched
-from nerfblendshape_ns.model_components.lpips_weights import COMMAND, fetch_weights
+from nerfblendshape_ns.common.console import say
+from nerfblendshape_ns.common.errors import UserError, report_user_errors
+from nerfblendshape_ns.common.fetching import NotFetched
+from nerfblendshape_ns.model_components.metrics.lpips_weights import COMMAND, fetch_weights
 
 
 def fetch_lpips() -> None:

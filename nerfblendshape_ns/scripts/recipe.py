@@ -6,7 +6,7 @@ from typing import Optional, Sequence
 
 import tyro
 
-from nerfblendshape_ns.errors import report_user_errors
+from nerfblendshape_ns.common.errors import report_user_errors
 from nerfblendshape_ns.recipes.options import RecipeOptions
 
 

@@ -10,8 +10,8 @@ import tyro
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from nerfblendshape_ns.console import say
-from nerfblendshape_ns.errors import UserError, report_user_errors
+from nerfblendshape_ns.common.console import say
+from nerfblendshape_ns.common.errors import UserError, report_user_errors
 
 
 @dataclass
@@ -48,9 +48,9 @@ def run(options: SweepOptions, console: Console) -> None:
     from nerfblendshape_ns.avatar.avatar import open_avatar
     from nerfblendshape_ns.avatar.sweep import as_document, as_text, sweep_avatar
     from nerfblendshape_ns.avatar.sweep_pictures import write_sweep_sheet, write_sweep_video
-    from nerfblendshape_ns.data.contract import save_json, save_text
-    from nerfblendshape_ns.output_folders import replaced_folder
-    from nerfblendshape_ns.output_paths import files_among
+    from nerfblendshape_ns.common.file_io import save_json, save_text
+    from nerfblendshape_ns.common.output_folders import replaced_folder
+    from nerfblendshape_ns.common.output_paths import files_among
 
     columns = (TextColumn("[bold]{task.description}"), BarColumn(), MofNCompleteColumn())
     bars = Progress(*columns, TimeElapsedColumn(), TimeRemainingColumn(), console=console)

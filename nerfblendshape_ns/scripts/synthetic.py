@@ -10,8 +10,8 @@ import tyro
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from nerfblendshape_ns.console import say
-from nerfblendshape_ns.errors import report_user_errors
+from nerfblendshape_ns.common.console import say
+from nerfblendshape_ns.common.errors import report_user_errors
 from nerfblendshape_ns.synthetic.dataset import ClipSettings, write_dataset
 
 

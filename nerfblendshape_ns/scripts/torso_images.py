@@ -13,12 +13,13 @@ import tyro
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from nerfblendshape_ns.console import say
+from nerfblendshape_ns.common import file_io
+from nerfblendshape_ns.common.console import say
+from nerfblendshape_ns.common.errors import UserError, report_user_errors
+from nerfblendshape_ns.common.output_folders import UNFINISHED, claimed_folder, foreign_files, publish
 from nerfblendshape_ns.data import contract
 from nerfblendshape_ns.data.frame_images import load_labels, load_torso
 from nerfblendshape_ns.data.layouts import ClipFrame, read_clip
-from nerfblendshape_ns.errors import UserError, report_user_errors
-from nerfblendshape_ns.output_folders import UNFINISHED, claimed_folder, foreign_files, publish
 
 TOOL = "nbs-torso-images"
 """Name in the record of a folder of torso images."""
@@ -67,9 +68,9 @@ def run(options: TorsoImageOptions) -> Path:
         def write(frame: ClipFrame) -> None:
             name = f"{frame.files.image.stem}.png"
             if name not in mended:
-                image = contract.load_image(frame.files.image)
+                image = file_io.load_image(frame.files.image)
                 files = replace(frame.files, torso=None)  # From the labels, not from what an earlier call has written.
-                contract.save_image(work / name, load_torso(files, image, load_labels(files)))
+                file_io.save_image(work / name, load_torso(files, image, load_labels(files)))
 
         try:
             with Progress(*columns, console=console) as progress, ThreadPoolExecutor() as pool:

@@ -9,7 +9,7 @@ from typing import Optional, Sequence
 
 import tyro
 
-from nerfblendshape_ns.errors import report_user_errors
+from nerfblendshape_ns.common.errors import report_user_errors
 
 
 @dataclass

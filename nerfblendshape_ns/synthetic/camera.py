@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from nerfblendshape_ns.errors import UserError
+from nerfblendshape_ns.common.errors import UserError
 
 CAMERA_DISTANCE = 66.0
 CAMERA_HEIGHT = -0.8

@@ -15,10 +15,11 @@ from typing import Callable, Iterator, Optional, Tuple
 import cv2
 import numpy as np
 
+from nerfblendshape_ns.common import file_io
+from nerfblendshape_ns.common.errors import UserError
+from nerfblendshape_ns.common.output_folders import replaced_folder
+from nerfblendshape_ns.common.output_paths import check_file, check_folder
 from nerfblendshape_ns.data import contract
-from nerfblendshape_ns.errors import UserError
-from nerfblendshape_ns.output_folders import replaced_folder
-from nerfblendshape_ns.output_paths import check_file, check_folder
 from nerfblendshape_ns.synthetic.camera import Intrinsics, camera_to_head, default_intrinsics, project
 from nerfblendshape_ns.synthetic.expressions import EXPRESSION_NAMES
 from nerfblendshape_ns.synthetic.head import Rendering, SyntheticHead, synthetic_head
@@ -125,8 +126,8 @@ def write_dataset(
             _write_arrays(settings, root)
         for index, rendering in render_clip(settings):
             if root is not None:
-                contract.save_image(root / contract.IMAGES / contract.image_name(index), rendering.image)
-                contract.save_image(root / contract.PARSING / contract.parsing_name(index), rendering.labels)
+                file_io.save_image(root / contract.IMAGES / contract.image_name(index), rendering.image)
+                file_io.save_image(root / contract.PARSING / contract.parsing_name(index), rendering.labels)
             if writer is not None:
                 writer.add(rendering.image)
             progress(index)
@@ -142,10 +143,10 @@ def _write_arrays(settings: ClipSettings, root: Path) -> None:
     cameras = camera_to_head(motion.head_to_world)
     landmarks = clip_landmarks(head, motion, intrinsics)
     contract.save_expressions(root, motion.expressions, list(EXPRESSION_NAMES), BASIS)
-    contract.save_array(root / contract.LANDMARKS, landmarks)
-    contract.save_array(root / contract.FACE_MESH, head.landmarks(np.zeros(head.num_basis, np.float32))[:468])
+    file_io.save_array(root / contract.LANDMARKS, landmarks)
+    file_io.save_array(root / contract.FACE_MESH, head.landmarks(np.zeros(head.num_basis, np.float32))[:468])
     plate = np.clip(np.round(head.background(settings.width, settings.height) * 255.0), 0, 255).astype(np.uint8)
-    contract.save_image(root / contract.BACKGROUND, plate)
+    file_io.save_image(root / contract.BACKGROUND, plate)
     contract.save_transforms(
         root,
         width=settings.width,
@@ -157,7 +158,7 @@ def _write_arrays(settings: ClipSettings, root: Path) -> None:
         fps=settings.fps,
         frames=[contract.frame_entry(i, cameras[i], landmarks[i]) for i in range(settings.num_frames)],
     )
-    contract.save_json(root / contract.PROCESS, _process_record(settings))
+    file_io.save_json(root / contract.PROCESS, _process_record(settings))
 
 
 def clip_landmarks(head: SyntheticHead, motion: Motion, intrinsics: Intrinsics) -> np.ndarray:
@@ -197,7 +198,7 @@ def load_settings(dataset: Path) -> ClipSettings:
         OutdatedDataset: another generation of the synthetic head made it.
         UserError: the directory is not a synthetic dataset.
     """
-    record = contract.load_json(dataset / contract.PROCESS)
+    record = file_io.load_json(dataset / contract.PROCESS)
     if not isinstance(record, dict) or record.get("source") != TOOL:
         raise UserError(
             f"{dataset / contract.PROCESS} was not written by nbs-synthetic, so the head cannot be rendered again; "

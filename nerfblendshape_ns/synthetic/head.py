@@ -12,9 +12,9 @@ import numpy as np
 import warp as wp
 from scipy.sparse import csr_matrix
 
+from nerfblendshape_ns.common.warp_start import start_warp
 from nerfblendshape_ns.data.contract import Label
 from nerfblendshape_ns.data.labels import soft_alpha
-from nerfblendshape_ns.ops.warp_start import start_warp
 from nerfblendshape_ns.synthetic.background import render_background
 from nerfblendshape_ns.synthetic.camera import Intrinsics, camera_to_head, default_camera, default_intrinsics, project
 from nerfblendshape_ns.synthetic.expressions import EXPRESSION_NAMES, ExpressionRig

@@ -7,8 +7,8 @@ from typing import Iterator, List, Tuple
 import numpy as np
 import warp as wp
 
+from nerfblendshape_ns.common.warp_start import start_warp
 from nerfblendshape_ns.data.contract import LEFT_EYE_LANDMARKS, LIP_LANDMARKS, RIGHT_EYE_LANDMARKS
-from nerfblendshape_ns.ops.warp_start import start_warp
 from nerfblendshape_ns.synthetic.geometry import HeadMesh, Part
 from nerfblendshape_ns.synthetic.landmark_directions import CENTRE, landmark_directions
 from nerfblendshape_ns.synthetic.ray_casting import cast_points

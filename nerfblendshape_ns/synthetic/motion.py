@@ -8,7 +8,7 @@ from typing import Dict, Optional, Tuple
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from nerfblendshape_ns.errors import UserError
+from nerfblendshape_ns.common.errors import UserError
 from nerfblendshape_ns.synthetic.expressions import EXPRESSION_NAMES
 
 MAX_YAW, MAX_PITCH, MAX_ROLL = 25.0, 15.0, 10.0

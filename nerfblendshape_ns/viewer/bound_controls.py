@@ -6,7 +6,7 @@ from typing import Any, Callable, Optional
 
 from viser import GuiEvent
 
-from nerfblendshape_ns.errors import UserError
+from nerfblendshape_ns.common.errors import UserError
 from nerfblendshape_ns.viewer.state import ControlState, StateStore
 
 Change = Callable[[ControlState, Any], Optional[ControlState]]

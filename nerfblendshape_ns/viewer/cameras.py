@@ -10,7 +10,7 @@ from nerfstudio.viewer.viewer import VISER_NERFSTUDIO_SCALE_RATIO
 from torch import Tensor
 from viser import ClientHandle
 
-from nerfblendshape_ns.model_components.head_pose_code import median_pose
+from nerfblendshape_ns.model_components.conditioning.head_pose_code import median_pose
 
 WORLD_UP = np.array([0.0, 0.0, 1.0])
 """The dataparser turns heads upright: up is +z, about which the browser's camera orbits."""

@@ -8,8 +8,8 @@ import re
 from pathlib import Path
 from typing import Dict, Mapping
 
-from nerfblendshape_ns.data.contract import save_json
-from nerfblendshape_ns.errors import UserError
+from nerfblendshape_ns.common.errors import UserError
+from nerfblendshape_ns.common.file_io import save_json
 
 FORMAT = "nerfblendshape-expression"
 VERSION = 1

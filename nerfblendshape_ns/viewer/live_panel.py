@@ -9,10 +9,10 @@ from typing import Callable, Dict, Optional
 
 from viser import GuiEvent, ViserServer
 
-from nerfblendshape_ns.errors import UserError
+from nerfblendshape_ns.common.errors import UserError
+from nerfblendshape_ns.expressions.live.listener import LOOPBACK, LiveLinkListener, LiveMapping
+from nerfblendshape_ns.expressions.live.live_link import DEFAULT_PORT
 from nerfblendshape_ns.viewer.bound_controls import notify, on_click, show_value
-from nerfblendshape_ns.viewer.live_link_packet import DEFAULT_PORT
-from nerfblendshape_ns.viewer.live_listener import LOOPBACK, LiveLinkListener, LiveMapping
 from nerfblendshape_ns.viewer.state import StateStore
 
 _OFF = "Off. Live Link Face on a phone sends to this machine's address and port."

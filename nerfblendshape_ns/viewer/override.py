@@ -8,7 +8,7 @@ from typing import Callable, Optional
 import torch
 from nerfstudio.cameras.cameras import Cameras
 
-from nerfblendshape_ns.model_components.expression_source import DrivingState, ExpressionSource
+from nerfblendshape_ns.model_components.conditioning.expression_source import DrivingState, ExpressionSource
 from nerfblendshape_ns.viewer.coefficients import CoefficientTable
 from nerfblendshape_ns.viewer.state import StateStore
 

@@ -9,10 +9,10 @@ from typing import Any, Callable
 
 from viser import ClientHandle, GuiEvent, ViserServer
 
+from nerfblendshape_ns.expressions.live.listener import LiveMapping
 from nerfblendshape_ns.viewer.actions import Actions
 from nerfblendshape_ns.viewer.bound_controls import on_click, show_value, tie
 from nerfblendshape_ns.viewer.file_controls import FileControls
-from nerfblendshape_ns.viewer.live_listener import LiveMapping
 from nerfblendshape_ns.viewer.live_panel import LivePanel
 from nerfblendshape_ns.viewer.picture_controls import OutputSelector, PictureControls
 from nerfblendshape_ns.viewer.playback import SPEED_RANGE

@@ -14,10 +14,10 @@ from nerfstudio.models.base_model import Model
 from nerfstudio.viewer.viewer import Viewer
 from viser import ClientHandle, GuiTabGroupHandle, ViserServer
 
-from nerfblendshape_ns.model_components.expression_source import ExpressionSource
+from nerfblendshape_ns.expressions.live.listener import LiveMapping
+from nerfblendshape_ns.model_components.conditioning.expression_source import ExpressionSource
 from nerfblendshape_ns.viewer.actions import Actions
 from nerfblendshape_ns.viewer.cameras import median_frame, show_view, view_of_pose
-from nerfblendshape_ns.viewer.live_listener import LiveMapping
 from nerfblendshape_ns.viewer.override import ViewerExpression, coefficient_table
 from nerfblendshape_ns.viewer.panel import ExpressionPanel
 from nerfblendshape_ns.viewer.playback import PlaybackClock

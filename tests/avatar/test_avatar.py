@@ -12,10 +12,10 @@ from tiny_torso import frame_metadata, make_torso
 from nerfblendshape_ns.avatar.avatar import open_avatar
 from nerfblendshape_ns.avatar.avatar_file import Provenance, read_avatar_file, write_avatar_file
 from nerfblendshape_ns.avatar.export import export_avatar
-from nerfblendshape_ns.data.contract import save_image
-from nerfblendshape_ns.errors import UserError
-from nerfblendshape_ns.model_components import backdrop
-from nerfblendshape_ns.model_components.expression_source import DrivingState
+from nerfblendshape_ns.common.errors import UserError
+from nerfblendshape_ns.common.file_io import save_image
+from nerfblendshape_ns.model_components.conditioning.expression_source import DrivingState
+from nerfblendshape_ns.model_components.torso import background as backdrop
 from nerfblendshape_ns.models.load import load_model
 from nerfblendshape_ns.models.rebuild import load_head
 

@@ -17,7 +17,7 @@ from nerfblendshape_ns.avatar.avatar_file import (
     read_avatar_header,
     write_avatar_file,
 )
-from nerfblendshape_ns.errors import UserError
+from nerfblendshape_ns.common.errors import UserError
 
 
 def content() -> AvatarFile:

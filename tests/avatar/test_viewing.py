@@ -14,7 +14,7 @@ from nerfblendshape_ns.avatar import viewing
 from nerfblendshape_ns.avatar.avatar import open_avatar
 from nerfblendshape_ns.avatar.avatar_file import Provenance
 from nerfblendshape_ns.avatar.export import export_avatar
-from nerfblendshape_ns.errors import UserError
+from nerfblendshape_ns.common.errors import UserError
 from nerfblendshape_ns.viewer.override import ViewerExpression
 
 INTRINSICS = {"fl_x": 24.0, "fl_y": 24.0, "cx": 8.0, "cy": 8.0}

@@ -6,7 +6,7 @@ import pytest
 
 from nerfblendshape_ns.check.findings import Finding, Section, Severity, count_of, from_errors, ranked, some
 from nerfblendshape_ns.check.report import CheckReport
-from nerfblendshape_ns.errors import UserError, collect_user_errors, raise_or_collect
+from nerfblendshape_ns.common.errors import UserError, collect_user_errors, raise_or_collect
 
 
 def finding(severity: Severity, message: str = "a") -> Finding:

@@ -11,6 +11,7 @@ from nerfblendshape_ns.check.findings import Section, Severity
 from nerfblendshape_ns.check.masks import check_masks, chosen_positions, overlap
 from nerfblendshape_ns.check.overview import check_overview
 from nerfblendshape_ns.check.poses import check_poses, head_angles
+from nerfblendshape_ns.common import file_io
 from nerfblendshape_ns.data import contract
 from nerfblendshape_ns.data.contract import Label
 from nerfblendshape_ns.data.layouts import Clip, read_clip
@@ -170,8 +171,8 @@ def test_masks_that_stand_out(own_clip):
     half[:48] = Label.BACKGROUND
     none[none == Label.HEAD] = Label.BACKGROUND
     for frame, labels in ((20, half), (40, none)):
-        contract.save_image(root / "parsing" / contract.parsing_name(frame), labels)
-    contract.save_image(root / "parsing" / contract.parsing_name(50), np.where(low == 1, np.uint8(9), low))
+        file_io.save_image(root / "parsing" / contract.parsing_name(frame), labels)
+    file_io.save_image(root / "parsing" / contract.parsing_name(50), np.where(low == 1, np.uint8(9), low))
     section, bad = check_masks(read_clip(root), set(range(60)))
     assert bad == {50} and "000050.png is not an 8-bit" in messages(section, Severity.ERROR)
     assert section.figures["area_outliers"] == [20] and section.figures["jumps"] == [20, 21]
@@ -185,7 +186,7 @@ def test_a_head_cut_by_the_border(own_clip):
     for frame in range(20):
         labels = np.roll(truth.labels[frame], -35, axis=1)
         labels[:, -20:] = Label.BACKGROUND
-        contract.save_image(root / "parsing" / contract.parsing_name(frame), labels)
+        file_io.save_image(root / "parsing" / contract.parsing_name(frame), labels)
     section, _ = check_masks(read_clip(root), set(range(20)))
     assert "cut by the image's border (left in 100% of the frames)" in messages(section)
 
@@ -193,7 +194,7 @@ def test_a_head_cut_by_the_border(own_clip):
 def test_no_head_at_all(own_clip):
     root, truth = own_clip(20)
     for frame in range(20):
-        contract.save_image(root / "parsing" / contract.parsing_name(frame), 0 * truth.labels[frame])
+        file_io.save_image(root / "parsing" / contract.parsing_name(frame), 0 * truth.labels[frame])
     clip = read_clip(root)
     assert "no frame has a head in its labels" in messages(check_masks(clip, set(range(20)))[0], Severity.ERROR)
     assert "has a head in it" in messages(check_box(clip, set(range(20))), Severity.ERROR)
@@ -203,7 +204,7 @@ def test_box_and_a_mask_beside_it(own_clip):
     root, truth = own_clip(40)
     moved = np.zeros_like(truth.labels[12])
     moved[:25, :25] = Label.HEAD
-    contract.save_image(root / "parsing" / contract.parsing_name(12), moved)
+    file_io.save_image(root / "parsing" / contract.parsing_name(12), moved)
     clip = read_clip(root)
     section = check_box(clip, set(range(40)))
     assert [finding.frames for finding in section.findings] == [(12,)]

@@ -10,6 +10,7 @@ import pytest
 
 from nerfblendshape_ns.check.findings import Finding, Severity
 from nerfblendshape_ns.check.run import CheckOptions, check_dataset
+from nerfblendshape_ns.common import file_io
 from nerfblendshape_ns.data import contract
 from nerfblendshape_ns.scripts.check_data import main
 
@@ -208,7 +209,7 @@ def test_pictures_that_no_frame_names(own_clip):
 def test_a_missing_matte(own_clip):
     root, truth = own_clip(20)
     for frame in range(20):
-        contract.save_image(
+        file_io.save_image(
             root / "alpha" / contract.alpha_name(frame), 255 * (truth.labels[frame] > 0).astype(np.uint8)
         )
     assert check(root).as_dict()["files"]["count"] == 60
@@ -219,7 +220,7 @@ def test_a_missing_matte(own_clip):
 def test_warnings_of_the_processing_are_passed_on(own_clip):
     root, _ = own_clip(20)
     steps = {"frames": {"warnings": ["the camera moves; use a tripod."]}, "landmarks": {"warnings": []}}
-    contract.save_json(root / contract.PROCESS, {"steps": steps})
+    file_io.save_json(root / contract.PROCESS, {"steps": steps})
     found = only(check(root), "when the video was processed: the camera moves")
     assert found.severity == Severity.WARNING and found.action == "use a tripod"
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from nerfblendshape_ns.coefficient_names.head_columns import is_head_motion
-from nerfblendshape_ns.errors import UserError
-from nerfblendshape_ns.expression_tracks import read_expression_track
+from nerfblendshape_ns.common.errors import UserError
+from nerfblendshape_ns.expressions.tracks import read_expression_track
 
 MOTION = """head_pitch head_yaw head_roll HeadYaw headPitch headpitch pitch Yaw roll yaw_degrees head_yaw_deg head-roll
 pose_Rx pose_Ry pose_Rz pose_Tx pose_RX pose_R0 rot_x rotX headRotX HeadRotationY head_x headPosZ head_tx neck_0 pose_0

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from layout_clips import write_insta
 
+from nerfblendshape_ns.common.errors import UserError
 from nerfblendshape_ns.data import contract
 from nerfblendshape_ns.data.datamanager import NerfBlendshapeDataManagerConfig
 from nerfblendshape_ns.data.dataparser import NerfBlendshapeDataParserConfig
 from nerfblendshape_ns.data.layouts import read_clip
-from nerfblendshape_ns.errors import UserError
 
 
 def message(root, **options) -> str:

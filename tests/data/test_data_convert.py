@@ -9,18 +9,19 @@ import torch
 from layout_clips import WRITERS, write_insta, write_radnerf
 from tiny_clips import SIZE, write_own
 
+from nerfblendshape_ns.common import file_io
+from nerfblendshape_ns.common.errors import UserError
 from nerfblendshape_ns.data import contract, convert
 from nerfblendshape_ns.data.dataparser import NerfBlendshapeDataParserConfig
 from nerfblendshape_ns.data.frame_images import load_frame
 from nerfblendshape_ns.data.layouts import read_clip
-from nerfblendshape_ns.errors import UserError
 from nerfblendshape_ns.scripts import convert as script
 
 
 def write_own_with_mesh(root):
     write_own(root, mesh=True)
-    contract.save_array(root / contract.LANDMARKS, np.full((20, 478, 2), 30.0, np.float32))
-    contract.save_image(root / contract.BACKGROUND, np.full((SIZE, SIZE, 3), 7, np.uint8))
+    file_io.save_array(root / contract.LANDMARKS, np.full((20, 478, 2), 30.0, np.float32))
+    file_io.save_image(root / contract.BACKGROUND, np.full((SIZE, SIZE, 3), 7, np.uint8))
 
 
 @pytest.mark.parametrize("layout", [*WRITERS, "own"])
@@ -64,11 +65,11 @@ def test_the_converted_files_follow_the_contract(tmp_path):
     # Frame 8 was missing; the new numbers have no gap and the old ones are kept beside them.
     assert [entry["img_id"] for entry in document["frames"]] == list(range(22))
     assert [entry["source_id"] for entry in document["frames"]][4:7] == [7, 9, 10]
-    assert contract.load_array(tmp_path / "target" / contract.EXPRESSIONS).shape == (22, 6)
-    labels = contract.load_image(tmp_path / "target/parsing/000000.png", cv2.IMREAD_UNCHANGED)
+    assert file_io.load_array(tmp_path / "target" / contract.EXPRESSIONS).shape == (22, 6)
+    labels = file_io.load_image(tmp_path / "target/parsing/000000.png", cv2.IMREAD_UNCHANGED)
     assert labels.shape == (SIZE, SIZE) and set(np.unique(labels)) <= {0, 1, 2, 3}
     assert (tmp_path / "target/images/000000.jpg").read_bytes() == (tmp_path / "source/ori_imgs/3.jpg").read_bytes()
-    assert contract.load_image(tmp_path / "target/background.png").shape == (SIZE, SIZE, 3)
+    assert file_io.load_image(tmp_path / "target/background.png").shape == (SIZE, SIZE, 3)
 
 
 def test_an_existing_target_is_refused_and_left_alone(tmp_path):

@@ -12,10 +12,10 @@ from nerfstudio.models.base_model import Model, ModelConfig
 from nerfstudio.pipelines.base_pipeline import VanillaPipelineConfig
 from nerfstudio.scripts.render import _disable_datamanager_setup
 
+from nerfblendshape_ns.common.errors import UserError
 from nerfblendshape_ns.data.datamanager import NerfBlendshapeDataManager, NerfBlendshapeDataManagerConfig
 from nerfblendshape_ns.data.dataparser import NerfBlendshapeDataParserConfig
 from nerfblendshape_ns.data.dataset import NerfBlendshapeDataset
-from nerfblendshape_ns.errors import UserError
 
 
 def config(root, **options) -> NerfBlendshapeDataManagerConfig:

@@ -5,9 +5,10 @@ import torch
 from nerfstudio.data.dataparsers.base_dataparser import transform_poses_to_original_space
 from tiny_clips import CENTRE, FOCAL, SIZE
 
+from nerfblendshape_ns.common import file_io
+from nerfblendshape_ns.common.errors import UserError
 from nerfblendshape_ns.data import contract
 from nerfblendshape_ns.data.dataparser import NerfBlendshapeDataParserConfig, nerfblendshape_dataparser
-from nerfblendshape_ns.errors import UserError
 
 
 def parser(root, **options):
@@ -121,9 +122,9 @@ def test_width_and_height_have_scales_of_their_own(own_clip):
     root, truth = own_clip(12)
     for folder in ("images", "parsing"):
         for path in (root / folder).iterdir():
-            contract.save_image(path, contract.load_image(path, cv2.IMREAD_UNCHANGED)[:64])
-    document = contract.load_json(root / contract.TRANSFORMS)
-    contract.save_json(root / contract.TRANSFORMS, {**document, "h": 64})
+            file_io.save_image(path, file_io.load_image(path, cv2.IMREAD_UNCHANGED)[:64])
+    document = file_io.load_json(root / contract.TRANSFORMS)
+    file_io.save_json(root / contract.TRANSFORMS, {**document, "h": 64})
     outputs = parser(root, max_size=40).get_dataparser_outputs("train")
     cameras, across, down = outputs.cameras, 40 / 96, 27 / 64
     assert outputs.metadata["image_size"] == (27, 40)

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
+from nerfblendshape_ns.common.errors import UserError
 from nerfblendshape_ns.data.expressions import choose_basis
-from nerfblendshape_ns.errors import UserError
 
 NAMES = ("a", "b", "c", "d")
 

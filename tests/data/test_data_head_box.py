@@ -4,11 +4,12 @@ import numpy as np
 import pytest
 from tiny_clips import CENTRE, RADIUS
 
+from nerfblendshape_ns.common import file_io
+from nerfblendshape_ns.common.errors import UserError
 from nerfblendshape_ns.data import contract
 from nerfblendshape_ns.data.contract import Label
 from nerfblendshape_ns.data.head_box import head_box, normalisation_of
 from nerfblendshape_ns.data.layouts import Clip, read_clip
-from nerfblendshape_ns.errors import UserError
 
 
 def project(clip: Clip, frame: int, points: np.ndarray, pose: np.ndarray) -> np.ndarray:
@@ -56,11 +57,11 @@ def test_a_bad_mask_and_islands_do_not_widen_the_box(own_clip):
     root, truth = own_clip(100, size=48)
     before = head_box(read_clip(root))
     flooded = np.full_like(truth.labels[0], Label.HEAD)
-    contract.save_image(root / "parsing" / contract.parsing_name(40), flooded)
+    file_io.save_image(root / "parsing" / contract.parsing_name(40), flooded)
     for frame in range(50, 100):
         labels = truth.labels[frame].copy()
         labels[:3, :3] = Label.HEAD
-        contract.save_image(root / "parsing" / contract.parsing_name(frame), labels)
+        file_io.save_image(root / "parsing" / contract.parsing_name(frame), labels)
     # An outlier at the 99th percentile of 100 frames is only interpolated towards by a hundredth.
     np.testing.assert_allclose(head_box(read_clip(root)), before, atol=0.35)
 
@@ -70,7 +71,7 @@ def test_landmarks_keep_an_open_jaw_inside(own_clip):
     root, _ = own_clip(60)
     landmarks = np.full((60, 478, 2), 48.0, np.float32)
     landmarks[30:33, 152, 1] = 88.0  # 40 pixels below the middle: 16 cm below the centre at a distance of 60.
-    contract.save_array(root / contract.LANDMARKS, landmarks)
+    file_io.save_array(root / contract.LANDMARKS, landmarks)
     box = head_box(read_clip(root), margin=0.0)
     assert box[0, 1] == pytest.approx(
         CENTRE[1] - 60 * np.sin(np.arctan(40 / 150)) * np.cos(np.arctan(40 / 150)), abs=0.3
@@ -109,7 +110,7 @@ def test_normalisation_axes_and_nerfstudio_convention():
 def test_no_head_in_any_mask(own_clip):
     root, truth = own_clip(4)
     for frame in range(4):
-        contract.save_image(root / "parsing" / contract.parsing_name(frame), np.zeros_like(truth.labels[0]))
+        file_io.save_image(root / "parsing" / contract.parsing_name(frame), np.zeros_like(truth.labels[0]))
     with pytest.raises(UserError, match="no label image of .* has a head in it; process the video again"):
         head_box(read_clip(root))
 
@@ -118,7 +119,7 @@ def test_a_frame_without_a_head_is_left_out(own_clip):
     root, truth = own_clip(8)
     clip = read_clip(root)
     before = head_box(dataclasses.replace(clip, frames=clip.frames[1:], expressions=clip.expressions[1:]))
-    contract.save_image(root / "parsing" / contract.parsing_name(0), np.zeros_like(truth.labels[0]))
+    file_io.save_image(root / "parsing" / contract.parsing_name(0), np.zeros_like(truth.labels[0]))
     without_rect = tuple(dataclasses.replace(frame, face_rect=None) for frame in clip.frames)
     after = head_box(dataclasses.replace(clip, frames=without_rect))
     np.testing.assert_allclose(after, before, atol=0.5)

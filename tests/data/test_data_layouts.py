@@ -4,11 +4,12 @@ import numpy as np
 import pytest
 from tiny_clips import FOCAL, HEAD_COLOUR, SIZE
 
+from nerfblendshape_ns.common import file_io
+from nerfblendshape_ns.common.errors import UserError
 from nerfblendshape_ns.data import contract
 from nerfblendshape_ns.data.contract import Label
 from nerfblendshape_ns.data.frame_images import load_frame, load_labels
 from nerfblendshape_ns.data.layouts import read_clip
-from nerfblendshape_ns.errors import UserError
 
 
 def test_own_layout(own_clip):
@@ -31,8 +32,8 @@ def test_own_layout_written_by_the_contract(tmp_path):
     frames = [contract.frame_entry(i, np.eye(4), landmarks[i]) for i in range(4)]
     contract.save_transforms(tmp_path, width=32, height=32, fl_x=40, fl_y=41, cx=16, cy=15, fps=30, frames=frames)
     contract.save_expressions(tmp_path, random.uniform(size=(4, 3)), ["a", "b", "c"], "arkit52")
-    contract.save_array(tmp_path / contract.LANDMARKS, landmarks)
-    contract.save_image(tmp_path / contract.BACKGROUND, np.zeros((32, 32, 3), np.uint8))
+    file_io.save_array(tmp_path / contract.LANDMARKS, landmarks)
+    file_io.save_image(tmp_path / contract.BACKGROUND, np.zeros((32, 32, 3), np.uint8))
     clip = read_clip(tmp_path)
     assert clip.basis_id == "arkit52" and clip.fl_y == 41 and clip.cy == 15
     assert clip.background == tmp_path / contract.BACKGROUND
@@ -44,11 +45,11 @@ def test_own_layout_with_dropped_frames(own_clip):
     root, truth = own_clip(10)
     document = json.loads((root / contract.TRANSFORMS).read_text())
     document["frames"] = [frame for frame in document["frames"] if frame["img_id"] not in (5, 9)]
-    contract.save_json(root / contract.TRANSFORMS, document)
-    contract.save_array(root / contract.LANDMARKS, np.zeros((10, 478, 2), np.float32))
+    file_io.save_json(root / contract.TRANSFORMS, document)
+    file_io.save_array(root / contract.LANDMARKS, np.zeros((10, 478, 2), np.float32))
     expressions = truth.expressions.copy()
     expressions[5] = np.nan
-    contract.save_array(root / contract.EXPRESSIONS, expressions)
+    file_io.save_array(root / contract.EXPRESSIONS, expressions)
     clip = read_clip(root)
     assert [frame.img_id for frame in clip.frames] == [0, 1, 2, 3, 4, 6, 7, 8]
     np.testing.assert_array_equal(clip.expressions, truth.expressions[[0, 1, 2, 3, 4, 6, 7, 8]])

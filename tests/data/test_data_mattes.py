@@ -5,13 +5,14 @@ import numpy as np
 import pytest
 from tiny_clips import HEAD_COLOUR, SIZE, write_own
 
+from nerfblendshape_ns.common import file_io
+from nerfblendshape_ns.common.errors import UserError
 from nerfblendshape_ns.data import contract
 from nerfblendshape_ns.data.contract import Label
 from nerfblendshape_ns.data.frame_images import check_files, load_frame
 from nerfblendshape_ns.data.labels import soft_alpha
 from nerfblendshape_ns.data.layouts import read_clip
 from nerfblendshape_ns.data.mattes import foreground_colours, head_alpha
-from nerfblendshape_ns.errors import UserError
 
 
 @pytest.fixture
@@ -23,7 +24,7 @@ def matted(tmp_path):
         matte = np.where(labels > 0, 255, 0).astype(np.uint8)
         grown = cv2.dilate(matte, np.ones((5, 5), np.uint8))
         matte[(grown > 0) & (matte == 0)] = 128
-        contract.save_image(root / contract.ALPHA / contract.alpha_name(frame), matte)
+        file_io.save_image(root / contract.ALPHA / contract.alpha_name(frame), matte)
     return root, clip
 
 
@@ -75,7 +76,7 @@ def test_mattes_beside_the_labels_make_the_soft_edge(matted):
         small.alpha, cv2.resize(frame.alpha, (SIZE // 2,) * 2, interpolation=cv2.INTER_AREA), atol=2
     )
     # The whole frame stays as it was filmed.
-    np.testing.assert_array_equal(load_frame(files, full, full, "frame").image, contract.load_image(files.image))
+    np.testing.assert_array_equal(load_frame(files, full, full, "frame").image, file_io.load_image(files.image))
 
 
 def test_without_mattes_nothing_changes(matted):
@@ -96,10 +97,10 @@ def test_wrong_mattes_have_their_own_messages(matted):
         check_files(files, size)
     with pytest.raises(UserError, match=r"alpha/000003.png does not exist; restore the file"):
         load_frame(files, size, size, "head")
-    contract.save_image(files.matte, np.zeros((SIZE, SIZE, 3), np.uint8))
+    file_io.save_image(files.matte, np.zeros((SIZE, SIZE, 3), np.uint8))
     with pytest.raises(UserError, match=r"000003.png is not an 8-bit single-channel image; .*remove the folder"):
         load_frame(files, size, size, "head")
-    contract.save_image(files.matte, np.zeros((SIZE, SIZE // 2), np.uint8))
+    file_io.save_image(files.matte, np.zeros((SIZE, SIZE // 2), np.uint8))
     for read in (check_files, lambda found, full: load_frame(found, full, full, "head")):
         with pytest.raises(UserError, match=r"000003.png is 48x96 pixels but the clip's frames are 96x96"):
             read(files, size)

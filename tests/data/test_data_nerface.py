@@ -8,13 +8,13 @@ from layout_clips import FACE_RECT, write_nerface
 from tiny_clips import FOCAL, SIZE
 
 from nerfblendshape_ns.check.run import CheckOptions, check_dataset
+from nerfblendshape_ns.common.errors import UserError
 from nerfblendshape_ns.data.contract import Label
 from nerfblendshape_ns.data.dataparser import NerfBlendshapeDataParserConfig
 from nerfblendshape_ns.data.frame_images import check_files, load_labels
 from nerfblendshape_ns.data.layouts import LAYOUTS, is_dataset, read_clip
 from nerfblendshape_ns.data.layouts.nerface import PARTS
-from nerfblendshape_ns.errors import UserError
-from nerfblendshape_ns.expression_tracks import read_expression_track
+from nerfblendshape_ns.expressions.tracks import read_expression_track
 
 VHAP_FRAME = {"timestep_index": 0, "camera_index": 0, "file_path": "images/00000_00.png", "transform_matrix": []}
 

@@ -19,13 +19,13 @@ from layout_clips import (
 )
 from tiny_clips import FOCAL, HEAD_COLOUR, SIZE
 
+from nerfblendshape_ns.common.errors import UserError
 from nerfblendshape_ns.data.contract import Label
 from nerfblendshape_ns.data.dataparser import NerfBlendshapeDataParserConfig
 from nerfblendshape_ns.data.frame_images import check_files, load_frame, load_labels
 from nerfblendshape_ns.data.labels import labels_from_face_parsing
 from nerfblendshape_ns.data.layouts import LAYOUTS, read_clip
 from nerfblendshape_ns.data.layouts.numbered import follows_pose
-from nerfblendshape_ns.errors import UserError
 from nerfblendshape_ns.scripts.convert import ConvertOptions
 
 

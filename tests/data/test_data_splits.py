@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
+from nerfblendshape_ns.common.errors import UserError
 from nerfblendshape_ns.data.splits import protocol_name, split_frames
-from nerfblendshape_ns.errors import UserError
 
 
 @pytest.mark.parametrize(

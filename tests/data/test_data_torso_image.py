@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 from tiny_clips import write_unofficial
 
-from nerfblendshape_ns.data import contract
+from nerfblendshape_ns.common import file_io
+from nerfblendshape_ns.common.errors import UserError
 from nerfblendshape_ns.data.contract import Label
 from nerfblendshape_ns.data.frame_images import FrameFiles, load_frame
 from nerfblendshape_ns.data.labels import seam, seam_ring
 from nerfblendshape_ns.data.torso_image import DARKENING, DARKEST, NECK_REACH, NECK_START, TORSO_REACH, torso_image
-from nerfblendshape_ns.errors import UserError
 
 SIZE = 512
 CHIN, SHOULDER = 300, 340
@@ -74,17 +74,17 @@ def test_seam_is_where_head_and_body_touch():
 def test_an_own_torso_image_wins_and_is_checked(tmp_path):
     image, labels = frame()
     files = FrameFiles(tmp_path / "i.png", tmp_path / "l.png", torso=tmp_path / "t.png")
-    contract.save_image(files.image, image)
-    contract.save_image(files.labels, labels)
+    file_io.save_image(files.image, image)
+    file_io.save_image(files.labels, labels)
     own = np.zeros((SIZE, SIZE, 4), np.uint8)
     own[300:] = (1, 2, 3, 255)
-    contract.save_image(files.torso, own)
+    file_io.save_image(files.torso, own)
     loaded = load_frame(files, (SIZE, SIZE), (SIZE, SIZE), "frame")
     np.testing.assert_array_equal(loaded.torso, own)
     assert load_frame(files, (SIZE, SIZE), (SIZE, SIZE), "head").torso is None
     small = load_frame(files, (SIZE, SIZE), (64, 64), "frame").torso
     np.testing.assert_array_equal(small[-1, 0], [1, 2, 3, 255])
-    contract.save_image(files.torso, own[..., :3])
+    file_io.save_image(files.torso, own[..., :3])
     with pytest.raises(UserError, match=r"t\.png is not an RGBA image of 512x512 pixels; write it again or remove it"):
         load_frame(files, (SIZE, SIZE), (SIZE, SIZE), "frame")
 

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from layout_clips import landmark_points, write_official, write_radnerf
 
+from nerfblendshape_ns.common.errors import UserError
 from nerfblendshape_ns.data.dataparser import NerfBlendshapeDataParserConfig
 from nerfblendshape_ns.data.layouts import read_clip
-from nerfblendshape_ns.errors import UserError
 
 
 @pytest.mark.parametrize("points", [68, 5, 470, 5023])

@@ -9,6 +9,7 @@ from typing import Dict, NamedTuple, Tuple
 import cv2
 import numpy as np
 
+from nerfblendshape_ns.common import file_io
 from nerfblendshape_ns.data import contract
 from nerfblendshape_ns.data.contract import Label
 
@@ -73,7 +74,7 @@ def write_own(root: Path, num_frames: int = 20, size: int = SIZE, mesh: bool = F
     frames = []
     for frame in range(num_frames):
         cv2.imwrite(str(root / "images" / contract.image_name(frame)), clip.images[frame][..., ::-1], JPEG)
-        contract.save_image(root / "parsing" / contract.parsing_name(frame), clip.labels[frame])
+        file_io.save_image(root / "parsing" / contract.parsing_name(frame), clip.labels[frame])
         x, y, width, height = clip.face_rect
         frames.append(
             {
@@ -94,7 +95,7 @@ def write_own(root: Path, num_frames: int = 20, size: int = SIZE, mesh: bool = F
     if mesh:
         angle = np.linspace(0, 2 * np.pi, 468, endpoint=False)
         points = np.stack([7 * np.cos(angle), 9 * np.sin(angle), 3 + np.cos(3 * angle)], -1) + [0.5, 0.0, 0.0]
-        contract.save_array(root / contract.FACE_MESH, points.astype(np.float32))
+        file_io.save_array(root / contract.FACE_MESH, points.astype(np.float32))
     return clip
 
 

@@ -19,13 +19,13 @@ from tiny_clips import write_own
 from nerfblendshape_ns.avatar.avatar import open_avatar
 from nerfblendshape_ns.avatar.avatar_file import Provenance
 from nerfblendshape_ns.avatar.export import export_avatar
-from nerfblendshape_ns.data.contract import load_image
+from nerfblendshape_ns.common.errors import UserError
+from nerfblendshape_ns.common.file_io import load_image
 from nerfblendshape_ns.driving import drive as drive_module
 from nerfblendshape_ns.driving.drive import drive, plan_drive
 from nerfblendshape_ns.driving.options import DriveOptions
 from nerfblendshape_ns.driving.sources import source_kind
-from nerfblendshape_ns.errors import UserError
-from nerfblendshape_ns.process_data.step_record import video_key
+from nerfblendshape_ns.process_data.steps.step_record import video_key
 from nerfblendshape_ns.scripts.drive import main
 
 QUIET = Console(quiet=True)

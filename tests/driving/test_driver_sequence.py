@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
+from nerfblendshape_ns.common.errors import UserError
 from nerfblendshape_ns.driving.sequence import DriverSequence, HeadMotion
-from nerfblendshape_ns.errors import UserError
 
 
 def yaws(*degrees):

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
+from nerfblendshape_ns.common.errors import UserError
 from nerfblendshape_ns.driving.keyframes import EASINGS, keyframe_sequence, read_keyframes
-from nerfblendshape_ns.errors import UserError
 
 NAMES = ("jawOpen", "mouthSmileLeft", "mouthSmileRight")
 NEUTRAL = np.array([0.0, 0.1, 0.0])

@@ -7,6 +7,7 @@ import pytest
 from driving_run import NUM_FRAMES
 from tiny_clips import write_own
 
+from nerfblendshape_ns.common.errors import UserError
 from nerfblendshape_ns.data.layouts import read_clip
 from nerfblendshape_ns.driving.own_dataset import (
     RunSettings,
@@ -16,8 +17,7 @@ from nerfblendshape_ns.driving.own_dataset import (
     run_settings,
     source_video,
 )
-from nerfblendshape_ns.errors import UserError
-from nerfblendshape_ns.process_data.step_record import video_key
+from nerfblendshape_ns.process_data.steps.step_record import video_key
 
 
 def test_settings_of_a_run(tiny_run):

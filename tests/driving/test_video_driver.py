@@ -8,8 +8,8 @@ import pytest
 from rich.console import Console
 from video_files import write_video
 
+from nerfblendshape_ns.common.errors import UserError
 from nerfblendshape_ns.driving.video_driver import needed_steps, video_sequence
-from nerfblendshape_ns.errors import UserError
 from nerfblendshape_ns.process_data.pipeline import Step
 
 QUIET = Console(quiet=True)

@@ -17,10 +17,10 @@ from tiny_head import make, metadata  # noqa: E402
 from tiny_runs import tiny_config, train_run  # noqa: E402
 from tiny_torso import make_torso  # noqa: E402
 
+from nerfblendshape_ns.common.errors import UserError  # noqa: E402
 from nerfblendshape_ns.data.datamanager import NerfBlendshapeDataManagerConfig  # noqa: E402
 from nerfblendshape_ns.data.frame_images import FrameFiles  # noqa: E402
 from nerfblendshape_ns.engine.start_report import start_report  # noqa: E402
-from nerfblendshape_ns.errors import UserError  # noqa: E402
 from nerfblendshape_ns.recipes.datasets import write_synthetic  # noqa: E402
 from nerfblendshape_ns.synthetic.dataset import ClipSettings  # noqa: E402
 

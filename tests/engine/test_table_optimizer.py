@@ -5,8 +5,8 @@ import copy
 import pytest
 import torch
 
+from nerfblendshape_ns.common.errors import UserError
 from nerfblendshape_ns.engine.table_optimizer import BlendshapeTableAdam
-from nerfblendshape_ns.errors import UserError
 from nerfblendshape_ns.field_components.blendshape_encoding import BlendshapeHashEncoding
 from nerfblendshape_ns.ops.hash_grid import HashGridLayout
 

@@ -15,12 +15,12 @@ from nerfstudio.engine.optimizers import AdamOptimizerConfig
 from nerfstudio.utils.eval_utils import eval_setup
 from tiny_runs import checkpoint, tiny_config, train_run
 
+from nerfblendshape_ns.common.errors import UserError
 from nerfblendshape_ns.data.datamanager import NerfBlendshapeDataManager
 from nerfblendshape_ns.data.layouts import Clip
 from nerfblendshape_ns.engine import trainer as trainer_module
 from nerfblendshape_ns.engine.trainer import BudgetTrainer
 from nerfblendshape_ns.engine.training_record import load_training_record
-from nerfblendshape_ns.errors import UserError
 from nerfblendshape_ns.recipes.datasets import write_synthetic
 from nerfblendshape_ns.synthetic.dataset import ClipSettings
 

@@ -14,7 +14,7 @@ from tiny_runs import tiny_config, untrained_run
 
 from nerfblendshape_ns.evaluation.measure import Instruments, measure_frames
 from nerfblendshape_ns.evaluation.trained_run import open_run
-from nerfblendshape_ns.model_components.image_metrics import psnr
+from nerfblendshape_ns.model_components.metrics.image_metrics import psnr
 from nerfblendshape_ns.scripts.evaluate import main
 
 ROWS = {

@@ -9,11 +9,11 @@ import pytest
 import torch
 from made_pictures import blurred
 
-from nerfblendshape_ns.errors import UserError
+from nerfblendshape_ns.common.errors import UserError
 from nerfblendshape_ns.evaluation import landmark_distance
 from nerfblendshape_ns.evaluation.landmark_distance import LandmarkDistance
-from nerfblendshape_ns.process_data.landmarker_model import ModelUnavailable
-from nerfblendshape_ns.process_data.landmarks import INSTALL_HINT
+from nerfblendshape_ns.process_data.face.landmarker_model import ModelUnavailable
+from nerfblendshape_ns.process_data.face.landmarks import INSTALL_HINT
 
 SHARED = Path(os.environ.get("NBS_SHARED", Path(__file__).resolve().parents[3] / "shared"))
 MODEL = SHARED / "models" / "face_landmarker.task"

@@ -9,11 +9,11 @@ import torch
 sys.path.append(str(Path(__file__).parents[1]))
 from stand_in_lpips import install
 
-from nerfblendshape_ns.errors import UserError
-from nerfblendshape_ns.fetching import NotFetched
+from nerfblendshape_ns.common.errors import UserError
+from nerfblendshape_ns.common.fetching import NotFetched
 from nerfblendshape_ns.model_components import losses
 from nerfblendshape_ns.model_components.losses import PatchLoss, composite, prepare_patch_loss, warm_down
-from nerfblendshape_ns.model_components.lpips import find_lpips
+from nerfblendshape_ns.model_components.metrics.lpips import find_lpips
 
 
 def test_composite_by_hand():

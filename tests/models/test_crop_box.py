@@ -17,7 +17,7 @@ from test_torso import view
 from tiny_head import POSE, camera, make
 from tiny_torso import make_torso
 
-from nerfblendshape_ns.model_components.expression_source import DrivingState
+from nerfblendshape_ns.model_components.conditioning.expression_source import DrivingState
 
 GREEN = torch.tensor([0.0, 1.0, 0.0])
 TURNED = (0.3, 0.2, 0.4)

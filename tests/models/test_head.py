@@ -8,8 +8,8 @@ import torch
 from nerfstudio.data.scene_box import SceneBox
 from tiny_head import NAMES, batch_for, bundle, camera, make, metadata
 
-from nerfblendshape_ns.errors import UserError
-from nerfblendshape_ns.model_components.expression_source import DrivingState
+from nerfblendshape_ns.common.errors import UserError
+from nerfblendshape_ns.model_components.conditioning.expression_source import DrivingState
 from nerfblendshape_ns.models import head as head_module
 from nerfblendshape_ns.models.head_config import HeadModelConfig
 

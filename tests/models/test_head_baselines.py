@@ -8,7 +8,7 @@ from nerfstudio.engine.callbacks import TrainingCallbackLocation
 from tiny_head import batch_for, bundle, camera, make, metadata
 from torch import nn
 
-from nerfblendshape_ns.errors import UserError
+from nerfblendshape_ns.common.errors import UserError
 from nerfblendshape_ns.models.head import HeadModel
 from nerfblendshape_ns.models.rebuild import build_head
 

@@ -6,7 +6,7 @@ import torch
 from tiny_head import batch_for, bundle, camera, make, metadata
 
 from nerfblendshape_ns.data.landmark_motion import RIDGES, held_out_ridge
-from nerfblendshape_ns.model_components.face_parts import LOWER_FACE, REST, UPPER_FACE
+from nerfblendshape_ns.model_components.conditioning.face_parts import LOWER_FACE, REST, UPPER_FACE
 
 
 def face_metadata() -> Dict[str, Any]:

@@ -7,7 +7,7 @@ import pytest
 import torch
 from tiny_head import camera, make, metadata
 
-from nerfblendshape_ns.errors import UserError
+from nerfblendshape_ns.common.errors import UserError
 from nerfblendshape_ns.models.rebuild import build_head, find_checkpoint, load_head, read_checkpoint
 
 

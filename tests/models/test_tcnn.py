@@ -11,7 +11,7 @@ from tiny_torso import frame_metadata, make_torso, torso_batch
 from nerfblendshape_ns.avatar.avatar import open_avatar
 from nerfblendshape_ns.avatar.avatar_file import Provenance
 from nerfblendshape_ns.avatar.export import export_avatar
-from nerfblendshape_ns.errors import UserError
+from nerfblendshape_ns.common.errors import UserError
 from nerfblendshape_ns.fields.networks import encode_directions
 from nerfblendshape_ns.models.load import build_model
 from nerfblendshape_ns.models.rebuild import build_head

@@ -11,8 +11,8 @@ from test_rebuild import save_run
 from tiny_head import NAMES, POSE, bundle, make
 from tiny_torso import frame_metadata, make_torso, torso_batch
 
-from nerfblendshape_ns.errors import UserError
-from nerfblendshape_ns.model_components.expression_source import DrivingState
+from nerfblendshape_ns.common.errors import UserError
+from nerfblendshape_ns.model_components.conditioning.expression_source import DrivingState
 from nerfblendshape_ns.models.load import load_model
 
 NO_PIPELINE = TrainingCallbackAttributes(None, None, None, None)

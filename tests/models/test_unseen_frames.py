@@ -11,7 +11,7 @@ from nerfstudio.engine.callbacks import TrainingCallbackAttributes
 from tiny_head import make, metadata
 from tiny_torso import frame_metadata, make_torso
 
-from nerfblendshape_ns.errors import UserError
+from nerfblendshape_ns.common.errors import UserError
 from nerfblendshape_ns.models.load import load_model
 from nerfblendshape_ns.models.unseen_frames import check_same_training_frames, check_unseen_by_model
 

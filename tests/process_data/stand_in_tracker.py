@@ -7,14 +7,10 @@ import numpy as np
 from rich.console import Console
 from scipy.spatial.transform import Rotation
 
-from nerfblendshape_ns.process_data import (
-    face_track,
-    frame_step,
-    picture_steps,
-    pipeline,
-    survey_step,
-)
+from nerfblendshape_ns.process_data import pipeline
+from nerfblendshape_ns.process_data.face import face_track
 from nerfblendshape_ns.process_data.options import DEFAULT_FOCAL
+from nerfblendshape_ns.process_data.steps import frame_step, picture_steps, survey_step
 
 NUM_FRAMES = 14
 SIZE = 96

@@ -6,11 +6,13 @@ import numpy as np
 import pytest
 from stand_in_tracker import NUM_FRAMES, SIZE, process, snapshot
 
+from nerfblendshape_ns.common import file_io
+from nerfblendshape_ns.common.errors import UserError
 from nerfblendshape_ns.data import contract
-from nerfblendshape_ns.errors import UserError
-from nerfblendshape_ns.process_data import input_checks, track_steps
+from nerfblendshape_ns.process_data import input_checks
 from nerfblendshape_ns.process_data.options import ProcessOptions
-from nerfblendshape_ns.process_data.step_record import StepRecord
+from nerfblendshape_ns.process_data.steps import track_steps
+from nerfblendshape_ns.process_data.steps.step_record import StepRecord
 
 
 @pytest.fixture
@@ -20,7 +22,7 @@ def masks(tmp_path):
     labels[20:70, 25:70], labels[70:80, 35:60], labels[80:, 10:] = 1, 2, 3
     folder = tmp_path / "masks"
     for number in range(NUM_FRAMES):
-        contract.save_image(folder / f"{number:06d}.png", labels)
+        file_io.save_image(folder / f"{number:06d}.png", labels)
     return folder
 
 
@@ -39,7 +41,7 @@ def finished(options: ProcessOptions):
 
 
 def change(masks, number, image):
-    contract.save_image(masks / f"{number:06d}.png", image)
+    file_io.save_image(masks / f"{number:06d}.png", image)
 
 
 @pytest.mark.parametrize("number", [0, 7, NUM_FRAMES - 1])

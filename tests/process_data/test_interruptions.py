@@ -8,9 +8,12 @@ import numpy as np
 import pytest
 from stand_in_tracker import NUM_FRAMES, process, snapshot
 
+from nerfblendshape_ns.common import file_io
 from nerfblendshape_ns.data import contract
-from nerfblendshape_ns.process_data import face_track, pipeline, step_record
-from nerfblendshape_ns.process_data.step_record import StepRecord
+from nerfblendshape_ns.process_data import pipeline
+from nerfblendshape_ns.process_data.face import face_track
+from nerfblendshape_ns.process_data.steps import step_record
+from nerfblendshape_ns.process_data.steps.step_record import StepRecord
 
 STEPS = [
     "survey",
@@ -151,7 +154,7 @@ def test_another_option_starts_the_images_afresh(tracker, options, monkeypatch):
     killed_run(options, monkeypatch, "frames", 6)
     options.max_size = 64
     process(options)
-    shapes = {contract.load_image(path).shape for path in (options.output / contract.IMAGES).iterdir()}
+    shapes = {file_io.load_image(path).shape for path in (options.output / contract.IMAGES).iterdir()}
     assert shapes == {(64, 64, 3)}
 
 

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 from stand_in_tracker import NUM_FRAMES, process, snapshot
 
+from nerfblendshape_ns.common import file_io
+from nerfblendshape_ns.common.errors import UserError
 from nerfblendshape_ns.data import contract
-from nerfblendshape_ns.errors import UserError
-from nerfblendshape_ns.process_data.step_record import StepRecord
+from nerfblendshape_ns.process_data.steps.step_record import StepRecord
 
 
 def finished(options):
@@ -37,9 +38,9 @@ def test_lost_frames_are_dropped_by_default(tracker, options):
     transforms = json.loads((options.output / contract.TRANSFORMS).read_text())
     assert [frame["img_id"] for frame in transforms["frames"]] == list(range(12))
     assert len(list((options.output / contract.IMAGES).iterdir())) == 12
-    assert contract.load_array(options.output / contract.EXPRESSIONS).shape[0] == 12
+    assert file_io.load_array(options.output / contract.EXPRESSIONS).shape[0] == 12
     # Image 4 is now the video's frame 6.
-    fourth = contract.load_image(options.output / "images/000004.jpg").mean()
+    fourth = file_io.load_image(options.output / "images/000004.jpg").mean()
     assert fourth == pytest.approx(20 + 5 * 6, abs=4)
     warnings = document["steps"]["landmarks"]["warnings"]
     assert warnings == ["The face was lost in 2 of 14 frames: frames 4-5; they are left out."]
@@ -49,7 +50,7 @@ def test_lost_frames_are_interpolated_on_request(tracker, options):
     tracker.lost = {6}
     options.on_missing = "interpolate"
     process(options)
-    points = contract.load_array(options.output / contract.LANDMARKS)
+    points = file_io.load_array(options.output / contract.LANDMARKS)
     assert points.shape[0] == NUM_FRAMES
     assert np.allclose(points[6], (points[5] + points[7]) / 2, atol=1e-3)
 

@@ -14,15 +14,13 @@ import pytest
 from scipy.spatial.transform import Rotation
 from stand_in_tracker import NUM_FRAMES, SIZE, process, snapshot
 
+from nerfblendshape_ns.common import file_io
+from nerfblendshape_ns.common.errors import UserError
 from nerfblendshape_ns.data import contract
-from nerfblendshape_ns.errors import UserError
-from nerfblendshape_ns.process_data import (
-    picture_steps,
-    pipeline,
-    pose_step,
-)
-from nerfblendshape_ns.process_data.landmarker_model import ModelUnavailable
+from nerfblendshape_ns.process_data import pipeline
+from nerfblendshape_ns.process_data.face.landmarker_model import ModelUnavailable
 from nerfblendshape_ns.process_data.options import DEFAULT_FOCAL
+from nerfblendshape_ns.process_data.steps import picture_steps, pose_step
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -42,18 +40,18 @@ def test_a_video_becomes_a_whole_dataset(tracker, options):
     step = Rotation.from_matrix(poses[1:, :3, :3] @ poses[:-1, :3, :3].transpose(0, 2, 1)).magnitude()
     assert np.allclose(np.degrees(step)[2:-2], np.hypot(2, 0.5), atol=0.4)
     assert document["steps"]["head pose"]["summary"]["reprojection_rms_pixels_at_512"] < 2.5
-    expressions = contract.load_array(root / contract.EXPRESSIONS)
+    expressions = file_io.load_array(root / contract.EXPRESSIONS)
     assert expressions.shape[0] == NUM_FRAMES and expressions.dtype == np.float32
-    assert contract.load_json(root / contract.EXPRESSION_NAMES)["basis"] == "landmark_pca"
+    assert file_io.load_json(root / contract.EXPRESSION_NAMES)["basis"] == "landmark_pca"
     assert any("not semantic" in warning for entry in document["steps"].values() for warning in entry["warnings"])
-    assert contract.load_array(root / contract.LANDMARKS).shape == (NUM_FRAMES, 478, 2)
-    assert contract.load_array(root / contract.FACE_MESH).shape == (468, 3)
-    label = contract.load_image(root / "parsing/000003.png", cv2.IMREAD_UNCHANGED)
+    assert file_io.load_array(root / contract.LANDMARKS).shape == (NUM_FRAMES, 478, 2)
+    assert file_io.load_array(root / contract.FACE_MESH).shape == (468, 3)
+    label = file_io.load_image(root / "parsing/000003.png", cv2.IMREAD_UNCHANGED)
     assert label.shape == (SIZE, SIZE) and set(np.unique(label)) == {0, 1, 2, 3}
-    assert contract.load_image(root / contract.BACKGROUND).shape == (SIZE, SIZE, 3)
+    assert file_io.load_image(root / contract.BACKGROUND).shape == (SIZE, SIZE, 3)
     page = (root / contract.REPORT / "index.html").read_text()
     assert page.count('src="data:image/') > 15
-    matte = contract.load_image(root / "alpha/000003.png", cv2.IMREAD_UNCHANGED)
+    matte = file_io.load_image(root / "alpha/000003.png", cv2.IMREAD_UNCHANGED)
     assert matte.shape == (SIZE, SIZE) and matte[45, 45] == 255 and matte[5, 5] == 0
     assert not [path for path in root.rglob("*") if path.name.startswith(".")]
 

@@ -8,6 +8,7 @@ from scipy.spatial.transform import Rotation
 from stand_in_tracker import process
 from video_files import shared_folder
 
+from nerfblendshape_ns.common import file_io
 from nerfblendshape_ns.data import contract
 from nerfblendshape_ns.process_data.options import ProcessOptions
 
@@ -18,7 +19,7 @@ def check_tracked(root, num_frames, document):
     assert summary["reprojection_rms_pixels_at_512"] <= 2.5
     transforms = json.loads((root / contract.TRANSFORMS).read_text())
     assert len(transforms["frames"]) == num_frames
-    names = contract.load_json(root / contract.EXPRESSION_NAMES)
+    names = file_io.load_json(root / contract.EXPRESSION_NAMES)
     assert names["basis"] == "arkit52" and names["names"][0] == "_neutral" and len(names["names"]) == 52
 
 
@@ -34,7 +35,7 @@ def test_a_real_clip(landmarker_path, clips_folder, tmp_path):
     transforms = json.loads((options.output / contract.TRANSFORMS).read_text())
     # A portrait phone video is cropped to a square, so its principal point is off the picture's centre.
     assert transforms["w"] == transforms["h"] == 256 and transforms["cy"] != 128
-    mesh = contract.load_array(options.output / contract.FACE_MESH)
+    mesh = file_io.load_array(options.output / contract.FACE_MESH)
     assert 10 < np.ptp(mesh[:, 0]) < 20
     areas = document["steps"]["segmentation"]["summary"]["areas"]
     assert 0.2 < areas["head"] < 0.6

@@ -9,9 +9,9 @@ import pytest
 from stand_in_tracker import SIZE, Tracker, process
 from video_files import chequer, write_video
 
-from nerfblendshape_ns.errors import UserError
+from nerfblendshape_ns.common.errors import UserError
 from nerfblendshape_ns.process_data.options import ProcessOptions
-from nerfblendshape_ns.process_data.step_record import StepRecord, video_key
+from nerfblendshape_ns.process_data.steps.step_record import StepRecord, video_key
 
 
 def grey(level):

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import torch
 
-from nerfblendshape_ns.data.contract import load_image
+from nerfblendshape_ns.common.file_io import load_image
 from nerfblendshape_ns.evaluation.frames import RenderedFrame
 from nerfblendshape_ns.recipes.pictures import CAPTION, GAP, write_sheet, write_video
 

@@ -11,8 +11,8 @@ import pytest
 import yaml
 from layout_clips import gap_numbers, write_insta, write_official, write_radnerf
 
+from nerfblendshape_ns.common.errors import UserError
 from nerfblendshape_ns.data.dataparser import NerfBlendshapeDataParserConfig
-from nerfblendshape_ns.errors import UserError
 from nerfblendshape_ns.recipes.datasets import prepare_dataset
 from nerfblendshape_ns.recipes.recipe import load_recipe
 from nerfblendshape_ns.scripts.recipe import main

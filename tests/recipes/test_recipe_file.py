@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from nerfblendshape_ns.errors import UserError
+from nerfblendshape_ns.common.errors import UserError
 from nerfblendshape_ns.recipes.datasets import find_clip, prepare_dataset
 from nerfblendshape_ns.recipes.options import RecipeOptions
 from nerfblendshape_ns.recipes.recipe import load_recipe

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 from test_pictures import frame
 
+from nerfblendshape_ns.common import file_io
+from nerfblendshape_ns.common.video_writing import has_sound
 from nerfblendshape_ns.data import contract
-from nerfblendshape_ns.driving.video_file import has_sound
-from nerfblendshape_ns.process_data.step_record import video_key
+from nerfblendshape_ns.process_data.steps.step_record import video_key
 from nerfblendshape_ns.recipes.pictures import write_video
 from nerfblendshape_ns.recipes.sound import sound_of_split
 from nerfblendshape_ns.synthetic.dataset import ClipSettings, write_dataset
@@ -22,7 +23,7 @@ def clip(tmp_path):
     hum = "aevalsrc='0.5*sin(2*PI*440*t)*gte(t,1)':d=2"
     command = ["ffmpeg", "-loglevel", "error", "-y", "-f", "lavfi", "-i", "color=gray:size=32x32:rate=10:d=2"]
     subprocess.run([*command, "-f", "lavfi", "-i", hum, "-shortest", str(video)], check=True)
-    contract.save_json(data / contract.PROCESS, {"source": {"video": str(video), "digest": video_key(video)}})
+    file_io.save_json(data / contract.PROCESS, {"source": {"video": str(video), "digest": video_key(video)}})
     return data, video
 
 

@@ -12,7 +12,7 @@ import pytest
 from rich.console import Console
 from tiny_runs import TINY, untrained_run
 
-from nerfblendshape_ns.data.contract import save_json
+from nerfblendshape_ns.common.file_io import save_json
 from nerfblendshape_ns.engine.training_record import FILE
 from nerfblendshape_ns.evaluation.trained_run import open_run
 from nerfblendshape_ns.recipes import run as recipe_run

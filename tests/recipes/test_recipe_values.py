@@ -8,7 +8,7 @@ from typing import Dict, List, Literal, Optional, Tuple
 
 import pytest
 
-from nerfblendshape_ns.errors import UserError
+from nerfblendshape_ns.common.errors import UserError
 from nerfblendshape_ns.recipes.overrides import apply_overrides
 from nerfblendshape_ns.recipes.values import build, checked
 

@@ -10,7 +10,7 @@ from typing import Any, Dict, Optional
 import pytest
 from result_documents import figures, result
 
-from nerfblendshape_ns.errors import UserError
+from nerfblendshape_ns.common.errors import UserError
 from nerfblendshape_ns.recipes.results import dataset_facts, load_results, record, results_folder
 from nerfblendshape_ns.synthetic.dataset import ClipSettings, write_dataset
 

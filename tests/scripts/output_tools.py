@@ -18,8 +18,9 @@ from tiny_head import make, metadata  # noqa: E402
 from tiny_runs import tiny_config, untrained_run  # noqa: E402
 from video_files import write_video  # noqa: E402
 
+from nerfblendshape_ns.common import file_io  # noqa: E402
+from nerfblendshape_ns.common.output_paths import RECORD  # noqa: E402
 from nerfblendshape_ns.data import contract  # noqa: E402
-from nerfblendshape_ns.output_paths import RECORD  # noqa: E402
 from nerfblendshape_ns.recipes import run as recipe_run  # noqa: E402
 from nerfblendshape_ns.scripts import (  # noqa: E402
     convert,
@@ -218,6 +219,6 @@ def replace_slow_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     Tracker(monkeypatch)
 
     def no_training(stage: Any, *_: Any) -> None:
-        contract.save_json(stage.folder / "tiny.json", {"steps": 1})
+        file_io.save_json(stage.folder / "tiny.json", {"steps": 1})
 
     monkeypatch.setattr(recipe_run._Stage, "run", no_training)

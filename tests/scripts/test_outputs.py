@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 from output_tools import TOOLS, Inputs, Tool, make_inputs, replace_slow_parts
 
+from nerfblendshape_ns.common import file_io
+from nerfblendshape_ns.common.output_folders import UNFINISHED
 from nerfblendshape_ns.data import contract
-from nerfblendshape_ns.output_folders import UNFINISHED
 
 each_tool = pytest.mark.parametrize("tool", TOOLS.values(), ids=TOOLS)
 
@@ -84,7 +85,7 @@ def test_another_tools_folder_is_a_foreign_one(tool, inputs, tmp_path, capsys):
     if tool.is_file and folder == output:
         pytest.skip("writes a file and no folder")
     for record in ("nbs-output.json", contract.PROCESS):
-        contract.save_json(folder / record, {"tool": "nbs-else", "source": "nbs-synthetic", "steps": {}, "files": {}})
+        file_io.save_json(folder / record, {"tool": "nbs-else", "source": "nbs-synthetic", "steps": {}, "files": {}})
     before = snapshot(tmp_path)
     assert "so it is left as it is" in refusal(tool, inputs, output, capsys)
     assert snapshot(tmp_path) == before
@@ -131,8 +132,8 @@ def test_an_own_unfinished_result_goes_on_or_is_replaced(tool, inputs, tmp_path,
     shutil.rmtree(output) if output.is_dir() else output.unlink()
     folder = tool.hidden(tool.folder(output))
     if folder != output or not tool.is_file:
-        contract.save_json(folder / tool.record, {"tool": tool.name, "version": "0"})
-        contract.save_image(folder / UNFINISHED / "0123456789ab" / "000000.png", np.zeros((4, 4, 3), np.uint8))
+        file_io.save_json(folder / tool.record, {"tool": tool.name, "version": "0"})
+        file_io.save_image(folder / UNFINISHED / "0123456789ab" / "000000.png", np.zeros((4, 4, 3), np.uint8))
     tool.run(inputs, output)
     left = {name for name in snapshot(tmp_path).keys() - names if UNFINISHED not in name}
     assert names <= snapshot(tmp_path).keys() and not left
@@ -275,7 +276,7 @@ def test_a_full_disk_is_told(inputs, tmp_path, capsys, monkeypatch):
     def no_space(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("nerfblendshape_ns.output_folders.os.replace", no_space)
+    monkeypatch.setattr("nerfblendshape_ns.common.output_folders.os.replace", no_space)
     said = refusal(TOOLS["synthetic"], inputs, tmp_path / "out", capsys)
     assert f"{tmp_path / 'out'} cannot be written (No space left on device); give another place or make room." in said
     assert os.listdir(tmp_path) == []

@@ -7,9 +7,10 @@ import cv2
 import numpy as np
 import pytest
 
+from nerfblendshape_ns.common import file_io
+from nerfblendshape_ns.common.errors import UserError
+from nerfblendshape_ns.common.output_paths import RECORD
 from nerfblendshape_ns.data import contract
-from nerfblendshape_ns.errors import UserError
-from nerfblendshape_ns.output_paths import RECORD
 from nerfblendshape_ns.synthetic import dataset as synthetic_dataset
 from nerfblendshape_ns.synthetic.camera import Intrinsics, project
 from nerfblendshape_ns.synthetic.dataset import ClipSettings, VideoWriter, load_settings, write_dataset
@@ -26,31 +27,31 @@ def test_the_contract_is_complete(clip, clip_settings):
             contract.FACE_MESH, contract.PROCESS, RECORD,
         ]
     )  # fmt: skip
-    transforms = contract.load_json(clip / contract.TRANSFORMS)
+    transforms = file_io.load_json(clip / contract.TRANSFORMS)
     assert (transforms["w"], transforms["h"], transforms["fps"]) == (64, 64, 6.0)
     assert len(transforms["frames"]) == 12
-    names = contract.load_json(clip / contract.EXPRESSION_NAMES)
+    names = file_io.load_json(clip / contract.EXPRESSION_NAMES)
     assert names == {"basis": "custom", "names": list(EXPRESSION_NAMES)}
-    expressions = contract.load_array(clip / contract.EXPRESSIONS)
+    expressions = file_io.load_array(clip / contract.EXPRESSIONS)
     assert expressions.shape == (12, len(EXPRESSION_NAMES)) and expressions.dtype == np.float32
-    np.testing.assert_array_equal(contract.load_array(clip / contract.EXPRESSION_MAX), expressions[:11].max(0))
-    landmarks = contract.load_array(clip / contract.LANDMARKS)
+    np.testing.assert_array_equal(file_io.load_array(clip / contract.EXPRESSION_MAX), expressions[:11].max(0))
+    landmarks = file_io.load_array(clip / contract.LANDMARKS)
     assert landmarks.shape == (12, 478, 2) and landmarks.dtype == np.float32 and np.isfinite(landmarks).all()
-    mesh = contract.load_array(clip / contract.FACE_MESH)
+    mesh = file_io.load_array(clip / contract.FACE_MESH)
     assert mesh.shape == (468, 3) and mesh.dtype == np.float32
     for frame in transforms["frames"]:
-        image = contract.load_image(clip / frame["file_path"])
-        labels = contract.load_image(
+        image = file_io.load_image(clip / frame["file_path"])
+        labels = file_io.load_image(
             clip / contract.PARSING / contract.parsing_name(frame["img_id"]), cv2.IMREAD_UNCHANGED
         )
         assert image.shape == (64, 64, 3) and labels.shape == (64, 64) and set(np.unique(labels)) == {0, 1, 2, 3}
-    assert contract.load_image(clip / contract.BACKGROUND).shape == (64, 64, 3)
+    assert file_io.load_image(clip / contract.BACKGROUND).shape == (64, 64, 3)
 
 
 def test_poses_are_rigid_and_project_the_mesh_onto_the_landmarks(clip):
-    transforms = contract.load_json(clip / contract.TRANSFORMS)
-    landmarks = contract.load_array(clip / contract.LANDMARKS)
-    mesh = contract.load_array(clip / contract.FACE_MESH)
+    transforms = file_io.load_json(clip / contract.TRANSFORMS)
+    landmarks = file_io.load_array(clip / contract.LANDMARKS)
+    mesh = file_io.load_array(clip / contract.FACE_MESH)
     intrinsics = Intrinsics(64, 64, transforms["fl_x"], transforms["fl_y"], transforms["cx"], transforms["cy"])
     rigid = [10, 151, 9, 168, 6, 197, 195, 5, 4, 1, 2, 33, 133, 263, 362, 127, 356, 234, 454]
     for frame in transforms["frames"]:

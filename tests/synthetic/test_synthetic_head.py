@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import warp as wp
 
+from nerfblendshape_ns.common.errors import UserError
 from nerfblendshape_ns.data.contract import LEFT_EYE_LANDMARKS, LIP_LANDMARKS, RIGHT_EYE_LANDMARKS, Label
 from nerfblendshape_ns.data.labels import soft_alpha
-from nerfblendshape_ns.errors import UserError
 from nerfblendshape_ns.synthetic import sculpt, shading
 from nerfblendshape_ns.synthetic.camera import camera_to_head, default_intrinsics, project
 from nerfblendshape_ns.synthetic.expressions import EXPRESSION_NAMES

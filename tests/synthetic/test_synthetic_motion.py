@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
+from nerfblendshape_ns.common.errors import UserError
 from nerfblendshape_ns.data.contract import default_test_frames
-from nerfblendshape_ns.errors import UserError
 from nerfblendshape_ns.synthetic.expressions import EXPRESSION_NAMES
 from nerfblendshape_ns.synthetic.motion import (
     MAX_PITCH,

@@ -1,5 +1,6 @@
 import pytest
 
+from nerfblendshape_ns.common import file_io
 from nerfblendshape_ns.data import contract
 from nerfblendshape_ns.scripts.synthetic import main
 
@@ -7,7 +8,7 @@ from nerfblendshape_ns.scripts.synthetic import main
 def test_the_command_writes_a_dataset(tmp_path, capsys):
     output = tmp_path / "clip"
     main(["--output", str(output), "--num-frames", "3", "--size", "64", "48", "--fps", "5"])
-    transforms = contract.load_json(output / contract.TRANSFORMS)
+    transforms = file_io.load_json(output / contract.TRANSFORMS)
     assert (transforms["w"], transforms["h"], len(transforms["frames"])) == (64, 48, 3)
     assert f"dataset: {output}" in capsys.readouterr().err
 

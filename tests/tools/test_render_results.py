@@ -12,7 +12,7 @@ from typing import Any, List
 import pytest
 from result_documents import figures, result
 
-from nerfblendshape_ns.errors import UserError
+from nerfblendshape_ns.common.errors import UserError
 from nerfblendshape_ns.recipes.results import Result, Split
 
 ROOT = Path(__file__).resolve().parents[2]

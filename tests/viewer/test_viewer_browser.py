@@ -17,10 +17,10 @@ from nerfstudio.utils import writer
 from nerfstudio.utils.eval_utils import eval_setup
 from nerfstudio.viewer.utils import get_camera
 
+from nerfblendshape_ns.expressions.live.live_link import encode_coefficients
 from nerfblendshape_ns.recipes.datasets import write_synthetic
 from nerfblendshape_ns.recipes.overrides import apply_overrides
 from nerfblendshape_ns.synthetic.dataset import ClipSettings
-from nerfblendshape_ns.viewer.live_link_packet import encode_coefficients
 
 CHROMIUM = find_chromium()
 pytestmark = [

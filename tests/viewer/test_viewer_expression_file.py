@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from nerfblendshape_ns.errors import UserError
+from nerfblendshape_ns.common.errors import UserError
 from nerfblendshape_ns.viewer.expression_file import (
     MAX_BYTES,
     expression_text,

@@ -10,7 +10,7 @@ import pytest
 import torch
 from nerfstudio.cameras.cameras import Cameras
 
-from nerfblendshape_ns.model_components.expression_source import ExpressionSource
+from nerfblendshape_ns.model_components.conditioning.expression_source import ExpressionSource
 from nerfblendshape_ns.viewer.actions import Actions
 from nerfblendshape_ns.viewer.cameras import median_frame, show_view, view_of_pose
 from nerfblendshape_ns.viewer.control import ExpressionViewerControl

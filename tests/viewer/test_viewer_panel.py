@@ -12,10 +12,10 @@ import pytest
 import viser
 from viser import GuiEvent
 
+from nerfblendshape_ns.expressions.live.listener import LiveMapping
+from nerfblendshape_ns.expressions.live.live_link import encode_coefficients
 from nerfblendshape_ns.viewer.actions import Actions
 from nerfblendshape_ns.viewer.coefficients import CoefficientTable
-from nerfblendshape_ns.viewer.live_link_packet import encode_coefficients
-from nerfblendshape_ns.viewer.live_listener import LiveMapping
 from nerfblendshape_ns.viewer.panel import ExpressionPanel
 from nerfblendshape_ns.viewer.state import StateStore
 

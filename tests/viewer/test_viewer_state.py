@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from nerfblendshape_ns.errors import UserError
+from nerfblendshape_ns.common.errors import UserError
 from nerfblendshape_ns.viewer.actions import Actions
 from nerfblendshape_ns.viewer.coefficients import CoefficientTable
 from nerfblendshape_ns.viewer.playback import PlaybackClock

@@ -9,10 +9,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Dict
 
+from nerfblendshape_ns.common.errors import UserError
 from nerfblendshape_ns.data.layouts import insta, nerface, official, own, radnerf, unofficial
 from nerfblendshape_ns.data.layouts.clip import Clip, ClipFrame, Layout
 from nerfblendshape_ns.data.layouts.foreign import foreign_dataset
-from nerfblendshape_ns.errors import UserError
 
 LAYOUTS: Dict[str, Layout] = {
     layout.name: layout

@@ -9,10 +9,11 @@ from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
 
 import numpy as np
 
+from nerfblendshape_ns.common import file_io
+from nerfblendshape_ns.common.errors import UserError, raise_or_collect
 from nerfblendshape_ns.data import contract
 from nerfblendshape_ns.data.expressions import with_missing_rows
 from nerfblendshape_ns.data.frame_images import FrameFiles
-from nerfblendshape_ns.errors import UserError, raise_or_collect
 
 Rect = Tuple[float, float, float, float]
 """Rectangle x, y, width, height in pixels of the full-size frame."""
@@ -281,7 +282,7 @@ def read_names(root: Path) -> Tuple[Optional[Tuple[str, ...]], str]:
     path = root / contract.EXPRESSION_NAMES
     if not path.exists():
         return None, "custom"
-    document = contract.load_json(path)
+    document = file_io.load_json(path)
     names = require(document, "names", path)
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names) or len(set(names)) < len(names):
         raise UserError(f"{path}: 'names' is not a list of distinct names; write one for each column of expr.npy.")

@@ -11,8 +11,9 @@ from typing import Optional, Tuple
 
 import numpy as np
 
+from nerfblendshape_ns.common import file_io
+from nerfblendshape_ns.common.errors import UserError
 from nerfblendshape_ns.data import contract
-from nerfblendshape_ns.errors import UserError
 
 MESH_POINTS = 468
 """Vertices of MediaPipe's face mesh."""
@@ -36,7 +37,7 @@ def read_landmarks(root: Path) -> Tuple[Optional[np.ndarray], Optional[str]]:
     path = root / contract.LANDMARKS
     if not path.exists():
         return None, None
-    landmarks = contract.load_array(path)
+    landmarks = file_io.load_array(path)
     if landmarks.ndim != 3 or landmarks.shape[2] < 2 or landmarks.dtype.kind not in "fiu":
         raise UserError(
             f"{path} holds {landmarks.dtype} of shape {landmarks.shape}, not numbers of shape [frames, points, 2]; "
@@ -66,7 +67,7 @@ def read_mesh(root: Path) -> Optional[np.ndarray]:
     path = root / contract.FACE_MESH
     if not path.exists():
         return None
-    mesh = contract.load_array(path)
+    mesh = file_io.load_array(path)
     if mesh.dtype.kind not in "fiu" or mesh.ndim != 2 or mesh.shape[1] != 3 or not np.isfinite(mesh).all():
         raise UserError(
             f"{path} is not a finite array of numbers of shape [468, 3]; process the video again or remove the file."

@@ -17,9 +17,11 @@ from typing import Any, Dict, List, Tuple
 
 import numpy as np
 
+from nerfblendshape_ns.coefficient_names.flame import FLAME_BASIS, read_flame_texts
+from nerfblendshape_ns.common import file_io
+from nerfblendshape_ns.common.errors import UserError
 from nerfblendshape_ns.data import contract
 from nerfblendshape_ns.data.expressions import check_expressions
-from nerfblendshape_ns.data.flame_coefficients import FLAME_BASIS, read_flame_texts
 from nerfblendshape_ns.data.frame_images import FrameFiles
 from nerfblendshape_ns.data.layouts.clip import (
     Clip,
@@ -31,7 +33,6 @@ from nerfblendshape_ns.data.layouts.clip import (
     require_number,
     require_pose,
 )
-from nerfblendshape_ns.errors import UserError
 
 DEFAULT_FPS = 25.0
 """metrical-tracker cuts videos at 25 frames a second unless told otherwise; the files do not say it."""
@@ -87,11 +88,11 @@ def _document(root: Path) -> Tuple[Dict[str, Any], Path]:
     """The whole clip's transforms and the file they are from."""
     path = root / contract.TRANSFORMS
     if path.is_file():
-        document = contract.load_json(path)
+        document = file_io.load_json(path)
         require(document, "frames", path)
         return document, path
     paths = [root / name for name in PARTS if (root / name).is_file()] or [path]
-    documents = [contract.load_json(part) for part in paths]
+    documents = [file_io.load_json(part) for part in paths]
     seen: Dict[str, Any] = {}
     for part, document in zip(paths, documents):
         for entry in require(document, "frames", part):

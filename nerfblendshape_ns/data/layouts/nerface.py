@@ -14,11 +14,11 @@ from typing import Any, Dict, List, Optional, Tuple
 
 import numpy as np
 
-from nerfblendshape_ns.data import contract
+from nerfblendshape_ns.common import file_io
+from nerfblendshape_ns.common.errors import UserError
 from nerfblendshape_ns.data.expressions import check_expressions, unnamed
 from nerfblendshape_ns.data.frame_images import FrameFiles
 from nerfblendshape_ns.data.layouts.clip import Clip, ClipFrame, Layout, Rect, require, require_number, require_pose
-from nerfblendshape_ns.errors import UserError
 
 PARTS = ("transforms_train.json", "transforms_val.json", "transforms_test.json")
 COEFFICIENTS = "expression"
@@ -34,7 +34,7 @@ def read(root: Path) -> Clip:
     Raises:
         UserError: a file is missing or wrong.
     """
-    documents = [(root / name, contract.load_json(root / name)) for name in PARTS if (root / name).is_file()]
+    documents = [(root / name, file_io.load_json(root / name)) for name in PARTS if (root / name).is_file()]
     path, document = documents[0]
     entries = _numbered([entry for part, content in documents for entry in _entries(part, content)], path)
     first = entries[0]["image"]
@@ -42,7 +42,7 @@ def read(root: Path) -> Clip:
         raise UserError(
             f"{root} is a dataset of NeRFace, but its image {root / first} does not exist; restore the file."
         )
-    height, width = contract.load_image(root / first).shape[:2]
+    height, width = file_io.load_image(root / first).shape[:2]
     focal, centre = _intrinsics(document, path, width, height)
     poses = [_to_opengl(require_pose(entry, path), focal) for entry in entries]
     masks = (root / MASKS).is_dir()

@@ -14,13 +14,13 @@ from typing import Any, Dict, List, Optional, Sequence, Tuple
 
 import numpy as np
 
+from nerfblendshape_ns.common.errors import UserError
 from nerfblendshape_ns.data import contract
 from nerfblendshape_ns.data.contract import landmark_rect
 from nerfblendshape_ns.data.expressions import unnamed
 from nerfblendshape_ns.data.frame_images import FrameFiles
 from nerfblendshape_ns.data.layouts.clip import ClipFrame, Rect, optional_rect, optional_rects, require_pose
 from nerfblendshape_ns.data.layouts.face_points import MEDIAPIPE_POINTS
-from nerfblendshape_ns.errors import UserError
 
 DEFAULT_FPS = 25.0
 """All these repositories cut their videos at 25 frames a second; their files do not say it."""

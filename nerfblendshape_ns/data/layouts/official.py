@@ -14,6 +14,8 @@ from typing import Any, Dict, List, Sequence, Tuple
 
 import numpy as np
 
+from nerfblendshape_ns.common import file_io
+from nerfblendshape_ns.common.errors import UserError
 from nerfblendshape_ns.data import contract
 from nerfblendshape_ns.data.expressions import check_expressions, check_ranges
 from nerfblendshape_ns.data.layouts.clip import Clip, Layout, require_frames, require_number
@@ -25,7 +27,6 @@ from nerfblendshape_ns.data.layouts.numbered import (
     read_frames,
     tidy_expressions,
 )
-from nerfblendshape_ns.errors import UserError
 
 COEFFICIENTS = "exp_ori"
 
@@ -37,7 +38,7 @@ def read(root: Path) -> Clip:
         UserError: a file is missing or wrong.
     """
     path = root / contract.TRANSFORMS
-    document = contract.load_json(path)
+    document = file_io.load_json(path)
     entries = require_frames(document, path)
     _require_images(root)
     frames, landmarks = read_frames(root, entries, path)

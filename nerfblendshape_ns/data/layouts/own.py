@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from nerfblendshape_ns.common import file_io
+from nerfblendshape_ns.common.errors import UserError, collected, raise_or_collect
 from nerfblendshape_ns.data import contract
 from nerfblendshape_ns.data.expressions import load_expressions
 from nerfblendshape_ns.data.frame_images import FrameFiles
@@ -22,7 +24,6 @@ from nerfblendshape_ns.data.layouts.clip import (
     select_rows,
 )
 from nerfblendshape_ns.data.layouts.face_points import mediapipe_only, read_landmarks, read_mesh
-from nerfblendshape_ns.errors import UserError, collected, raise_or_collect
 
 DISTORTION_KEYS = ("k1", "k2", "k3", "k4", "p1", "p2")
 
@@ -34,7 +35,7 @@ def read(root: Path) -> Clip:
         UserError: a file is missing or wrong.
     """
     path = root / contract.TRANSFORMS
-    document = contract.load_json(path)
+    document = file_io.load_json(path)
     entries = require_frames(document, path)
     if any(document.get(key) for key in DISTORTION_KEYS):
         raise_or_collect(

@@ -16,6 +16,8 @@ from typing import Any, Dict, List, Sequence, Tuple
 import numpy as np
 import torch
 
+from nerfblendshape_ns.common import file_io
+from nerfblendshape_ns.common.errors import UserError
 from nerfblendshape_ns.data import contract
 from nerfblendshape_ns.data.expressions import check_expressions, check_range_files
 from nerfblendshape_ns.data.layouts.clip import (
@@ -34,7 +36,6 @@ from nerfblendshape_ns.data.layouts.numbered import (
     read_frames,
     tidy_expressions,
 )
-from nerfblendshape_ns.errors import UserError
 
 TRANSFORMS = ("transforms_train.json", "transforms_val.json")
 TRACK = "track_params.pt"
@@ -50,7 +51,7 @@ def read(root: Path) -> Clip:
     document, entries, held_out = _merge(root)
     frames, landmarks = read_frames(root, entries, path)
     expressions, names, basis_id, notes = _expressions(root, frames)
-    height, width = contract.load_image(frames[0].files.image).shape[:2]
+    height, width = file_io.load_image(frames[0].files.image).shape[:2]
     focal = require_number(document, "focal_len", path)
     background = root / BACKGROUND
     return Clip(
@@ -77,7 +78,7 @@ def read(root: Path) -> Clip:
 def _merge(root: Path) -> Tuple[Dict[str, Any], List[Dict[str, Any]], Tuple[int, ...]]:
     """One document, all frame entries in order of ``img_id``, and the ``img_id`` of those that are not for training."""
     paths = [root / name for name in TRANSFORMS if (root / name).is_file()]
-    documents = [contract.load_json(path) for path in paths or [root / TRANSFORMS[0]]]
+    documents = [file_io.load_json(path) for path in paths or [root / TRANSFORMS[0]]]
     frames: List[Any] = []
     num_train = 0
     for path, document in zip(paths, documents):
@@ -103,7 +104,7 @@ def _expressions(root: Path, frames: Sequence[ClipFrame]) -> Tuple[np.ndarray, T
     source = root / contract.EXPRESSIONS
     extra: Tuple[str, ...] = ()
     if source.exists():
-        found, _ = check_expressions(contract.load_array(source), source, img_ids)
+        found, _ = check_expressions(file_io.load_array(source), source, img_ids)
     elif (root / TRACK).exists():
         source = root / TRACK
         found, _ = check_expressions(_tracked(source), source, img_ids)

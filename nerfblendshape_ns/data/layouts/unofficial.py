@@ -13,6 +13,7 @@ from typing import Tuple
 
 import numpy as np
 
+from nerfblendshape_ns.common import file_io
 from nerfblendshape_ns.data import contract
 from nerfblendshape_ns.data.expressions import check_expressions, check_range_files
 from nerfblendshape_ns.data.layouts.clip import Clip, Layout, read_names, require, require_frames, require_number
@@ -34,16 +35,16 @@ def read(root: Path) -> Clip:
         UserError: a file is missing or wrong.
     """
     path = root / TRANSFORMS
-    document = contract.load_json(path)
+    document = file_io.load_json(path)
     entries = require_frames(document, path)
     frames, landmarks = read_frames(root, entries, path)
     source = root / contract.EXPRESSIONS
-    found, _ = check_expressions(contract.load_array(source), source, [frame.img_id for frame in frames])
+    found, _ = check_expressions(file_io.load_array(source), source, [frame.img_id for frame in frames])
     poses = np.stack([frame.camera_to_head for frame in frames])
     given, basis = read_names(root)
     expressions, names, dropped, notes = tidy_expressions(found, poses, source, given)
     check_range_files(root, names, dropped)
-    height, width = contract.load_image(frames[0].files.image).shape[:2]
+    height, width = file_io.load_image(frames[0].files.image).shape[:2]
     focal = require_number(document, "focal_len", path)
     # Frames of gt_imgs/ have white in place of the room, so the plate is not what is behind them.
     on_white = frames[0].files.image.parent.name == "gt_imgs"
@@ -74,7 +75,7 @@ def _held_out(root: Path) -> Tuple[int, ...]:
     path = root / HELD_OUT
     if not path.is_file():
         return ()
-    document = contract.load_json(path)
+    document = file_io.load_json(path)
     entries = require_frames(document, path) if require(document, "frames", path) else []
     return tuple(entry["img_id"] for entry in entries)
 

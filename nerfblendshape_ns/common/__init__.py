@@ -1,0 +1,1 @@
+"""What every part of the package uses: errors, files, console output, smoothing."""

@@ -1,0 +1,30 @@
+"""Several arrays in one file, written whole or not at all and read without unpickling."""
+
+from __future__ import annotations
+
+import zipfile
+from pathlib import Path
+from typing import Dict
+
+import numpy as np
+
+from nerfblendshape_ns.common import file_io
+from nerfblendshape_ns.common.errors import UserError
+
+
+def save_arrays(path: Path, **arrays: np.ndarray) -> None:
+    """Write an ``.npz`` file atomically."""
+    file_io.write_atomically(path, lambda temporary: np.savez_compressed(temporary, **arrays))
+
+
+def load_arrays(path: Path) -> Dict[str, np.ndarray]:
+    """Read an ``.npz`` file without unpickling anything.
+
+    Raises:
+        UserError: it is missing or damaged.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            return {name: archive[name] for name in archive.files}
+    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
+        raise UserError(f"{path} cannot be read ({error}); delete it and run the same command again.") from error

@@ -1,0 +1,1 @@
+"""Expression coefficients received live."""

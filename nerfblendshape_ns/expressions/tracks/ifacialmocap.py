@@ -1,0 +1,55 @@
+"""What the iOS app iFacialMocap sends, kept as text: one line per frame.
+
+``eyeBlink_L-12|jawOpen-40|…|=head#-21.4,-6.2,…|rightEye#…|leftEye#…|``: coefficients in percent, their names and values
+joined by ``-`` or, in version 2, by ``&``; behind ``=`` angles and positions. A line carries no time.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Dict, List, Optional
+
+import numpy as np
+
+from nerfblendshape_ns.coefficient_names.arkit import arkit_name, basis_of_names
+from nerfblendshape_ns.common.errors import UserError
+from nerfblendshape_ns.expressions.tracks.base import ExpressionReader, ExpressionTrack, make_track
+
+_CELL = re.compile(r"\s*(?P<name>[A-Za-z_]\w*)\s*[-&]\s*(?P<value>-?\d+(?:\.\d*)?)\s*")
+_FIRST_CELLS = re.compile(rb"[A-Za-z_]\w*[-&]-?\d+(\.\d*)?\|[A-Za-z_]\w*[-&]")
+
+
+class IFacialMocapSource(ExpressionReader):
+    """iFacialMocap's frames as text, one per line; head and eye angles are left out."""
+
+    name = "ifacialmocap"
+    looked_for = ".txt of iFacialMocap (lines of NAME-PERCENT|NAME-PERCENT|…)"
+
+    def matches(self, path: Path) -> bool:
+        """A ``.txt`` file that begins with a name and a number, and a bar behind them."""
+        if path.suffix.lower() != ".txt" or not path.is_file():
+            return False
+        with path.open("rb") as file:
+            return _FIRST_CELLS.match(file.read(4096).lstrip(b"\xef\xbb\xbf \r\n")) is not None
+
+    def read(self, path: Path, fps: Optional[float]) -> ExpressionTrack:
+        """See :meth:`ExpressionReader.read`."""
+        try:
+            lines = path.read_text(encoding="utf-8-sig").splitlines()
+        except (UnicodeDecodeError, OSError) as error:
+            raise UserError(f"{path} cannot be read as text ({error}); record it again.") from None
+        rows: List[Dict[str, float]] = []
+        for number, line in enumerate(lines, start=1):
+            cells = [cell for cell in line.split("=")[0].split("|") if cell.strip() and "tracking" not in cell.lower()]
+            found = [_CELL.fullmatch(cell) for cell in cells]
+            row = {arkit_name(cell["name"]) or cell["name"]: float(cell["value"]) for cell in found if cell}
+            if None in found or (rows and row and row.keys() != rows[0].keys()):
+                raise UserError(
+                    f"{path}: line {number} is not NAME-PERCENT|… with the first line's names; take it out."
+                )
+            if row:
+                rows.append(row)
+        names = list(rows[0])
+        values = np.array([[row[name] for name in names] for row in rows]) / 100.0
+        return make_track(path, names, values, basis_of_names(names), fps=fps)

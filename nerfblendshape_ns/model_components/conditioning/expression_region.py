@@ -1,0 +1,78 @@
+"""Where expressions can change anything: the face, not the hair, the ears or the back of the head.
+
+A clip of some seconds correlates everything with everything: hair that swings with a nod looks like the work of
+whatever expression came with the nod, and falls apart under the next one. Outside the face every expression uses the
+neutral table. Other systems penalise expression features off the face; here they cannot arise.
+"""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+
+from nerfblendshape_ns.model_components.occupancy.visual_hull import CHIN, FOREHEAD
+
+CELLS = 128
+"""Cells of the map along each side of the box."""
+
+
+class ExpressionRegion(nn.Module):
+    """A map over the frontal plane: 1 on the face, 0 off it, a ramp between.
+
+    Args:
+        aabb: ``[2, 3]`` the head box (z up, the face looks along -y).
+        mesh: ``[468, 3]`` the clip's face mesh in scene coordinates.
+        side: the region reaches this far beyond the mesh to the sides and above, in face heights.
+        below: and this far below, where the jaw drops.
+        ramp: width of the transition, in face heights.
+        depth: and this far behind the foremost point of the face.
+        persistent: whether checkpoints hold it.
+    """
+
+    def __init__(
+        self,
+        aabb: Float[Tensor, "2 3"],
+        mesh: Float[Tensor, "vertices 3"],
+        side: float = 0.03,
+        below: float = 0.3,
+        ramp: float = 0.08,
+        depth: float = 0.7,
+        persistent: bool = True,
+    ) -> None:
+        super().__init__()
+        self.weights: Tensor
+        self.rear: Tensor
+        vertices = mesh.detach().cpu().numpy().astype(np.float64)
+        height = float(np.linalg.norm(vertices[FOREHEAD] - vertices[CHIN]))
+        low, high = aabb[0].cpu().numpy(), aabb[1].cpu().numpy()
+        extent = (high - low)[[0, 2]]
+        plane = vertices[:, [0, 2]]
+        dropped = plane - np.array([0.0, below * height])
+        chin_half = plane[:, 1] < plane[:, 1].mean()
+        outline = cv2.convexHull(np.concatenate([plane, dropped[chin_half]]).astype(np.float32))[:, 0]
+        cells = ((outline - low[[0, 2]]) / extent * CELLS).astype(np.float32)
+        inside = np.zeros((CELLS, CELLS), np.uint8)
+        # cv2 takes (column, row): the map is indexed [z, x].
+        cv2.fillConvexPoly(inside, np.round(cells * 16).astype(np.int32), (1,), shift=4)
+        distance = cv2.distanceTransform(1 - inside, cv2.DIST_L2, 5) / CELLS * float(extent.mean()) / height
+        weights = np.clip(1.0 - (distance - side) / ramp, 0.0, 1.0).astype(np.float32)
+        self.register_buffer("weights", torch.from_numpy(weights), persistent=persistent)
+        rear = (vertices[:, 1].min() + depth * height - low[1]) / (high - low)[1]
+        self.register_buffer("rear", torch.tensor(rear).float(), persistent=persistent)
+
+    def forward(self, positions: Float[Tensor, "samples 3"], soft: bool) -> Bool[Tensor, "samples"]:
+        """Which samples follow the expression.
+
+        Args:
+            positions: in [0, 1] over the box.
+            soft: decide at random by the ramp's weight (training, so that both sides learn to agree in it), else by
+                its middle.
+        """
+        column = (positions[:, 0] * CELLS).long().clamp(0, CELLS - 1)
+        row = (positions[:, 2] * CELLS).long().clamp(0, CELLS - 1)
+        weight = self.weights[row, column]
+        threshold = torch.rand_like(weight) if soft else 0.5
+        return (weight > threshold) & (positions[:, 1] < self.rear)

@@ -1,0 +1,87 @@
+"""The lower face follows jaw and mouth, the upper face eyes and brows, and both the head pose.
+
+A clip of some seconds shows few combinations: the mouth that opened only while the eyes looked left closes again as
+soon as they look up. What a coefficient's name says is more than the clip can: a lid does not move the chin, the jaw
+does not move a brow. So below the middle of the nose the coefficients of eyes and brows stand still at their training
+mean, above it those of jaw and mouth. Off the face, where a tracker's errors follow the expression as much as anything
+does, all of them act.
+"""
+
+from __future__ import annotations
+
+from typing import List, Sequence
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from nerfblendshape_ns.coefficient_names.face_groups import upper_and_lower
+from nerfblendshape_ns.model_components.conditioning.expression_region import ExpressionRegion
+
+NOSE_TIP, NOSE_BRIDGE = 5, 6
+"""Vertices of the tracked face mesh, in MediaPipe's numbering: middle of the nose, and between the eyes."""
+BORDER_BLUR = 0.03
+"""Standard deviation by which training shifts the borders for each sample, as a share of the box's height: both sides
+learn to agree there."""
+REST, LOWER_FACE, UPPER_FACE = range(3)
+"""Parts of the head."""
+NUM_PARTS = 3
+
+
+class FaceParts(nn.Module):
+    """Upper and lower face: their coefficients, and where they are.
+
+    Args:
+        aabb: ``[2, 3]`` the head box (z up, the face looks along -y).
+        mesh: ``[468, 3]`` the clip's face mesh in scene coordinates.
+        names: of the coefficients; see :meth:`told_apart`.
+        reference: ``[condition]`` values that coefficients of the other part keep: the training mean. Numbers of head
+            pose may follow the coefficients.
+    """
+
+    def __init__(
+        self,
+        aabb: Float[Tensor, "2 3"],
+        mesh: Float[Tensor, "vertices 3"],
+        names: Sequence[str],
+        reference: Float[Tensor, "condition"],
+    ) -> None:
+        super().__init__()
+        height = (mesh[:, 2].float() - aabb[0, 2]) / (aabb[1, 2] - aabb[0, 2])
+        self.region = ExpressionRegion(aabb, mesh)
+        upper, lower = upper_and_lower(names)
+        pose = [False] * (len(reference) - len(names))
+        self.upper: Tensor
+        self.lower: Tensor
+        self.reference: Tensor
+        self.border: Tensor
+        self.register_buffer("upper", torch.tensor(upper + pose), persistent=False)
+        self.register_buffer("lower", torch.tensor(lower + pose), persistent=False)
+        self.register_buffer("reference", reference.float().clone())
+        self.register_buffer("border", 0.5 * (height[NOSE_TIP] + height[NOSE_BRIDGE]))
+
+    @staticmethod
+    def told_apart(names: Sequence[str]) -> bool:
+        """Whether coefficients have names that say where they act."""
+        return all(any(part) for part in upper_and_lower(names))
+
+    def conditions(self, condition: Float[Tensor, "frames condition"]) -> List[Float[Tensor, "frames condition"]]:
+        """What the parts of the head see of each frame's condition, in the order of their numbers."""
+        return [
+            condition,
+            torch.where(self.upper, self.reference, condition),
+            torch.where(self.lower, self.reference, condition),
+        ]
+
+    def forward(self, positions: Float[Tensor, "samples 3"], soft: bool) -> Int[Tensor, "samples"]:
+        """The part that each sample lies in: :data:`REST`, :data:`LOWER_FACE` or :data:`UPPER_FACE`.
+
+        Args:
+            positions: in [0, 1] over the box.
+            soft: blur the borders (training).
+        """
+        height = positions[:, 2]
+        if soft:
+            height = height + BORDER_BLUR * torch.randn_like(height)
+        part = torch.where(height < self.border, LOWER_FACE, UPPER_FACE)
+        return torch.where(self.region(positions, soft), part, REST)

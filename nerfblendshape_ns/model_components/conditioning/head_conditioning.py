@@ -1,0 +1,188 @@
+"""What conditions the head besides position: coefficients and head pose of the frames behind a bundle of rays."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Callable, Optional
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from nerfblendshape_ns.model_components.conditioning.expression_region import ExpressionRegion
+from nerfblendshape_ns.model_components.conditioning.face_motion import FaceMotion
+from nerfblendshape_ns.model_components.conditioning.face_parts import NUM_PARTS, FaceParts
+from nerfblendshape_ns.model_components.conditioning.head_pose_code import HeadPoseCode
+
+
+@dataclass
+class FrameBatch:
+    """What the field needs to know about the frames behind a bundle of rays."""
+
+    condition: Float[Tensor, "variants condition"]
+    """Coefficients and head pose: of each frame, then as the lower and as the upper face see them where these are
+    apart, then without expression where the face alone has one."""
+    tables: Float[Tensor, "variants rows features"]
+    """Blended for each of them."""
+    ray_frame: Optional[Tensor]
+    """``[rays]`` int32: which frame each ray belongs to; None where there is one."""
+    codes: Optional[Float[Tensor, "frames code"]]
+    """Appearance codes."""
+    count: int = 1
+    """Number of frames."""
+    motion: Optional[Float[Tensor, "frames 3 grid grid grid"]] = None
+    """The skin's displacement in each; None where the field is looked up where a sample is."""
+
+
+class HeadConditioning(nn.Module):
+    """Makes conditions of coefficients and poses, and tells each sample which of them is its own.
+
+    Args:
+        scale: ``[K]`` factor of each coefficient (see ``data/expression_scale.py``): conditions hold scaled ones.
+        train_pose: ``[train, 12]`` camera-to-head matrices of the training frames, row by row.
+        pose_scale: the six numbers of head pose lie within ± this; 0 leaves them out.
+        noise: standard deviation of the noise on training conditions.
+        region: where expressions act at all; None is everywhere.
+        parts: lets the lower and the upper face see only what moves them; None shows everything everywhere.
+        rest_swap: with parts, the share of training steps in which the rest of the head sees another frame's
+            coefficients under its own pose.
+        motion: carries samples to where their point of the skin rests; None leaves them.
+    """
+
+    def __init__(
+        self,
+        scale: Float[Tensor, "basis"],
+        train_pose: Float[Tensor, "train 12"],
+        pose_scale: float = 0.0,
+        noise: float = 0.0,
+        region: Optional[ExpressionRegion] = None,
+        parts: Optional[FaceParts] = None,
+        rest_swap: float = 0.0,
+        motion: Optional[FaceMotion] = None,
+    ) -> None:
+        super().__init__()
+        self.basis = len(scale)
+        self.scale: Tensor
+        self.register_buffer("scale", scale.float().clone())
+        self.pose_scale = pose_scale
+        self.pose_code = HeadPoseCode(train_pose) if pose_scale > 0 else None
+        self.noise = noise
+        self.region = region
+        self.parts = parts
+        self.rest_swap = rest_swap
+        self.motion = motion
+
+    def forward(
+        self, expression: Float[Tensor, "frames basis"], captured: Optional[Float[Tensor, "frames 12"]]
+    ) -> Float[Tensor, "frames condition"]:
+        """The scaled coefficients, then the head pose's code where it is used.
+
+        Args:
+            expression: raw coefficients.
+            captured: head poses (camera-to-head, row by row); None takes the clip's middle one.
+        """
+        expression = expression * self.scale
+        if self.pose_code is None:
+            return expression
+        if captured is None:
+            captured = self.pose_code.reference.expand(len(expression), -1)
+        return torch.cat([expression, self.pose_scale * self.pose_code(captured)], dim=-1)
+
+    def without_expression(self, condition: Float[Tensor, "frames condition"]) -> Float[Tensor, "frames condition"]:
+        """The same head poses under the neutral expression."""
+        return torch.cat([torch.zeros_like(condition[:, : self.basis]), condition[:, self.basis :]], dim=-1)
+
+    def variants(self, condition: Float[Tensor, "frames condition"]) -> Float[Tensor, "variants condition"]:
+        """All that any sample of these frames may see, in the order of :class:`FrameBatch`."""
+        rows = [condition] if self.parts is None else self.parts.conditions(condition)
+        if self.region is not None:
+            rows = [*rows, self.without_expression(condition)]
+        return torch.cat(rows)
+
+    def frame_batch(
+        self,
+        condition: Float[Tensor, "frames condition"],
+        blend: Callable[[Tensor], Tensor],
+        pool: Float[Tensor, "train condition"],
+        ray_frame: Optional[Tensor],
+        codes: Optional[Tensor],
+    ) -> FrameBatch:
+        """Blend the tables of a few frames, in training with noise and at times another frame's coefficients.
+
+        Args:
+            condition: from :meth:`forward`.
+            blend: from conditions to tables.
+            pool: conditions of all training frames.
+            ray_frame: see :class:`FrameBatch`.
+            codes: see :class:`FrameBatch`.
+        """
+        count = len(condition)
+        # Before noise and swaps: those keep the tables from learning a tracker's errors; the skin is where it is.
+        motion = None if self.motion is None else self.motion.fields(condition[:, : self.basis])
+        if self.training:
+            condition = condition + self.noise * torch.randn_like(condition)
+        condition = self.variants(condition)
+        if self.training and self.parts is not None and float(torch.rand(())) < self.rest_swap:
+            chosen = torch.randint(len(pool), (count,)).to(pool.device)
+            foreign = torch.cat([pool[chosen, : self.basis], condition[:count, self.basis :]], dim=-1)
+            condition = torch.cat([foreign, condition[count:]])
+        return FrameBatch(condition, blend(condition), ray_frame, codes, count, motion)
+
+    def at_rest(
+        self, unit: Float[Tensor, "samples 3"], frames: FrameBatch, ray_indices: Int[Tensor, "samples"]
+    ) -> Float[Tensor, "samples 3"]:
+        """Where the field is looked up for samples of these frames; gradients to positions pass unchanged.
+
+        Args:
+            unit: positions in [0, 1] over the head box.
+            frames: from :meth:`frame_batch`.
+            ray_indices: the ray of each sample.
+        """
+        if self.motion is None or frames.motion is None:
+            return unit
+        frame = None if frames.ray_frame is None else frames.ray_frame[ray_indices]
+        moved = unit.detach()
+        return unit + (self.motion.at_rest(moved, frames.motion, frame) - moved)
+
+    def variant(
+        self, unit: Float[Tensor, "samples 3"], frames: FrameBatch, ray_indices: Int[Tensor, "samples"]
+    ) -> Optional[Int[Tensor, "samples"]]:
+        """Which row of the frames' conditions each sample uses; None where there is one.
+
+        Args:
+            unit: positions in [0, 1] over the head box.
+            frames: from :meth:`frame_batch`.
+            ray_indices: the ray of each sample.
+        """
+        frame = None if frames.ray_frame is None else frames.ray_frame[ray_indices]
+        if len(frames.condition) == frames.count:
+            return frame
+        if frame is None:
+            frame = torch.zeros_like(ray_indices)
+        return self._row(unit, frame, frames.count, self.training)
+
+    def probes(
+        self,
+        unit: Float[Tensor, "samples 3"],
+        conditions: Float[Tensor, "probes condition"],
+        probe: Int[Tensor, "samples"],
+    ) -> tuple[Float[Tensor, "samples 3"], Float[Tensor, "rows condition"], Int[Tensor, "samples"]]:
+        """Where an occupancy update looks up, conditions, and which of them each position is evaluated under.
+
+        Args:
+            unit: positions in [0, 1].
+            conditions: a few.
+            probe: which one each position was given.
+        """
+        if self.motion is not None:
+            unit = self.motion.at_rest(unit, self.motion.fields(conditions[:, : self.basis]), probe)
+        return unit, self.variants(conditions), self._row(unit, probe, len(conditions), soft=True)
+
+    def _row(self, unit: Tensor, frame: Tensor, count: int, soft: bool) -> Int[Tensor, "samples"]:
+        """Row of :meth:`variants` for samples of ``count`` frames."""
+        row, still_block = frame, count
+        if self.parts is not None:
+            row, still_block = frame + count * self.parts(unit, soft), count * NUM_PARTS
+        if self.region is not None:
+            row = torch.where(self.region(unit, soft), row, frame + still_block)
+        return row.int()

@@ -1,0 +1,1 @@
+"""Where a head can be: visual hull and occupancy grid."""

@@ -1,0 +1,206 @@
+"""Occupancy of a head that moves: where any expression of the clip may put something."""
+
+from __future__ import annotations
+
+from typing import Callable, Optional, cast
+
+import nerfacc
+import torch
+from jaxtyping import Bool, Float, Int
+from nerfacc import OccGridEstimator
+from torch import Tensor, nn
+
+from nerfblendshape_ns.model_components.rendering.early_termination import Samples
+
+DensityFunction = Callable[
+    [Float[Tensor, "samples 3"], Float[Tensor, "probes basis"], Int[Tensor, "samples"]], Float[Tensor, "samples"]
+]
+
+SETTLING_DECAY = 0.3
+"""What a visit leaves of a cell's opacity while training settles."""
+
+
+class _Grid(OccGridEstimator):
+    """nerfacc's estimator, with its buffers declared."""
+
+    binaries: Tensor
+    occs: Tensor
+    aabbs: Tensor
+    resolution: Tensor
+    grid_coords: Tensor
+
+
+class ExpressionOccupancy(nn.Module):
+    """An occupancy grid that is the union over expressions, inside a permanent mask.
+
+    An update visits some of the cells and evaluates each under one of a few expressions: training expressions and, in
+    rotation, single coefficients at both ends of their range (the references probe only the maximum, which is wrong
+    for signed bases). While training settles the grid forgets fast, so that the first fog goes; afterwards a visit's
+    decay is such that a cell forgets no more than half over one rotation through the extremes.
+
+    Cells where the skin is in some frame stay occupied. Were they to be given up while it is elsewhere, as in most
+    frames, no sample would fall on a puffed cheek, and nothing could be learnt there that would bring them back.
+
+    Args:
+        aabb: ``[2, 3]`` the head box.
+        resolution: cells along each axis.
+        step_size: of ray marching; opacity of a cell is taken over one step.
+        train_expressions: ``[train, basis]``, what the training frames are conditioned on: their coefficients, and
+            their head pose where that counts among them.
+        minimum: ``[basis]``.
+        maximum: ``[basis]``.
+        visits: cells that one update visits.
+        threshold: a cell is occupied where its opacity may reach this.
+    """
+
+    def __init__(
+        self,
+        aabb: Float[Tensor, "2 3"],
+        resolution: int,
+        step_size: float,
+        train_expressions: Float[Tensor, "train basis"],
+        minimum: Float[Tensor, "basis"],
+        maximum: Float[Tensor, "basis"],
+        visits: int = 8192,
+        threshold: float = 0.01,
+    ) -> None:
+        super().__init__()
+        self.step_size = step_size
+        self.visits = visits
+        self.threshold = threshold
+        self.estimator = _Grid(aabb.flatten(), resolution=resolution, levels=1)
+        self.estimator.binaries.fill_(True)
+        self.estimator.occs.fill_(1.0)
+        self.allowed: Tensor
+        self.kept: Tensor
+        self.carved: Tensor
+        self.probe_position: Tensor
+        self.train_expressions: Tensor
+        self.extremes: Tensor
+        self.register_buffer("allowed", torch.ones(resolution**3, dtype=torch.bool))
+        self.register_buffer("kept", torch.zeros(resolution**3, dtype=torch.bool))
+        self.register_buffer("carved", torch.zeros((), dtype=torch.bool))
+        self.register_buffer("probe_position", torch.zeros((), dtype=torch.long))
+        self.register_buffer("train_expressions", train_expressions.float().clone(), persistent=False)
+        extremes = torch.cat([torch.diag(maximum.float()), torch.diag(minimum.float())])
+        moving = extremes.abs().sum(-1) > 0
+        self.register_buffer("extremes", extremes[moving], persistent=False)
+
+    @property
+    def decay(self) -> float:
+        """Factor of a settled visit. Every second visit probes an extreme, so a rotation takes twice their number."""
+        return 0.5 ** (1.0 / (2 * max(1, len(self.extremes))))
+
+    def cell_centers(self) -> Float[Tensor, "cells 3"]:
+        """Centres of all cells in scene coordinates."""
+        unit = (self.estimator.grid_coords.float() + 0.5) / self.estimator.resolution
+        low, high = self.estimator.aabbs[0, :3], self.estimator.aabbs[0, 3:]
+        return low + unit * (high - low)
+
+    @torch.no_grad()
+    def carve(self, mask: Bool[Tensor, "cells"], kept: Optional[Bool[Tensor, "cells"]] = None) -> None:
+        """Start from ``mask`` and keep it for good: nothing outside is ever sampled.
+
+        Args:
+            mask: cells that may be occupied.
+            kept: cells of these that always are.
+        """
+        self.allowed.copy_(mask)
+        if kept is not None:
+            self.kept.copy_(kept & mask)
+        self.estimator.binaries.copy_(mask.view_as(self.estimator.binaries))
+        self.estimator.occs.copy_(mask.float())
+        self.carved.fill_(True)
+
+    @torch.no_grad()
+    def update(self, density: DensityFunction, settling: bool, generator: Optional[torch.Generator] = None) -> None:
+        """Visit cells and follow the density.
+
+        Args:
+            density: from positions in [0, 1] over the box, expressions ``[probes, basis]`` and the probe of each
+                position to densities.
+            settling: forget fast and probe training expressions only.
+            generator: of all draws; on the CPU.
+        """
+        estimator = self.estimator
+        cells = self._choose_cells(generator)
+        if len(cells) == 0:
+            return
+        probes = self._probes(settling, generator)
+        probe = torch.randint(len(probes), (len(cells),), generator=generator).int().to(cells.device)
+        jitter = torch.rand(len(cells), 3, generator=generator).to(cells.device)
+        positions = (estimator.grid_coords[cells] + jitter) / estimator.resolution
+        opacity = 1.0 - torch.exp(-density(positions, probes, probe) * self.step_size)
+        decay = SETTLING_DECAY if settling else self.decay
+        estimator.occs[cells] = torch.maximum(estimator.occs[cells] * decay, opacity)
+        occupied = ((estimator.occs > self.threshold) & self.allowed) | self.kept
+        estimator.binaries.copy_(occupied.view_as(estimator.binaries))
+
+    def _choose_cells(self, generator: Optional[torch.Generator]) -> Tensor:
+        """Half of the visits to occupied cells, half to all that are allowed."""
+        chosen = []
+        for candidates in (self.estimator.binaries.flatten(), self.allowed):
+            cells = candidates.nonzero()[:, 0]
+            if len(cells):
+                picks = torch.randint(len(cells), (self.visits // 2,), generator=generator)
+                chosen.append(cells[picks.to(cells.device)])
+        return torch.cat(chosen).unique() if chosen else self.allowed.nonzero()[:, 0]
+
+    def _probes(self, settling: bool, generator: Optional[torch.Generator]) -> Float[Tensor, "probes basis"]:
+        count = 2 if settling or not len(self.extremes) else 1
+        chosen = torch.randint(len(self.train_expressions), (count,), generator=generator)
+        probes = self.train_expressions[chosen.to(self.train_expressions.device)]
+        if count == 2:
+            return probes
+        position = int(self.probe_position)
+        self.probe_position.fill_((position + 1) % len(self.extremes))
+        return torch.cat([probes, self.extremes[position : position + 1]])
+
+    @torch.no_grad()
+    def sample(
+        self,
+        origins: Float[Tensor, "rays 3"],
+        directions: Float[Tensor, "rays 3"],
+        stratified: bool,
+        spans: Optional[Float[Tensor, "rays 2"]] = None,
+    ) -> Samples:
+        """March rays through occupied cells.
+
+        Args:
+            origins: of the rays.
+            directions: unit vectors.
+            stratified: shift each ray's samples by a random part of a step.
+            spans: distances between which the middles of samples lie; None is everywhere.
+        """
+        near = far = None
+        if spans is not None:
+            # At a whole number of steps, so that what a crop box leaves looks as it does without the box.
+            near = (spans[:, 0] / self.step_size - 0.5).ceil().clamp_min(0.0) * self.step_size
+            far = spans[:, 1]
+        packed = self.estimator.sampling(
+            origins,
+            directions,
+            t_min=near,
+            t_max=far,
+            render_step_size=self.step_size,
+            stratified=stratified,
+            early_stop_eps=0.0,
+        )
+        return Samples(*packed, len(origins))
+
+    @torch.no_grad()
+    def meets_allowed(
+        self, origins: Float[Tensor, "rays 3"], directions: Float[Tensor, "rays 3"]
+    ) -> Bool[Tensor, "rays"]:
+        """Whether rays have any step, marched as by :meth:`sample`, in a cell that may ever be occupied.
+
+        Args:
+            origins: of the rays.
+            directions: unit vectors.
+        """
+        estimator = self.estimator
+        allowed = self.allowed.view_as(estimator.binaries)
+        _, samples = nerfacc.traverse_grids(
+            origins, directions, allowed, estimator.aabbs, step_size=self.step_size, cone_angle=0.0
+        )
+        return torch.bincount(cast(Tensor, samples.ray_indices), minlength=len(origins)) > 0

@@ -1,0 +1,1 @@
+"""Along the ray: crop box, early ray termination, known viewpoints."""

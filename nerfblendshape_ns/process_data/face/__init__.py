@@ -1,0 +1,1 @@
+"""The face in every frame: landmarks and expression coefficients."""

@@ -1,0 +1,1 @@
+"""Labels, mattes and the clean plate."""

@@ -1,0 +1,196 @@
+"""Labels from MediaPipe's multiclass selfie segmentation, where the user has that model.
+
+The model (``selfie_multiclass_256x256.tflite``, 16 MB) tells background, hair, body skin, face skin, clothes and other
+things (accessories) apart. Which of head, neck and torso the skin and the accessories belong to follows from the face.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Iterable, Protocol, Tuple
+
+import numpy as np
+
+from nerfblendshape_ns.common.errors import UserError
+from nerfblendshape_ns.common.library_output import MEDIAPIPE_LINES, without_lines
+from nerfblendshape_ns.data.contract import Label
+from nerfblendshape_ns.process_data.labels.face_layout import FaceGeometry
+from nerfblendshape_ns.process_data.labels.label_evidence import LabelEvidence
+
+CLASSES = ("background", "hair", "body-skin", "face-skin", "clothes", "others")
+BACKGROUND, HAIR, BODY_SKIN, FACE_SKIN, CLOTHES, OTHERS = range(len(CLASSES))
+# Skin lower than this below the chin, in face heights, is a chest or an arm, not a neck.
+NECK_REACH = 0.7
+# Accessories up to so far below the jaw line are earrings, glasses or a hat; below it they are the torso's.
+EARRING_REACH = 0.15
+
+
+class Segmenter(Protocol):
+    """The network: class probabilities of a picture."""
+
+    def __call__(self, image: np.ndarray) -> np.ndarray:
+        """Probabilities float32 ``[6, height, width]`` in the order of :data:`CLASSES`, of a uint8 RGB image."""
+        ...
+
+    def close(self) -> None:
+        """Release the network."""
+        ...
+
+
+class MediaPipeSegmenter:
+    """Runs the model with MediaPipe's image segmenter task.
+
+    Args:
+        path: the ``.tflite`` file.
+
+    Raises:
+        UserError: the file is missing, is no TensorFlow Lite model or not this one, or MediaPipe is not installed.
+    """
+
+    def __init__(self, path: Path) -> None:
+        check_model_file(path)
+        try:
+            import mediapipe
+            from mediapipe.tasks import python as tasks
+            from mediapipe.tasks.python import vision
+        except ImportError:
+            raise UserError(
+                "--segmenter needs MediaPipe 0.10.9; install this package with the extra [track], on Python 3.10 or "
+                "3.11."
+            ) from None
+        self._path = path
+        self._mediapipe: Any = mediapipe
+        options = vision.ImageSegmenterOptions(
+            base_options=tasks.BaseOptions(model_asset_path=str(path)),
+            running_mode=vision.RunningMode.IMAGE,
+            output_confidence_masks=True,
+            output_category_mask=False,
+        )
+        try:
+            with without_lines(MEDIAPIPE_LINES):
+                self._network: Any = vision.ImageSegmenter.create_from_options(options)
+        except (RuntimeError, ValueError) as error:
+            reason = str(error).splitlines()[0]
+            raise UserError(
+                f"MediaPipe cannot use {path} as an image segmenter ({reason}); give --segmenter the file "
+                "selfie_multiclass_256x256.tflite."
+            ) from error
+        # A model with other classes is found out before a whole clip waits for it.
+        try:
+            self(np.zeros((64, 64, 3), np.uint8))
+        except UserError:
+            self.close()
+            raise
+
+    def __call__(self, image: np.ndarray) -> np.ndarray:
+        """As :class:`Segmenter`.
+
+        Raises:
+            UserError: the model has other classes.
+        """
+        picture = self._mediapipe.Image(image_format=self._mediapipe.ImageFormat.SRGB, data=np.ascontiguousarray(image))
+        masks = self._network.segment(picture).confidence_masks or []
+        return stack_masks(
+            [np.asarray(mask.numpy_view()) for mask in masks], (image.shape[0], image.shape[1]), self._path
+        )
+
+    def close(self) -> None:
+        """Release the network."""
+        if self._network is not None:
+            self._network.close()
+            self._network = None
+
+
+class MulticlassEvidence(LabelEvidence):
+    """Labels from the classes of the multiclass model and the layout of the face.
+
+    Args:
+        segmenter: the network.
+    """
+
+    def __init__(self, segmenter: Segmenter) -> None:
+        self._segmenter = segmenter
+
+    def fit(self, samples: Iterable[Tuple[np.ndarray, FaceGeometry]]) -> None:
+        """Nothing to learn: the model knows its classes."""
+
+    def probabilities(self, image: np.ndarray, geometry: FaceGeometry) -> np.ndarray:
+        """As :meth:`~.label_evidence.LabelEvidence.probabilities`."""
+        return labels_of_classes(self._segmenter(image), geometry)
+
+    def close(self) -> None:
+        """Release the network."""
+        self._segmenter.close()
+
+
+def labels_of_classes(classes: np.ndarray, geometry: FaceGeometry) -> np.ndarray:
+    """Head, neck and torso from the model's classes.
+
+    Hair, wherever it hangs, and the skin of the face are head; skin below the jaw line is neck, but torso where no neck
+    reaches; accessories are head down to the ear rings and torso below.
+
+    Args:
+        classes: float32 ``[6, height, width]`` in the order of :data:`CLASSES`.
+        geometry: the face's layout at the same size.
+
+    Returns:
+        float32 ``[4, height, width]``, summing to 1.
+    """
+    # Half a soft step each way, so that no hard line shows where a class changes hands.
+    below_jaw = _soft_step(geometry.below_jaw, 0.0)
+    no_neck = np.maximum(_soft_step(geometry.y - geometry.chin, NECK_REACH), _soft_step(geometry.across, 0.75))
+    worn_low = _soft_step(geometry.below_jaw, EARRING_REACH)
+    labels = np.zeros((len(Label), *classes.shape[1:]), dtype=np.float32)
+    body, face, others = classes[BODY_SKIN], classes[FACE_SKIN], classes[OTHERS]
+    labels[Label.BACKGROUND] = classes[BACKGROUND]
+    # The model calls the throat face now and then; below the jaw all skin is treated alike.
+    skin_below = (body + face) * below_jaw
+    labels[Label.HEAD] = classes[HAIR] + (body + face) * (1 - below_jaw) + others * (1 - worn_low)
+    labels[Label.NECK] = skin_below * (1 - no_neck)
+    labels[Label.TORSO] = classes[CLOTHES] + skin_below * no_neck + others * worn_low
+    labels[:, geometry.oval] = 0
+    labels[Label.HEAD, geometry.oval] = 1
+    return labels / np.maximum(labels.sum(0), 1e-6)
+
+
+def stack_masks(masks: list, size: Tuple[int, int], path: Path) -> np.ndarray:
+    """The network's masks as float32 ``[6, height, width]``.
+
+    Raises:
+        UserError: there are not six, or they have another size than the picture.
+    """
+    if len(masks) != len(CLASSES):
+        raise UserError(
+            f"the model {path} has {len(masks)} classes, not the {len(CLASSES)} of MediaPipe's multiclass selfie "
+            f"model ({', '.join(CLASSES)}); give --segmenter the file selfie_multiclass_256x256.tflite."
+        )
+    for mask in masks:
+        if mask.shape[:2] != tuple(size):
+            raise UserError(
+                f"the model {path} gave a mask of {mask.shape[1]}x{mask.shape[0]} for a picture of "
+                f"{size[1]}x{size[0]}; give --segmenter the file selfie_multiclass_256x256.tflite."
+            )
+    stacked = np.stack([np.asarray(mask, dtype=np.float32).reshape(size) for mask in masks])
+    return np.clip(stacked, 0.0, 1.0)
+
+
+def check_model_file(path: Path) -> None:
+    """Check that a file is there and is a TensorFlow Lite model, without any library.
+
+    Raises:
+        UserError: it is not.
+    """
+    if not path.is_file():
+        raise UserError(f"--segmenter {path} does not exist; give the path of selfie_multiclass_256x256.tflite.")
+    with path.open("rb") as file:
+        head = file.read(8)
+    # A flat buffer's file identifier follows the offset of its root table.
+    if head[4:8] != b"TFL3":
+        raise UserError(
+            f"--segmenter {path} is not a TensorFlow Lite model; give the path of selfie_multiclass_256x256.tflite."
+        )
+
+
+def _soft_step(values: np.ndarray, edge: float, width: float = 0.04) -> np.ndarray:
+    """0 well below ``edge``, 1 well above it."""
+    return np.clip((values - edge) / width + 0.5, 0.0, 1.0).astype(np.float32)

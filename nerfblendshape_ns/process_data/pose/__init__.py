@@ -1,0 +1,1 @@
+"""Head poses and camera motion."""

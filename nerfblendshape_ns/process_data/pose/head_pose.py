@@ -1,0 +1,318 @@
+"""Head pose for every frame and a face shape for the clip, from landmarks, by one joint least-squares fit.
+
+Perspective-n-Point on a reference face starts it; then poses, the shape of the rigid landmarks and each landmark's own
+noise are estimated together (a small bundle adjustment). The reference face enters as a prior on the shape: it fixes
+what a video cannot tell (position, orientation and size of the head axes) and steadies depth where the head turns
+little. Acceleration is penalised in the metric of the data, so one number says how much the track is smoothed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Callable, Optional, Tuple
+
+import cv2
+import numpy as np
+from scipy.linalg import solveh_banded
+
+from nerfblendshape_ns.common.errors import UserError
+from nerfblendshape_ns.common.smoothing import fill_gaps, unbroken, whittaker
+from nerfblendshape_ns.process_data.pose.bad_frames import DISTRUSTED, LEAST_TRUST, slips, trust_in_frames
+from nerfblendshape_ns.process_data.pose.banded_system import (
+    acceleration_band,
+    acceleration_weights,
+    band_product,
+    information_into_band,
+)
+from nerfblendshape_ns.process_data.pose.camera_motion import (
+    Intrinsics,
+    cross_matrices,
+    left_jacobian,
+    mean_rotation,
+    pack,
+    project,
+    rotations,
+    to_camera,
+)
+
+# Standard deviation of a person's face from the reference face, centimetres.
+SHAPE_DEVIATION = 0.4
+# Landmark errors stay alike over about this many frames, so frames count for less than their number.
+CORRELATED_FRAMES = 25.0
+# Residuals beyond this many standard deviations are weighed down (Geman-McClure).
+ROBUST_SCALE = 3.0
+# A landmark is never taken to be more exact than this, pixels of a 512-pixel image.
+NOISE_FLOOR = 0.3
+# Poses settle for this many rounds before smoothing begins.
+FREE_ROUNDS = 5
+# Whether motion is quick is measured on poses smoothed this much, in frames.
+QUICK_SMOOTHNESS = 0.6
+# Frames of a long clip that the mesh fit takes at a time.
+MESH_PIECE = 1000
+
+
+@dataclass
+class PoseFit:
+    """Poses and shape of one clip."""
+
+    poses: np.ndarray
+    """float64 ``[frames, 6]``: rotation vector relative to ``reference``, translation in centimetres."""
+    reference: np.ndarray
+    """float64 ``[3, 3]``: the rotation that the rotation vectors are relative to."""
+    shape: np.ndarray
+    """float64 ``[points, 3]`` in head space."""
+    noise: np.ndarray
+    """float64 ``[points]``: each landmark's standard deviation in pixels."""
+    trust: np.ndarray = field(default_factory=lambda: np.ones(1))
+    """float64 ``[frames]`` or ``[1]``: trust in each frame's landmarks, 1 for all but bad ones."""
+
+    def reprojection_errors(self, observed: np.ndarray, intrinsics: Intrinsics) -> np.ndarray:
+        """Distances ``[frames, points]`` in pixels of the projected shape from ``observed`` ``[frames, points, 2]``."""
+        predicted = project(to_camera(self.poses, self.reference, self.shape), intrinsics)
+        return np.linalg.norm(predicted - observed, axis=-1)
+
+
+def rms(errors: np.ndarray) -> float:
+    """Root mean square over every element."""
+    return float(np.sqrt(np.mean(np.square(errors))))
+
+
+def initial_poses(shape: np.ndarray, observed: np.ndarray, intrinsics: Intrinsics) -> Tuple[np.ndarray, np.ndarray]:
+    """Perspective-n-Point for every frame by itself (SQPnP, then Levenberg-Marquardt).
+
+    Args:
+        shape: ``[points, 3]`` in head space.
+        observed: ``[frames, points, 2]`` pixels.
+        intrinsics: the camera.
+
+    Returns:
+        Poses ``[frames, 6]`` and the reference rotation ``[3, 3]`` (the mean over the clip).
+    """
+    shape = np.ascontiguousarray(shape, dtype=np.float64)
+    camera, undistorted = intrinsics.matrix(), np.zeros(5)
+    matrices, translations = [], []
+    for points in np.ascontiguousarray(observed, dtype=np.float64):
+        try:
+            _, vector, translation = cv2.solvePnP(shape, points, camera, undistorted, flags=cv2.SOLVEPNP_SQPNP)
+            vector, translation = cv2.solvePnPRefineLM(shape, points, camera, undistorted, vector, translation)
+        except cv2.error:
+            vector, translation = np.full((3, 1), np.nan), np.full((3, 1), np.nan)
+        matrices.append(cv2.Rodrigues(vector)[0])
+        translations.append(translation[:, 0])
+    stacked, placed = np.stack(matrices), np.stack(translations)
+    # Landmarks unlike a face may give a pose behind the camera, or none: such frames take their neighbours' pose.
+    sound = np.isfinite(stacked).all((1, 2)) & np.isfinite(placed).all(1) & (placed[:, 2] > 0)
+    if not sound.any():
+        raise UserError("no head pose fits the landmarks of any frame; use a video that shows one face clearly.")
+    reference = mean_rotation(stacked[sound])
+    poses = np.full((len(stacked), 6), np.nan)
+    poses[sound] = pack(stacked[sound], placed[sound], reference)
+    return fill_gaps(poses), reference
+
+
+def fit_clip(
+    observed: np.ndarray,
+    reference_shape: np.ndarray,
+    intrinsics: Intrinsics,
+    smoothness: float = 1.0,
+    *,
+    image_size: float = 512.0,
+    shape_deviation: float = SHAPE_DEVIATION,
+    rounds: int = 16,
+    breaks: Optional[np.ndarray] = None,
+    progress: Optional[Callable[[int], None]] = None,
+) -> PoseFit:
+    """Estimate poses, shape and noise together over the whole clip.
+
+    Args:
+        observed: ``[frames, points, 2]`` pixels of the rigid landmarks, no NaN.
+        reference_shape: ``[points, 3]`` of the reference face in head space.
+        intrinsics: the camera; its focal length is not estimated, since a face alone does not show it.
+        smoothness: in frames; motion with a period of ``2 pi * smoothness`` frames is halved, slower motion kept
+            (Whittaker smoothing); 0 switches the penalty off.
+        image_size: longer image side, which the noise floor is relative to.
+        shape_deviation: how far a point of the person's face may be expected from the reference, centimetres.
+        rounds: Gauss-Newton rounds; noise and robust weights are updated in each.
+        breaks: bool ``[frames]``, frames before which motion is interrupted; nothing is smoothed across them.
+        progress: called with the number of rounds done.
+
+    Returns:
+        The fit; :attr:`PoseFit.shape` is in the axes of the reference shape.
+    """
+    num_frames = len(observed)
+    poses, reference = initial_poses(reference_shape, observed, intrinsics)
+    shape = reference_shape.astype(np.float64).copy()
+    noise = np.full(len(shape), 2.0 * image_size / 512.0)
+    # The prior counts as if only every CORRELATED_FRAMES-th frame told something new.
+    prior_weight = min(num_frames, CORRELATED_FRAMES) / shape_deviation**2
+    floor = NOISE_FLOOR * image_size / 512.0
+    slipped = np.where(slips(observed, breaks), LEAST_TRUST, 1.0)
+    trust = slipped
+    for done in range(rounds):
+        residual, pose_jacobian, shape_jacobian = linearise(poses, reference, shape, observed, intrinsics)
+        distance = np.linalg.norm(residual, axis=-1)
+        if done:
+            # Median of a Rayleigh distribution is 1.177 standard deviations of one coordinate.
+            noise = np.maximum(np.median(distance, axis=0) / 1.177, floor)
+        if done == FREE_ROUNDS:
+            # Judged by the free fit: smoothing makes the neighbours of a bad frame look bad too.
+            trust = np.minimum(slipped, trust_in_frames(distance / noise))
+            poses = between_neighbours(poses, trust)
+            residual, pose_jacobian, shape_jacobian = linearise(poses, reference, shape, observed, intrinsics)
+            distance = np.linalg.norm(residual, axis=-1)
+        weights = robust_weights(distance / noise) / noise**2 * trust[:, None]
+        metric = np.einsum("np,npia,npib->ab", weights, pose_jacobian, pose_jacobian, optimize=True) / num_frames
+        # Weighed by the track before any smoothing, so that smoothing does not hide what is quick.
+        if done < FREE_ROUNDS:
+            motion = np.zeros(num_frames - 2)
+        elif done == FREE_ROUNDS:
+            motion = acceleration_weights(whittaker(poses, QUICK_SMOOTHNESS, breaks), metric)
+            motion *= unbroken(num_frames, breaks)
+        pose_step, shape_step = _solve(
+            residual, pose_jacobian, shape_jacobian, weights, poses, least_smoothness(smoothness, trust), motion,
+            prior_weight, shape - reference_shape,
+        )  # fmt: skip
+        poses, shape = poses + pose_step, shape + shape_step
+        if progress is not None:
+            progress(done + 1)
+        if np.abs(pose_step).max() < 1e-9 and np.abs(shape_step).max() < 1e-9 and done > FREE_ROUNDS + 2:
+            break
+    return PoseFit(poses, reference, shape, noise, trust)
+
+
+def between_neighbours(poses: np.ndarray, trust: np.ndarray) -> np.ndarray:
+    """Poses ``[frames, 6]`` with those of distrusted frames laid between their neighbours'."""
+    if (trust < DISTRUSTED).all():
+        return poses
+    return fill_gaps(np.where((trust < DISTRUSTED)[:, None], np.nan, poses))
+
+
+def least_smoothness(smoothness: float, trust: np.ndarray) -> float:
+    """The smoothness asked for, or what little it takes to hold the poses of distrusted frames."""
+    return max(smoothness, 0.2) if (trust < DISTRUSTED).any() else smoothness
+
+
+def fit_mesh(
+    fit: PoseFit,
+    observed: np.ndarray,
+    reference_mesh: np.ndarray,
+    intrinsics: Intrinsics,
+    *,
+    image_size: float = 512.0,
+    shape_deviation: float = SHAPE_DEVIATION,
+    rounds: int = 6,
+) -> np.ndarray:
+    """The clip's mean face as a whole mesh, with the poses held.
+
+    Every landmark is triangulated from all frames by robust Gauss-Newton, with the reference mesh as the prior.
+
+    Args:
+        fit: the clip's poses.
+        observed: ``[frames, points, 2]`` pixels, no NaN.
+        reference_mesh: ``[points, 3]`` in the axes of the reference shape of ``fit``.
+        intrinsics: the camera.
+        image_size: as in :func:`fit_clip`.
+        shape_deviation: as in :func:`fit_clip`.
+
+    Returns:
+        float64 ``[points, 3]`` in head space.
+    """
+    mesh = reference_mesh.astype(np.float64).copy()
+    prior_weight = min(len(observed), CORRELATED_FRAMES) / shape_deviation**2
+    trust = np.broadcast_to(fit.trust, len(observed))
+    # A piece of the clip at a time: the derivatives of ten minutes at once would take gigabytes.
+    pieces = [slice(first, first + MESH_PIECE) for first in range(0, len(observed), MESH_PIECE)]
+    for _ in range(rounds):
+        distance = np.concatenate(
+            [np.linalg.norm(observed[piece] - _seen(fit, piece, mesh, intrinsics)[1], axis=-1) for piece in pieces]
+        )
+        noise = np.maximum(np.median(distance, axis=0) / 1.177, NOISE_FLOOR * image_size / 512.0)
+        weights = 1.0 / (1.0 + (distance / noise / ROBUST_SCALE) ** 2) ** 2 / noise**2 * trust[:, None]
+        blocks = np.tile(prior_weight * np.eye(3), (len(mesh), 1, 1))
+        gradient = -prior_weight * (mesh - reference_mesh)
+        for piece in pieces:
+            camera, predicted = _seen(fit, piece, mesh, intrinsics)
+            rotation = rotations(fit.poses[piece], fit.reference)
+            by_shape = projection_jacobian(camera, intrinsics.focal) @ rotation[:, None]
+            weighted = by_shape * weights[piece, :, None, None]
+            blocks += np.einsum("npia,npib->pab", weighted, by_shape, optimize=True)
+            gradient += np.einsum("npia,npi->pa", weighted, observed[piece] - predicted, optimize=True)
+        mesh += np.linalg.solve(blocks, gradient[..., None])[..., 0]
+    return mesh
+
+
+def _seen(fit: PoseFit, piece: slice, mesh: np.ndarray, intrinsics: Intrinsics) -> Tuple[np.ndarray, np.ndarray]:
+    """Camera-space points and pixels of ``mesh`` in some frames."""
+    camera = to_camera(fit.poses[piece], fit.reference, mesh)
+    return camera, project(camera, intrinsics)
+
+
+def robust_weights(scaled_distances: np.ndarray) -> np.ndarray:
+    """Geman-McClure weights in (0, 1] of distances in standard deviations, ``[frames, points]``.
+
+    What a whole frame has in common is no outlier among its landmarks: distances count relative to the frame's median
+    where that is above one, so that no frame loses its hold on the pose.
+    """
+    median = np.median(scaled_distances, axis=1, keepdims=True)
+    scaled_distances = scaled_distances / np.maximum(median, 1.0)
+    return 1.0 / (1.0 + (scaled_distances / ROBUST_SCALE) ** 2) ** 2
+
+
+def linearise(
+    poses: np.ndarray, reference: np.ndarray, shape: np.ndarray, observed: np.ndarray, intrinsics: Intrinsics
+) -> Tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Residual ``observed - predicted`` and the derivatives of the prediction.
+
+    Returns:
+        residual ``[frames, points, 2]``, by pose ``[frames, points, 2, 6]``, by shape ``[frames, points, 2, 3]``.
+    """
+    rotation = rotations(poses, reference)
+    turned = shape @ rotation.transpose(0, 2, 1)
+    camera = turned + poses[:, None, 3:]
+    by_camera = projection_jacobian(camera, intrinsics.focal)
+    residual = observed - project(camera, intrinsics)
+    by_rotation = -by_camera @ cross_matrices(turned) @ left_jacobian(poses[:, :3])[:, None]
+    return residual, np.concatenate([by_rotation, by_camera], axis=-1), by_camera @ rotation[:, None]
+
+
+def projection_jacobian(camera_points: np.ndarray, focal: float) -> np.ndarray:
+    """Derivative of the pixel by the camera-space point: ``[..., 2, 3]``."""
+    x, y, z = np.moveaxis(camera_points, -1, 0)
+    zero = np.zeros_like(x)
+    rows = [[focal / z, zero, -focal * x / z**2], [zero, focal / z, -focal * y / z**2]]
+    return np.stack([np.stack(row, axis=-1) for row in rows], axis=-2)
+
+
+def _solve(
+    residual: np.ndarray,
+    pose_jacobian: np.ndarray,
+    shape_jacobian: np.ndarray,
+    weights: np.ndarray,
+    poses: np.ndarray,
+    smoothness: float,
+    motion: np.ndarray,
+    prior_weight: float,
+    shape_offset: np.ndarray,
+) -> Tuple[np.ndarray, np.ndarray]:
+    """One Gauss-Newton step; the banded pose block is eliminated first (Schur complement on the shape)."""
+    num_frames, num_points = weights.shape
+    weighted = pose_jacobian * weights[..., None, None]
+    information = np.einsum("npia,npib->nab", weighted, pose_jacobian, optimize=True)
+    pose_gradient = np.einsum("npia,npi->na", weighted, residual, optimize=True)
+    coupling = np.einsum("npia,npib->napb", weighted, shape_jacobian, optimize=True)
+    coupling = coupling.reshape(num_frames * 6, num_points * 3)
+    weighted_shape = shape_jacobian * weights[..., None, None]
+    shape_blocks = np.einsum("npia,npib->pab", weighted_shape, shape_jacobian, optimize=True)
+    shape_gradient = np.einsum("npia,npi->pa", weighted_shape, residual, optimize=True) - prior_weight * shape_offset
+    penalty = smoothness**4 * information.mean(0)
+    band = acceleration_band(penalty, motion)
+    pose_gradient = pose_gradient.reshape(-1) - band_product(band, poses)
+    band = information_into_band(information, band)
+    eliminated = solveh_banded(band, np.column_stack([coupling, pose_gradient]), lower=True)
+    schur = -coupling.T @ eliminated[:, :-1]
+    for point in range(num_points):
+        block = slice(point * 3, point * 3 + 3)
+        schur[block, block] += shape_blocks[point] + prior_weight * np.eye(3)
+    shape_step = np.linalg.solve(schur, shape_gradient.reshape(-1) - coupling.T @ eliminated[:, -1])
+    pose_step = eliminated[:, -1] - eliminated[:, :-1] @ shape_step
+    return pose_step.reshape(num_frames, 6), shape_step.reshape(num_points, 3)

@@ -1,0 +1,252 @@
+"""Step two of data preparation: choose the shot, its frames and the crop, and write the images."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Callable, Dict, List, Optional, Tuple
+
+import numpy as np
+
+from nerfblendshape_ns.common import file_io
+from nerfblendshape_ns.common.arrays import save_arrays
+from nerfblendshape_ns.common.errors import UserError
+from nerfblendshape_ns.data import contract
+from nerfblendshape_ns.process_data.face.face_choice import Person, company, describe_company, follow_people
+from nerfblendshape_ns.process_data.face.face_finder import open_face_finder
+from nerfblendshape_ns.process_data.options import ProcessOptions
+from nerfblendshape_ns.process_data.steps.step_record import put_in_place, resumed_folder, video_key
+from nerfblendshape_ns.process_data.steps.survey_step import SURVEY, Survey, load_survey, save_survey
+from nerfblendshape_ns.process_data.video import frames as video_frames
+from nerfblendshape_ns.process_data.video import shots
+from nerfblendshape_ns.process_data.video.crop import FrameWindow, choose_window
+from nerfblendshape_ns.process_data.video.frame_selection import Selection, select_frames
+
+Progress = Callable[[str, int, Optional[int]], None]
+"""``progress(what, advance, total)``: ``total`` is given once, when it is known."""
+
+FRAMES = "frames.npz"
+"""``numbers`` and ``times`` of the images in the source, ``breaks`` before which motion is interrupted, and where the
+subject's face was looked for and found."""
+
+# Faces lower than this many source pixels give an avatar without detail.
+SMALL_FACE = 110
+
+
+@dataclass
+class Shot:
+    """The frames of one scene, and who is in them."""
+
+    chosen: np.ndarray
+    """Positions in the survey."""
+    jumps: np.ndarray
+    """Those of them at which the person jumps."""
+    subject: Person
+    """The face that is followed."""
+    people: List[Person]
+    """Everyone, the subject first."""
+    num_probes: int
+    """Frames of the shot in which faces were looked for."""
+
+
+def run(options: ProcessOptions, model: Optional[Path], progress: Progress) -> Tuple[Dict[str, Any], List[str]]:
+    """Write ``images/`` and ``frames.npz``; return what later steps need to know of them, and warnings.
+
+    The summary's ``sections`` puts ``source`` into ``process.json``: ``video`` (absolute path), ``digest`` (by
+    which the file is recognised), ``start`` and ``end`` (seconds of the first image and one interval after the last),
+    ``fps`` and ``has_audio``, enough to put the source's sound under a render.
+
+    Raises:
+        UserError: the video has too few frames, has cuts with ``--on-cut refuse``, or shows no face.
+    """
+    info = video_frames.probe_video(options.video)
+    survey = load_survey(options.output / SURVEY)
+    warnings: List[str] = []
+    if not any(survey.faces):
+        survey = _look_everywhere(options, model, survey)
+        save_survey(options.output / SURVEY, survey)
+    shot = choose_shot(options, survey, info.width, warnings)
+    selection = select_frames(survey.times[shot.chosen], options.fps, options.max_frames)
+    if selection.variable:
+        warnings.append(_describe_variable(selection))
+    content = survey.content or (0, 0, info.width, info.height)
+    if survey.content is not None:
+        warnings.append(
+            f"Black bars are left out: the picture is {content[2]}x{content[3]} at ({content[0]}, {content[1]}) of "
+            f"{info.width}x{info.height}."
+        )
+    window = choose_window(shot.subject.boxes, content, options.crop, options.max_size)
+    face_height = float(np.median([box[3] - box[1] for box in shot.subject.boxes]))
+    if face_height < SMALL_FACE:
+        warnings.append(
+            f"The face is only {face_height:.0f} pixels high, so the avatar will lack detail; "
+            f"{SMALL_FACE} or more is better."
+        )
+    positions = shot.chosen[selection.indices]
+    numbers = survey.numbers[positions]
+    write_images(options, numbers, window, progress)
+    centre_x, centre_y = window.principal_point(content[0] + content[2] / 2, content[1] + content[3] / 2)
+    save_arrays(
+        options.output / FRAMES,
+        numbers=numbers,
+        times=selection.times,
+        breaks=break_flags(positions, shot.jumps),
+        face_times=np.array(shot.subject.times),
+        face_boxes=window.to_output(np.array(shot.subject.boxes).reshape(-1, 2, 2)).reshape(-1, 4),
+    )
+    start, end = float(selection.times[0]), float(selection.times[-1] + 1 / selection.fps)
+    summary = {
+        "num_frames": len(numbers),
+        "fps": selection.fps,
+        "width": window.out_width,
+        "height": window.out_height,
+        "source_width": info.width,
+        "source_height": info.height,
+        "source_frames": len(survey.times),
+        "variable_rate": selection.variable,
+        "repeated_frames": selection.num_repeated,
+        "start": round(start, 4),
+        "end": round(end, 4),
+        "content": list(content),
+        "window": asdict(window),
+        "short_side": min(content[2:]) * window.scale[0],
+        "centre_x": centre_x,
+        "centre_y": centre_y,
+        "face_height": face_height * window.scale[1],
+        "num_faces": 1 + len(company(shot.people, shot.num_probes)),
+        "sections": {
+            "source": {
+                "video": str(options.video.resolve()),
+                "digest": video_key(options.video),
+                "start": round(start, 4),
+                "end": round(end, 4),
+                "fps": selection.fps,
+                "has_audio": info.has_audio,
+            }
+        },
+    }
+    return summary, warnings
+
+
+def choose_shot(options: ProcessOptions, survey: Survey, width: int, warnings: List[str]) -> Shot:
+    """Decide which frames are used and whose face is followed.
+
+    Raises:
+        UserError: there are cuts and ``--on-cut`` is ``refuse``, or nothing but blank frames.
+    """
+    cuts, jumps = shots.find_cuts(survey.changes)
+    times = survey.times
+    if len(cuts) and options.on_cut == "refuse":
+        raise UserError(
+            f"{options.video} is cut at {shots.name_times(times[cuts])}; keep one scene with --start and --end, "
+            "or pass --on-cut longest for the longest one."
+        )
+    if options.on_cut == "keep":
+        cuts, jumps = np.zeros(0, dtype=int), np.union1d(cuts, jumps)
+    found = shots.find_shots(survey.changes, cuts.tolist(), times)
+    if not found:
+        raise UserError(f"{options.video} shows nothing but black or one-coloured frames; use another video.")
+    people = [_people(survey, piece) for piece in found]
+    shares = [len(group[0].times) / max(1, _num_probes(survey, piece)) if group else 0.0 for group, piece in
+              zip(people, found)]  # fmt: skip
+    best = shots.choose_shot(found, times, shares)
+    chosen, group = found[best], people[best]
+    if not group:
+        raise UserError(no_face(options.video, len(times)))
+    if len(cuts):
+        warnings.append(
+            f"The video is cut at {shots.name_times(times[cuts])}; only the scene from {times[chosen[0]]:.2f} to "
+            f"{times[chosen[-1]]:.2f} s, in which a face is seen longest, is used. Choose another one with --start and "
+            "--end; if these are no cuts, pass --on-cut keep."
+        )
+    ends = shots.dropped_ends(times, chosen, survey.changes.blank)
+    if ends and not len(cuts):
+        warnings.append(f"Black frames and fades are left out: {ends} of the video.")
+    jumps = jumps[np.isin(jumps, chosen)]
+    if len(jumps):
+        warnings.append(
+            f"The picture jumps at {shots.name_times(times[jumps])} inside the scene; motion is not smoothed across."
+        )
+    num_probes = _num_probes(survey, chosen)
+    others = describe_company(group, num_probes, width)
+    if others:
+        warnings.append(others)
+    return Shot(chosen, jumps, group[0], group, num_probes)
+
+
+def _num_probes(survey: Survey, piece: np.ndarray) -> int:
+    return int(np.isin(survey.probes, piece).sum())
+
+
+def _people(survey: Survey, piece: np.ndarray) -> List[Person]:
+    inside = np.flatnonzero(np.isin(survey.probes, piece))
+    return follow_people(
+        [float(survey.times[survey.probes[index]]) for index in inside], [survey.faces[index] for index in inside]
+    )
+
+
+def break_flags(positions: np.ndarray, jumps: np.ndarray) -> np.ndarray:
+    """bool ``[frames]``: whether motion is interrupted before a frame, by a jump or by frames left out between."""
+    flags = np.zeros(len(positions), dtype=bool)
+    flags[1:] = np.searchsorted(jumps, positions[1:], side="right") > np.searchsorted(
+        jumps, positions[:-1], side="right"
+    )
+    return flags
+
+
+def _describe_variable(selection: Selection) -> str:
+    words = f"The video has a variable frame rate; {selection.fps:.4g} evenly spaced frames a second are taken"
+    if selection.num_repeated:
+        words += f", {selection.num_repeated} of them shown twice where the video has none"
+    return f"{words}. Pass --fps for another rate."
+
+
+def no_face(video: Path, num_frames: int) -> str:
+    """The message where no frame shows a face."""
+    return (
+        f"no face was found in any of the {num_frames} frames of {video}; "
+        "use a video in which one face is large, lit and seen from the front."
+    )
+
+
+def _look_everywhere(options: ProcessOptions, model: Optional[Path], survey: Survey) -> Survey:
+    """Look for faces in every frame before saying that there is none."""
+    probes, faces = [], []
+    with open_face_finder(model) as find:
+        for position, (_, _, frame) in enumerate(video_frames.decode(options.video, options.start, options.end)):
+            found = find(frame)
+            if found:
+                probes.append(position)
+                faces.append(found)
+    if not faces:
+        raise UserError(no_face(options.video, len(survey.times)))
+    return Survey(survey.numbers, survey.times, survey.changes, np.array(probes), faces, survey.content)
+
+
+def write_images(options: ProcessOptions, numbers: np.ndarray, window: FrameWindow, progress: Progress) -> None:
+    """Decode the video once more and write the chosen frames as ``images/000000.jpg`` and so on.
+
+    A broken run's images are kept and the rest is added; the folder takes its place when all are there.
+    """
+    root = options.output
+    progress("frames", 0, len(numbers))
+    partial = resumed_folder(root / contract.IMAGES, {"numbers": numbers.tolist(), "window": asdict(window)})
+    images_of: Dict[int, List[int]] = {}
+    for image, number in enumerate(numbers.tolist()):
+        images_of.setdefault(number, []).append(image)
+    written = 0
+    for number, _, frame in video_frames.decode(options.video, options.start, options.end):
+        for image in images_of.get(number, []):
+            path = partial / contract.image_name(image)
+            if not path.exists():
+                file_io.save_image(path, video_frames.apply_window(frame, window))
+            written += 1
+            progress("frames", 1, None)
+        if written == len(numbers):
+            break
+    if written != len(numbers):
+        raise UserError(
+            f"{options.video} gave {written} of its {len(numbers)} frames when read a second time; "
+            "convert it to mp4 (H.264)."
+        )
+    put_in_place(partial, root / contract.IMAGES)

@@ -1,0 +1,152 @@
+"""What has been done already: ``process.json``, one entry a step, so that a broken run can go on."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import shutil
+from pathlib import Path
+from typing import Any, Dict, List, Sequence
+
+from nerfblendshape_ns.common import file_io
+from nerfblendshape_ns.common.errors import UserError
+from nerfblendshape_ns.data import contract
+
+# Raised when a step's code changes so that its old output must not be taken for its new one.
+FORMAT = 3
+# Names that write_atomically gives to what it is writing.
+TEMPORARY = re.compile(r"\..+\.\d+\.tmp(\.[^.]*)?")
+
+
+class StepRecord:
+    """The steps finished in one dataset directory, with the inputs that each was finished for."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.document: Dict[str, Any] = {"steps": {}}
+        path = root / contract.PROCESS
+        if path.exists():
+            loaded = file_io.load_json(path)
+            if not isinstance(loaded, dict) or not isinstance(loaded.setdefault("steps", {}), dict):
+                raise UserError(f"{path} is not a record of nbs-process-data; give --output another folder.")
+            self.document = loaded
+
+    @property
+    def steps(self) -> Dict[str, Any]:
+        """Entry of each finished step by name."""
+        return self.document["steps"]
+
+    def is_done(self, name: str, key: str, outputs: Sequence[str]) -> bool:
+        """Whether step ``name`` was finished for ``key`` and its outputs are still there."""
+        entry = self.steps.get(name)
+        return bool(entry) and entry.get("key") == key and all((self.root / output).exists() for output in outputs)
+
+    def finish(
+        self, name: str, key: str, seconds: float, summary: Dict[str, Any], warnings: List[str], order: Sequence[str]
+    ) -> None:
+        """Record a finished step and save the record, its steps in ``order``.
+
+        What the summary holds under ``sections`` goes to the top level of the record, for reports and other tools.
+        """
+        self.document.update(summary.pop("sections", {}))
+        self.steps[name] = {"key": key, "seconds": round(seconds, 3), "summary": summary, "warnings": warnings}
+        # A step done again keeps its place among the others.
+        self.document["steps"] = {known: self.steps[known] for known in order if known in self.steps}
+        self.save()
+
+    def forget(self, names: Sequence[str]) -> None:
+        """Drop the entries of steps that are about to be done again."""
+        for name in names:
+            self.steps.pop(name, None)
+        if self.root.exists():
+            self.save()
+
+    def save(self) -> None:
+        """Write ``process.json``."""
+        file_io.save_json(self.root / contract.PROCESS, self.document)
+
+
+def step_key(name: str, previous: Sequence[str], options: Dict[str, Any]) -> str:
+    """A digest of everything that a step's output follows from: the steps before it and its own options."""
+    text = json.dumps([FORMAT, name, list(previous), options], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def video_key(path: Path) -> str:
+    """A digest of a video by name, size and first and last megabyte, quick for any length."""
+    digest = hashlib.sha256()
+    size = path.stat().st_size
+    digest.update(f"{path.name} {size}".encode())
+    with path.open("rb") as file:
+        digest.update(file.read(2**20))
+        file.seek(max(0, size - 2**20))
+        digest.update(file.read())
+    return digest.hexdigest()[:16]
+
+
+def fresh_folder(folder: Path) -> Path:
+    """An empty sibling folder in which the new content of ``folder`` is prepared; leftovers of a broken run go."""
+    partial = folder.with_name(f".{folder.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    return partial
+
+
+def resumed_folder(folder: Path, content: Any) -> Path:
+    """Like :func:`fresh_folder`, but what a broken run left is kept if it was made for the same ``content``.
+
+    Files in it must be written atomically; the caller skips those that exist.
+
+    Args:
+        folder: the folder to be prepared.
+        content: anything JSON can hold that decides what the files contain.
+    """
+    partial = folder.with_name(f".{folder.name}.partial")
+    marker = partial.with_name(f"{partial.name}.key")
+    key = step_key(folder.name, [], {"content": content})
+    if not (partial.is_dir() and marker.is_file() and marker.read_text() == key):
+        marker.unlink(missing_ok=True)
+        fresh_folder(folder)
+        file_io.write_atomically(marker, lambda temporary: _write(temporary, key))
+    remove_temporaries(partial)
+    return partial
+
+
+def _write(path: Path, text: str) -> None:
+    path.write_text(text, encoding="utf-8")
+
+
+def remove_temporaries(folder: Path) -> None:
+    """Delete files that a killed process was writing, and folders of the contract that it was replacing."""
+    for name in (contract.IMAGES, contract.PARSING, contract.ALPHA, contract.REPORT):
+        old = folder / f".{name}.old"
+        if old.is_dir() and (folder / name).exists():
+            shutil.rmtree(old)
+        elif old.is_dir():
+            # Killed between the two renames of put_in_place: the old folder is still the valid one.
+            os.replace(old, folder / name)
+    for path in folder.glob(".*"):
+        if path.is_file() and TEMPORARY.fullmatch(path.name):
+            path.unlink()
+
+
+def discard_partial(folder: Path) -> None:
+    """Delete what was prepared for ``folder``."""
+    partial = folder.with_name(f".{folder.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.with_name(f"{partial.name}.key").unlink(missing_ok=True)
+
+
+def put_in_place(partial: Path, folder: Path) -> None:
+    """Let a finished sibling folder take the place of ``folder``."""
+    if folder.exists():
+        old = folder.with_name(f".{folder.name}.old")
+        shutil.rmtree(old, ignore_errors=True)
+        os.replace(folder, old)
+        os.replace(partial, folder)
+        shutil.rmtree(old)
+    else:
+        os.replace(partial, folder)
+    partial.with_name(f"{partial.name}.key").unlink(missing_ok=True)

@@ -1,0 +1,147 @@
+"""Step one of data preparation: look through the whole video once, and remember what it is like.
+
+One streaming pass gathers the times of all frames, how much each differs from the one before, black bars, and the faces
+in frames spread over the video. What is done with it (shots, fades, frame rate, crop) is decided in the next step, so
+other options need no second look.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Callable, Dict, List, Optional, Tuple
+
+import numpy as np
+
+from nerfblendshape_ns.common.arrays import load_arrays, save_arrays
+from nerfblendshape_ns.common.errors import UserError
+from nerfblendshape_ns.process_data.face.face_finder import Box, open_face_finder
+from nerfblendshape_ns.process_data.options import ProcessOptions
+from nerfblendshape_ns.process_data.video import frames as video_frames
+from nerfblendshape_ns.process_data.video.letterbox import BarFinder
+from nerfblendshape_ns.process_data.video.shots import ChangeMeter, Changes
+
+Progress = Callable[[str, int, Optional[int]], None]
+"""``progress(what, advance, total)``: ``total`` is given once, when it is known."""
+
+SURVEY = "survey.npz"
+# Faces are looked for in about this many frames of a short clip, and at least this often in a long one.
+NUM_PROBES = 48
+LONGEST_WAIT = 1.0
+
+
+@dataclass
+class Survey:
+    """What one pass over a video tells."""
+
+    numbers: np.ndarray
+    """int ``[frames]``: each frame's number in the file (from 0; the first is later with ``--start``)."""
+    times: np.ndarray
+    """float64 ``[frames]``: seconds."""
+    changes: Changes
+    """Contrast and change of every frame."""
+    probes: np.ndarray
+    """int ``[probes]``: positions in ``times`` at which faces were looked for."""
+    faces: List[List[Box]]
+    """The boxes found at each probe, largest first, in pixels of the upright video."""
+    content: Optional[Tuple[int, int, int, int]]
+    """``(left, top, width, height)`` inside black bars, None where there are none."""
+
+
+def run(options: ProcessOptions, model: Optional[Path], progress: Progress) -> Tuple[Dict[str, Any], List[str]]:
+    """Write ``survey.npz``.
+
+    Raises:
+        UserError: the video cannot be read, or ``--start`` and ``--end`` leave nothing of it.
+    """
+    info = video_frames.probe_video(options.video)
+    survey = look_through(options, info, model, progress)
+    save_survey(options.output / SURVEY, survey)
+    summary = {
+        "source_width": info.width,
+        "source_height": info.height,
+        "source_frames": len(survey.times),
+        "source_fps": info.fps,
+        "has_audio": info.has_audio,
+        "seconds": round(float(survey.times[-1] - survey.times[0]), 3),
+        "looked_for_faces_in": len(survey.probes),
+        "with_face": sum(bool(boxes) for boxes in survey.faces),
+    }
+    return summary, []
+
+
+def look_through(
+    options: ProcessOptions, info: video_frames.VideoInfo, model: Optional[Path], progress: Progress
+) -> Survey:
+    """Decode the video once; memory does not grow with its length beyond a few numbers a frame."""
+    progress("survey", 0, info.num_frames or None)
+    interval = 1 / info.fps
+    if info.num_frames:
+        interval = max(interval, min(LONGEST_WAIT, info.num_frames / info.fps / NUM_PROBES))
+    meter, bars = ChangeMeter(), BarFinder()
+    numbers: List[int] = []
+    times: List[float] = []
+    probes: List[int] = []
+    faces: List[List[Box]] = []
+    due = -1.0
+    with open_face_finder(model) as find:
+        for number, seconds, frame in video_frames.decode(options.video, options.start, options.end):
+            meter.add(frame)
+            # Half an interval of tolerance: times are rounded.
+            if seconds >= due - 0.5 / info.fps:
+                probes.append(len(times))
+                faces.append(find(frame))
+                bars.add(frame)
+                due = seconds + interval
+            numbers.append(number)
+            times.append(seconds)
+            progress("survey", 1, None)
+    if not times:
+        raise UserError(nothing_left(options, info))
+    return Survey(np.array(numbers), np.array(times), meter.changes(), np.array(probes), faces, bars.content())
+
+
+def nothing_left(options: ProcessOptions, info: video_frames.VideoInfo) -> str:
+    """The message where no frame lies between ``--start`` and ``--end``."""
+    length = f"{info.num_frames / info.fps:.2f} seconds long" if info.num_frames else "shorter"
+    if options.start is not None or options.end is not None:
+        return f"no frame of {options.video} lies between --start and --end; the video is {length}."
+    return f"{options.video} holds no frame that can be decoded; convert it to mp4 (H.264) and try again."
+
+
+def save_survey(path: Path, survey: Survey) -> None:
+    """Write a survey as plain arrays."""
+    owner = [index for index, boxes in enumerate(survey.faces) for _ in boxes]
+    boxes = [box for boxes in survey.faces for box in boxes]
+    save_arrays(
+        path,
+        numbers=survey.numbers,
+        times=survey.times,
+        probes=survey.probes,
+        face_probe=np.array(owner, dtype=np.int64),
+        face_boxes=np.array(boxes, dtype=np.float64).reshape(-1, 4),
+        content=np.array(survey.content if survey.content else [], dtype=np.int64),
+        **asdict(survey.changes),
+    )
+
+
+def load_survey(path: Path) -> Survey:
+    """Read what :func:`save_survey` wrote.
+
+    Raises:
+        UserError: it is missing or damaged.
+    """
+    arrays = load_arrays(path)
+    faces: List[List[Box]] = [[] for _ in arrays["probes"]]
+    for index, (x0, y0, x1, y1) in zip(arrays["face_probe"], arrays["face_boxes"]):
+        faces[int(index)].append((float(x0), float(y0), float(x1), float(y1)))
+    changes = Changes(*(arrays[name] for name in ("contrast", "change", "structure", "return_change")))
+    content = tuple(int(value) for value in arrays["content"])
+    return Survey(
+        arrays["numbers"],
+        arrays["times"],
+        changes,
+        arrays["probes"],
+        faces,
+        content if len(content) == 4 else None,  # type: ignore[arg-type]
+    )

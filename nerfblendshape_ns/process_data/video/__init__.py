@@ -1,0 +1,1 @@
+"""Reading the video: shots, frames, crop."""

@@ -1,0 +1,95 @@
+"""Which frames of a shot are kept: all of a steady video, evenly spaced ones of a variable frame rate."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Optional
+
+import numpy as np
+
+from nerfblendshape_ns.common.errors import UserError
+from nerfblendshape_ns.process_data.options import MIN_FRAMES
+
+# Frame intervals that differ by more than this share of the median mean a variable frame rate.
+IRREGULAR_SHARE = 0.25
+
+
+@dataclass
+class Selection:
+    """The frames that become images."""
+
+    indices: np.ndarray
+    """int ``[kept]``: positions in the times given, never descending; a repeated one fills a gap of the video."""
+    times: np.ndarray
+    """float64 ``[kept]``: seconds of each image, evenly spaced where the video is."""
+    fps: float
+    """Frames a second of the images."""
+    variable: bool
+    """Whether the video's own frames were not evenly spaced."""
+
+    @property
+    def num_repeated(self) -> int:
+        """Images that show the same frame as the image before them."""
+        return int((np.diff(self.indices) == 0).sum())
+
+
+def is_irregular(times: np.ndarray) -> bool:
+    """Whether more than 2 % of the frame intervals are far from the median, as in variable-frame-rate recordings."""
+    if len(times) < 3:
+        return False
+    intervals = np.diff(times)
+    median = float(np.median(intervals))
+    return bool((np.abs(intervals - median) > IRREGULAR_SHARE * median).mean() > 0.02)
+
+
+def own_rate(times: np.ndarray) -> float:
+    """Frames a second of evenly spaced times; for others, the rate of their usual interval.
+
+    The mean over the clip is exact where containers round times to milliseconds, which the median interval is not.
+    """
+    if len(times) < 2:
+        return 25.0
+    if is_irregular(times):
+        rate = 1.0 / float(np.median(np.diff(times)))
+        # Milliseconds make 30 frames a second 30.303; a rate that near to a whole number is that number.
+        return float(round(rate)) if abs(rate - round(rate)) < 0.02 * rate else rate
+    intervals = np.diff(times)
+    usual = intervals[np.abs(intervals - np.median(intervals)) <= IRREGULAR_SHARE * np.median(intervals)]
+    return 1.0 / float(usual.mean())
+
+
+def select_frames(times: np.ndarray, fps: Optional[float] = None, max_frames: Optional[int] = None) -> Selection:
+    """Choose which frames are kept, so that what comes out has a constant frame rate.
+
+    A steady video keeps every frame, or with ``fps`` below its own the nearest frame to each instant; no frame is taken
+    twice, so a rate above the video's own keeps every frame. A variable frame rate is sampled at ``fps`` or its usual
+    rate; where it has no new frame, the nearest one is shown again, as a player would.
+
+    Args:
+        times: seconds of each frame, ascending.
+        fps: frames a second wanted; None keeps the video's own rate.
+        max_frames: keep only the first so many.
+
+    Raises:
+        UserError: fewer than :data:`~nerfblendshape_ns.process_data.options.MIN_FRAMES` remain.
+    """
+    times = np.asarray(times, dtype=np.float64)
+    rate, variable = own_rate(times), is_irregular(times)
+    indices, instants = np.arange(len(times)), times
+    if len(times) > 1 and (variable or (fps is not None and fps < rate)):
+        rate = rate if fps is None else min(fps, rate) if not variable else fps
+        instants = np.arange(times[0], times[-1] + 0.5 / rate, 1 / rate)
+        after = np.clip(np.searchsorted(times, instants), 1, len(times) - 1)
+        nearest = np.where(np.abs(times[after - 1] - instants) <= np.abs(times[after] - instants), after - 1, after)
+        indices = nearest
+        if not variable:
+            indices = np.unique(nearest)
+            instants = times[indices]
+    if max_frames is not None:
+        indices, instants = indices[:max_frames], instants[:max_frames]
+    if len(np.unique(indices)) < MIN_FRAMES:
+        raise UserError(
+            f"the video gives only {len(np.unique(indices))} frames and at least {MIN_FRAMES} are needed; "
+            "use a longer video, a wider --start to --end, or a higher --fps."
+        )
+    return Selection(indices, instants, float(rate), variable)

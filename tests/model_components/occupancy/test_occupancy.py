@@ -1,0 +1,201 @@
+"""Carving by silhouettes and shell, and following the density over expressions."""
+
+import pytest
+import torch
+from nerfstudio.cameras.cameras import Cameras
+
+from nerfblendshape_ns.model_components.occupancy.expression_occupancy import ExpressionOccupancy
+from nerfblendshape_ns.model_components.occupancy.visual_hull import SkinSweep, face_shell, hull_share, silhouette_hull
+from nerfblendshape_ns.ops import nerfacc_backend
+
+AABB = torch.tensor([[-1.0, -1.0, -1.0], [1.0, 1.0, 1.0]])
+
+
+def make(resolution: int = 16, **options) -> ExpressionOccupancy:
+    return ExpressionOccupancy(
+        AABB,
+        resolution,
+        step_size=0.05,
+        train_expressions=torch.tensor([[0.0, 0.0], [0.5, 0.1]]),
+        minimum=torch.tensor([0.0, -0.3]),
+        maximum=torch.tensor([1.0, 0.4]),
+        **options,
+    )
+
+
+def front_camera(count: int = 1) -> Cameras:
+    """At y = -4, looking along +y, z up: a frontal view of a normalised head."""
+    pose = torch.tensor([[1.0, 0.0, 0.0, 0.0], [0.0, 0.0, -1.0, -4.0], [0.0, 1.0, 0.0, 0.0]])
+    return Cameras(pose.expand(count, 3, 4).clone(), 60.0, 60.0, 32.0, 32.0, 64, 64)
+
+
+def test_hull_is_what_the_mask_covers():
+    mask = torch.zeros(1, 64, 64)
+    mask[0, 16:48, 16:48] = 1.0
+    points = torch.tensor([[0.0, 0.0, 0.0], [0.9, 0.0, 0.0], [2.0, 0.0, 0.0], [0.0, 0.0, 1.5]])
+    # Pixel = 32 + 60 * x / 4: 32, 45.5, 62 and row 9.5; the mask (grown by two) spans 14 to 50.
+    inside = silhouette_hull(points, front_camera(), mask, torch.ones(4))
+    assert inside.tolist() == [True, True, False, False]
+
+
+def test_hull_share_keeps_what_few_frames_show():
+    masks = torch.zeros(10, 64, 64)
+    masks[:, 20:40, 20:40] = 1.0
+    masks[0, 20:56, 20:40] = 1.0  # The jaw drops in one frame of ten.
+    chin = torch.tensor([[0.0, 0.0, -1.4]])
+    assert not silhouette_hull(chin, front_camera(10), masks, torch.tensor([0.95])).item()
+    assert silhouette_hull(chin, front_camera(10), masks, torch.tensor([0.03])).item()
+
+
+def test_points_outside_the_image_are_not_carved():
+    assert silhouette_hull(torch.tensor([[9.0, 0.0, 0.0]]), front_camera(), torch.zeros(1, 64, 64), torch.ones(1)).all()
+
+
+def flat_mesh() -> torch.Tensor:
+    mesh = torch.zeros(468, 3)
+    grid = torch.linspace(-0.5, 0.5, 21)
+    x, z = torch.meshgrid(grid, grid, indexing="ij")
+    mesh[:441, 0], mesh[:441, 2] = x.flatten(), z.flatten()
+    mesh[441:, 0] = 0.1
+    mesh[10] = torch.tensor([0.0, 0.0, 0.5])
+    mesh[152] = torch.tensor([0.0, 0.0, -0.5])
+    mesh[2] = torch.tensor([0.0, 0.0, -0.1])
+    return mesh
+
+
+def test_shell_keeps_the_surface_and_what_the_mesh_does_not_cover():
+    points = torch.tensor([[0.0, -0.05, 0.0], [0.0, -0.2, 0.0], [0.0, 0.2, 0.0], [0.0, 0.4, 0.0], [0.9, 0.4, 0.0]])
+    inside = face_shell(points, SkinSweep(flat_mesh()), front=0.1, behind=0.25)
+    assert inside.tolist() == [True, False, True, False, True]
+
+
+def test_shell_moves_with_the_skin():
+    mesh, points = flat_mesh(), torch.tensor([[0.0, -0.25, 0.3], [0.0, 0.4, 0.3], [0.0, -0.35, 0.3], [0.0, 0.0, -0.6]])
+    pushed = torch.stack([mesh, mesh - torch.tensor([0.0, 0.2, 0.0]), mesh + torch.tensor([0.0, 0.2, -0.2])])
+    assert face_shell(points[:3], SkinSweep(mesh), front=0.1, behind=0.25).tolist() == [False, False, False]
+    # In front of the foremost frame by up to 0.1, behind the rearmost by up to 0.25.
+    assert face_shell(points[:3], SkinSweep(mesh, pushed), front=0.1, behind=0.25).tolist() == [True, True, False]
+    # A jaw that drops: what is beside the chin at rest, where hair may lie, is face by then.
+    far_before = torch.tensor([[0.0, -0.4, -0.6]])
+    assert face_shell(far_before, SkinSweep(mesh)).tolist() == [True]
+    assert face_shell(far_before, SkinSweep(mesh, pushed)).tolist() == [False]
+
+
+def test_shell_holds_the_underside_of_the_jaw():
+    mesh = flat_mesh()
+    points = torch.tensor([[0.0, 0.5, -0.49], [0.0, 0.65, -0.49], [0.0, 0.5, -0.3], [0.0, 0.5, 0.49]])
+    # Deep at the outline below the nose alone.
+    assert face_shell(points, SkinSweep(mesh), behind=0.25, under=0.6).tolist() == [True, False, False, False]
+    # Half of the band inside, half as much deeper: 0.425 of a face height of 1.
+    halfway = torch.tensor([[0.0, 0.42, -0.425], [0.0, 0.44, -0.425]])
+    assert face_shell(halfway, SkinSweep(mesh), behind=0.25, under=0.6).tolist() == [True, False]
+
+
+def test_hair_is_not_far_in_front_of_the_faces_outline():
+    mesh = flat_mesh()
+    mesh[0, 1] = 0.3  # One corner of the outline, below on the left, lies further back.
+    beside = torch.tensor([[0.7, y, 0.0] for y in (-0.2, -0.12, 0.0, 2.0)])
+    # A fifth of a face height from the outline: 0.1 and 0.15 times 0.2 in front of it at most.
+    assert face_shell(beside, SkinSweep(mesh), hair=0.1, rise=0.15).tolist() == [False, True, True, True]
+    above = torch.tensor([[0.0, -0.2, 0.9], [0.0, -0.12, 0.9]])
+    assert face_shell(above, SkinSweep(mesh), hair=0.1, rise=0.15).tolist() == [False, True]
+    at_the_corner = torch.tensor([[-0.6, 0.1, -0.49], [-0.6, 0.25, -0.49]])
+    assert face_shell(at_the_corner, SkinSweep(mesh), hair=0.1, rise=0.15).tolist() == [False, True]
+    on_the_chest = torch.tensor([[0.0, -0.9, -0.7]])
+    assert face_shell(on_the_chest, SkinSweep(mesh), hair=0.1, rise=0.15).all()
+
+
+def test_where_the_skin_passes():
+    mesh = flat_mesh()  # Of height 1, in the plane y = 0.
+    skin = mesh[None] - torch.tensor([0.0, 0.3, 0.0])
+    at = torch.tensor([-0.35, -0.33, -0.15, 0.03, 0.05])
+    on_the_face = torch.stack([torch.full((5,), 0.021), at, torch.full((5,), 0.013)], -1)  # Between vertices.
+    assert SkinSweep(mesh, skin).passes(on_the_face, reach=0.04).tolist() == [False, True, True, True, False]
+    beside = torch.tensor([[0.53, 0.0, 0.0], [0.55, 0.0, 0.0], [0.53, -0.15, 0.0]])
+    assert SkinSweep(mesh, skin).passes(beside, reach=0.04).tolist() == [True, False, False]
+
+
+def test_little_is_asked_below_the_nose():
+    share = hull_share(torch.tensor([[0.0, 0.0, 0.3], [0.0, 0.0, -0.3]]), flat_mesh())
+    assert share.tolist() == pytest.approx([0.95, 0.03])
+
+
+def test_settled_update_is_the_union_over_expressions_at_both_ends():
+    occupancy = make(visits=1 << 15)
+    seen = set()
+
+    def density(positions, expressions, probe):
+        seen.update(tuple(round(value, 3) for value in row) for row in expressions.tolist())
+        # Something appears on the left only when the second coefficient is at its negative end.
+        visible = (expressions[probe.long(), 1] < 0) & (positions[:, 0] < 0.25)
+        return 100.0 * visible.float()
+
+    for step in range(110):
+        settling = step < 20
+        occupancy.update(density, settling, torch.Generator().manual_seed(step))
+        if step == 19:
+            assert not occupancy.estimator.binaries.any()  # The fast decay has emptied what nothing fills.
+    # Three extremes move (the minimum of the first coefficient is neutral).
+    assert {(1.0, 0.0), (0.0, 0.4), (0.0, -0.3)} <= seen
+    binaries = occupancy.estimator.binaries[0]
+    assert binaries[:4].all() and not binaries[4:].any()
+
+
+def test_decay_halves_over_one_rotation():
+    occupancy = make()
+    # Three moving extremes, one on every second visit: six visits.
+    assert occupancy.decay**6 == pytest.approx(0.5)
+
+
+def test_mask_is_permanent():
+    occupancy = make()
+    mask = torch.zeros(16**3, dtype=torch.bool)
+    mask[:100] = True
+    occupancy.carve(mask)
+    assert occupancy.estimator.binaries.flatten().sum() == 100
+    occupancy.update(lambda positions, expressions, probe: torch.full((len(positions),), 50.0), settling=True)
+    assert torch.equal(occupancy.estimator.binaries.flatten(), mask)
+    assert bool(occupancy.carved)
+
+
+def test_where_the_skin_is_stays_occupied():
+    """Also where nothing is found, as on a cheek that few frames puff."""
+    occupancy = make()
+    mask, kept = torch.zeros(2, 16**3, dtype=torch.bool)
+    mask[:100], kept[90:110] = True, True
+    occupancy.carve(mask, kept)
+    for step in range(60):
+        generator = torch.Generator().manual_seed(step)
+        occupancy.update(lambda positions, expressions, probe: torch.zeros(len(positions)), True, generator)
+    assert occupancy.estimator.binaries.flatten().nonzero()[:, 0].tolist() == list(range(90, 100))
+    again = make()
+    again.load_state_dict(occupancy.state_dict())
+    assert torch.equal(again.kept, mask & kept)
+
+
+def test_sampling_stays_inside_occupied_cells():
+    nerfacc_backend.install()
+    occupancy = make()
+    mask = (occupancy.cell_centers()[:, 1] > 0.0).flatten()
+    occupancy.carve(mask)
+    origins = torch.tensor([[0.1, -3.0, 0.1], [5.0, -3.0, 0.0]])
+    directions = torch.tensor([[0.0, 1.0, 0.0], [0.0, 1.0, 0.0]])
+    samples = occupancy.sample(origins, directions, stratified=False)
+    rays, starts, ends = samples.ray_indices, samples.starts, samples.ends
+    assert rays.unique().tolist() == [0]  # The second ray misses the box.
+    middles = 0.5 * (starts + ends) - 3.0
+    assert bool((middles > 0.0).all()) and bool((middles < 1.0).all())
+    assert len(rays) == pytest.approx(1.0 / 0.05, abs=1)
+
+
+def test_rays_that_meet_what_may_ever_be_occupied():
+    nerfacc_backend.install()
+    occupancy = make()
+    centers = occupancy.cell_centers()
+    occupancy.carve((centers[:, 0] > 0.5) & (centers[:, 1] > 0.5))
+    occupancy.estimator.binaries.fill_(False)
+    origins = torch.tensor([[0.6, -3.0, 0.1], [0.4, -3.0, 0.1], [0.6, -3.0, 1.2], [0.6, -3.0, -0.9]])
+    directions = torch.tensor([[0.0, 1.0, 0.0]]).expand(4, 3)
+    assert occupancy.meets_allowed(origins, directions).tolist() == [True, False, False, True]
+    assert occupancy.meets_allowed(origins[:0], directions[:0]).tolist() == []
+    assert not occupancy.estimator.binaries.any()

@@ -1,0 +1,103 @@
+import cv2
+import numpy as np
+import pytest
+from drawn_person import BACKGROUND, HAIR, HEAD, NECK, TORSO, DrawnPersonMask, drawn_landmarks, drawn_person
+
+from nerfblendshape_ns.common.errors import UserError
+from nerfblendshape_ns.data.contract import Label
+from nerfblendshape_ns.process_data.labels import label_evidence, segmentation
+from nerfblendshape_ns.process_data.labels.face_layout import FACE_OVAL
+
+
+def test_drawn_person_gets_the_right_labels(drawn_clip, monkeypatch):
+    frames, landmarks, truth = drawn_clip
+    monkeypatch.setattr(label_evidence, "PersonMask", DrawnPersonMask)
+    done = []
+    result = segmentation.segment_clip(frames, landmarks, done.append)
+    assert done == list(range(1, 11))
+    assert result.labels.dtype == np.uint8 and result.labels.shape == truth.shape
+    for label, bound in ((BACKGROUND, 0.97), (HEAD, 0.95), (NECK, 0.75), (TORSO, 0.9)):
+        mine, wanted = result.labels == label, truth == label
+        assert (mine & wanted).sum() / (mine | wanted).sum() > bound, Label(label).name
+    assert result.statistics.mean_iou > 0.9
+    assert abs(sum(result.statistics.mean_areas.values()) - 1) < 1e-9
+
+
+def test_shirt_in_the_colour_of_the_hair_is_not_head(monkeypatch):
+    landmarks = np.stack([drawn_landmarks((64.0 + i % 3, 50.0)) for i in range(6)])
+    drawn = [drawn_person(points, collar_colour=HAIR) for points in landmarks]
+    monkeypatch.setattr(label_evidence, "PersonMask", DrawnPersonMask)
+    labels = segmentation.segment_clip([image for image, _ in drawn], landmarks).labels
+    shirt = np.stack([truth for _, truth in drawn]) == TORSO
+    assert (labels[shirt] == HEAD).mean() < 0.01
+    assert (labels[shirt] == TORSO).mean() > 0.9
+
+
+def test_a_later_start_gives_the_same_labels(drawn_clip, monkeypatch):
+    frames, landmarks, _ = drawn_clip
+    monkeypatch.setattr(label_evidence, "PersonMask", DrawnPersonMask)
+    whole = list(segmentation.iterate_labels(frames, landmarks))
+    rest = list(segmentation.iterate_labels(frames, landmarks, start=6))
+    np.testing.assert_array_equal(rest, whole[6:])
+
+
+def test_lost_frames_are_labelled_from_their_neighbours(drawn_clip, monkeypatch):
+    frames, landmarks, truth = drawn_clip
+    monkeypatch.setattr(label_evidence, "PersonMask", DrawnPersonMask)
+    lost = landmarks.copy()
+    lost[[0, 4]] = np.nan
+    labels = segmentation.segment_clip(frames, lost).labels
+    head, wanted = labels[4] == HEAD, truth[4] == HEAD
+    assert (head & wanted).sum() / (head | wanted).sum() > 0.9
+
+
+def test_wrong_input_has_its_own_message(drawn_clip):
+    frames, landmarks, _ = drawn_clip
+    with pytest.raises(UserError, match="9 rows of landmarks were given for 10 frames; track"):
+        segmentation.segment_clip(frames, landmarks[:9])
+    with pytest.raises(UserError, match="no frame of the clip has a face to segment; choose"):
+        segmentation.segment_clip(frames, np.full_like(landmarks, np.nan))
+
+
+@pytest.mark.parametrize("name", ["plain_216f_30fps", "longhair_200f_25fps"])
+def test_real_clip_is_steady(name, clips_folder, landmarker_path):
+    mediapipe = pytest.importorskip("mediapipe")
+    from mediapipe.tasks import python as tasks
+    from mediapipe.tasks.python import vision
+
+    capture = cv2.VideoCapture(str(clips_folder / f"{name}.mp4"))
+    frames = []
+    for _ in range(24):
+        read, image = capture.read()
+        assert read
+        frames.append(np.ascontiguousarray(image[..., ::-1]))
+    capture.release()
+    options = vision.FaceLandmarkerOptions(
+        base_options=tasks.BaseOptions(model_asset_path=str(landmarker_path)), running_mode=vision.RunningMode.IMAGE
+    )
+    landmarks = []
+    with vision.FaceLandmarker.create_from_options(options) as landmarker:
+        for frame in frames:
+            found = landmarker.detect(mediapipe.Image(image_format=mediapipe.ImageFormat.SRGB, data=frame))
+            height, width = frame.shape[:2]
+            landmarks.append([(point.x * width, point.y * height) for point in found.face_landmarks[0]])
+    tracked = np.array(landmarks, np.float32)
+    result = segmentation.segment_clip(frames, tracked)
+    assert result.statistics.mean_iou > 0.98
+    assert result.statistics.min_iou > 0.93
+    for labels, points in zip(result.labels, tracked):
+        outline = points[list(FACE_OVAL)]
+        inside = points.mean(0) + 0.9 * (outline - points.mean(0))
+        rows = np.clip(inside[:, 1].astype(int), 0, labels.shape[0] - 1)
+        columns = np.clip(inside[:, 0].astype(int), 0, labels.shape[1] - 1)
+        assert (labels[rows, columns] == HEAD).all()
+        pieces, _ = cv2.connectedComponents((labels == HEAD).astype(np.uint8), connectivity=4)
+        assert pieces == 2  # the rest of the image and one head
+
+
+def test_without_mediapipe_the_message_says_what_to_install(monkeypatch):
+    import sys
+
+    monkeypatch.setitem(sys.modules, "mediapipe.python.solutions", None)
+    with pytest.raises(UserError, match=r"needs MediaPipe 0.10.9.*install this package with the extra \[track\]"):
+        label_evidence.PersonMask()

@@ -1,0 +1,217 @@
+import re
+import shutil
+import subprocess
+from html.parser import HTMLParser
+
+import cv2
+import numpy as np
+import pytest
+
+from nerfblendshape_ns.common import file_io
+from nerfblendshape_ns.common.arrays import save_arrays
+from nerfblendshape_ns.data import contract
+from nerfblendshape_ns.data.contract import Label
+from nerfblendshape_ns.process_data.options import ProcessOptions
+from nerfblendshape_ns.process_data.report import curves as report_curves
+from nerfblendshape_ns.process_data.report import frame_images as report_frames
+from nerfblendshape_ns.process_data.report import report
+from nerfblendshape_ns.process_data.steps.track_steps import HEAD_POSES
+
+NUM_FRAMES, SIZE = 30, 128
+SHOT = {"fps": 25.0, "centre_x": SIZE / 2, "centre_y": SIZE / 2}
+
+
+@pytest.fixture
+def processed(tmp_path):
+    """A dataset directory as the steps leave it, made without any of them."""
+    root = tmp_path / "someone <b>"
+    generator = np.random.default_rng(0)
+    labels = np.zeros((SIZE, SIZE), np.uint8)
+    labels[20:80, 40:90], labels[80:90, 55:75], labels[90:] = Label.HEAD, Label.NECK, Label.TORSO
+    image = np.full((SIZE, SIZE, 3), 180, np.uint8)
+    image[labels > 0] = (200, 140, 110)
+    for frame in range(NUM_FRAMES):
+        file_io.save_image(root / "images" / contract.image_name(frame), image)
+        file_io.save_image(root / "parsing" / contract.parsing_name(frame), labels)
+        file_io.save_image(root / "alpha" / contract.alpha_name(frame), np.where(labels > 0, 255, 0).astype(np.uint8))
+    file_io.save_image(root / contract.BACKGROUND, np.full((SIZE, SIZE, 3), 180, np.uint8))
+    file_io.save_image(root / "background_seen.png", np.where(labels > 0, 0, 255).astype(np.uint8))
+    landmarks = generator.uniform([40, 20], [90, 80], (NUM_FRAMES, 478, 2)).astype(np.float32)
+    file_io.save_array(root / contract.LANDMARKS, landmarks)
+    contract.save_expressions(root, generator.uniform(0, 1, (NUM_FRAMES, 6)).astype(np.float32), list("abcdef"), "x")
+    pose = np.eye(4)
+    pose[2, 3] = 60.0
+    save_arrays(
+        root / HEAD_POSES,
+        camera_to_head=np.tile(pose, (NUM_FRAMES, 1, 1)),
+        angles=generator.normal(0, 1, (NUM_FRAMES, 3)),
+        angles_raw=generator.normal(0, 1, (NUM_FRAMES, 3)),
+        translation=np.zeros((NUM_FRAMES, 3)),
+        translation_raw=np.zeros((NUM_FRAMES, 3)),
+        frame_errors=np.full(NUM_FRAMES, 1.5),
+        mesh=generator.uniform(-7, 7, (468, 3)).astype(np.float32),
+        focal=np.array(200.0),
+    )
+    reprojection = np.full(NUM_FRAMES, 1.5)
+    reprojection[17] = 9.0
+    summaries = {
+        "frames": {
+            "fps": 25.0,
+            "num_frames": NUM_FRAMES,
+            "width": SIZE,
+            "height": SIZE,
+            "source_width": 640,
+            "source_height": 480,
+            "window": {"left": 0, "top": 0, "width": 480, "height": 480},
+        },
+        "landmarks": {"num_frames": NUM_FRAMES, "frames_with_face": NUM_FRAMES, "tracker": "landmarker"},
+        "segmentation": {
+            "source": "drawn",
+            "areas": {"background": 0.6, "head": 0.2, "neck": 0.05, "torso": 0.15},
+            "iou": {"head": [0.99, 0.97], "neck": [0.95, 0.9], "torso": None},
+            "iou_without_motion": {"head": [0.995, 0.99], "neck": None, "torso": None},
+            "head_iou_mean": 0.99,
+            "head_iou_min": 0.97,
+        },
+        "background": {"never_seen": 0.4},
+        "head pose": {
+            "reprojection_rms_pixels_at_512": 1.9,
+            "reprojection_max_frame_pixels_at_512": 9.0,
+            "jitter_degrees_raw": [0.2, 0.3, 0.1],
+            "jitter_degrees": [0.05, 0.06, 0.04],
+            "yaw_range_degrees": [-20, 20],
+            "pitch_range_degrees": [-5, 5],
+            "roll_range_degrees": [-3, 3],
+        },
+        "expressions": {"basis": "arkit52", "moving": 30, "coefficients": 52},
+    }
+    document = {
+        "video": "talk.mp4",
+        "notes": [],
+        "steps": {name: {"seconds": 1.0, "summary": value, "warnings": []} for name, value in summaries.items()},
+        "pose": {
+            "reprojection_px": reprojection.tolist(),
+            "jitter_before_frames": np.linspace(0, 1, NUM_FRAMES).tolist(),
+            "jitter_before": {"yaw": 0.2, "pitch": 0.3, "roll": 0.1},
+            "jitter_after": {"yaw": 0.05, "pitch": 0.06, "roll": 0.04},
+            "bad_frames": [17],
+        },
+        "masks": {
+            "head_change": [0.0] + [0.01] * (NUM_FRAMES - 1),
+            "areas_by_frame": {name: [0.2] * NUM_FRAMES for name in ("head", "neck", "torso")},
+        },
+        "camera": {"frames": [0, 10, 20], "shift_px": [[0, 0], None, [0.3, -0.2]], "drift_px": 0.4, "moving": False},
+    }
+    document["steps"]["head pose"]["warnings"] = ["The head pose is doubtful in frame 17 <script>."]
+    return root, document
+
+
+class Pictures(HTMLParser):
+    """Collects what a page refers to."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.sources, self.tags = [], []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+        self.sources += [value for key, value in attrs if key in ("src", "href")]
+
+
+def write_report(root, document):
+    report.run(ProcessOptions(root / "talk.mp4", root), SHOT, document, lambda *_: None)
+    return root / "report" / "index.html"
+
+
+def test_the_page_is_whole_and_alone(processed):
+    root, document = processed
+    path = write_report(root, document)
+    assert [file.name for file in path.parent.iterdir()] == ["index.html"]
+    text = path.read_text(encoding="utf-8")
+    page = Pictures(text)
+    # Three rows of four worst frames, twelve over the clip, plate, seen, three cut-outs, four curves.
+    assert len(page.sources) == 3 * 4 + 12 + 5 + 4
+    assert all(source.startswith("data:image/") for source in page.sources)
+    assert "script" not in page.tags and "link" not in page.tags
+    assert "&lt;script&gt;" in text and "someone &lt;b&gt;" in text
+    for words in ("frame 17: 9.0 px off", "yaw 0.200 to 0.050", "head 0.990 (least 0.970, motion undone 0.995)"):
+        assert words in text
+    assert text.index("Look at this before training") < text.index("The worst frames") < text.index("Expressions")
+
+
+def test_an_older_record_still_gives_a_page(processed):
+    root, document = processed
+    for name in ("pose", "masks", "camera"):
+        document.pop(name)
+    for name in ("alpha", "background_seen.png"):
+        path = root / name
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    document["steps"]["head pose"]["warnings"] = []
+    text = write_report(root, document).read_text(encoding="utf-8")
+    assert len(Pictures(text).sources) == 12 + 4 + 2
+    assert "No step gave a warning." in text
+
+
+def test_worst_frames_are_not_all_of_one_moment():
+    values = np.zeros(60)
+    values[20:24] = (5, 9, 8, 7)
+    values[40] = 6
+    values[0] = 1
+    assert report_frames.pick_worst(values)[:3] == (21, 40, 0)
+    assert report_frames.pick_worst(np.ones(3)) == (0,)
+    groups = report_frames.worst_frames({"pose": {"reprojection_px": values.tolist()}})
+    assert len(groups) == 1 and groups[0].values[0] == "9.0 px off"
+
+
+def test_cut_out_shows_the_head_alone(processed):
+    root, _ = processed
+    picture = report_frames.cut_out(root, 3)
+    assert picture[50, 65].tolist() == pytest.approx([200, 140, 110], abs=4)
+    for row, column in ((5, 5), (120, 65), (87, 65)):
+        assert tuple(picture[row, column]) == report_frames.CUT_OUT_COLOUR
+
+
+def test_curves_without_data_are_left_out():
+    assert report_curves.mask_curves({}, 25.0) is None
+    assert report_curves.camera_curves({"frames": [0, 5], "shift_px": [[0, 0], None]}, 25.0) is None
+
+
+def find_chromium():
+    return next(
+        (path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None
+    )
+
+
+@pytest.mark.slow
+def test_a_browser_shows_the_page(processed, tmp_path):
+    chromium = find_chromium()
+    if chromium is None:
+        pytest.skip("there is no chromium on PATH")
+    root, document = processed
+    page = write_report(root, document)
+    shot = tmp_path / "page.png"
+    options = ["--headless=new", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--disable-dev-shm-usage"]
+    options += [f"--user-data-dir={tmp_path / 'profile'}", "--window-size=1200,6000", f"--screenshot={shot}"]
+    # A script of the test's own counts the pictures that decoded; the page itself has none.
+    probe = page.with_name("probe.html")
+    count = (
+        "<script>onload=()=>{document.title='decoded '+[...document.images].filter(i=>i.naturalWidth>0).length"
+        "+' of '+document.images.length+' width '+document.documentElement.scrollWidth}</script>"
+    )
+    probe.write_text(page.read_text(encoding="utf-8") + count, encoding="utf-8")
+    done = subprocess.run([chromium, *options, page.as_uri()], capture_output=True, timeout=120)
+    assert shot.is_file(), done.stderr[-500:]
+    picture = cv2.imread(str(shot))
+    assert picture.shape[:2] == (6000, 1200)
+    # Pictures all the way down: colours at the top, in the middle and in the curves.
+    for top in (0, 1000, 2000, 3000):
+        assert picture[top : top + 1000].std() > 5
+    options[-1] = "--dump-dom"
+    done = subprocess.run(
+        [chromium, *options, probe.as_uri()], capture_output=True, text=True, timeout=120, check=False
+    )
+    found = re.search(r"<title>decoded (\d+) of (\d+) width (\d+)</title>", done.stdout)
+    assert found, done.stdout[:300]
+    decoded, total, width = map(int, found.groups())
+    assert decoded == total == 33 and width <= 1200

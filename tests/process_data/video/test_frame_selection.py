@@ -1,0 +1,55 @@
+import numpy as np
+import pytest
+
+from nerfblendshape_ns.common.errors import UserError
+from nerfblendshape_ns.process_data.video.frame_selection import is_irregular, own_rate, select_frames
+
+
+def test_a_steady_video_keeps_all_or_the_nearest_to_each_instant():
+    times = np.arange(60) / 30
+    selection = select_frames(times, None)
+    assert len(selection.indices) == 60 and selection.fps == pytest.approx(30) and not selection.variable
+    selection = select_frames(times, 15.0)
+    assert selection.indices.tolist() == list(range(0, 60, 2)) and selection.fps == 15.0
+    # A higher rate than the video's own repeats nothing.
+    selection = select_frames(times, 120.0)
+    assert len(selection.indices) == 60 and selection.fps == pytest.approx(30) and selection.num_repeated == 0
+    selection = select_frames(times, 25.0)
+    assert np.all(np.diff(selection.indices) >= 1) and abs(len(selection.indices) - 50) <= 1
+    assert select_frames(times, None, max_frames=12).indices.tolist() == list(range(12))
+
+
+def test_times_rounded_to_milliseconds_give_the_exact_rate():
+    times = np.round(np.arange(90) / 30, 3)
+    assert own_rate(times) == pytest.approx(30, abs=0.01)
+    assert own_rate(np.arange(50) * 1001 / 30000) == pytest.approx(29.97, abs=0.001)
+    # A gap of a second in a steady video changes nothing.
+    times = np.concatenate([np.arange(50) / 25, 3 + np.arange(50) / 25])
+    assert own_rate(times) == pytest.approx(25)
+
+
+def test_a_variable_rate_becomes_a_constant_one():
+    # Of thirty frames a second, every fourth and fifth are missing.
+    times = np.array([index / 30 for index in range(90) if index % 5 < 3])
+    assert is_irregular(times)
+    selection = select_frames(times)
+    assert selection.variable and selection.fps == 30
+    assert np.allclose(np.diff(selection.times), 1 / 30)
+    # The image at each instant is the frame nearest to it in time.
+    assert np.abs(times[selection.indices] - selection.times).max() < 1.01 / 30
+    assert selection.indices[:7].tolist() == [0, 1, 2, 2, 3, 3, 4]
+    assert selection.num_repeated == len(selection.indices) - len(times)
+    slower = select_frames(times, 10.0)
+    assert slower.fps == 10 and slower.num_repeated == 0 and np.allclose(np.diff(slower.times), 0.1)
+
+
+def test_too_few_frames_say_how_many_are_needed():
+    with pytest.raises(UserError, match="gives only 3 frames and at least 10 are needed"):
+        select_frames(np.arange(3) / 25)
+    with pytest.raises(UserError, match="longer video, a wider --start to --end, or a higher --fps"):
+        select_frames(np.arange(100) / 25, 1.0)
+
+
+def test_irregular_times_are_noticed():
+    assert not is_irregular(np.arange(100) / 30)
+    assert is_irregular(np.cumsum(np.where(np.arange(100) % 5 == 0, 0.08, 0.033)))

@@ -1,0 +1,79 @@
+import shutil
+import struct
+import subprocess
+
+import numpy as np
+import pytest
+from video_files import write_video
+
+from nerfblendshape_ns.common.errors import UserError
+from nerfblendshape_ns.process_data.video import frames
+from nerfblendshape_ns.process_data.video.crop import FrameWindow
+
+
+def test_missing_file_folder_and_text_each_have_their_own_message(tmp_path):
+    with pytest.raises(UserError, match="nowhere.mp4 does not exist; give the path of a video file with --video"):
+        frames.probe_video(tmp_path / "nowhere.mp4")
+    with pytest.raises(UserError, match="is a folder, not a video"):
+        frames.probe_video(tmp_path)
+    text = tmp_path / "notes.mp4"
+    text.write_text("not a video at all")
+    with pytest.raises(UserError, match="notes.mp4 is not a video that can be decoded; convert it to mp4"):
+        frames.probe_video(text)
+
+
+def test_every_frame_is_decoded_in_order_with_its_time(tmp_path):
+    video = write_video(tmp_path / "grey.mp4", 14, size=(64, 48), fps=20.0)
+    info = frames.probe_video(video)
+    assert (info.width, info.height, info.fps) == (64, 48, 20.0)
+    decoded = list(frames.decode(video))
+    assert [number for number, _, _ in decoded] == list(range(14))
+    assert [frame.shape for _, _, frame in decoded] == [(48, 64, 3)] * 14
+    assert np.allclose([seconds for _, seconds, _ in decoded], np.arange(14) / 20, atol=1e-3)
+    # The codec shifts grey by a few levels, the same in every frame.
+    assert np.allclose(np.diff([frame.mean() for _, _, frame in decoded]), 5, atol=1)
+
+
+def test_start_and_end_bound_what_is_decoded(tmp_path):
+    video = write_video(tmp_path / "grey.mp4", 14, size=(64, 48), fps=20.0)
+    inside = list(frames.decode(video, start=0.2, end=0.45))
+    assert [number for number, _, _ in inside] == [4, 5, 6, 7, 8]
+    assert inside[0][1] == pytest.approx(0.2)
+    assert not list(frames.decode(video, start=3.0))
+
+
+def test_sound_and_frame_count_are_read(tmp_path):
+    video = write_video(tmp_path / "grey.mp4", 14, size=(64, 48), fps=20.0)
+    info = frames.probe_video(video)
+    assert info.num_frames == 14 and not info.has_audio
+    if shutil.which("ffmpeg") is None:
+        pytest.skip("ffmpeg is not here")
+    sound = ["-f", "lavfi", "-i", "sine=duration=0.7", "-c:v", "copy", "-c:a", "aac", "-v", "error"]
+    subprocess.run(["ffmpeg", "-i", video, *sound, tmp_path / "loud.mp4"], check=True)
+    assert frames.probe_video(tmp_path / "loud.mp4").has_audio
+
+
+def test_a_rotated_phone_video_comes_out_upright(tmp_path):
+    def left_half_white(_):
+        picture = np.zeros((48, 96, 3), np.uint8)
+        picture[:, :48] = 255
+        return picture
+
+    video = write_video(tmp_path / "lying.mp4", 12, size=(96, 48), picture=left_half_white)
+    # A phone held upright stores lying pictures and a matrix in the track header that turns them by 90 degrees.
+    content = bytearray(video.read_bytes())
+    start = content.index(b"tkhd") + 4 + 40
+    content[start : start + 36] = struct.pack(">9i", 0, 1 << 16, 0, -(1 << 16), 0, 0, 48 << 16, 0, 1 << 30)
+    video.write_bytes(content)
+    info = frames.probe_video(video)
+    assert (info.width, info.height) == (48, 96)
+    _, _, picture = next(iter(frames.decode(video)))
+    # Turned clockwise by 90 degrees, the left half is at the top.
+    assert picture[:20].mean() > 230 and picture[-20:].mean() < 25
+
+
+def test_apply_window_cuts_and_scales():
+    frame = np.zeros((40, 60, 3), np.uint8)
+    frame[10:30, 20:40] = 200
+    out = frames.apply_window(frame, FrameWindow(20, 10, 20, 20, 10, 10))
+    assert out.shape == (10, 10, 3) and (out == 200).all()

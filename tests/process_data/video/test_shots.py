@@ -1,0 +1,111 @@
+import numpy as np
+import pytest
+
+from nerfblendshape_ns.process_data.video.shots import (
+    ChangeMeter,
+    choose_shot,
+    dropped_ends,
+    find_cuts,
+    find_shots,
+    name_times,
+)
+
+
+def scene(seed):
+    """A smooth random picture and a disc that moves a little, 64 x 64."""
+    small = np.random.default_rng(seed).uniform(30, 220, (4, 4, 3))
+    rows, columns = np.mgrid[:64, :64]
+    background = small[rows // 16, columns // 16]
+
+    def frame(index, offset=0.0):
+        picture = background.copy()
+        centre = 30 + 3 * np.sin(0.4 * index) + offset
+        picture[(rows - 34) ** 2 + (columns - centre) ** 2 < 200] = 128
+        return picture
+
+    return frame
+
+
+def measure(pictures):
+    meter = ChangeMeter()
+    for picture in pictures:
+        meter.add(np.clip(picture, 0, 255).astype(np.uint8))
+    return meter.changes()
+
+
+def test_cuts_are_found_where_they_are_and_motion_is_none():
+    first, second = scene(0), scene(1)
+    cuts, jumps = find_cuts(measure([first(i) for i in range(20)] + [second(i) for i in range(15)] + [first(0)] * 5))
+    assert cuts.tolist() == [20, 35] and len(jumps) == 0
+    cuts, jumps = find_cuts(measure([first(i) for i in range(40)]))
+    assert len(cuts) == 0 and len(jumps) == 0
+
+
+def test_a_flash_is_no_cut():
+    first = scene(0)
+    pictures = [first(i) for i in range(30)]
+    pictures[12] = 255 - 0.2 * pictures[12][::-1]
+    cuts, jumps = find_cuts(measure(pictures))
+    assert len(cuts) == 0 and len(jumps) == 0
+
+
+def test_a_jump_inside_a_scene_is_told_from_a_cut():
+    first = scene(0)
+    cuts, jumps = find_cuts(measure([first(0)] * 15 + [first(0, offset=11.0)] * 15))
+    assert len(cuts) == 0 and jumps.tolist() == [15]
+
+
+def test_black_and_fade_are_left_out_at_both_ends():
+    first = scene(0)
+    black = [np.zeros((64, 64, 3))] * 6
+    rising = [first(i) * share for i, share in enumerate((0.2, 0.4, 0.6, 0.8))]
+    pictures = black + rising + [first(i) for i in range(20)] + rising[::-1] + black
+    changes = measure(pictures)
+    times = np.arange(len(pictures)) / 25
+    cuts, _ = find_cuts(changes)
+    assert len(cuts) == 0
+    (shot,) = find_shots(changes, [], times)
+    assert shot.tolist() == list(range(10, 30))
+    assert dropped_ends(times, shot, changes.blank) == "the first 0.40 s and the last 0.40 s"
+
+
+def test_without_black_nothing_is_left_out():
+    first = scene(0)
+    changes = measure([first(i) * (0.6 if i < 5 else 1.0) for i in range(20)])
+    (shot,) = find_shots(changes, [], np.arange(20) / 25)
+    assert len(shot) == 20 and dropped_ends(np.arange(20) / 25, shot, changes.blank) is None
+
+
+def test_a_black_frame_in_the_middle_is_dropped_and_splits_nothing():
+    first = scene(0)
+    pictures = [first(0)] * 10 + [np.zeros((64, 64, 3))] + [first(0)] * 10
+    changes = measure(pictures)
+    assert changes.blank.tolist() == [index == 10 for index in range(21)]
+    cuts, jumps = find_cuts(changes)
+    assert len(cuts) == 0 and len(jumps) == 0
+    assert find_shots(changes, [], np.arange(21) / 25)[0].tolist() == [*range(10), *range(11, 21)]
+
+
+def test_a_small_picture_on_one_colour_is_not_blank():
+    picture = np.full((64, 64, 3), 128.0)
+    picture[30:36, 30:36] = 20
+    assert not measure([picture]).blank[0]
+
+
+def test_the_shot_with_most_face_wins():
+    times = np.arange(100) / 25
+    shots = [np.arange(0, 70), np.arange(70, 100)]
+    assert choose_shot(shots, times, [1.0, 1.0]) == 0
+    # The longer shot shows a face in a tenth of its frames only.
+    assert choose_shot(shots, times, [0.1, 1.0]) == 1
+
+
+def test_times_in_words():
+    assert name_times([1.523, 3.0]) == "1.52 s, 3.00 s"
+    assert name_times(np.arange(10.0), most=2) == "0.00 s, 1.00 s, 8 more"
+
+
+@pytest.mark.parametrize("count", [0, 1])
+def test_hardly_any_frames(count):
+    changes = measure([scene(0)(0)] * count)
+    assert len(find_cuts(changes)[0]) == 0

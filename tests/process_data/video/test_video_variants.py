@@ -1,0 +1,34 @@
+"""Awkward videos from two synthetic heads, made by the same code as ``benchmarks/video_variants.py`` makes them of real
+clips, through the whole preparation with the real tracker."""
+
+import importlib
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+from video_files import shared_folder
+
+REPOSITORY = Path(__file__).resolve().parents[3]
+NUM_FRAMES = 16
+
+
+sys.path.append(str(REPOSITORY / "benchmarks"))
+awkward_videos, video_variants = (importlib.import_module(name) for name in ("awkward_videos", "video_variants"))
+
+
+@pytest.fixture(scope="session")
+def sources(tmp_path_factory):
+    pytest.importorskip("mediapipe")
+    if shutil.which("ffmpeg") is None:
+        pytest.skip("ffmpeg is not here")
+    return awkward_videos.synthetic_sources(tmp_path_factory.mktemp("sources"), NUM_FRAMES, side=400)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("variant", video_variants.VARIANTS, ids=lambda variant: variant.name)
+def test_the_right_thing_comes_of_every_variant(variant, sources, tmp_path):
+    model = shared_folder() / "models" / "face_landmarker.task"
+    options = {"landmarker": model} if model.is_file() else {"tracker": "facemesh"}
+    wrong, _ = video_variants.run_variant(variant, sources, tmp_path, max_size=320, refine_poses=False, **options)
+    assert not wrong
