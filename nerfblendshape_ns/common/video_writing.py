@@ -13,7 +13,7 @@ from typing import List, Optional
 from nerfblendshape_ns.common.errors import UserError
 from nerfblendshape_ns.common.file_io import write_atomically
 from nerfblendshape_ns.common.frame_store import PATTERN
-from nerfblendshape_ns.process_data.video.frames import PLAIN_MEDIA
+from nerfblendshape_ns.common.media import PLAIN_MEDIA
 
 
 @dataclass(frozen=True)

@@ -9,11 +9,11 @@ import cv2
 import numpy as np
 import torch
 
-from nerfblendshape_ns.common.html_page import STYLE, tile_row
 from nerfblendshape_ns.evaluation.comparison import Comparison
 from nerfblendshape_ns.evaluation.frames import Picture, RenderedFrame, spread
 from nerfblendshape_ns.evaluation.tables import NOTHING, figure_of, measures_of, metrics_of, titled
 from nerfblendshape_ns.process_data.report.frame_images import Tile, pick_worst
+from nerfblendshape_ns.process_data.report.html_page import STYLE, tile_row
 
 MORE_STYLE = """
 th { text-align: right; font-weight: 600; padding: .2rem .8rem .2rem 0; } th:first-child { text-align: left; }

@@ -12,11 +12,10 @@ from nerfblendshape_ns.data import contract
 from nerfblendshape_ns.expressions.tracks import NameList
 from nerfblendshape_ns.process_data.labels.given_labels import find_masks
 from nerfblendshape_ns.process_data.labels.multiclass_segmenter import check_model_file
+from nerfblendshape_ns.process_data.video.frame_selection import MIN_FRAMES
 
 TOOL = "nbs-process-data"
 """Name in ``process.json``, the record of a dataset made of a video."""
-# Below this a clip cannot be split into training, validation and test frames, nor a head pose track be smoothed.
-MIN_FRAMES = 10
 # Twice the focal length of MediaPipe's 63-degree virtual camera, as a multiple of the image side.
 DEFAULT_FOCAL = 1.632
 

@@ -8,12 +8,12 @@ import numpy as np
 
 from nerfblendshape_ns.common import file_io
 from nerfblendshape_ns.common.arrays import load_arrays
-from nerfblendshape_ns.common.html_page import Section, page, png_figure, tile_row
 from nerfblendshape_ns.data import contract
 from nerfblendshape_ns.process_data.face.canonical_face import RIGID_LANDMARKS
 from nerfblendshape_ns.process_data.options import ProcessOptions
 from nerfblendshape_ns.process_data.report import curves as report_curves
 from nerfblendshape_ns.process_data.report import frame_images as report_frames
+from nerfblendshape_ns.process_data.report.html_page import Section, page, png_figure, tile_row
 from nerfblendshape_ns.process_data.report.quality_grades import verdicts
 from nerfblendshape_ns.process_data.steps.frame_step import Progress
 from nerfblendshape_ns.process_data.steps.step_record import fresh_folder, put_in_place

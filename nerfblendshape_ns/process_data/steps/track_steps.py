@@ -18,10 +18,11 @@ from nerfblendshape_ns.process_data.face.canonical_face import read_canonical_fa
 from nerfblendshape_ns.process_data.face.expressions import Expressions, arkit_expressions, landmark_pca_expressions
 from nerfblendshape_ns.process_data.face.external_expressions import external_expressions
 from nerfblendshape_ns.process_data.face.face_track import STRETCH, Subject, num_passes, track_face
-from nerfblendshape_ns.process_data.options import MIN_FRAMES, ProcessOptions
+from nerfblendshape_ns.process_data.options import ProcessOptions
 from nerfblendshape_ns.process_data.steps.frame_step import FRAMES, Progress
 from nerfblendshape_ns.process_data.steps.step_record import fresh_folder, put_in_place, resumed_folder
 from nerfblendshape_ns.process_data.video.crop import face_window
+from nerfblendshape_ns.process_data.video.frame_selection import MIN_FRAMES
 from nerfblendshape_ns.process_data.video.frames import ImageFolder
 
 TRACKS_RAW = "tracks_raw.npz"

@@ -8,9 +8,12 @@ from typing import Optional
 import numpy as np
 
 from nerfblendshape_ns.common.errors import UserError
-from nerfblendshape_ns.process_data.options import MIN_FRAMES
 
 # Frame intervals that differ by more than this share of the median mean a variable frame rate.
+
+MIN_FRAMES = 10
+"""Fewer frames make no dataset."""
+
 IRREGULAR_SHARE = 0.25
 
 
@@ -71,7 +74,7 @@ def select_frames(times: np.ndarray, fps: Optional[float] = None, max_frames: Op
         max_frames: keep only the first so many.
 
     Raises:
-        UserError: fewer than :data:`~nerfblendshape_ns.process_data.options.MIN_FRAMES` remain.
+        UserError: fewer than :data:`MIN_FRAMES` remain.
     """
     times = np.asarray(times, dtype=np.float64)
     rate, variable = own_rate(times), is_irregular(times)

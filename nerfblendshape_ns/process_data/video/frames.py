@@ -11,6 +11,7 @@ import numpy as np
 
 from nerfblendshape_ns.common import file_io
 from nerfblendshape_ns.common.errors import UserError
+from nerfblendshape_ns.common.media import PLAIN_MEDIA
 from nerfblendshape_ns.data import contract
 from nerfblendshape_ns.process_data.video.crop import FrameWindow
 
@@ -31,15 +32,6 @@ class VideoInfo:
     """Frames as the container counts them, which may be wrong; 0 where it does not say."""
     has_audio: bool = False
     """Whether there is sound beside the picture."""
-
-
-PLAIN_MEDIA = {
-    "protocol_whitelist": "file,pipe",
-    "format_whitelist": "3g2,3gp,aac,ac3,aiff,amr,asf,au,avi,caf,dv,eac3,flac,flv,m4a,m4v,matroska,mj2,mjpeg,mov,mp3,"
-    "mp4,mpeg,mpegts,mpegvideo,mxf,nut,ogg,w64,wav,webm",
-}
-"""Options with which FFmpeg opens local files that hold their sound and picture themselves, and nothing else: playlists
-and scripts (HLS, DASH, concat) name other files and addresses that it would open."""
 
 
 def open_video(path: Path) -> cv2.VideoCapture:
