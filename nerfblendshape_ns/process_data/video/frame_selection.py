@@ -9,11 +9,9 @@ import numpy as np
 
 from nerfblendshape_ns.common.errors import UserError
 
-# Frame intervals that differ by more than this share of the median mean a variable frame rate.
-
+# Below this a clip cannot be split into training, validation and test frames, nor a head pose track be smoothed.
 MIN_FRAMES = 10
-"""Fewer frames make no dataset."""
-
+# Frame intervals that differ by more than this share of the median mean a variable frame rate.
 IRREGULAR_SHARE = 0.25
 
 
