@@ -1,4 +1,4 @@
-"""Kernels for nerfacc 0.5.2, at the seam where it looks for its compiled extension.
+"""Kernels for nerfacc 0.5.2, in place of its compiled extension.
 
 nerfacc's Python layer calls ``nerfacc.cuda.X`` for what it computes in CUDA and refuses CPU tensors; its extension does
 not build against current torch and CUDA. :func:`install` puts dispatchers there: CUDA tensors go to the compiled
@@ -31,7 +31,7 @@ FUNCTIONS = {
 
 
 def install() -> None:
-    """Fill nerfacc's seam for this process; a second call changes nothing."""
+    """Put the kernels into nerfacc, for this process; a second call changes nothing."""
     if getattr(nerfacc.cuda.traverse_grids, "warp_kernel", None) is not None:
         return
     for name, function in FUNCTIONS.items():
