@@ -1,8 +1,9 @@
-# Two commands do all the set-up they need and then their work:
+# Each command does all the set-up it needs and then its work:
 #
 #   make demo                 a synthetic talking head becomes a trained avatar: mp4, picture, metrics
 #   make demo VIDEO=me.mp4    the same from your own clip
-#   make test                 style, types and all tests
+#   make test                 style, layers, types and all tests
+#   make release              wheel and sdist of the checked-out tag, tried in clean environments, in dist/
 #
 # Options: PYTHON=/path/to/python3.11, TORCH="torch==... torchvision==..." (another build), DEMO=folder of the results.
 
@@ -15,7 +16,7 @@ PYTEST_ARGS ?=
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --progress-bar off
 
-.PHONY: demo test lint types tests clean
+.PHONY: demo test lint types tests release clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.installed-track
@@ -30,6 +31,7 @@ test: lint types tests
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
 
 types: lint
 	$(BIN)/pyright
@@ -37,6 +39,9 @@ types: lint
 # Two processes of one thread each fill the two cores that CI has; a file's tests share what they set up.
 tests: types
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --durations=25 $(PYTEST_ARGS)
+
+release: $(VENV)/.installed-dev
+	$(BIN)/python tools/release.py
 
 # Stamps: a second run skips what is installed, until pyproject.toml or the torch release changes.
 $(VENV)/.torch: tools/find_python.sh tools/system_packages.sh
@@ -59,4 +64,4 @@ $(VENV)/.installed-dev: $(VENV)/.torch pyproject.toml
 	touch $@ $(VENV)/.installed-track
 
 clean:
-	rm -rf $(VENV) $(DEMO) .pytest_cache .ruff_cache build dist
+	rm -rf $(VENV) $(DEMO) .pytest_cache .ruff_cache .import_linter_cache build dist
