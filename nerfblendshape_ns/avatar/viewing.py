@@ -16,6 +16,7 @@ from torch import nn
 
 from nerfblendshape_ns.avatar.avatar import Avatar
 from nerfblendshape_ns.common.errors import UserError
+from nerfblendshape_ns.viewer.session import ExpressionViewerControl
 
 DEFAULT_PORT = 7007
 """First port tried where none is asked for; nerfstudio's own."""
@@ -42,11 +43,12 @@ class _DataManager:
 
 
 class _Pipeline(nn.Module):
-    """Stands in for what the viewer asks of a pipeline. The expression panel hangs on the model itself."""
+    """Stands in for what the viewer asks of a pipeline."""
 
     def __init__(self, avatar: Avatar) -> None:
         super().__init__()
         self.model = avatar.model
+        self.viewer_control = ExpressionViewerControl(avatar.model)
         self.datamanager = _DataManager(avatar.camera)
 
     @property
