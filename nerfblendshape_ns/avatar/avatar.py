@@ -20,8 +20,6 @@ from nerfblendshape_ns.models.load import AvatarModel, build_model
 from nerfblendshape_ns.models.rebuild import EXTRA_STATE, read_checkpoint, whole_or_refused
 from nerfblendshape_ns.models.torso import HEAD_PREFIX, TorsoModel
 
-HEAD_SHARE = 0.9
-"""Share of the picture that the head's box fills where a run does not say its focal length."""
 OCCUPANCY_VALUES = "occupancy.estimator.occs"
 """The head occupancy's running maxima: of use in training only, so files leave them out."""
 OCCUPANCY_CELLS = "occupancy.estimator.binaries"
@@ -197,7 +195,7 @@ class Avatar:
         nearest = median_pose(poses)
         height, width = (int(side) for side in self.description["image_size"])
         pose = poses[nearest].reshape(3, 4)
-        intrinsics = self.description.get("intrinsics") or self._guessed_intrinsics(pose.cpu(), height, width)
+        intrinsics = self.description["intrinsics"]
         return Cameras(
             camera_to_worlds=pose[None].clone(),
             fx=intrinsics["fl_x"],
@@ -208,15 +206,6 @@ class Avatar:
             height=height,
             camera_type=CameraType.PERSPECTIVE,
         ).to(self.device)
-
-    def _guessed_intrinsics(self, pose: Float[Tensor, "3 4"], height: int, width: int) -> Dict[str, float]:
-        """Intrinsics that show the whole head, for runs older than their record."""
-        low, high = torch.tensor(self.description["normalisation"]["aabb"])
-        corners = torch.cartesian_prod(*torch.stack([low, high], dim=1))
-        seen = (corners - pose[:, 3]) @ pose[:, :3]
-        reach = seen[:, :2].abs() / (-seen[:, 2:]).clamp_min(1e-3)
-        focal = float((HEAD_SHARE * torch.tensor([width, height]) / 2 / reach.max(0).values).min())
-        return {"fl_x": focal, "fl_y": focal, "cx": width / 2, "cy": height / 2}
 
 
 def open_avatar(path: Union[str, Path], device: Union[None, str, torch.device] = None) -> Avatar:
@@ -249,7 +238,7 @@ def _from_file(path: Path) -> Avatar:
 def _of_content(content: AvatarFile, path: Path) -> Avatar:
     description = dict(content.description)
     about = description.pop(ABOUT, {})
-    state: Dict[str, Any] = {name: torch.from_numpy(array) for name, array in content.tensors.items()}
+    state: Dict[str, Any] = dict(content.tensors)
     for prefix in ("", HEAD_PREFIX):
         if prefix + OCCUPANCY_CELLS in state:
             state.setdefault(prefix + OCCUPANCY_VALUES, state[prefix + OCCUPANCY_CELLS].flatten().float())

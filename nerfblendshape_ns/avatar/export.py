@@ -7,7 +7,6 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, Dict
 
-import numpy as np
 import torch
 
 from nerfblendshape_ns import __version__
@@ -66,9 +65,8 @@ def export_avatar(
         created=datetime.now(timezone.utc).replace(microsecond=0).isoformat(),
         written_by=f"nerfblendshape_ns {__version__}",
     )
-    tensors: Dict[str, np.ndarray] = {name: value.detach().cpu().numpy() for name, value in state.items()}
     try:
-        return write_avatar_file(path, AvatarFile(description, tensors, stated))
+        return write_avatar_file(path, AvatarFile(description, state, stated))
     except OSError as error:
         raise UserError(f"{path} cannot be written ({error.strerror}); choose another --output.") from None
 
