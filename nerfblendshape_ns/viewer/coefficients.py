@@ -3,46 +3,16 @@
 from __future__ import annotations
 
 import math
-import re
 from dataclasses import dataclass
-from typing import Dict, List, Mapping, Optional, Sequence, Tuple
+from typing import List, Mapping, Optional, Sequence, Tuple
 
 import numpy as np
 
+from nerfblendshape_ns.coefficient_names.sides import side_pairs
 from nerfblendshape_ns.data.expression_scale import coefficient_scale
-
-_SIDES = {"Left": "Right", "left": "right", "_L": "_R", "_l": "_r"}
-_SIDE_PATTERN = {
-    # Words are sides wherever a new word starts (LeftEye, eye_left); letters only at the end (brow_L).
-    "Left": re.compile(r"Left(?![a-z])"),
-    "left": re.compile(r"(?<![A-Za-z])left(?![a-z])"),
-    "_L": re.compile(r"_L$"),
-    "_l": re.compile(r"_l$"),
-}
 
 RANDOM_CHOICES = 64
 """Made-up values of each coefficient that random faces are drawn from where there is no clip."""
-
-
-def mirror_indices(names: Sequence[str]) -> Dict[int, int]:
-    """For each coefficient of a Left/Right pair, the index of the other side; both directions.
-
-    ``jawLeft`` and ``jawRight`` are no pair: they are the two ends of one sideways motion, not two sides of the face,
-    and the same holds for ``mouthLeft`` and ``mouthRight``.
-
-    Args:
-        names: of all coefficients.
-    """
-    position = {name: index for index, name in enumerate(names)}
-    pairs: Dict[int, int] = {}
-    for index, name in enumerate(names):
-        if name.lower() in ("jawleft", "mouthleft", "jaw_left", "mouth_left"):
-            continue
-        for side, other in _SIDES.items():
-            partner = position.get(_SIDE_PATTERN[side].sub(other, name)) if _SIDE_PATTERN[side].search(name) else None
-            if partner is not None and partner != index:
-                pairs[index], pairs[partner] = partner, index
-    return pairs
 
 
 @dataclass(frozen=True)
@@ -102,7 +72,7 @@ class CoefficientTable:
         self.track = np.asarray(track, np.float32)
         self.train_frames = np.asarray(train_frames, np.int64)
         self.neutral = np.clip(np.zeros(len(self.names), np.float32), self.minimum, self.maximum)
-        self.mirror = mirror_indices(self.names)
+        self.mirror = side_pairs(self.names)
         self._index = {name: index for index, name in enumerate(self.names)}
 
     def __len__(self) -> int:
