@@ -7,7 +7,7 @@ import time
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Callable, List, Optional, Tuple
+from typing import List, Optional, Tuple
 
 import numpy as np
 import torch
@@ -104,7 +104,7 @@ def drive(options: DriveOptions, console: Optional[Console] = None) -> DriveResu
     options.check()
     source_kind(options.by)  # Told before the avatar is loaded.
     output, inputs = options.output, input_paths(options)
-    is_video = options.resolved_format == "mp4"
+    is_video = options.is_video
     if is_video:
         require_ffmpeg()
         check_file(output, options.overwrite, inputs)
@@ -190,14 +190,14 @@ def render_frame(options: DriveOptions, plan: Drive, frame: int) -> np.ndarray:
     """Render one frame of a drive.
 
     Returns:
-        uint8 RGB ``[height, width, 3]``, wider where the driver is beside it; RGBA for ``--format rgba``.
+        uint8 RGB ``[height, width, 3]``, wider where the driver is beside it; RGBA for ``--rgba``.
     """
     avatar = plan.person.avatar
     captured = torch.from_numpy(plan.poses.captured[frame]).float().flatten().to(avatar.device)
     state = DrivingState(torch.from_numpy(plan.expressions[frame]).float().to(avatar.device), captured)
     pose = torch.from_numpy(plan.poses.camera[frame]).float().flatten()
     camera = avatar.camera_of(pose, max(plan.person.size))
-    if options.resolved_format == "rgba":
+    if options.rgba:
         outputs = avatar.render(state, camera)
         return _to_bytes(avatar.model.get_rgba_image(outputs))
     background = None if plan.background is None else torch.from_numpy(plan.background).to(avatar.device)
@@ -211,7 +211,7 @@ def find_sound(options: DriveOptions, driver: DriverSequence) -> Tuple[Optional[
     Raises:
         UserError: the file given with ``--audio`` has no sound.
     """
-    if options.audio == "none" or options.resolved_format != "mp4":
+    if options.audio == "none" or not options.is_video:
         return None, None
     start = float(driver.times[0])
     if options.audio != "auto":
@@ -237,10 +237,9 @@ def _render(options: DriveOptions, plan: Drive, store: FrameStore, console: Cons
     started = time.perf_counter()
     with Progress(*columns, TimeElapsedColumn(), TimeRemainingColumn(), console=console) as progress:
         task = progress.add_task("frames", total=plan.num_frames, completed=done_before)
-        advance: Callable[[], None] = lambda: progress.advance(task)  # noqa: E731
         for frame in missing:
             store.write(frame, render_frame(options, plan, frame))
-            advance()
+            progress.advance(task)
     return len(missing), time.perf_counter() - started
 
 
@@ -252,7 +251,7 @@ def _key(options: DriveOptions, plan: Drive) -> str:
         "version": __version__,
         "avatar": [str(avatar.path.resolve()), status.st_size, status.st_mtime_ns],
         "size": list(plan.person.size),
-        "format": "rgba" if options.resolved_format == "rgba" else "rgb",
+        "rgba": options.rgba,
         "beside": plan.driver.label if options.side_by_side else None,
     }
     arrays = [plan.expressions, plan.poses.camera, plan.poses.captured]
@@ -284,7 +283,7 @@ def _print_result(result: DriveResult, plan: Drive, sound_note: Optional[str], c
     if sound_note:
         say(console, f"note: {sound_note}")
     height, width = plan.person.size
-    speed = f", {result.num_rendered / result.seconds:.2f} frames a second" if result.num_rendered else ""
+    speed = f", {result.num_rendered / result.seconds:.2f} frames per second" if result.num_rendered else ""
     say(
         console,
         f"{result.num_frames} frames of {width}x{height}, driven by {plan.driver.label}"

@@ -39,10 +39,8 @@ class PoseSettings:
 
     mode: HeadPoseMode = "auto"
     """Where poses come from."""
-    align: bool = True
-    """Measure a driver's rotations from its own mean and apply them about this person's."""
     limit: bool = True
-    """Keep another driver's turns within what this person's clip shows, and a little more."""
+    """Keep another driver's rotations within the range of this person's clip, and a little more."""
     smooth_window: int = 1
     """Frames over which poses are averaged."""
     degrees: float = 15.0
@@ -98,7 +96,7 @@ def make_poses(
         assert driver is not None
         motion = driver
         if not is_own_clip:
-            rotation = _about(rest_rotation, driver) if settings.align else driver.rotation
+            rotation = _about(rest_rotation, driver)
             if settings.limit:
                 rotation, softened = limit_turns(rotation, own)
             motion = HeadMotion(rotation, _shifted(rest_translation, driver))

@@ -24,14 +24,12 @@ class SweepOptions:
     """Folder for sweep.png, sweep.mp4, sweep.txt and sweep.json: a new or an empty one, or an earlier result, which is
     replaced."""
     size: Optional[int] = None
-    """Longer side of the rendered pictures in pixels; that of the training images if left out."""
+    """Longer side of the rendered images in pixels; that of the training images if left out."""
     threshold: float = 4.0
-    """A coefficient that changes the picture by less than so many of 255 levels (where it changes most, on 2 % of the
-    head's pixels) counts as not learnt."""
+    """A coefficient counts as not learnt if it changes the image by less than this many of 255 levels (mean over the
+    pixels that change most, as many as 2 % of the head's)."""
     seconds: float = 1.0
     """Time in the video from neutral to an end of the range and back; 0 writes no video."""
-    fps: float = 25.0
-    """Frames a second of the video."""
 
 
 def run(options: SweepOptions, console: Console) -> None:
@@ -42,8 +40,8 @@ def run(options: SweepOptions, console: Console) -> None:
     """
     if options.size is not None and not 8 <= options.size <= 4096:
         raise UserError(f"--size is {options.size} but must be from 8 to 4096 pixels.")
-    if options.seconds < 0 or options.fps <= 0:
-        raise UserError("--seconds must not be negative and --fps must be above 0.")
+    if options.seconds < 0:
+        raise UserError("--seconds must not be negative; 0 writes no video.")
     # Imports nerfstudio whole, which takes seconds.
     from nerfblendshape_ns.avatar.avatar import open_avatar
     from nerfblendshape_ns.avatar.sweep import as_document, as_text, sweep_avatar
@@ -64,9 +62,8 @@ def run(options: SweepOptions, console: Console) -> None:
         save_text(folder / "sweep.txt", as_text(sweep))
         if options.seconds > 0:
             task = bar.add_task("Video", total=len(avatar.names))
-            frames = max(2, round(options.seconds * options.fps))
             video = folder / "sweep.mp4"
-            write_sweep_video(video, avatar, sweep, frames, options.size, options.fps, lambda: bar.advance(task))
+            write_sweep_video(video, avatar, sweep, options.seconds, options.size, lambda: bar.advance(task))
     print(as_text(sweep))
     say(console, f"sheet, video and tables: {options.output}")
 

@@ -63,14 +63,6 @@ def test_tracked_driver_also_shifts_in_proportion_to_distance():
     assert np.allclose([origin_in_camera(pose) for pose in track.camera], expected)
 
 
-def test_rotations_may_be_taken_as_they_are():
-    driver = HeadMotion(turned("y", [20, 24]) @ FRONT, np.zeros((2, 3)))
-    track = make_poses(PoseSettings("rotations", align=False, limit=False), 2, own(), driver, False)
-    assert np.allclose([seen(pose)[1] for pose in track.camera], [20, 24])
-    aligned = make_poses(PoseSettings("rotations", limit=False), 2, own(), driver, False)
-    assert np.allclose([seen(pose)[1] for pose in aligned.camera], [-2, 2])
-
-
 def test_a_drivers_rest_is_zero_where_it_says_so():
     driver = HeadMotion(turned("y", [0, 8, 8]), np.zeros((3, 3)), rest=np.eye(3))
     track = make_poses(PoseSettings("rotations", limit=False), 3, own(), driver, False)
