@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import socket
-from pathlib import Path
 from typing import Any, Optional, cast
 
 import torch
@@ -15,6 +14,7 @@ from nerfstudio.viewer.viewer import Viewer
 from torch import nn
 
 from nerfblendshape_ns.avatar.avatar import Avatar
+from nerfblendshape_ns.avatar.run_config import run_folder
 from nerfblendshape_ns.common.errors import UserError
 from nerfblendshape_ns.viewer.session import ExpressionViewerControl
 
@@ -78,7 +78,7 @@ def start_viewer(avatar: Avatar, host: str = "127.0.0.1", port: Optional[int] = 
     except OSError as error:
         asked = host if port is None else f"{host}:{port}"
         raise UserError(f"{asked} cannot be listened on ({error.strerror}); choose another --port or --host.") from None
-    folder = _folder(avatar.path)
+    folder = run_folder(avatar.path)
     config = ViewerConfig(websocket_host=host, websocket_port=port, websocket_port_default=DEFAULT_PORT)
     # Not to log: the viewer measures its own speed there and chooses its resolution by it.
     logging = LoggingConfig(local_writer=LocalWriterConfig(enable=False))
@@ -91,8 +91,3 @@ def start_viewer(avatar: Avatar, host: str = "127.0.0.1", port: Optional[int] = 
     for element in (viewer.pause_train, viewer.resume_train, viewer.hide_images, viewer.show_images):
         element.visible = False  # There is no training, and there are no training cameras.
     return viewer
-
-
-def _folder(path: Path) -> Path:
-    folder = path.resolve().parent
-    return folder.parent if folder.name == "nerfstudio_models" else folder
