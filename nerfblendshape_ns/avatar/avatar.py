@@ -1,4 +1,4 @@
-"""An avatar: a trained model that can be posed and driven, opened from a run or from an exported file."""
+"""An avatar: a trained model that can be posed and driven, opened from a run or an exported file."""
 
 from __future__ import annotations
 
@@ -21,14 +21,13 @@ from nerfblendshape_ns.models.rebuild import EXTRA_STATE, read_checkpoint, whole
 from nerfblendshape_ns.models.torso import HEAD_PREFIX, TorsoModel
 
 OCCUPANCY_VALUES = "occupancy.estimator.occs"
-"""The head occupancy's running maxima: of use in training only, so files leave them out."""
+"""The head occupancy's running maxima: files leave them out, since only training uses them."""
 OCCUPANCY_CELLS = "occupancy.estimator.binaries"
 """Which of its cells are occupied."""
 ABOUT = "avatar"
-"""What a file says beside the checkpoint's description: whether it has the clip's track, and the training step."""
-
+"""Key of what a file's description adds to the checkpoint's: whether it has the clip's track, and the training step."""
 HEAD = "head"
-"""Where a file keeps the description of the head inside a torso."""
+"""Key of the description of the head inside a torso."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +41,7 @@ class Track:
     times: Float[Tensor, "frames"]
     """From 0 to 1 over the clip."""
     train_frames: Int[Tensor, "train"]
-    """Places on the track of the training frames."""
+    """Indices of the training frames on the track."""
 
 
 class Avatar:
@@ -75,14 +74,14 @@ class Avatar:
         self.kind: str = str(description["kind"])
         """``head`` or ``torso``."""
         self.names: List[str] = list(source.names)
-        """One name a coefficient."""
+        """One name per coefficient."""
         self.basis_id: str = str(description["basis"]["id"])
         """Id of the basis, such as ``arkit52``."""
         self.source_names: List[str] = list(description["basis"].get("source_names") or self.names)
         """Names of the clip's coefficients, those that the model left out among them."""
         self._from_source = self._projection()
         self.fps: float = float(description["fps"])
-        """Frames a second of the clip."""
+        """Frames per second of the clip."""
         self.track: Optional[Track] = None
         """The captured clip, where the file has it."""
         if has_track:
@@ -148,7 +147,7 @@ class Avatar:
 
         Args:
             head_pose: camera-to-head, the 3x4 matrix row by row (or as 3x4), normalised space.
-            size: longer side of the picture in pixels; None takes that of the training images.
+            size: longer side of the image in pixels; None takes that of the training images.
 
         Returns:
             Of shape ``[1]``.
@@ -176,9 +175,9 @@ class Avatar:
         """Render one frame.
 
         Args:
-            state: what drives it; the expression is taken as it is, clamp it first where it may leave the range.
+            state: what drives it; the expression is not clamped.
             camera: of shape ``[]`` or ``[1]``, such as from :meth:`camera_of`.
-            background: a colour ``[3]`` or a picture ``[height, width, 3]`` in [0, 1]; None keeps the model's own.
+            background: a colour ``[3]`` or an image ``[height, width, 3]`` in [0, 1]; None keeps the model's own.
 
         Returns:
             The model's outputs, ``[height, width, channels]``: ``rgb`` in [0, 1] over the background, ``accumulation``
@@ -216,7 +215,7 @@ def open_avatar(path: Union[str, Path], device: Union[None, str, torch.device] =
         device: where to compute; None takes the GPU where there is one.
 
     Raises:
-        UserError: there is nothing to open, or it is foreign, damaged or too new.
+        UserError: there is nothing to open, or it is foreign, damaged or of another version.
     """
     path = Path(path)
     if path.is_file() and path.suffix not in (".ckpt", ".yml", ".yaml"):

@@ -99,7 +99,7 @@ def write_avatar_file(path: Path, content: AvatarFile) -> str:
 def read_avatar_file(path: Path) -> AvatarFile:
     """Read an avatar file and check it against its digest.
 
-    safetensors itself checks that the tensors' types, shapes and places fit the size of the file.
+    safetensors itself checks that the tensors' types, shapes and offsets fit the size of the file.
 
     Raises:
         UserError: the file is missing, foreign, truncated, damaged or of another version.

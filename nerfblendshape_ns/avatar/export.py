@@ -1,4 +1,4 @@
-"""Writes an avatar as one portable file: what rendering needs, and nothing of the clip."""
+"""Writes an avatar as one portable file: what rendering needs, and nothing else of the clip."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from nerfblendshape_ns.models.torso import HEAD_PREFIX
 TRAINING_PREFIX = "camera_optimizer."
 """Corrections of training poses; rendering does not use them."""
 PLATE = "backdrop.plate"
-"""The clean plate of a torso."""
+"""A torso's clean plate."""
 FRAME_CODES = "field.frame_codes.weight"
-"""One appearance code for each training frame."""
+"""One appearance code per training frame."""
 
 
 def export_avatar(
@@ -30,9 +30,9 @@ def export_avatar(
     """Write an avatar file.
 
     Args:
-        avatar: of a run, or of a file that is written anew.
+        avatar: of a run, or of a file that is written again.
         path: the file to write.
-        provenance: what is stated about the person; ``created`` and ``written_by`` are filled in.
+        provenance: whose face it is and what they agreed to; ``created`` and ``written_by`` are filled in.
         keep_track: also write the captured expressions and head poses of the clip, so that it can be played back.
             Without them the median pose alone stays, and all frames share the mean appearance.
         keep_background: also write a torso's clean plate, the scene without the person; white stands in for it.
@@ -41,7 +41,7 @@ def export_avatar(
         The file's digest.
 
     Raises:
-        UserError: the track is wanted and not there, or the file cannot be written.
+        UserError: the track is wanted but missing, or the file cannot be written.
     """
     if keep_track and avatar.track is None:
         raise UserError(f"{avatar.path} holds no track of the clip; export it from the run to keep the track.")

@@ -50,7 +50,7 @@ def run_settings(checkpoint: Path) -> RunSettings:
     document = run_document(checkpoint)
     datamanager = _get(document, "pipeline", "datamanager")
     parser = _get(datamanager, "dataparser")
-    protocol = parser.get("protocol")
+    protocol: Any = parser.get("protocol")
     folders = [_path(part.get("data")) for part in (document, datamanager, parser)]
     return RunSettings(
         data=next((folder for folder in folders if folder is not None), None),

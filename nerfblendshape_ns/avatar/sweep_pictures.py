@@ -18,8 +18,6 @@ from nerfblendshape_ns.common.file_io import save_image, write_atomically
 
 TILE = 144
 """Longer side of a picture on the sheet."""
-FPS = 25.0
-"""Frames per second of the video."""
 VIDEO_TILE = 256
 """Smallest longer side of a picture in the video."""
 CAPTION, FONT = 20, 13
@@ -69,8 +67,9 @@ def write_sweep_video(
     path: Path,
     avatar: Avatar,
     sweep: Sweep,
-    seconds: float = 1.0,
+    frames_each: int,
     size: Optional[int] = None,
+    fps: float = 25.0,
     advance: Callable[[], None] = lambda: None,
 ) -> None:
     """Write an ``.mp4``: one coefficient after the other goes to its maximum and back, then to its minimum and back.
@@ -79,17 +78,18 @@ def write_sweep_video(
         path: the file.
         avatar: rendered anew between the ends.
         sweep: of the avatar.
-        seconds: from neutral to an end of the range and back.
-        size: longer side of the rendered image in pixels; None takes that of the training images.
+        frames_each: frames from neutral to an end and back, at least 2.
+        size: longer side of the rendered picture; None takes that of the training images.
+        fps: frames a second.
         advance: called after each coefficient.
     """
     scale = heat_scale(sweep)
 
     def write(temporary: Path) -> None:
         height, width = next(_video_frames(avatar, sweep, 2, size, scale))[0].shape[:2]
-        with mediapy.VideoWriter(str(temporary), (height, width), fps=FPS, crf=18) as video:
+        with mediapy.VideoWriter(str(temporary), (height, width), fps=fps, crf=18) as video:
             last = None
-            for frame, one in _video_frames(avatar, sweep, max(2, round(seconds * FPS)), size, scale):
+            for frame, one in _video_frames(avatar, sweep, frames_each, size, scale):
                 if last is not None and one is not last:
                     advance()
                 last = one

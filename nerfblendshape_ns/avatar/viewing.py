@@ -71,7 +71,7 @@ def start_viewer(avatar: Avatar, host: str = "127.0.0.1", port: Optional[int] = 
         nerfstudio's viewer; ``viewer.viser_server.stop()`` ends it.
 
     Raises:
-        UserError: the port is taken or the address is not this machine's.
+        UserError: the port is taken or the address is not one of this machine.
     """
     try:  # viser would take the next free port without a word, or wait for ever on a foreign address.
         socket.create_server((host, port or 0)).close()

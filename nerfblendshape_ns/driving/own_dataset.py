@@ -64,7 +64,7 @@ def own_splits(
         splits = None
     if splits is not None and np.array_equal(splits.train, np.sort(train_frames)):
         return splits
-    # Without the run's settings validation and test frames cannot be told apart; neither has been trained on.
+    # Without the run's settings validation and test frames cannot be distinguished; neither was trained on.
     rest = np.setdiff1d(np.arange(num_frames), train_frames)
     return Splits(np.sort(train_frames), rest[:0], rest)
 

@@ -123,6 +123,6 @@ def tracked_sequence(folder: Path, video: Path) -> DriverSequence:
         basis_id=str(names["basis"]),
         motion=HeadMotion.from_camera_poses(poses),
         # Images of frames without a face are gone and the others numbered anew, as the rows of expr.npy are.
-        picture=lambda frame: file_io.load_image(folder / contract.IMAGES / contract.image_name(frame)),
+        read_image=lambda frame: file_io.load_image(folder / contract.IMAGES / contract.image_name(frame)),
         audio=video,
     )

@@ -13,6 +13,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from nerfblendshape_ns.common.console import say
 from nerfblendshape_ns.common.errors import UserError, report_user_errors
 
+FPS = 25.0
+"""Frames per second of the video."""
+
 
 @dataclass
 class SweepOptions:
@@ -63,7 +66,8 @@ def run(options: SweepOptions, console: Console) -> None:
         if options.seconds > 0:
             task = bar.add_task("Video", total=len(avatar.names))
             video = folder / "sweep.mp4"
-            write_sweep_video(video, avatar, sweep, options.seconds, options.size, lambda: bar.advance(task))
+            frames = max(2, round(options.seconds * FPS))
+            write_sweep_video(video, avatar, sweep, frames, options.size, FPS, lambda: bar.advance(task))
     print(as_text(sweep))
     say(console, f"sheet, video and tables: {options.output}")
 

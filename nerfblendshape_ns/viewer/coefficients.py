@@ -1,4 +1,4 @@
-"""What the controls know of a model's coefficients: names, ranges, activity, Left/Right partners, random faces."""
+"""A model's coefficients for the controls: names, ranges, activity, left/right partners, random faces."""
 
 from __future__ import annotations
 
@@ -51,11 +51,11 @@ class CoefficientTable:
     """The coefficients of one model, as arrays on the CPU.
 
     Args:
-        names: one a coefficient.
+        names: one per coefficient.
         minimum: ``[basis]`` training minimum, raw units.
         maximum: ``[basis]`` training maximum.
         track: ``[frames, basis]`` coefficients of the whole clip, raw units.
-        train_frames: ``[train]`` positions of the training frames on the track.
+        train_frames: ``[train]`` indices of the training frames on the track.
     """
 
     def __init__(
@@ -84,7 +84,7 @@ class CoefficientTable:
         return len(self.track)
 
     def index(self, name: str) -> int:
-        """Position of a coefficient."""
+        """Index of a coefficient."""
         return self._index[name]
 
     @property
@@ -131,7 +131,7 @@ class CoefficientTable:
         return (self.neutral + gain * (values - self.neutral)).astype(np.float32)
 
     def edited(self, values: np.ndarray, index: int, value: float, symmetric: bool) -> np.ndarray:
-        """A copy of ``values`` ``[basis]`` with one coefficient set, and with it its Left/Right partner if asked."""
+        """A copy of ``values`` ``[basis]`` with one coefficient set, and with it its left/right partner if asked."""
         edited = np.array(values, np.float32)
         edited[index] = value
         if symmetric and index in self.mirror:
@@ -146,9 +146,9 @@ class CoefficientTable:
         """
         train = self.clamp(self.track[self.train_frames])
         if len(train) == 1:
-            share = generator.uniform(0.0, 1.0, (RANDOM_CHOICES, 1)) ** 2
+            fraction = generator.uniform(0.0, 1.0, (RANDOM_CHOICES, 1)) ** 2
             end = np.where(generator.uniform(size=(RANDOM_CHOICES, 1)) < 0.5, self.minimum, self.maximum)
-            train = (self.neutral + share * (end - self.neutral)).astype(np.float32)
+            train = (self.neutral + fraction * (end - self.neutral)).astype(np.float32)
         frame = generator.integers(len(train), size=len(self))
         for index, partner in self.mirror.items():
             frame[max(index, partner)] = frame[min(index, partner)]

@@ -22,7 +22,7 @@ from nerfblendshape_ns.viewer.override import ViewerExpression, coefficient_tabl
 from nerfblendshape_ns.viewer.panel import ExpressionPanel
 from nerfblendshape_ns.viewer.playback import PlaybackClock
 from nerfblendshape_ns.viewer.render_loop import RenderLoop
-from nerfblendshape_ns.viewer.state import ControlState, StateStore, changes_picture, is_streamed
+from nerfblendshape_ns.viewer.state import ControlState, StateStore, changes_image, is_streamed
 
 TAB = "Expression"
 """Name of the tab beside nerfstudio's own."""
@@ -98,7 +98,7 @@ class ViewerSession:
     def _on_change(self, before: ControlState, after: ControlState) -> None:
         if after.playing:
             self.clock.start()
-        if changes_picture(before, after):
+        if changes_image(before, after):
             self.loop.request(by_hand=not is_streamed(before, after))
 
     def _live_mapping(self) -> LiveMapping:
@@ -123,12 +123,12 @@ class ViewerSession:
         self.show_frame_view(client, self._front, upright=True)
 
     def _follow_viewer(self) -> None:
-        """Take up what nerfstudio's viewer only has after it was set up; end with the server, and the loop likewise."""
+        """Take up what nerfstudio's viewer only has after it was set up, until the server stops; then stop the loop."""
         cameras_hidden = False
         while not self._server_stopped():
             try:
                 # The outputs are known from the first render, and may be chosen in nerfstudio's own panel.
-                self.panel.picture.refresh_outputs()
+                self.panel.image.refresh_outputs()
                 if not cameras_hidden and hasattr(self._viewer, "train_util"):  # The last thing that init_scene sets.
                     cameras_hidden = True
                     self.hide_training_cameras()
@@ -139,13 +139,13 @@ class ViewerSession:
         self.loop.stop()
 
     def _server_stopped(self) -> bool:
-        """Whether somebody has stopped viser's server, which tells nobody."""
+        """Whether somebody has stopped viser's server, which reports it to nobody."""
         return self._viewer.viser_server._websock_server._ws_server is None
 
     def hide_training_cameras(self) -> None:
-        """Hide the pictures of the training cameras, as nerfstudio's own button does.
+        """Hide the images of the training cameras, as nerfstudio's own button does.
 
-        Seen from where a frame was taken, such a picture hangs before the face and covers the render.
+        Seen from where a frame was taken, such an image hangs before the face and covers the render.
         """
         if self._viewer.hide_images.visible:
             self._viewer.set_camera_visibility(False)

@@ -103,7 +103,7 @@ def test_sheet_video_and_table(tmp_path, save_run):
     # Four tiles of 144 with gaps; a heading and, for each of three coefficients, a caption and a tile; a border.
     assert sheet.shape == (4 + 20 + 3 * (20 + 144) + 4, 4 + 4 * 144 + 3 * 4 + 4, 3)
     steps = []
-    write_sweep_video(tmp_path / "sweep.mp4", avatar, sweep, seconds=4 / 25, advance=lambda: steps.append(1))
+    write_sweep_video(tmp_path / "sweep.mp4", avatar, sweep, frames_each=4, advance=lambda: steps.append(1))
     video = cv2.VideoCapture(str(tmp_path / "sweep.mp4"))
     # Up in three pictures, down in two; the minimum is neutral and not shown.
     assert int(video.get(cv2.CAP_PROP_FRAME_COUNT)) == 3 * 5 and len(steps) == 3

@@ -135,8 +135,7 @@ def test_sound_of_the_source_video_is_carried_over(make_run, tmp_path):
     video.write_bytes(video.read_bytes() + b"!")  # Another file has taken its place.
     changed = drive(options(run, tmp_path / "out.mp4", overwrite=True), QUIET)
     assert not changed.has_sound and changed.notes[-1] == (
-        "no sound: the video that the driver was made from is not recorded, not there or another by now; give --audio "
-        "FILE."
+        "no sound: the video that the driver was made from is not recorded, missing or has changed; give --audio FILE."
     )
 
 

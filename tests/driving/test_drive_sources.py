@@ -26,7 +26,7 @@ def test_another_datasets_expressions(tiny_run, tmp_path):
     assert driven.mapping.missing == ("eyeBlinkLeft",)
     assert [note.split(":")[0] for note in driven.notes[:2]] == [
         "1 of the avatar's 4 coefficients are not in the driver and stay neutral",
-        "2 of the driver's coefficients have no part in this avatar",
+        "2 of the driver's coefficients are unknown to this avatar",
     ]
     avatar_names = list(driven.person.avatar.names)
     assert np.ptp(driven.expressions[:, avatar_names.index("eyeBlinkLeft")]) == 0
@@ -62,7 +62,7 @@ def test_a_file_of_coefficients(tiny_run, tmp_path):
     assert np.allclose(driven.expressions[:, names.index("jawOpen")], values[:, 0], atol=1e-6)
     assert np.allclose(driven.poses.camera, driven.poses.camera[0])
     guessed = plan(run, tmp_path, by=str(tmp_path / "expr.npy"))
-    assert guessed.num_frames == 10 and any("taken for 25 rows per second" in note for note in guessed.notes)
+    assert guessed.num_frames == 10 and any("25 rows per second are assumed" in note for note in guessed.notes)
     rows = "\n".join(f"{frame},{jaw:.6f}" for frame, jaw in enumerate(values[:, 0]))
     (tmp_path / "expr.csv").write_text("frame,jawOpen\n" + rows + "\n")
     table = plan(run, tmp_path, by=str(tmp_path / "expr.csv"), source_fps=10.0, fps=10.0)
