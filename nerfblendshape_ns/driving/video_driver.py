@@ -11,10 +11,10 @@ import numpy as np
 from rich.console import Console
 
 from nerfblendshape_ns.common import file_io
+from nerfblendshape_ns.common.arrays import load_arrays
 from nerfblendshape_ns.common.errors import UserError
 from nerfblendshape_ns.common.output_folders import claimed_folder
 from nerfblendshape_ns.data import contract
-from nerfblendshape_ns.driving.own_dataset import archive_array
 from nerfblendshape_ns.driving.sequence import DriverSequence, HeadMotion
 from nerfblendshape_ns.process_data.face.landmarks import require_mediapipe
 from nerfblendshape_ns.process_data.options import TOOL, ProcessOptions
@@ -111,7 +111,7 @@ def tracked_sequence(folder: Path, video: Path) -> DriverSequence:
     """
     values = file_io.load_array(folder / contract.EXPRESSIONS).astype(np.float64)
     names = file_io.load_json(folder / contract.EXPRESSION_NAMES)
-    poses = archive_array(folder / HEAD_POSES, "camera_to_head")
+    poses = load_arrays(folder / HEAD_POSES).get("camera_to_head")
     times = file_io.load_array(folder / contract.FRAME_TIMES).astype(np.float64)
     if poses is None or len(poses) != len(values) or len(times) != len(values):
         raise UserError(f"{folder} does not fit together; delete it and drive again, the video is then tracked afresh.")
@@ -123,6 +123,6 @@ def tracked_sequence(folder: Path, video: Path) -> DriverSequence:
         basis_id=str(names["basis"]),
         motion=HeadMotion.from_camera_poses(poses),
         # Images of frames without a face are gone and the others numbered anew, as the rows of expr.npy are.
-        picture=lambda frame: file_io.load_image(folder / contract.IMAGES / contract.image_name(frame)),
+        read_image=lambda frame: file_io.load_image(folder / contract.IMAGES / contract.image_name(frame)),
         audio=video,
     )

@@ -1,4 +1,4 @@
-"""What a training uses, what not, and why not: said once, when it starts."""
+"""What a training uses, what not, and why not: reported once, at its start."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ FOREIGN_NAMES = "the coefficients are not named as ARKit's or FLAME's"
 
 
 class Part(NamedTuple):
-    """Something that a training may do without."""
+    """An optional part of a training."""
 
     name: str
     off: Optional[str]
     """Why it is not used; None where it is."""
     how: str = ""
-    """What there is to say of it where it is used."""
+    """Details where it is used."""
 
 
 def start_report(model: Union[HeadModel, TorsoModel], datamanager: NerfBlendshapeDataManager) -> str:
@@ -99,7 +99,7 @@ def _perceptual_loss(model: Union[HeadModel, TorsoModel], datamanager: NerfBlend
 
 
 def _lpips_metric() -> Part:
-    # Loaded, not only looked for, so that a damaged file is told now and not by the first evaluation.
+    # Loaded, not only looked for, so that a damaged file is reported now and not by the first evaluation.
     found = [name for name, backbone in METRICS.items() if find_lpips(backbone) is not None]
     off = None if found else f"its weights are not cached; {COMMAND} fetches them"
     return Part("LPIPS in evaluation", off, " and ".join(found))

@@ -17,7 +17,6 @@ from nerfblendshape_ns.model_components.conditioning.expression_source import Dr
 from nerfblendshape_ns.model_components.losses import PatchLoss, color_difference
 from nerfblendshape_ns.model_components.metrics.image_metrics import psnr
 from nerfblendshape_ns.model_components.rendering.crop import crop_background
-from nerfblendshape_ns.viewer.control import ExpressionViewerControl
 
 
 class ExpressionModel(Model):
@@ -51,7 +50,6 @@ class ExpressionModel(Model):
         )
         self.aabb: Tensor
         self.register_buffer("aabb", self.scene_box.aabb.float().clone())
-        self.viewer_control = ExpressionViewerControl(self)
         self._driven: Any = None
         self.field: Any
         self.patch_loss: PatchLoss

@@ -39,7 +39,7 @@ def test_an_untrained_coefficient_is_named(tmp_path, save_run):
     first, second, third = sweep.coefficients
     assert first.learnt and third.learnt and not second.learnt
     assert second.reasons[0] == "its table was never trained"
-    assert second.reasons[1].startswith("changes the picture by 0.")
+    assert second.reasons[1].startswith("changes the image by 0.")
     assert second.trained_rows == 0.0 and first.trained_rows is not None and first.trained_rows > 0.9
     assert by_change(sweep)[-1] is second and second.alike == "" and first.alike == third.name
     assert "2 of 3 coefficients were learnt" in as_text(sweep)
@@ -54,13 +54,13 @@ def test_a_coefficient_that_never_moved_is_named(tmp_path, save_run):
     assert sweep.coefficients[1].maximum == pytest.approx(0.004)
 
 
-def test_directions_that_leave_a_coefficient_out(tmp_path, save_run):
+def test_components_that_leave_a_coefficient_out(tmp_path, save_run):
     data = metadata()
     data["track"]["expression"] = torch.tensor([[0.8, 0.0, 0.4]]) * torch.linspace(0, 1, 6)[:, None]
     sweep = sweep_avatar(avatar_of(tmp_path, save_run, data, principal_max=1), threshold=FAINT)
     # One direction, (2, 0, 1) / √5: it holds 89 % and 45 % of the length of the first and the last.
     assert [one.held for one in sweep.coefficients] == pytest.approx([2 / 5**0.5, 0.0, 1 / 5**0.5], abs=1e-3)
-    assert sweep.coefficients[1].reasons[0] == "the principal directions keep 0 % of it"
+    assert sweep.coefficients[1].reasons[0] == "the principal components keep 0 % of it"
     assert sweep.coefficients[0].alike == "browInnerUp"
 
 

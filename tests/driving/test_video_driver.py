@@ -52,7 +52,7 @@ def test_a_real_video_drives(tmp_path, landmarker_path, plain_video, capfd):
     assert driver.motion is not None and driver.audio == video
     # The face looks at the camera: head up is up in the picture, and the face is in front of the camera.
     assert np.abs(driver.motion.rotation - np.eye(3)).max() < 0.3 and (driver.motion.translation[:, 2] < -10).all()
-    assert driver.picture_of(13).ndim == 3
+    assert driver.image_of(13).ndim == 3
     (folder,) = (tmp_path / "cache").iterdir()
     made = {path.name for path in Path(folder).iterdir()}
     assert not made & {"parsing", "background.png", "report", "transforms.json"}

@@ -291,16 +291,6 @@ def test_rgba_undoes_the_background_that_was_rendered():
     torch.testing.assert_close(shown[solid], plain[solid], rtol=1e-3, atol=1e-3)
 
 
-def test_the_viewer_control_is_found_and_stays_out_of_the_checkpoint():
-    from nerfstudio.viewer.utils import parse_object
-    from nerfstudio.viewer.viewer_elements import ViewerControl
-
-    model = make()
-    found = [element for _, element in parse_object(model, ViewerControl, "Custom Elements")]
-    assert found == [model.viewer_control]
-    assert not any("viewer" in name for name in model.state_dict())
-
-
 @pytest.mark.parametrize("options", [{}, {"frame_code_dim": 4}, {"early_stop": 0.0}])
 def test_a_head_renders_the_same_with_and_without_gradients(options):
     """Rays of three frames, each with its expression; the way with gradients looks everything up."""

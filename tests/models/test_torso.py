@@ -1,7 +1,6 @@
 """The torso model: compositing, the frozen head, self-contained checkpoints, errors."""
 
 import shutil
-from types import SimpleNamespace
 
 import pytest
 import torch
@@ -49,20 +48,6 @@ def test_a_driving_state_may_bring_a_background():
     torch.testing.assert_close(shown["rgb"], expected)
     assert bool((shown["background"] == state.background).all())
     torch.testing.assert_close(shown["torso_rgb"], plain["torso_rgb"])
-
-
-def test_only_the_control_of_the_whole_model_is_built(monkeypatch):
-    from nerfstudio.viewer.utils import parse_object
-    from nerfstudio.viewer.viewer_elements import ViewerControl
-
-    model = make_torso()
-    found = [element for _, element in parse_object(model, ViewerControl, "Custom Elements")]
-    assert len(found) == 2, "its own and that of its head"
-    monkeypatch.setattr("nerfblendshape_ns.viewer.session.ViewerSession", lambda *args, **kwargs: "session")
-    for control in found:
-        control._setup(SimpleNamespace(viser_server=None, get_model=lambda: model))
-    assert model.viewer_control.session == "session" and model._frozen.viewer_control.session is None
-    assert model.viewer_control is not model._frozen.viewer_control
 
 
 def test_the_head_is_the_head_models_own_picture():
