@@ -32,9 +32,9 @@ def make_background(name: str, person: Person) -> Optional[np.ndarray]:
     background = parse_background(name, "--background", "own, plate")
     if background.kind == "color":
         return np.array(background.color, dtype=np.float32) / 255
-    if background.picture is not None:
-        picture = background.picture.numpy()
-    elif isinstance(person.avatar.model, TorsoModel) and person.avatar.model.backdrop.shows_plate:
+    if background.image is not None:
+        picture = background.image.numpy()
+    elif isinstance(person.avatar.model, TorsoModel) and person.avatar.model.background.shows_plate:
         return None  # The model's own plate, which stays behind the torso when the camera moves.
     else:
         picture = person.plate()
