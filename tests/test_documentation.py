@@ -18,13 +18,15 @@ PAGES = [
 README_LINES = 150
 PICTURE_BYTES = 200_000
 CONFIGS = {
-    "M.": ("models/head_config.py", "models/torso_config.py"),
+    "M.": tuple(f"models/{name}.py" for name in ("architecture", "expression_model", "head", "torso")),
     "D.": ("data/datamanager.py",),
     "D.dataparser.": ("data/dataparser.py",),
     "D.pixel-sampler.": ("data/pixel_sampler.py",),
     "--optimizers.tables.optimizer.": ("engine/table_optimizer.py",),
 }
 """Where the options of docs/options.md are declared, by their prefix there."""
+KINDS = ("Config", "Architecture")
+"""Last words of the names of classes that declare options."""
 
 
 def text_outside_code(page: str) -> str:
@@ -104,7 +106,7 @@ def declared_options(prefix: str) -> Set[str]:
     names = set()
     for file in CONFIGS[prefix]:
         tree = ast.parse((ROOT / "nerfblendshape_ns" / file).read_text(encoding="utf-8"))
-        classes = [node for node in tree.body if isinstance(node, ast.ClassDef) and node.name.endswith("Config")]
+        classes = [node for node in tree.body if isinstance(node, ast.ClassDef) and node.name.endswith(KINDS)]
         names.update(
             field.target.id.replace("_", "-")
             for config in classes

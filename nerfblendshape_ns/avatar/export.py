@@ -18,8 +18,8 @@ from nerfblendshape_ns.models.torso import HEAD_PREFIX
 
 TRAINING_PREFIX = "camera_optimizer."
 """Corrections of training poses; rendering does not use them."""
-PLATE = "backdrop.plate"
-"""A torso's clean plate."""
+PLATE = "background.plate"
+"""The clean plate of a torso."""
 FRAME_CODES = "field.frame_codes.weight"
 """One appearance code per training frame."""
 
@@ -87,4 +87,4 @@ def _strip_track(avatar: Avatar, state: Dict[str, Any], description: Dict[str, A
             state[prefix + FRAME_CODES] = state[prefix + FRAME_CODES].mean(0, keepdim=True)
     for part in (description, description.get(HEAD)):
         if part is not None:
-            part["architecture"] = {**part["architecture"], "num_frames": 1}
+            part["num_frames"] = 1

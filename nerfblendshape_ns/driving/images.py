@@ -32,9 +32,9 @@ def make_background(name: str, person: AvatarPerson) -> Optional[np.ndarray]:
     background = parse_background(name, "--background", "own, plate")
     if background.kind == "color":
         return np.array(background.color, dtype=np.float32) / 255
-    if background.picture is not None:
-        image = background.picture.numpy()
-    elif isinstance(person.avatar.model, TorsoModel) and person.avatar.model.backdrop.shows_plate:
+    if background.image is not None:
+        image = background.image.numpy()
+    elif isinstance(person.avatar.model, TorsoModel) and person.avatar.model.background.shows_plate:
         return None  # The model's own clean plate, which stays behind the torso when the camera moves.
     else:
         image = person.plate()

@@ -62,13 +62,12 @@ def _head_parts(model: HeadModel) -> List[Part]:
         (not config.face_parts, "by --pipeline.model.face-parts False"),
         concat,
         (no_mesh, NO_MESH),
-        (not FaceParts.told_apart(model.expression_source.names), FOREIGN_NAMES),
+        (not FaceParts.has_region_names(model.expression_source.names), FOREIGN_NAMES),
     )
-    shell = _first((not config.shell, "by --pipeline.model.shell False"), (no_mesh, NO_MESH))
     return [
         Part("face motion", None if conditioning.motion is not None else motion),
         Part("face parts", None if conditioning.parts is not None else parts),
-        Part("shell round the face", shell),
+        Part("shell round the face", NO_MESH if no_mesh else None),
     ]
 
 
@@ -107,7 +106,7 @@ def _lpips_metric() -> Part:
 
 def _frame_balance(datamanager: NerfBlendshapeDataManager) -> Part:
     off = "by --pipeline.datamanager.frame-balance 0" if datamanager.config.frame_balance == 0 else None
-    apart = FaceParts.told_apart(datamanager.train_dataset.metadata["expression_names"])
+    apart = FaceParts.has_region_names(datamanager.train_dataset.metadata["expression_names"])
     how = "upper and lower face apart" if apart else f"the face as a whole, since {FOREIGN_NAMES}"
     return Part("frame balance", off, how)
 

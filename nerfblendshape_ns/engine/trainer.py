@@ -95,7 +95,7 @@ class BudgetTrainer(Trainer):
             if rows and not isinstance(optimizers.optimizers[name], BlendshapeTableAdam):
                 raise UserError(
                     f"the optimiser of {name!r} is {type(optimizers.optimizers[name]).__name__}, which cannot read one "
-                    "gradient row per frame; set --pipeline.model.tables-optimizer torch or use BlendshapeTableAdam."
+                    "gradient row per frame; use BlendshapeTableAdam."
                 )
         return optimizers
 

@@ -15,7 +15,7 @@ from nerfblendshape_ns.avatar.export import export_avatar
 from nerfblendshape_ns.common.errors import UserError
 from nerfblendshape_ns.common.file_io import save_image
 from nerfblendshape_ns.model_components.conditioning.expression_source import DrivingState
-from nerfblendshape_ns.model_components.torso import background as backdrop
+from nerfblendshape_ns.model_components.torso import background as background_module
 from nerfblendshape_ns.models.load import load_model
 from nerfblendshape_ns.models.rebuild import load_head
 
@@ -47,7 +47,7 @@ MODELS = {
     "named": named_head,
     "concat": lambda: make(clip(), conditioning="concat"),
     "torso": lambda: make_torso(make(frame_metadata(), frame_code_dim=2)),
-    "aware torso": lambda: make_torso(head_aware=True, frame_code_dim=0),
+    "torso without codes": lambda: make_torso(frame_code_dim=0),
 }
 
 
@@ -221,24 +221,24 @@ def test_no_path_is_written_and_none_is_opened(tmp_path, save_run, monkeypatch):
     model = make_torso(background=str(room))
     export_avatar(open_avatar(save_run(tmp_path / "run", model)), tmp_path / "a.avatar", Provenance())
     assert b"private" not in (tmp_path / "a.avatar").read_bytes()
-    monkeypatch.setattr(backdrop, "load_image", lambda *_: pytest.fail("a file was opened"))
+    monkeypatch.setattr(background_module, "load_image", lambda *_: pytest.fail("a file was opened"))
     shown = open_avatar(tmp_path / "a.avatar")
     assert float((255 * shown.render(shown.neutral(), shown.camera)["background"] - 90).abs().max()) < 1e-3
 
     content = read_avatar_file(tmp_path / "a.avatar")
-    assert content.description["background"] == "picture"
+    assert content.description["background"] == "image"
     crafted = tmp_path / "crafted.avatar"
-    del content.tensors["backdrop.picture"]
+    del content.tensors["background.image"]
     write_avatar_file(crafted, content)
-    with pytest.raises(UserError, match="crafted.avatar cannot be opened: the picture behind the person is missing"):
+    with pytest.raises(UserError, match="crafted.avatar cannot be opened: the image behind the person is missing"):
         open_avatar(crafted)
     content.description["background"] = str(room)
     write_avatar_file(crafted, content)
     with pytest.raises(UserError, match=f"crafted.avatar cannot be opened: .* names the background '{room}'"):
         open_avatar(crafted)
-    content.tensors["backdrop.picture"] = torch.zeros(4, 4, dtype=torch.uint8)
+    content.tensors["background.image"] = torch.zeros(4, 4, dtype=torch.uint8)
     write_avatar_file(crafted, content)
-    with pytest.raises(UserError, match="crafted.avatar cannot be opened: its backdrop.picture is no picture of 8-bit"):
+    with pytest.raises(UserError, match="crafted.avatar cannot be opened: its background.image is no image of 8-bit"):
         open_avatar(crafted)
 
 
@@ -276,7 +276,7 @@ def test_malformed_checkpoints_are_told(tmp_path, save_run):
     run = save_run(tmp_path, make(clip()))
     path = run / "nerfstudio_models" / "step-000000007.ckpt"
     content = torch.load(path, weights_only=True)
-    for key in ("layout", "architecture", "basis", "normalisation", "image_size"):
+    for key in ("architecture", "basis", "normalisation", "image_size"):
         for wrong in (None, "wrong", [], {}):
             spoilt = copy.deepcopy(content)
             spoilt["pipeline"]["_model._extra_state"][key] = wrong
