@@ -26,11 +26,12 @@ from nerfblendshape_ns.avatar.avatar import Avatar, open_avatar
 from nerfblendshape_ns.common.console import say
 from nerfblendshape_ns.common.errors import UserError
 from nerfblendshape_ns.common.frame_store import FrameStore, drive_key, frames_beside
+from nerfblendshape_ns.common.media import has_sound
 from nerfblendshape_ns.common.output_folders import UNFINISHED, check_unchanged, claimed_folder, publish
 from nerfblendshape_ns.common.output_paths import check_file, files_among
 from nerfblendshape_ns.common.smoothing import whittaker
 from nerfblendshape_ns.common.version import __version__
-from nerfblendshape_ns.common.video_writing import Sound, encode, has_sound, require_ffmpeg
+from nerfblendshape_ns.common.video_writing import Sound, check_encoders, write_video
 from nerfblendshape_ns.driving.head_pose import PoseTrack, make_poses
 from nerfblendshape_ns.driving.images import beside, make_background
 from nerfblendshape_ns.driving.options import OWN_SPLITS, DriveOptions
@@ -106,7 +107,7 @@ def drive(options: DriveOptions, console: Optional[Console] = None) -> DriveResu
     output, inputs = options.output, input_paths(options)
     is_video = options.is_video
     if is_video:
-        require_ffmpeg()
+        check_encoders()
         check_file(output, options.overwrite, inputs)
     root = frames_beside(output) if is_video else output
     with claimed_folder(root, TOOL, inputs):
@@ -121,7 +122,7 @@ def drive(options: DriveOptions, console: Optional[Console] = None) -> DriveResu
         rendered, seconds = _render(options, plan, store, console)
         if is_video:
             check_file(output, options.overwrite, inputs)  # Hours may have passed.
-            encode(store.folder, plan.num_frames, options.fps, output, sound)
+            write_video(output, map(store.read, range(plan.num_frames)), options.fps, sound)
         else:
             publish(store.folder, root, TOOL)
             sound = None

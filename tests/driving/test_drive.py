@@ -2,7 +2,6 @@
 
 import io
 import json
-import subprocess
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,9 +11,12 @@ import pytest
 import torch
 from driving_run import QUIET, images, options, plan
 from rich.console import Console
+from sound_files import tone, write_sound
+from video_files import write_video
 
 from nerfblendshape_ns.avatar.avatar import open_avatar
 from nerfblendshape_ns.common.errors import UserError
+from nerfblendshape_ns.common.media import has_sound
 from nerfblendshape_ns.driving import drive as drive_module
 from nerfblendshape_ns.driving.drive import drive
 from nerfblendshape_ns.driving.options import DriveOptions
@@ -117,18 +119,15 @@ def test_a_killed_drive_goes_on(tiny_run, tmp_path, monkeypatch):
 
 def test_sound_of_the_source_video_is_carried_over(make_run, tmp_path):
     run, data, _ = make_run()
-    video = tmp_path / "me.mp4"
-    command = ["ffmpeg", "-loglevel", "error", "-y", "-f", "lavfi", "-i", "testsrc=size=32x32:duration=0.8"]
-    command += ["-f", "lavfi", "-i", "sine=frequency=440:duration=0.8", "-shortest", str(video)]
-    subprocess.run(command, check=True)
+    video = write_sound(tmp_path / "me.mp4", tone(0.8), video=write_video(tmp_path / "silent.mp4", 20, (32, 32)))
     (data / "process.json").write_text(json.dumps({"source": {"video": str(video), "digest": video_key(video)}}))
     result = drive(options(run, tmp_path / "out.mp4"), QUIET)
-    assert result.has_sound and drive_module.has_sound(tmp_path / "out.mp4")
+    assert result.has_sound and has_sound(tmp_path / "out.mp4")
     # The test frames start at the fifteenth of 25 a second.
     sound, note = drive_module.find_sound(options(run, tmp_path / "o.mp4"), plan(run, tmp_path).driver)
     assert sound is not None and sound.start == pytest.approx(0.6) and note is None
     silent = drive(options(run, tmp_path / "out.mp4", audio="none", overwrite=True), QUIET)
-    assert not silent.has_sound and not drive_module.has_sound(tmp_path / "out.mp4")
+    assert not silent.has_sound and not has_sound(tmp_path / "out.mp4")
     with pytest.raises(UserError, match="is no file with sound"):
         drive(options(run, tmp_path / "new.mp4", audio=str(run / "config.yml")), QUIET)
     assert not (tmp_path / ".new.mp4.frames").exists(), "told before anything is rendered"

@@ -1,10 +1,10 @@
 """Coefficients from elsewhere, put on the frames of a clip."""
 
-import subprocess
 from dataclasses import replace
 
 import numpy as np
 import pytest
+from video_files import cut_video
 
 from nerfblendshape_ns.common import file_io
 from nerfblendshape_ns.common.arrays import save_arrays
@@ -206,8 +206,7 @@ def test_columns_without_names_are_named(tmp_path):
 def test_the_command_on_a_real_clip(tmp_path, clips_folder, capsys):
     """A face-capture table at 60 rows a second, begun 0.5 s before the video; then a table that is too short."""
     video = tmp_path / "cut.mp4"
-    source = clips_folder / "plain_216f_30fps.mp4"
-    subprocess.run(["ffmpeg", "-v", "error", "-i", source, "-frames:v", "20", "-crf", "18", video], check=True)
+    cut_video(clips_folder / "plain_216f_30fps.mp4", video, 20)
     lines = ["Timecode,BlendShapeCount,JawOpen,EyeBlink_L,HeadYaw"]
     # The jaw opens by 0.5 a second from the beginning of the recording on.
     lines += [f"10:00:{row // 60:02d}:{row % 60:02d}.000,61,{row / 120:.6f},0.25,9" for row in range(120)]
