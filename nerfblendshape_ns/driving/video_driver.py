@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import time
 from pathlib import Path
 from typing import List, Optional, Sequence, Set, Tuple
 
@@ -16,11 +15,13 @@ from nerfblendshape_ns.common.errors import UserError
 from nerfblendshape_ns.common.output_folders import claimed_folder
 from nerfblendshape_ns.data import contract
 from nerfblendshape_ns.driving.sequence import DriverSequence, HeadMotion
+from nerfblendshape_ns.process_data.face.landmarker_model import find_landmarker
 from nerfblendshape_ns.process_data.face.landmarks import require_mediapipe
 from nerfblendshape_ns.process_data.options import TOOL, ProcessOptions
-from nerfblendshape_ns.process_data.pipeline import Step, build_steps, choose_tracker, step_keys, steps_progress
+from nerfblendshape_ns.process_data.pipeline import run_steps
+from nerfblendshape_ns.process_data.step_graph import Step, build_steps
+from nerfblendshape_ns.process_data.steps.pose_step import HEAD_POSES
 from nerfblendshape_ns.process_data.steps.step_record import StepRecord, video_key
-from nerfblendshape_ns.process_data.steps.track_steps import HEAD_POSES
 from nerfblendshape_ns.process_data.video.frames import probe_video
 
 WANTED = ("head pose", "expressions")
@@ -48,9 +49,7 @@ def video_sequence(
     name = re.sub(r"[^A-Za-z0-9._-]+", "_", video.stem)
     folder = cache / f"{name}-{video_key(video)[:8]}"
     # Poses need not be sharp to the pixel to turn a head, and refining them would need labels.
-    options = ProcessOptions(
-        video=video, output=folder, landmarker=landmarker, tracker="landmarker", refine_poses=False
-    )
+    options = ProcessOptions(video=video, output=folder, landmarker=landmarker, refine_poses=False)
     options.check()
     with claimed_folder(folder, TOOL, [video], "--cache", contract.PROCESS):
         run_tracking(options, console)
@@ -65,29 +64,12 @@ def run_tracking(options: ProcessOptions, console: Console) -> None:
         UserError: as :func:`video_sequence`.
     """
     require_mediapipe()
-    model, notes = choose_tracker(options)
     record = StepRecord(options.output)
-    steps = build_steps(options, model, record)
-    keys, needed = step_keys(steps), needed_steps(steps, WANTED)
-    record.document.update(video=str(options.video.resolve()), notes=notes)
-    order = [step.name for step in steps]
-    with steps_progress(console) as (progress, bars):
-        for step in steps:
-            if step.name not in needed:
-                continue
-            bars[step.name] = progress.add_task(step.name, total=1)
-            if record.is_done(step.name, keys[step.name], step.outputs):
-                progress.update(bars[step.name], completed=1, description=f"{step.name} (done before)")
-                continue
-
-            def advance(name: str, amount: int, total: Optional[int]) -> None:
-                if total is not None:
-                    progress.update(bars[name], total=total)
-                progress.advance(bars[name], amount)
-
-            started = time.perf_counter()
-            summary, warnings = step.run(advance)
-            record.finish(step.name, keys[step.name], time.perf_counter() - started, summary, warnings, order)
+    steps = build_steps(options, find_landmarker(options.landmarker), record)
+    needed = needed_steps(steps, WANTED)
+    record.document.update(video=str(options.video.resolve()))
+    for _ in run_steps([step for step in steps if step.name in needed], record, console):
+        pass
 
 
 def needed_steps(steps: Sequence[Step], wanted: Sequence[str]) -> Set[str]:

@@ -28,7 +28,7 @@ STILL = 0.05
 noise."""
 LARGEST_SCALE = 1.25
 """Excursions are enlarged by no more: who speaks softly should not make the avatar shout."""
-CLIP_BASES = re.compile(r"landmark_pca|-pca\d+$")
+CLIP_BASES = re.compile(r"-pca\d+$")
 """Bases whose directions belong to one clip."""
 MADE_UP = re.compile(r"expr_?\d+")
 """Names of coefficients that have none."""

@@ -9,7 +9,7 @@ from video_files import cut_video, write_video
 
 from nerfblendshape_ns.common.errors import UserError
 from nerfblendshape_ns.driving.video_driver import needed_steps, video_sequence
-from nerfblendshape_ns.process_data.pipeline import Step
+from nerfblendshape_ns.process_data.step_graph import Step
 
 QUIET = Console(quiet=True)
 
