@@ -11,8 +11,8 @@ from nerfblendshape_ns.check.findings import Section, Severity, count_of, some
 from nerfblendshape_ns.common.errors import UserError
 from nerfblendshape_ns.common.frame_numbers import name_frames
 from nerfblendshape_ns.common.smoothing import jitter, runs
+from nerfblendshape_ns.data.expression_basis import BasisChoice, ExpressionBasis, choose_basis
 from nerfblendshape_ns.data.expression_scale import expression_scale
-from nerfblendshape_ns.data.expressions import BasisChoice, ExpressionBasis, choose_basis
 from nerfblendshape_ns.data.layouts import Clip
 from nerfblendshape_ns.data.splits import Splits
 
@@ -38,7 +38,7 @@ def check_expressions(clip: Clip, splits: Splits, basis_choice: BasisChoice = "a
         return section
     try:
         scale = expression_scale(clip, train)
-        basis = choose_basis(clip.expressions[train], clip.expression_names, clip.basis_id, basis_choice, scale)
+        basis = choose_basis(clip.expressions[train], clip.expression_names, basis_choice, scale)
     except UserError as error:
         message, _, action = str(error).rpartition("; ")
         section.add(Severity.ERROR, "expressions", message, action.rstrip("."))

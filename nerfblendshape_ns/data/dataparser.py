@@ -20,8 +20,8 @@ from torch import Tensor
 
 from nerfblendshape_ns.common.console import say
 from nerfblendshape_ns.common.errors import UserError
+from nerfblendshape_ns.data.expression_basis import ExpressionBasis, choose_basis
 from nerfblendshape_ns.data.expression_scale import expression_scale
-from nerfblendshape_ns.data.expressions import ExpressionBasis, choose_basis
 from nerfblendshape_ns.data.head_box import Normalisation, head_box, normalisation_of
 from nerfblendshape_ns.data.layouts import Clip, ClipFrame, read_clip
 from nerfblendshape_ns.data.splits import Protocol, Splits, protocol_name, split_frames
@@ -36,8 +36,8 @@ class NerfBlendshapeDataParserConfig(DataParserConfig):
     layout: Literal["auto", "official", "insta", "own", "unofficial", "nerface", "radnerf"] = "auto"
     """How the directory is arranged: auto detects it, own is what nbs-process-data writes, official and unofficial are
     the NeRFBlendShape repositories', radnerf is RAD-NeRF's and ER-NeRF's, insta is INSTA's (metrical-tracker)."""
-    basis: Literal["active", "all", "pca16"] = "active"
-    """Which expression coefficients to use: those that move in training, all, or 16 principal components of them."""
+    basis: Literal["active", "all"] = "active"
+    """Which expression coefficients to use: those that move in training, or all."""
     protocol: Protocol = "tail10"
     """Which frames are tested: tail10 is the last 10 % of the clip (the last 500 of 2,500 frames or more), last350 is
     INSTA's last 350, last500 NeRFBlendShape's last 500, radnerf RAD-NeRF's and ER-NeRF's last 1/11 or, where the
@@ -82,10 +82,9 @@ class NerfBlendshapeDataParser(DataParser):
     ``metadata`` of the outputs holds, the same for every split unless said:
     ``expression_names``, ``basis_id``, ``expression_min`` and ``expression_max`` [basis] over the training frames, raw
     units, ``expression_scale`` [basis] (raw coefficients times it are the model's; see ``expression_scale``),
-    ``expression_source_names`` and ``expression_projection`` [source, basis] (a clip's coefficients times the
-    projection are the model's), ``track`` (``expression`` [all, basis], ``head_pose`` [all, 12], ``times`` [all],
-    ``fps``, of the whole clip), ``train_frame_index`` [train], ``face_mesh`` [points, 3] or None (normalised),
-    ``landmark_tangents`` [train, points, 2] or None (x to the right, y downwards),
+    ``expression_source_names`` (of all the clip's coefficients), ``track`` (``expression`` [all, basis], ``head_pose``
+    [all, 12], ``times`` [all], ``fps``, of the whole clip), ``train_frame_index`` [train], ``face_mesh`` [points, 3] or
+    None (normalised), ``landmark_tangents`` [train, points, 2] or None (x to the right, y downwards),
     ``splits`` (``protocol``, and the ``img_id`` of the frames in ``train``, ``val`` and ``test``),
     ``background_filename``, ``image_size`` (height, width), ``intrinsics`` (pixels of ``image_size``), ``full_size``
     (of the files), ``target``, ``layout``, ``root``, ``dataparser_transform`` and ``dataparser_scale``; and of the
@@ -127,12 +126,11 @@ class NerfBlendshapeDataParser(DataParser):
         normalisation, basis = prepared.normalisation, prepared.basis
         metadata = {
             "expression_names": list(basis.names),
-            "basis_id": basis.basis_id,
+            "basis_id": clip.basis_id,
             "expression_min": torch.from_numpy(basis.minimum),
             "expression_max": torch.from_numpy(basis.maximum),
             "expression_scale": torch.from_numpy(basis.scale),
             "expression_source_names": list(basis.source_names),
-            "expression_projection": torch.from_numpy(basis.projection),
             "track": {
                 "expression": prepared.expressions,
                 "head_pose": prepared.poses.flatten(1),
@@ -186,8 +184,8 @@ class NerfBlendshapeDataParser(DataParser):
         )
         train = clip.expressions[splits.train]
         scale = expression_scale(clip, splits.train)
-        basis = choose_basis(train, clip.expression_names, clip.basis_id, self.config.basis, scale)
-        if self.config.basis == "active" and basis.dropped:
+        basis = choose_basis(train, clip.expression_names, self.config.basis, scale)
+        if basis.dropped:
             say(
                 CONSOLE,
                 f"{len(basis.names)} of {len(basis.source_names)} expression coefficients move in training; left out: "

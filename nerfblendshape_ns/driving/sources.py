@@ -92,7 +92,7 @@ def open_driver(
         sequence, notes = track_sequence(path, options)
         return kind, sequence, notes
     if kind == "keyframes":
-        space = person.named_space
+        space = person.model_space
         neutral = np.clip(np.zeros(len(space.names)), space.low, space.high)
         sequence = keyframe_sequence(
             read_keyframes(path), space.names, neutral, space.high, space.basis_id, str(path), space.low, options.fps

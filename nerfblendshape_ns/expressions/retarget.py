@@ -27,8 +27,6 @@ STILL = 0.05
 noise."""
 LARGEST_SCALE = 1.25
 """Excursions are enlarged by no more: who speaks softly should not make the avatar shout."""
-CLIP_BASES = re.compile(r"landmark_pca|-pca\d+$")
-"""Bases whose directions belong to one clip."""
 MADE_UP = re.compile(r"expr_?\d+")
 """Names of coefficients that have none."""
 
@@ -201,15 +199,8 @@ def match_names(driver: CoefficientSpace, target: CoefficientSpace) -> np.ndarra
     Case, underscores and ``_L``/``_R`` for ``Left``/``Right`` do not matter.
 
     Raises:
-        UserError: nothing matches, or the names mean nothing outside their clip.
+        UserError: nothing matches, or both are without names and the driver has fewer coefficients.
     """
-    for space, other in ((driver, target), (target, driver)):
-        clip_only = CLIP_BASES.search(space.basis_id)
-        if clip_only and not (space.basis_id == other.basis_id and space.frames is other.frames):
-            raise UserError(
-                f"the coefficients {space.names[0]}, … of basis {space.basis_id!r} are principal directions of one "
-                "clip and mean nothing on another; process both clips with the Face Landmarker's named coefficients."
-            )
     index: Dict[str, int] = {plain_name(name): column for column, name in enumerate(driver.names)}
     source = np.array([index.get(plain_name(name), -1) for name in target.names], dtype=np.int64)
     driver_unnamed, target_unnamed = (all(map(MADE_UP.fullmatch, space.names)) for space in (driver, target))

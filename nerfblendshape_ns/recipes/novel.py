@@ -174,10 +174,16 @@ def _normalised(camera_to_head_pose: np.ndarray, metadata: Dict[str, Any]) -> Te
 
 def _model_expression(expression: np.ndarray, metadata: Dict[str, Any]) -> Tensor:
     """Coefficients of ``expr.npy`` in the model's basis."""
-    return torch.as_tensor(expression).float() @ torch.as_tensor(metadata["expression_projection"]).float()
+    return torch.as_tensor(expression).float()[_source_columns(metadata)]
 
 
 def _source_expression(expression: Tensor, metadata: Dict[str, Any]) -> np.ndarray:
     """Coefficients of the model's basis in that of ``expr.npy``; those that the model dropped are 0."""
-    projection = torch.as_tensor(metadata["expression_projection"]).float()
-    return (expression @ torch.linalg.pinv(projection)).numpy()
+    source = np.zeros(len(metadata["expression_source_names"]), np.float32)
+    source[_source_columns(metadata)] = expression.numpy()
+    return source
+
+
+def _source_columns(metadata: Dict[str, Any]) -> List[int]:
+    """The column of ``expr.npy`` of each of the model's coefficients."""
+    return [metadata["expression_source_names"].index(name) for name in metadata["expression_names"]]

@@ -226,14 +226,6 @@ def test_sound_of_the_source_video_is_carried_over(make_run, tmp_path):
     )
 
 
-def test_principal_components_are_driven_through_their_named_coefficients(make_run, tmp_path):
-    run, data, _ = make_run("pca16")
-    own = plan(run, tmp_path, by="all", clamp=False)
-    assert own.person.named_space.names[0] == "jawOpen" and own.person.avatar.names[0] == "pca_00"
-    driven = plan(run, tmp_path, by=str(data), retarget="none", clamp=False)
-    assert np.allclose(driven.expressions, own.expressions, atol=1e-4)
-
-
 def test_an_exported_avatar_drives_without_its_dataset(tiny_run, tmp_path):
     run, data, _ = tiny_run
     export_avatar(open_avatar(run), tmp_path / "me.avatar", Provenance(), False)

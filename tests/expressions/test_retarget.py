@@ -63,15 +63,6 @@ def test_what_to_do_where_one_side_has_no_names():
         match_names(space(["expr_00"], (0, 1), basis_id="flame"), named)
 
 
-def test_principal_directions_of_another_clip_are_refused():
-    with pytest.raises(UserError, match="principal directions of one clip and mean nothing on another"):
-        match_names(space(["pca_00"], (0, 1), basis_id="landmark_pca"), space(["pca_00"], (0, 1)))
-    own = space(["pca_00"], (0, 1), basis_id="arkit52-pca16")
-    assert match_names(own, own).tolist() == [0]
-    with pytest.raises(UserError, match="mean nothing"):
-        match_names(space(["pca_00"], (0, 1), basis_id="arkit52-pca16"), own)
-
-
 def test_made_up_names_match_only_bases_of_one_size():
     target = space(["expr_00", "expr_01"], (0, 1), (0, 1), basis_id="custom")
     with pytest.raises(UserError, match="neither driver nor avatar names its coefficients"):

@@ -12,7 +12,7 @@ import numpy as np
 from nerfblendshape_ns.common import file_io
 from nerfblendshape_ns.common.errors import UserError, raise_or_collect
 from nerfblendshape_ns.data import contract
-from nerfblendshape_ns.data.expressions import with_missing_rows
+from nerfblendshape_ns.data.expression_arrays import with_missing_rows
 from nerfblendshape_ns.data.frame_images import FrameFiles
 
 Rect = Tuple[float, float, float, float]

@@ -21,7 +21,7 @@ from nerfblendshape_ns.coefficient_names.flame import FLAME_BASIS, read_flame_te
 from nerfblendshape_ns.common import file_io
 from nerfblendshape_ns.common.errors import UserError
 from nerfblendshape_ns.data import contract
-from nerfblendshape_ns.data.expressions import check_expressions
+from nerfblendshape_ns.data.expression_arrays import check_expressions
 from nerfblendshape_ns.data.frame_images import FrameFiles
 from nerfblendshape_ns.data.layouts.clip import (
     Clip,

@@ -16,7 +16,7 @@ import numpy as np
 
 from nerfblendshape_ns.common import file_io
 from nerfblendshape_ns.common.errors import UserError
-from nerfblendshape_ns.data.expressions import check_expressions, unnamed
+from nerfblendshape_ns.data.expression_arrays import check_expressions, unnamed
 from nerfblendshape_ns.data.frame_images import FrameFiles
 from nerfblendshape_ns.data.layouts.clip import Clip, ClipFrame, Layout, Rect, require, require_number, require_pose
 

@@ -17,7 +17,7 @@ import numpy as np
 from nerfblendshape_ns.common.errors import UserError
 from nerfblendshape_ns.data import contract
 from nerfblendshape_ns.data.contract import landmark_rect
-from nerfblendshape_ns.data.expressions import unnamed
+from nerfblendshape_ns.data.expression_arrays import unnamed
 from nerfblendshape_ns.data.frame_images import FrameFiles
 from nerfblendshape_ns.data.layouts.clip import ClipFrame, Rect, optional_rect, optional_rects, require_pose
 from nerfblendshape_ns.data.layouts.face_points import MEDIAPIPE_POINTS

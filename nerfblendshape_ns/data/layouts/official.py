@@ -17,7 +17,7 @@ import numpy as np
 from nerfblendshape_ns.common import file_io
 from nerfblendshape_ns.common.errors import UserError
 from nerfblendshape_ns.data import contract
-from nerfblendshape_ns.data.expressions import check_expressions, check_ranges
+from nerfblendshape_ns.data.expression_arrays import check_expressions, check_ranges
 from nerfblendshape_ns.data.layouts.clip import Clip, Layout, require_frames, require_number
 from nerfblendshape_ns.data.layouts.numbered import (
     BACKGROUND,

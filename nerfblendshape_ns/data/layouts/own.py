@@ -7,7 +7,7 @@ from pathlib import Path
 from nerfblendshape_ns.common import file_io
 from nerfblendshape_ns.common.errors import UserError, collected, raise_or_collect
 from nerfblendshape_ns.data import contract
-from nerfblendshape_ns.data.expressions import load_expressions
+from nerfblendshape_ns.data.expression_arrays import load_expressions
 from nerfblendshape_ns.data.frame_images import FrameFiles
 from nerfblendshape_ns.data.layouts.clip import (
     Clip,

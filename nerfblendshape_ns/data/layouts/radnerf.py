@@ -19,7 +19,7 @@ import torch
 from nerfblendshape_ns.common import file_io
 from nerfblendshape_ns.common.errors import UserError
 from nerfblendshape_ns.data import contract
-from nerfblendshape_ns.data.expressions import check_expressions, check_range_files
+from nerfblendshape_ns.data.expression_arrays import check_expressions, check_range_files
 from nerfblendshape_ns.data.layouts.clip import (
     Clip,
     ClipFrame,

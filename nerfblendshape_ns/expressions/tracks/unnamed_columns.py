@@ -10,7 +10,7 @@ import numpy as np
 
 from nerfblendshape_ns.coefficient_names.arkit import ARKIT_BASIS, NAME_LISTS, NameList
 from nerfblendshape_ns.common.errors import UserError
-from nerfblendshape_ns.data.expressions import unnamed
+from nerfblendshape_ns.data.expression_arrays import unnamed
 from nerfblendshape_ns.expressions.tracks.base import ExpressionTrack, check_arkit_range, make_track
 
 BASIS_BY_SIZE = {46: "facewarehouse46", 64: "bfm64", 79: "bfm79"}
