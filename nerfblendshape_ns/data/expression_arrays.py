@@ -7,6 +7,7 @@ from typing import Optional, Sequence, Tuple
 
 import numpy as np
 
+from nerfblendshape_ns.coefficient_names.unnamed import unnamed
 from nerfblendshape_ns.common import file_io
 from nerfblendshape_ns.common.errors import UserError, collected, raise_or_collect
 from nerfblendshape_ns.common.frame_numbers import name_frames
@@ -96,11 +97,6 @@ def with_missing_rows(array: np.ndarray, rows: int) -> np.ndarray:
         return array
     absent = np.full((rows - len(array), *array.shape[1:]), np.nan, np.float32)
     return np.concatenate([array, absent])
-
-
-def unnamed(count: int) -> Tuple[str, ...]:
-    """Names for coefficients that have none: ``expr_00``, ``expr_01``, …"""
-    return tuple(f"expr_{index:02d}" for index in range(count))
 
 
 def _check_kind(array: np.ndarray, path: Path) -> None:

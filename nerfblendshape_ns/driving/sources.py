@@ -18,7 +18,7 @@ from nerfblendshape_ns.driving.options import OWN_SPLITS, DriveOptions
 from nerfblendshape_ns.driving.own_dataset import frame_times, source_video
 from nerfblendshape_ns.driving.person import Person
 from nerfblendshape_ns.driving.sequence import DriverSequence, HeadMotion
-from nerfblendshape_ns.expressions.tracks import SOURCES, read_expression_track
+from nerfblendshape_ns.expressions.tracks import READERS, read_expression_track
 
 SourceKind = Literal["own", "dataset", "video", "file", "keyframes"]
 KEYFRAME_SUFFIXES = (".yaml", ".yml")
@@ -44,7 +44,7 @@ def source_kind(by: str) -> SourceKind:
         return "dataset"
     # What is left over is a video, or is told to be none when it is opened as one; folders are always coefficients, and
     # files that cannot be a video are told the list of known kinds.
-    known = path.is_dir() or any(source.matches(path) for source in SOURCES.values())
+    known = path.is_dir() or any(source.matches(path) for source in READERS.values())
     return "file" if known or _is_no_video(path) else "video"
 
 

@@ -8,6 +8,7 @@ from typing import Dict, List, Literal, Optional, Sequence, Tuple
 
 import numpy as np
 
+from nerfblendshape_ns.coefficient_names.unnamed import are_unnamed
 from nerfblendshape_ns.common.errors import UserError
 from nerfblendshape_ns.data.expression_scale import coefficient_scale
 
@@ -27,8 +28,6 @@ STILL = 0.05
 noise."""
 LARGEST_SCALE = 1.25
 """Excursions are enlarged by no more: who speaks softly should not make the avatar shout."""
-MADE_UP = re.compile(r"expr_?\d+")
-"""Names of coefficients that have none."""
 
 
 @dataclass(frozen=True)
@@ -203,7 +202,7 @@ def match_names(driver: CoefficientSpace, target: CoefficientSpace) -> np.ndarra
     """
     index: Dict[str, int] = {plain_name(name): column for column, name in enumerate(driver.names)}
     source = np.array([index.get(plain_name(name), -1) for name in target.names], dtype=np.int64)
-    driver_unnamed, target_unnamed = (all(map(MADE_UP.fullmatch, space.names)) for space in (driver, target))
+    driver_unnamed, target_unnamed = (are_unnamed(space.names) for space in (driver, target))
     if (source < 0).all():
         advice = "use a driver with the same basis"
         if driver_unnamed and driver.basis_id == "custom":

@@ -86,7 +86,7 @@ def test_pickled_dictionaries_are_refused(tmp_path):
     with pytest.raises(UserError, match="is not a plain numeric .npy file .*a dictionary of arrays with numpy.savez"):
         read_expression_track(tmp_path / "a.npy")
     np.savez(tmp_path / "a.npz", codes=np.array({"exp": EXP}, dtype=object))
-    with pytest.raises(UserError, match="is no .npz of plain arrays"):
+    with pytest.raises(UserError, match="cannot be read as plain arrays"):
         read_expression_track(tmp_path / "a.npz")
 
 

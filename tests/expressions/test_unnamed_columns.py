@@ -5,9 +5,9 @@ import json
 import numpy as np
 import pytest
 
-from nerfblendshape_ns.coefficient_names.arkit import MEDIAPIPE_NAMES
+from nerfblendshape_ns.coefficient_names.arkit import ARKIT_NAMES, MEDIAPIPE_NAMES
 from nerfblendshape_ns.common.errors import UserError
-from nerfblendshape_ns.expressions.tracks import ARKIT_NAMES, read_expression_track
+from nerfblendshape_ns.expressions.tracks import read_expression_track
 
 
 def test_the_known_lists():

@@ -8,6 +8,7 @@ import time
 import numpy as np
 import pytest
 
+from nerfblendshape_ns.coefficient_names.arkit import ARKIT_NAMES
 from nerfblendshape_ns.common.errors import UserError
 from nerfblendshape_ns.expressions.live.listener import LOOPBACK, LiveLinkListener, LiveMapping
 from nerfblendshape_ns.expressions.live.live_link import (
@@ -20,7 +21,6 @@ from nerfblendshape_ns.expressions.live.live_link import (
     encode,
     encode_coefficients,
 )
-from nerfblendshape_ns.expressions.tracks import ARKIT_NAMES
 
 DEVICE = "01234567-89ab-cdef-0123-456789abcdef"
 

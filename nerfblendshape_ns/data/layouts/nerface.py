@@ -14,9 +14,10 @@ from typing import Any, Dict, List, Optional, Tuple
 
 import numpy as np
 
+from nerfblendshape_ns.coefficient_names.unnamed import unnamed
 from nerfblendshape_ns.common import file_io
 from nerfblendshape_ns.common.errors import UserError
-from nerfblendshape_ns.data.expression_arrays import check_expressions, unnamed
+from nerfblendshape_ns.data.expression_arrays import check_expressions
 from nerfblendshape_ns.data.frame_images import FrameFiles
 from nerfblendshape_ns.data.layouts.clip import Clip, ClipFrame, Layout, Rect, require, require_number, require_pose
 

@@ -14,18 +14,17 @@ from typing import Any, Dict, List, Optional, Sequence, Tuple
 
 import numpy as np
 
+from nerfblendshape_ns.coefficient_names.head_columns import has_neutral_column
+from nerfblendshape_ns.coefficient_names.unnamed import unnamed
 from nerfblendshape_ns.common.errors import UserError
 from nerfblendshape_ns.data import contract
 from nerfblendshape_ns.data.contract import landmark_rect
-from nerfblendshape_ns.data.expression_arrays import unnamed
 from nerfblendshape_ns.data.frame_images import FrameFiles
 from nerfblendshape_ns.data.layouts.clip import ClipFrame, Rect, optional_rect, optional_rects, require_pose
 from nerfblendshape_ns.data.layouts.face_points import MEDIAPIPE_POINTS
 
 DEFAULT_FPS = 25.0
 """All these repositories cut their videos at 25 frames a second; their files do not say it."""
-BASIS_BY_SIZE = {46: "facewarehouse46", 79: "bfm79"}
-"""What coefficients without a name are taken for, by their number."""
 
 IMAGE_FOLDERS = (("ori_imgs", False), ("gt_imgs", False), ("head_imgs", True))
 """Where frames may be, best first, and whether only the head is on them."""
@@ -155,7 +154,7 @@ def tidy_expressions(
     """
     notes: List[str] = []
     columns = expressions.shape[1]
-    if expressions.shape[1] > 1 and len(expressions) > 1 and bool((expressions[:, 0] == 1).all()):
+    if has_neutral_column(expressions):
         expressions = expressions[:, 1:]
         names = names[1:] if names is not None and len(names) == columns else names
         notes.append(f"{path}: the leading neutral coefficient, always 1, is left out; the model adds its own.")

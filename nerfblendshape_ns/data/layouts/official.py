@@ -14,6 +14,7 @@ from typing import Any, Dict, List, Sequence, Tuple
 
 import numpy as np
 
+from nerfblendshape_ns.coefficient_names.unnamed import basis_of_size
 from nerfblendshape_ns.common import file_io
 from nerfblendshape_ns.common.errors import UserError
 from nerfblendshape_ns.data import contract
@@ -21,7 +22,6 @@ from nerfblendshape_ns.data.expression_arrays import check_expressions, check_ra
 from nerfblendshape_ns.data.layouts.clip import Clip, Layout, require_frames, require_number
 from nerfblendshape_ns.data.layouts.numbered import (
     BACKGROUND,
-    BASIS_BY_SIZE,
     DEFAULT_FPS,
     IMAGE_FOLDERS,
     read_frames,
@@ -60,7 +60,7 @@ def read(root: Path) -> Clip:
         fps=require_number(document, "fps", path) if "fps" in document else DEFAULT_FPS,
         expressions=expressions,
         expression_names=names,
-        basis_id=BASIS_BY_SIZE.get(len(names), "custom"),
+        basis_id=basis_of_size(len(names)),
         landmarks=landmarks,
         background=background if background.exists() else None,
         notes=notes,

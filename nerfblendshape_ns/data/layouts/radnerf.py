@@ -9,14 +9,14 @@
 
 from __future__ import annotations
 
-import pickle
 from pathlib import Path
 from typing import Any, Dict, List, Sequence, Tuple
 
 import numpy as np
-import torch
 
+from nerfblendshape_ns.coefficient_names.unnamed import basis_of_size
 from nerfblendshape_ns.common import file_io
+from nerfblendshape_ns.common.arrays import load_arrays
 from nerfblendshape_ns.common.errors import UserError
 from nerfblendshape_ns.data import contract
 from nerfblendshape_ns.data.expression_arrays import check_expressions, check_range_files
@@ -31,7 +31,6 @@ from nerfblendshape_ns.data.layouts.clip import (
 )
 from nerfblendshape_ns.data.layouts.numbered import (
     BACKGROUND,
-    BASIS_BY_SIZE,
     DEFAULT_FPS,
     read_frames,
     tidy_expressions,
@@ -119,21 +118,16 @@ def _expressions(root: Path, frames: Sequence[ClipFrame]) -> Tuple[np.ndarray, T
     expressions, names, dropped, notes = tidy_expressions(found, poses, source, given)
     check_range_files(root, names, dropped)
     if given is None:
-        basis_id = BASIS_BY_SIZE.get(len(names), "custom")
+        basis_id = basis_of_size(len(names))
     return expressions, names, basis_id, extra + notes
 
 
 def _tracked(path: Path) -> np.ndarray:
     """The expression components in the face tracker's file, float32 ``[frames, components]``."""
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, ValueError, EOFError, pickle.UnpicklingError):
-        raise UserError(
-            f"{path} cannot be read as plain tensors; save its 'exp' as {contract.EXPRESSIONS} instead."
-        ) from None
-    if not isinstance(content, dict) or not torch.is_tensor(content.get("exp")):
+    content = load_arrays(path, f"save its 'exp' as {contract.EXPRESSIONS}")
+    if not isinstance(content.get("exp"), np.ndarray):
         raise UserError(f"{path} has no tensor 'exp'; track the video again or write {contract.EXPRESSIONS}.")
-    return content["exp"].float().numpy()
+    return content["exp"].astype(np.float32)
 
 
 LAYOUT = Layout(

@@ -13,13 +13,13 @@ from typing import Tuple
 
 import numpy as np
 
+from nerfblendshape_ns.coefficient_names.unnamed import basis_of_size
 from nerfblendshape_ns.common import file_io
 from nerfblendshape_ns.data import contract
 from nerfblendshape_ns.data.expression_arrays import check_expressions, check_range_files
 from nerfblendshape_ns.data.layouts.clip import Clip, Layout, read_names, require, require_frames, require_number
 from nerfblendshape_ns.data.layouts.numbered import (
     BACKGROUND,
-    BASIS_BY_SIZE,
     DEFAULT_FPS,
     read_frames,
     tidy_expressions,
@@ -62,7 +62,7 @@ def read(root: Path) -> Clip:
         fps=require_number(document, "fps", path) if "fps" in document else DEFAULT_FPS,
         expressions=expressions,
         expression_names=names,
-        basis_id=BASIS_BY_SIZE.get(len(names), "custom") if given is None else basis,
+        basis_id=basis_of_size(len(names)) if given is None else basis,
         landmarks=landmarks,
         background=background if background.exists() and not on_white else None,
         held_out_ids=_held_out(root),

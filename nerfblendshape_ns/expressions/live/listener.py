@@ -11,6 +11,7 @@ from typing import Callable, Deque, Dict, Mapping, Optional, Sequence, Tuple
 
 import numpy as np
 
+from nerfblendshape_ns.coefficient_names.arkit import ARKIT_NAMES
 from nerfblendshape_ns.common.errors import UserError
 from nerfblendshape_ns.expressions.live.live_link import (
     DEFAULT_PORT,
@@ -20,7 +21,6 @@ from nerfblendshape_ns.expressions.live.live_link import (
     decode,
 )
 from nerfblendshape_ns.expressions.retarget import plain_name
-from nerfblendshape_ns.expressions.tracks import ARKIT_NAMES
 
 LOOPBACK = "127.0.0.1"
 """Address that is listened on unless the user says otherwise: nothing outside this machine is heard."""

@@ -26,7 +26,7 @@ import struct
 from dataclasses import dataclass
 from typing import Dict, Optional, Sequence, Tuple
 
-from nerfblendshape_ns.expressions.tracks import ARKIT_NAMES
+from nerfblendshape_ns.coefficient_names.arkit import ARKIT_NAMES, LIVE_LINK_ANGLES
 
 VERSION = 6
 """The version read and written; older ones have other fields before the values."""
@@ -48,10 +48,7 @@ Epic's enum calls the 22nd mouthLeft and the 23rd mouthRight; what they hold is 
 (``docs/expression_tracks.md`` has the measurement), as in the app's recordings.
 """
 
-LIVE_LINK_NAMES: Tuple[str, ...] = STREAM_NAMES + (
-    "headYaw", "headPitch", "headRoll", "leftEyeYaw", "leftEyePitch", "leftEyeRoll",
-    "rightEyeYaw", "rightEyePitch", "rightEyeRoll",
-)  # fmt: skip
+LIVE_LINK_NAMES: Tuple[str, ...] = STREAM_NAMES + LIVE_LINK_ANGLES
 """The 61 values of a packet: coefficients in [0, 1], then angles."""
 
 

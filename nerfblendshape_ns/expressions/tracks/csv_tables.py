@@ -15,7 +15,7 @@ from typing import List, Optional, Sequence, Tuple
 
 import numpy as np
 
-from nerfblendshape_ns.coefficient_names.arkit import ARKIT_BASIS, arkit_name
+from nerfblendshape_ns.coefficient_names.arkit import ARKIT_BASIS, LIVE_LINK_ANGLES, arkit_name
 from nerfblendshape_ns.coefficient_names.head_columns import is_head_motion
 from nerfblendshape_ns.common.errors import UserError
 from nerfblendshape_ns.expressions.tracks.base import ExpressionReader, ExpressionTrack, head_motion_note, make_track
@@ -28,12 +28,10 @@ ACTION_UNIT = re.compile(r"AU\d+_r$", re.IGNORECASE)
 
 FACE_FLAGS = {"blendshapecount", "success", "detected", "face_detected", "face_found", "has_face", "tracked", "valid"}
 """Columns that are 0 where no face was seen."""
-LIVE_LINK_ANGLES = {f"{part}{angle}" for part in ("head", "lefteye", "righteye") for angle in ("yaw", "pitch", "roll")}
-"""Columns of every Live Link Face recording, of which nothing need be said."""
 _IGNORED = CLOCK_COLUMNS | FACE_FLAGS | {"face_id", "confidence", "index", "row", "id", "unnamed:_0", ""}
 
 
-class CsvSource(ExpressionReader):
+class CsvReader(ExpressionReader):
     """A table with a line of column names.
 
     Columns with ARKit's names (any capitalisation, ``_L`` and ``_R`` for the sides) are taken and the rest left out;
@@ -140,7 +138,8 @@ def _left_out(path: Path, header: List[str], places: Sequence[int], basis: str) 
     """What is said of the columns that are not taken."""
     if basis == "openface_au":
         return []
-    known = _IGNORED | LIVE_LINK_ANGLES
+    # Every recording of Live Link Face has the angles, so nothing need be said of them.
+    known = _IGNORED | {name.lower() for name in LIVE_LINK_ANGLES}
     others = [name for place, name in enumerate(header) if place not in places and column_key(name) not in known]
     motion = [name for name in others if is_head_motion(name)]
     notes = [head_motion_note(path, motion)] if motion else []
