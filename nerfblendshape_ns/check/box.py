@@ -118,11 +118,9 @@ def mask_offset(clip: Clip, index: int, centre: np.ndarray) -> Optional[np.ndarr
         return None
     pose = clip.frames[index].camera_to_head
     local = (centre - pose[:3, 3]) @ pose[:3, :3]
-    depth = -float(local[2])
-    if depth <= 0:
+    if local[2] >= 0:
         return None
-    projected = np.array([clip.cx + clip.fl_x * local[0] / depth, clip.cy - clip.fl_y * local[1] / depth])
-    return (np.array([columns.mean() + 0.5, rows.mean() + 0.5]) - projected) / np.sqrt(len(rows))
+    return (np.array([columns.mean() + 0.5, rows.mean() + 0.5]) - clip.project(local)) / np.sqrt(len(rows))
 
 
 def _names(clip: Clip, chosen: np.ndarray) -> str:

@@ -218,11 +218,8 @@ def reprojection_errors(clip: Clip, poses: np.ndarray, positions: np.ndarray) ->
     count = min(len(clip.face_mesh), clip.landmarks.shape[1])
     landmarks = clip.landmarks[positions][:, :count].astype(np.float64)
     points = np.einsum("nji,npj->npi", poses[:, :3, :3], clip.face_mesh[None, :count] - poses[:, None, :3, 3])
-    depth = np.maximum(-points[..., 2], 1e-6)
-    projected = np.stack(
-        [clip.cx + clip.fl_x * points[..., 0] / depth, clip.cy - clip.fl_y * points[..., 1] / depth], axis=-1
-    )
-    apart = np.linalg.norm(projected - landmarks, axis=-1)
+    points[..., 2] = np.minimum(points[..., 2], -1e-6)
+    apart = np.linalg.norm(clip.project(points) - landmarks, axis=-1)
     if not np.isfinite(apart).all():
         return None
     pixels = np.median(apart, axis=1)

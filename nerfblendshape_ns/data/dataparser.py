@@ -237,8 +237,7 @@ def _tangents(clip: Clip, train: np.ndarray) -> Optional[Tensor]:
     """``[train, points, 2]``: the training frames' landmarks from the principal point, over the focal length."""
     if clip.landmarks is None:
         return None
-    pixels = clip.landmarks[train].astype(np.float64)
-    return _tensor((pixels - np.array([clip.cx, clip.cy])) / np.array([clip.fl_x, clip.fl_y]))
+    return _tensor(clip.tangents(clip.landmarks[train]))
 
 
 def _tensor(array: np.ndarray) -> Tensor:

@@ -86,8 +86,7 @@ def _landmark_reach(clip: Clip, train: np.ndarray, unit_range: np.ndarray) -> Op
         return None
     points = min(len(clip.face_mesh), clip.landmarks.shape[1])
     chosen = slice(0, points, EVERY_POINT)
-    pixels = clip.landmarks[train][:, chosen].astype(np.float64)
-    tangents = (pixels - np.array([clip.cx, clip.cy])) / np.array([clip.fl_x, clip.fl_y])
+    tangents = clip.tangents(clip.landmarks[train][:, chosen])
     poses = clip.camera_to_head[train][:, :3].reshape(len(train), 12)
     seen, coefficients, cameras, mesh = (
         torch.from_numpy(np.ascontiguousarray(array)) for array in (tangents, unit_range, poses, clip.face_mesh[chosen])

@@ -137,14 +137,8 @@ def _face_points(clip: Clip, index: int) -> List[np.ndarray]:
 def _rays(clip: Clip, index: int, pixels: np.ndarray) -> Tuple[np.ndarray, np.ndarray]:
     """Camera origin ``[3]`` and unit directions ``[points, 3]`` in head space through pixels ``[points, 2]``."""
     pose = clip.frames[index].camera_to_head
-    directions = np.stack(
-        [
-            (pixels[:, 0] - clip.cx) / clip.fl_x,
-            -(pixels[:, 1] - clip.cy) / clip.fl_y,
-            -np.ones(len(pixels)),
-        ],
-        axis=1,
-    )
+    tangents = clip.tangents(pixels)
+    directions = np.stack([tangents[:, 0], -tangents[:, 1], -np.ones(len(pixels))], axis=1)
     directions = directions @ pose[:3, :3].T
     return pose[:3, 3], directions / np.linalg.norm(directions, axis=1, keepdims=True)
 

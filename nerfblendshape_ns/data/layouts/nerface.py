@@ -17,16 +17,15 @@ import numpy as np
 from nerfblendshape_ns.coefficient_names.unnamed import unnamed
 from nerfblendshape_ns.common import file_io
 from nerfblendshape_ns.common.errors import UserError
-from nerfblendshape_ns.data.expression_arrays import check_expressions
 from nerfblendshape_ns.data.frame_images import FrameFiles
-from nerfblendshape_ns.data.layouts.clip import Clip, ClipFrame, Layout, Rect, require, require_number, require_pose
+from nerfblendshape_ns.data.layouts.clip import Clip, ClipFrame, Layout, Rect
+from nerfblendshape_ns.data.layouts.expression_arrays import check_expressions
+from nerfblendshape_ns.data.layouts.fields import frame_rate, mentions, require, require_number, require_pose
 
 PARTS = ("transforms_train.json", "transforms_val.json", "transforms_test.json")
 COEFFICIENTS = "expression"
 BASIS = "face2face76"
 MASKS = "head_masks"
-DEFAULT_FPS = 25.0
-"""The files do not say their rate."""
 
 
 def read(root: Path) -> Clip:
@@ -74,7 +73,7 @@ def read(root: Path) -> Clip:
         fl_y=abs(focal[1]),
         cx=centre[0] * width,
         cy=centre[1] * height,
-        fps=require_number(document, "fps", path) if "fps" in document else DEFAULT_FPS,
+        fps=frame_rate(document, path),
         expressions=expressions,
         expression_names=names,
         basis_id=BASIS,
@@ -154,17 +153,10 @@ def _face_rect(entry: Dict[str, Any], width: int, height: int, path: Path) -> Op
     return rect if rect[2] > 0 and rect[3] > 0 else None
 
 
-def _matches(root: Path) -> bool:
-    try:
-        return f'"{COEFFICIENTS}"'.encode() in (root / PARTS[0]).read_bytes()
-    except OSError:
-        return False
-
-
 LAYOUT = Layout(
     name="nerface",
     looked_for=f"{PARTS[0]} with {COEFFICIENTS!r} in its frames, train/, {MASKS}/",
-    matches=_matches,
+    matches=lambda root: mentions(root / PARTS[0], COEFFICIENTS),
     read=read,
 )
 """The layout of NeRFace."""

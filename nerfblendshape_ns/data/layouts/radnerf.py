@@ -19,19 +19,12 @@ from nerfblendshape_ns.common import file_io
 from nerfblendshape_ns.common.arrays import load_arrays
 from nerfblendshape_ns.common.errors import UserError
 from nerfblendshape_ns.data import contract
-from nerfblendshape_ns.data.expression_arrays import check_expressions, check_range_files
-from nerfblendshape_ns.data.layouts.clip import (
-    Clip,
-    ClipFrame,
-    Layout,
-    read_names,
-    require,
-    require_frames,
-    require_number,
-)
+from nerfblendshape_ns.data.layouts.clip import Clip, ClipFrame, Layout
+from nerfblendshape_ns.data.layouts.expression_arrays import check_expressions, check_range_files
+from nerfblendshape_ns.data.layouts.fields import read_names, require, require_frames, require_number
 from nerfblendshape_ns.data.layouts.numbered import (
     BACKGROUND,
-    DEFAULT_FPS,
+    camera,
     read_frames,
     tidy_expressions,
 )
@@ -50,20 +43,12 @@ def read(root: Path) -> Clip:
     document, entries, held_out = _merge(root)
     frames, landmarks = read_frames(root, entries, path)
     expressions, names, basis_id, notes = _expressions(root, frames)
-    height, width = file_io.load_image(frames[0].files.image).shape[:2]
-    focal = require_number(document, "focal_len", path)
     background = root / BACKGROUND
     return Clip(
         root=root,
         layout=LAYOUT.name,
         frames=frames,
-        width=width,
-        height=height,
-        fl_x=focal,
-        fl_y=focal,
-        cx=require_number(document, "cx", path, positive=False),
-        cy=require_number(document, "cy", path, positive=False),
-        fps=require_number(document, "fps", path) if "fps" in document else DEFAULT_FPS,
+        **camera(document, path, frames[0].files.image),
         expressions=expressions,
         expression_names=names,
         basis_id=basis_id,

@@ -16,11 +16,12 @@ import numpy as np
 from nerfblendshape_ns.coefficient_names.unnamed import basis_of_size
 from nerfblendshape_ns.common import file_io
 from nerfblendshape_ns.data import contract
-from nerfblendshape_ns.data.expression_arrays import check_expressions, check_range_files
-from nerfblendshape_ns.data.layouts.clip import Clip, Layout, read_names, require, require_frames, require_number
+from nerfblendshape_ns.data.layouts.clip import Clip, Layout
+from nerfblendshape_ns.data.layouts.expression_arrays import check_expressions, check_range_files
+from nerfblendshape_ns.data.layouts.fields import read_names, require, require_frames
 from nerfblendshape_ns.data.layouts.numbered import (
     BACKGROUND,
-    DEFAULT_FPS,
+    camera,
     read_frames,
     tidy_expressions,
 )
@@ -44,8 +45,6 @@ def read(root: Path) -> Clip:
     given, basis = read_names(root)
     expressions, names, dropped, notes = tidy_expressions(found, poses, source, given)
     check_range_files(root, names, dropped)
-    height, width = file_io.load_image(frames[0].files.image).shape[:2]
-    focal = require_number(document, "focal_len", path)
     # Frames of gt_imgs/ have white in place of the room, so the plate is not what is behind them.
     on_white = frames[0].files.image.parent.name == "gt_imgs"
     background = root / BACKGROUND
@@ -53,13 +52,7 @@ def read(root: Path) -> Clip:
         root=root,
         layout=LAYOUT.name,
         frames=frames,
-        width=width,
-        height=height,
-        fl_x=focal,
-        fl_y=focal,
-        cx=require_number(document, "cx", path, positive=False),
-        cy=require_number(document, "cy", path, positive=False),
-        fps=require_number(document, "fps", path) if "fps" in document else DEFAULT_FPS,
+        **camera(document, path, frames[0].files.image),
         expressions=expressions,
         expression_names=names,
         basis_id=basis_of_size(len(names)) if given is None else basis,
