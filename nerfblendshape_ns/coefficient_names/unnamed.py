@@ -1,4 +1,4 @@
-"""Coefficients that a file does not name: what they are called, and what basis their number tells."""
+"""Coefficients that a file does not name: what they are called, and what basis their number stands for."""
 
 from __future__ import annotations
 

@@ -121,7 +121,7 @@ def save_transforms(
         fl_y: vertical focal length in pixels.
         cx: principal point, pixels from the left edge.
         cy: principal point, pixels from the top edge.
-        fps: frames a second of the clip.
+        fps: frames per second of the clip.
         frames: dictionaries from :func:`frame_entry`.
         extra: further entries of the document; ``head_only`` says that the images show the head alone.
     """

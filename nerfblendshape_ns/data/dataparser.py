@@ -53,7 +53,7 @@ class NerfBlendshapeDataParserConfig(DataParserConfig):
     target: Literal["head", "frame"] = "head"
     """What to reconstruct: the head on white, or the whole frame."""
     margin: float = 0.05
-    """Room round the head's box, as a share of its size."""
+    """Room round the head's box, as a fraction of its size."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ class NerfBlendshapeDataParser(DataParser):
 
     Cameras are normalised: the head box's centre is the origin, the box fits [-1, 1]³, the head's up is +z, the face
     looks along -y. ``cameras.metadata`` holds ``expression`` [frames, basis] in raw units, ``head_pose`` [frames, 12]
-    (the camera-to-world of the captured camera, row by row) and ``frame_index`` [frames, 1] (place on the clip's
+    (the camera-to-world of the captured camera, row by row) and ``frame_index`` [frames, 1] (index on the clip's
     track); ``cameras.times`` runs from 0 to 1 over the whole clip.
 
     ``metadata`` of the outputs holds, the same for every split unless said:

@@ -17,11 +17,11 @@ from nerfblendshape_ns.data.layouts.clip import Clip
 MAX_FRAMES = 600
 """Longer clips give the masks of this many frames, evenly spaced."""
 MASK_PERCENTILE = 99.0
-"""Share of the frames whose mask fits on each side; the rest may be segmentation errors."""
+"""Percentage of the frames whose mask fits on each side; the rest may be segmentation errors."""
 LANDMARK_PERCENTILE = 99.8
 """The same for landmarks, which are trusted more: an open jaw may last only a few frames."""
 FRONT_MARGIN = 0.1
-"""Room in front of the face mesh, as a share of the mesh's width: about 1.5 cm."""
+"""Room in front of the face mesh, as a fraction of the mesh's width: about 1.5 cm."""
 DEPTH_OVER_WIDTH = 1.3
 """How far behind the front the back of the head lies, in widths of the head with its hair."""
 MAX_WIDTH_OVER_MESH = 1.35
@@ -70,13 +70,13 @@ def normalisation_of(box: np.ndarray) -> Normalisation:
 def head_box(clip: Clip, margin: float = 0.05) -> np.ndarray:
     """Estimate the head's box from the head masks, the poses and the camera, and its depth from the face mesh.
 
-    The outline of each mask gives rays; each ray's point nearest to the head's centre is taken for the place where it
+    The outline of each mask gives rays; each ray's point nearest to the head's centre is taken for the point where it
     touches the head (exact for a sphere). Hair is included. The face's landmarks widen the box where masks miss an
     open jaw.
 
     Args:
         clip: the clip.
-        margin: room added on each side, as a share of the box's size.
+        margin: room added on each side, as a fraction of the box's size.
 
     Returns:
         float64 ``[2, 3]`` low and high corner in head space.

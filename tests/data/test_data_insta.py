@@ -83,7 +83,6 @@ def test_face_parsing_classes():
 def test_insta_image_without_alpha_and_mask(tmp_path):
     write_insta(tmp_path)
     shutil.rmtree(tmp_path / "seg_mask")
-    (tmp_path / "seg_mask").mkdir()
     cv2.imwrite(str(tmp_path / "images/00002.png"), np.zeros((SIZE, SIZE, 3), np.uint8))
     with pytest.raises(UserError, match="00002.png has no alpha and there is no seg_mask"):
         load_labels(read_clip(tmp_path).frames[1].files)

@@ -117,7 +117,7 @@ def test_arrays_with_names_beside_them(tmp_path):
 @pytest.mark.parametrize(("columns", "basis"), [(46, "facewarehouse46"), (79, "bfm79"), (64, "bfm64"), (55, "custom")])
 @pytest.mark.parametrize("leading", [False, True])
 def test_arrays_without_names(tmp_path, columns, basis, leading):
-    """The basis is told by the size, and a leading neutral 1 is left out."""
+    """The size decides the basis, and a leading neutral 1 is left out."""
     values = np.random.default_rng(0).normal(size=(9, columns)).astype(np.float32)
     np.save(tmp_path / "coefficients.npy", np.concatenate([np.ones((9, int(leading)), np.float32), values], 1))
     track = read_expression_track(tmp_path / "coefficients.npy")
@@ -200,7 +200,7 @@ WRONG_FILES = [
     ("a.npz", {"names": ["a", "a"], "values": np.zeros((3, 2))}, "names a more than once"),
     ("a.npz", {"names": ["a"], "values": np.zeros((3, 1)), "times": [0, 2, 1]}, "the time of row 2 is not after"),
     ("a.npz", {"exp": np.zeros((3, 50)), "jaw": np.zeros((4, 3))}, "different numbers of frames"),
-    ("a.npz", {"names": ["a"], "values": np.zeros((3, 1)), "fps": 0.0}, "0 frames a second is no rate"),
+    ("a.npz", {"names": ["a"], "values": np.zeros((3, 1)), "fps": 0.0}, "0 frames per second is no rate"),
     ("a.pt", b"x", "cannot be read as plain arrays"),
     ("a.pt", {"exp": pytest.raises}, "cannot be read as plain arrays"),
     ("a.csv", "", "a.csv is empty"),

@@ -44,7 +44,7 @@ def test_still_coefficients_that_are_not_used_are_not_worth_a_word():
     assert retargeting(driver, space(["jawOpen"], (0, 1)), "none").unused == ("tongueOut",)
 
 
-def test_nothing_in_common_is_told():
+def test_nothing_in_common_is_reported():
     with pytest.raises(UserError, match=r"2 coefficients \(a, b\) and this person's 1 \(c\) have no name in common"):
         match_names(space(["a", "b"], (0, 1), (0, 1)), space(["c"], (0, 1)))
 

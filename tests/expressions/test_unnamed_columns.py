@@ -68,7 +68,7 @@ def test_a_leading_neutral_one_is_no_column(tmp_path):
     assert read_expression_track(tmp_path / "a.npy", names="arkit52").names == ARKIT_NAMES
 
 
-def test_other_unnamed_columns_are_told_too(tmp_path):
+def test_other_unnamed_columns_are_reported_too(tmp_path):
     np.save(tmp_path / "a.npy", np.zeros((9, 17)))
     assert (
         read_expression_track(tmp_path / "a.npy")

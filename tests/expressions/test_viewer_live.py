@@ -183,7 +183,7 @@ def test_a_clock_that_starts_again_is_followed():
     assert (len(received), listener.counts.late) == (4, 1)
 
 
-def test_an_address_that_cannot_be_bound_is_told():
+def test_an_address_that_cannot_be_bound_is_reported():
     with pytest.raises(UserError, match=r"Cannot listen on UDP 192\.0\.2\.1:0 .*choose an address of this machine"):
         LiveLinkListener(lambda coefficients: None, host="192.0.2.1", port=0).start()
     with pytest.raises(UserError, match="Cannot listen on UDP"):

@@ -153,7 +153,7 @@ def check_ranges(
 
     Args:
         paths: the files of minimum and maximum, for messages.
-        ranges: their contents, one number a coefficient, perhaps with a neutral 1 in front.
+        ranges: their contents, one number per coefficient, perhaps with a neutral 1 in front.
         names: the coefficients in use.
         extra: how many entries after those may follow.
 

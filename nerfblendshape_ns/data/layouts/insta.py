@@ -112,8 +112,8 @@ def _numbered(document: Dict[str, Any], path: Path) -> List[Any]:
         digits = re.findall(r"\d+", Path(entry["file_path"]).stem)
         if not digits:
             raise UserError(
-                f"{path}: {entry['file_path']} has no number in its name, so its place in the clip is unknown; number "
-                "the images."
+                f"{path}: {entry['file_path']} has no number in its name, so its position in the clip is unknown; "
+                "number the images."
             )
         entries.append({**entry, "img_id": int(digits[-1])})
     return entries
@@ -123,7 +123,7 @@ def _to_opengl(poses: np.ndarray) -> Tuple[np.ndarray, bool]:
     """Camera-to-head matrices in OpenGL axes, and whether they came in OpenCV's.
 
     The head's origin lies before the camera, which looks along +z in OpenCV's axes and along −z in OpenGL's: files
-    written by other trackers in this layout are told apart by that.
+    that other trackers wrote in this layout are recognised by that.
     """
     forward = (poses[:, :3, 2] * -poses[:, :3, 3]).sum(1)
     opencv = float(np.median(forward)) >= 0

@@ -113,7 +113,7 @@ def _check_range_texts(root: Path, names: Sequence[str]) -> None:
             found[kind] = path, np.array(path.read_text(encoding="utf-8").split(), dtype=np.float64)
         except (ValueError, UnicodeDecodeError):
             raise UserError(
-                f"{path} does not hold one number a coefficient; remove it, the range is computed from the training "
+                f"{path} does not hold one number per coefficient; remove it, the range is computed from the training "
                 "frames."
             ) from None
     (low_path, low), (high_path, high) = found["min"], found["max"]

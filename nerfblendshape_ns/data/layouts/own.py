@@ -53,16 +53,16 @@ def read(root: Path) -> Clip:
     frames = []
     for entry in entries:
         image = dataset_file(root, require(entry, "file_path", path), path)
-        picture = f"{image.stem}.png"
-        torso = root / contract.TORSO_IMAGES / picture
+        label_name = f"{image.stem}.png"
+        torso = root / contract.TORSO_IMAGES / label_name
         frames.append(
             ClipFrame(
                 img_id=entry["img_id"],
                 files=FrameFiles(
                     image=image,
-                    labels=root / contract.PARSING / picture,
+                    labels=root / contract.PARSING / label_name,
                     head_only=bool(document.get("head_only", False)),
-                    matte=root / contract.ALPHA / picture if has_mattes else None,
+                    matte=root / contract.ALPHA / label_name if has_mattes else None,
                     torso=torso if torso.exists() else None,
                 ),
                 camera_to_head=require_pose(entry, path),

@@ -96,7 +96,7 @@ def _expressions(root: Path, frames: Sequence[ClipFrame]) -> Tuple[np.ndarray, T
     else:
         raise UserError(
             f"{root} has neither {contract.EXPRESSIONS} (coefficients, row = img_id) nor {TRACK}; add one, for "
-            "instance the expr.npy that nbs-process-data makes of the same video at 25 frames a second."
+            "instance the expr.npy that nbs-process-data makes of the same video at 25 frames per second."
         )
     poses = np.stack([frame.camera_to_head for frame in frames])
     given, basis_id = read_names(root) if source.name == contract.EXPRESSIONS else (None, "custom")

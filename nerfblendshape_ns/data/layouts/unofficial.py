@@ -45,7 +45,7 @@ def read(root: Path) -> Clip:
     given, basis = read_names(root)
     expressions, names, dropped, notes = tidy_expressions(found, poses, source, given)
     check_range_files(root, names, dropped)
-    # Frames of gt_imgs/ have white in place of the room, so the plate is not what is behind them.
+    # Frames of gt_imgs/ show white in place of the room, so the clean plate is not what is behind them.
     on_white = frames[0].files.image.parent.name == "gt_imgs"
     background = root / BACKGROUND
     return Clip(

@@ -81,7 +81,7 @@ class LiveLinkListener:
         return 0 if bound is None else int(bound.getsockname()[1])
 
     def rate(self, window: float = 2.0) -> float:
-        """Packets with a face a second, over the last seconds."""
+        """Packets with a face per second, over the last seconds."""
         now = time.monotonic()
         return sum(1 for arrival in tuple(self._arrivals) if now - arrival <= window) / window
 

@@ -1,4 +1,4 @@
-"""The datagrams that Live Link Face sends: ARKit's face coefficients, one packet a captured frame.
+"""The datagrams that Live Link Face sends: ARKit's face coefficients, one packet per captured frame.
 
 Layout of version 6 (all numbers big-endian, as Unreal Engine writes them to its network archives):
 
@@ -31,7 +31,7 @@ from nerfblendshape_ns.coefficient_names.arkit import ARKIT_NAMES, LIVE_LINK_ANG
 VERSION = 6
 """The version read and written; older ones have other fields before the values."""
 DEFAULT_PORT = 11111
-"""UDP port that Live Link Face sends to unless told otherwise."""
+"""UDP port that Live Link Face sends to by default."""
 MAX_PACKET = 2048
 """Bytes; the longest packet has two names of 256 characters and stays under 800."""
 MAX_NAME = 512
@@ -71,7 +71,7 @@ class LiveLinkPacket:
     fraction: float = 0.0
     """Part of a frame beyond ``frame``."""
     rate: Tuple[int, int] = (60, 1)
-    """Frames a second, numerator and denominator."""
+    """Frames per second, numerator and denominator."""
 
     def coefficients(self) -> Dict[str, float]:
         """The 52 ARKit coefficients by name; empty where there is no face."""

@@ -204,7 +204,7 @@ def at_rate(
         UserError: ``fps`` is no positive number.
     """
     if not (np.isfinite(fps) and fps > 0):
-        raise UserError(f"{path}: {fps:g} frames a second is no rate; give a number above 0.")
+        raise UserError(f"{path}: {fps:g} frames per second is no rate; give a number above 0.")
     even = np.arange(rows) / fps
     # One row more or less at the end is no other clock.
     if times is None or ((np.diff(times) > 0).all() and np.abs(times - times[0] - even).max() < 1.5 / fps):

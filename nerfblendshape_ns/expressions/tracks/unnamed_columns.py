@@ -28,7 +28,7 @@ def unnamed_track(
         values: ``[frames, columns]``.
         fps: rows per second where the user gives them.
         times: seconds of each row where the file has a clock.
-        by_size: whether the number of columns tells the basis (:func:`basis_of_size`).
+        by_size: whether the number of columns says which basis it is (:func:`basis_of_size`).
 
     Raises:
         UserError: as :func:`~.base.make_track`.
