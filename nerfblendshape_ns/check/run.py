@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Optional
 
-import numpy as np
 import tyro
 from typing_extensions import Annotated
 
@@ -65,8 +64,7 @@ def check_dataset(options: CheckOptions) -> CheckReport:
     if splits is not None:
         report.sections.append(check_expressions(clip, splits, options.basis))
     report.sections.append(masks_section)
-    with_pose = {index for index, frame in enumerate(clip.frames) if np.isfinite(frame.camera_to_head).all()}
-    report.sections.append(check_box(clip, (usable - bad_masks) & with_pose))
+    report.sections.append(check_box(clip, usable - bad_masks))
     if splits is not None:
         report.sections.append(check_poses(clip, splits))
     report.sections.append(processing_warnings(options.data))

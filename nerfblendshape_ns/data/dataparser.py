@@ -155,7 +155,7 @@ class NerfBlendshapeDataParser(DataParser):
             "root": str(clip.root),
             "dataparser_transform": _tensor(normalisation.transform),
             "dataparser_scale": normalisation.scale,
-            "img_ids": [frame.img_id for frame in frames],
+            "img_ids": clip.img_ids[index.numpy()].tolist(),
             "frame_files": [frame.files for frame in frames],
             "label_filenames": [frame.files.labels or frame.files.head_mask for frame in frames],
             "regions": _regions(frames, scale),
@@ -207,14 +207,10 @@ class NerfBlendshapeDataParser(DataParser):
 
     def _splits_record(self, prepared: _Prepared) -> Dict[str, Any]:
         """The protocol and the frames of each split, as plain data."""
-        img_ids = [frame.img_id for frame in prepared.clip.frames]
-        splits = prepared.splits
+        img_ids, splits = prepared.clip.img_ids, prepared.splits
         return {
             "protocol": protocol_name(self.config.protocol, self.config.test_frames),
-            **{
-                name: [img_ids[int(position)] for position in positions]
-                for name, positions in (("train", splits.train), ("val", splits.val), ("test", splits.test))
-            },
+            **{name: img_ids[getattr(splits, name)].tolist() for name in ("train", "val", "test")},
         }
 
     def _image_size(self, clip: Clip) -> Tuple[Tuple[int, int], Tuple[float, float]]:

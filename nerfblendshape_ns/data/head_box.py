@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 
 from nerfblendshape_ns.common.errors import UserError
+from nerfblendshape_ns.common.frame_numbers import spread
 from nerfblendshape_ns.data.contract import Label
 from nerfblendshape_ns.data.frame_images import load_labels
 from nerfblendshape_ns.data.layouts.clip import Clip
@@ -84,7 +85,7 @@ def head_box(clip: Clip, margin: float = 0.05) -> np.ndarray:
     Raises:
         UserError: no frame has a head mask, or a label image is missing or wrong.
     """
-    picked = np.unique(np.linspace(0, len(clip.frames) - 1, min(len(clip.frames), MAX_FRAMES)).round().astype(int))
+    picked = spread(len(clip.frames), MAX_FRAMES)
     with ThreadPoolExecutor() as pool:
         outlines = list(pool.map(lambda index: _outline(clip, index), picked))
     seen = [(index, outline) for index, outline in zip(picked, outlines) if outline is not None]

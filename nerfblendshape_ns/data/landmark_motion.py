@@ -14,6 +14,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from nerfblendshape_ns.common.frame_numbers import spread
+
 MOST_FRAMES = 1500
 """Of a longer clip so many frames are used, evenly spread."""
 POINTS_AT_ONCE = 64
@@ -91,7 +93,7 @@ def _prepared(
     tangents: Tensor, expression: Tensor, poses: Tensor, mesh: Tensor
 ) -> tuple[Float[Tensor, "frames unknowns"], float, Tensor, Float[Tensor, "frames 3 4"], Float[Tensor, "points 3"]]:
     """Frames thinned, in double precision: 1 and the scaled coefficients, the widest range, sightings, poses, mesh."""
-    picked = torch.linspace(0, len(tangents) - 1, min(len(tangents), MOST_FRAMES)).round().long()
+    picked = spread(len(tangents), MOST_FRAMES)
     seen, coefficients = tangents[picked].double().cpu(), expression[picked].double().cpu()
     widest = float((coefficients.amax(0) - coefficients.amin(0)).max()) or 1.0
     weights = torch.cat([torch.ones(len(picked), 1).double(), coefficients / widest], dim=1)

@@ -11,9 +11,10 @@ from nerfstudio.cameras.cameras import Cameras
 from torch import Tensor
 
 from nerfblendshape_ns.common import file_io
+from nerfblendshape_ns.common.frame_numbers import spread
 from nerfblendshape_ns.data.dataset import truth_of_frame
 from nerfblendshape_ns.data.frame_images import FrameFiles
-from nerfblendshape_ns.evaluation.frames import RenderedFrame, camera_with, render_frame, spread
+from nerfblendshape_ns.evaluation.frames import RenderedFrame, camera_with, render_frame
 from nerfblendshape_ns.evaluation.measure import Instruments, compared_frame, measure_frame
 from nerfblendshape_ns.evaluation.trained_run import TrainedRun
 from nerfblendshape_ns.model_components.conditioning.head_pose_code import median_pose

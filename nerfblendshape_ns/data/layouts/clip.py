@@ -87,6 +87,11 @@ class Clip:
             raise ValueError(f"a face mesh of shape {self.face_mesh.shape} is not MediaPipe's")
 
     @property
+    def img_ids(self) -> np.ndarray:
+        """int64 ``[num_frames]`` number of each frame, ascending."""
+        return np.array([frame.img_id for frame in self.frames])
+
+    @property
     def camera_to_head(self) -> np.ndarray:
         """``[num_frames, 4, 4]`` float64 OpenGL camera-to-head matrices."""
         return np.stack([frame.camera_to_head for frame in self.frames])
