@@ -1,8 +1,9 @@
-# Two commands do all the set-up they need and then their work:
+# Each of these does all the set-up it needs and then its work:
 #
 #   make demo                 a synthetic talking head becomes a trained avatar: mp4, picture, metrics
 #   make demo VIDEO=me.mp4    the same from your own clip
 #   make test                 style, types and all tests
+#   make docs                 the documentation as a site in site/, to be opened in a browser
 #
 # Options: PYTHON=/path/to/python3.11, TORCH="torch==... torchvision==..." (another build), DEMO=folder of the results.
 
@@ -15,7 +16,7 @@ PYTEST_ARGS ?=
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --progress-bar off
 
-.PHONY: demo test lint types tests clean
+.PHONY: demo test docs lint types tests clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.installed-track
@@ -38,6 +39,9 @@ types: lint
 tests: types
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --durations=25 $(PYTEST_ARGS)
 
+docs: $(VENV)/.installed-dev
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
 # Stamps: a second run skips what is installed, until pyproject.toml or the torch release changes.
 $(VENV)/.torch: tools/find_python.sh tools/system_packages.sh
 	python=$$(PYTHON="$(PYTHON)" tools/find_python.sh) && \
@@ -55,8 +59,8 @@ $(VENV)/.installed-track: $(VENV)/.torch pyproject.toml
 $(VENV)/.installed-dev: $(VENV)/.torch pyproject.toml
 	tools/browser.sh
 	rm -rf *.egg-info
-	$(PIP) $(TORCH) --editable ".[track,dev]"
+	$(PIP) $(TORCH) --editable ".[track,dev,docs]"
 	touch $@ $(VENV)/.installed-track
 
 clean:
-	rm -rf $(VENV) $(DEMO) .pytest_cache .ruff_cache build dist
+	rm -rf $(VENV) $(DEMO) .pytest_cache .ruff_cache build dist site
