@@ -86,6 +86,12 @@ def test_every_page_is_linked_from_the_readme():
     assert unlinked == []
 
 
+def test_every_package_is_described_to_contributors():
+    table = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    packages = [path.parent.name for path in (ROOT / "nerfblendshape_ns").glob("*/__init__.py")]
+    assert packages and [name for name in packages if f"`{name}`" not in table] == []
+
+
 def test_files_that_the_code_points_to_exist():
     mentioned = set()
     for path in (ROOT / "nerfblendshape_ns").rglob("*.py"):

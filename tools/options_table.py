@@ -43,7 +43,7 @@ METHODS = {
     "torso": method_configs.nerfblendshape_torso,
     "torso-small": method_configs.nerfblendshape_torso_small,
 }
-GROUPS = {
+GROUPS: Dict[Tuple[str, ...], str] = {
     ("head", "head-small"): "head",
     ("torso", "torso-small"): "torso",
     ("head", "torso"): "large",
@@ -167,10 +167,10 @@ def options_of(config: Any, prefix: str = "", own: bool = False, stock: Any = No
         default = getattr(stock, field.name) if type(stock) is type(config) else default_of(field)
         if dataclasses.is_dataclass(value) or field.name == "optimizers":
             yield from options_of(value, f"{name}.", declared, default)
-        elif (declared or value != default) and not isinstance(default, dict):
-            text = docstrings(owner).get(field.name, "")
-            if not text.startswith("Deprecated"):  # nerfstudio's, which ns-train does not show.
-                yield name, Option(kind(hints[field.name]), value, text)
+        elif declared or value != default:
+            typed, text = kind(hints[field.name]), docstrings(owner).get(field.name, "")
+            if "dict" not in typed and not text.startswith("Deprecated"):  # What ns-train does not show.
+                yield name, Option(typed, value, text)
 
 
 def default_of(field: Any) -> Any:
@@ -200,7 +200,7 @@ def kind(hint: Any) -> str:
     if hint is bool:
         return "`True`, `False`"
     names = {int: "integer", float: "number", str: "text", Path: "path", type(None): "`None`"}
-    return names.get(hint, getattr(hint, "__name__", str(hint)))
+    return names.get(hint, getattr(get_origin(hint) or hint, "__name__", str(hint)))
 
 
 def shown(value: Any) -> str:
