@@ -11,6 +11,7 @@ import ast
 import dataclasses
 import inspect
 import textwrap
+from functools import cache
 from pathlib import Path
 from typing import (
     Any,
@@ -178,6 +179,7 @@ def default_of(field: Any) -> Any:
     return field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
 
 
+@cache
 def docstrings(owner: Type) -> Dict[str, str]:
     """Docstrings of a class's fields, on one line each."""
     body = ast.parse(textwrap.dedent(inspect.getsource(owner))).body[0].body  # type: ignore[attr-defined]

@@ -23,6 +23,8 @@ OUTSIDE = {
     "benchmarks/README.md": "benchmarks.md",
 }
 """Pages outside docs/ that are part of the site, and what they are called there."""
+LESS = "---\nsearch: {boost: 0.3}\n---\n"
+"""A search shows what was written for readers first, then the API."""
 SHOWN_AS_TEXT = {"LICENSE", "CITATION.cff"}
 """Files of the repository that pages link to and that the site copies."""
 
@@ -85,5 +87,5 @@ def api_pages() -> dict[str, str]:
     }
     rows = [f"| [`{name}`]({name}.md) | {subject} |" for name, subject in subjects.items()]
     pages = {"api/index.md": "\n".join(["# API", "", "| package | subject |", "|---|---|", *rows, ""])}
-    pages.update({f"api/{name}.md": f"# {name}\n\n::: {PACKAGE}.{name}\n" for name in subjects})
+    pages.update({f"api/{name}.md": f"{LESS}# {name}\n\n::: {PACKAGE}.{name}\n" for name in subjects})
     return pages

@@ -32,7 +32,7 @@ def test_equations_become_mathml_and_roles_plain_code():
 
 def test_every_package_has_a_page():
     pages = site_pages.api_pages()
-    assert pages["api/models.md"] == "# models\n\n::: nerfblendshape_ns.models\n"
+    assert pages["api/models.md"] == f"{site_pages.LESS}# models\n\n::: nerfblendshape_ns.models\n"
     packages = {path.parent.name for path in (site_pages.ROOT / site_pages.PACKAGE).glob("*/__init__.py")}
     assert set(pages) == {"api/index.md", *(f"api/{name}.md" for name in packages)}
     assert all(f"]({name}.md) | " in pages["api/index.md"] for name in packages)
