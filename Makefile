@@ -1,9 +1,10 @@
-# Each of these does all the set-up it needs and then its work:
+# Each command does all the set-up it needs and then its work:
 #
 #   make demo                 a synthetic talking head becomes a trained avatar: mp4, picture, metrics
 #   make demo VIDEO=me.mp4    the same from your own clip
-#   make test                 style, types and all tests
+#   make test                 style, layers, types and all tests
 #   make docs                 the documentation as a site in site/, to be opened in a browser
+#   make release              wheel and sdist of the checked-out tag, tried in clean environments, in dist/
 #
 # Options: PYTHON=/path/to/python3.11, TORCH="torch==... torchvision==..." (another build), DEMO=folder of the results.
 
@@ -16,7 +17,7 @@ PYTEST_ARGS ?=
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --progress-bar off
 
-.PHONY: demo test docs lint types tests clean
+.PHONY: demo test docs lint types tests release clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.installed-track
@@ -31,6 +32,7 @@ test: lint types tests
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
 
 types: lint
 	$(BIN)/pyright
@@ -41,6 +43,9 @@ tests: types
 
 docs: $(VENV)/.installed-dev
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
+release: $(VENV)/.installed-dev
+	$(BIN)/python tools/release.py
 
 # Stamps: a second run skips what is installed, until pyproject.toml or the torch release changes.
 $(VENV)/.torch: tools/find_python.sh tools/system_packages.sh
@@ -63,4 +68,4 @@ $(VENV)/.installed-dev: $(VENV)/.torch pyproject.toml
 	touch $@ $(VENV)/.installed-track
 
 clean:
-	rm -rf $(VENV) $(DEMO) .pytest_cache .ruff_cache build dist site
+	rm -rf $(VENV) $(DEMO) .pytest_cache .ruff_cache .import_linter_cache build dist site

@@ -21,6 +21,7 @@ import numpy as np
 import torch
 from step import STEPS_A_ROUND, Run, median_of
 
+from nerfblendshape_ns.fields import head_field
 from nerfblendshape_ns.method_configs import nerfblendshape_head
 from nerfblendshape_ns.synthetic.dataset import ClipSettings, write_dataset
 
@@ -32,8 +33,8 @@ def measure(root: Path, sizes: List[int], settle: int, rounds: int, device: torc
     """Write a clip whose images have the smallest of the sizes, train on it, take the figures."""
     side = min(sizes)
     write_dataset(ClipSettings(num_frames=20, width=side, height=side, samples=1), root)
-    options = {"perceptual_loss": "dssim", "max_resolution": 1024, "opacity_warmup": OPACITY_WARMUP}
-    run = Run(root, side, device, nerfblendshape_head, **options)
+    head_field.OPACITY_WARMUP = OPACITY_WARMUP
+    run = Run(root, side, device, nerfblendshape_head, perceptual_loss="dssim", max_resolution=1024)
     print(f"{settle} steps to settle", flush=True)
     run.steps(settle)
     figures: Dict[str, Any] = {"step_ms": median_of([run.steps(STEPS_A_ROUND)[0] for _ in range(rounds)])}

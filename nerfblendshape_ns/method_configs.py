@@ -17,8 +17,8 @@ from nerfblendshape_ns.engine.pipeline import AvatarPipeline
 from nerfblendshape_ns.engine.schedules import ProgressDecaySchedulerConfig
 from nerfblendshape_ns.engine.table_optimizer import BlendshapeTableAdamConfig
 from nerfblendshape_ns.engine.trainer import BudgetTrainerConfig
-from nerfblendshape_ns.models.head_config import HeadModelConfig
-from nerfblendshape_ns.models.torso_config import TorsoModelConfig
+from nerfblendshape_ns.models.head import HeadModelConfig
+from nerfblendshape_ns.models.torso import TorsoModelConfig
 
 
 def _machine() -> MachineConfig:
@@ -145,12 +145,10 @@ nerfblendshape_head_small = MethodSpecification(
             model=HeadModelConfig(
                 num_levels=10,
                 log2_table_size=13,
-                geometry_dim=15,
                 occupancy_resolution=64,
                 samples_per_box=96,
                 occupancy_warmup=128,
                 occupancy_settle=1500,
-                occupancy_visits=8192,
             ),
         ),
         optimizers=_head_optimizers(HEAD_SMALL_STEPS, table_rate=1e-2, network_rate=5e-3, table_l1=0.0),

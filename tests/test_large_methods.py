@@ -15,6 +15,7 @@ from baselines import mean_picture
 from nerfstudio.utils.eval_utils import eval_setup
 from tiny_runs import measured, tiny_config, train_run
 
+from nerfblendshape_ns.fields import head_field
 from nerfblendshape_ns.recipes.datasets import write_synthetic
 from nerfblendshape_ns.synthetic.dataset import ClipSettings
 
@@ -31,7 +32,6 @@ SMALLER = {
 SMALLER_HEAD = {
     "max_num_iterations": 160,
     "pipeline.model.num_levels": 8,
-    "pipeline.model.opacity_warmup": 100,
     "pipeline.model.occupancy_resolution": 32,
     "pipeline.model.samples_per_box": 64,
     "pipeline.model.occupancy_warmup": 16,
@@ -42,7 +42,8 @@ def run(data: Path, output: Path, method: str, **changes: Any) -> Path:
     return train_run(tiny_config(data, output, method, **{**SMALLER, **changes}))
 
 
-def test_head_and_torso_of_the_large_methods_learn(tmp_path):
+def test_head_and_torso_of_the_large_methods_learn(tmp_path, monkeypatch):
+    monkeypatch.setattr(head_field, "OPACITY_WARMUP", 100)
     data = tmp_path / "clip"
     write_synthetic(ClipSettings(num_frames=16, width=64, height=64, fps=10), data)
     head = run(data, tmp_path, "nerfblendshape-head", **SMALLER_HEAD)

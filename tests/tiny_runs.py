@@ -81,7 +81,7 @@ def untrained_run(config: Any) -> Path:
     else:
         dataset = NerfBlendshapeDataset(outputs)
         dataset.load()
-        model.carve(dataset)
+        model.init_from_visual_hull(dataset)
     state = {f"_model.{name}": value for name, value in model.state_dict().items()}
     folder = config.get_base_dir()
     (folder / "nerfstudio_models").mkdir()

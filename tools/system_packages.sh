@@ -1,6 +1,6 @@
 #!/bin/sh
-# Makes sure that the programs and libraries that pip cannot bring are there: ffmpeg (videos), libGL and glib (OpenCV as
-# mediapipe installs it), a C++ compiler and Python's headers (two dependencies of nerfstudio are compiled on install).
+# Makes sure that the programs and libraries that pip cannot bring are there: libGL and glib (OpenCV as mediapipe
+# installs it), a C++ compiler and Python's headers (two dependencies of nerfstudio are compiled on install).
 # Installs what is missing where it can (root and apt-get), names it otherwise.
 # Usage: tools/system_packages.sh PYTHON
 set -eu
@@ -8,7 +8,6 @@ set -eu
 python=$1
 
 missing() {
-    command -v ffmpeg >/dev/null 2>&1 || echo ffmpeg
     "$python" -c 'import ctypes; ctypes.CDLL("libGL.so.1")' >/dev/null 2>&1 || echo libgl1
     "$python" -c 'import ctypes; ctypes.CDLL("libgthread-2.0.so.0")' >/dev/null 2>&1 || echo libglib2.0-0
     command -v c++ >/dev/null 2>&1 || command -v g++ >/dev/null 2>&1 || echo g++
@@ -20,7 +19,6 @@ if not (pathlib.Path(sysconfig.get_path("include")) / "Python.h").exists():
 
 # Only Linux names its libraries so; elsewhere the programs are checked and the user's package manager is left alone.
 if [ "$(uname -s)" != Linux ]; then
-    command -v ffmpeg >/dev/null 2>&1 || { echo "error: ffmpeg is missing; install it and run this again." >&2; exit 1; }
     command -v c++ >/dev/null 2>&1 || { echo "error: a C++ compiler is missing; install one and run this again." >&2; exit 1; }
     exit 0
 fi
@@ -42,5 +40,5 @@ fi
 echo "error: these system packages are missing: $packages" >&2
 echo "install them and run this again, on Debian and Ubuntu with:" >&2
 echo "    sudo apt-get update && sudo apt-get install $packages" >&2
-echo "(elsewhere: ffmpeg, libGL.so.1, libgthread-2.0.so.0, a C++ compiler, the headers of your Python)" >&2
+echo "(elsewhere: libGL.so.1, libgthread-2.0.so.0, a C++ compiler, the headers of your Python)" >&2
 exit 1

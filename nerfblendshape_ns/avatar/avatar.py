@@ -1,4 +1,4 @@
-"""An avatar: a trained model that can be posed and driven, opened from a run or from an exported file."""
+"""An avatar: a trained model that can be posed and driven, opened from a run or an exported file."""
 
 from __future__ import annotations
 
@@ -20,17 +20,14 @@ from nerfblendshape_ns.models.load import AvatarModel, build_model
 from nerfblendshape_ns.models.rebuild import EXTRA_STATE, read_checkpoint, whole_or_refused
 from nerfblendshape_ns.models.torso import HEAD_PREFIX, TorsoModel
 
-HEAD_SHARE = 0.9
-"""Share of the picture that the head's box fills where a run does not say its focal length."""
 OCCUPANCY_VALUES = "occupancy.estimator.occs"
-"""The head occupancy's running maxima: of use in training only, so files leave them out."""
+"""The head occupancy's running maxima: files leave them out, since only training uses them."""
 OCCUPANCY_CELLS = "occupancy.estimator.binaries"
 """Which of its cells are occupied."""
 ABOUT = "avatar"
-"""What a file says beside the checkpoint's description: whether it has the clip's track, and the training step."""
-
+"""Key of what a file's description adds to the checkpoint's: whether it has the clip's track, and the training step."""
 HEAD = "head"
-"""Where a file keeps the description of the head inside a torso."""
+"""Key of the description of the head inside a torso."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +41,7 @@ class Track:
     times: Float[Tensor, "frames"]
     """From 0 to 1 over the clip."""
     train_frames: Int[Tensor, "train"]
-    """Places on the track of the training frames."""
+    """Indices of the training frames on the track."""
 
 
 class Avatar:
@@ -77,14 +74,14 @@ class Avatar:
         self.kind: str = str(description["kind"])
         """``head`` or ``torso``."""
         self.names: List[str] = list(source.names)
-        """One name a coefficient."""
+        """One name per coefficient."""
         self.basis_id: str = str(description["basis"]["id"])
         """Id of the basis, such as ``arkit52``."""
         self.source_names: List[str] = list(description["basis"].get("source_names") or self.names)
         """Names of the clip's coefficients, those that the model left out among them."""
         self._from_source = self._projection()
         self.fps: float = float(description["fps"])
-        """Frames a second of the clip."""
+        """Frames per second of the clip."""
         self.track: Optional[Track] = None
         """The captured clip, where the file has it."""
         if has_track:
@@ -150,7 +147,7 @@ class Avatar:
 
         Args:
             head_pose: camera-to-head, the 3x4 matrix row by row (or as 3x4), normalised space.
-            size: longer side of the picture in pixels; None takes that of the training images.
+            size: longer side of the image in pixels; None takes that of the training images.
 
         Returns:
             Of shape ``[1]``.
@@ -178,9 +175,9 @@ class Avatar:
         """Render one frame.
 
         Args:
-            state: what drives it; the expression is taken as it is, clamp it first where it may leave the range.
+            state: what drives it; the expression is not clamped.
             camera: of shape ``[]`` or ``[1]``, such as from :meth:`camera_of`.
-            background: a colour ``[3]`` or a picture ``[height, width, 3]`` in [0, 1]; None keeps the model's own.
+            background: a colour ``[3]`` or an image ``[height, width, 3]`` in [0, 1]; None keeps the model's own.
 
         Returns:
             The model's outputs, ``[height, width, channels]``: ``rgb`` in [0, 1] over the background, ``accumulation``
@@ -197,7 +194,7 @@ class Avatar:
         nearest = median_pose(poses)
         height, width = (int(side) for side in self.description["image_size"])
         pose = poses[nearest].reshape(3, 4)
-        intrinsics = self.description.get("intrinsics") or self._guessed_intrinsics(pose.cpu(), height, width)
+        intrinsics = self.description["intrinsics"]
         return Cameras(
             camera_to_worlds=pose[None].clone(),
             fx=intrinsics["fl_x"],
@@ -209,15 +206,6 @@ class Avatar:
             camera_type=CameraType.PERSPECTIVE,
         ).to(self.device)
 
-    def _guessed_intrinsics(self, pose: Float[Tensor, "3 4"], height: int, width: int) -> Dict[str, float]:
-        """Intrinsics that show the whole head, for runs older than their record."""
-        low, high = torch.tensor(self.description["normalisation"]["aabb"])
-        corners = torch.cartesian_prod(*torch.stack([low, high], dim=1))
-        seen = (corners - pose[:, 3]) @ pose[:, :3]
-        reach = seen[:, :2].abs() / (-seen[:, 2:]).clamp_min(1e-3)
-        focal = float((HEAD_SHARE * torch.tensor([width, height]) / 2 / reach.max(0).values).min())
-        return {"fl_x": focal, "fl_y": focal, "cx": width / 2, "cy": height / 2}
-
 
 def open_avatar(path: Union[str, Path], device: Union[None, str, torch.device] = None) -> Avatar:
     """Open a trained run or an exported avatar, without its dataset and without executing anything in it.
@@ -227,7 +215,7 @@ def open_avatar(path: Union[str, Path], device: Union[None, str, torch.device] =
         device: where to compute; None takes the GPU where there is one.
 
     Raises:
-        UserError: there is nothing to open, or it is foreign, damaged or too new.
+        UserError: there is nothing to open, or it is foreign, damaged or of another version.
     """
     path = Path(path)
     if path.is_file() and path.suffix not in (".ckpt", ".yml", ".yaml"):
@@ -249,7 +237,7 @@ def _from_file(path: Path) -> Avatar:
 def _of_content(content: AvatarFile, path: Path) -> Avatar:
     description = dict(content.description)
     about = description.pop(ABOUT, {})
-    state: Dict[str, Any] = {name: torch.from_numpy(array) for name, array in content.tensors.items()}
+    state: Dict[str, Any] = dict(content.tensors)
     for prefix in ("", HEAD_PREFIX):
         if prefix + OCCUPANCY_CELLS in state:
             state.setdefault(prefix + OCCUPANCY_VALUES, state[prefix + OCCUPANCY_CELLS].flatten().float())

@@ -1,48 +1,38 @@
-"""The avatar file: one portable file with the weights of a run, what they are, and whose face it is.
+"""The avatar file: one portable file with the weights of a trained run, what they are, and whose face they show.
 
-A ZIP archive (so any tool can look inside) whose first member is ``avatar.json`` and whose other members are the
-tensors as ``tensors/NAME.npy``. Nothing in it is executed: no pickle, no YAML tags. ``avatar.json`` holds
+It is a safetensors file (https://github.com/huggingface/safetensors), so nothing in it is pickled or executed, and any
+program that knows the format reads the tensors. Its metadata have one entry, :data:`ENTRY`, which is JSON:
 
-``format`` (:data:`FORMAT`), ``version`` (:data:`VERSION`), ``provenance`` (see :class:`Provenance`), ``description``
-(plain data from the run's checkpoint), ``tensors`` (for each name: dtype, shape and SHA-256 of the raw bytes in C
-order) and ``digest`` (SHA-256 of all the rest of the document as canonical JSON).
+``version`` (:data:`VERSION`), ``provenance`` (see :class:`Provenance`), ``description`` (plain data from the run's
+checkpoint) and ``digest`` (SHA-256 of all of these and of the tensors, see :func:`_digest`).
 
-The hashes find damage; they do not prove who made a file, since whoever changes one can compute them anew.
+The digest finds damage; it does not prove who made a file, since whoever changes one can compute it anew.
 """
 
 from __future__ import annotations
 
 import hashlib
-import io
 import json
-import zipfile
-import zlib
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Dict
 
-import numpy as np
+import torch
+from safetensors import safe_open
+from safetensors.torch import save
+from torch import Tensor
 
 from nerfblendshape_ns.common.errors import UserError
 from nerfblendshape_ns.common.file_io import write_atomically
 
-FORMAT = "nerfblendshape-avatar"
+ENTRY = "nerfblendshape-avatar"
+"""Key of our entry in the file's metadata. It is the only one, so that the same avatar always gives the same file."""
 VERSION = 1
-"""Raised when old readers cannot take the new files."""
+"""No other version is read."""
 SUFFIX = ".avatar"
 """File name ending of avatar files."""
-HEADER = "avatar.json"
-FIRST_BYTES = b"PK\x03\x04"
-LARGEST_HEADER = 64 << 20
-"""Bytes of ``avatar.json`` that a reader takes; a description is some tens of kilobytes."""
-LARGEST_TENSOR = 8 << 30
-"""Bytes of one tensor that a reader takes."""
-KINDS = "fiub"
-"""numpy kinds of tensors: floats, integers, booleans."""
-UNREADABLE = (zipfile.BadZipFile, zlib.error, KeyError, EOFError, OSError, ValueError, RuntimeError)
-"""What a damaged archive may raise (``RuntimeError``: a member that claims to be encrypted)."""
-EPOCH = (1980, 1, 1, 0, 0, 0)
-"""Time stamp of the members, so that the same avatar always gives the same file."""
+DTYPES = (torch.float16, torch.float32, torch.float64, torch.int32, torch.int64, torch.uint8, torch.bool)
+"""Types of the tensors."""
 
 
 @dataclass(frozen=True)
@@ -69,22 +59,11 @@ class AvatarFile:
 
     description: Dict[str, Any]
     """What the model is: numbers, strings, lists and dictionaries."""
-    tensors: Dict[str, np.ndarray]
-    """Weights and buffers by name; empty where only the header was read."""
+    tensors: Dict[str, Tensor]
+    """Weights and buffers on the CPU, by their names in the model's state dictionary."""
     provenance: Provenance = field(default_factory=Provenance)
     digest: str = ""
-    """SHA-256 of the header, which holds those of the tensors: the same digest means the same avatar."""
-
-
-def is_avatar_file(path: Path) -> bool:
-    """Whether a file starts as an avatar file does (it may be damaged all the same)."""
-    start = FIRST_BYTES + b"\0" * 26 + HEADER.encode()
-    try:
-        with open(path, "rb") as file:
-            head = file.read(len(start))
-    except OSError:
-        return False
-    return head[:4] == FIRST_BYTES and head[30:] == HEADER.encode()
+    """The same digest means the same contents."""
 
 
 def write_avatar_file(path: Path, content: AvatarFile) -> str:
@@ -98,143 +77,63 @@ def write_avatar_file(path: Path, content: AvatarFile) -> str:
         The digest.
 
     Raises:
-        UserError: a tensor is not numeric.
+        UserError: a tensor is of a type that a file cannot hold.
+        OSError: the file cannot be written.
     """
-    arrays = {name: np.asarray(array, order="C") for name, array in sorted(content.tensors.items())}
-    for name, array in arrays.items():
-        if array.dtype.kind not in KINDS:
-            raise UserError(f"tensor {name} is of type {array.dtype}, which an avatar file cannot hold.")
-    document = {
-        "format": FORMAT,
-        "version": VERSION,
-        "provenance": asdict(content.provenance),
-        "description": content.description,
-        "tensors": {name: _summary(array) for name, array in arrays.items()},
-    }
-    document["digest"] = _digest(document)
+    # Copies: safetensors refuses tensors that share memory.
+    tensors = {name: value.detach().cpu().clone().contiguous() for name, value in content.tensors.items()}
+    for name, value in tensors.items():
+        if value.dtype not in DTYPES:
+            raise UserError(f"tensor {name} is of type {value.dtype}, which an avatar file cannot hold.")
+    document = {"version": VERSION, "provenance": asdict(content.provenance), "description": content.description}
+    digest = _digest(document, tensors)
+    data = save(tensors, {ENTRY: json.dumps({**document, "digest": digest}, allow_nan=False)})
 
     def write(temporary: Path) -> None:
-        with zipfile.ZipFile(temporary, "w") as archive:
-            _write_member(archive, HEADER, json.dumps(document, indent=1, allow_nan=False).encode(), True)
-            for name, array in arrays.items():
-                buffer = io.BytesIO()
-                np.lib.format.write_array(buffer, array, allow_pickle=False)
-                # Learnt floats hardly compress, occupancy and the like do.
-                _write_member(archive, _member(name), buffer.getvalue(), array.dtype.kind != "f")
+        temporary.write_bytes(data)
 
     write_atomically(path, write)
-    return str(document["digest"])
-
-
-def read_avatar_header(path: Path) -> AvatarFile:
-    """Read description and provenance, without the tensors.
-
-    Raises:
-        UserError: the file is missing, foreign, cut short, damaged or newer than this version reads.
-    """
-    with _open(path) as archive:
-        return _content(_header(path, archive), {})
+    return digest
 
 
 def read_avatar_file(path: Path) -> AvatarFile:
-    """Read an avatar file and check every tensor against its hash.
+    """Read an avatar file and check it against its digest.
+
+    safetensors itself checks that the tensors' types, shapes and offsets fit the size of the file.
 
     Raises:
-        UserError: the file is missing, foreign, cut short, damaged or newer than this version reads.
+        UserError: the file is missing, foreign, truncated, damaged or of another version.
     """
-    with _open(path) as archive:
-        document = _header(path, archive)
-        tensors = {name: _tensor(path, archive, name, summary) for name, summary in document["tensors"].items()}
-        return _content(document, tensors)
-
-
-def _open(path: Path) -> zipfile.ZipFile:
     if not path.is_file():
         raise UserError(f"{path} is not a file; name an avatar file that nbs-export wrote.")
-    if not is_avatar_file(path):
-        raise UserError(f"{path} is not an avatar file; name one that nbs-export wrote.")
     try:
-        return zipfile.ZipFile(path)
-    except UNREADABLE:
-        raise UserError(f"{path} is cut short or damaged ({path.stat().st_size} bytes); copy it again.") from None
-
-
-def _header(path: Path, archive: zipfile.ZipFile) -> Dict[str, Any]:
-    """The checked contents of ``avatar.json``."""
-    document = _json(path, archive)
-    if not isinstance(document, dict) or document.get("format") != FORMAT:
-        raise UserError(f"{path} is not an avatar file; name one that nbs-export wrote.")
-    version = document.get("version")
-    if not isinstance(version, int) or version > VERSION:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}
+        if ENTRY not in metadata:
+            raise UserError(f"{path} is no avatar file; name one that nbs-export wrote.")
+        document = dict(json.loads(metadata[ENTRY]))
+        if document["version"] != VERSION:
+            raise UserError(
+                f"{path} is an avatar file of version {document['version']}, this nerfblendshape_ns reads {VERSION}; "
+                "use the version that wrote it, or export the run again."
+            )
+        digest = document.pop("digest")
+        if not {value.dtype for value in tensors.values()} <= set(DTYPES) or digest != _digest(document, tensors):
+            raise ValueError("it does not match its checksum")
+        return AvatarFile(dict(document["description"]), tensors, Provenance(**document["provenance"]), digest)
+    except UserError:
+        raise
+    except Exception as error:  # safetensors, JSON and torch report damage by half a dozen kinds of error.
         raise UserError(
-            f"{path} is an avatar file of version {version}, this nerfblendshape_ns reads {VERSION}; upgrade the "
-            "package."
-        )
-    digest = document.pop("digest", "")
-    whole = all(isinstance(document.get(key), dict) for key in ("provenance", "description", "tensors"))
-    if not whole or digest != _digest(document):
-        raise _damaged(path, f"{HEADER} does not match its checksum")
-    document["digest"] = digest
-    return document
+            f"{path} is no avatar file, or is truncated or damaged ({error}); copy it again or export the run again."
+        ) from None
 
 
-def _json(path: Path, archive: zipfile.ZipFile) -> Any:
-    try:
-        return json.loads(_member_bytes(archive, HEADER, LARGEST_HEADER))
-    except (*UNREADABLE, RecursionError):
-        raise _damaged(path, f"{HEADER} cannot be read") from None
-
-
-def _tensor(path: Path, archive: zipfile.ZipFile, name: str, summary: Any) -> np.ndarray:
-    """One tensor, checked against what the header says of it."""
-    try:
-        shape = tuple(int(side) for side in summary["shape"])
-        dtype = np.dtype(summary["dtype"])
-        size = int(np.prod(shape, dtype=np.float64) * dtype.itemsize)
-        # The header of an .npy file is 128 bytes, or a multiple of 64 more for very long shapes.
-        data = _member_bytes(archive, _member(name), min(size + 1024, LARGEST_TENSOR))
-        array = np.lib.format.read_array(io.BytesIO(data), allow_pickle=False)
-    except (*UNREADABLE, TypeError):
-        raise _damaged(path, f"tensor {name} cannot be read") from None
-    if dtype.kind not in KINDS or _summary(array) != summary:
-        raise _damaged(path, f"tensor {name} does not match its checksum")
-    return array
-
-
-def _member_bytes(archive: zipfile.ZipFile, member: str, largest: int) -> bytes:
-    """Contents of a member that is not larger than it may be, whatever its compressed size."""
-    if archive.getinfo(member).file_size > largest:
-        raise ValueError(f"{member} is larger than {largest} bytes")
-    return archive.read(member)
-
-
-def _content(document: Dict[str, Any], tensors: Dict[str, np.ndarray]) -> AvatarFile:
-    known = {entry.name for entry in fields(Provenance)}
-    # A later minor version may state more; what this one does not know it does not show.
-    provenance = {key: str(value) for key, value in document["provenance"].items() if key in known}
-    return AvatarFile(document["description"], tensors, Provenance(**provenance), document["digest"])
-
-
-def _summary(array: np.ndarray) -> Dict[str, Any]:
-    data = np.asarray(array, order="C")
-    digest = hashlib.sha256(data.reshape(-1).view(np.uint8).data if data.size else b"").hexdigest()
-    return {"dtype": array.dtype.str, "shape": list(array.shape), "sha256": digest}
-
-
-def _digest(document: Dict[str, Any]) -> str:
-    canonical = json.dumps(document, sort_keys=True, separators=(",", ":"), allow_nan=False)
-    return hashlib.sha256(canonical.encode()).hexdigest()
-
-
-def _member(name: str) -> str:
-    return f"tensors/{name}.npy"
-
-
-def _write_member(archive: zipfile.ZipFile, member: str, data: bytes, compress: bool) -> None:
-    info = zipfile.ZipInfo(member, EPOCH)
-    info.compress_type = zipfile.ZIP_DEFLATED if compress else zipfile.ZIP_STORED
-    archive.writestr(info, data)
-
-
-def _damaged(path: Path, what: str) -> UserError:
-    return UserError(f"{path} is damaged ({what}); copy it again or export the run again.")
+def _digest(document: Dict[str, Any], tensors: Dict[str, Tensor]) -> str:
+    """SHA-256 of the document as JSON with sorted keys, then of each tensor's name, type, shape and bytes by name."""
+    digest = hashlib.sha256(json.dumps(document, sort_keys=True).encode())
+    for name, value in sorted(tensors.items()):
+        digest.update(f"\n{name} {value.dtype} {list(value.shape)}\n".encode())
+        digest.update(value.flatten().view(torch.uint8).numpy().data)
+    return digest.hexdigest()

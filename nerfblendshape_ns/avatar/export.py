@@ -1,4 +1,4 @@
-"""Writes an avatar as one portable file: what rendering needs, and nothing of the clip."""
+"""Writes an avatar as one portable file: what rendering needs, and nothing else of the clip."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, Dict
 
-import numpy as np
 import torch
 
 from nerfblendshape_ns import __version__
@@ -19,10 +18,10 @@ from nerfblendshape_ns.models.torso import HEAD_PREFIX
 
 TRAINING_PREFIX = "camera_optimizer."
 """Corrections of training poses; rendering does not use them."""
-PLATE = "backdrop.plate"
+PLATE = "background.plate"
 """The clean plate of a torso."""
 FRAME_CODES = "field.frame_codes.weight"
-"""One appearance code for each training frame."""
+"""One appearance code per training frame."""
 
 
 def export_avatar(
@@ -31,9 +30,9 @@ def export_avatar(
     """Write an avatar file.
 
     Args:
-        avatar: of a run, or of a file that is written anew.
+        avatar: of a run, or of a file that is written again.
         path: the file to write.
-        provenance: what is stated about the person; ``created`` and ``written_by`` are filled in.
+        provenance: whose face it is and what they agreed to; ``created`` and ``written_by`` are filled in.
         keep_track: also write the captured expressions and head poses of the clip, so that it can be played back.
             Without them the median pose alone stays, and all frames share the mean appearance.
         keep_background: also write a torso's clean plate, the scene without the person; white stands in for it.
@@ -42,7 +41,7 @@ def export_avatar(
         The file's digest.
 
     Raises:
-        UserError: the track is wanted and not there, or the file cannot be written.
+        UserError: the track is wanted but missing, or the file cannot be written.
     """
     if keep_track and avatar.track is None:
         raise UserError(f"{avatar.path} holds no track of the clip; export it from the run to keep the track.")
@@ -66,9 +65,8 @@ def export_avatar(
         created=datetime.now(timezone.utc).replace(microsecond=0).isoformat(),
         written_by=f"nerfblendshape_ns {__version__}",
     )
-    tensors: Dict[str, np.ndarray] = {name: value.detach().cpu().numpy() for name, value in state.items()}
     try:
-        return write_avatar_file(path, AvatarFile(description, tensors, stated))
+        return write_avatar_file(path, AvatarFile(description, state, stated))
     except OSError as error:
         raise UserError(f"{path} cannot be written ({error.strerror}); choose another --output.") from None
 
@@ -89,4 +87,4 @@ def _strip_track(avatar: Avatar, state: Dict[str, Any], description: Dict[str, A
             state[prefix + FRAME_CODES] = state[prefix + FRAME_CODES].mean(0, keepdim=True)
     for part in (description, description.get(HEAD)):
         if part is not None:
-            part["architecture"] = {**part["architecture"], "num_frames": 1}
+            part["num_frames"] = 1

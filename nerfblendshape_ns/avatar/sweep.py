@@ -15,19 +15,19 @@ from nerfblendshape_ns.avatar.avatar import Avatar
 from nerfblendshape_ns.field_components.blendshape_encoding import INITIAL_RANGE
 from nerfblendshape_ns.model_components.conditioning.expression_source import DrivingState
 
-STRONGEST_SHARE = 0.02
-"""The change of a coefficient is averaged over those pixels that change most, as many as this share of the head's:
+STRONGEST_FRACTION = 0.02
+"""The change of a coefficient is averaged over those pixels that change most, as many as this fraction of the head's:
 about the size of both eyes."""
 HEAD_OPACITY = 0.5
-"""Pixels that are at least so opaque count as head."""
+"""Pixels above this opacity count as head."""
 LEARNT_CHANGE = 4.0
-"""A coefficient that changes the picture by less than so many of 255 levels has not been learnt."""
+"""A coefficient that changes the image by less than so many of 255 levels has not been learnt."""
 SMALLEST_RANGE = 0.01
-"""A coefficient whose scaled training range is below this share of the widest has not moved."""
-HELD_SHARE = 0.1
-"""A coefficient of which the principal directions keep less than this is left out by them."""
+"""A coefficient whose scaled training range is below this fraction of the widest has not moved."""
+KEPT_FRACTION = 0.1
+"""A coefficient of which the principal components keep less than this fraction counts as left out by them."""
 COMPARED_SIDE = 64
-"""Changes are compared with each other at no more than so many pixels a side."""
+"""Changes are compared with each other at no more than this many pixels per side."""
 
 
 @dataclass
@@ -39,18 +39,18 @@ class CoefficientSweep:
     neutral: float
     maximum: float
     at_minimum: UInt8[np.ndarray, "height width 3"]
-    """The picture there."""
+    """Rendered there."""
     at_maximum: UInt8[np.ndarray, "height width 3"]
     heat: Float[np.ndarray, "height width"]
     """Largest change of a pixel at either end, mean over the channels, in levels of 255."""
     change: Tuple[float, float]
     """Change at the minimum and at the maximum: see :func:`strongest`."""
     centre: Tuple[float, float]
-    """Where the change is, x and y as shares of the picture; weighted by the squared heat."""
+    """Where the change is, x and y as fractions of the image; weighted by the squared heat."""
     held: float
-    """Share of the coefficient that the tables can hold: below 1 where principal directions left some of it out."""
+    """Fraction of the coefficient that the tables can represent: below 1 where principal components omit some of it."""
     trained_rows: Optional[float]
-    """Share of its table's rows that training has moved; None where the model has no table for it."""
+    """Fraction of its table's rows that training has changed; None where the model has no table for it."""
     alike: str = ""
     """The coefficient with the most similar change."""
     likeness: float = 0.0
@@ -90,14 +90,14 @@ def sweep_avatar(
 
     Args:
         avatar: whose coefficients.
-        size: longer side of the pictures in pixels; None takes that of the training images.
+        size: longer side of the images in pixels; None takes that of the training images.
         threshold: change in levels of 255 from which a coefficient counts as learnt.
         advance: called after each coefficient.
     """
     neutral_state = avatar.neutral()
     neutral, opacity = _render(avatar, neutral_state.expression, size)
     head = opacity[..., 0] > HEAD_OPACITY
-    held, rows = _held_shares(avatar), _trained_rows(avatar)
+    held, rows = _kept_fractions(avatar), _trained_rows(avatar)
     ranges = ((avatar.maximum - avatar.minimum) * avatar.head.conditioning.scale.cpu()).tolist()
     coefficients, differences = [], []
     for index, name in enumerate(avatar.names):
@@ -123,12 +123,12 @@ def sweep_avatar(
         )
         if ranges[index] <= SMALLEST_RANGE * max(ranges):
             coefficient.reasons.append("does not move in training")
-        if coefficient.held < HELD_SHARE:
-            coefficient.reasons.append(f"the principal directions keep {100 * coefficient.held:.0f} % of it")
+        if coefficient.held < KEPT_FRACTION:
+            coefficient.reasons.append(f"the principal components keep {100 * coefficient.held:.0f} % of it")
         if coefficient.trained_rows == 0.0:
             coefficient.reasons.append("its table was never trained")
         if max(coefficient.change) < threshold:
-            coefficient.reasons.append(f"changes the picture by {max(coefficient.change):.1f} of 255")
+            coefficient.reasons.append(f"changes the image by {max(coefficient.change):.1f} of 255")
         coefficients.append(coefficient)
         stronger = int(coefficient.change[1] >= coefficient.change[0])
         differences.append(_small(ends[stronger] - neutral))
@@ -147,14 +147,14 @@ def render_expression(
 
 
 def strongest(change: Float[np.ndarray, "height width"], head: Bool[np.ndarray, "height width"]) -> float:
-    """Mean over the pixels that change most, as many as 2 % of the head has; wherever they are."""
-    count = max(1, round(STRONGEST_SHARE * int(head.sum())))
+    """Mean over the pixels that change most, as many as 2 % of the head's, wherever they are."""
+    count = max(1, round(STRONGEST_FRACTION * int(head.sum())))
     return float(np.partition(change.ravel(), -count)[-count:].mean())
 
 
-def to_bytes(picture: Float[np.ndarray, "height width 3"]) -> UInt8[np.ndarray, "height width 3"]:
-    """A picture in [0, 1] as 8-bit."""
-    return (np.clip(picture, 0.0, 1.0) * 255.0 + 0.5).astype(np.uint8)
+def to_bytes(image: Float[np.ndarray, "height width 3"]) -> UInt8[np.ndarray, "height width 3"]:
+    """An image in [0, 1] as 8-bit."""
+    return (np.clip(image, 0.0, 1.0) * 255.0 + 0.5).astype(np.uint8)
 
 
 def as_document(sweep: Sweep) -> Dict[str, object]:
@@ -171,7 +171,7 @@ def as_document(sweep: Sweep) -> Dict[str, object]:
                 "maximum": one.maximum,
                 "change_at_minimum": round(one.change[0], 3),
                 "change_at_maximum": round(one.change[1], 3),
-                "centre": [round(place, 3) for place in one.centre],
+                "centre": [round(value, 3) for value in one.centre],
                 "held": round(one.held, 4),
                 "trained_rows": None if one.trained_rows is None else round(one.trained_rows, 4),
                 "alike": one.alike,
@@ -209,7 +209,7 @@ def by_change(sweep: Sweep) -> List[CoefficientSweep]:
 
 
 def _render(avatar: Avatar, expression: Tensor, size: Optional[int]) -> Tuple[np.ndarray, np.ndarray]:
-    """Picture in [0, 1] and opacity of the head."""
+    """Image in [0, 1] and opacity of the head."""
     pose = avatar.camera.camera_to_worlds[0].flatten()
     outputs = avatar.render(DrivingState(expression, pose), avatar.camera_of(pose, size))
     opacity = outputs.get("head_accumulation", outputs["accumulation"])
@@ -222,27 +222,27 @@ def _with(neutral: Tensor, index: int, values: Tensor) -> Tensor:
     return expression
 
 
-def _held_shares(avatar: Avatar) -> List[float]:
-    """How much of each coefficient lies in the space of the directions that have tables."""
+def _kept_fractions(avatar: Avatar) -> List[float]:
+    """How much of each coefficient lies in the span of the principal components."""
     mixing = avatar.head.field.encoding.mixing
     if mixing is None:
         return [1.0] * len(avatar.names)
-    directions = torch.linalg.qr(mixing.T.double().cpu())[0]
-    return directions.norm(dim=1).clamp(max=1.0).tolist()
+    components = torch.linalg.qr(mixing.T.double().cpu())[0]
+    return components.norm(dim=1).clamp(max=1.0).tolist()
 
 
 def _trained_rows(avatar: Avatar) -> Optional[List[float]]:
-    """Share of the rows of each coefficient's table that have left the range they were drawn from."""
+    """Fraction of the rows of each coefficient's table that have left the range they were drawn from."""
     encoding = avatar.head.field.encoding
     if encoding.num_basis == 0:
         return None
-    shares = []
+    fractions = []
     for index in range(encoding.num_basis):
         # A combination of tables starts within the combination of their ranges.
         weight = 1.0 if encoding.mixing is None else float(encoding.mixing[:, index].abs().sum())
         moved = encoding.basis_table(index).abs().amax(-1) > 1.001 * INITIAL_RANGE * weight
-        shares.append(float(moved.float().mean()))
-    return shares
+        fractions.append(float(moved.float().mean()))
+    return fractions
 
 
 def _centre(heat: Float[np.ndarray, "height width"]) -> Tuple[float, float]:
@@ -263,8 +263,8 @@ def _small(difference: Float[np.ndarray, "height width 3"]) -> np.ndarray:
 def _compare(coefficients: List[CoefficientSweep], differences: Float[np.ndarray, "basis values"]) -> None:
     """Name for every learnt coefficient the other learnt one whose change is most similar."""
     lengths = np.linalg.norm(differences, axis=1, keepdims=True)
-    directions = differences / np.maximum(lengths, 1e-9)
-    likeness = directions @ directions.T
+    unit = differences / np.maximum(lengths, 1e-9)
+    likeness = unit @ unit.T
     np.fill_diagonal(likeness, -np.inf)
     likeness[:, [not one.learnt for one in coefficients]] = -np.inf
     for row, one in enumerate(coefficients):

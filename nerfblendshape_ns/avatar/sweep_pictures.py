@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Callable, Iterator, List, Optional, Tuple
 
 import cv2
-import mediapy
 import numpy as np
 import torch
 from jaxtyping import Float, UInt8
@@ -14,7 +13,8 @@ from PIL import Image, ImageDraw, ImageFont
 
 from nerfblendshape_ns.avatar.avatar import Avatar
 from nerfblendshape_ns.avatar.sweep import CoefficientSweep, Sweep, by_change, render_expression, to_bytes
-from nerfblendshape_ns.common.file_io import save_image, write_atomically
+from nerfblendshape_ns.common.file_io import save_image
+from nerfblendshape_ns.common.video_writing import write_video
 
 TILE = 144
 """Longer side of a picture on the sheet."""
@@ -80,23 +80,10 @@ def write_sweep_video(
         sweep: of the avatar.
         frames_each: frames from neutral to an end and back, at least 2.
         size: longer side of the rendered picture; None takes that of the training images.
-        fps: frames a second.
+        fps: frames per second.
         advance: called after each coefficient.
     """
-    scale = heat_scale(sweep)
-
-    def write(temporary: Path) -> None:
-        height, width = next(_video_frames(avatar, sweep, 2, size, scale))[0].shape[:2]
-        with mediapy.VideoWriter(str(temporary), (height, width), fps=fps, crf=18) as video:
-            last = None
-            for frame, one in _video_frames(avatar, sweep, frames_each, size, scale):
-                if last is not None and one is not last:
-                    advance()
-                last = one
-                video.add_image(frame)
-        advance()
-
-    write_atomically(path, write)
+    write_video(path, _video_frames(avatar, sweep, frames_each, size, advance), fps)
 
 
 def heat_scale(sweep: Sweep) -> float:
@@ -115,10 +102,10 @@ def heat_picture(
 
 
 def _video_frames(
-    avatar: Avatar, sweep: Sweep, frames_each: int, size: Optional[int], scale: float
-) -> Iterator[Tuple[np.ndarray, CoefficientSweep]]:
-    """Picture and heat side by side, with the coefficient they belong to."""
-    expression = avatar.neutral().expression
+    avatar: Avatar, sweep: Sweep, frames_each: int, size: Optional[int], advance: Callable[[], None]
+) -> Iterator[np.ndarray]:
+    """Render and heat side by side."""
+    expression, scale = avatar.neutral().expression, heat_scale(sweep)
     neutral = render_expression(avatar, expression, size)
     shares = np.sin(np.linspace(0, np.pi / 2, max(2, frames_each // 2 + 1))) ** 2
     for one in by_change(sweep):
@@ -135,9 +122,9 @@ def _video_frames(
                 heat = 255.0 * np.abs(picture - neutral).mean(-1)
                 tiles = [to_bytes(picture), heat_picture(heat, to_bytes(neutral), scale)]
                 row = _beside([_tile(tile, max(VIDEO_TILE, *tile.shape[:2])) for tile in tiles])
-                way.append(_even(np.concatenate([_caption(f"{one.name} = {value:.3f}", row.shape[1], BLACK), row])))
-            for frame in way + way[-2::-1]:
-                yield frame, one
+                way.append(np.concatenate([_caption(f"{one.name} = {value:.3f}", row.shape[1], BLACK), row]))
+            yield from way + way[-2::-1]
+        advance()
 
 
 def _head_window(sweep: Sweep) -> Tuple[slice, slice]:
@@ -173,11 +160,6 @@ def _beside(pictures: List[np.ndarray], gap: int = GAP) -> np.ndarray:
     space = np.full((len(pictures[0]), gap, 3), 255, np.uint8)
     parts = [part for picture in pictures for part in (picture, space)]
     return np.concatenate(parts[:-1], axis=1)
-
-
-def _even(picture: np.ndarray) -> np.ndarray:
-    """Grow to even sides, which H.264 needs."""
-    return np.pad(picture, ((0, picture.shape[0] % 2), (0, picture.shape[1] % 2), (0, 0)), mode="edge")
 
 
 def _caption(text: str, width: int, colour: Tuple[int, int, int]) -> np.ndarray:

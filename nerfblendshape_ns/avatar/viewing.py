@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import socket
-from pathlib import Path
 from typing import Any, Optional, cast
 
 import torch
@@ -15,7 +14,9 @@ from nerfstudio.viewer.viewer import Viewer
 from torch import nn
 
 from nerfblendshape_ns.avatar.avatar import Avatar
+from nerfblendshape_ns.avatar.run_config import run_folder
 from nerfblendshape_ns.common.errors import UserError
+from nerfblendshape_ns.viewer.session import ExpressionViewerControl
 
 DEFAULT_PORT = 7007
 """First port tried where none is asked for; nerfstudio's own."""
@@ -42,11 +43,12 @@ class _DataManager:
 
 
 class _Pipeline(nn.Module):
-    """Stands in for what the viewer asks of a pipeline. The expression panel hangs on the model itself."""
+    """Stands in for what the viewer asks of a pipeline."""
 
     def __init__(self, avatar: Avatar) -> None:
         super().__init__()
         self.model = avatar.model
+        self.viewer_control = ExpressionViewerControl(avatar.model)
         self.datamanager = _DataManager(avatar.camera)
 
     @property
@@ -69,14 +71,14 @@ def start_viewer(avatar: Avatar, host: str = "127.0.0.1", port: Optional[int] = 
         nerfstudio's viewer; ``viewer.viser_server.stop()`` ends it.
 
     Raises:
-        UserError: the port is taken or the address is not this machine's.
+        UserError: the port is taken or the address is not one of this machine.
     """
     try:  # viser would take the next free port without a word, or wait for ever on a foreign address.
         socket.create_server((host, port or 0)).close()
     except OSError as error:
         asked = host if port is None else f"{host}:{port}"
         raise UserError(f"{asked} cannot be listened on ({error.strerror}); choose another --port or --host.") from None
-    folder = _folder(avatar.path)
+    folder = run_folder(avatar.path)
     config = ViewerConfig(websocket_host=host, websocket_port=port, websocket_port_default=DEFAULT_PORT)
     # Not to log: the viewer measures its own speed there and chooses its resolution by it.
     logging = LoggingConfig(local_writer=LocalWriterConfig(enable=False))
@@ -89,8 +91,3 @@ def start_viewer(avatar: Avatar, host: str = "127.0.0.1", port: Optional[int] = 
     for element in (viewer.pause_train, viewer.resume_train, viewer.hide_images, viewer.show_images):
         element.visible = False  # There is no training, and there are no training cameras.
     return viewer
-
-
-def _folder(path: Path) -> Path:
-    folder = path.resolve().parent
-    return folder.parent if folder.name == "nerfstudio_models" else folder

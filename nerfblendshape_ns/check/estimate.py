@@ -17,7 +17,7 @@ from nerfblendshape_ns.check.findings import Section, Severity
 from nerfblendshape_ns.check.trial import TRIAL_RAYS, Trial, run_trial
 from nerfblendshape_ns.common.errors import UserError
 from nerfblendshape_ns.data.dataparser import NerfBlendshapeDataParser, NerfBlendshapeDataParserConfig
-from nerfblendshape_ns.models.head_config import HeadModelConfig
+from nerfblendshape_ns.models.head import HeadModelConfig
 
 CACHE_BYTES = 5
 """Bytes of a pixel in the image cache: colour, soft head mask, label."""

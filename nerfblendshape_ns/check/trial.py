@@ -82,7 +82,7 @@ def run_trial(method: Any, outputs: DataparserOutputs, device: str = "cpu") -> T
         device: where to train.
 
     Raises:
-        UserError: an image cannot be read, or the head masks carve away everything.
+        UserError: an image cannot be read, or the visual hull of the head masks is empty.
     """
     steps = _Steps(method, outputs, device)
     most = steps.rays if device != "cpu" else min(steps.rays, TRIAL_RAYS)
@@ -169,7 +169,7 @@ class _Steps:
         assert isinstance(model, HeadModel)
         self.model = model.to(device)
         self.model.train()
-        self.model.carve(self.dataset)
+        self.model.init_from_visual_hull(self.dataset)
         self.optimizers = Optimizers(copy.deepcopy(method.optimizers), self.model.get_param_groups())
         self.generator = torch.Generator().manual_seed(0)
         self.step = 0

@@ -73,9 +73,11 @@ def load_array(path: Path) -> np.ndarray:
 def save_image(path: Path, image: np.ndarray, jpeg_quality: int = 95) -> None:
     """Write an image (uint8, RGB ``[h, w, 3]``, RGBA ``[h, w, 4]`` or single-channel ``[h, w]``) atomically."""
     encoded = _swap_red_and_blue(image)
+    # OpenCV 5 warns of a setting of another format, once per image.
+    settings = [cv2.IMWRITE_JPEG_QUALITY, jpeg_quality] if path.suffix.lower() in (".jpg", ".jpeg") else []
 
     def write(temporary: Path) -> None:
-        if not cv2.imwrite(str(temporary), encoded, [cv2.IMWRITE_JPEG_QUALITY, jpeg_quality]):
+        if not cv2.imwrite(str(temporary), encoded, settings):
             raise UserError(f"could not write {path}; is the disk full or the folder read-only?")
 
     write_atomically(path, write)

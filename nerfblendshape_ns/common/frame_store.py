@@ -7,15 +7,10 @@ import json
 from pathlib import Path
 from typing import Any, Dict, List
 
-import cv2
 import numpy as np
 
-from nerfblendshape_ns.common.errors import UserError
-from nerfblendshape_ns.common.file_io import write_atomically
+from nerfblendshape_ns.common.file_io import load_image, save_image
 from nerfblendshape_ns.common.output_folders import UNFINISHED
-
-PATTERN = "%06d.png"
-"""File names of the frames, for ffmpeg."""
 
 
 def drive_key(settings: Dict[str, Any], arrays: List[np.ndarray]) -> str:
@@ -45,29 +40,27 @@ class FrameStore:
 
     def path(self, frame: int) -> Path:
         """File of a frame."""
-        return self.folder / (PATTERN % frame)
+        return self.folder / f"{frame:06d}.png"
 
     def has(self, frame: int) -> bool:
         """Whether a frame is finished; half-written ones have another name."""
         return self.path(frame).exists()
 
     def write(self, frame: int, image: np.ndarray) -> None:
-        """Store a frame.
-
-        Args:
-            frame: its number.
-            image: uint8 RGB ``[height, width, 3]`` or RGBA ``[height, width, 4]``.
+        """Store a frame, uint8 RGB ``[height, width, 3]`` or RGBA ``[height, width, 4]``.
 
         Raises:
             UserError: the file cannot be written.
         """
-        order = cv2.COLOR_RGBA2BGRA if image.shape[2] == 4 else cv2.COLOR_RGB2BGR
+        save_image(self.path(frame), image)
 
-        def save(temporary: Path) -> None:
-            if not cv2.imwrite(str(temporary), cv2.cvtColor(image, order), [cv2.IMWRITE_PNG_COMPRESSION, 3]):
-                raise UserError(f"could not write {self.path(frame)}; is the disk full or the folder read-only?")
+    def read(self, frame: int) -> np.ndarray:
+        """The RGB of a finished frame, uint8 ``[height, width, 3]``.
 
-        write_atomically(self.path(frame), save)
+        Raises:
+            UserError: the file cannot be read.
+        """
+        return load_image(self.path(frame))
 
     def discard_half_written(self) -> None:
         """Remove what a killed drive was writing, so that it does not come among the frames."""

@@ -1,19 +1,31 @@
-"""Frames to H.264 with ffmpeg, and the sound that belongs to them."""
+"""Writing H.264 videos, with the sound that belongs to them."""
 
 from __future__ import annotations
 
 import os
-import re
-import shutil
-import subprocess
+from contextlib import ExitStack
 from dataclasses import dataclass
+from fractions import Fraction
+from itertools import chain, count, repeat
 from pathlib import Path
-from typing import List, Optional
+from typing import Iterable, Iterator, Optional
+
+import av
+import numpy as np
+from av.audio.frame import AudioFrame
+from av.audio.stream import AudioStream
+from av.container import InputContainer, OutputContainer
+from av.video.frame import VideoFrame
 
 from nerfblendshape_ns.common.errors import UserError
 from nerfblendshape_ns.common.file_io import write_atomically
-from nerfblendshape_ns.common.frame_store import PATTERN
-from nerfblendshape_ns.common.media import PLAIN_MEDIA
+from nerfblendshape_ns.common.media import decoded_frames, open_media, start_time
+
+VIDEO_CODEC, AUDIO_CODEC = "libx264", "aac"
+QUALITY = "16"
+"""x264's constant rate factor: hardly to be told from the original."""
+AUDIO_BITS = 160_000
+"""Bits per second of the sound."""
 
 
 @dataclass(frozen=True)
@@ -23,70 +35,117 @@ class Sound:
     path: Path
     """A video or audio file with sound in it."""
     start: float
-    """Seconds into the file at which the first frame is seen."""
+    """Seconds after the file's first video frame (in an audio file: after its start) at which the stretch begins."""
 
 
-def require_ffmpeg() -> str:
-    """Path of ffmpeg.
+def check_encoders() -> None:
+    """Refuse to begin what could not be written.
 
     Raises:
-        UserError: it is not installed.
+        UserError: this build of PyAV cannot encode H.264 or AAC.
     """
-    found = shutil.which("ffmpeg")
-    if found is None:
-        raise UserError("ffmpeg, which writes the video, is not installed; install it, or give --output a folder.")
-    return found
+    missing = [name for name in (VIDEO_CODEC, AUDIO_CODEC) if name not in av.codecs_available]
+    if missing:
+        raise UserError(
+            f"this build of PyAV lacks the encoder {' and '.join(missing)}, so no video can be written; install the "
+            "package of PyPI: pip install --force-reinstall --only-binary :all: av."
+        )
 
 
-def has_sound(path: Path) -> bool:
-    """Whether a file has an audio stream that ffmpeg can read."""
-    # ffmpeg without an output tells the streams and exits with an error; ffprobe is not installed everywhere.
-    told = subprocess.run(
-        [require_ffmpeg(), "-hide_banner", "-nostdin", *_plain_input(path)],
-        capture_output=True,
-        text=True,
-        errors="replace",
-    ).stderr
-    return re.search(r"^\s*Stream #.*: Audio:", told, flags=re.MULTILINE) is not None
-
-
-def _plain_input(path: Path) -> List[str]:
-    """ffmpeg's words for a file that is sound or video itself; its name is never taken for an address."""
-    limits = [word for name, value in PLAIN_MEDIA.items() for word in (f"-{name}", value)]
-    return [*limits, "-i", f"file:{path.resolve()}"]
-
-
-def encode(frames: Path, num_frames: int, fps: float, output: Path, sound: Optional[Sound] = None) -> None:
-    """Write an mp4 from numbered PNG frames.
+def write_video(path: Path, frames: Iterable[np.ndarray], fps: float, sound: Optional[Sound] = None) -> None:
+    """Write an mp4 that every player knows: H.264 in yuv420p, sound as AAC, index at the start.
 
     Args:
-        frames: folder of ``000000.png`` and so on.
-        num_frames: how many.
-        fps: frames a second.
-        output: the file; an existing one is replaced when the new one is whole.
-        sound: muxed in as AAC, cut to the video's length.
+        path: the file; an existing one is replaced when the new one is complete.
+        frames: at least one, uint8 RGB ``[height, width, 3]``, all of one size; odd sides grow by a repeated line of
+            pixels, since yuv420p halves the resolution of colour.
+        fps: frames per second.
+        sound: cut to the length of the frames.
 
     Raises:
-        UserError: ffmpeg is missing or fails.
+        UserError: an encoder is missing, the sound cannot be read, or the file cannot be written.
     """
-    rate, seconds = f"{fps:.6f}", f"{num_frames / fps:.6f}"
-    command: List[str] = [require_ffmpeg(), "-hide_banner", "-nostdin", "-loglevel", "error", "-y"]
-    # The folder is where ffmpeg runs, since it takes a % in its name for a part of the pattern.
-    command += ["-protocol_whitelist", "file,pipe", "-framerate", rate, "-i", PATTERN]
-    if sound is not None:
-        command += ["-ss", f"{max(sound.start, 0.0):.6f}", "-t", seconds, *_plain_input(sound.path)]
-        command += ["-map", "0:v:0", "-map", "1:a:0", "-c:a", "aac", "-b:a", "160k"]
-    # yuv420p, which every player knows, halves the colour planes: sides must be even.
-    command += ["-vf", "pad=ceil(iw/2)*2:ceil(ih/2)*2", "-c:v", "libx264", "-crf", "16", "-pix_fmt", "yuv420p"]
-    # No -frames:v: ffmpeg would end the file at the last picture, before it has written the sound.
-    command += ["-movflags", "+faststart"]
+    check_encoders()
 
     def write(temporary: Path) -> None:
-        # Absolute, since ffmpeg takes a name such as take:1.mp4 for a protocol.
-        words = [*command, os.path.abspath(temporary)]
-        done = subprocess.run(words, cwd=frames, capture_output=True, text=True, errors="replace")
-        if done.returncode:
-            reason = " ".join(done.stderr.split())[-300:]
-            raise UserError(f"ffmpeg could not write {output} ({reason}); check the disk and the audio file.")
+        try:
+            # Absolute, since FFmpeg takes a name such as take:1.mp4 for a protocol.
+            with av.open(os.path.abspath(temporary), "w", "mp4", options={"movflags": "+faststart"}) as output:
+                _encode(output, frames, Fraction(fps).limit_denominator(100_000), sound)
+        except av.FFmpegError as error:
+            raise UserError(f"{path} could not be written ({error}); check the disk and the sound's file.") from error
 
-    write_atomically(output, write)
+    write_atomically(path, write)
+
+
+def _encode(output: OutputContainer, frames: Iterable[np.ndarray], rate: Fraction, sound: Optional[Sound]) -> None:
+    images = iter(frames)
+    first = next(images)
+    height, width = first.shape[:2]
+    odd = (0, height % 2), (0, width % 2), (0, 0)
+    video = output.add_stream(VIDEO_CODEC, rate=rate, options={"crf": QUALITY})
+    video.width, video.height, video.pix_fmt = width + width % 2, height + height % 2, "yuv420p"
+    # PyAV's own choice, threads by slices, makes x264 code each slice by itself, which costs quality.
+    video.thread_type = "AUTO"
+    with ExitStack() as stack:
+        audio, heard = None, repeat(None)
+        if sound is not None:
+            source = stack.enter_context(open_media(sound.path))
+            audio = _add_audio(output, source.streams.audio[0])
+            heard = _heard(source, sound.start, audio, rate)
+        for number, (image, samples) in enumerate(zip(chain([first], images), heard)):
+            frame = VideoFrame.from_ndarray(np.pad(image, odd, mode="edge"), format="rgb24")
+            frame.pts, frame.time_base = number, 1 / rate
+            output.mux(video.encode(frame.reformat(format="yuv420p", interpolation="BICUBIC")))
+            if audio is not None and samples is not None:
+                output.mux(audio.encode(samples))
+    for stream in (video, audio):
+        if stream is not None:
+            output.mux(stream.encode(None))
+
+
+def _add_audio(output: OutputContainer, source: AudioStream) -> AudioStream:
+    """The stream for a source's sound, with its sample rate if AAC has that, and at most two channels."""
+    rates = av.Codec(AUDIO_CODEC, "w").audio_rates or []
+    audio = output.add_stream(AUDIO_CODEC, rate=source.rate if source.rate in rates else 48_000)
+    audio.bit_rate, audio.layout = AUDIO_BITS, "mono" if source.channels == 1 else "stereo"
+    return audio
+
+
+def _heard(source: InputContainer, start: float, audio: AudioStream, rate: Fraction) -> Iterator[Optional[AudioFrame]]:
+    """What is heard during one video frame after the other, without end; None once the sound is over."""
+    pieces = _samples(source, start, audio)
+    waiting, written = np.zeros((audio.channels, 0), np.float32), 0
+    for number in count(1):
+        length = round(number * audio.rate / rate) - written
+        while waiting.shape[1] < length and (piece := next(pieces, None)) is not None:
+            waiting = np.concatenate([waiting, piece], axis=1)
+        now, waiting = waiting[:, :length], waiting[:, length:]
+        if not now.size:
+            yield None
+            continue
+        frame = AudioFrame.from_ndarray(np.ascontiguousarray(now), "fltp", audio.layout.name)
+        frame.sample_rate, frame.pts, frame.time_base = audio.rate, written, Fraction(1, audio.rate)
+        written += now.shape[1]
+        yield frame
+
+
+def _samples(source: InputContainer, start: float, audio: AudioStream) -> Iterator[np.ndarray]:
+    """float32 ``[channels, samples]`` from ``start`` on, piece by piece; silence first where the sound begins later."""
+    stream = source.streams.audio[0]
+    start += float(start_time(source.streams.video[0] if source.streams.video else stream))
+    resampler = av.AudioResampler("fltp", audio.layout.name, audio.rate)
+    begun, early = False, 0
+    # From the file's beginning: where to jump to in MP3 and AAC files can only be estimated.
+    for frame in chain(decoded_frames(source, stream), [None]):
+        if frame is not None and not begun:
+            offset = round(((frame.time or 0.0) - start) * audio.rate)
+            if offset + frame.samples * audio.rate // frame.sample_rate <= 0:
+                continue
+            begun, early = True, max(0, -offset)
+            yield np.zeros((audio.channels, max(0, offset)), np.float32)
+        for piece in resampler.resample(frame):
+            if piece is not None:
+                samples = piece.to_ndarray()
+                yield samples[:, early:]
+                early = max(0, early - samples.shape[1])

@@ -7,7 +7,7 @@ import time
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Callable, List, Optional, Tuple
+from typing import List, Optional, Tuple
 
 import numpy as np
 import torch
@@ -26,22 +26,23 @@ from nerfblendshape_ns.avatar.avatar import Avatar, open_avatar
 from nerfblendshape_ns.common.console import say
 from nerfblendshape_ns.common.errors import UserError
 from nerfblendshape_ns.common.frame_store import FrameStore, drive_key, frames_beside
+from nerfblendshape_ns.common.media import has_sound
 from nerfblendshape_ns.common.output_folders import UNFINISHED, check_unchanged, claimed_folder, publish
 from nerfblendshape_ns.common.output_paths import check_file, files_among
 from nerfblendshape_ns.common.smoothing import whittaker
 from nerfblendshape_ns.common.version import __version__
-from nerfblendshape_ns.common.video_writing import Sound, encode, has_sound, require_ffmpeg
+from nerfblendshape_ns.common.video_writing import Sound, check_encoders, write_video
 from nerfblendshape_ns.driving.head_pose import PoseTrack, make_poses
+from nerfblendshape_ns.driving.images import beside, make_background
 from nerfblendshape_ns.driving.options import OWN_SPLITS, DriveOptions
-from nerfblendshape_ns.driving.person import Person, open_person
-from nerfblendshape_ns.driving.pictures import beside, make_background
+from nerfblendshape_ns.driving.person import AvatarPerson, open_person
 from nerfblendshape_ns.driving.sequence import DriverSequence
 from nerfblendshape_ns.driving.sources import SourceKind, open_driver, source_kind
 from nerfblendshape_ns.expressions.retarget import CoefficientSpace, Retargeting, RetargetMode, retargeting
 from nerfblendshape_ns.model_components.conditioning.expression_source import DrivingState
 
 NO_SOURCE = (
-    "no sound: the video that the driver was made from is not recorded, not there or another by now; give --audio FILE."
+    "no sound: the video that the driver was made from is not recorded, missing or has changed; give --audio FILE."
 )
 TOOL = "nbs-drive"
 """Name in the record of a folder of frames."""
@@ -51,7 +52,7 @@ TOOL = "nbs-drive"
 class Drive:
     """Everything decided, nothing rendered yet."""
 
-    person: Person
+    person: AvatarPerson
     """Whose avatar is driven."""
     driver: DriverSequence
     """The driver at the video's frame rate."""
@@ -60,11 +61,11 @@ class Drive:
     poses: PoseTrack
     """Cameras."""
     background: Optional[np.ndarray]
-    """float32 colour ``[3]`` or picture ``[height, width, 3]``; None is the model's own."""
+    """float32 colour ``[3]`` or image ``[height, width, 3]``; None is the model's own."""
     mapping: Retargeting
     """How the driver's coefficients became this person's."""
     notes: Tuple[str, ...]
-    """Sentences for the user."""
+    """Notes for the user."""
 
     @property
     def num_frames(self) -> int:
@@ -102,11 +103,11 @@ def drive(options: DriveOptions, console: Optional[Console] = None) -> DriveResu
     """
     console = console or Console()
     options.check()
-    source_kind(options.by)  # Told before the avatar is loaded.
+    source_kind(options.by)  # Reported before the avatar is loaded.
     output, inputs = options.output, input_paths(options)
-    is_video = options.resolved_format == "mp4"
+    is_video = options.is_video
     if is_video:
-        require_ffmpeg()
+        check_encoders()
         check_file(output, options.overwrite, inputs)
     root = frames_beside(output) if is_video else output
     with claimed_folder(root, TOOL, inputs):
@@ -121,7 +122,7 @@ def drive(options: DriveOptions, console: Optional[Console] = None) -> DriveResu
         rendered, seconds = _render(options, plan, store, console)
         if is_video:
             check_file(output, options.overwrite, inputs)  # Hours may have passed.
-            encode(store.folder, plan.num_frames, options.fps, output, sound)
+            write_video(output, map(store.read, range(plan.num_frames)), options.fps, sound)
         else:
             publish(store.folder, root, TOOL)
             sound = None
@@ -158,13 +159,13 @@ def plan_drive(options: DriveOptions, avatar: Avatar, console: Console) -> Drive
     background = make_background(options.background, person)
     kind, whole, notes = open_driver(options, person, background, console)
     if options.side_by_side:
-        whole.picture_of(0)
+        whole.image_of(0)
     driver = whole.resampled(options.fps, options.start, options.end)
     target = person.model_space if kind == "own" else person.named_space
     source = target if kind in ("own", "keyframes") else CoefficientSpace(whole.names, whole.basis_id, whole.values)
     mapping = retargeting(source, target, retarget_mode(options, kind))
     if not options.clamp:
-        notes.append("coefficients are not clamped: outside the range of the training clip pictures may fall apart.")
+        notes.append("coefficients are not clamped: images may fall apart outside the training range.")
     notes += _matching_notes(mapping, kind)
     mapped = mapping.apply(whittaker(driver.values, options.smooth_expressions), options.gain, options.clamp)
     expressions = mapped if target is person.model_space else person.to_model(mapped)
@@ -173,8 +174,8 @@ def plan_drive(options: DriveOptions, avatar: Avatar, console: Console) -> Drive
     poses = make_poses(options.poses, len(driver.times), person.motion, driver.motion, kind == "own", driver.label)
     if poses.softened > 2.0:
         notes.append(
-            f"the driver turns up to {poses.softened:.0f} degrees farther than this person's clip shows; turns are "
-            "softened (--no-limit-poses keeps them, --head-pose fixed leaves them out)."
+            f"the driver's head turns up to {poses.softened:.0f} degrees farther than in this person's clip; rotations "
+            "are softened (--no-limit-poses keeps them, --head-pose fixed leaves them out)."
         )
     return Drive(person, driver, expressions, poses, background, mapping, tuple(notes))
 
@@ -190,19 +191,19 @@ def render_frame(options: DriveOptions, plan: Drive, frame: int) -> np.ndarray:
     """Render one frame of a drive.
 
     Returns:
-        uint8 RGB ``[height, width, 3]``, wider where the driver is beside it; RGBA for ``--format rgba``.
+        uint8 RGB ``[height, width, 3]``, wider where the driver is beside it; RGBA for ``--rgba``.
     """
     avatar = plan.person.avatar
     captured = torch.from_numpy(plan.poses.captured[frame]).float().flatten().to(avatar.device)
     state = DrivingState(torch.from_numpy(plan.expressions[frame]).float().to(avatar.device), captured)
     pose = torch.from_numpy(plan.poses.camera[frame]).float().flatten()
     camera = avatar.camera_of(pose, max(plan.person.size))
-    if options.resolved_format == "rgba":
+    if options.rgba:
         outputs = avatar.render(state, camera)
         return _to_bytes(avatar.model.get_rgba_image(outputs))
     background = None if plan.background is None else torch.from_numpy(plan.background).to(avatar.device)
     render = _to_bytes(avatar.render(state, camera, background)["rgb"])
-    return beside(plan.driver.picture_of(frame), render) if options.side_by_side else render
+    return beside(plan.driver.image_of(frame), render) if options.side_by_side else render
 
 
 def find_sound(options: DriveOptions, driver: DriverSequence) -> Tuple[Optional[Sound], Optional[str]]:
@@ -211,7 +212,7 @@ def find_sound(options: DriveOptions, driver: DriverSequence) -> Tuple[Optional[
     Raises:
         UserError: the file given with ``--audio`` has no sound.
     """
-    if options.audio == "none" or options.resolved_format != "mp4":
+    if options.audio == "none" or not options.is_video:
         return None, None
     start = float(driver.times[0])
     if options.audio != "auto":
@@ -220,7 +221,7 @@ def find_sound(options: DriveOptions, driver: DriverSequence) -> Tuple[Optional[
             raise UserError(f"--audio {path} is no file with sound; give a video or audio file, auto or none.")
         return Sound(path, start), None
     if driver.audio is None:
-        wanted = driver.motion is not None and driver.picture is not None
+        wanted = driver.motion is not None and driver.read_image is not None
         return None, NO_SOURCE if wanted else None
     if not has_sound(driver.audio):
         return None, f"no sound: {driver.audio.name} has none."
@@ -232,15 +233,14 @@ def _render(options: DriveOptions, plan: Drive, store: FrameStore, console: Cons
     missing = [frame for frame in range(plan.num_frames) if not store.has(frame)]
     done_before = plan.num_frames - len(missing)
     if done_before:
-        say(console, f"{done_before} of {plan.num_frames} frames are there from an earlier run")
+        say(console, f"{done_before} of {plan.num_frames} frames exist from an earlier run")
     columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TaskProgressColumn(show_speed=True)
     started = time.perf_counter()
     with Progress(*columns, TimeElapsedColumn(), TimeRemainingColumn(), console=console) as progress:
         task = progress.add_task("frames", total=plan.num_frames, completed=done_before)
-        advance: Callable[[], None] = lambda: progress.advance(task)  # noqa: E731
         for frame in missing:
             store.write(frame, render_frame(options, plan, frame))
-            advance()
+            progress.advance(task)
     return len(missing), time.perf_counter() - started
 
 
@@ -252,7 +252,7 @@ def _key(options: DriveOptions, plan: Drive) -> str:
         "version": __version__,
         "avatar": [str(avatar.path.resolve()), status.st_size, status.st_mtime_ns],
         "size": list(plan.person.size),
-        "format": "rgba" if options.resolved_format == "rgba" else "rgb",
+        "rgba": options.rgba,
         "beside": plan.driver.label if options.side_by_side else None,
     }
     arrays = [plan.expressions, plan.poses.camera, plan.poses.captured]
@@ -274,7 +274,7 @@ def _matching_notes(mapping: Retargeting, kind: SourceKind) -> List[str]:
         )
     if mapping.unused:
         notes.append(
-            f"{len(mapping.unused)} of the driver's coefficients have no part in this avatar: "
+            f"{len(mapping.unused)} of the driver's coefficients are unknown to this avatar: "
             f"{', '.join(mapping.unused)}."
         )
     return notes
@@ -284,7 +284,7 @@ def _print_result(result: DriveResult, plan: Drive, sound_note: Optional[str], c
     if sound_note:
         say(console, f"note: {sound_note}")
     height, width = plan.person.size
-    speed = f", {result.num_rendered / result.seconds:.2f} frames a second" if result.num_rendered else ""
+    speed = f", {result.num_rendered / result.seconds:.2f} frames per second" if result.num_rendered else ""
     say(
         console,
         f"{result.num_frames} frames of {width}x{height}, driven by {plan.driver.label}"

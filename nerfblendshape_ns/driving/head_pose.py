@@ -1,4 +1,4 @@
-"""Head-pose modes: from which side and in which attitude the avatar is seen in each frame."""
+"""Head-pose modes: the camera, and so the head pose, of each rendered frame."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from nerfblendshape_ns.driving.sequence import HeadMotion
 HeadPoseMode = Literal["auto", "tracked", "rotations", "own", "fixed", "orbit", "yaw-sweep"]
 """See ``--head-pose``."""
 
-REACH_PERCENTILE = 98.0
-"""How far a person turns is this percentile of their frames' angles."""
-REACH_MARGIN = 3.0
-"""Degrees beyond a person's own reach to which another driver may turn them."""
+RANGE_PERCENTILE = 98.0
+"""A person's range of rotation is this percentile of their frames' absolute angles."""
+RANGE_MARGIN = 3.0
+"""Degrees beyond a person's own range to which another driver may turn the head."""
 
 
 @dataclass(frozen=True)
@@ -27,10 +27,10 @@ class PoseTrack:
     camera: np.ndarray
     """float64 ``[frames, 3, 4]`` camera-to-world matrices to render from."""
     captured: np.ndarray
-    """float64 ``[frames, 3, 4]`` the camera that films the person: what moves with the head and not with an orbit.
-    A torso follows it."""
+    """float64 ``[frames, 3, 4]`` the camera that films the person; it moves with the head, not with an orbit. A torso
+    follows it."""
     softened: float = 0.0
-    """Degrees that the limit has taken off the driver's largest turn."""
+    """Degrees that the limit has taken off the driver's largest rotation."""
 
 
 @dataclass(frozen=True)
@@ -39,16 +39,14 @@ class PoseSettings:
 
     mode: HeadPoseMode = "auto"
     """Where poses come from."""
-    align: bool = True
-    """Measure a driver's rotations from its own mean and apply them about this person's."""
     limit: bool = True
-    """Keep another driver's turns within what this person's clip shows, and a little more."""
+    """Keep another driver's rotations within the range of this person's clip, and a little more."""
     smooth_window: int = 1
     """Frames over which poses are averaged."""
     degrees: float = 15.0
     """Amplitude of orbit and yaw sweep."""
     period: int = 100
-    """Frames of one orbit, or of one way of the yaw sweep."""
+    """Frames of one orbit, or of the yaw sweep from one side to the other."""
 
 
 def make_poses(
@@ -65,24 +63,24 @@ def make_poses(
         settings: the mode and its numbers.
         num_frames: frames to render.
         own: this person's captured motion in the normalised space, at least one frame.
-        driver: the driver's motion, one row a frame to render; None where it has none. Of another person it may be
+        driver: the driver's motion, one row per frame to render; None where it has none. Of another person it may be
             in other units and other head axes.
         is_own_clip: the driver is this person's own clip, in the normalised space.
         label: what drives, for messages.
 
     Raises:
-        UserError: the mode needs a motion that the driver has not, or a number is out of range.
+        UserError: the mode needs a motion and the driver has none, or a number is out of range.
     """
     _check(settings)
     mode = settings.mode
     if mode == "auto":
         mode = "fixed" if driver is None else "tracked" if is_own_clip else "rotations"
     if mode in ("tracked", "rotations") and driver is None:
-        raise UserError(f"--head-pose {mode} needs head poses, which {label} has not; choose own, fixed or orbit.")
-    rest_rotation, rest_translation = own.at_rest()
+        raise UserError(f"--head-pose {mode} needs head poses, but {label} has none; choose own, fixed or orbit.")
+    neutral_rotation, neutral_translation = own.neutral_pose()
     if mode in ("fixed", "orbit", "yaw-sweep"):
         still = HeadMotion(
-            np.repeat(rest_rotation[None], num_frames, 0), np.repeat(rest_translation[None], num_frames, 0)
+            np.repeat(neutral_rotation[None], num_frames, 0), np.repeat(neutral_translation[None], num_frames, 0)
         )
         captured = still.camera_poses()
         if mode == "fixed":
@@ -98,55 +96,56 @@ def make_poses(
         assert driver is not None
         motion = driver
         if not is_own_clip:
-            rotation = _about(rest_rotation, driver) if settings.align else driver.rotation
+            rotation = _about(neutral_rotation, driver)
             if settings.limit:
                 rotation, softened = limit_turns(rotation, own)
-            motion = HeadMotion(rotation, _shifted(rest_translation, driver))
+            motion = HeadMotion(rotation, _shifted(neutral_translation, driver))
         if mode == "rotations":
-            motion = replace(motion, translation=np.repeat(rest_translation[None], num_frames, 0))
+            motion = replace(motion, translation=np.repeat(neutral_translation[None], num_frames, 0))
     poses = motion.smoothed(settings.smooth_window).camera_poses()
     return PoseTrack(poses, poses, softened)
 
 
 def limit_turns(rotation: np.ndarray, own: HeadMotion) -> Tuple[np.ndarray, float]:
-    """Soften turns that go beyond what a person's clip shows, where an avatar has never been seen.
+    """Soften rotations beyond the range of a person's clip, where the avatar was never observed.
 
-    Turns about the camera's own axis only roll the picture and stay. Yaw and pitch, as rotation vectors about the
-    person's mean attitude, go through ``limit · tanh(angle / limit)``: small ones pass, large ones come near the limit.
+    Rotations about the camera's own axis only roll the image and stay. Yaw and pitch, as rotation vectors about the
+    person's neutral rotation, go through ``limit · tanh(angle / limit)``: small ones pass, large ones approach the
+    limit.
 
     Args:
         rotation: ``[frames, 3, 3]`` head-to-camera.
         own: the person's captured motion.
 
     Returns:
-        Rotations of the same shape, and the degrees taken off the largest turn.
+        Rotations of the same shape, and the degrees taken off the largest rotation.
     """
-    rest, _ = own.at_rest()
-    angles = Rotation.from_matrix(rotation @ rest.T).as_rotvec(degrees=True)
-    reach = np.percentile(
-        np.abs(Rotation.from_matrix(own.rotation @ rest.T).as_rotvec(degrees=True)), REACH_PERCENTILE, 0
+    neutral, _ = own.neutral_pose()
+    angles = Rotation.from_matrix(rotation @ neutral.T).as_rotvec(degrees=True)
+    own_range = np.percentile(
+        np.abs(Rotation.from_matrix(own.rotation @ neutral.T).as_rotvec(degrees=True)), RANGE_PERCENTILE, 0
     )
-    limit = reach[:2] + REACH_MARGIN
+    limit = own_range[:2] + RANGE_MARGIN
     limited = angles.copy()
     limited[:, :2] = limit * np.tanh(angles[:, :2] / limit)
     taken = float(np.abs(angles - limited).max(initial=0.0))
-    return Rotation.from_rotvec(limited, degrees=True).as_matrix() @ rest, taken
+    return Rotation.from_rotvec(limited, degrees=True).as_matrix() @ neutral, taken
 
 
-def _about(rest_rotation: np.ndarray, driver: HeadMotion) -> np.ndarray:
-    """The driver's rotations, measured from its rest in the camera's axes, applied to this person's rest.
+def _about(neutral_rotation: np.ndarray, driver: HeadMotion) -> np.ndarray:
+    """The driver's rotations, measured from its neutral one in the camera's axes, applied to this person's.
 
     Camera axes are the same for everyone, head axes differ between tracking systems.
     """
-    driver_rest, _ = driver.at_rest()
-    return driver.rotation @ driver_rest.T @ rest_rotation
+    driver_neutral, _ = driver.neutral_pose()
+    return driver.rotation @ driver_neutral.T @ neutral_rotation
 
 
-def _shifted(rest_translation: np.ndarray, driver: HeadMotion) -> np.ndarray:
-    """The driver's shifts about its median place, as shares of its distance, at this person's place and distance."""
-    _, middle = driver.at_rest()
-    scale = np.linalg.norm(rest_translation) / max(float(np.linalg.norm(middle)), 1e-9)
-    return rest_translation + scale * (driver.translation - middle)
+def _shifted(neutral_translation: np.ndarray, driver: HeadMotion) -> np.ndarray:
+    """The driver's translations about its median, scaled by the ratio of distances, about this person's median."""
+    _, middle = driver.neutral_pose()
+    scale = np.linalg.norm(neutral_translation) / max(float(np.linalg.norm(middle)), 1e-9)
+    return neutral_translation + scale * (driver.translation - middle)
 
 
 def _turns(settings: PoseSettings, mode: HeadPoseMode, num_frames: int) -> np.ndarray:
@@ -158,16 +157,16 @@ def _turns(settings: PoseSettings, mode: HeadPoseMode, num_frames: int) -> np.nd
     else:
         # From one end to the other, and back; both ends are reached exactly.
         ways = settings.period - 1
-        place = 1.0 - np.abs(frame % (2 * ways) - ways) / ways
-        angles = settings.degrees * np.stack([2.0 * place - 1.0, np.zeros(num_frames)], axis=1)
+        fraction = 1.0 - np.abs(frame % (2 * ways) - ways) / ways
+        angles = settings.degrees * np.stack([2.0 * fraction - 1.0, np.zeros(num_frames)], axis=1)
     return Rotation.from_euler("ZX", angles, degrees=True).as_matrix()
 
 
 def _there_and_back(length: int, count: int) -> np.ndarray:
     """Indices 0, 1, …, length-1, length-2, …, 0, 1, …: a clip repeated without a jump."""
     cycle = max(2 * (length - 1), 1)
-    place = np.arange(count) % cycle
-    return np.minimum(place, cycle - place) if length > 1 else np.zeros(count, dtype=int)
+    step = np.arange(count) % cycle
+    return np.minimum(step, cycle - step) if length > 1 else np.zeros(count, dtype=int)
 
 
 def _check(settings: PoseSettings) -> None:

@@ -16,13 +16,13 @@ from nerfblendshape_ns.driving.sequence import DriverSequence, HeadMotion
 from nerfblendshape_ns.expressions.retarget import plain_name
 
 EASINGS = {
-    "linear": lambda share: share,
-    "smooth": lambda share: share * share * (3.0 - 2.0 * share),
-    "ease-in": lambda share: share * share,
-    "ease-out": lambda share: share * (2.0 - share),
-    "hold": lambda share: np.where(share < 1.0, 0.0, 1.0),
+    "linear": lambda fraction: fraction,
+    "smooth": lambda fraction: fraction * fraction * (3.0 - 2.0 * fraction),
+    "ease-in": lambda fraction: fraction * fraction,
+    "ease-out": lambda fraction: fraction * (2.0 - fraction),
+    "hold": lambda fraction: np.where(fraction < 1.0, 0.0, 1.0),
 }
-"""How a keyframe is reached from the one before, as a function of the share of the time between them in [0, 1]."""
+"""How a keyframe is reached from the one before, as a function of the fraction of the time between them in [0, 1]."""
 HEAD_ANGLES = ("yaw", "pitch", "roll")
 
 Value = Union[float, str]
@@ -40,7 +40,7 @@ class Keyframe:
     easing: str = "smooth"
     """How it is reached from the keyframe before."""
     head: Dict[str, float] = field(default_factory=dict)
-    """``yaw``, ``pitch``, ``roll`` in degrees from this person's usual attitude: positive yaw turns the face to the
+    """``yaw``, ``pitch``, ``roll`` in degrees from this person's neutral pose: positive yaw turns the face to the
     image's right, positive pitch looks down, positive roll tilts it to the image's left."""
 
 
@@ -93,12 +93,12 @@ def keyframe_sequence(
     Args:
         keyframes: at least one, ascending.
         names: the person's coefficients; a name without ``Left`` and ``Right`` means both.
-        neutral: ``[basis]`` resting values.
+        neutral: ``[basis]`` neutral values.
         maximum: ``[basis]`` what ``100%`` stands for.
         basis_id: id of the person's basis.
         label: what the sequence is, for messages.
         minimum: ``[basis]`` what ``-100%`` stands for; None takes the maximum mirrored about neutral.
-        fps: samples a second.
+        fps: samples per second.
 
     Raises:
         UserError: a coefficient is unknown.
@@ -114,16 +114,16 @@ def keyframe_sequence(
     if len(keys) == 1:
         values, turned = np.repeat(states, count, 0), np.repeat(angles, count, 0)
     else:
-        share = np.clip((times - keys[after - 1]) / (keys[after] - keys[after - 1]), 0.0, 1.0)
+        fraction = np.clip((times - keys[after - 1]) / (keys[after] - keys[after - 1]), 0.0, 1.0)
         # Rounding must not leave the end of a hold an instant early.
-        share = np.where(share > 1.0 - 1e-9, 1.0, share)
-        eased = np.array([float(EASINGS[keyframes[index].easing](value)) for index, value in zip(after, share)])
+        fraction = np.where(fraction > 1.0 - 1e-9, 1.0, fraction)
+        eased = np.array([float(EASINGS[keyframes[index].easing](value)) for index, value in zip(after, fraction)])
         values = states[after - 1] + eased[:, None] * (states[after] - states[after - 1])
         turned = angles[after - 1] + eased[:, None] * (angles[after] - angles[after - 1])
     motion = None
     if any(frame.head for frame in keyframes):
         motion = HeadMotion(
-            Rotation.from_euler("YXZ", turned, degrees=True).as_matrix(), np.zeros((count, 3)), rest=np.eye(3)
+            Rotation.from_euler("YXZ", turned, degrees=True).as_matrix(), np.zeros((count, 3)), neutral=np.eye(3)
         )
     return DriverSequence(label, tuple(names), values, times - keys[0], basis_id, motion)
 
@@ -135,9 +135,9 @@ def _state(
     for name, value in frame.expression.items():
         for column in _columns(name, names, label, frame.time):
             if isinstance(value, str):
-                share = float(value[:-1]) / 100.0
-                end = maximum[column] if share >= 0 else minimum[column]
-                state[column] = neutral[column] + abs(share) * (end - neutral[column])
+                fraction = float(value[:-1]) / 100.0
+                end = maximum[column] if fraction >= 0 else minimum[column]
+                state[column] = neutral[column] + abs(fraction) * (end - neutral[column])
             else:
                 state[column] = value
     return state

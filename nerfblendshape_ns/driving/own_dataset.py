@@ -1,91 +1,19 @@
-"""The dataset behind a run, found through the run's ``config.yml`` without executing it."""
+"""An avatar's own dataset, and the times and the source video of a dataset's frames."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Dict, List, Optional, Sequence, get_args
+from typing import Optional, Sequence
 
 import numpy as np
-import yaml
 
+from nerfblendshape_ns.avatar.run_config import RunSettings
 from nerfblendshape_ns.common import file_io
 from nerfblendshape_ns.common.errors import UserError
 from nerfblendshape_ns.data import contract
 from nerfblendshape_ns.data.layouts import Clip, read_clip
-from nerfblendshape_ns.data.splits import Protocol, Splits, split_frames
+from nerfblendshape_ns.data.splits import Splits, split_frames
 from nerfblendshape_ns.process_data.steps.step_record import video_key
-
-CHECKPOINTS = "nerfstudio_models"
-CONFIG = "config.yml"
-
-
-class _PlainLoader(yaml.SafeLoader):
-    """Reads nerfstudio's YAML with its Python tags taken for plain lists, dictionaries and strings."""
-
-
-def _plain(loader: _PlainLoader, _: str, node: yaml.Node) -> Any:
-    if isinstance(node, yaml.MappingNode):
-        return loader.construct_mapping(node, deep=True)
-    if isinstance(node, yaml.SequenceNode):
-        return loader.construct_sequence(node, deep=True)
-    assert isinstance(node, yaml.ScalarNode)
-    return loader.construct_scalar(node)
-
-
-_PlainLoader.add_multi_constructor("tag:yaml.org,2002:python/", _plain)
-
-
-def plain_yaml(text: str) -> Any:
-    """nerfstudio's YAML as lists, dictionaries and plain values; nothing in it is executed.
-
-    Raises:
-        yaml.YAMLError: it is no YAML.
-    """
-    return yaml.load(text, Loader=_PlainLoader)
-
-
-@dataclass(frozen=True)
-class RunSettings:
-    """What a run's ``config.yml`` says of its dataset."""
-
-    data: Optional[Path] = None
-    """The dataset's folder."""
-    layout: str = "auto"
-    """Its layout."""
-    protocol: Protocol = "tail10"
-    """Which frames are tested."""
-    test_frames: Optional[int] = None
-    """Frames kept for testing."""
-    val_frames: Optional[int] = None
-    """Frames kept for validation."""
-
-
-def run_document(checkpoint: Path) -> Dict[str, Any]:
-    """The ``config.yml`` of the run that a checkpoint belongs to, as plain data; empty where there is none."""
-    folder = checkpoint.resolve().parent
-    path = folder.parent / CONFIG if folder.name == CHECKPOINTS else folder / CONFIG
-    try:
-        document = plain_yaml(path.read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError, UnicodeDecodeError):
-        return {}
-    return document if isinstance(document, dict) else {}
-
-
-def run_settings(checkpoint: Path) -> RunSettings:
-    """Read the settings of the run that a checkpoint belongs to; all empty where there is none."""
-    document = run_document(checkpoint)
-    datamanager = _get(document, "pipeline", "datamanager")
-    parser = _get(datamanager, "dataparser")
-    protocol = _value(parser, "protocol")
-    folders = [_path(_value(place, "data")) for place in (document, datamanager, parser)]
-    return RunSettings(
-        data=next((folder for folder in folders if folder is not None), None),
-        layout=str(_value(parser, "layout") or "auto"),
-        protocol=protocol if protocol in get_args(Protocol) else "tail10",
-        test_frames=_whole(_value(parser, "test_frames")),
-        val_frames=_whole(_value(parser, "val_frames")),
-    )
 
 
 def own_clip(settings: RunSettings, given: Optional[Path], num_frames: Optional[int]) -> Optional[Clip]:
@@ -136,7 +64,7 @@ def own_splits(
         splits = None
     if splits is not None and np.array_equal(splits.train, np.sort(train_frames)):
         return splits
-    # Without the run's settings validation and test frames cannot be told apart; neither has been trained on.
+    # Without the run's settings validation and test frames cannot be distinguished; neither was trained on.
     rest = np.setdiff1d(np.arange(num_frames), train_frames)
     return Splits(np.sort(train_frames), rest[:0], rest)
 
@@ -144,7 +72,8 @@ def own_splits(
 def frame_times(clip: Clip) -> np.ndarray:
     """Seconds of each frame since the start of the source video, float64 ``[frames]``.
 
-    Frames that data preparation dropped leave gaps in time though not in numbering; ``frame_times.npy`` tells them.
+    Frames that data preparation dropped leave gaps in time though not in numbering; ``frame_times.npy`` has the exact
+    times.
     """
     numbers = np.array([frame.img_id for frame in clip.frames])
     path = clip.root / contract.FRAME_TIMES
@@ -161,8 +90,9 @@ def source_video(root: Path) -> Optional[Path]:
     path = root / contract.PROCESS
     if not path.exists():
         return None
-    source = _value(file_io.load_json(path), "source")
-    named, digest = _value(source, "video"), _value(source, "digest")
+    record = file_io.load_json(path)
+    source = record.get("source") if isinstance(record, dict) else None
+    named, digest = (source.get("video"), source.get("digest")) if isinstance(source, dict) else (None, None)
     if not isinstance(named, str) or not isinstance(digest, str):
         return None
     for candidate in (Path(named), root / Path(named).name, root.parent / Path(named).name):
@@ -172,35 +102,3 @@ def source_video(root: Path) -> Optional[Path]:
         except OSError:  # Not readable, or no name that this system can have.
             continue
     return None
-
-
-def archive_array(path: Path, name: str) -> Optional[np.ndarray]:
-    """One array of an ``.npz`` file, read without pickle; None where the file or the array is missing or damaged."""
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            return archive[name]
-    except (OSError, ValueError, EOFError, KeyError):
-        return None
-
-
-def _value(document: Any, key: str) -> Any:
-    return document.get(key) if isinstance(document, dict) else None
-
-
-def _get(document: Any, *keys: str) -> Dict[str, Any]:
-    for key in keys:
-        document = _value(document, key)
-    return document if isinstance(document, dict) else {}
-
-
-def _path(value: Any) -> Optional[Path]:
-    if isinstance(value, str) and value:
-        return Path(value)
-    if isinstance(value, list) and value and all(isinstance(part, str) for part in value):
-        parts: List[str] = value
-        return Path(*parts)
-    return None
-
-
-def _whole(value: Any) -> Optional[int]:
-    return value if isinstance(value, int) and not isinstance(value, bool) else None

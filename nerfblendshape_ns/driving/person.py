@@ -10,17 +10,18 @@ import numpy as np
 import torch
 
 from nerfblendshape_ns.avatar.avatar import Avatar
+from nerfblendshape_ns.avatar.run_config import run_settings
 from nerfblendshape_ns.common.errors import UserError
 from nerfblendshape_ns.common.file_io import load_image
 from nerfblendshape_ns.data.frame_images import load_frame
 from nerfblendshape_ns.data.layouts import Clip
-from nerfblendshape_ns.driving.own_dataset import frame_times, own_clip, own_splits, run_settings, source_video
+from nerfblendshape_ns.driving.own_dataset import frame_times, own_clip, own_splits, source_video
 from nerfblendshape_ns.driving.sequence import DriverSequence, HeadMotion
 from nerfblendshape_ns.expressions.retarget import CoefficientSpace
 
 
 @dataclass(frozen=True)
-class Person:
+class AvatarPerson:
     """An avatar with what driving needs to know of its person."""
 
     avatar: Avatar
@@ -47,7 +48,7 @@ class Person:
 
         Args:
             split: ``test``, ``val``, ``train`` or ``all``.
-            background: picture ``[height, width, 3]`` or colour ``[3]`` in [0, 1] behind the truth; None is white.
+            background: image ``[height, width, 3]`` or colour ``[3]`` in [0, 1] behind the head; None is white.
 
         Raises:
             UserError: the avatar's track was left out of its file, or the split is empty.
@@ -63,7 +64,9 @@ class Person:
         splits = own_splits(run_settings(self.avatar.path), count, track.train_frames.cpu().numpy(), held_out)
         index = np.arange(count) if split == "all" else getattr(splits, split)
         if not len(index):
-            raise UserError(f"the avatar's clip has no {split} frames that can be told apart; give --by test or all.")
+            raise UserError(
+                f"the avatar's clip has no {split} frames that can be distinguished; give --by test or all."
+            )
         times = np.arange(count) / self.avatar.fps if clip is None else frame_times(clip)
         return DriverSequence(
             label=f"the {split} frames of the avatar's clip" if split != "all" else "the avatar's clip",
@@ -72,7 +75,7 @@ class Person:
             times=times[index],
             basis_id=self.avatar.basis_id,
             motion=HeadMotion.from_camera_poses(_poses(track.head_pose)[index]),
-            picture=None if clip is None else lambda frame: self._truth(clip, int(frame), background),
+            read_image=None if clip is None else lambda frame: self._truth(clip, int(frame), background),
             audio=None if clip is None else source_video(clip.root),
             source_index=index,
         )
@@ -99,7 +102,7 @@ class Person:
         return load_image(self.clip.background)
 
 
-def open_person(avatar: Avatar, data: Optional[Path] = None, size: Optional[int] = None) -> Person:
+def open_person(avatar: Avatar, data: Optional[Path] = None, size: Optional[int] = None) -> AvatarPerson:
     """Collect what driving needs to know.
 
     Args:
@@ -125,7 +128,7 @@ def open_person(avatar: Avatar, data: Optional[Path] = None, size: Optional[int]
         motion = HeadMotion.from_camera_poses(_poses(track.head_pose)[train])
     model_space = CoefficientSpace(tuple(avatar.names), avatar.basis_id, frames, minimum, maximum)
     camera = avatar.camera_of(avatar.camera.camera_to_worlds[0], size)
-    return Person(
+    return AvatarPerson(
         avatar=avatar,
         clip=clip,
         model_space=model_space,

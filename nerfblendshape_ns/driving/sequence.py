@@ -11,8 +11,8 @@ from scipy.spatial.transform import Rotation, Slerp
 
 from nerfblendshape_ns.common.errors import UserError
 
-Picture = Callable[[int], np.ndarray]
-"""Gives the uint8 RGB picture ``[height, width, 3]`` of a frame of the driver."""
+ReadImage = Callable[[int], np.ndarray]
+"""Gives the uint8 RGB image ``[height, width, 3]`` of a frame of the driver."""
 
 
 @dataclass(frozen=True)
@@ -23,8 +23,8 @@ class HeadMotion:
     """float64 ``[frames, 3, 3]`` head-to-camera rotations."""
     translation: np.ndarray
     """float64 ``[frames, 3]`` the head's origin in the camera's axes, in any unit of length."""
-    rest: Optional[np.ndarray] = None
-    """``[3, 3]`` the rotation that counts as looking straight; None takes the mean of the frames."""
+    neutral: Optional[np.ndarray] = None
+    """``[3, 3]`` rotation of the neutral pose; None takes the mean of the frames."""
 
     @staticmethod
     def from_camera_poses(poses: np.ndarray) -> "HeadMotion":
@@ -38,10 +38,10 @@ class HeadMotion:
         position = -np.einsum("fij,fj->fi", rotation, self.translation)
         return np.concatenate([rotation, position[..., None]], axis=2)
 
-    def at_rest(self) -> Tuple[np.ndarray, np.ndarray]:
-        """The rest rotation ``[3, 3]`` and the median translation ``[3]``."""
-        rest = Rotation.from_matrix(self.rotation).mean().as_matrix() if self.rest is None else self.rest
-        return rest, np.median(self.translation, axis=0)
+    def neutral_pose(self) -> Tuple[np.ndarray, np.ndarray]:
+        """The neutral rotation ``[3, 3]`` and the median translation ``[3]``."""
+        rotation = self.neutral if self.neutral is not None else Rotation.from_matrix(self.rotation).mean().as_matrix()
+        return rotation, np.median(self.translation, axis=0)
 
     def smoothed(self, window: int) -> "HeadMotion":
         """Average each frame with its neighbours within a centred window; nothing is delayed.
@@ -54,9 +54,9 @@ class HeadMotion:
         count = len(self.rotation)
         rotation, translation = self.rotation.copy(), self.translation.copy()
         for frame in range(count):
-            reach = min(window // 2, frame, count - 1 - frame)
-            if reach:
-                near = slice(frame - reach, frame + reach + 1)
+            half = min(window // 2, frame, count - 1 - frame)
+            if half:
+                near = slice(frame - half, frame + half + 1)
                 rotation[frame] = Rotation.from_matrix(self.rotation[near]).mean().as_matrix()
                 translation[frame] = self.translation[near].mean(0)
         return replace(self, rotation=rotation, translation=translation)
@@ -82,23 +82,23 @@ class DriverSequence:
     values: np.ndarray
     """float64 ``[frames, coefficients]``."""
     times: np.ndarray
-    """float64 ``[frames]`` ascending seconds; 0 is the start of the audio."""
+    """float64 ``[frames]`` ascending seconds; 0 is the start of the sound."""
     basis_id: str = "custom"
     """Which basis the coefficients belong to."""
     motion: Optional[HeadMotion] = None
     """Head motion where the driver has one."""
-    picture: Optional[Picture] = None
-    """Pictures of the driver where it has some."""
+    read_image: Optional[ReadImage] = None
+    """Reads an image of the driver where it has images."""
     audio: Optional[Path] = None
     """File whose sound belongs to the frames."""
     source_index: Optional[np.ndarray] = None
-    """int64 ``[frames]`` number of the original frame behind each frame, for ``picture``; None: frame by frame."""
+    """int64 ``[frames]`` the original frame of each frame, for ``read_image``; None where they are the same."""
 
     def __post_init__(self) -> None:
         if self.values.shape != (len(self.times), len(self.names)) or not len(self.times):
             raise UserError(
                 f"{self.label} has values of shape {self.values.shape} for {len(self.times)} times and "
-                f"{len(self.names)} names; give one row a frame and one column a coefficient."
+                f"{len(self.names)} names; give one row per frame and one column per coefficient."
             )
 
     @property
@@ -111,21 +111,21 @@ class DriverSequence:
         """Seconds, the last frame's own included."""
         return float(self.times[-1] - self.times[0]) + self.interval
 
-    def picture_of(self, frame: int) -> np.ndarray:
-        """The driver's picture at a frame of the sequence.
+    def image_of(self, frame: int) -> np.ndarray:
+        """The driver's image at a frame of the sequence.
 
         Raises:
-            UserError: the driver has no pictures.
+            UserError: the driver has no images.
         """
-        if self.picture is None:
-            raise UserError(f"{self.label} has no pictures to show beside the render; leave --side-by-side out.")
-        return self.picture(int(frame if self.source_index is None else self.source_index[frame]))
+        if self.read_image is None:
+            raise UserError(f"{self.label} has no images to show beside the render; leave --side-by-side out.")
+        return self.read_image(int(frame if self.source_index is None else self.source_index[frame]))
 
     def resampled(self, fps: float, start: float = 0.0, end: Optional[float] = None) -> "DriverSequence":
-        """Evenly spaced frames: coefficients interpolated linearly, each with the nearest frame's picture.
+        """Evenly spaced frames: coefficients interpolated linearly, each with the nearest frame's image.
 
         Args:
-            fps: frames a second.
+            fps: frames per second.
             start: seconds after the first frame to begin with.
             end: seconds after the first frame to stop before; None goes to the last frame.
 

@@ -16,7 +16,7 @@ from nerfblendshape_ns.data.layouts import Clip, foreign_dataset, is_dataset, re
 from nerfblendshape_ns.driving.keyframes import keyframe_sequence, read_keyframes
 from nerfblendshape_ns.driving.options import OWN_SPLITS, DriveOptions
 from nerfblendshape_ns.driving.own_dataset import frame_times, source_video
-from nerfblendshape_ns.driving.person import Person
+from nerfblendshape_ns.driving.person import AvatarPerson
 from nerfblendshape_ns.driving.sequence import DriverSequence, HeadMotion
 from nerfblendshape_ns.expressions.tracks import SOURCES, read_expression_track
 
@@ -42,8 +42,8 @@ def source_kind(by: str) -> SourceKind:
         return "keyframes"
     if is_dataset(path) and foreign_dataset(path) is None:
         return "dataset"
-    # What is left over is a video, or is told to be none when it is opened as one; folders are always coefficients, and
-    # files that cannot be a video are told the list of known kinds.
+    # Anything else is opened as a video. Folders are always coefficients, and so are files that cannot be a video: the
+    # message that they are of no known kind lists the known ones.
     known = path.is_dir() or any(source.matches(path) for source in SOURCES.values())
     return "file" if known or _is_no_video(path) else "video"
 
@@ -65,18 +65,18 @@ def _is_no_video(path: Path) -> bool:
 
 
 def open_driver(
-    options: DriveOptions, person: Person, background: Optional[np.ndarray], console: Console
+    options: DriveOptions, person: AvatarPerson, background: Optional[np.ndarray], console: Console
 ) -> Tuple[SourceKind, DriverSequence, List[str]]:
     """Open what ``--by`` names.
 
     Args:
         options: of ``nbs-drive``.
         person: whose avatar is driven.
-        background: what is behind the avatar, for the truth of its own clip.
+        background: what is behind the avatar, for the ground truth of its own clip.
         console: for the progress of tracking a video.
 
     Returns:
-        The kind, the driver's frames, and sentences for the user.
+        The kind, the driver's frames, and notes for the user.
 
     Raises:
         UserError: the source is missing or wrong.
@@ -120,12 +120,12 @@ def dataset_sequence(root: Path) -> DriverSequence:
         times=frame_times(clip),
         basis_id=clip.basis_id,
         motion=HeadMotion.from_camera_poses(clip.camera_to_head),
-        picture=lambda frame: frame_picture(clip, frame),
+        read_image=lambda frame: frame_image(clip, frame),
         audio=source_video(root),
     )
 
 
-def frame_picture(clip: Clip, frame: int) -> np.ndarray:
+def frame_image(clip: Clip, frame: int) -> np.ndarray:
     """The image of a clip's frame, uint8 RGB."""
     return load_image(clip.frames[frame].files.image)
 
@@ -139,7 +139,7 @@ def track_sequence(path: Path, options: DriveOptions) -> Tuple[DriverSequence, L
     track, notes = read_expression_track(path, options.source_fps, options.names), []
     if track.times is None:
         track = track.with_fps(25.0)
-        notes.append(f"{path.name} says nothing of time: taken for 25 rows per second; --source-fps sets it.")
+        notes.append(f"{path.name} has no times: 25 rows per second are assumed; --source-fps sets the rate.")
     times = np.asarray(track.times, dtype=np.float64)
     sequence = DriverSequence(str(path), tuple(track.names), track.values.astype(np.float64), times, track.basis_id)
     return sequence, [*track.notes, *notes]

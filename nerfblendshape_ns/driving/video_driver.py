@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import time
 from pathlib import Path
 from typing import List, Optional, Sequence, Set, Tuple
 
@@ -11,16 +10,18 @@ import numpy as np
 from rich.console import Console
 
 from nerfblendshape_ns.common import file_io
+from nerfblendshape_ns.common.arrays import load_arrays
 from nerfblendshape_ns.common.errors import UserError
 from nerfblendshape_ns.common.output_folders import claimed_folder
 from nerfblendshape_ns.data import contract
-from nerfblendshape_ns.driving.own_dataset import archive_array
 from nerfblendshape_ns.driving.sequence import DriverSequence, HeadMotion
+from nerfblendshape_ns.process_data.face.landmarker_model import find_landmarker
 from nerfblendshape_ns.process_data.face.landmarks import require_mediapipe
 from nerfblendshape_ns.process_data.options import TOOL, ProcessOptions
-from nerfblendshape_ns.process_data.pipeline import Step, build_steps, choose_tracker, step_keys, steps_progress
+from nerfblendshape_ns.process_data.pipeline import run_steps
+from nerfblendshape_ns.process_data.step_graph import Step, build_steps
+from nerfblendshape_ns.process_data.steps.pose_step import HEAD_POSES
 from nerfblendshape_ns.process_data.steps.step_record import StepRecord, video_key
-from nerfblendshape_ns.process_data.steps.track_steps import HEAD_POSES
 from nerfblendshape_ns.process_data.video.frames import probe_video
 
 WANTED = ("head pose", "expressions")
@@ -48,9 +49,7 @@ def video_sequence(
     name = re.sub(r"[^A-Za-z0-9._-]+", "_", video.stem)
     folder = cache / f"{name}-{video_key(video)[:8]}"
     # Poses need not be sharp to the pixel to turn a head, and refining them would need labels.
-    options = ProcessOptions(
-        video=video, output=folder, landmarker=landmarker, tracker="landmarker", refine_poses=False
-    )
+    options = ProcessOptions(video=video, output=folder, landmarker=landmarker, refine_poses=False)
     options.check()
     with claimed_folder(folder, TOOL, [video], "--cache", contract.PROCESS):
         run_tracking(options, console)
@@ -65,29 +64,12 @@ def run_tracking(options: ProcessOptions, console: Console) -> None:
         UserError: as :func:`video_sequence`.
     """
     require_mediapipe()
-    model, notes = choose_tracker(options)
     record = StepRecord(options.output)
-    steps = build_steps(options, model, record)
-    keys, needed = step_keys(steps), needed_steps(steps, WANTED)
-    record.document.update(video=str(options.video.resolve()), notes=notes)
-    order = [step.name for step in steps]
-    with steps_progress(console) as (progress, bars):
-        for step in steps:
-            if step.name not in needed:
-                continue
-            bars[step.name] = progress.add_task(step.name, total=1)
-            if record.is_done(step.name, keys[step.name], step.outputs):
-                progress.update(bars[step.name], completed=1, description=f"{step.name} (done before)")
-                continue
-
-            def advance(name: str, amount: int, total: Optional[int]) -> None:
-                if total is not None:
-                    progress.update(bars[name], total=total)
-                progress.advance(bars[name], amount)
-
-            started = time.perf_counter()
-            summary, warnings = step.run(advance)
-            record.finish(step.name, keys[step.name], time.perf_counter() - started, summary, warnings, order)
+    steps = build_steps(options, find_landmarker(options.landmarker), record)
+    needed = needed_steps(steps, WANTED)
+    record.document.update(video=str(options.video.resolve()))
+    for _ in run_steps([step for step in steps if step.name in needed], record, console):
+        pass
 
 
 def needed_steps(steps: Sequence[Step], wanted: Sequence[str]) -> Set[str]:
@@ -111,7 +93,7 @@ def tracked_sequence(folder: Path, video: Path) -> DriverSequence:
     """
     values = file_io.load_array(folder / contract.EXPRESSIONS).astype(np.float64)
     names = file_io.load_json(folder / contract.EXPRESSION_NAMES)
-    poses = archive_array(folder / HEAD_POSES, "camera_to_head")
+    poses = load_arrays(folder / HEAD_POSES).get("camera_to_head")
     times = file_io.load_array(folder / contract.FRAME_TIMES).astype(np.float64)
     if poses is None or len(poses) != len(values) or len(times) != len(values):
         raise UserError(f"{folder} does not fit together; delete it and drive again, the video is then tracked afresh.")
@@ -123,6 +105,6 @@ def tracked_sequence(folder: Path, video: Path) -> DriverSequence:
         basis_id=str(names["basis"]),
         motion=HeadMotion.from_camera_poses(poses),
         # Images of frames without a face are gone and the others numbered anew, as the rows of expr.npy are.
-        picture=lambda frame: file_io.load_image(folder / contract.IMAGES / contract.image_name(frame)),
+        read_image=lambda frame: file_io.load_image(folder / contract.IMAGES / contract.image_name(frame)),
         audio=video,
     )

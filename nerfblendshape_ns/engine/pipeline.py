@@ -1,22 +1,29 @@
-"""nerfstudio's pipeline, which tests a model on unseen frames alone."""
+"""nerfstudio's pipeline with the expression controls in the viewer, tested on unseen frames only."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Optional
+from typing import Any, Optional, cast
 
 from nerfstudio.pipelines.base_pipeline import VanillaPipeline
 
+from nerfblendshape_ns.models.expression_model import ExpressionModel
 from nerfblendshape_ns.models.unseen_frames import check_unseen_by_model
+from nerfblendshape_ns.viewer.session import ExpressionViewerControl
 
 
 class AvatarPipeline(VanillaPipeline):
-    """Everything is nerfstudio's, but for what is measured: ``ns-eval`` too refuses frames that were trained on."""
+    """nerfstudio's pipeline, whose model can be driven in the viewer and is never tested on training frames."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.viewer_control = ExpressionViewerControl(cast(ExpressionModel, self.model))
+        """Found by nerfstudio's viewer among the pipeline's attributes."""
 
     def get_average_eval_image_metrics(
         self, step: Optional[int] = None, output_path: Optional[Path] = None, get_std: bool = False
     ) -> Any:
-        """Means over the frames of the validation or test split.
+        """Means over the frames of the validation or test split; ``ns-eval`` calls this too.
 
         Raises:
             UserError: the model was trained on some of them, or on another dataset.

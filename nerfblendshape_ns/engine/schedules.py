@@ -13,9 +13,9 @@ from torch.optim.lr_scheduler import LambdaLR
 class ProgressDecay:
     """Exponential decay over the progress of training, after a short linear warm-up.
 
-    Progress is the larger of ``step / max_steps`` and what a wall-clock budget has brought it to, so that a run that
-    its budget ends has decayed as far as one that its steps end. A resumed run goes on from the progress of the run
-    before it, with a budget of its own or without. A plain object rather than a closure: ``LambdaLR`` keeps its
+    Progress is the larger of ``step / max_steps`` and the progress through a wall-clock budget, so that a run that its
+    budget ends has decayed as far as one that its steps end. A resumed run continues from the progress of the run that
+    it resumes, with a budget of its own or without. A plain object rather than a closure: ``LambdaLR`` keeps its
     attributes in the checkpoint.
     """
 
@@ -34,9 +34,9 @@ class ProgressDecay:
         """Begin a wall-clock budget at ``step``; it leads from the progress made so far to 1."""
         self.budget_start = self.budget_progress = self.progress(step)
 
-    def spend_budget(self, share: float) -> None:
-        """Follow a budget of which ``share``, from 0 to 1, is spent."""
-        self.budget_progress = self.budget_start + (1.0 - self.budget_start) * share
+    def spend_budget(self, fraction: float) -> None:
+        """Follow a budget of which ``fraction``, from 0 to 1, is spent."""
+        self.budget_progress = self.budget_start + (1.0 - self.budget_start) * fraction
 
     def __call__(self, step: int) -> float:
         """Factor on the initial learning rate at ``step``."""

@@ -1,4 +1,4 @@
-"""What a training uses, what not, and why not: said once, when it starts."""
+"""What a training uses, what not, and why not: reported once, at its start."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ FOREIGN_NAMES = "the coefficients are not named as ARKit's or FLAME's"
 
 
 class Part(NamedTuple):
-    """Something that a training may do without."""
+    """An optional part of a training."""
 
     name: str
     off: Optional[str]
     """Why it is not used; None where it is."""
     how: str = ""
-    """What there is to say of it where it is used."""
+    """Details where it is used."""
 
 
 def start_report(model: Union[HeadModel, TorsoModel], datamanager: NerfBlendshapeDataManager) -> str:
@@ -62,13 +62,12 @@ def _head_parts(model: HeadModel) -> List[Part]:
         (not config.face_parts, "by --pipeline.model.face-parts False"),
         concat,
         (no_mesh, NO_MESH),
-        (not FaceParts.told_apart(model.expression_source.names), FOREIGN_NAMES),
+        (not FaceParts.has_region_names(model.expression_source.names), FOREIGN_NAMES),
     )
-    shell = _first((not config.shell, "by --pipeline.model.shell False"), (no_mesh, NO_MESH))
     return [
         Part("face motion", None if conditioning.motion is not None else motion),
         Part("face parts", None if conditioning.parts is not None else parts),
-        Part("shell round the face", shell),
+        Part("shell round the face", NO_MESH if no_mesh else None),
     ]
 
 
@@ -99,7 +98,7 @@ def _perceptual_loss(model: Union[HeadModel, TorsoModel], datamanager: NerfBlend
 
 
 def _lpips_metric() -> Part:
-    # Loaded, not only looked for, so that a damaged file is told now and not by the first evaluation.
+    # Loaded, not only looked for, so that a damaged file is reported now and not by the first evaluation.
     found = [name for name, backbone in METRICS.items() if find_lpips(backbone) is not None]
     off = None if found else f"its weights are not cached; {COMMAND} fetches them"
     return Part("LPIPS in evaluation", off, " and ".join(found))
@@ -107,7 +106,7 @@ def _lpips_metric() -> Part:
 
 def _frame_balance(datamanager: NerfBlendshapeDataManager) -> Part:
     off = "by --pipeline.datamanager.frame-balance 0" if datamanager.config.frame_balance == 0 else None
-    apart = FaceParts.told_apart(datamanager.train_dataset.metadata["expression_names"])
+    apart = FaceParts.has_region_names(datamanager.train_dataset.metadata["expression_names"])
     how = "upper and lower face apart" if apart else f"the face as a whole, since {FOREIGN_NAMES}"
     return Part("frame balance", off, how)
 

@@ -53,7 +53,7 @@ class BlendshapeTableAdam(torch.optim.Optimizer):
         basis_l1: strength of the L1 shrink on touched entries of the bases.
 
     Raises:
-        UserError: the parameters are not the tables of an encoding that keeps gradient rows.
+        UserError: the parameters are not the tables of an encoding.
     """
 
     def __init__(
@@ -68,8 +68,8 @@ class BlendshapeTableAdam(torch.optim.Optimizer):
         tables = list(params)
         if len(tables) != 3 or not isinstance(tables[2], TableGradients) or tables[1].shape[1:] != tables[0].shape:
             raise UserError(
-                "BlendshapeTableAdam takes the tables of one encoding that keeps gradient rows; set "
-                "--pipeline.model.tables-optimizer shared, or give the tables another optimiser."
+                "BlendshapeTableAdam takes the tables of one BlendshapeHashEncoding; give other parameters another "
+                "optimiser."
             )
         defaults = {"lr": lr, "betas": betas, "eps": eps, "basis_lr_factor": basis_lr_factor, "basis_l1": basis_l1}
         super().__init__(tables, defaults)

@@ -39,14 +39,14 @@ class BudgetTrainerConfig(TrainerConfig):
     _target: Type = field(default_factory=lambda: BudgetTrainer)
     max_minutes: Optional[float] = None
     """Stop cleanly (checkpoint saved, learning rates fully decayed) after this many minutes of training. A resumed run
-    has so many minutes of its own, over which its learning rates decay from where they were."""
+    has as many minutes again, over which its learning rates decay further."""
 
 
 class BudgetTrainer(Trainer):
     """Ends training when ``max_minutes`` have passed; everything else is nerfstudio's trainer.
 
-    Checkpoints carry the number of the last step that was trained, however training ended: a resumed run goes on with
-    the batch and the learning rates that come next. With each comes a record of what the run took and ran on
+    Checkpoints carry the number of the last step that was trained, however training ended: a resumed run continues
+    with the next batch and learning rates. With each comes a record of what the run took and ran on
     (``training.json``); which frames train, validate and test is written at the start (``split.json``).
     """
 
@@ -56,7 +56,7 @@ class BudgetTrainer(Trainer):
         """Set up as nerfstudio does and install the clock.
 
         Raises:
-            UserError: the patch loss cannot be had, or the run to resume was trained on other frames.
+            UserError: the patch loss's weights are unavailable, or the run to resume was trained on other frames.
         """
         self._prepare_patch_loss()
         if not sys.stdout.isatty():  # nerfstudio redraws its last ten rows with every new one; a file would hold all.
@@ -87,7 +87,7 @@ class BudgetTrainer(Trainer):
         """The optimisers of the config.
 
         Raises:
-            UserError: an optimiser does not understand the tables' gradient rows.
+            UserError: the tables' gradient rows are given to an optimiser that cannot read them.
         """
         optimizers = super().setup_optimizers()
         for name, parameters in optimizers.parameters.items():
@@ -95,7 +95,7 @@ class BudgetTrainer(Trainer):
             if rows and not isinstance(optimizers.optimizers[name], BlendshapeTableAdam):
                 raise UserError(
                     f"the optimiser of {name!r} is {type(optimizers.optimizers[name]).__name__}, which cannot read one "
-                    "gradient row per frame; set --pipeline.model.tables-optimizer torch or use BlendshapeTableAdam."
+                    "gradient row per frame; use BlendshapeTableAdam."
                 )
         return optimizers
 
@@ -137,26 +137,26 @@ class BudgetTrainer(Trainer):
         return None if checkpoints is None else load_training_record(checkpoints.parent)
 
     def _watch_budget(self, step: int) -> None:
-        """Tell the schedules how much of the budget is spent; stop after the step that begins when it is."""
-        share = self._spent_share()
+        """Report the spent budget to the schedules; stop after the step that begins when all of it is."""
+        fraction = self._spent_fraction()
         for decay, _ in self._decays():
-            decay.spend_budget(min(1.0, share))
-        if share >= 1.0 and not self.stop_training:
+            decay.spend_budget(min(1.0, fraction))
+        if fraction >= 1.0 and not self.stop_training:
             say(CONSOLE, f"The budget of {self.config.max_minutes:g} minutes is spent; stopping after step {step}.")
             self.stop_training = True
 
-    def _spent_share(self) -> float:
-        """Share of the budget, the same in all processes: the first one's clock counts."""
+    def _spent_fraction(self) -> float:
+        """Fraction of the budget that is spent; all processes take that of the first one."""
         assert self.config.max_minutes is not None
         now = time.monotonic()
         if self._started is None:
             self._started = now
-        share = (now - self._started) / (60.0 * self.config.max_minutes)
+        fraction = (now - self._started) / (60.0 * self.config.max_minutes)
         if several_processes():
-            shared = torch.tensor(share, dtype=torch.float64, device=self.device)
+            shared = torch.tensor(fraction, dtype=torch.float64, device=self.device)
             dist.broadcast(shared, src=0)
-            share = float(shared)
-        return share
+            fraction = float(shared)
+        return fraction
 
     def _decays(self) -> Iterator[Tuple[ProgressDecay, int]]:
         """The learning rates' decays, each with the steps that its schedule has taken."""

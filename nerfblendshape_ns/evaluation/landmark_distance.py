@@ -14,7 +14,7 @@ from torch import Tensor
 from nerfblendshape_ns.common.errors import UserError
 from nerfblendshape_ns.data.contract import LEFT_EYE_LANDMARKS, RIGHT_EYE_LANDMARKS
 from nerfblendshape_ns.process_data.face.canonical_face import NUM_LANDMARKS, NUM_MESH_LANDMARKS
-from nerfblendshape_ns.process_data.face.landmarker_model import PATH_VARIABLE, ModelUnavailable, find_landmarker
+from nerfblendshape_ns.process_data.face.landmarker_model import ModelUnavailable, find_landmarker
 from nerfblendshape_ns.process_data.face.landmarks import Detector, open_landmarker, require_mediapipe
 
 LEAST_SIDE = 256
@@ -57,12 +57,9 @@ class LandmarkDistance:
         try:
             model = find_landmarker()
         except ModelUnavailable as error:
-            return (
-                f"The Face Landmarker model, which finds the landmarks, could not be fetched ({error}); "
-                f"set {PATH_VARIABLE} to its file."
-            )
+            return str(error)
         stack = ExitStack()
-        detect, _ = stack.enter_context(open_landmarker(model, single_images=True))
+        detect = stack.enter_context(open_landmarker(model, single_images=True))
         distance = cls(detect)
         weakref.finalize(distance, stack.close)
         return distance

@@ -9,11 +9,11 @@ from typing import Any, Dict, List, Optional
 import torch
 from nerfstudio.cameras.cameras import Cameras
 
+from nerfblendshape_ns.avatar.run_config import CONFIG, run_document, run_folder, run_settings
 from nerfblendshape_ns.common.errors import UserError
 from nerfblendshape_ns.data.dataparser import NerfBlendshapeDataParserConfig
 from nerfblendshape_ns.data.dataset import NerfBlendshapeDataset
 from nerfblendshape_ns.data.splits import Protocol
-from nerfblendshape_ns.driving.own_dataset import CHECKPOINTS, CONFIG, run_document, run_settings
 from nerfblendshape_ns.engine.training_record import load_training_record
 from nerfblendshape_ns.models.head import HeadModel
 from nerfblendshape_ns.models.load import AvatarModel, build_model
@@ -129,8 +129,7 @@ def open_run(run: Path, data: Optional[Path] = None, protocol: Optional[Protocol
     checkpoint = read_checkpoint(run)
     with whole_or_refused(checkpoint.path):
         model = build_model(checkpoint.state)
-    folder = checkpoint.path.resolve().parent
-    folder = folder.parent if folder.name == CHECKPOINTS else folder
+    folder = run_folder(checkpoint.path)
     document = run_document(checkpoint.path)
     if not document:
         raise UserError(f"{folder} has no readable {CONFIG}, which says how the dataset is split; give a whole run.")

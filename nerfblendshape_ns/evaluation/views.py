@@ -70,7 +70,7 @@ def views_of(
     alpha = truth["alpha"]
     regions = {MASK: alpha[..., 0] > 0.5}
     if isinstance(model, TorsoModel):
-        target = model.true_picture(outputs, truth)
+        target = model.true_image(outputs, truth)
         pairs = {
             WHOLE: (outputs["rgb"], target),
             HEAD: (outputs["head_rgb"], truth["head_image"]),

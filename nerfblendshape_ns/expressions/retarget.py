@@ -8,6 +8,7 @@ from typing import Dict, List, Literal, Optional, Sequence, Tuple
 
 import numpy as np
 
+from nerfblendshape_ns.coefficient_names.sides import side_pairs
 from nerfblendshape_ns.common.errors import UserError
 from nerfblendshape_ns.data.expression_scale import coefficient_scale
 
@@ -27,7 +28,7 @@ STILL = 0.05
 noise."""
 LARGEST_SCALE = 1.25
 """Excursions are enlarged by no more: who speaks softly should not make the avatar shout."""
-CLIP_BASES = re.compile(r"landmark_pca|-pca\d+$")
+CLIP_BASES = re.compile(r"-pca\d+$")
 """Bases whose directions belong to one clip."""
 MADE_UP = re.compile(r"expr_?\d+")
 """Names of coefficients that have none."""
@@ -187,7 +188,7 @@ def retargeting(driver: CoefficientSpace, target: CoefficientSpace, mode: Retarg
         excursions = _excursions(driver.frames, driver_rest)
         their_up[has], their_down[has] = excursions[0][columns], excursions[1][columns]
         their_scale[has] = driver_scale[columns]
-        own_scale, groups = coefficient_scale(target.frames, target.names), _paired(target.names)
+        own_scale, groups = coefficient_scale(target.frames, target.names), _sharing(target.names)
         above, below = (
             RangeCurve.between(own, theirs, _moving(own * own_scale) & _moving(theirs * their_scale), groups)
             for own, theirs in ((own_up, their_up), (own_down, their_down))
@@ -271,20 +272,14 @@ def _excursions(frames: np.ndarray, neutral: np.ndarray) -> Tuple[np.ndarray, np
     return np.maximum(high - neutral, 0.0), np.maximum(neutral - low, 0.0)
 
 
-def _paired(names: Sequence[str]) -> List[List[int]]:
-    """Coefficients that move together: left and right, and for glances the outward of one eye and the inward of the
-    other."""
-    groups: Dict[str, List[int]] = {}
-    for index, name in enumerate(names):
-        plain = plain_name(name)
-        glance = re.fullmatch(r"eyelook(in|out)(left|right)", plain)
-        if glance:
-            to_the_left = (glance[1] == "out") == (glance[2] == "left")
-            key = f"eyelook{'left' if to_the_left else 'right'}wards"
-        else:
-            key = re.sub(r"(left|right)$", "", plain)
-        groups.setdefault(key, []).append(index)
-    return [group for group in groups.values() if len(group) > 1]
+def _sharing(names: Sequence[str]) -> List[List[int]]:
+    """Coefficients that share a curve: left and right; for glances one eye's outward and the other eye's inward."""
+    # With the right eye's "in" and "out" swapped, the two of a glance have the same name but for the side.
+    swapped = [
+        re.sub(r"(?<=eyelook)(in|out)(?=right)", lambda found: {"in": "out", "out": "in"}[found[1]], plain_name(name))
+        for name in names
+    ]
+    return [[one, other] for one, other in side_pairs(swapped, sideways=True).items() if one < other]
 
 
 def _few(names: Sequence[str], most: int = 3) -> str:

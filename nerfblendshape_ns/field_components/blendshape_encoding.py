@@ -2,7 +2,7 @@
 
 NeRFBlendShape (Gao et al., SIGGRAPH Asia 2022, equation 3): one hash table for the neutral face and one for every
 coefficient; a frame's coefficients blend them into one table, ``T(e) = T_0 + sum_k e_k T_k``, which every sample of
-that frame then looks up. The blend costs one matrix-vector product a frame, a lookup what a static grid costs.
+that frame then looks up. The blend costs one matrix-vector product per frame, a lookup what a static grid costs.
 """
 
 from __future__ import annotations
@@ -19,6 +19,10 @@ from nerfblendshape_ns.ops.table_update import blend_tables
 
 INITIAL_RANGE = 1e-4
 """The tables start uniform in ±this, as in Instant-NGP (Müller et al. 2022, section 4)."""
+EXPLAINED = 0.998
+"""Fraction of the squared coefficients that the principal components keep."""
+MOST_COMPONENTS = 32
+"""Largest number of principal components."""
 
 
 class BlendshapeHashEncoding(nn.Module):
@@ -27,20 +31,19 @@ class BlendshapeHashEncoding(nn.Module):
     Args:
         layout: levels, resolutions and table sizes.
         num_basis: number of coefficients K; 0 gives a static grid.
-        mixing: ``[directions, K]``, optional: the tables then belong to directions of expression space instead of
-            single coefficients, ``directions = mixing @ coefficients``. The encoding stays linear in the
-            coefficients; only the parametrisation changes (see :func:`principal_mixing`).
-        gradient_rows: keep one gradient row per blended frame in ``table_gradients``, for :class:`BlendshapeTableAdam`,
-            instead of expanding them to one gradient per table; off, every table gets an ordinary ``.grad`` and
-            ``table_gradients`` is None.
+        mixing: ``[components, K]``, optional: the tables then belong to components instead of single coefficients,
+            ``components = mixing @ coefficients``. The encoding stays linear in the coefficients; only the
+            parametrisation changes (see :func:`principal_components`).
+
+    Gradients of the tables are kept as one row per blended frame in ``table_gradients``, for
+    :class:`BlendshapeTableAdam`, and not expanded to one gradient per table.
     """
 
     def __init__(
         self,
         layout: HashGridLayout,
         num_basis: int,
-        mixing: Optional[Float[Tensor, "directions basis"]] = None,
-        gradient_rows: bool = True,
+        mixing: Optional[Float[Tensor, "components basis"]] = None,
     ) -> None:
         super().__init__()
         self.layout = layout
@@ -52,21 +55,20 @@ class BlendshapeHashEncoding(nn.Module):
         shape = (layout.rows, layout.features_per_level)
         self.mean = nn.Parameter(torch.empty(shape).uniform_(-INITIAL_RANGE, INITIAL_RANGE))
         self.bases = nn.Parameter(torch.empty(num_tables, *shape).uniform_(-INITIAL_RANGE, INITIAL_RANGE))
-        self.table_gradients = TableGradients.of_table(self.mean.detach()) if gradient_rows else None
+        self.table_gradients = TableGradients.of_table(self.mean.detach())
 
     @property
     def tables(self) -> List[nn.Parameter]:
-        """What the optimiser of the tables takes: mean, bases and, where it is kept, their gradient."""
-        tables = [self.mean, self.bases]
-        return tables if self.table_gradients is None else [*tables, self.table_gradients]
+        """What the optimiser of the tables takes: mean, bases and their gradient."""
+        return [self.mean, self.bases, self.table_gradients]
 
     @property
     def output_dim(self) -> int:
-        """Features a sample gets: levels times features per level."""
+        """Features per sample: levels times features per level."""
         return self.layout.output_dim
 
-    def directions(self, expression: Float[Tensor, "frames basis"]) -> Float[Tensor, "frames directions"]:
-        """What the tables are blended by: the coefficients, or their part along each direction."""
+    def components(self, expression: Float[Tensor, "frames basis"]) -> Float[Tensor, "frames components"]:
+        """What the tables are blended by: the coefficients, or their principal components."""
         return expression if self.mixing is None else expression @ self.mixing.T
 
     def blend(self, expression: Float[Tensor, "frames basis"]) -> Float[Tensor, "frames rows features"]:
@@ -79,10 +81,9 @@ class BlendshapeHashEncoding(nn.Module):
         if self.num_basis == 0:
             weights = expression.new_zeros(len(expression), 0)  # A static grid, trained by the same optimiser.
         else:
-            weights = self.directions(expression)
+            weights = self.components(expression)
         coefficients = torch.cat([weights.new_ones(len(weights), 1), weights], dim=-1)
-        record = None if self.table_gradients is None else self.table_gradients.record
-        return _Blend.apply(coefficients, self.mean, self.bases, record)
+        return _Blend.apply(coefficients, self.mean, self.bases, self.table_gradients.record)
 
     def forward(
         self,
@@ -94,7 +95,7 @@ class BlendshapeHashEncoding(nn.Module):
 
         Args:
             positions: in [0, 1].
-            tables: one blended table a frame.
+            tables: one blended table per frame.
             frame_index: which table each sample uses; None where there is one frame.
         """
         return hash_grid_encode(positions, tables, self.layout, frame_index)
@@ -126,55 +127,43 @@ class _Blend(torch.autograd.Function):
     """The blend, with a backward that need not expand one gradient into K of them."""
 
     @staticmethod
-    def forward(ctx: Any, coefficients: Tensor, mean: Tensor, bases: Tensor, record: Optional[Record]) -> Tensor:
+    def forward(ctx: Any, coefficients: Tensor, mean: Tensor, bases: Tensor, record: Record) -> Tensor:
         ctx.save_for_backward(coefficients, bases)
         ctx.record = record
         return blend_tables(coefficients, mean, bases)
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> Tuple[Optional[Tensor], Optional[Tensor], Optional[Tensor], None]:  # type: ignore[override]
+    def backward(ctx: Any, gradient: Tensor) -> Tuple[Optional[Tensor], None, None, None]:  # type: ignore[override]
         coefficients, bases = ctx.saved_tensors
-        coefficient_gradient = mean_gradient = bases_gradient = None
+        coefficient_gradient = None
         if ctx.needs_input_grad[0]:
             flat = gradient.flatten(1)
             neutral = flat.new_zeros(len(flat), 1)  # The neutral 1 is no variable.
             coefficient_gradient = torch.cat([neutral, flat @ bases.flatten(1).T], dim=-1)
-        if ctx.record is None:
-            if ctx.needs_input_grad[1]:
-                mean_gradient = gradient.sum(0)
-            if ctx.needs_input_grad[2]:
-                bases_gradient = torch.einsum("fk,frc->krc", coefficients[:, 1:], gradient)
-        elif ctx.needs_input_grad[1]:
+        if ctx.needs_input_grad[1]:
             ctx.record(coefficients, gradient)
-        return coefficient_gradient, mean_gradient, bases_gradient, None
+        return coefficient_gradient, None, None, None
 
 
-def principal_mixing(
-    expressions: Float[Tensor, "frames basis"],
-    explained: float = 0.995,
-    max_directions: int = 32,
-    whitening: float = 1.0,
-) -> Float[Tensor, "directions basis"]:
-    """Principal directions of the training coefficients, scaled towards unit variance along each.
+def principal_components(
+    expressions: Float[Tensor, "frames basis"], explained: float = EXPLAINED, most: int = MOST_COMPONENTS
+) -> Float[Tensor, "components basis"]:
+    """Principal components of the training coefficients, orthonormal, the largest first.
 
     Coefficients of a tracker are strongly correlated (both eyes blink together, a smile moves a dozen mouth
-    coefficients), so a handful of directions holds nearly all of a clip: fewer tables, and less to share credit
-    between. Under :class:`BlendshapeTableAdam` a mere rotation of the coefficients changes nothing; scaling does:
-    directions made equally large learn equally fast. Full whitening fits the clip fastest but lets rarely used
-    directions, which test frames may use far more, grow as fast as the common ones. The second moment is taken about
-    neutral, not about the mean, so that neutral still touches no table.
+    coefficients), so a few components hold nearly all of a clip: fewer tables, and less credit to share between them.
+    Under :class:`BlendshapeTableAdam` a rotation of the coefficients changes nothing, so components that a clip seldom
+    uses learn slowly, which keeps test frames that use them more from showing what was never learnt. The second moment
+    is taken about neutral, not about the mean, so that neutral still touches no table.
 
     Args:
         expressions: scaled training coefficients.
-        explained: share of the squared coefficients that the kept directions hold.
-        max_directions: never keep more than this many.
-        whitening: 0 only rotates, 1 makes all directions equally large; in between, powers of the standard deviation.
+        explained: fraction of the squared coefficients that is kept.
+        most: largest number of components.
 
     Returns:
-        The matrix that maps scaled coefficients to directions.
+        The matrix that maps scaled coefficients to components.
     """
-    _, singular, directions = torch.linalg.svd(expressions.double(), full_matrices=False)
+    _, singular, components = torch.linalg.svd(expressions.double(), full_matrices=False)
     energy = torch.cumsum(singular**2, 0) / (singular**2).sum().clamp_min(1e-30)
-    count = min(int((energy < explained).sum()) + 1, max_directions, len(singular))
-    scale = (singular[:count] / len(expressions) ** 0.5).clamp_min(1e-6)
-    return (directions[:count] / scale[:, None] ** whitening).float()
+    return components[: min(int((energy < explained).sum()) + 1, most)].float()

@@ -11,10 +11,31 @@ from nerfstudio.field_components.mlp import MLP
 from torch import Tensor, nn
 
 from nerfblendshape_ns.field_components.blendshape_encoding import BlendshapeHashEncoding
-from nerfblendshape_ns.fields.networks import Implementation, encode_directions, evaluate, implementation_of
+from nerfblendshape_ns.fields.networks import (
+    Implementation,
+    encode_directions,
+    evaluate,
+    implementation_of,
+    make_frame_codes,
+)
 from nerfblendshape_ns.ops.hash_grid import HashGridLayout
 
 Conditioning = Literal["blend", "concat", "code", "static"]
+DENSITY_BIAS = -1.0
+"""Added to the network's density before the exponential, so that space starts nearly empty."""
+OPAQUE_STEP = 8.0
+"""Largest optical depth of one marching step: 3e-4 of the light passes, and as much gradient."""
+OPACITY_START = 0.2
+"""The same at the first training step: starting translucent keeps gradients flowing to what lies behind the first wrong
+surface."""
+OPACITY_WARMUP = 1000
+"""Training steps over which it grows, exponentially."""
+
+
+def largest_optical_depth(step: int) -> float:
+    """Optical depth that one marching step may have at a training step."""
+    fraction = min(1.0, step / max(1, OPACITY_WARMUP))
+    return OPACITY_START * (OPAQUE_STEP / OPACITY_START) ** fraction
 
 
 class _BoundedExponential(torch.autograd.Function):
@@ -36,13 +57,13 @@ class _BoundedExponential(torch.autograd.Function):
         return torch.where(above, gradient.clamp(min=0.0), gradient) * bounded, None
 
 
-def frame_picks(
+def one_hot(
     frame_index: Int[Tensor, "samples"], rows: Float[Tensor, "frames values"]
 ) -> Float[Tensor, "samples frames"]:
-    """Ones and zeros that pick each sample's row when multiplied by ``rows``.
+    """One-hot rows that pick each sample's row when multiplied by ``rows``.
 
-    Faster on a CPU than indexing, whose gradients took half of a training step of the large head on a GPU: thousands
-    were added to few rows one after the other.
+    A product and not indexing, whose backward pass adds thousands of gradients to a few rows one after the other: on a
+    GPU it took half of a training step of the large head, and the product is faster on a CPU too.
     """
     return rows.new_zeros(len(frame_index), len(rows)).scatter_(1, frame_index.long()[:, None], 1.0)
 
@@ -71,7 +92,7 @@ def _with_frame_inputs(
     if frame_index is None:
         hidden = hidden + constant
     else:
-        hidden = torch.addmm(hidden, frame_picks(frame_index, constant), constant)
+        hidden = torch.addmm(hidden, one_hot(frame_index, constant), constant)
     for layer in network.layers[1:]:
         hidden = layer(network.activation(hidden))
     return hidden
@@ -90,14 +111,12 @@ class HeadField(nn.Module):
         network_expression: with "blend", let the density network read what the tables are blended by, beside the
             blended features.
         mixing: see :class:`BlendshapeHashEncoding`.
-        gradient_rows: see :class:`BlendshapeHashEncoding`.
         hidden_dim: width of the networks.
         density_layers: layers of the density network.
         color_layers: layers of the colour network.
         geometry_dim: features handed from the density to the colour network.
         frame_code_dim: length of the per-frame appearance code; 0 turns it off.
-        density_bias: added before the exponential, so that space starts nearly empty.
-        max_density: largest density; a few optical depths a marching step are enough to be opaque.
+        max_density: largest density; a few optical depths per marching step are enough to be opaque.
         implementation: "tcnn" uses tiny-cuda-nn's fused networks where it is installed, else torch.
     """
 
@@ -108,14 +127,12 @@ class HeadField(nn.Module):
         num_frames: int,
         conditioning: Conditioning = "blend",
         network_expression: bool = False,
-        mixing: Optional[Float[Tensor, "directions basis"]] = None,
-        gradient_rows: bool = True,
+        mixing: Optional[Float[Tensor, "components basis"]] = None,
         hidden_dim: int = 64,
         density_layers: int = 3,
         color_layers: int = 2,
         geometry_dim: int = 15,
         frame_code_dim: int = 0,
-        density_bias: float = -1.0,
         max_density: float = 1e4,
         implementation: Implementation = "torch",
     ) -> None:
@@ -123,18 +140,13 @@ class HeadField(nn.Module):
         self.geometry_dim = geometry_dim
         self.hidden_dim, self.density_layers, self.color_layers = hidden_dim, density_layers, color_layers
         self.frame_code_dim = frame_code_dim
-        self.density_bias = density_bias
         self.max_density = max_density
         blended = conditioning == "blend"
-        self.encoding = BlendshapeHashEncoding(
-            layout, num_basis if blended else 0, mixing if blended else None, gradient_rows
-        )
+        self.encoding = BlendshapeHashEncoding(layout, num_basis if blended else 0, mixing if blended else None)
         components = self.encoding.bases.shape[0] if network_expression else 0
         inputs = {"blend": components, "concat": num_basis, "code": frame_code_dim, "static": 0}
         self.num_inputs = inputs[conditioning]
-        self.frame_codes = nn.Embedding(num_frames, frame_code_dim) if frame_code_dim > 0 else None
-        if self.frame_codes is not None:
-            nn.init.zeros_(self.frame_codes.weight)
+        self.frame_codes = make_frame_codes(num_frames, frame_code_dim)
         self.build_networks(implementation)
 
     @property
@@ -185,19 +197,20 @@ class HeadField(nn.Module):
         """
         features = self.encoding(positions, tables, frame_index)
         if self.num_inputs:
-            # What the tables cannot tell apart, the network must not either: nothing would teach it.
-            inputs = self.encoding.directions(expression)
+            # What the tables cannot distinguish the network must not either: nothing would teach it.
+            inputs = self.encoding.components(expression)
             hidden = _with_frame_inputs(self.density_network, features, inputs, frame_index)
         else:
             hidden = evaluate(self.density_network, features)
-        density = _BoundedExponential.apply(hidden[:, 0] + self.density_bias, self.max_density)
+        density = _BoundedExponential.apply(hidden[:, 0] + DENSITY_BIAS, self.max_density)
         return density, hidden[:, 1:]
 
     def color(
         self,
         directions: Float[Tensor, "samples 3"],
         geometry: Float[Tensor, "samples geometry_dim"],
-        frame_code: Optional[Float[Tensor, "samples code"]] = None,
+        codes: Optional[Float[Tensor, "frames code"]] = None,
+        frame_index: Optional[Int[Tensor, "samples"]] = None,
     ) -> Float[Tensor, "samples 3"]:
         """Colour in [0, 1].
 
@@ -205,18 +218,14 @@ class HeadField(nn.Module):
             directions: unit viewing directions in head space: a turning head moves them as a moving camera does, so
                 they carry the change of shading with head rotation.
             geometry: from :meth:`density`.
-            frame_code: the appearance codes; required when the field has them.
+            codes: the appearance codes; required when the field has them.
+            frame_index: row of ``codes`` for each sample; None takes the first.
         """
         parts = [geometry, encode_directions(self.direction_encoding, directions)]
         if self.frame_codes is not None:
-            assert frame_code is not None, "this field was built with appearance codes"
-            parts.append(frame_code)
+            assert codes is not None, "this field was built with appearance codes"
+            if frame_index is None:
+                parts.append(codes[:1].expand(len(directions), -1))
+            else:
+                parts.append(one_hot(frame_index, codes) @ codes)
         return evaluate(self.color_network, torch.cat(parts, dim=-1))
-
-    def frame_code(self, frame: Optional[Int[Tensor, "frames"]]) -> Optional[Float[Tensor, "frames code"]]:
-        """Appearance codes of training frames; None asks for their mean, which every other frame uses."""
-        if self.frame_codes is None:
-            return None
-        if frame is None:
-            return self.frame_codes.weight.mean(0, keepdim=True)
-        return self.frame_codes(frame)

@@ -1,22 +1,24 @@
-"""The small networks of head and torso, by torch or by tiny-cuda-nn: nerfstudio builds either, their use differs."""
+"""What the fields of head and torso share: networks by torch or tiny-cuda-nn, and codes of the training frames."""
 
 from __future__ import annotations
 
-from typing import Literal, Protocol, Union
+from typing import Literal, Optional, Protocol, Union
 
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from nerfstudio.field_components.encodings import SHEncoding
 from nerfstudio.field_components.mlp import MLP
 from nerfstudio.utils import external
-from torch import Tensor
+from torch import Tensor, nn
 
 from nerfblendshape_ns.common.errors import UserError
 
 Implementation = Literal["tcnn", "torch"]
 
 
-class NetworkField(Protocol):
-    """A field whose networks can be made anew."""
+class AvatarField(Protocol):
+    """A field whose networks can be built again, with a code for each training frame or none."""
+
+    frame_codes: Optional[nn.Embedding]
 
     @property
     def implementation(self) -> Implementation:
@@ -24,8 +26,32 @@ class NetworkField(Protocol):
         ...
 
     def build_networks(self, implementation: Implementation) -> None:
-        """Make them anew, untrained."""
+        """Build them again, untrained."""
         ...
+
+
+def make_frame_codes(num_frames: int, length: int) -> Optional[nn.Embedding]:
+    """One code per training frame, all zero at first; None of length 0."""
+    if length == 0:
+        return None
+    codes = nn.Embedding(num_frames, length)
+    nn.init.zeros_(codes.weight)
+    return codes
+
+
+def frame_code(
+    codes: Optional[nn.Embedding], frame: Optional[Int[Tensor, "frames"]], count: int
+) -> Optional[Float[Tensor, "frames code"]]:
+    """Codes of training frames.
+
+    Args:
+        codes: of the field.
+        frame: training frames; None takes the mean code, which every other frame uses.
+        count: number of frames, for the mean code.
+    """
+    if codes is None:
+        return None
+    return codes.weight.mean(0, keepdim=True).expand(count, -1) if frame is None else codes(frame)
 
 
 def implementation_of(network: MLP) -> Implementation:
@@ -60,7 +86,7 @@ def require_implementation(implementation: Implementation) -> None:
         )
 
 
-def adopt_implementation(field: NetworkField, saved: Implementation, training: bool) -> None:
+def adopt_implementation(field: AvatarField, saved: Implementation, training: bool) -> None:
     """Give a field networks of the kind that a checkpoint holds, before its weights are loaded.
 
     Args:

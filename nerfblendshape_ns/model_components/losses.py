@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Dict, Literal, Optional
+from typing import Any, Dict, List, Literal, Optional
 
 import torch
 from jaxtyping import Float
@@ -11,10 +11,10 @@ from torchmetrics.functional.image import structural_similarity_index_measure
 
 from nerfblendshape_ns.common.errors import UserError
 from nerfblendshape_ns.common.fetching import NotFetched
-from nerfblendshape_ns.model_components.metrics.lpips import find_lpips, smallest_side
+from nerfblendshape_ns.model_components.metrics.lpips import LPIPS, find_lpips, smallest_side
 from nerfblendshape_ns.model_components.metrics.lpips_weights import COMMAND, Backbone, fetch_weights
 
-ColorKind = Literal["huber", "l1", "mse"]
+ColorKind = Literal["l1", "mse"]
 PerceptualKind = Literal["none", "dssim", "lpips-vgg", "lpips-alex"]
 LPIPS_BACKBONES: Dict[str, Backbone] = {"lpips-vgg": "vgg", "lpips-alex": "alex"}
 OPTION = "--pipeline.model.perceptual-loss"
@@ -27,18 +27,16 @@ def composite(
     return foreground * alpha + background * (1.0 - alpha)
 
 
-def warm_down(step: int, start: float, end: float, steps: int) -> float:
+def anneal(step: int, start: float, end: float, steps: int) -> float:
     """A weight that goes linearly from ``start`` to ``end`` over ``steps`` and stays there."""
     fraction = min(1.0, step / max(1, steps))
     return start + (end - start) * fraction
 
 
 def color_difference(
-    prediction: Float[Tensor, "*batch 3"], target: Float[Tensor, "*batch 3"], kind: ColorKind, huber_delta: float
+    prediction: Float[Tensor, "*batch 3"], target: Float[Tensor, "*batch 3"], kind: ColorKind
 ) -> Float[Tensor, ""]:
-    """Mean difference of colours in [0, 1]; ``huber_delta`` is where the Huber loss turns from square to linear."""
-    if kind == "huber":
-        return torch.nn.functional.huber_loss(prediction, target, delta=huber_delta)
+    """Mean difference of colours in [0, 1]."""
     if kind == "l1":
         return (prediction - target).abs().mean()
     return torch.nn.functional.mse_loss(prediction, target)
@@ -56,7 +54,7 @@ class PatchLoss(nn.Module):
         super().__init__()
         self.kind = kind
         # In a list so that the backbone's weights enter neither the parameters nor the checkpoint.
-        self._network: list = []
+        self._network: List[LPIPS] = []
 
     def of_batch(
         self, prediction: Float[Tensor, "rays 3"], target: Float[Tensor, "rays 3"], batch: Dict[str, Any]

@@ -1,82 +1,27 @@
-"""What a run is, as plain data inside its checkpoint: it can be rebuilt without executing a YAML file."""
+"""A checkpoint's description: its model's architecture and what it needs of its dataset, as plain data."""
 
 from __future__ import annotations
 
-from dataclasses import asdict
-from typing import TYPE_CHECKING, Any, Dict, List, Optional
+from typing import Any, Dict, List, Mapping, Optional
 
 import torch
 from torch import Tensor
 
 from nerfblendshape_ns.common.errors import UserError
-
-if TYPE_CHECKING:
-    from nerfblendshape_ns.model_components.conditioning.expression_source import ExpressionSource
-    from nerfblendshape_ns.models.head import HeadModel
-    from nerfblendshape_ns.models.torso import TorsoModel
+from nerfblendshape_ns.model_components.conditioning.expression_source import ExpressionSource
 
 FORMAT = 1
 """Raised when the description changes; no other format is read."""
 
 
-def head_description(model: "HeadModel") -> Dict[str, Any]:
-    """Architecture, basis, ranges and normalisation of a head model; numbers, strings, lists and dictionaries only."""
-    source, metadata = model.expression_source, model.metadata
-    field = model.field
-    return {
-        "format": FORMAT,
-        "kind": "head",
-        "layout": asdict(model.layout),
-        "architecture": {
-            "conditioning": model.config.conditioning,
-            "network_expression": model.config.network_expression,
-            "head_pose_scale": model.config.head_pose_scale,
-            "directions": int(field.encoding.bases.shape[0]),
-            "mixed": field.encoding.mixing is not None,
-            "num_frames": int(model.num_train_data),
-            "hidden_dim": model.config.hidden_dim,
-            "density_layers": model.config.density_layers,
-            "color_layers": model.config.color_layers,
-            "geometry_dim": model.config.geometry_dim,
-            "frame_code_dim": model.config.frame_code_dim,
-            "expression_region": model.conditioning.region is not None,
-            "face_parts": model.conditioning.parts is not None,
-            "face_motion": model.conditioning.motion is not None,
-            "density_bias": model.config.density_bias,
-            "occupancy_resolution": model.config.occupancy_resolution,
-            "samples_per_box": model.config.samples_per_box,
-            "implementation": field.implementation,
-        },
-        "background_color": model.config.background_color,
-        "face_mesh": None if metadata.get("face_mesh") is None else metadata["face_mesh"].tolist(),
-        **_dataset_description(metadata, source, model.aabb),
-    }
+def clip_description(metadata: Mapping[str, Any], source: ExpressionSource, aabb: Tensor) -> Dict[str, Any]:
+    """What a model needs of its dataset beside the tensors of its state; :func:`clip_metadata` reads it.
 
-
-def torso_description(model: "TorsoModel") -> Dict[str, Any]:
-    """Architecture, basis, ranges and normalisation of a torso model; the head describes itself beside it."""
-    config = model.config
-    return {
-        "format": FORMAT,
-        "kind": "torso",
-        "layout": asdict(model.layout),
-        "architecture": {
-            "num_frames": int(model.num_train_data),
-            "hidden_dim": config.hidden_dim,
-            "position_frequencies": config.position_frequencies,
-            "pose_frequencies": config.pose_frequencies,
-            "frame_code_dim": config.frame_code_dim,
-            "head_aware": config.head_aware,
-            "carried": config.carried,
-            "deformation": config.deformation,
-            "implementation": model.field.implementation,
-        },
-        "background": model.backdrop.saved,
-        **_dataset_description(model.metadata, model.expression_source, model.aabb),
-    }
-
-
-def _dataset_description(metadata: Dict[str, Any], source: "ExpressionSource", aabb: Tensor) -> Dict[str, Any]:
+    Args:
+        metadata: of the dataparser's outputs.
+        source: the clip's expressions.
+        aabb: ``[2, 3]`` the head box.
+    """
     return {
         "basis": {
             "id": str(metadata.get("basis_id", "custom")),
@@ -98,7 +43,96 @@ def _dataset_description(metadata: Dict[str, Any], source: "ExpressionSource", a
     }
 
 
-def check_head_fits(head: Dict[str, Any], metadata: Dict[str, Any], aabb: Tensor) -> None:
+def _projection(metadata: Mapping[str, Any]) -> Optional[List[List[float]]]:
+    """``[source, basis]`` from the clip's coefficients to the model's; None where those are some of the clip's."""
+    projection = metadata.get("expression_projection")
+    if projection is None or set(metadata["expression_names"]) <= set(metadata["expression_source_names"]):
+        return None
+    return torch.as_tensor(projection).tolist()
+
+
+def clip_metadata(description: Mapping[str, Any], state: Mapping[str, Any]) -> Dict[str, Any]:
+    """What a model needs of its dataset, as the dataparser gives it, from a checkpoint.
+
+    Args:
+        description: the model's.
+        state: the model's state dictionary, which holds the track.
+    """
+    basis, normalisation = description["basis"], description["normalisation"]
+    projection = basis["projection"]
+    return {
+        "expression_names": list(basis["names"]),
+        "basis_id": basis["id"],
+        "expression_source_names": basis["source_names"],
+        "expression_projection": None if projection is None else torch.tensor(projection),
+        "expression_min": torch.tensor(basis["minimum"]),
+        "expression_max": torch.tensor(basis["maximum"]),
+        "expression_scale": torch.tensor(basis["scale"]),
+        "track": {
+            "expression": saved_tensor(state, "expression_source.track_expression"),
+            "head_pose": saved_tensor(state, "expression_source.track_pose"),
+            "times": saved_tensor(state, "expression_source.track_times"),
+            "fps": description["fps"],
+        },
+        "train_frame_index": saved_tensor(state, "expression_source.train_frames"),
+        "image_size": tuple(description["image_size"]),
+        "intrinsics": description["intrinsics"],
+        "dataparser_transform": torch.tensor(normalisation["transform"]),
+        "dataparser_scale": normalisation["scale"],
+    }
+
+
+def saved_tensor(state: Mapping[str, Any], name: str) -> Tensor:
+    """A tensor of a state dictionary.
+
+    Raises:
+        UserError: there is none of this name.
+    """
+    value = state.get(name)
+    if value is None:
+        raise UserError(f"the checkpoint lacks {name}; it is damaged, so train the head again.")
+    return value
+
+
+def check_format(saved: Mapping[str, Any]) -> None:
+    """Refuse a description of another version.
+
+    Raises:
+        UserError: the format is not ours.
+    """
+    if saved.get("format") != FORMAT:
+        raise UserError(
+            f"The checkpoint is of format {saved.get('format')}, this version of nerfblendshape_ns reads {FORMAT}; use "
+            "the version that wrote it, or train again."
+        )
+
+
+def check_description(saved: Mapping[str, Any], current: Mapping[str, Any]) -> None:
+    """Compare a checkpoint's description with that of the model that loads it.
+
+    Raises:
+        UserError: the checkpoint is of another basis or architecture.
+    """
+    if saved["basis"]["names"] != current["basis"]["names"]:
+        ours, theirs = current["basis"]["names"], saved["basis"]["names"]
+        raise UserError(
+            f"The checkpoint was trained on {len(theirs)} coefficients ({', '.join(theirs[:3])}, …), the dataset gives "
+            f"{len(ours)} ({', '.join(ours[:3])}, …); use the run's own dataset and --basis."
+        )
+    for name, value in _shape(saved).items():
+        if value != _shape(current).get(name):
+            raise UserError(
+                f"The checkpoint was trained with {name} = {value}, the model is configured with "
+                f"{_shape(current).get(name)}; resume with the settings of the run's config.yml."
+            )
+
+
+def _shape(description: Mapping[str, Any]) -> Dict[str, Any]:
+    counts = {name: description[name] for name in ("num_frames", "components") if name in description}
+    return {**description["architecture"], **counts}
+
+
+def check_head_fits(head: Mapping[str, Any], metadata: Mapping[str, Any], aabb: Tensor) -> None:
     """Compare a head's description with the dataset that a torso is to be trained on.
 
     Args:
@@ -117,9 +151,9 @@ def check_head_fits(head: Dict[str, Any], metadata: Dict[str, Any], aabb: Tensor
             f"in {', '.join(missing[:4]) or 'their order'}{', …' if len(missing) > 4 else ''}; train head and torso on "
             "the same data with the same --basis, --protocol and --test-frames."
         )
-    if head["architecture"]["num_frames"] != len(metadata["train_frame_index"]):
+    if head["num_frames"] != len(metadata["train_frame_index"]):
         raise UserError(
-            f"The head run had {head['architecture']['num_frames']} training frames, the torso has "
+            f"The head run had {head['num_frames']} training frames, the torso has "
             f"{len(metadata['train_frame_index'])}; train head and torso on the same data with the same --protocol, "
             "--test-frames and --val-frames."
         )
@@ -143,46 +177,3 @@ def check_head_fits(head: Dict[str, Any], metadata: Dict[str, Any], aabb: Tensor
             f"The head run was trained at {saved_size[1]}x{saved_size[0]} pixels, the torso at {size[1]}x{size[0]}; "
             f"give --pipeline.datamanager.dataparser.max-size {max(saved_size)}."
         )
-
-
-def _projection(metadata: Dict[str, Any]) -> Optional[List[List[float]]]:
-    """``[source, basis]`` from the clip's coefficients to the model's; None where those are some of the clip's."""
-    projection = metadata.get("expression_projection")
-    if projection is None or set(metadata["expression_names"]) <= set(metadata["expression_source_names"]):
-        return None
-    return torch.as_tensor(projection).tolist()
-
-
-def check_format(saved: Dict[str, Any]) -> None:
-    """Refuse a description of another version.
-
-    Raises:
-        UserError: the format is not ours.
-    """
-    if saved.get("format") != FORMAT:
-        raise UserError(
-            f"The checkpoint is of format {saved.get('format')}, this version of nerfblendshape_ns reads {FORMAT}; use "
-            "the version that wrote it, or train again."
-        )
-
-
-def check_description(saved: Dict[str, Any], current: Dict[str, Any]) -> None:
-    """Compare a checkpoint's description with the model that loads it.
-
-    Raises:
-        UserError: the checkpoint is of another format, basis or architecture.
-    """
-    check_format(saved)
-    if saved["basis"]["names"] != current["basis"]["names"]:
-        ours, theirs = current["basis"]["names"], saved["basis"]["names"]
-        raise UserError(
-            f"The checkpoint was trained on {len(theirs)} coefficients ({', '.join(theirs[:3])}, …), the dataset gives "
-            f"{len(ours)} ({', '.join(ours[:3])}, …); use the run's own dataset and --basis."
-        )
-    for key in ("layout", "architecture"):
-        for name, value in saved[key].items():
-            if current[key].get(name) != value:
-                raise UserError(
-                    f"The checkpoint was trained with {name} = {value}, the model is configured with "
-                    f"{current[key].get(name)}; resume with the settings of the run's config.yml."
-                )

@@ -1,35 +1,73 @@
-"""What head and torso share: a clip's expressions, and rendering a camera with a driving state."""
+"""What head and torso share: options, a clip's expressions, and rendering a camera with a driving state."""
 
 from __future__ import annotations
 
-from typing import Any, Dict, Optional
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Any, ClassVar, Dict, Generic, Literal, Optional, Type, TypeVar
 
 import torch
 from jaxtyping import Float
 from nerfstudio.cameras.cameras import Cameras
 from nerfstudio.cameras.rays import RayBundle
 from nerfstudio.data.scene_box import OrientedBox
-from nerfstudio.models.base_model import Model
+from nerfstudio.models.base_model import Model, ModelConfig
 from torch import Tensor
 
 from nerfblendshape_ns.common.errors import UserError
+from nerfblendshape_ns.fields.networks import AvatarField, adopt_implementation
 from nerfblendshape_ns.model_components.conditioning.expression_source import DrivingState, ExpressionSource
-from nerfblendshape_ns.model_components.losses import PatchLoss, color_difference
+from nerfblendshape_ns.model_components.losses import ColorKind, PatchLoss, PerceptualKind, color_difference
 from nerfblendshape_ns.model_components.metrics.image_metrics import psnr
 from nerfblendshape_ns.model_components.rendering.crop import crop_background
-from nerfblendshape_ns.viewer.control import ExpressionViewerControl
+from nerfblendshape_ns.models.architecture import Architecture, architecture_of
+from nerfblendshape_ns.models.description import FORMAT, check_description, check_format, clip_description
+from nerfblendshape_ns.ops.hash_grid import HashGridLayout
+
+Frames = TypeVar("Frames")
+"""What a model prepares of a few frames for their rays."""
 
 
-class ExpressionModel(Model):
-    """A model whose pictures follow a :class:`DrivingState`.
+@dataclass
+class ExpressionModelConfig(Architecture, ModelConfig):
+    """Options of head and torso alike."""
+
+    enable_collider: bool = False
+    """Required by nerfstudio; rays are cut by the occupancy grid and meet a plane."""
+    collider_params: Optional[Dict[str, float]] = None
+    """Required by nerfstudio."""
+    eval_num_rays_per_chunk: int = 16384
+    """Rays rendered at once outside training."""
+    color_loss: ColorKind = "mse"
+    """Colour difference of all rays."""
+    color_loss_weight: float = 10.0
+    """Weight of the colour loss."""
+    perceptual_loss: PerceptualKind = "none"
+    """Loss on patches; needs patches from the datamanager (``num_patches``)."""
+    perceptual_weight: float = 0.1
+    """Weight of the patch loss."""
+
+
+class ExpressionModel(Model, ABC, Generic[Frames]):
+    """A model whose images follow a :class:`DrivingState`.
 
     Args:
         config: settings.
         metadata: of the dataparser's outputs (see ``NerfBlendshapeDataParser``): names, ranges, track.
     """
 
+    config: ExpressionModelConfig
+    kind: ClassVar[Literal["head", "torso"]]
+    """What the description calls the model."""
+    architecture: ClassVar[Type[Architecture]]
+    """Dataclass of the options that shape the model: those that checkpoints keep."""
+    frame_code_weight: ClassVar[float]
+    """Weight of the frame codes' squared norm in the loss."""
+    field: AvatarField
+    layout: HashGridLayout
+
     def populate_modules(self) -> None:
-        """Read what the dataset's description says of the clip.
+        """Read the clip from the dataset's metadata.
 
         Raises:
             UserError: another dataparser gave it.
@@ -51,18 +89,42 @@ class ExpressionModel(Model):
         )
         self.aabb: Tensor
         self.register_buffer("aabb", self.scene_box.aabb.float().clone())
-        self.viewer_control = ExpressionViewerControl(self)
-        self._driven: Any = None
-        self.field: Any
-        self.patch_loss: PatchLoss
+        self.patch_loss = PatchLoss(self.config.perceptual_loss)
+        self._driven: Optional[Frames] = None
 
+    def description(self) -> Dict[str, Any]:
+        """What this run is, as plain data, so that it can be rebuilt from its checkpoint alone."""
+        built = {"max_resolution": self.layout.max_resolution, "implementation": self.field.implementation}
+        return {
+            "format": FORMAT,
+            "kind": self.kind,
+            "architecture": {**architecture_of(self.config, self.architecture), **built},
+            "num_frames": int(self.num_train_data),
+            **clip_description(self.metadata, self.expression_source, self.aabb),
+        }
+
+    def get_extra_state(self) -> Dict[str, Any]:
+        """The description, which checkpoints hold."""
+        return self.description()
+
+    def set_extra_state(self, state: Dict[str, Any]) -> None:
+        """Refuse a checkpoint of another basis or architecture.
+
+        Raises:
+            UserError: it is one.
+        """
+        check_format(state)
+        adopt_implementation(self.field, state["architecture"]["implementation"], self.training)
+        check_description(state, self.description())
+
+    @abstractmethod
     def frames(
         self,
         expression: Float[Tensor, "frames basis"],
         captured: Optional[Float[Tensor, "frames 12"]] = None,
         ray_frame: Optional[Tensor] = None,
         train_frame: Optional[Tensor] = None,
-    ) -> Any:
+    ) -> Frames:
         """Prepare a few frames for their rays.
 
         Args:
@@ -71,14 +133,13 @@ class ExpressionModel(Model):
             ray_frame: ``[rays]`` int32, the row of ``expression`` that a ray belongs to; None where there is one row.
             train_frame: ``[frames]`` training frames whose appearance codes apply; None takes the mean code.
         """
-        raise NotImplementedError
 
-    def drive(self, state: DrivingState) -> Any:
-        """Prepare one driving state for the rays of a picture."""
+    def drive(self, state: DrivingState) -> Frames:
+        """Prepare one driving state for the rays of an image."""
         captured = None if state.head_pose is None else state.head_pose[None].to(self.device)
         return self.frames(state.expression[None].to(self.device), captured, None, self.train_frame_of(state))
 
-    def frames_of(self, ray_bundle: RayBundle) -> Any:
+    def frames_of(self, ray_bundle: RayBundle) -> Frames:
         """The frames of a bundle: the driven one, those that its metadata names, or those of a training batch.
 
         Gradients reach an ``expression`` in the metadata, in evaluation too.
@@ -100,38 +161,37 @@ class ExpressionModel(Model):
             return self.frames(rows[:, :basis], captured, ray_frame.int() if len(rows) > 1 else None)
         if self.training and ray_bundle.camera_indices is not None:
             frames, ray_frame = torch.unique_consecutive(ray_bundle.camera_indices.flatten(), return_inverse=True)
-            places = source.train_frames[frames]
-            expression = source.clamp(source.track_expression[places])
+            position = source.train_frames[frames]
+            expression = source.clamp(source.track_expression[position])
             several = ray_frame.int() if len(frames) > 1 else None
-            return self.frames(expression, source.track_pose[places], several, frames)
+            return self.frames(expression, source.track_pose[position], several, frames)
         return self.drive(source.neutral())
 
+    @abstractmethod
     def ray_target(self, outputs: Dict[str, Tensor], batch: Dict[str, Tensor]) -> Float[Tensor, "rays 3"]:
         """Truth of a batch's rays over the background that the prediction was rendered on."""
-        raise NotImplementedError
 
     def get_metrics_dict(self, outputs: Dict[str, Tensor], batch: Dict[str, Tensor]) -> Dict[str, Tensor]:
         """PSNR of the sampled rays; evaluation rays hold the raw frame, so they composite too."""
         with torch.no_grad():
             return {"psnr": torch.tensor(psnr(outputs["rgb"], self.ray_target(outputs, batch)))}
 
-    def picture_losses(self, prediction: Tensor, target: Tensor, batch: Dict[str, Tensor]) -> Dict[str, Tensor]:
-        """Weighted losses of the whole picture: colour, patches where there are any, appearance codes.
+    def image_losses(self, prediction: Tensor, target: Tensor, batch: Dict[str, Tensor]) -> Dict[str, Tensor]:
+        """Weighted losses of all rays: colour, patches where there are any, frame codes.
 
         Args:
             prediction: ``[rays, 3]``.
             target: ``[rays, 3]``.
             batch: says where the patches are.
         """
-        config: Any = self.config
-        difference = color_difference(prediction, target, config.color_loss, config.huber_delta)
-        losses = {"color_loss": config.color_loss_weight * difference}
+        config = self.config
+        losses = {"color_loss": config.color_loss_weight * color_difference(prediction, target, config.color_loss)}
         patch = self.patch_loss.of_batch(prediction, target, batch)
         if patch is not None:
             losses["perceptual_loss"] = patch * config.perceptual_weight
         codes = self.field.frame_codes
         if self.training and codes is not None:
-            losses["frame_code_loss"] = codes.weight.square().mean() * config.frame_code_loss_weight
+            losses["frame_code_loss"] = codes.weight.square().mean() * self.frame_code_weight
         return losses
 
     def train_frame_of(self, state: DrivingState) -> Optional[Tensor]:
@@ -152,7 +212,7 @@ class ExpressionModel(Model):
         Args:
             camera: of shape ``[]`` or ``[1]``.
             state: expression, captured pose, frame code and background.
-            obb_box: only what this box holds is seen. A background colour that nerfstudio gives with it goes before the
+            obb_box: only what this box holds is seen. A background colour that nerfstudio gives with it overrides the
                 state's.
         """
         plain = camera.to(self.device)

@@ -2,56 +2,62 @@
 
 from __future__ import annotations
 
-from typing import Any, Dict, List, NamedTuple, Optional, Tuple, cast
+from dataclasses import dataclass, field
+from typing import Any, Dict, List, Optional, Tuple, Type, cast
 
-import nerfacc
 import torch
 from jaxtyping import Float
+from nerfstudio.cameras.camera_optimizers import CameraOptimizer, CameraOptimizerConfig
 from nerfstudio.cameras.rays import RayBundle
 from nerfstudio.engine.callbacks import TrainingCallback, TrainingCallbackAttributes, TrainingCallbackLocation
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import Parameter
 
 from nerfblendshape_ns.common.errors import UserError
 from nerfblendshape_ns.data.dataset import NerfBlendshapeDataset
-from nerfblendshape_ns.field_components.blendshape_encoding import principal_mixing
+from nerfblendshape_ns.field_components.blendshape_encoding import principal_components
 from nerfblendshape_ns.field_components.table_gradients import share_tables
-from nerfblendshape_ns.fields.head_field import HeadField, frame_picks
-from nerfblendshape_ns.fields.networks import adopt_implementation
-from nerfblendshape_ns.model_components.conditioning.expression_region import ExpressionRegion
-from nerfblendshape_ns.model_components.conditioning.face_motion import FaceMotion
-from nerfblendshape_ns.model_components.conditioning.face_parts import FaceParts
+from nerfblendshape_ns.fields.head_field import OPAQUE_STEP, HeadField, largest_optical_depth
+from nerfblendshape_ns.fields.networks import frame_code
 from nerfblendshape_ns.model_components.conditioning.head_conditioning import FrameBatch, HeadConditioning
-from nerfblendshape_ns.model_components.losses import PatchLoss, composite, warm_down
+from nerfblendshape_ns.model_components.losses import anneal, composite
 from nerfblendshape_ns.model_components.metrics.image_metrics import head_metrics
 from nerfblendshape_ns.model_components.metrics.lpips import cached_lpips
 from nerfblendshape_ns.model_components.occupancy.expression_occupancy import ExpressionOccupancy
 from nerfblendshape_ns.model_components.occupancy.visual_hull import head_region
 from nerfblendshape_ns.model_components.rendering.crop import crop_background, ray_spans
-from nerfblendshape_ns.model_components.rendering.early_termination import render_in_rounds, visible_samples
+from nerfblendshape_ns.model_components.rendering.early_termination import Foreground, render
 from nerfblendshape_ns.model_components.rendering.view_range import ViewRange
-from nerfblendshape_ns.models.description import check_description, check_format, head_description
-from nerfblendshape_ns.models.expression_model import ExpressionModel
-from nerfblendshape_ns.models.head_config import HeadModelConfig
+from nerfblendshape_ns.models.architecture import HeadArchitecture
+from nerfblendshape_ns.models.expression_model import ExpressionModel, ExpressionModelConfig
 from nerfblendshape_ns.ops import nerfacc_backend
-from nerfblendshape_ns.ops.hash_grid import HashGridLayout
-
-OPAQUE_STEP = 8.0
-"""Largest optical depth of one marching step: 3e-4 of the light passes, and as much gradient."""
 
 
-class Foreground(NamedTuple):
-    """What rays meet before the background."""
+@dataclass
+class HeadModelConfig(HeadArchitecture, ExpressionModelConfig):
+    """The blended head."""
 
-    color: Float[Tensor, "rays 3"]
-    """Premultiplied by the opacity."""
-    alpha: Float[Tensor, "rays 1"]
-    """Opacity."""
-    depth: Float[Tensor, "rays 1"]
-    """Distance along the ray times the opacity."""
+    _target: Type = field(default_factory=lambda: HeadModel)
+    expression_noise: float = 0.12
+    """Standard deviation of the noise on training coefficients and head pose, where the widest coefficient ranges over
+    1: about a tracker's error. It keeps rarely used components from being learnt as truth."""
+    occupancy_warmup: int = 256
+    """Steps before the occupancy first follows the density."""
+    occupancy_interval: int = 16
+    """Steps between two updates of the occupancy."""
+    occupancy_settle: int = 2000
+    """Steps during which the occupancy forgets fast and follows training expressions only."""
+    mask_loss_start: float = 0.1
+    """Weight of the mask loss (L1 between opacity and soft head mask) at the first step."""
+    mask_loss_weight: float = 0.1
+    """Weight of the mask loss after its warm-up."""
+    mask_loss_warmup: int = 500
+    """Steps over which the mask loss's weight changes."""
+    camera_optimizer: CameraOptimizerConfig = field(default_factory=lambda: CameraOptimizerConfig(mode="off"))
+    """Photometric refinement of the training poses."""
 
 
-class HeadModel(ExpressionModel):
+class HeadModel(ExpressionModel[FrameBatch]):
     """NeRFBlendShape's head inside nerfstudio.
 
     Args:
@@ -59,36 +65,35 @@ class HeadModel(ExpressionModel):
         metadata: of the dataparser's outputs (see ``NerfBlendshapeDataParser``): names, ranges, track, mesh.
     """
 
+    kind = "head"
+    architecture = HeadArchitecture
+    frame_code_weight = 1e-3
     config: HeadModelConfig
+    field: HeadField
 
     def populate_modules(self) -> None:
-        """Build field, occupancy and expression source from the dataset's description."""
+        """Build field, occupancy and conditioning from the dataset's metadata."""
         super().populate_modules()
         nerfacc_backend.install()
-        config, metadata = self.config, self.metadata
+        config, source = self.config, self.expression_source
         if config.conditioning == "code" and config.frame_code_dim < 1:
             raise UserError("--pipeline.model.conditioning code needs --pipeline.model.frame-code-dim above 0; set it.")
-        aabb = self.scene_box.aabb.float()
-        source = self.expression_source
-        self.conditioning = self._conditioning(aabb)
-        train_condition = self._train_condition(self.conditioning)
-        pose, scale = train_condition[:, len(source.names) :], self.conditioning.scale
-        image_size = max(int(side) for side in metadata["image_size"])
-        self.layout = HashGridLayout(
-            num_levels=config.num_levels,
-            features_per_level=config.features_per_level,
-            log2_table_size=config.log2_table_size,
-            base_resolution=config.base_resolution,
-            max_resolution=config.max_resolution or min(1024, 2 * image_size),
+        aabb, blended = self.scene_box.aabb.float(), config.conditioning == "blend"
+        self.conditioning = HeadConditioning.of_clip(
+            aabb,
+            self.metadata,
+            source,
+            config.head_pose_scale,
+            config.expression_noise,
+            config.face_motion and blended,
+            config.face_parts and blended,
         )
-        mixing = metadata.get("mixing")  # A rebuilt head keeps its directions; the tables belong to them.
-        if mixing is None and config.basis_parametrisation == "principal" and config.conditioning == "blend":
-            mixing = principal_mixing(
-                self.conditioning.variants(train_condition),
-                config.principal_explained,
-                config.principal_max,
-                config.principal_whitening,
-            )
+        train_condition = self.conditioning.of_training(source)
+        pose, scale = train_condition[:, len(source.names) :], self.conditioning.scale
+        self.layout = config.grid(min(1024, 2 * max(self.metadata["image_size"])))
+        mixing = self.metadata.get("mixing")  # A rebuilt head keeps its components; the tables belong to them.
+        if mixing is None and config.basis_parametrisation == "principal" and blended:
+            mixing = principal_components(self.conditioning.variants(train_condition))
         self.view_range = ViewRange(source.track_pose[source.train_frames], aabb.mean(0))
         step_size = float((aabb[1] - aabb[0]).max()) / config.samples_per_box
         self.field = HeadField(
@@ -98,20 +103,17 @@ class HeadModel(ExpressionModel):
             conditioning=config.conditioning,
             network_expression=config.network_expression,
             mixing=mixing,
-            gradient_rows=config.tables_optimizer == "shared",
             hidden_dim=config.hidden_dim,
             density_layers=config.density_layers,
             color_layers=config.color_layers,
             geometry_dim=config.geometry_dim,
             frame_code_dim=config.frame_code_dim,
-            density_bias=config.density_bias,
             max_density=OPAQUE_STEP / step_size,
             implementation=config.implementation,
         )
-        if self.field.encoding.table_gradients is not None:
-            # Read by DistributedDataParallel: the tables' gradient rows are gathered where they are made.
-            ignored = [f"field.encoding.{name}" for name in ("mean", "bases", "table_gradients")]
-            self._ddp_params_and_buffers_to_ignore = ignored
+        # Read by DistributedDataParallel: the tables' gradient rows are gathered where they are made.
+        ignored = [f"field.encoding.{name}" for name in ("mean", "bases", "table_gradients")]
+        self._ddp_params_and_buffers_to_ignore = ignored
         self.occupancy = ExpressionOccupancy(
             aabb,
             config.occupancy_resolution,
@@ -119,50 +121,20 @@ class HeadModel(ExpressionModel):
             train_expressions=train_condition,
             minimum=torch.cat([source.minimum * scale, pose.amin(0)]),
             maximum=torch.cat([source.maximum * scale, pose.amax(0)]),
-            visits=config.occupancy_visits,
         )
+        self.camera_optimizer: CameraOptimizer
         self.camera_optimizer = config.camera_optimizer.setup(num_cameras=self.num_train_data, device="cpu")
-        self.patch_loss = PatchLoss(config.perceptual_loss)
         self.step = 0
 
-    def _conditioning(self, aabb: Tensor) -> HeadConditioning:
-        config, source, mesh = self.config, self.expression_source, self.metadata.get("face_mesh")
-        scale, train_pose = self.metadata["expression_scale"], source.track_pose[source.train_frames]
-        train_expression = source.clamp(source.train_expression()) * scale
-        blended = config.conditioning == "blend"
-        moves = config.face_motion and blended
-        conditioning = HeadConditioning(
-            scale,
-            train_pose,
-            config.head_pose_scale,
-            noise=config.expression_noise,
-            region=ExpressionRegion(aabb, mesh) if mesh is not None and config.expression_region and blended else None,
-            rest_swap=config.rest_swap,
-            motion=FaceMotion.of_clip(aabb, self.metadata, train_expression, train_pose, config.face_motion_ridge)
-            if moves
-            else None,
-        )
-        if mesh is not None and config.face_parts and blended and FaceParts.told_apart(source.names):
-            reference = self._train_condition(conditioning).mean(0)
-            conditioning.parts = FaceParts(aabb, mesh, source.names, reference)
-        return conditioning
-
-    def _train_condition(self, conditioning: HeadConditioning) -> Float[Tensor, "train condition"]:
-        """What the training frames are conditioned on."""
-        source = self.expression_source
-        return conditioning(source.clamp(source.train_expression()), source.track_pose[source.train_frames])
-
-    # --- checkpoints ---
-
-    def get_extra_state(self) -> Dict[str, Any]:
-        """Plain data that says what this run is, so that it can be rebuilt without its YAML."""
-        return head_description(self)
-
-    def set_extra_state(self, state: Dict[str, Any]) -> None:
-        """Refuse a checkpoint of another basis or architecture with a clear sentence."""
-        check_format(state)
-        adopt_implementation(self.field, state["architecture"]["implementation"], self.training)
-        check_description(state, head_description(self))
+    def description(self) -> Dict[str, Any]:
+        """See :meth:`ExpressionModel.description`; without effect is off."""
+        description, mesh = super().description(), self.metadata.get("face_mesh")
+        description["architecture"] |= {
+            "face_parts": self.conditioning.parts is not None,
+            "face_motion": self.conditioning.motion is not None,
+        }
+        components = len(self.field.encoding.bases)
+        return description | {"components": components, "face_mesh": None if mesh is None else mesh.tolist()}
 
     # --- training ---
 
@@ -180,18 +152,15 @@ class HeadModel(ExpressionModel):
     def get_training_callbacks(
         self, training_callback_attributes: TrainingCallbackAttributes
     ) -> List[TrainingCallback]:
-        """Carve the occupancy once, then follow the density; keep refined poses free of a common drift."""
+        """Start the occupancy from the visual hull, then follow the density; refined poses get no common drift."""
         share_tables([self.field.encoding.mean, self.field.encoding.bases])
-        pipeline, config = training_callback_attributes.pipeline, self.config
+        pipeline = training_callback_attributes.pipeline
 
         def before(step: int) -> None:
             self.step = step
-            # Starting translucent keeps gradients flowing to what lies behind the first wrong surface.
-            settled = min(1.0, step / max(1, config.opacity_warmup))
-            optical_depth = config.opacity_start * (OPAQUE_STEP / config.opacity_start) ** settled
-            self.field.max_density = optical_depth / self.occupancy.step_size
-            if not bool(self.occupancy.carved) and pipeline is not None:
-                self.carve(cast(NerfBlendshapeDataset, pipeline.datamanager.train_dataset))
+            self.field.max_density = largest_optical_depth(step) / self.occupancy.step_size
+            if not bool(self.occupancy.initialised) and pipeline is not None:
+                self.init_from_visual_hull(cast(NerfBlendshapeDataset, pipeline.datamanager.train_dataset))
             self._update_occupancy(step)
 
         def after(step: int) -> None:
@@ -205,14 +174,14 @@ class HeadModel(ExpressionModel):
             TrainingCallback([TrainingCallbackLocation.AFTER_TRAIN_ITERATION], after),
         ]
 
-    def carve(self, dataset: NerfBlendshapeDataset) -> None:
+    def init_from_visual_hull(self, dataset: NerfBlendshapeDataset) -> None:
         """Start the occupancy from where the head can be in any of the training frames."""
         source, motion = self.expression_source, self.conditioning.motion
         points, mesh = self.occupancy.cell_centers(), self.metadata.get("face_mesh")
         mesh = None if mesh is None else mesh.to(points.device)
         expression = source.clamp(source.train_expression()) * self.conditioning.scale
         skin = None if motion is None else motion.skin(expression)
-        self.occupancy.carve(*head_region(points, dataset, mesh, self.config.shell, skin))
+        self.occupancy.start_from(*head_region(points, dataset, mesh, skin))
 
     def _update_occupancy(self, step: int) -> None:
         config = self.config
@@ -223,9 +192,9 @@ class HeadModel(ExpressionModel):
 
     def _density_at(self, positions: Tensor, conditions: Tensor, probe: Tensor) -> Tensor:
         """Density at positions in [0, 1], each under one of a few conditions."""
-        if self.config.conditioning == "code":
-            codes = cast(nn.Embedding, self.field.frame_codes).weight
-            conditions = codes[torch.randint(len(codes), (len(conditions),)).to(codes.device)]
+        codes = self.field.frame_codes
+        if self.config.conditioning == "code" and codes is not None:
+            conditions = codes.weight[torch.randint(len(codes.weight), (len(conditions),)).to(codes.weight.device)]
         positions, conditions, probe = self.conditioning.probes(positions, conditions, probe)
         return self.field.density(positions, self.field.blend(conditions), conditions, probe)[0]
 
@@ -239,12 +208,9 @@ class HeadModel(ExpressionModel):
         train_frame: Optional[Tensor] = None,
     ) -> FrameBatch:
         """Blend the tables of a few frames; see :meth:`ExpressionModel.frames`."""
-        codes = self.field.frame_code(train_frame)
-        if codes is not None and len(codes) != len(expression):
-            codes = codes.expand(len(expression), -1)
+        codes = frame_code(self.field.frame_codes, train_frame, len(expression))
         condition = self.conditioning(expression, captured)
-        if self.config.conditioning == "code":
-            assert codes is not None
+        if self.config.conditioning == "code" and codes is not None:
             condition = codes
         pool = self.occupancy.train_expressions
         return self.conditioning.frame_batch(condition, self.field.blend, pool, ray_frame, codes)
@@ -283,32 +249,22 @@ class HeadModel(ExpressionModel):
             frames: what the rays belong to.
             spans: see :func:`ray_spans`.
         """
-        num_rays = len(origins)
         samples = self.occupancy.sample(origins.detach(), directions.detach(), self.training, spans)
-        known = directions if self.training else self.view_range(origins, directions)
+        viewed = directions if self.training else self.view_range(origins, directions)
 
         def density_at(distances: Tensor, rays: Tensor) -> Tuple[Tensor, Tensor]:
             return self._density(origins[rays] + directions[rays] * distances[:, None], frames, rays)
 
         def color_of(geometry: Tensor, rays: Tensor) -> Tensor:
-            return self.field.color(known[rays], geometry, _codes(frames, rays))
+            frame = None if frames.ray_frame is None else frames.ray_frame[rays]
+            return self.field.color(viewed[rays], geometry, frames.codes, frame)
 
-        if not torch.is_grad_enabled():
-            return Foreground(*render_in_rounds(samples, density_at, color_of, self.config.early_stop))
-        ray_indices, starts, ends = samples.keep(visible_samples(samples, density_at, self.config.early_stop))
-        middles = 0.5 * (starts + ends)
-        density, geometry = density_at(middles, ray_indices)
-        color = color_of(geometry, ray_indices)
-        weights = nerfacc.render_weight_from_density(starts, ends, density, ray_indices=ray_indices, n_rays=num_rays)[0]
-        rgb = nerfacc.accumulate_along_rays(weights, color, ray_indices, num_rays)
-        accumulation = nerfacc.accumulate_along_rays(weights, None, ray_indices, num_rays)
-        depth = nerfacc.accumulate_along_rays(weights, middles[:, None], ray_indices, num_rays)
-        return Foreground(rgb, accumulation, depth)
+        return render(samples, density_at, color_of)
 
     def _density(self, positions: Tensor, frames: FrameBatch, ray_indices: Tensor) -> Tuple[Tensor, Tensor]:
         """Density and geometry features at positions in scene coordinates."""
         unit = ((positions - self.aabb[0]) / (self.aabb[1] - self.aabb[0])).clamp(0.0, 1.0)
-        unit = self.conditioning.at_rest(unit, frames, ray_indices)
+        unit = self.conditioning.to_canonical(unit, frames, ray_indices)
         variant = self.conditioning.variant(unit.detach(), frames, ray_indices)
         return self.field.density(unit, frames.tables, frames.condition, variant)
 
@@ -338,11 +294,9 @@ class HeadModel(ExpressionModel):
         self, outputs: Dict[str, Tensor], batch: Dict[str, Tensor], metrics_dict: Optional[Dict[str, Tensor]] = None
     ) -> Dict[str, Tensor]:
         """Colour, mask, patch and code losses, weighted."""
-        config = self.config
-        target, prediction = self.ray_target(outputs, batch), outputs["rgb"]
-        alpha = batch["alpha"].to(self.device)
-        mask_weight = warm_down(self.step, config.mask_loss_start, config.mask_loss_weight, config.mask_loss_warmup)
-        losses = self.picture_losses(prediction, target, batch)
+        config, alpha = self.config, batch["alpha"].to(self.device)
+        losses = self.image_losses(outputs["rgb"], self.ray_target(outputs, batch), batch)
+        mask_weight = anneal(self.step, config.mask_loss_start, config.mask_loss_weight, config.mask_loss_warmup)
         losses["mask_loss"] = mask_weight * (outputs["accumulation"] - alpha).abs().mean()
         if self.training:
             self.camera_optimizer.get_loss_dict(losses)
@@ -356,12 +310,3 @@ class HeadModel(ExpressionModel):
         head = batch["alpha"].to(self.device)[..., 0] > 0.5
         metrics = head_metrics(prediction, target, head, cached_lpips(self.device))
         return metrics, {"img": torch.cat([target, prediction], dim=1)}
-
-
-def _codes(frames: FrameBatch, ray_indices: Tensor) -> Optional[Tensor]:
-    """The appearance code of each sample."""
-    if frames.codes is None:
-        return None
-    if frames.ray_frame is None:
-        return frames.codes[:1].expand(len(ray_indices), -1)
-    return frame_picks(frames.ray_frame[ray_indices], frames.codes) @ frames.codes

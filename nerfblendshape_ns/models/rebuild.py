@@ -1,22 +1,22 @@
-"""Rebuilds a trained head from its checkpoint alone: no dataset, no YAML, no pickled objects."""
+"""Reads checkpoints, and rebuilds a trained head from its own: no dataset, no YAML, no pickled objects."""
 
 from __future__ import annotations
 
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Dict, Iterator, Mapping, Tuple, Union
+from typing import Any, Dict, Iterator, Mapping, Union
 
 import torch
 from nerfstudio.cameras.camera_optimizers import CameraOptimizerConfig
 from nerfstudio.data.scene_box import SceneBox
-from torch import Tensor
 
 from nerfblendshape_ns.common.errors import UserError
 from nerfblendshape_ns.fields.networks import require_implementation
-from nerfblendshape_ns.models.description import check_format
-from nerfblendshape_ns.models.head import HeadModel
-from nerfblendshape_ns.models.head_config import HeadModelConfig
+from nerfblendshape_ns.models.architecture import HeadArchitecture, read_architecture
+from nerfblendshape_ns.models.description import check_format, clip_metadata, saved_tensor
+from nerfblendshape_ns.models.expression_model import ExpressionModelConfig
+from nerfblendshape_ns.models.head import HeadModel, HeadModelConfig
 
 CHECKPOINTS = "nerfstudio_models"
 """nerfstudio's folder of checkpoints inside a run."""
@@ -41,7 +41,7 @@ class ModelCheckpoint:
 
     @property
     def description(self) -> Dict[str, Any]:
-        """What the model says about itself; see ``models/description.py``."""
+        """The model's description; see ``models/description.py``."""
         return self.state[EXTRA_STATE]
 
 
@@ -134,94 +134,41 @@ def build_head(state: Mapping[str, Any]) -> HeadModel:
 
     Args:
         state: a head model's state dictionary; other prefixes stripped.
+
+    Raises:
+        UserError: the description is of another format, or names an option that a head cannot have.
     """
     description = state[EXTRA_STATE]
     check_format(description)
-    architecture, layout = description["architecture"], description["layout"]
-    require_implementation(architecture["implementation"])
-    if not (0 < architecture["samples_per_box"] < 2**16 and 0 < layout["max_resolution"] < 2**16):
-        raise UserError("its description names a resolution out of range; train or export again.")
+    options, mesh = read_architecture(description["architecture"], HeadArchitecture), description["face_mesh"]
     refined = "camera_optimizer.pose_adjustment" in state
-    config = HeadModelConfig(
-        num_levels=layout["num_levels"],
-        features_per_level=layout["features_per_level"],
-        log2_table_size=layout["log2_table_size"],
-        base_resolution=layout["base_resolution"],
-        max_resolution=layout["max_resolution"],
-        conditioning=architecture["conditioning"],
-        network_expression=architecture["network_expression"],
-        head_pose_scale=architecture["head_pose_scale"],
-        basis_parametrisation="principal" if architecture["mixed"] else "named",
-        expression_region=architecture["expression_region"],
-        face_parts=architecture["face_parts"],
-        face_motion=architecture["face_motion"],
-        hidden_dim=architecture["hidden_dim"],
-        density_layers=architecture["density_layers"],
-        color_layers=architecture["color_layers"],
-        geometry_dim=architecture["geometry_dim"],
-        frame_code_dim=architecture["frame_code_dim"],
-        density_bias=float(architecture["density_bias"]),
-        implementation=architecture["implementation"],
-        occupancy_resolution=architecture["occupancy_resolution"],
-        samples_per_box=architecture["samples_per_box"],
-        background_color=description["background_color"],
-        camera_optimizer=CameraOptimizerConfig(mode="SO3xR3" if refined else "off"),
+    config = HeadModelConfig(**options, camera_optimizer=CameraOptimizerConfig(mode="SO3xR3" if refined else "off"))
+    motion = ("conditioning.motion.neutral", "conditioning.motion.motion")
+    return rebuild(
+        config,
+        state,
+        mixing=state.get("field.encoding.mixing"),
+        face_mesh=None if mesh is None else torch.tensor(mesh),
+        face_motion=tuple(saved_tensor(state, name) for name in motion) if options["face_motion"] else None,
     )
-    mesh = description["face_mesh"]
-    metadata = {
-        **clip_metadata(description, state),
-        "mixing": state.get("field.encoding.mixing"),
-        "face_mesh": None if mesh is None else torch.tensor(mesh),
-        "face_motion": _face_motion(state) if architecture["face_motion"] else None,
-    }
+
+
+def rebuild(config: ExpressionModelConfig, state: Mapping[str, Any], **metadata: Any) -> Any:
+    """The model of a config with the weights of a state dictionary, in evaluation mode on the CPU.
+
+    Args:
+        config: of the model.
+        state: the model's state dictionary, its description among it.
+        metadata: what the model needs of its dataset beside the clip.
+    """
+    description = state[EXTRA_STATE]
+    require_implementation(config.implementation)
     model = config.setup(
         scene_box=SceneBox(torch.tensor(description["normalisation"]["aabb"])),
-        num_train_data=architecture["num_frames"],
-        metadata=metadata,
+        num_train_data=description["num_frames"],
+        metadata={**clip_metadata(description, state), **metadata},
         device="cpu",
         grad_scaler=None,
     )
     model.load_state_dict(dict(state))
     return model.eval()
-
-
-def clip_metadata(description: Mapping[str, Any], state: Mapping[str, Any]) -> Dict[str, Any]:
-    """What a model needs of its clip, as the dataparser gives it, from a checkpoint.
-
-    Args:
-        description: the model's.
-        state: the model's state dictionary, which holds the track.
-    """
-    basis, normalisation = description["basis"], description["normalisation"]
-    projection = basis["projection"]
-    return {
-        "expression_names": list(basis["names"]),
-        "basis_id": basis["id"],
-        "expression_source_names": basis["source_names"],
-        "expression_projection": None if projection is None else torch.tensor(projection),
-        "expression_min": torch.tensor(basis["minimum"]),
-        "expression_max": torch.tensor(basis["maximum"]),
-        "expression_scale": torch.tensor(basis["scale"]),
-        "track": {
-            "expression": _tensor(state, "expression_source.track_expression"),
-            "head_pose": _tensor(state, "expression_source.track_pose"),
-            "times": _tensor(state, "expression_source.track_times"),
-            "fps": description["fps"],
-        },
-        "train_frame_index": _tensor(state, "expression_source.train_frames"),
-        "image_size": tuple(description["image_size"]),
-        "intrinsics": description["intrinsics"],
-        "dataparser_transform": torch.tensor(normalisation["transform"]),
-        "dataparser_scale": normalisation["scale"],
-    }
-
-
-def _face_motion(state: Mapping[str, Any]) -> Tuple[Tensor, Tensor]:
-    return _tensor(state, "conditioning.motion.neutral"), _tensor(state, "conditioning.motion.motion")
-
-
-def _tensor(state: Mapping[str, Any], name: str) -> Tensor:
-    value = state.get(name)
-    if value is None:
-        raise UserError(f"the checkpoint lacks {name}; it is damaged, so train the head again.")
-    return value

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, Dict, List, Mapping, Optional, Tuple, cast
+from pathlib import Path
+from typing import Any, Dict, List, Mapping, Optional, Tuple, Type, cast
 
 import torch
 from jaxtyping import Float
@@ -16,39 +18,62 @@ from torch.nn import Parameter
 from nerfblendshape_ns.common.console import say
 from nerfblendshape_ns.common.errors import UserError
 from nerfblendshape_ns.data.dataset import NerfBlendshapeDataset
-from nerfblendshape_ns.fields.networks import adopt_implementation
-from nerfblendshape_ns.fields.torso_field import Carry, TorsoField
+from nerfblendshape_ns.fields.networks import frame_code
+from nerfblendshape_ns.fields.torso_field import HeadMotion, TorsoField
 from nerfblendshape_ns.model_components.conditioning.head_pose_code import HeadPoseCode
-from nerfblendshape_ns.model_components.losses import PatchLoss, composite
+from nerfblendshape_ns.model_components.losses import composite
 from nerfblendshape_ns.model_components.metrics.lpips import cached_lpips
 from nerfblendshape_ns.model_components.rendering.crop import crop_background, ray_spans
-from nerfblendshape_ns.model_components.torso.background import Backdrop, load_plate, parse_background
+from nerfblendshape_ns.model_components.torso.background import Background, load_plate, parse_background
 from nerfblendshape_ns.model_components.torso.frozen_head_cache import FrozenHeadCache
 from nerfblendshape_ns.model_components.torso.torso_frames import TorsoFrames
 from nerfblendshape_ns.model_components.torso.torso_metrics import person_alpha, torso_coverage, torso_metrics
 from nerfblendshape_ns.model_components.torso.torso_occupancy import TorsoOccupancy
 from nerfblendshape_ns.model_components.torso.torso_plane import TorsoPlane, plane_depth
-from nerfblendshape_ns.models.description import (
-    check_description,
-    check_format,
-    check_head_fits,
-    head_description,
-    torso_description,
-)
-from nerfblendshape_ns.models.expression_model import ExpressionModel
+from nerfblendshape_ns.models.architecture import TorsoArchitecture
+from nerfblendshape_ns.models.description import check_head_fits
+from nerfblendshape_ns.models.expression_model import ExpressionModel, ExpressionModelConfig
 from nerfblendshape_ns.models.frozen_head import frozen_foreground
 from nerfblendshape_ns.models.head import HeadModel
 from nerfblendshape_ns.models.rebuild import EXTRA_STATE, build_head, load_head
-from nerfblendshape_ns.models.torso_config import TorsoModelConfig
 from nerfblendshape_ns.models.unseen_frames import check_unseen_by_model
-from nerfblendshape_ns.ops.hash_grid import HashGridLayout
 
 HEAD_PREFIX = "head."
-POSE_REACH = 0.5
-"""How far the torso's motion goes on beyond the training poses, as a share of half their range."""
+"""Before the names of the head's tensors in a torso's state."""
+POSE_MARGIN = 0.5
+"""How far the torso's motion is extrapolated beyond the training poses, as a fraction of half their range."""
+OCCUPANCY_WARMUP, OCCUPANCY_INTERVAL = 512, 64
+"""Steps before the occupancy first follows the opacity, and between two updates."""
+HIDDEN_COLOR_WEIGHT = 0.2
+"""Weight of the torso's colour loss on the inpainted pixels that the head hides: other frames may show them."""
+HIDDEN_ALPHA_WEIGHT = 0.05
+"""Weight of the opacity loss where the head hides the torso and the torso image is empty."""
 
 
-class TorsoModel(ExpressionModel):
+@dataclass
+class TorsoModelConfig(TorsoArchitecture, ExpressionModelConfig):
+    """The torso behind a trained, frozen head."""
+
+    _target: Type = field(default_factory=lambda: TorsoModel)
+    head_run: Optional[Path] = None
+    """Directory, config.yml or checkpoint of the head's run. Read once, when training starts: from then on the torso's
+    own checkpoints hold the head."""
+    head_pixels_mb: int = 2048
+    """Memory for the frozen head's pixels of the training frames, so that none is rendered twice: as many frames as fit
+    are kept, with 0 none. The result is the same either way."""
+    background: str = "plate"
+    """What is behind the person: "plate" is the dataset's clean plate (white where it has none), else the name or hex
+    code of a colour, or the path of an image."""
+    frame_code_dropout: float = 0.5
+    """Fraction of the training steps that use the mean of the codes instead of the frame's own: what head pose can
+    explain shall be learnt from it, since no other frame has a code."""
+    torso_color_weight: float = 1.0
+    """Weight of the torso's own colour loss, against the torso image."""
+    torso_alpha_weight: float = 0.5
+    """Weight of the torso's opacity loss, against the torso image's alpha."""
+
+
+class TorsoModel(ExpressionModel[TorsoFrames]):
     """RAD-NeRF's torso behind NeRFBlendShape's head, inside nerfstudio.
 
     Args:
@@ -56,7 +81,11 @@ class TorsoModel(ExpressionModel):
         metadata: of the dataparser's outputs (see ``NerfBlendshapeDataParser``), target "frame".
     """
 
+    kind = "torso"
+    architecture = TorsoArchitecture
+    frame_code_weight = 1e-2
     config: TorsoModelConfig
+    field: TorsoField
     head_pixels: FrozenHeadCache
 
     def populate_modules(self) -> None:
@@ -64,33 +93,20 @@ class TorsoModel(ExpressionModel):
         super().populate_modules()
         config, metadata = self.config, self.metadata
         if not metadata.get("intrinsics"):
-            raise UserError(
-                "the dataset does not say its camera's intrinsics, which a torso needs; use nerfblendshape-data."
-            )
+            raise UserError("the dataset lacks its camera's intrinsics, which a torso needs; use nerfblendshape-data.")
         self.head: Optional[HeadModel] = None
         height, width = (int(side) for side in metadata["image_size"])
         train_pose = self.expression_source.track_pose[self.expression_source.train_frames]
         underside = self.aabb.mean(0)
         underside[2] = self.aabb[0, 2]
         self.plane = TorsoPlane(metadata["intrinsics"], (height, width), plane_depth(train_pose, underside))
-        self.pose_code = HeadPoseCode(train_pose, POSE_REACH)
-        self.layout = HashGridLayout(
-            num_levels=config.num_levels,
-            features_per_level=config.features_per_level,
-            log2_table_size=config.log2_table_size,
-            base_resolution=config.base_resolution,
-            max_resolution=config.max_resolution or min(2048, max(height, width)),
-            dimensions=2,
-        )
+        self.pose_code = HeadPoseCode(train_pose, POSE_MARGIN)
+        self.layout = config.grid(min(2048, max(height, width)), dimensions=2)
         self.field = TorsoField(
             self.layout,
             num_frames=self.num_train_data,
             frame_code_dim=config.frame_code_dim,
-            head_aware=config.head_aware,
-            carried=config.carried,
             deformation=config.deformation,
-            position_frequencies=config.position_frequencies,
-            pose_frequencies=config.pose_frequencies,
             hidden_dim=config.hidden_dim,
             implementation=config.implementation,
         )
@@ -101,8 +117,11 @@ class TorsoModel(ExpressionModel):
         background = metadata.get("background")  # Likewise.
         if background is None:
             background = parse_background(config.background, "--pipeline.model.background")
-        self.backdrop = Backdrop(plate, background)
-        self.patch_loss = PatchLoss(config.perceptual_loss)
+        self.background = Background(plate, background)
+
+    def description(self) -> Dict[str, Any]:
+        """See :meth:`ExpressionModel.description`; the head's own is in its part of the state."""
+        return super().description() | {"background": self.background.saved}
 
     # --- the head ---
 
@@ -112,7 +131,7 @@ class TorsoModel(ExpressionModel):
         Raises:
             UserError: the head is of another dataset, basis or image size.
         """
-        check_head_fits(head_description(head), self.metadata, self.aabb)
+        check_head_fits(head.description(), self.metadata, self.aabb)
         self.head = head.to(self.device).eval().requires_grad_(False)
         height, width = self.metadata["image_size"]
         self.head_pixels = FrozenHeadCache(self.num_train_data, height, width, self.config.head_pixels_mb)
@@ -134,18 +153,6 @@ class TorsoModel(ExpressionModel):
             )
         return self.head
 
-    # --- checkpoints ---
-
-    def get_extra_state(self) -> Dict[str, Any]:
-        """Plain data that says what this run is; the head's own is in its part of the state."""
-        return torso_description(self)
-
-    def set_extra_state(self, state: Dict[str, Any]) -> None:
-        """Refuse a checkpoint of another basis or architecture with a clear sentence."""
-        check_format(state)
-        adopt_implementation(self.field, state["architecture"]["implementation"], self.training)
-        check_description(state, torso_description(self))
-
     def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
         """Rebuild the head that the state holds, then load all weights; the head's own run is not needed."""
         if HEAD_PREFIX + EXTRA_STATE in state_dict and self.head is None:
@@ -155,9 +162,9 @@ class TorsoModel(ExpressionModel):
                 if name.startswith(HEAD_PREFIX)
             }
             self.attach_head(build_head(head_state))
-        for name in ("plate", "picture"):  # The state's own, whatever the dataset and its size may be by now.
-            picture = state_dict.get(f"backdrop.{name}")
-            setattr(self.backdrop, name, None if picture is None else picture.to(self.device))
+        for name in ("plate", "image"):  # The state's own: dataset and image size may have changed.
+            image = state_dict.get(f"background.{name}")
+            setattr(self.background, name, None if image is None else image.to(self.device))
         return super().load_state_dict(state_dict, strict=strict, assign=assign)
 
     # --- training ---
@@ -172,7 +179,7 @@ class TorsoModel(ExpressionModel):
     def get_training_callbacks(
         self, training_callback_attributes: TrainingCallbackAttributes
     ) -> List[TrainingCallback]:
-        """Take the head over unless a checkpoint has brought it; carve the occupancy, then follow the opacity."""
+        """Take the head over unless a checkpoint held one; start the occupancy from the masks, then update it."""
         if self.head is None:
             if self.config.head_run is None:
                 raise UserError(
@@ -182,34 +189,33 @@ class TorsoModel(ExpressionModel):
             head = load_head(self.config.head_run)
             check_unseen_by_model(head, self.metadata["splits"]["test"], self.metadata, self.config.head_run)
             self.attach_head(head)
-        pipeline, config = training_callback_attributes.pipeline, self.config
+        pipeline = training_callback_attributes.pipeline
 
         def before(step: int) -> None:
-            if not bool(self.occupancy.carved) and pipeline is not None:
+            if not bool(self.occupancy.initialised) and pipeline is not None:
                 dataset = cast(NerfBlendshapeDataset, pipeline.datamanager.train_dataset)
                 coverage = torso_coverage(dataset, self.occupancy.resolution)
                 if coverage.message is not None:
                     say(CONSOLE, coverage.message)
-                self.occupancy.carve(coverage.mask.to(self.device))
-            if step >= config.occupancy_warmup and step % config.occupancy_interval == 0:
+                self.occupancy.start_from(coverage.mask.to(self.device))
+            if step >= OCCUPANCY_WARMUP and step % OCCUPANCY_INTERVAL == 0:
                 self._update_occupancy(step)
 
         return [TrainingCallback([TrainingCallbackLocation.BEFORE_TRAIN_ITERATION], before)]
 
     @torch.no_grad()
     def _update_occupancy(self, step: int) -> None:
-        if self.field.head_aware:
-            return  # Its opacity depends on the head at the pixel, which a bare torso coordinate does not tell.
         source = self.expression_source
         # Every training pose once, in random order, before any comes again.
-        turn, place = divmod(step // self.config.occupancy_interval, len(source.train_frames))
-        chosen = int(torch.randperm(len(source.train_frames), generator=torch.Generator().manual_seed(turn))[place])
+        turn, index = divmod(step // OCCUPANCY_INTERVAL, len(source.train_frames))
+        chosen = int(torch.randperm(len(source.train_frames), generator=torch.Generator().manual_seed(turn))[index])
         generator = torch.Generator().manual_seed(step)
         captured = source.track_pose[source.train_frames[chosen]][None]
-        pose, code = self.pose_code(captured), self.field.frame_code(torch.tensor([chosen], device=self.device))
+        code = frame_code(self.field.frame_codes, torch.tensor([chosen], device=self.device), 1)
+        pose = self.pose_code(captured)
 
         def opacity(points: Tensor) -> Tensor:
-            return self.field(points, pose, code, carry=self._carry(captured))[1]
+            return self.field(points, pose, code, self._head_motion(captured))[1]
 
         self.occupancy.update(opacity, generator)
 
@@ -227,9 +233,7 @@ class TorsoModel(ExpressionModel):
             captured = self.pose_code.reference.expand(len(expression), -1)
         head = partial(self._frozen.frames, expression, captured, ray_frame, train_frame)
         dropped = self.training and float(torch.rand(())) < self.config.frame_code_dropout
-        codes = self.field.frame_code(None if dropped else train_frame)
-        if codes is not None and len(codes) != len(expression):
-            codes = codes.expand(len(expression), -1)
+        codes = frame_code(self.field.frame_codes, None if dropped else train_frame, len(expression))
         return TorsoFrames(head, captured, self.pose_code(captured), codes, ray_frame)
 
     def get_outputs(self, ray_bundle: RayBundle) -> Dict[str, Tensor]:  # type: ignore[override]
@@ -248,11 +252,10 @@ class TorsoModel(ExpressionModel):
         # A frozen head learns nothing; evaluation may ask for gradients in the expression.
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.training):
             head = frozen_foreground(self._frozen, ray_bundle, frames, spans, points.coordinates, pixels)
-        seen = torch.cat([head.color, head.alpha], -1) if self.field.head_aware else None
         fade = points.fade
-        if spans is not None:  # Of the plane only what lies within the bounds of the rays is seen.
+        if spans is not None:  # The plane shows only within the bounds of the rays.
             fade = fade * ((points.distance >= spans[:, :1]) & (points.distance <= spans[:, 1:]))
-        color, alpha, _ = self._torso(points.coordinates, fade, frames, seen)
+        color, alpha, _ = self._torso(points.coordinates, fade, frames)
         background = self._background(points.coordinates)
         behind = alpha * color + (1.0 - alpha) * background
         hidden = 1.0 - head.alpha
@@ -272,9 +275,7 @@ class TorsoModel(ExpressionModel):
             outputs["torso_color"] = color
         return outputs
 
-    def _torso(
-        self, coordinates: Tensor, fade: Tensor, frames: TorsoFrames, head: Optional[Tensor]
-    ) -> Tuple[Tensor, Tensor, Tensor]:
+    def _torso(self, coordinates: Tensor, fade: Tensor, frames: TorsoFrames) -> Tuple[Tensor, Tensor, Tensor]:
         """Colour, opacity and shift at torso coordinates; nothing is computed where the plane is empty."""
         inside = coordinates.clamp(0.0, 1.0)
         chosen = ((fade[:, 0] > 0) & self.occupancy.occupied(inside)).nonzero()[:, 0]
@@ -283,24 +284,21 @@ class TorsoModel(ExpressionModel):
             return empty[:, :3], empty[:, 3:4], empty[:, 4:]
         codes = None if frames.codes is None else frames.of_rays(frames.codes, chosen)
         pose, points = frames.of_rays(frames.pose, chosen), inside[chosen]
-        carry = self._carry(frames.of_rays(frames.captured, chosen))
-        color, alpha, shift = self.field(points, pose, codes, None if head is None else head[chosen], carry)
+        motion = self._head_motion(frames.of_rays(frames.captured, chosen))
+        color, alpha, shift = self.field(points, pose, codes, motion)
         spread = empty.index_put((chosen,), torch.cat([color, alpha * fade[chosen], shift], -1))
         return spread[:, :3], spread[:, 3:4], spread[:, 4:]
 
-    def _carry(self, captured: Float[Tensor, "#points 12"]) -> Optional[Carry]:
-        """How the head carries points of the plane in frames of these poses, if the field asks for that."""
-        if not self.config.carried:
-            return None
-        reference = self.pose_code.reference
-        return lambda points: self.plane.carried(points, reference, captured)
+    def _head_motion(self, captured: Float[Tensor, "#points 12"]) -> HeadMotion:
+        """How points of the plane that are fixed to the head move in frames of these poses."""
+        return partial(self.plane.moved_with_head, before=self.pose_code.reference, after=captured)
 
     def _background(self, coordinates: Tensor) -> Float[Tensor, "rays 3"]:
         if self.training:
             # A colour that changes every step cannot be painted onto the torso.
             return torch.rand(1, 3, device=coordinates.device).expand(len(coordinates), 3)
         crop = crop_background()
-        return self.backdrop(coordinates) if crop is None else crop.to(coordinates).expand(len(coordinates), 3)
+        return self.background(coordinates) if crop is None else crop.to(coordinates).expand(len(coordinates), 3)
 
     def get_rgba_image(self, outputs: Dict[str, Tensor], output_name: str = "rgb") -> Tensor:
         """The person with opacity as the fourth channel, free of the background."""
@@ -320,14 +318,14 @@ class TorsoModel(ExpressionModel):
         person = person_alpha(batch["alpha"].to(self.device), torso[..., 3:])
         return composite(image, person, outputs["background"])
 
-    def true_picture(self, outputs: Dict[str, Tensor], batch: Dict[str, Tensor]) -> Float[Tensor, "h w 3"]:
+    def true_image(self, outputs: Dict[str, Tensor], batch: Dict[str, Tensor]) -> Float[Tensor, "h w 3"]:
         """The true frame over the background that was rendered; the recorded frame where that is the clip's own.
 
         Args:
             outputs: of a whole camera.
             batch: of its frame, on the same device.
         """
-        if self.backdrop.shows_plate:
+        if self.background.shows_plate:
             return batch["image"]
         person = person_alpha(batch["alpha"], batch["torso"][..., 3:])
         return composite(batch["image"], person, outputs["background"])
@@ -335,19 +333,19 @@ class TorsoModel(ExpressionModel):
     def get_loss_dict(
         self, outputs: Dict[str, Tensor], batch: Dict[str, Tensor], metrics_dict: Optional[Dict[str, Tensor]] = None
     ) -> Dict[str, Tensor]:
-        """Colour of the whole picture, colour and opacity of the torso, patches, codes."""
+        """Colour of all rays, colour and opacity of the torso, patches, codes."""
         config = self.config
         target, prediction = self.ray_target(outputs, batch), outputs["rgb"]
-        losses = self.picture_losses(prediction, target, batch)
+        losses = self.image_losses(prediction, target, batch)
         torso, head_alpha = batch["torso"].to(self.device), batch["alpha"].to(self.device)
         true_color, true_alpha = torso[:, :3], torso[:, 3:]
-        # What the head hides is unknown except for the extension: there an empty torso is only a weak wish.
-        known = torch.maximum(1.0 - head_alpha, true_alpha).clamp_min(config.hidden_alpha_weight)
+        # Behind the head nothing but the torso image's extension is known: elsewhere an empty torso counts little.
+        known = torch.maximum(1.0 - head_alpha, true_alpha).clamp_min(HIDDEN_ALPHA_WEIGHT)
         losses["torso_alpha_loss"] = (
             config.torso_alpha_weight * (known * (outputs["torso_alpha"] - true_alpha).abs()).mean()
         )
         if "torso_color" in outputs:
-            weight = true_alpha * (1.0 - head_alpha).clamp_min(config.hidden_color_weight)
+            weight = true_alpha * (1.0 - head_alpha).clamp_min(HIDDEN_COLOR_WEIGHT)
             losses["torso_color_loss"] = (
                 config.torso_color_weight * (weight * (outputs["torso_color"] - true_color).abs()).mean()
             )
@@ -358,6 +356,6 @@ class TorsoModel(ExpressionModel):
     ) -> Tuple[Dict[str, float], Dict[str, Tensor]]:
         """The three rows of the field's protocol on one frame, and the seam; see ``torso_metrics``."""
         on_device = {name: value.to(self.device) for name, value in batch.items() if isinstance(value, Tensor)}
-        target = self.true_picture(outputs, on_device)
+        target = self.true_image(outputs, on_device)
         metrics = torso_metrics(outputs, on_device, target, cached_lpips(self.device))
         return metrics, {"img": torch.cat([target, outputs["rgb"]], dim=1)}

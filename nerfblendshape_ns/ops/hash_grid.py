@@ -1,4 +1,4 @@
-"""Multiresolution hash-grid encoding (Müller et al., Instant-NGP, SIGGRAPH 2022) with one table a frame.
+"""Multiresolution hash-grid encoding (Müller et al., Instant-NGP, SIGGRAPH 2022) with one table per frame.
 
 Forward and backward are Warp kernels (:mod:`nerfblendshape_ns.ops.hash_grid_kernels`), one source for CPU and CUDA.
 """
@@ -20,7 +20,7 @@ from nerfblendshape_ns.ops.hash_grid_kernels import BLOCK, hash_grid_kernels
 
 @dataclass(frozen=True)
 class HashGridLayout:
-    """Sizes of a multiresolution hash grid; levels lie one after the other in the rows of a table.
+    """Sizes of a multiresolution hash grid; a table's rows hold the levels one after the other.
 
     A level whose corners fit into ``2 ** log2_table_size`` rows is stored dense, x fastest; the others are hashed.
 
@@ -33,17 +33,17 @@ class HashGridLayout:
     features_per_level: int
     """Features of one row: 1, 2, 4 or 8."""
     log2_table_size: int
-    """Binary logarithm of the most rows a level may have."""
+    """Binary logarithm of the largest number of rows per level."""
     base_resolution: int
-    """Cells a side on the coarsest level."""
+    """Cells per side on the coarsest level."""
     max_resolution: int
-    """Cells a side on the finest level."""
+    """Cells per side on the finest level."""
     dimensions: int = 3
     """Dimensions of a position: 2 or 3."""
 
     def __post_init__(self) -> None:
         if self.features_per_level not in (1, 2, 4, 8):
-            raise ValueError(f"A hash grid has 1, 2, 4 or 8 features a level, not {self.features_per_level}.")
+            raise ValueError(f"A hash grid has 1, 2, 4 or 8 features per level, not {self.features_per_level}.")
         if self.dimensions not in (2, 3):
             raise ValueError(f"A hash grid has 2 or 3 dimensions, not {self.dimensions}.")
         if self.num_levels < 1 or not 1 <= self.base_resolution <= self.max_resolution:
@@ -53,7 +53,7 @@ class HashGridLayout:
 
     @cached_property
     def resolutions(self) -> Tuple[int, ...]:
-        """Cells a side, level by level, a geometric series from the base to the maximum."""
+        """Cells per side for every level, a geometric series from the base to the maximum."""
         if self.num_levels == 1:
             return (self.base_resolution,)
         growth = math.log(self.max_resolution / self.base_resolution) / (self.num_levels - 1)
@@ -61,7 +61,7 @@ class HashGridLayout:
 
     @cached_property
     def offsets(self) -> Tuple[int, ...]:
-        """First row of every level, and the number of rows as the last entry."""
+        """First row of every level, then the number of rows of a table."""
         offsets = [0]
         for resolution in self.resolutions:
             offsets.append(offsets[-1] + min((resolution + 1) ** self.dimensions, 2**self.log2_table_size))
@@ -90,9 +90,9 @@ def hash_grid_encode(
 
     Args:
         positions: in [0, 1]; what lies outside is clamped and gets no gradient.
-        tables: one table a frame.
+        tables: one per frame.
         layout: sizes of the grid.
-        frame_index: the table that each sample looks up; may be None where there is one frame.
+        frame_index: index of the table that each sample looks up; may be None where there is one table.
 
     Returns:
         Features, level-major.
@@ -128,7 +128,7 @@ _layout_tensors: Dict[Tuple[HashGridLayout, torch.device], Tuple[Tensor, Tensor]
 
 
 def _level_tensors(layout: HashGridLayout, device: torch.device) -> Tuple[Tensor, Tensor]:
-    """Resolutions and offsets as int32 tensors, kept: making them costs more than a small launch."""
+    """Resolutions and offsets as int32 tensors, cached: making them costs more than a small launch."""
     key = (layout, device)
     tensors = _layout_tensors.get(key)
     if tensors is None:
@@ -142,7 +142,7 @@ _no_frame_index: Dict[torch.device, Tensor] = {}
 
 
 def _frame_argument(frame_index: Optional[Tensor], device: torch.device) -> Tensor:
-    """An empty tensor tells the kernels that every sample uses the first table."""
+    """The frame index; if None an empty tensor, from which the kernels know that every sample uses the first table."""
     if frame_index is not None:
         return frame_index
     if device not in _no_frame_index:

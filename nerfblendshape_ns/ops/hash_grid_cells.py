@@ -1,5 +1,5 @@
 # type: ignore  (Warp kernels are Python in syntax only)
-"""Where a sample lies in a level of the hash grid: cell, corner rows, interpolation weights; for kernels to call."""
+"""Cell, corner rows and interpolation weights of a position on a level of the hash grid; for kernels to call."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -127,7 +127,7 @@ def _corner_weights_3d(f: wp.vec3):
     return vec8(g[0] * w0, f[0] * w0, g[0] * w1, f[0] * w1, g[0] * w2, f[0] * w2, g[0] * w3, f[0] * w3)
 
 
-# Derivative of the interpolated value in the fraction, from the corners' values d[c].
+# Derivative of the interpolated value with respect to the fraction, from the corners' values d[c].
 @wp.func
 def _fraction_gradient_2d(f: wp.vec2, d: wp.vec4):
     return wp.vec2(

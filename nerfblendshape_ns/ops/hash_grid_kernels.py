@@ -1,5 +1,5 @@
 # type: ignore  (Warp kernels are Python in syntax only)
-"""Warp kernels of the hash grid, generated for a number of dimensions and of features a row.
+"""Warp kernels of the hash grid, generated for a number of dimensions and of features per row.
 
 A kernel's work item is a block of samples on one level: a CPU thread walks through the block with the level's numbers
 in registers and its table in the cache; on CUDA a block is one sample.
@@ -30,7 +30,7 @@ class HashGridKernels:
     module: Any
 
 
-# Plain C++ where it matters: indexing a Warp array costs a test for negative indices and a multiplication by a stride
+# Plain C++ in the inner loops: indexing a Warp array costs a test for negative indices and a multiplication by a stride
 # that is only known at run time, and keeps the compiler from vectorising over the features.
 _GATHER = """
     const wp::vec_t<FEATURES, float>* table = tables.data + (size_t)frame * tables.shape[1];

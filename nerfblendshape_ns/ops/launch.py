@@ -1,9 +1,9 @@
 """Launching one Warp kernel from torch: on every CPU core, or on torch's current CUDA stream.
 
-Warp runs a CPU launch on the calling thread alone. :class:`ParallelKernel` splits the launch into parts, one a thread,
-and releases the interpreter lock while they run. A kernel made for it takes two leading integers, ``first`` and
+Warp runs a CPU launch on the calling thread alone. :class:`ParallelKernel` splits it into parts, one per thread, and
+releases the interpreter lock while they run. A kernel made for it takes two leading integers, ``first`` and
 ``stride``: item ``i`` of a part is item ``first + i * stride`` of the whole. Recorded launches are kept and only their
-pointers exchanged, because converting a dozen arguments anew costs as much as a small kernel.
+pointers exchanged, because converting a dozen arguments costs as much as a small kernel.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ Argument = Union[Tensor, int, float]
 
 
 class _Workers:
-    """The threads that help the calling thread; made on first use, made anew after a fork."""
+    """The threads that help the calling thread; made on first use, and again after a fork."""
 
     def __init__(self) -> None:
         self._pool: Optional[ThreadPoolExecutor] = None
@@ -53,7 +53,7 @@ _streams: Dict[Tuple[torch.device, int], wp.Stream] = {}
 
 
 def _current_stream(device: torch.device) -> wp.Stream:
-    """torch's current stream as Warp's; kept, because making one registers it with Warp anew."""
+    """torch's current stream as Warp's; cached, because making one registers it with Warp again."""
     stream = torch.cuda.current_stream(device)
     key = (device, stream.cuda_stream)
     if key not in _streams:

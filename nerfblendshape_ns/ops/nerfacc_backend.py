@@ -1,9 +1,9 @@
-"""Kernels for nerfacc 0.5.2, at the seam where it looks for its compiled extension.
+"""Kernels for nerfacc 0.5.2, in place of its compiled extension.
 
 nerfacc's Python layer calls ``nerfacc.cuda.X`` for what it computes in CUDA and refuses CPU tensors; its extension does
 not build against current torch and CUDA. :func:`install` puts dispatchers there: CUDA tensors go to the compiled
-extension if one is present, everything else to the Warp kernels of this package. Functions of the seam that volume
-rendering with an occupancy grid does not need stay as they were.
+extension if one is present, everything else to the Warp kernels of this package. What sampling one occupancy grid and
+rendering from densities does not call stays as it was.
 """
 
 from __future__ import annotations
@@ -23,20 +23,15 @@ from torch import Tensor
 from nerfblendshape_ns.ops import packed_scan, ray_marching
 
 FUNCTIONS = {
-    "inclusive_sum": packed_scan.inclusive_sum,
     "exclusive_sum": packed_scan.exclusive_sum,
-    "inclusive_prod_forward": packed_scan.inclusive_prod_forward,
-    "inclusive_prod_backward": packed_scan.inclusive_prod_backward,
-    "exclusive_prod_forward": packed_scan.exclusive_prod_forward,
-    "exclusive_prod_backward": packed_scan.exclusive_prod_backward,
     "ray_aabb_intersect": ray_marching.ray_aabb_intersect,
     "traverse_grids": ray_marching.traverse_grids,
 }
-"""What the seam gets, by nerfacc's names."""
+"""Functions that are replaced, by nerfacc's names."""
 
 
 def install() -> None:
-    """Fill nerfacc's seam for this process; a second call changes nothing."""
+    """Put the kernels into nerfacc, for this process; a second call changes nothing."""
     if getattr(nerfacc.cuda.traverse_grids, "warp_kernel", None) is not None:
         return
     for name, function in FUNCTIONS.items():

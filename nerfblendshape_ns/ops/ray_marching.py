@@ -1,32 +1,20 @@
-"""Marching rays through occupancy grids: where nerfacc's estimator puts its samples.
+"""Marching rays through an occupancy grid: where nerfacc's estimator puts its samples.
 
-Stands in for nerfacc 0.5.2's ``ray_aabb_intersect`` and ``traverse_grids`` with the same arguments. Along a ray the
-steps are fixed by the near plane alone: step ``k`` begins where step ``k - 1`` ends, at ``t``, and is
-``max(step_size, cone_angle * t)`` long. A step becomes a sample when its midpoint lies in an occupied cell of
-the finest grid around it.
+Stands in for nerfacc 0.5.2's compiled ``ray_aabb_intersect`` and ``traverse_grids``, with the same arguments, for one
+grid and steps of equal length. Along a ray, step ``k`` runs from ``near + k * step_size`` to ``near + (k + 1) *
+step_size``. It becomes a sample when its midpoint lies in an occupied cell.
 """
 
 from __future__ import annotations
 
-from typing import Optional, Tuple
+from types import SimpleNamespace
+from typing import Tuple
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
 from nerfblendshape_ns.ops.ray_marching_kernels import intersect_boxes, march_rays
-
-
-class RaySegmentsSpec:
-    """What nerfacc's ``RayIntervals._from_cpp`` and ``RaySamples._from_cpp`` read: packed values and their rays."""
-
-    def __init__(self) -> None:
-        self.vals: Optional[Tensor] = None
-        self.is_left: Optional[Tensor] = None
-        self.is_right: Optional[Tensor] = None
-        self.chunk_starts: Optional[Tensor] = None
-        self.chunk_cnts: Optional[Tensor] = None
-        self.ray_indices: Optional[Tensor] = None
 
 
 def ray_aabb_intersect(
@@ -37,14 +25,14 @@ def ray_aabb_intersect(
     far_plane: float,
     miss_value: float,
 ) -> Tuple[Float[Tensor, "rays boxes"], Float[Tensor, "rays boxes"], Bool[Tensor, "rays boxes"]]:
-    """Where rays enter and leave axis-aligned boxes, by the slab method.
+    """Where rays enter and leave axis-aligned boxes, by the slab method (Kay & Kajiya, SIGGRAPH 1986).
 
     Args:
         rays_o: origins.
-        rays_d: directions; distances are in their length.
+        rays_d: directions; distances are multiples of their length.
         aabbs: smallest corner, then largest corner.
-        near_plane: distances are clamped to at least this.
-        far_plane: and to at most this.
+        near_plane: least distance, to which smaller ones are clamped.
+        far_plane: greatest distance, to which larger ones are clamped.
         miss_value: stands for both distances where a ray misses.
 
     Returns:
@@ -64,70 +52,77 @@ def ray_aabb_intersect(
 def traverse_grids(
     rays_o: Float[Tensor, "rays 3"],
     rays_d: Float[Tensor, "rays 3"],
-    binaries: Bool[Tensor, "grids width height depth"],
-    aabbs: Float[Tensor, "grids 6"],
-    t_mins: Float[Tensor, "rays grids"],
-    t_maxs: Float[Tensor, "rays grids"],
-    hits: Bool[Tensor, "rays grids"],
+    binaries: Bool[Tensor, "1 width height depth"],
+    aabbs: Float[Tensor, "1 6"],
+    t_mins: Float[Tensor, "rays 1"],
+    t_maxs: Float[Tensor, "rays 1"],
+    hits: Bool[Tensor, "rays 1"],
     near_planes: Float[Tensor, " rays"],
     far_planes: Float[Tensor, " rays"],
     step_size: float,
-    cone_angle: float,
-    compute_intervals: bool,
-    compute_samples: bool,
-) -> Tuple[RaySegmentsSpec, RaySegmentsSpec]:
+    cone_angle: float = 0.0,
+    compute_intervals: bool = True,
+    compute_samples: bool = True,
+) -> Tuple[SimpleNamespace, SimpleNamespace]:
     """Steps of rays whose midpoints lie in occupied cells.
 
     Args:
         rays_o: origins.
         rays_d: directions.
-        binaries: whether a cell is occupied, finest grid first.
-        aabbs: box of every grid.
-        t_mins: from :func:`ray_aabb_intersect`, as the next two.
-        t_maxs: distance where the ray leaves a grid.
-        hits: whether a ray meets a grid.
+        binaries: whether a cell is occupied.
+        aabbs: box of the grid.
+        t_mins: distance at which a ray enters the box, from :func:`ray_aabb_intersect`, as the next two.
+        t_maxs: distance at which it leaves the box.
+        hits: whether it meets the box.
         near_planes: distance at which a ray's first step begins.
-        far_planes: no midpoint lies beyond this.
-        step_size: length of the shortest step, greater than 0.
-        cone_angle: growth of steps with distance; 0 keeps them equal.
-        compute_intervals: fill the first result.
-        compute_samples: fill the second result.
+        far_planes: distance beyond which no midpoint lies.
+        step_size: length of a step, greater than 0.
+        cone_angle: must be 0.
+        compute_intervals: unused; nerfacc always asks for both results.
+        compute_samples: unused.
 
     Returns:
-        Interval edges, where neighbouring steps share an edge that is a right and a left one, and sample midpoints,
-        both packed by ray.
+        Edges of the steps (neighbouring steps share an edge, which is the right one of the first and the left one of
+        the second), and their midpoints. Both are packed by ray, with the attributes that nerfacc's ``RayIntervals``
+        and ``RaySamples`` read.
 
     Raises:
-        ValueError: ``step_size`` is not positive.
+        ValueError: more than one grid, steps that grow with distance, or a ``step_size`` that is not positive.
     """
+    if len(binaries) != 1 or cone_angle != 0.0:
+        raise ValueError(
+            f"Rays are marched through one grid in equal steps, not through {len(binaries)} grids with a cone angle of "
+            f"{cone_angle}."
+        )
     if not step_size > 0.0:
         raise ValueError(f"Rays are marched with a positive step size, not {step_size}.")
     num_rays = rays_o.shape[0]
     long = {"dtype": torch.int64, "device": rays_o.device}
     counts = torch.zeros(2, num_rays, **long)
-    grids = (binaries.flatten(1), *binaries.shape[1:], aabbs)
-    rays = (rays_o, rays_d, t_mins, t_maxs, hits, near_planes, far_planes, float(step_size), float(cone_angle))
-    none = torch.empty(0, **long)
-    nothing = torch.empty(0, device=rays_o.device)
-    flags = torch.empty(0, dtype=torch.bool, device=rays_o.device)
-    outputs = (counts, none, nothing, flags, flags, none, nothing, none)
-    march_rays(num_rays, (), (0, *grids, *rays, *outputs))
+    grid = (binaries.flatten(), *binaries.shape[1:], aabbs.flatten())
+    spans = (t_mins.flatten(), t_maxs.flatten(), hits.flatten(), near_planes, far_planes)
+    inputs = (*grid, rays_o, rays_d, *spans, float(step_size))
+    no_index, no_value = torch.empty(0, **long), torch.empty(0, device=rays_o.device)
+    no_flag = torch.empty(0, dtype=torch.bool, device=rays_o.device)
+    march_rays(num_rays, (), (0, *inputs, counts, no_index, no_value, no_flag, no_flag, no_index, no_value, no_index))
 
     ends = counts.cumsum(1)
     starts = ends - counts
     num_edges, num_samples = ends[:, -1].tolist() if num_rays else (0, 0)
-    intervals, samples = RaySegmentsSpec(), RaySegmentsSpec()
-    edge_values, sample_values = rays_o.new_empty(num_edges), rays_o.new_empty(num_samples)
+    edges, middles = rays_o.new_empty(num_edges), rays_o.new_empty(num_samples)
     edge_rays, sample_rays = torch.empty(num_edges, **long), torch.empty(num_samples, **long)
     is_left = torch.zeros(num_edges, dtype=torch.bool, device=rays_o.device)
     is_right = torch.zeros_like(is_left)
     if num_samples:
-        outputs = (counts, starts, edge_values, is_left, is_right, edge_rays, sample_values, sample_rays)
-        march_rays(num_rays, (), (1, *grids, *rays, *outputs))
-    if compute_intervals:
-        intervals.vals, intervals.is_left, intervals.is_right = edge_values, is_left, is_right
-        intervals.chunk_starts, intervals.chunk_cnts, intervals.ray_indices = starts[0], counts[0], edge_rays
-    if compute_samples:
-        samples.vals, samples.ray_indices = sample_values, sample_rays
-        samples.chunk_starts, samples.chunk_cnts = starts[1], counts[1]
+        outputs = (counts, starts, edges, is_left, is_right, edge_rays, middles, sample_rays)
+        march_rays(num_rays, (), (1, *inputs, *outputs))
+    intervals = SimpleNamespace(
+        vals=edges,
+        is_left=is_left,
+        is_right=is_right,
+        chunk_starts=starts[0],
+        chunk_cnts=counts[0],
+        ray_indices=edge_rays,
+    )
+    samples = SimpleNamespace(vals=middles, chunk_starts=starts[1], chunk_cnts=counts[1], ray_indices=sample_rays)
     return intervals, samples

@@ -59,18 +59,6 @@ def _intersect_boxes(
 
 
 @wp.func
-def _inside_box(boxes: wp.array2d(dtype=float), box: int, point: wp.vec3):
-    return (
-        point[0] >= boxes[box, 0]
-        and point[1] >= boxes[box, 1]
-        and point[2] >= boxes[box, 2]
-        and point[0] <= boxes[box, 3]
-        and point[1] <= boxes[box, 4]
-        and point[2] <= boxes[box, 5]
-    )
-
-
-@wp.func
 def _cell_along(position: float, low: float, size: float, cells: int):
     return wp.clamp(int((position - low) / size), 0, cells - 1)
 
@@ -99,20 +87,19 @@ def _march_rays(
     first: int,
     stride: int,
     write: int,
-    occupied: wp.array2d(dtype=wp.bool),
+    occupied: wp.array(dtype=wp.bool),
     width: int,
     height: int,
     depth: int,
-    boxes: wp.array2d(dtype=float),
+    box: wp.array(dtype=float),
     origins: wp.array(dtype=wp.vec3),
     directions: wp.array(dtype=wp.vec3),
-    t_mins: wp.array2d(dtype=float),
-    t_maxs: wp.array2d(dtype=float),
-    hits: wp.array2d(dtype=wp.bool),
+    t_mins: wp.array(dtype=float),
+    t_maxs: wp.array(dtype=float),
+    hits: wp.array(dtype=wp.bool),
     near_planes: wp.array(dtype=float),
     far_planes: wp.array(dtype=float),
     step_size: float,
-    cone_angle: float,
     counts: wp.array2d(dtype=wp.int64),
     starts: wp.array2d(dtype=wp.int64),
     edges: wp.array(dtype=float),
@@ -129,15 +116,16 @@ def _march_rays(
     move_x = wp.where(direction[0] < 0.0, -1, 1)
     move_y = wp.where(direction[1] < 0.0, -1, 1)
     move_z = wp.where(direction[2] < 0.0, -1, 1)
+    low = wp.vec3(box[0], box[1], box[2])
+    size = wp.vec3(
+        (box[3] - low[0]) / float(width), (box[4] - low[1]) / float(height), (box[5] - low[2]) / float(depth)
+    )
     near = near_planes[ray]
-    num_grids = boxes.shape[0]
     begin = float(INFINITY)
     end = float(-INFINITY)
-    for grid in range(num_grids):
-        if hits[ray, grid]:
-            begin = wp.min(begin, t_mins[ray, grid])
-            end = wp.max(end, t_maxs[ray, grid])
-    end = wp.min(end, far_planes[ray])
+    if hits[ray]:
+        begin = t_mins[ray]
+        end = wp.min(t_maxs[ray], far_planes[ray])
     first_edge = int(0)
     first_sample = int(0)
     if write != 0:
@@ -145,7 +133,7 @@ def _march_rays(
         first_sample = int(starts[1, ray])
     edge = int(0)
     sample = int(0)
-    # The step at hand: its number, where it begins, how long it is. Equal steps are counted, so that nothing adds up.
+    # The current step: its number and where it begins. Steps are counted, so that rounding does not add up.
     step = int(0)
     last_kept = int(-2)
     t = float(near)
@@ -153,17 +141,14 @@ def _march_rays(
     keep = bool(False)
     while True:
         # Go on to the first step whose midpoint is not before the target; what is passed is kept in an occupied cell.
-        length = wp.max(step_size, cone_angle * t)
-        middle = t + 0.5 * length
-        if not keep and cone_angle == 0.0 and middle < target:
+        middle = t + 0.5 * step_size
+        if not keep and middle < target:
             ahead = wp.ceil((target - near) / step_size - 0.5)
             step = wp.max(step + 1, int(wp.min(ahead, LARGEST_STEP)))
             t = near + float(step) * step_size
             middle = t + 0.5 * step_size
         while middle < target and middle < end:
-            following = t + length
-            if cone_angle == 0.0:
-                following = near + float(step + 1) * step_size
+            following = near + float(step + 1) * step_size
             if keep:
                 if write != 0:
                     at = first_edge + edge
@@ -184,60 +169,44 @@ def _march_rays(
                 last_kept = step
             step += 1
             t = following
-            length = wp.max(step_size, cone_angle * t)
-            middle = t + 0.5 * length
+            middle = t + 0.5 * step_size
         if not (middle < end):
             break
-        # The finest grid around the midpoint, the cell in it, and where the ray leaves that cell or meets a finer grid.
+        # The midpoint's cell and where the ray leaves it. A midpoint that rounding puts outside the box is in its
+        # border cell.
         point = origin + middle * direction
-        keep = bool(False)
-        target = float(end)
-        finest = int(-1)
-        for grid in range(num_grids):
-            if finest < 0:
-                if _inside_box(boxes, grid, point):
-                    finest = grid
-                elif hits[ray, grid] and t_mins[ray, grid] > middle:
-                    target = wp.min(target, t_mins[ray, grid])
-        if finest >= 0:
-            low = wp.vec3(boxes[finest, 0], boxes[finest, 1], boxes[finest, 2])
-            high = wp.vec3(boxes[finest, 3], boxes[finest, 4], boxes[finest, 5])
-            size = wp.vec3(
-                (high[0] - low[0]) / float(width), (high[1] - low[1]) / float(height), (high[2] - low[2]) / float(depth)
-            )
-            x = _cell_along(point[0], low[0], size[0], width)
-            y = _cell_along(point[1], low[1], size[1], height)
-            z = _cell_along(point[2], low[2], size[2], depth)
-            exit_x = _cell_exit(origin[0], inverse[0], low[0], size[0], x)
-            exit_y = _cell_exit(origin[1], inverse[1], low[1], size[1], y)
-            exit_z = _cell_exit(origin[2], inverse[2], low[2], size[2], z)
-            limit = target
-            target = wp.min(wp.min(exit_x, exit_y), exit_z)
-            keep = occupied[finest, (x * height + y) * depth + z]
-            # Empty cells are passed one after the other (Amanatides & Woo 1987) without asking what steps lie in them.
-            while not keep and target < limit:
-                if exit_x <= exit_y and exit_x <= exit_z:
-                    x += move_x
-                    if x < 0 or x >= width:
-                        break
-                    exit_x = _cell_exit(origin[0], inverse[0], low[0], size[0], x)
-                elif exit_y <= exit_z:
-                    y += move_y
-                    if y < 0 or y >= height:
-                        break
-                    exit_y = _cell_exit(origin[1], inverse[1], low[1], size[1], y)
-                else:
-                    z += move_z
-                    if z < 0 or z >= depth:
-                        break
-                    exit_z = _cell_exit(origin[2], inverse[2], low[2], size[2], z)
-                if occupied[finest, (x * height + y) * depth + z]:
+        x = _cell_along(point[0], low[0], size[0], width)
+        y = _cell_along(point[1], low[1], size[1], height)
+        z = _cell_along(point[2], low[2], size[2], depth)
+        exit_x = _cell_exit(origin[0], inverse[0], low[0], size[0], x)
+        exit_y = _cell_exit(origin[1], inverse[1], low[1], size[1], y)
+        exit_z = _cell_exit(origin[2], inverse[2], low[2], size[2], z)
+        target = wp.min(wp.min(exit_x, exit_y), exit_z)
+        keep = occupied[(x * height + y) * depth + z]
+        # Empty cells are passed one after the other (Amanatides & Woo 1987) without asking which steps lie in them.
+        while not keep and target < end:
+            if exit_x <= exit_y and exit_x <= exit_z:
+                x += move_x
+                if x < 0 or x >= width:
                     break
-                target = wp.min(wp.min(exit_x, exit_y), exit_z)
-            target = wp.min(target, limit)
-        # Rounding may put the exit before the midpoint; the step at hand is dealt with all the same.
+                exit_x = _cell_exit(origin[0], inverse[0], low[0], size[0], x)
+            elif exit_y <= exit_z:
+                y += move_y
+                if y < 0 or y >= height:
+                    break
+                exit_y = _cell_exit(origin[1], inverse[1], low[1], size[1], y)
+            else:
+                z += move_z
+                if z < 0 or z >= depth:
+                    break
+                exit_z = _cell_exit(origin[2], inverse[2], low[2], size[2], z)
+            if occupied[(x * height + y) * depth + z]:
+                break
+            target = wp.min(wp.min(exit_x, exit_y), exit_z)
+        target = wp.min(target, end)
+        # Rounding may put the exit before the midpoint; the current step is dealt with all the same.
         if not (target > middle):
-            target = middle + 0.25 * length
+            target = middle + 0.25 * step_size
     if write == 0:
         counts[0, ray] = wp.int64(edge)
         counts[1, ray] = wp.int64(sample)
@@ -252,8 +221,8 @@ intersect_boxes = ParallelKernel(
 )
 march_rays = ParallelKernel(
     _march_rays,
-    (None, _flag, None, None, None, _real, _vector, _vector, _real, _real, _flag, _real, _real, None, None)
+    (None, _flag, None, None, None, _real, _vector, _vector, _real, _real, _flag, _real, _real, None)
     + (_index, _index, _real, _flag, _flag, _index, _real, _index),
-    interleaved=True,  # Rays through the head cost far more than rays beside it.
+    interleaved=True,  # Rays through the head cost far more than others.
     minimum=MINIMUM_RAYS,
 )

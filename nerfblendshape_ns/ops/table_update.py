@@ -1,4 +1,4 @@
-"""The blend of basis tables into one table a frame, and one optimiser step for all of them.
+"""The blend of basis tables into one table per frame, and one optimiser step for all of them.
 
 The blend is ``T(e) = sum_k e_k T_k`` with ``e_0 = 1`` for the mean table (NeRFBlendShape, equation 3), so the gradient
 of table ``k`` is the blended tables' gradient times the frames' coefficients. It is never expanded: the update reads
@@ -22,15 +22,15 @@ def blend_tables(
     mean: Float[Tensor, "rows features"],
     bases: Float[Tensor, "basis rows features"],
 ) -> Float[Tensor, "frames rows features"]:
-    """Blend the mean table and the bases into one table a frame; not differentiable by itself.
+    """Blend the mean table and the bases into one table per frame; not differentiable by itself.
 
     Args:
-        coefficients: the neutral 1, then one coefficient a basis. Bases whose coefficients are all zero are not read.
+        coefficients: the neutral 1, then one coefficient per basis. Bases whose coefficients are all zero are not read.
         mean: the table of the neutral expression.
-        bases: one table a coefficient.
+        bases: one table per coefficient.
 
     Raises:
-        ValueError: as many coefficients as tables are needed.
+        ValueError: the number of coefficients differs from that of the tables.
     """
     _check_coefficients(coefficients, bases)
     coefficients = coefficients.float().contiguous()
@@ -88,7 +88,7 @@ def table_update(
         mean_moment: first moment of the mean table.
         basis_moments: first moments of the bases.
         second_moment: shared by all tables, that of the size of the frames' gradients.
-        coefficients: the neutral 1, then one coefficient a basis, for every frame.
+        coefficients: the neutral 1, then one coefficient per basis, for every frame.
         gradients: of the blended tables.
         learning_rate: rate of the step.
         multipliers: factor on the rate, for the mean table and for every basis.
@@ -100,7 +100,7 @@ def table_update(
         idle: steps for which each basis has not been used, counted here; None counts none.
 
     Raises:
-        ValueError: as many coefficients as tables are needed, and tables must be contiguous to be changed in place.
+        ValueError: the number of coefficients differs from that of the tables, or a table is not contiguous float32.
     """
     _check_coefficients(coefficients, bases)
     for tensor in (mean, bases, mean_moment, basis_moments, second_moment):
@@ -159,7 +159,7 @@ _scratch_tensors: Dict[Tuple[torch.Size, torch.device], Tuple[Tensor, Tensor]] =
 
 
 def _scratch(mean: Tensor) -> Tuple[Tensor, Tensor]:
-    """Room for the step scale of every entry and for the list of touched rows, kept between steps."""
+    """Memory for the step scale of every entry and for the list of touched rows, kept between steps."""
     key = (mean.shape, mean.device)
     tensors = _scratch_tensors.get(key)
     if tensors is None:

@@ -1,5 +1,5 @@
 # type: ignore  (Warp kernels are Python in syntax only)
-"""Warp kernels of the table optimiser and of the blend, generated for a number of features a row.
+"""Warp kernels of the table optimiser and of the blend, generated for a number of features per row.
 
 A work item is a block of rows. For every table in turn a CPU thread walks through the block, so that each of the many
 streams (a table and its moment for every basis) is read in runs that the prefetcher can follow; on CUDA a block is one
@@ -59,7 +59,7 @@ _UPDATE_BASIS = """
     }
 """
 
-# Several bases a pass, so that the running sum is loaded and stored less often than the tables are read.
+# Several bases per pass, so that the running sum is loaded and stored less often than the tables are read.
 _ADD_BASES = """
     const size_t entries = (size_t)mean.shape[0] * FEATURES;
     const float* tables = (const float*)bases.data;

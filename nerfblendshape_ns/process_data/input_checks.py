@@ -1,4 +1,4 @@
-"""What the user brings beside the video is checked before the long steps, not when its turn comes."""
+"""Checks of the user's masks, models and coefficients before the long steps, not when they are needed."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ def check_label_sources(options: ProcessOptions) -> None:
     """Check masks or segmenter as far as that is possible before any frame has been chosen.
 
     Raises:
-        UserError: there are too few masks, one cannot be read or has a size that none can have, the first is no mask,
-            or MediaPipe cannot use the model.
+        UserError: there are too few masks, one cannot be read or has neither the video's nor the images' size, the
+            first has values that are no labels, or MediaPipe cannot use the model.
     """
     if options.segmenter is not None:
         MediaPipeSegmenter(options.segmenter).close()
@@ -48,8 +48,8 @@ def check_label_sources(options: ProcessOptions) -> None:
     of_images = None
     for path in masks.values():
         try:
-            with Image.open(path) as picture:
-                size = picture.size
+            with Image.open(path) as mask:
+                size = mask.size
         except (OSError, ValueError):
             raise UserError(f"{path} cannot be decoded as an image; restore the mask.") from None
         if size == (video.width, video.height):
@@ -63,14 +63,16 @@ def check_label_sources(options: ProcessOptions) -> None:
     read_labels(next(iter(masks.values())))
 
 
-def check_against_frames(options: ProcessOptions, shot: Dict[str, Any], labels_pending: bool, tracked: bool) -> None:
+def check_against_frames(
+    options: ProcessOptions, frame_info: Dict[str, Any], labels_pending: bool, tracked: bool
+) -> None:
     """Check masks and coefficients against the frames that were chosen, before these are tracked.
 
     Args:
         options: of the run.
-        shot: summary of the step that wrote the images.
+        frame_info: summary of the step ``frames``.
         labels_pending: whether the masks will be read.
-        tracked: whether the frames without a face are known already.
+        tracked: whether it is known which frames have no face.
 
     Raises:
         UserError: a mask is missing or wrong, or the coefficients cannot cover the clip.
@@ -80,31 +82,31 @@ def check_against_frames(options: ProcessOptions, shot: Dict[str, Any], labels_p
     if kept is None and options.on_missing != "drop":
         kept = np.arange(len(chosen["numbers"]))
     if options.parsing is not None and labels_pending:
-        _check_masks(options, chosen["numbers"], kept, shot)
+        _check_masks(options, chosen["numbers"], kept, frame_info)
     if options.expressions is not None:
         track = read_track(options)
-        if kept is not None or not _may_cover(options, track, chosen, shot):
+        if kept is not None or not _may_cover(options, track, chosen, frame_info):
             rows = np.arange(len(chosen["numbers"])) if kept is None else kept
-            place_expressions(options, track, shot, rows, chosen["times"][rows])
+            place_expressions(options, track, frame_info, rows, chosen["times"][rows])
 
 
 def _check_masks(
-    options: ProcessOptions, numbers: np.ndarray, kept: Optional[np.ndarray], shot: Dict[str, Any]
+    options: ProcessOptions, numbers: np.ndarray, kept: Optional[np.ndarray], frame_info: Dict[str, Any]
 ) -> None:
     assert options.parsing is not None
-    if kept is None and could_be_of_images(options.parsing, len(numbers), shot):
-        return  # Of the images that are left when those without a face are gone, which are not known yet.
-    masks = GivenLabels(options.parsing, numbers if kept is None else numbers[kept], shot)
-    if not any([(masks[index] == Label.HEAD).any() for index in range(len(masks))]):  # A list: every mask is read.
+    if kept is None and could_be_of_images(options.parsing, len(numbers), frame_info):
+        return  # They may belong to the images that are left without lost faces, which are not known yet.
+    masks = GivenLabels(options.parsing, numbers if kept is None else numbers[kept], frame_info)
+    if not any([(masks[index] == Label.HEAD).any() for index in range(len(masks))]):  # A list, so that all are read.
         raise UserError(no_head(options.parsing))
 
 
 def _may_cover(
-    options: ProcessOptions, track: ExpressionTrack, chosen: Dict[str, np.ndarray], shot: Dict[str, Any]
+    options: ProcessOptions, track: ExpressionTrack, chosen: Dict[str, np.ndarray], frame_info: Dict[str, Any]
 ) -> bool:
     """Whether a track can fit the clip once frames without a face are left out."""
     if track.times is None:
-        counts = (*range(MIN_FRAMES, len(chosen["numbers"]) + 1), source_frames(options, shot))
+        counts = (*range(MIN_FRAMES, len(chosen["numbers"]) + 1), source_frames(options, frame_info))
         return not options.expressions_offset and len(track) in counts
     wanted = chosen["times"] + options.expressions_offset
     return int(((wanted >= -HOLD_SECONDS) & (wanted <= track.duration + HOLD_SECONDS)).sum()) >= MIN_FRAMES

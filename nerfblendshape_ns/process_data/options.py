@@ -15,9 +15,9 @@ from nerfblendshape_ns.process_data.labels.multiclass_segmenter import check_mod
 from nerfblendshape_ns.process_data.video.frame_selection import MIN_FRAMES
 
 TOOL = "nbs-process-data"
-"""Name in ``process.json``, the record of a dataset made of a video."""
-# Twice the focal length of MediaPipe's 63-degree virtual camera, as a multiple of the image side.
+"""Name in ``process.json``, the record of a dataset made from a video."""
 DEFAULT_FOCAL = 1.632
+"""Twice the focal length of MediaPipe's 63-degree virtual camera, as a multiple of the image side."""
 
 
 @dataclass
@@ -25,68 +25,63 @@ class ProcessOptions:
     """Turn a talking-head video into a dataset for ns-train."""
 
     video: Path
-    """The video file; one person, the face seen most of the time, a still camera."""
+    """The video file: one person, the face seen most of the time, a still camera."""
     output: Path
-    """Folder of the dataset: a new or an empty one, or an earlier result. Run again to go on after an interruption or
-    an error, or with other options."""
+    """Folder of the dataset: a new or empty one, or an earlier result. The same command again resumes after an
+    interruption or an error; with other options it repeats what depends on them."""
     fps: Optional[float] = None
-    """Frames a second to keep; the video's own rate if left out."""
+    """Frames per second to keep; the video's own rate if left out."""
     max_size: int = 512
-    """Longest image side in pixels; larger pictures are scaled down."""
+    """Longest image side in pixels; larger frames are scaled down."""
     crop: Literal["face", "none"] = "face"
-    """face: one fixed square round head and shoulders for the whole clip; none: the whole frame."""
+    """face: one fixed square around head and shoulders for the whole clip; none: the whole frame."""
     start: Optional[float] = None
-    """Leave out what comes before this many seconds of the video."""
+    """Start of the clip, in seconds of the video."""
     end: Optional[float] = None
-    """Leave out what comes from this many seconds on."""
+    """End of the clip, in seconds of the video."""
     max_frames: Optional[int] = None
     """Use only the first so many frames."""
     on_cut: Literal["longest", "refuse", "keep"] = "longest"
-    """Where the video is cut. longest: use the scene in which a face is seen longest, and say so; refuse: stop and name
-    the cuts; keep: use everything (for cuts that are none)."""
+    """What to do where the video is cut. longest: use the scene in which a face is seen longest; refuse: stop and name
+    the cuts; keep: use everything (if they are not really cuts)."""
     focal: float = DEFAULT_FOCAL
-    """Focal length as a multiple of the video picture's shorter side. A face does not show it, so it is not fitted;
-    give it where the camera's is known (its field of view across the shorter side is 2 atan(0.5 / focal))."""
+    """Focal length as a multiple of the video's shorter side. It cannot be estimated from a face; give it if the
+    camera's is known (the field of view across the shorter side is 2 atan(0.5 / focal))."""
     on_missing: Literal["drop", "interpolate", "fail"] = "drop"
-    """Frames without a face. drop: leave them out; interpolate: keep them with values between their neighbours'; fail:
-    stop and name them. With drop and interpolate the report names them."""
+    """Frames without a face. drop: leave them out; interpolate: keep them, with values between their neighbours'; fail:
+    stop and name them."""
     landmarker: Optional[Path] = None
     """A face_landmarker.task file; if left out NBS_FACE_LANDMARKER, the cache and the public sources are tried."""
-    tracker: Literal["auto", "landmarker", "facemesh"] = "auto"
-    """landmarker: 52 named coefficients; facemesh: MediaPipe's bundled landmarks and 16 coefficients without meaning;
-    auto: facemesh only where no Face Landmarker model can be had."""
     parsing: Optional[Path] = None
-    """A folder with your own masks, one for each frame of the video, used in place of the segmentation: 8-bit labels
-    (0 background, 1 head, 2 neck, 3 torso) or RAD-NeRF's colours, numbered like the frames."""
+    """A folder with your own masks, one per frame of the video, instead of the segmentation: 8-bit labels (0
+    background, 1 head, 2 neck, 3 torso) or RAD-NeRF's colours, numbered like the frames."""
     segmenter: Optional[Path] = None
-    """MediaPipe's selfie_multiclass_256x256.tflite, if you have it: it tells hair, skin and clothes apart in place of
+    """MediaPipe's selfie_multiclass_256x256.tflite, if you have it: distinguishes hair, skin and clothes instead of
     the colour models."""
     mattes: bool = True
     """Soft opacity along the outline (alpha/), so that hair does not end in a hard edge; else labels are blurred."""
     refine_poses: bool = True
-    """Sharpen the head poses by following the skin of the upper face through the pictures."""
+    """Refine the head poses by tracking the texture of upper face and hair."""
     moving_face: bool = False
     """With refined poses, fit them last to all landmarks of a face that moves with the coefficients: for people whose
-    brows and nose move much, which else passes for a nod."""
+    brows and nose move much, which may otherwise be taken for a nod."""
     smooth_poses: float = 0.5
     """Smoothing of head poses in frames (motion with a period of 6.3 times this is halved); 0 for none."""
     smooth_expressions: float = 0.5
     """Smoothing of expression coefficients in frames; 0 for none."""
     expressions: Optional[Path] = None
-    """Coefficients from elsewhere in place of the tracker's, taken as they are: an array (.npy, .npz, .pt), a CSV of
-    face capture (Live Link Face, Face Cap, OpenFace), Audio2Face's JSON, FLAME or metrical-tracker files, or another
-    dataset."""
+    """Coefficients from a file instead of the tracker's, unchanged: an array (.npy, .npz, .pt), a CSV of face capture
+    (Live Link Face, Face Cap, OpenFace), Audio2Face's JSON, FLAME or metrical-tracker files, or another dataset."""
     expressions_offset: float = 0.0
-    """Where in that recording the video begins, in seconds; negative where the video began first."""
+    """Where in that recording the video begins, in seconds; negative if the video began first."""
     expressions_fps: Optional[float] = None
-    """Rows per second of that file; overrules the clock of a file that has one. Without either its rows must be the
-    video's frames."""
+    """Rows per second of that file; overrides its clock. A file with neither needs one row per frame of the video."""
     names: Optional[NameList] = None
-    """What the columns of that file are where it does not name them: ARKit's 52 in Live Link Face's order, or
-    MediaPipe's 52 in the Face Landmarker's."""
+    """What the columns of that file are if it does not name them: ARKit's 52 in Live Link Face's order, or MediaPipe's
+    52 in the Face Landmarker's."""
 
     def check(self) -> None:
-        """Raise a UserError for values that no run can use, and an output that must not be written."""
+        """Raise a UserError for values that no run can use, and for an output that must not be written."""
         if self.fps is not None and not 0 < self.fps <= 1000:
             raise UserError(f"--fps {self.fps:g} is not a frame rate; give a number above 0.")
         if self.start is not None and self.start < 0:
@@ -100,7 +95,9 @@ class ProcessOptions:
         if self.moving_face and not self.refine_poses:
             raise UserError("--moving-face refines head poses; leave out --no-refine-poses.")
         if not 0.2 <= self.focal <= 50:
-            raise UserError(f"--focal {self.focal:g} is no camera; give a multiple of the image side such as 1.6.")
+            raise UserError(
+                f"--focal {self.focal:g} is not that of a camera; give a multiple of the shorter side such as 1.6."
+            )
         if self.smooth_poses < 0 or self.smooth_expressions < 0:
             raise UserError("--smooth-poses and --smooth-expressions cannot be negative; give 0 for no smoothing.")
         if self.expressions is None and (self.expressions_offset or self.expressions_fps is not None):
@@ -119,6 +116,6 @@ class ProcessOptions:
 
     @property
     def inputs(self) -> List[Path]:
-        """Files and folders that are read."""
+        """Files and folders that the run reads."""
         given = (self.video, self.parsing, self.segmenter, self.expressions, self.landmarker)
         return [path for path in given if path is not None]

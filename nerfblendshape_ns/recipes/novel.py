@@ -10,6 +10,7 @@ import torch
 from nerfstudio.cameras.cameras import Cameras
 from torch import Tensor
 
+from nerfblendshape_ns.coefficient_names.sides import side_pairs
 from nerfblendshape_ns.common import file_io
 from nerfblendshape_ns.data.dataset import truth_of_frame
 from nerfblendshape_ns.data.frame_images import FrameFiles
@@ -134,9 +135,11 @@ def _sweep_states(metadata: Dict[str, Any], num_frames: int) -> Iterator[Tuple[s
     """Name, start, end and share of the way of every frame of a sweep."""
     minimum, maximum = metadata["expression_min"], metadata["expression_max"]
     neutral = torch.zeros_like(minimum).clamp(minimum, maximum)
-    groups: Dict[str, List[int]] = {}
-    for index, name in enumerate(metadata["expression_names"]):
-        groups.setdefault(name.removesuffix("Left").removesuffix("Right"), []).append(index)
+    names, groups = metadata["expression_names"], {}
+    pairs = side_pairs(names)
+    for index, name in enumerate(names):
+        if pairs.get(index, index) >= index:
+            groups[name.removesuffix("Left")] = [index, pairs.get(index, index)]
     reach = (maximum - neutral) * metadata["expression_scale"]
     ranked = sorted(groups, key=lambda name: -float(reach[groups[name]].max()))[:SWEEP_GROUPS]
     for number in range(num_frames):

@@ -1,10 +1,9 @@
-"""The contact sheet and the videos of an evaluation."""
+"""The contact sheet and the images of the videos of an evaluation."""
 
 from __future__ import annotations
 
-import tempfile
 from pathlib import Path
-from typing import List, Optional, Sequence
+from typing import Iterable, Iterator, List, Optional, Sequence
 
 import cv2
 import numpy as np
@@ -12,8 +11,6 @@ from nerfstudio.utils import colormaps
 from PIL import Image, ImageDraw
 
 from nerfblendshape_ns.common.file_io import save_image
-from nerfblendshape_ns.common.frame_store import PATTERN
-from nerfblendshape_ns.common.video_writing import Sound, encode
 from nerfblendshape_ns.evaluation.frames import Picture, RenderedFrame, as_picture
 
 TILE = 256
@@ -47,21 +44,11 @@ def write_sheet(path: Path, frames: Sequence[RenderedFrame]) -> None:
     save_image(path, np.concatenate(padded, axis=1))
 
 
-def write_video(path: Path, frames: Sequence[RenderedFrame], fps: float, sound: Optional[Sound] = None) -> None:
-    """Write an ``.mp4``: truth beside render where there is a truth, the render alone elsewhere.
-
-    Args:
-        path: the file.
-        frames: consecutive frames.
-        fps: frames a second.
-        sound: what was heard during the frames.
-    """
-    with tempfile.TemporaryDirectory() as folder:
-        for number, frame in enumerate(frames):
-            parts = [] if frame.truth is None else [_tile(frame.truth)]
-            picture = np.concatenate([*parts, _tile(frame.render)], axis=1)
-            save_image(Path(folder) / (PATTERN % number), picture)
-        encode(Path(folder), len(frames), fps, path, sound)
+def video_images(frames: Iterable[RenderedFrame]) -> Iterator[Picture]:
+    """The images of a video: truth beside render where there is a truth, the render alone elsewhere."""
+    for frame in frames:
+        parts = [] if frame.truth is None else [_tile(frame.truth)]
+        yield np.concatenate([*parts, _tile(frame.render)], axis=1)
 
 
 def _tile(pixels: Picture) -> Picture:

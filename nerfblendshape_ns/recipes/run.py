@@ -13,6 +13,7 @@ from nerfblendshape_ns.common import file_io
 from nerfblendshape_ns.common.console import say
 from nerfblendshape_ns.common.errors import UserError
 from nerfblendshape_ns.common.output_folders import claimed_folder
+from nerfblendshape_ns.common.video_writing import write_video
 from nerfblendshape_ns.evaluation.frames import RenderedFrame, furthest_turned, spread
 from nerfblendshape_ns.evaluation.measure import find_instruments
 from nerfblendshape_ns.evaluation.report import report_page
@@ -23,7 +24,7 @@ from nerfblendshape_ns.evaluation.trained_run import TrainedRun, open_run
 from nerfblendshape_ns.recipes.datasets import prepare_dataset
 from nerfblendshape_ns.recipes.novel import SyntheticTruth, sweep
 from nerfblendshape_ns.recipes.options import RecipeOptions
-from nerfblendshape_ns.recipes.pictures import write_sheet, write_video
+from nerfblendshape_ns.recipes.pictures import video_images, write_sheet
 from nerfblendshape_ns.recipes.published import print_published, published_beside
 from nerfblendshape_ns.recipes.recipe import Recipe, load_recipe
 from nerfblendshape_ns.recipes.results import record
@@ -171,7 +172,7 @@ def evaluate(
         sheets.append(folder / f"{recipe.name}-turned.png")
         write_sheet(sheets[1], [test[index] for index in turned])
     fps = float(tested.metadata["track"]["fps"])
-    write_video(videos[0], test, fps, sound_of_split(tested.metadata))
+    write_video(videos[0], video_images(test), fps, sound_of_split(tested.metadata))
     if truth is not None and (protocol.unseen_expressions or protocol.unseen_views):
         say(console, "unseen expressions and views")
         for split, frames in truth.unseen(run, instruments, protocol.unseen_expressions, protocol.unseen_views).items():
@@ -180,7 +181,7 @@ def evaluate(
     if protocol.sweep_frames:
         say(console, "expression sweep")
         videos.append(folder / f"{recipe.name}-sweep.mp4")
-        write_video(videos[1], list(sweep(run, protocol.sweep_frames, truth)), fps)
+        write_video(videos[1], video_images(sweep(run, protocol.sweep_frames, truth)), fps)
     document = evaluation_document(run, measured, instruments)
     report = folder / f"{recipe.name}.html"
     file_io.save_text(report, report_page(recipe.name, document, measured))

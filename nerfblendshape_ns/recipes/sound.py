@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Mapping, Optional
 
-from nerfblendshape_ns.common.video_writing import Sound, has_sound
+from nerfblendshape_ns.common.media import has_sound
+from nerfblendshape_ns.common.video_writing import Sound
 from nerfblendshape_ns.data.layouts import read_clip
 from nerfblendshape_ns.driving.own_dataset import frame_times, source_video
 

@@ -12,9 +12,9 @@ from nerfstudio.configs.method_configs import all_methods
 from nerfstudio.engine.trainer import TrainerConfig
 from nerfstudio.scripts import train
 
+from nerfblendshape_ns.avatar.run_config import CONFIG, plain_yaml
 from nerfblendshape_ns.common.errors import UserError
 from nerfblendshape_ns.data.dataparser import NerfBlendshapeDataParserConfig
-from nerfblendshape_ns.driving.own_dataset import CONFIG, plain_yaml
 from nerfblendshape_ns.engine.training_record import load_training_record
 from nerfblendshape_ns.evaluation.trained_run import TrainedRun
 from nerfblendshape_ns.models.rebuild import find_checkpoint

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Optional, Sequence
 
 import tyro
 
-from nerfblendshape_ns.avatar.avatar_file import SUFFIX, VERSION, AvatarFile, Provenance, read_avatar_file
+from nerfblendshape_ns.avatar.avatar_file import SUFFIX, VERSION, AvatarFile, read_avatar_file
 from nerfblendshape_ns.common.errors import UserError, report_user_errors
 
-NOT_STATED = "not stated"
+STATED = ("person", "consent", "licence", "source")
+"""Options that go into the file's provenance."""
 
 
 @dataclass
@@ -20,7 +21,7 @@ class ExportOptions:
     """Write a run as one avatar file, for nbs-drive, nbs-sweep and nbs-view; or show what a file says of itself."""
 
     run: tyro.conf.Positional[Optional[Path]] = None
-    """A run's directory, its config.yml, a checkpoint, or an avatar file that is to be written anew."""
+    """A run's directory, its config.yml, a checkpoint, or an avatar file that is to be written again."""
     output: Optional[Path] = None
     """The file to write; named after the experiment, in this folder, if left out."""
     person: str = ""
@@ -51,9 +52,9 @@ def run(options: ExportOptions) -> None:
     if options.show is not None:
         try:
             print(summary(options.show, read_avatar_file(options.show)))
+        except UserError:
+            raise
         except (KeyError, TypeError, ValueError, AttributeError) as error:
-            if isinstance(error, UserError):
-                raise
             raise UserError(f"{options.show} does not say what it holds ({error}); export the run again.") from None
         return
     if options.run is None:
@@ -68,13 +69,12 @@ def run(options: ExportOptions) -> None:
     avatar = open_avatar(options.run, "cpu")
     output = options.output or Path(_default_name(avatar.path))
     check_file(output, options.overwrite, files_among([options.run]))
-    stated = {entry.name: getattr(avatar.provenance, entry.name) for entry in fields(Provenance)}
-    stated.update(
-        {name: getattr(options, name) for name in stated if getattr(options, name, "")}
-    )  # What a file that is written anew already says stays.
-    export_avatar(avatar, output, Provenance(**stated), options.keep_track, options.background)
+    # A file that is written again keeps what it states unless an option says otherwise.
+    given = {name: value for name in STATED if (value := getattr(options, name))}
+    provenance = replace(avatar.provenance, **given)
+    export_avatar(avatar, output, provenance, options.keep_track, options.background)
     print(summary(output, read_avatar_file(output)))
-    if not stated["consent"]:
+    if not provenance.consent:
         print("note: the file states no consent; --consent says what the person agreed to.", file=sys.stderr)
 
 
@@ -84,17 +84,14 @@ def summary(path: Path, content: AvatarFile) -> str:
     basis, about = description["basis"], description.get("avatar", {})
     names = basis["names"]
     height, width = description["image_size"]
-    parameters = sum(array.size for array in content.tensors.values() if array.dtype.kind == "f")
+    parameters = sum(tensor.numel() for tensor in content.tensors.values() if tensor.is_floating_point())
     step = about.get("step")
     lines = [
-        f"{path}: {description['kind']} avatar, file version {VERSION}, {path.stat().st_size / 1e6:.1f} MB, whole",
-        f"person:       {stated.person or NOT_STATED}",
-        f"consent:      {stated.consent or NOT_STATED}",
-        f"licence:      {stated.licence or NOT_STATED}",
-        f"source:       {stated.source or NOT_STATED}",
+        f"{path}: {description['kind']} avatar, file version {VERSION}, {path.stat().st_size / 1e6:.1f} MB",
+        *(f"{name + ':':<13} {getattr(stated, name) or 'not stated'}" for name in STATED),
         f"written:      {stated.created} by {stated.written_by}",
-        f"model:        {parameters:,} numbers{'' if step is None else f', trained {step + 1} steps'}, pictures of"
-        f" {width}x{height}, {description['fps']:g} frames a second",
+        f"model:        {parameters:,} numbers{'' if step is None else f', trained {step + 1} steps'}, images of"
+        f" {width}x{height}, {description['fps']:g} frames per second",
         f"coefficients: {len(names)} of {basis['id']}: {', '.join(names)}",
         f"clip's track: {'expressions and head poses are in the file' if about.get('has_track') else 'left out'}",
         f"digest:       {content.digest}",

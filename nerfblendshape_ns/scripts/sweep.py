@@ -13,6 +13,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from nerfblendshape_ns.common.console import say
 from nerfblendshape_ns.common.errors import UserError, report_user_errors
 
+FPS = 25.0
+"""Frames per second of the video."""
+
 
 @dataclass
 class SweepOptions:
@@ -24,14 +27,12 @@ class SweepOptions:
     """Folder for sweep.png, sweep.mp4, sweep.txt and sweep.json: a new or an empty one, or an earlier result, which is
     replaced."""
     size: Optional[int] = None
-    """Longer side of the rendered pictures in pixels; that of the training images if left out."""
+    """Longer side of the rendered images in pixels; that of the training images if left out."""
     threshold: float = 4.0
-    """A coefficient that changes the picture by less than so many of 255 levels (where it changes most, on 2 % of the
-    head's pixels) counts as not learnt."""
+    """A coefficient counts as not learnt if it changes the image by less than this many of 255 levels (mean over the
+    pixels that change most, as many as 2 % of the head's)."""
     seconds: float = 1.0
     """Time in the video from neutral to an end of the range and back; 0 writes no video."""
-    fps: float = 25.0
-    """Frames a second of the video."""
 
 
 def run(options: SweepOptions, console: Console) -> None:
@@ -42,8 +43,8 @@ def run(options: SweepOptions, console: Console) -> None:
     """
     if options.size is not None and not 8 <= options.size <= 4096:
         raise UserError(f"--size is {options.size} but must be from 8 to 4096 pixels.")
-    if options.seconds < 0 or options.fps <= 0:
-        raise UserError("--seconds must not be negative and --fps must be above 0.")
+    if options.seconds < 0:
+        raise UserError("--seconds must not be negative; 0 writes no video.")
     # Imports nerfstudio whole, which takes seconds.
     from nerfblendshape_ns.avatar.avatar import open_avatar
     from nerfblendshape_ns.avatar.sweep import as_document, as_text, sweep_avatar
@@ -64,9 +65,9 @@ def run(options: SweepOptions, console: Console) -> None:
         save_text(folder / "sweep.txt", as_text(sweep))
         if options.seconds > 0:
             task = bar.add_task("Video", total=len(avatar.names))
-            frames = max(2, round(options.seconds * options.fps))
             video = folder / "sweep.mp4"
-            write_sweep_video(video, avatar, sweep, frames, options.size, options.fps, lambda: bar.advance(task))
+            frames = max(2, round(options.seconds * FPS))
+            write_sweep_video(video, avatar, sweep, frames, options.size, FPS, lambda: bar.advance(task))
     print(as_text(sweep))
     say(console, f"sheet, video and tables: {options.output}")
 

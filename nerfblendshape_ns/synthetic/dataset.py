@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
-import subprocess
-from contextlib import ExitStack
+from contextlib import nullcontext
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 from typing import Callable, Iterator, Optional, Tuple
 
-import cv2
 import numpy as np
 
 from nerfblendshape_ns.common import file_io
 from nerfblendshape_ns.common.errors import UserError
 from nerfblendshape_ns.common.output_folders import replaced_folder
 from nerfblendshape_ns.common.output_paths import check_file, check_folder
+from nerfblendshape_ns.common.video_writing import check_encoders, write_video
 from nerfblendshape_ns.data import contract
 from nerfblendshape_ns.synthetic.camera import Intrinsics, camera_to_head, default_intrinsics, project
 from nerfblendshape_ns.synthetic.expressions import EXPRESSION_NAMES
@@ -103,36 +100,42 @@ def write_dataset(
         output: the dataset directory: a new or an empty one, or one that this wrote, which is replaced. None writes no
             dataset.
         video: an mp4 file of the frames. None writes no video.
-        progress: told the number of each finished frame.
+        progress: called with the number of each finished frame.
         overwrite: replace a video that exists.
 
     Raises:
-        UserError: settings out of range, an output that must not be written, or ffmpeg missing or failing. Nothing is
-            left behind: both appear only when they are complete.
+        UserError: settings out of range, or an output that must not or cannot be written. Nothing is left behind: both
+            appear only when they are complete.
     """
     settings.check()
     if output is None and video is None:
         raise UserError("there is nothing to write; give --output for a dataset, --video for a video, or both.")
-    with ExitStack() as stack:
-        writer = root = None
-        if output is not None:
-            check_folder(output, TOOL)
-        if video is not None:
-            check_file(video, overwrite, [] if output is None else [output], "--video")
-            writer = VideoWriter(video, settings.width, settings.height, settings.fps)
-            stack.callback(writer.abandon)
-        if output is not None:
-            root = stack.enter_context(replaced_folder(output, TOOL))
+    if output is not None:
+        check_folder(output, TOOL)
+    if video is not None:
+        check_encoders()
+        check_file(video, overwrite, [] if output is None else [output], "--video")
+    with nullcontext() if output is None else replaced_folder(output, TOOL) as root:
+        if root is not None:
             _write_arrays(settings, root)
-        for index, rendering in render_clip(settings):
-            if root is not None:
-                file_io.save_image(root / contract.IMAGES / contract.image_name(index), rendering.image)
-                file_io.save_image(root / contract.PARSING / contract.parsing_name(index), rendering.labels)
-            if writer is not None:
-                writer.add(rendering.image)
-            progress(index)
-        if writer is not None:
-            writer.close()
+        images = _written_images(settings, root, progress)
+        if video is not None:
+            write_video(video, images, settings.fps)
+        else:
+            for _ in images:
+                pass
+
+
+def _written_images(
+    settings: ClipSettings, root: Optional[Path], progress: Callable[[int], None]
+) -> Iterator[np.ndarray]:
+    """Render the frames and write them with their labels into a dataset directory, if there is one."""
+    for index, rendering in render_clip(settings):
+        if root is not None:
+            file_io.save_image(root / contract.IMAGES / contract.image_name(index), rendering.image)
+            file_io.save_image(root / contract.PARSING / contract.parsing_name(index), rendering.labels)
+        yield rendering.image
+        progress(index)
 
 
 def _write_arrays(settings: ClipSettings, root: Path) -> None:
@@ -217,82 +220,3 @@ def load_settings(dataset: Path) -> ClipSettings:
             "make it again with nbs-synthetic."
         )
     return settings
-
-
-class VideoWriter:
-    """Encodes frames as H.264 (yuv420p) with ffmpeg; the file appears under its name only when complete.
-
-    Args:
-        path: the mp4 file.
-        width: frame width; an odd one loses its last column, which yuv420p cannot hold.
-        height: frame height; an odd one loses its last row.
-        fps: frames a second.
-
-    Raises:
-        UserError: ffmpeg is not installed.
-    """
-
-    def __init__(self, path: Path, width: int, height: int, fps: float) -> None:
-        executable = shutil.which("ffmpeg")
-        if executable is None:
-            raise UserError("ffmpeg was not found, so no video can be written; install ffmpeg or leave --video out.")
-        self.path = path
-        self._size = (height - height % 2, width - width % 2)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        # Absolute, since ffmpeg takes a name such as take:1.mp4 for a protocol.
-        self._unfinished = Path(os.path.abspath(path)).with_name(f".{path.stem}.{os.getpid()}.tmp.mp4")
-        command = [
-            executable, "-y", "-loglevel", "error", "-f", "rawvideo", "-pix_fmt", "bgr24",
-            "-s", f"{self._size[1]}x{self._size[0]}", "-r", f"{fps:g}", "-i", "pipe:0",
-            "-c:v", "libx264", "-preset", "fast", "-crf", "14", "-pix_fmt", "yuv420p", "-movflags", "+faststart",
-            str(self._unfinished),
-        ]  # fmt: skip
-        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.PIPE)
-
-    def add(self, image: np.ndarray) -> None:
-        """Append an RGB uint8 frame ``[height, width, 3]``.
-
-        Raises:
-            UserError: ffmpeg gave up.
-        """
-        frame = cv2.cvtColor(image[: self._size[0], : self._size[1]], cv2.COLOR_RGB2BGR)
-        assert self._process.stdin is not None
-        try:
-            self._process.stdin.write(frame.tobytes())
-        except BrokenPipeError:
-            raise self._failure() from None
-
-    def close(self) -> None:
-        """Finish the file and give it its name.
-
-        Raises:
-            UserError: ffmpeg failed.
-        """
-        assert self._process.stdin is not None
-        try:
-            self._process.stdin.close()
-        except BrokenPipeError:
-            raise self._failure() from None
-        if self._process.wait() != 0:
-            raise self._failure()
-        os.replace(self._unfinished, self.path)
-
-    def abandon(self) -> None:
-        """Stop an encoder that has not been closed and remove its unfinished file; does nothing after :meth:`close`."""
-        if self._process.poll() is None:
-            self._process.kill()
-            self._process.wait()
-        for stream in (self._process.stdin, self._process.stderr):
-            if stream is not None:
-                try:
-                    stream.close()
-                except BrokenPipeError:
-                    pass
-        self._unfinished.unlink(missing_ok=True)
-
-    def _failure(self) -> UserError:
-        assert self._process.stderr is not None
-        message = self._process.stderr.read().decode(errors="replace").strip().splitlines()
-        self._process.wait()
-        reason = message[-1] if message else f"exit status {self._process.returncode}"
-        return UserError(f"ffmpeg could not write {self.path} ({reason}); check the folder and ffmpeg's libx264.")

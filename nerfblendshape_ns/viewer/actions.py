@@ -32,17 +32,17 @@ class Actions:
 
     def choose_source(self, state: ControlState, source: str) -> ControlState:
         """Change what drives; choosing playback starts it."""
-        known = next(name for name in SOURCES if name == source)
-        return replace(state, source=known, playing=known == "playback")
+        chosen = next(name for name in SOURCES if name == source)
+        return replace(state, source=chosen, playing=chosen == "playback")
 
     def choose_frame(self, state: ControlState, frame: int) -> ControlState:
-        """Show a frame of the clip; a playback goes on from there."""
+        """Show a frame of the clip; a playback continues from there."""
         frame = min(max(int(frame), 0), self.table.num_frames - 1)
         source = "playback" if state.source == "playback" else "captured frame"
         return replace(state, frame=frame, source=source)
 
     def play(self, state: ControlState) -> ControlState:
-        """Start or go on with the playback."""
+        """Start or continue the playback."""
         return replace(state, source="playback", playing=True)
 
     def pause(self, state: ControlState) -> ControlState:

@@ -36,7 +36,7 @@ def tie(handle: Any, store: StateStore, change: Change) -> None:
 
 
 def on_click(register: Callable[[Callable[[GuiEvent], None]], Any], action: Callable[[GuiEvent], object]) -> None:
-    """Run an action when a button is pressed (or a file uploaded), and tell the browser what a person must know.
+    """Run an action when a button is pressed (or a file uploaded), and report its errors in the browser.
 
     Args:
         register: ``on_click`` of a button or button group, ``on_upload`` of an upload button.

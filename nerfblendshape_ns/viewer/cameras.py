@@ -1,4 +1,4 @@
-"""Captured cameras as views: where the browser's camera goes to look as a frame was looked at."""
+"""Captured cameras as views for the browser's camera."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class View:
     target: np.ndarray
     """``[3]`` on its axis, as far away as the head's centre; the browser orbits about it."""
     up: np.ndarray
-    """``[3]`` direction of the picture's upper side."""
+    """``[3]`` direction of the image's upper side."""
 
 
 def view_of_pose(pose: Float[Tensor, "12"]) -> View:
@@ -48,7 +48,7 @@ def show_view(client: ClientHandle, view: View, vertical_fov: float, upright: bo
         client: the browser.
         view: where to.
         vertical_fov: radians.
-        upright: keep the world's up direction, so that orbits stay level; False rolls the picture as it was captured.
+        upright: keep the world's up direction, so that orbits stay level; False rolls the image as it was captured.
     """
     camera = client.camera
     with client.atomic():

@@ -1,48 +1,18 @@
-"""What the controls know of a model's coefficients: names, ranges, activity, Left/Right partners, random faces."""
+"""A model's coefficients for the controls: names, ranges, activity, left/right partners, random faces."""
 
 from __future__ import annotations
 
 import math
-import re
 from dataclasses import dataclass
-from typing import Dict, List, Mapping, Optional, Sequence, Tuple
+from typing import List, Mapping, Optional, Sequence, Tuple
 
 import numpy as np
 
+from nerfblendshape_ns.coefficient_names.sides import side_pairs
 from nerfblendshape_ns.data.expression_scale import coefficient_scale
-
-_SIDES = {"Left": "Right", "left": "right", "_L": "_R", "_l": "_r"}
-_SIDE_PATTERN = {
-    # Words are sides wherever a new word starts (LeftEye, eye_left); letters only at the end (brow_L).
-    "Left": re.compile(r"Left(?![a-z])"),
-    "left": re.compile(r"(?<![A-Za-z])left(?![a-z])"),
-    "_L": re.compile(r"_L$"),
-    "_l": re.compile(r"_l$"),
-}
 
 RANDOM_CHOICES = 64
 """Made-up values of each coefficient that random faces are drawn from where there is no clip."""
-
-
-def mirror_indices(names: Sequence[str]) -> Dict[int, int]:
-    """For each coefficient of a Left/Right pair, the index of the other side; both directions.
-
-    ``jawLeft`` and ``jawRight`` are no pair: they are the two ends of one sideways motion, not two sides of the face,
-    and the same holds for ``mouthLeft`` and ``mouthRight``.
-
-    Args:
-        names: of all coefficients.
-    """
-    position = {name: index for index, name in enumerate(names)}
-    pairs: Dict[int, int] = {}
-    for index, name in enumerate(names):
-        if name.lower() in ("jawleft", "mouthleft", "jaw_left", "mouth_left"):
-            continue
-        for side, other in _SIDES.items():
-            partner = position.get(_SIDE_PATTERN[side].sub(other, name)) if _SIDE_PATTERN[side].search(name) else None
-            if partner is not None and partner != index:
-                pairs[index], pairs[partner] = partner, index
-    return pairs
 
 
 @dataclass(frozen=True)
@@ -81,11 +51,11 @@ class CoefficientTable:
     """The coefficients of one model, as arrays on the CPU.
 
     Args:
-        names: one a coefficient.
+        names: one per coefficient.
         minimum: ``[basis]`` training minimum, raw units.
         maximum: ``[basis]`` training maximum.
         track: ``[frames, basis]`` coefficients of the whole clip, raw units.
-        train_frames: ``[train]`` positions of the training frames on the track.
+        train_frames: ``[train]`` indices of the training frames on the track.
     """
 
     def __init__(
@@ -102,7 +72,7 @@ class CoefficientTable:
         self.track = np.asarray(track, np.float32)
         self.train_frames = np.asarray(train_frames, np.int64)
         self.neutral = np.clip(np.zeros(len(self.names), np.float32), self.minimum, self.maximum)
-        self.mirror = mirror_indices(self.names)
+        self.mirror = side_pairs(self.names)
         self._index = {name: index for index, name in enumerate(self.names)}
 
     def __len__(self) -> int:
@@ -114,7 +84,7 @@ class CoefficientTable:
         return len(self.track)
 
     def index(self, name: str) -> int:
-        """Position of a coefficient."""
+        """Index of a coefficient."""
         return self._index[name]
 
     @property
@@ -161,7 +131,7 @@ class CoefficientTable:
         return (self.neutral + gain * (values - self.neutral)).astype(np.float32)
 
     def edited(self, values: np.ndarray, index: int, value: float, symmetric: bool) -> np.ndarray:
-        """A copy of ``values`` ``[basis]`` with one coefficient set, and with it its Left/Right partner if asked."""
+        """A copy of ``values`` ``[basis]`` with one coefficient set, and with it its left/right partner if asked."""
         edited = np.array(values, np.float32)
         edited[index] = value
         if symmetric and index in self.mirror:
@@ -176,9 +146,9 @@ class CoefficientTable:
         """
         train = self.clamp(self.track[self.train_frames])
         if len(train) == 1:
-            share = generator.uniform(0.0, 1.0, (RANDOM_CHOICES, 1)) ** 2
+            fraction = generator.uniform(0.0, 1.0, (RANDOM_CHOICES, 1)) ** 2
             end = np.where(generator.uniform(size=(RANDOM_CHOICES, 1)) < 0.5, self.minimum, self.maximum)
-            train = (self.neutral + share * (end - self.neutral)).astype(np.float32)
+            train = (self.neutral + fraction * (end - self.neutral)).astype(np.float32)
         frame = generator.integers(len(train), size=len(self))
         for index, partner in self.mirror.items():
             frame[max(index, partner)] = frame[min(index, partner)]

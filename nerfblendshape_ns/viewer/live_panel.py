@@ -115,7 +115,7 @@ class LivePanel:
             text = where + ("No face in the packets yet." if counts.empty else "Nothing received yet.")
         else:
             matched = 0 if mapping is None else len(mapping.matched)
-            text = where + f"{counts.subject or 'face'}: {counts.faces} frames, {listener.rate():.0f} a second, "
+            text = where + f"{counts.subject or 'face'}: {counts.faces} frames, {listener.rate():.0f} per second, "
             text += f"{matched} of 52 coefficients drive."
         dropped = counts.malformed + counts.late + counts.failed
         if dropped:

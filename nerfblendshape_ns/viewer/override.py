@@ -1,4 +1,4 @@
-"""The viewer's say in what a camera is rendered with: the override that an expression source asks first."""
+"""What the viewer's cameras are rendered with: the override that an expression source asks first."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class ViewerExpression:
         source: the model's.
         store: state of the controls.
         table: the model's coefficients.
-        rendering: told the version of the state that a render begins with.
+        rendering: called with the version of the state that a render begins with.
     """
 
     def __init__(

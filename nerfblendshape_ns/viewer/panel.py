@@ -13,8 +13,8 @@ from nerfblendshape_ns.expressions.live.listener import LiveMapping
 from nerfblendshape_ns.viewer.actions import Actions
 from nerfblendshape_ns.viewer.bound_controls import on_click, show_value, tie
 from nerfblendshape_ns.viewer.file_controls import FileControls
+from nerfblendshape_ns.viewer.image_controls import ImageControls, OutputSelector
 from nerfblendshape_ns.viewer.live_panel import LivePanel
-from nerfblendshape_ns.viewer.picture_controls import OutputSelector, PictureControls
 from nerfblendshape_ns.viewer.playback import SPEED_RANGE
 from nerfblendshape_ns.viewer.slider_group import SliderGroup
 from nerfblendshape_ns.viewer.state import SOURCES, ControlState, StateStore
@@ -75,7 +75,7 @@ class ExpressionPanel:
                 "Clamp to training range", True, hint="Beyond it the model guesses; off lets sliders go there"
             )
         self.sliders = SliderGroup(server, store, actions)
-        self.picture = PictureControls(server, store, outputs, to_front)
+        self.image = ImageControls(server, store, outputs, to_front)
         self.files = FileControls(server, store, actions, folder)
         self.live = LivePanel(server, store, make_mapping)
         self._tie(to_frame)
@@ -104,7 +104,7 @@ class ExpressionPanel:
     def _on_change(self, before: ControlState, after: ControlState) -> None:
         streams = after.playing or (after.source == "live" and after.live is not before.live)
         if streams and time.monotonic() - self._shown_at < _STREAM_SECONDS and before.source == after.source:
-            return  # A stream of frames must not flood the browser; only the picture keeps its pace.
+            return  # A stream of frames must not flood the browser; only the image keeps its pace.
         self.show()
 
     def show(self) -> None:
@@ -119,6 +119,6 @@ class ExpressionPanel:
             show_value(self.gain, state.gain)
             show_value(self.clamp, state.clamp)
             self.play.visible, self.pause.visible = not state.playing, state.playing
-            self.picture.show(state)
+            self.image.show(state)
             if not state.playing and state.source != "live":
                 self.sliders.show(state.base(self._actions.table), beyond=not state.clamp)

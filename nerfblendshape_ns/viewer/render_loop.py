@@ -1,15 +1,15 @@
-"""Asks nerfstudio's viewer for pictures: at once, one for many changes, and not too small.
+"""Asks nerfstudio's viewer for images: at once, one for many changes, and not too small.
 
 nerfstudio has one ``RenderStateMachine``, a thread, for each browser. It takes the last action it was given, so changes
 that come while it renders end in one render. Three of its habits get in the way of driving a face, and are met here:
 
-- An action that reaches a machine which has finished its full-size picture also raises the flag that interrupts a
+- An action that reaches a machine which has finished its full-size image also raises the flag that interrupts a
   full-size render under way. Nothing is under way, so the flag stops the very render that was asked for, and nothing is
   shown until the machine has waited 0.2 s. The loop asks again when the newest state was not rendered.
 - While things move, it renders as many pixels as fit 1/30 s, on a CPU down to 30 lines. A face needs more.
 - Pictures and training steps wait for one lock, which is not fair: a clip that plays would hold training still. Between
-  two pictures that nobody waits for the lock is left alone, as long as a picture takes, and a machine that is left
-  without work for 0.2 s is kept from beginning its full-size picture.
+  two images that nobody waits for the lock is left alone, as long as a image takes, and a machine that is left
+  without work for 0.2 s is kept from beginning its full-size image.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from nerfstudio.viewer.render_state_machine import RenderAction, RenderStateMach
 from nerfstudio.viewer.viewer import Viewer
 
 MOVING_SIDE = 128
-"""Pixels that the shorter side of a picture keeps while it moves."""
+"""Pixels that the shorter side of a image keeps while it moves."""
 _RETRY_SECONDS, _RETRIES = 0.01, 40
 TRAINING_SECONDS, MOST_TRAINING_SECONDS = 0.15, 1.0
-"""Training gets at least and at most so long between two pictures of playback: as long as a picture takes."""
-_LONGEST_PICTURE = 5.0
+"""Training gets at least and at most this long between two images of playback: as long as a image takes."""
+_LONGEST_IMAGE = 5.0
 
 
 def moving_resolution(height: int, width: int, max_res: int, aspect: float) -> "tuple[int, int]":
@@ -63,7 +63,7 @@ class RenderLoop:
         self._rendered: Dict[Any, int] = {}
         self._rendering: Set[Any] = set()
         self._began: Dict[Any, float] = {}
-        self._picture_seconds = 0.0
+        self._image_seconds = 0.0
         self._by_hand = False
         self._resting = False
         self._stopped = False
@@ -93,7 +93,7 @@ class RenderLoop:
         self._began[threading.current_thread()] = time.monotonic()
 
     def attach(self, machine: RenderStateMachine) -> None:
-        """Keep a machine's moving pictures from becoming too small, and full ones out of training's time."""
+        """Keep a machine's moving images from becoming too small, and full ones out of training's time."""
         if getattr(machine, "keeps_moving_resolution", False):
             return
         calculate = machine._calculate_image_res
@@ -112,7 +112,7 @@ class RenderLoop:
                 return render(camera_state)
             finally:
                 self._rendering.discard(machine)
-                self._picture_seconds = time.monotonic() - self._began.pop(machine, time.monotonic())
+                self._image_seconds = time.monotonic() - self._began.pop(machine, time.monotonic())
 
         act = machine.action
 
@@ -161,11 +161,11 @@ class RenderLoop:
         return getattr(getattr(self._viewer, "trainer", None), "training_state", None) == "training"
 
     def _let_training_on(self) -> None:
-        """Wait for the pictures under way, then as long again, unless a person asks; nothing holds the lock then."""
-        end = time.monotonic() + _LONGEST_PICTURE
+        """Wait for the images under way, then as long again, unless a person asks; nothing holds the lock then."""
+        end = time.monotonic() + _LONGEST_IMAGE
         while self._rendering and time.monotonic() < end:
             time.sleep(_RETRY_SECONDS)
-        end = time.monotonic() + min(max(self._picture_seconds, TRAINING_SECONDS), MOST_TRAINING_SECONDS)
+        end = time.monotonic() + min(max(self._image_seconds, TRAINING_SECONDS), MOST_TRAINING_SECONDS)
         self._resting = True
         while time.monotonic() < end and not self._by_hand:
             time.sleep(_RETRY_SECONDS)

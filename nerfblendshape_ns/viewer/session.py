@@ -1,4 +1,4 @@
-"""One avatar in nerfstudio's viewer: puts panel, state, playback and rendering together."""
+"""One avatar in nerfstudio's viewer: panel, state, playback and rendering together."""
 
 from __future__ import annotations
 
@@ -6,27 +6,26 @@ import math
 import threading
 import time
 from contextlib import nullcontext
-from typing import Any, ContextManager, Sequence, cast
+from typing import Any, ContextManager, Optional, Sequence
 
 import numpy as np
 import viser
-from nerfstudio.models.base_model import Model
 from nerfstudio.viewer.viewer import Viewer
+from nerfstudio.viewer.viewer_elements import ViewerControl
 from viser import ClientHandle, GuiTabGroupHandle, ViserServer
 
 from nerfblendshape_ns.expressions.live.listener import LiveMapping
-from nerfblendshape_ns.model_components.conditioning.expression_source import ExpressionSource
+from nerfblendshape_ns.models.expression_model import ExpressionModel
 from nerfblendshape_ns.viewer.actions import Actions
 from nerfblendshape_ns.viewer.cameras import median_frame, show_view, view_of_pose
 from nerfblendshape_ns.viewer.override import ViewerExpression, coefficient_table
 from nerfblendshape_ns.viewer.panel import ExpressionPanel
 from nerfblendshape_ns.viewer.playback import PlaybackClock
 from nerfblendshape_ns.viewer.render_loop import RenderLoop
-from nerfblendshape_ns.viewer.state import ControlState, StateStore, changes_picture, is_streamed
+from nerfblendshape_ns.viewer.state import ControlState, StateStore, changes_image, is_streamed
 
 TAB = "Expression"
 """Name of the tab beside nerfstudio's own."""
-DEFAULT_FPS = 25.0
 
 
 class NerfstudioOutputs:
@@ -68,19 +67,17 @@ class ViewerSession:
 
     Args:
         viewer: nerfstudio's, whose own panel is built.
-        model: what it shows; see :class:`~nerfblendshape_ns.viewer.control.ExpressionViewerControl` for its duties.
+        model: what it shows; the ``override`` of its expression source is set.
     """
 
-    def __init__(self, viewer: Viewer, model: Model) -> None:
+    def __init__(self, viewer: Viewer, model: ExpressionModel) -> None:
         self._viewer = viewer
-        self._source = cast(ExpressionSource, model.expression_source)
-        self._metadata = getattr(model, "metadata", None) or model.kwargs.get("metadata") or {}
+        self._source, self._metadata = model.expression_source, model.metadata
         table = coefficient_table(self._source)
         self.actions = Actions(table)
         self.store = StateStore(self.actions.initial())
         self.loop = RenderLoop(viewer, lambda: self.store.version)
-        fps = float((self._metadata.get("track") or {}).get("fps") or DEFAULT_FPS)
-        self.clock = PlaybackClock(self.store, table.num_frames, fps)
+        self.clock = PlaybackClock(self.store, table.num_frames, self._metadata["track"]["fps"])
         self._source.override = ViewerExpression(self._source, self.store, table, self.loop.rendering)
         self._front = median_frame(self._source.track_pose.cpu(), self._source.train_frames.cpu())
         self.store.subscribe(self._on_change)
@@ -101,7 +98,7 @@ class ViewerSession:
     def _on_change(self, before: ControlState, after: ControlState) -> None:
         if after.playing:
             self.clock.start()
-        if changes_picture(before, after):
+        if changes_image(before, after):
             self.loop.request(by_hand=not is_streamed(before, after))
 
     def _live_mapping(self) -> LiveMapping:
@@ -126,12 +123,12 @@ class ViewerSession:
         self.show_frame_view(client, self._front, upright=True)
 
     def _follow_viewer(self) -> None:
-        """Take up what nerfstudio's viewer only has after it was set up; end with the server, and the loop likewise."""
+        """Take up what nerfstudio's viewer only has after it was set up, until the server stops; then stop the loop."""
         cameras_hidden = False
         while not self._server_stopped():
             try:
                 # The outputs are known from the first render, and may be chosen in nerfstudio's own panel.
-                self.panel.picture.refresh_outputs()
+                self.panel.image.refresh_outputs()
                 if not cameras_hidden and hasattr(self._viewer, "train_util"):  # The last thing that init_scene sets.
                     cameras_hidden = True
                     self.hide_training_cameras()
@@ -142,14 +139,31 @@ class ViewerSession:
         self.loop.stop()
 
     def _server_stopped(self) -> bool:
-        """Whether somebody has stopped viser's server, which tells nobody."""
+        """Whether somebody has stopped viser's server, which reports it to nobody."""
         return self._viewer.viser_server._websock_server._ws_server is None
 
     def hide_training_cameras(self) -> None:
-        """Hide the pictures of the training cameras, as nerfstudio's own button does.
+        """Hide the images of the training cameras, as nerfstudio's own button does.
 
-        Seen from where a frame was taken, such a picture hangs before the face and covers the render.
+        Seen from where a frame was taken, such an image hangs before the face and covers the render.
         """
         if self._viewer.hide_images.visible:
             self._viewer.set_camera_visibility(False)
             self._viewer.toggle_cameravis_button()
+
+
+class ExpressionViewerControl(ViewerControl):
+    """Adds the expression controls to nerfstudio's viewer, which finds it as an attribute of a pipeline.
+
+    Args:
+        model: the model that the viewer shows.
+    """
+
+    def __init__(self, model: ExpressionModel) -> None:
+        self._model = model
+        self.session: Optional[ViewerSession] = None
+        """The controls; None until a viewer is set up."""
+
+    def _setup(self, viewer: Viewer) -> None:
+        super()._setup(viewer)
+        self.session = ViewerSession(viewer, self._model)

@@ -1,4 +1,4 @@
-"""One slider a coefficient: the most active first, the rest in a folder, with a filter where there are many."""
+"""One slider per coefficient: the most active first, the rest in a folder, with a filter where there are many."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from nerfblendshape_ns.viewer.state import StateStore
 NUM_FIRST = 12
 """Sliders shown outright."""
 FILTER_ABOVE = 60
-"""A text filter is shown from so many coefficients on."""
+"""A text filter is shown above this many coefficients."""
 
 
 _LABEL_LENGTH = 13
@@ -87,7 +87,7 @@ class SliderGroup:
             self._build(bool(self._beyond))
 
     def _build(self, beyond: bool) -> None:
-        """Make the sliders anew: viser's can change neither their ends nor their folder."""
+        """Make new sliders: viser's can change neither their ends nor their folder."""
         gui, table = self._server.gui, self._actions.table
         shown = self._store.state.base(table)
         wanted = [index for index in self._order if self._text in table.names[index].lower()]

@@ -19,7 +19,7 @@ Color = Tuple[float, float, float]
 
 @dataclass(frozen=True, eq=False)
 class ControlState:
-    """Everything that decides a picture, at one moment. Arrays in it are never written to."""
+    """Everything that decides a rendered image, at one moment. Arrays in it are never written to."""
 
     manual: np.ndarray
     """``[basis]`` coefficients of the sliders, raw units."""
@@ -59,7 +59,7 @@ class StateStore:
     """Holds the current snapshot.
 
     Any thread may read :attr:`state` at any time: it is replaced as a whole, so a reader sees all of a change or none.
-    Changes are made one after the other. Each counts up :attr:`version` and tells the listeners once, however many
+    Changes are made one after the other. Each counts up :attr:`version` and calls the listeners once, however many
     fields it touches.
 
     Args:
@@ -112,7 +112,7 @@ class StateStore:
         return self.change(lambda state: replace(state, **fields))
 
 
-def changes_picture(before: ControlState, after: ControlState) -> bool:
+def changes_image(before: ControlState, after: ControlState) -> bool:
     """Whether a change can be seen in a render."""
     if (before.source, before.frame, before.gain, before.clamp, before.background) != (
         after.source,

@@ -1,6 +1,7 @@
 """What a sweep says of coefficients, on small heads whose tables are set by hand."""
 
 import json
+from functools import partial
 
 import cv2
 import numpy as np
@@ -12,7 +13,8 @@ from tiny_torso import make_torso
 from nerfblendshape_ns.avatar.avatar import Avatar, open_avatar
 from nerfblendshape_ns.avatar.sweep import as_document, as_text, by_change, strongest, sweep_avatar
 from nerfblendshape_ns.avatar.sweep_pictures import heat_picture, write_sweep_sheet, write_sweep_video
-from nerfblendshape_ns.field_components.blendshape_encoding import INITIAL_RANGE
+from nerfblendshape_ns.field_components.blendshape_encoding import INITIAL_RANGE, principal_components
+from nerfblendshape_ns.models import head
 
 FAINT = 0.3
 """The small heads are mist, which changes little."""
@@ -39,7 +41,7 @@ def test_an_untrained_coefficient_is_named(tmp_path, save_run):
     first, second, third = sweep.coefficients
     assert first.learnt and third.learnt and not second.learnt
     assert second.reasons[0] == "its table was never trained"
-    assert second.reasons[1].startswith("changes the picture by 0.")
+    assert second.reasons[1].startswith("changes the image by 0.")
     assert second.trained_rows == 0.0 and first.trained_rows is not None and first.trained_rows > 0.9
     assert by_change(sweep)[-1] is second and second.alike == "" and first.alike == third.name
     assert "2 of 3 coefficients were learnt" in as_text(sweep)
@@ -54,13 +56,14 @@ def test_a_coefficient_that_never_moved_is_named(tmp_path, save_run):
     assert sweep.coefficients[1].maximum == pytest.approx(0.004)
 
 
-def test_directions_that_leave_a_coefficient_out(tmp_path, save_run):
+def test_components_that_leave_a_coefficient_out(tmp_path, save_run, monkeypatch):
+    monkeypatch.setattr(head, "principal_components", partial(principal_components, most=1))
     data = metadata()
     data["track"]["expression"] = torch.tensor([[0.8, 0.0, 0.4]]) * torch.linspace(0, 1, 6)[:, None]
-    sweep = sweep_avatar(avatar_of(tmp_path, save_run, data, principal_max=1), threshold=FAINT)
-    # One direction, (2, 0, 1) / √5: it holds 89 % and 45 % of the length of the first and the last.
+    sweep = sweep_avatar(avatar_of(tmp_path, save_run, data), threshold=FAINT)
+    # One component, (2, 0, 1) / √5: it holds 89 % and 45 % of the length of the first and the last.
     assert [one.held for one in sweep.coefficients] == pytest.approx([2 / 5**0.5, 0.0, 1 / 5**0.5], abs=1e-3)
-    assert sweep.coefficients[1].reasons[0] == "the principal directions keep 0 % of it"
+    assert sweep.coefficients[1].reasons[0] == "the principal components keep 0 % of it"
     assert sweep.coefficients[0].alike == "browInnerUp"
 
 

@@ -34,7 +34,6 @@ SETTINGS = {
     "pipeline.model.log2_table_size": 11,
     "pipeline.model.occupancy_resolution": 32,
     "pipeline.model.occupancy_warmup": 64,
-    "pipeline.model.opacity_warmup": 200,
     "pipeline.model.expression_noise": 0.0,
     "optimizers.tables.optimizer.basis_lr_factor": 0.5,
     "max_num_iterations": 1800,

@@ -50,8 +50,7 @@ def test_the_viewer_serves_an_exported_avatar(exported, tmp_path, capsys):
         with torch.no_grad():
             assert viewer.get_model().get_outputs_for_camera(get_camera(state, 16, 16))["rgb"].shape == (16, 16, 3)
         # The panel of sliders is there, and drives the picture.
-        control = viewer.get_model().viewer_control
-        assert control.session is not None
+        assert [control.session is not None for control in viewer.viewer_controls] == [True]
         assert isinstance(exported.model.expression_source.override, ViewerExpression)
         assert not viewer.pause_train.visible and not viewer.show_images.visible
         assert sorted(path.name for path in tmp_path.iterdir()) == ["a.avatar", "run"]  # Nothing is written.

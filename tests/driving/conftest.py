@@ -41,7 +41,7 @@ def write_config(folder: Path, data: Path) -> None:
 def make_run(tmp_path_factory) -> Callable[..., Tuple[Path, Path, TinyClip]]:
     """Writes a tiny clip of 20 frames at 25 a second (13 train, 2 validate, 5 test) and an untrained run of it."""
     from nerfblendshape_ns.data.dataparser import NerfBlendshapeDataParserConfig
-    from nerfblendshape_ns.models.head_config import HeadModelConfig
+    from nerfblendshape_ns.models.head import HeadModelConfig
 
     def make(basis: str = "active") -> Tuple[Path, Path, TinyClip]:
         root = tmp_path_factory.mktemp("drive")

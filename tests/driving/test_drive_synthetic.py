@@ -71,7 +71,7 @@ def test_unseen_coefficients_are_rendered_nearly_as_well_as_test_frames(trained,
     plan = plan_drive(options, avatar, QUIET)
     renders = [load_image(path) for path in sorted((tmp_path / "test").glob("*.png"))]
     assert len(renders) == 6
-    test = np.mean([psnr(render, plan.driver.picture_of(index)) for index, render in enumerate(renders)])
+    test = np.mean([psnr(render, plan.driver.image_of(index)) for index, render in enumerate(renders)])
 
     train_frames = avatar.track.train_frames.numpy()
     seen = talking_motion(CLIP.num_frames, CLIP.fps, CLIP.seed).expressions[train_frames]

@@ -48,13 +48,13 @@ def test_start_and_end_count_from_the_first_frame():
         late.resampled(2.0, start=3.0)
 
 
-def test_resampling_twice_keeps_the_original_pictures():
+def test_resampling_twice_keeps_the_original_images():
     seen = []
-    driver = sequence(picture=lambda frame: seen.append(frame) or np.zeros((2, 2, 3), np.uint8))
-    driver.resampled(4.0).resampled(1.0).picture_of(2)
+    driver = sequence(read_image=lambda frame: seen.append(frame) or np.zeros((2, 2, 3), np.uint8))
+    driver.resampled(4.0).resampled(1.0).image_of(2)
     assert seen == [2]
-    with pytest.raises(UserError, match="has no pictures"):
-        sequence().picture_of(0)
+    with pytest.raises(UserError, match="has no images"):
+        sequence().image_of(0)
 
 
 def test_a_single_frame_is_a_still():

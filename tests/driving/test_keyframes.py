@@ -72,7 +72,7 @@ def test_head_angles(tmp_path):
         tmp_path,
         "easing: linear\nkeyframes: [{time: 0}, {time: 1, head: {yaw: 20, pitch: -10}}, {time: 2, head: {yaw: 20}}]",
     )
-    assert sequence.motion is not None and sequence.motion.rest is not None
+    assert sequence.motion is not None and sequence.motion.neutral is not None
     angles = Rotation.from_matrix(sequence.motion.rotation[[0, 50, 100, 200]]).as_euler("YXZ", degrees=True)
     assert np.allclose(angles, [[0, 0, 0], [10, -5, 0], [20, -10, 0], [20, 0, 0]], atol=1e-6)
 
@@ -122,7 +122,7 @@ def test_the_example_plays_on_a_face_with_arkit_names():
     sequence = keyframe_sequence(read_keyframes(path), names, zero, one, "arkit52", "hello", zero)
     assert sequence.values.max(0).tolist() == pytest.approx([0.7, 0.7, 0.9, 0.8, 1.0, 1.0])
     assert np.allclose(sequence.values[[0, -1]], 0)
-    assert sequence.motion is not None and sequence.motion.rest is not None
+    assert sequence.motion is not None and sequence.motion.neutral is not None
     angles = Rotation.from_matrix(sequence.motion.rotation).as_euler("YXZ", degrees=True)
     assert np.allclose(angles[[0, -1]], 0, atol=1e-6) and np.allclose(angles[:, 2], 0, atol=1e-6)
     # 4 degrees to one side, 3 down, 4 to the other side, as the file says.

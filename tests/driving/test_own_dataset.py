@@ -1,4 +1,4 @@
-"""The dataset behind a run, from a config that is read and never executed."""
+"""An avatar's own dataset, the times of its frames and its source video."""
 
 import json
 
@@ -7,38 +7,11 @@ import pytest
 from driving_run import NUM_FRAMES
 from tiny_clips import write_own
 
+from nerfblendshape_ns.avatar.run_config import RunSettings
 from nerfblendshape_ns.common.errors import UserError
 from nerfblendshape_ns.data.layouts import read_clip
-from nerfblendshape_ns.driving.own_dataset import (
-    RunSettings,
-    frame_times,
-    own_clip,
-    own_splits,
-    run_settings,
-    source_video,
-)
+from nerfblendshape_ns.driving.own_dataset import frame_times, own_clip, own_splits, source_video
 from nerfblendshape_ns.process_data.steps.step_record import video_key
-
-
-def test_settings_of_a_run(tiny_run):
-    run, data, _ = tiny_run
-    settings = run_settings(run / "nerfstudio_models" / "step-000000007.ckpt")
-    assert settings == RunSettings(data.resolve(), "auto", "tail10", 5, 2)
-
-
-def test_a_config_is_not_executed(tmp_path):
-    marker = tmp_path / "marker"
-    (tmp_path / "config.yml").write_text(f'data: !!python/object/apply:os.system ["touch {marker}"]\n')
-    settings = run_settings(tmp_path / "step-000000001.ckpt")
-    assert not marker.exists() and str(settings.data) == f"touch {marker}"
-    for text in ("data: [1, 2]", "[]", "a: {", "pipeline: 3"):
-        (tmp_path / "config.yml").write_text(text)
-        assert run_settings(tmp_path / "step-000000001.ckpt") == RunSettings()
-    for protocol, read in (("last350", "last350"), ("last3", "tail10")):
-        text = f"pipeline: {{datamanager: {{dataparser: {{protocol: {protocol}}}}}}}"
-        (tmp_path / "config.yml").write_text(text)
-        assert run_settings(tmp_path / "step-000000001.ckpt").protocol == read
-    assert run_settings(tmp_path / "elsewhere" / "a.avatar") == RunSettings()
 
 
 def test_own_clip_is_found_or_given(tiny_run, tmp_path):

@@ -1,16 +1,15 @@
 """A video as a driver: only coefficients and poses are made of it, once."""
 
-import subprocess
 from pathlib import Path
 
 import numpy as np
 import pytest
 from rich.console import Console
-from video_files import write_video
+from video_files import cut_video, write_video
 
 from nerfblendshape_ns.common.errors import UserError
 from nerfblendshape_ns.driving.video_driver import needed_steps, video_sequence
-from nerfblendshape_ns.process_data.pipeline import Step
+from nerfblendshape_ns.process_data.step_graph import Step
 
 QUIET = Console(quiet=True)
 
@@ -42,9 +41,7 @@ def test_a_video_without_a_face_is_told(tmp_path, landmarker_path):
 @pytest.mark.slow
 def test_a_real_video_drives(tmp_path, landmarker_path, plain_video, capfd):
     pytest.importorskip("mediapipe")
-    video = tmp_path / "short.mp4"
-    cut = ["ffmpeg", "-loglevel", "error", "-y", "-i", str(plain_video), "-frames:v", "14", "-an", str(video)]
-    subprocess.run(cut, check=True)
+    video = cut_video(plain_video, tmp_path / "short.mp4", 14)
     driver, notes = video_sequence(video, tmp_path / "cache", landmarker_path, QUIET)
     assert all(isinstance(note, str) for note in notes)
     assert driver.values.shape == (14, 52) and driver.basis_id == "arkit52" and "jawOpen" in driver.names
@@ -52,7 +49,7 @@ def test_a_real_video_drives(tmp_path, landmarker_path, plain_video, capfd):
     assert driver.motion is not None and driver.audio == video
     # The face looks at the camera: head up is up in the picture, and the face is in front of the camera.
     assert np.abs(driver.motion.rotation - np.eye(3)).max() < 0.3 and (driver.motion.translation[:, 2] < -10).all()
-    assert driver.picture_of(13).ndim == 3
+    assert driver.image_of(13).ndim == 3
     (folder,) = (tmp_path / "cache").iterdir()
     made = {path.name for path in Path(folder).iterdir()}
     assert not made & {"parsing", "background.png", "report", "transforms.json"}

@@ -1,6 +1,7 @@
-"""Lets these tests use the short runs of ``tiny_runs`` also where they run alone."""
+"""Lets these tests use the short runs of ``tiny_runs`` and the small models also where they run alone."""
 
 import sys
 from pathlib import Path
 
-sys.path.append(str(Path(__file__).parents[1]))
+TESTS = Path(__file__).parents[1]
+sys.path += [str(TESTS), str(TESTS / "models")]

@@ -57,11 +57,11 @@ def test_everything_may_be_on(monkeypatch, tmp_path):
 
 
 def test_everything_may_be_off_by_option():
-    model = make(lifted_metadata(), face_motion=False, face_parts=False, shell=False)
+    model = make(lifted_metadata(), face_motion=False, face_parts=False)
     assert of(model) == {
         "face motion": "off by --pipeline.model.face-motion False",
         "face parts": "off by --pipeline.model.face-parts False",
-        "shell round the face": "off by --pipeline.model.shell False",
+        "shell round the face": "on",
         "mattes": "off the dataset has none; the labels' borders are softened",
         "perceptual loss": "off by --pipeline.model.perceptual-loss none",
         "LPIPS in evaluation": "off its weights are not cached; nbs-fetch-lpips fetches them",

@@ -109,7 +109,7 @@ def test_noise_floor_on_the_synthetic_head(synthetic):
 def test_pixels_without_an_allowed_cell():
     """Cells right of the middle alone may be occupied, and columns 8 to 11 of a mask of columns 4 to 11 see them."""
     model, view = make(), camera({"expression": torch.zeros(1, 3)})
-    model.occupancy.carve(model.occupancy.cell_centers()[:, 0] > 0)
+    model.occupancy.start_from(model.occupancy.cell_centers()[:, 0] > 0)
     model.occupancy.estimator.binaries.fill_(False)  # What is occupied now does not matter.
     assert pixels_without_cell(model, view, square(16, 4, 12)) == 0.5
     right, one_of_four = torch.zeros(2, 16, 16, dtype=torch.bool)

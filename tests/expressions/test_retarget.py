@@ -65,7 +65,7 @@ def test_what_to_do_where_one_side_has_no_names():
 
 def test_principal_directions_of_another_clip_are_refused():
     with pytest.raises(UserError, match="principal directions of one clip and mean nothing on another"):
-        match_names(space(["pca_00"], (0, 1), basis_id="landmark_pca"), space(["pca_00"], (0, 1)))
+        match_names(space(["pca_00"], (0, 1), basis_id="flame-pca16"), space(["pca_00"], (0, 1)))
     own = space(["pca_00"], (0, 1), basis_id="arkit52-pca16")
     assert match_names(own, own).tolist() == [0]
     with pytest.raises(UserError, match="mean nothing"):

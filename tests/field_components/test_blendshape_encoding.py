@@ -1,9 +1,8 @@
 """The blend is linear in the coefficients, neutral touches no basis, and gradients go where they should."""
 
-import pytest
 import torch
 
-from nerfblendshape_ns.field_components.blendshape_encoding import BlendshapeHashEncoding, principal_mixing
+from nerfblendshape_ns.field_components.blendshape_encoding import BlendshapeHashEncoding, principal_components
 from nerfblendshape_ns.ops.hash_grid import HashGridLayout
 
 LAYOUT = HashGridLayout(num_levels=3, features_per_level=2, log2_table_size=8, base_resolution=4, max_resolution=16)
@@ -44,31 +43,25 @@ def test_one_coefficient_adds_its_own_table():
     torch.testing.assert_close(encoding.basis_table(1), encoding.bases[1])
 
 
-@pytest.mark.parametrize("rows", [True, False])
-def test_gradients_match_a_plain_blend(rows: bool):
-    encoding = make_encoding(gradient_rows=rows)
+def test_gradients_match_a_plain_blend():
+    encoding = make_encoding()
     expression = torch.randn(2, 4)
     weight = torch.randn(2, LAYOUT.rows, 2)
     (encoding.blend(expression) * weight).sum().backward()
     expected = torch.einsum("fk,frc->krc", torch.cat([torch.ones(2, 1), expression], -1), weight)
-    if encoding.table_gradients is not None:
-        assert encoding.mean.grad is None and encoding.bases.grad is None
-        coefficients, gradients = encoding.table_gradients.coefficients, encoding.table_gradients.grad
-        assert coefficients is not None and gradients is not None
-        actual = torch.einsum("fk,frc->krc", coefficients, gradients)
-    else:
-        assert encoding.mean.grad is not None and encoding.bases.grad is not None
-        actual = torch.cat([encoding.mean.grad[None], encoding.bases.grad])
+    assert encoding.mean.grad is None and encoding.bases.grad is None
+    coefficients, gradients = encoding.table_gradients.coefficients, encoding.table_gradients.grad
+    assert coefficients is not None and gradients is not None
+    actual = torch.einsum("fk,frc->krc", coefficients, gradients)
     torch.testing.assert_close(actual, expected, rtol=1e-4, atol=1e-4)
 
 
 def test_frozen_tables_give_the_expression_a_gradient_and_take_none():
-    for rows in (True, False):
-        encoding = make_encoding(gradient_rows=rows).requires_grad_(False)
-        expression = torch.randn(1, 4, requires_grad=True)
-        encoding.blend(expression).square().sum().backward()
-        assert expression.grad is not None and bool((expression.grad != 0).all())
-        assert all(parameter.grad is None for parameter in encoding.parameters())
+    encoding = make_encoding().requires_grad_(False)
+    expression = torch.randn(1, 4, requires_grad=True)
+    encoding.blend(expression).square().sum().backward()
+    assert expression.grad is not None and bool((expression.grad != 0).all())
+    assert all(parameter.grad is None for parameter in encoding.parameters())
 
 
 def test_expression_gradient_matches_finite_difference():
@@ -80,14 +73,18 @@ def test_expression_gradient_matches_finite_difference():
     torch.testing.assert_close(expression.grad, expected, rtol=1e-4, atol=1e-3)
 
 
-def test_principal_mixing_decorrelates_and_keeps_neutral():
+def test_principal_components_decorrelate_and_keep_neutral():
     generator = torch.Generator().manual_seed(1)
     hidden = torch.randn(200, 3, generator=generator)
     expressions = hidden @ torch.randn(3, 10, generator=generator)
-    mixing = principal_mixing(expressions, explained=0.999)
-    assert mixing.shape == (3, 10)  # Three directions made all ten coefficients.
-    directions = expressions @ mixing.T
-    torch.testing.assert_close(directions.T @ directions / 200, torch.eye(3), rtol=1e-3, atol=1e-3)
+    mixing = principal_components(expressions, explained=0.999)
+    assert mixing.shape == (3, 10)  # Three hidden numbers made all ten coefficients.
+    torch.testing.assert_close(mixing @ mixing.T, torch.eye(3), rtol=1e-4, atol=1e-4)
+    components = expressions @ mixing.T
+    moments = components.T @ components / 200
+    assert bool((moments.diagonal().diff() < 0).all()), "the largest first"
+    torch.testing.assert_close(moments, torch.diag(moments.diagonal()), rtol=0, atol=1e-3)
+    assert len(principal_components(expressions, most=2)) == 2
     encoding = make_encoding(num_basis=10, mixing=mixing)
     torch.testing.assert_close(encoding.blend(torch.zeros(1, 10))[0], encoding.mean)
     single = torch.zeros(1, 10)

@@ -14,7 +14,6 @@ LAYOUT = HashGridLayout(num_levels=3, features_per_level=2, log2_table_size=8, b
 
 
 def rows_of(encoding: BlendshapeHashEncoding) -> TableGradients:
-    assert encoding.table_gradients is not None
     return encoding.table_gradients
 
 

@@ -3,7 +3,16 @@
 import pytest
 import torch
 
-from nerfblendshape_ns.fields.head_field import HeadField, _BoundedExponential
+from nerfblendshape_ns.fields.head_field import (
+    DENSITY_BIAS,
+    OPACITY_START,
+    OPACITY_WARMUP,
+    OPAQUE_STEP,
+    HeadField,
+    _BoundedExponential,
+    largest_optical_depth,
+)
+from nerfblendshape_ns.fields.networks import frame_code
 from nerfblendshape_ns.ops.hash_grid import HashGridLayout
 
 LAYOUT = HashGridLayout(num_levels=3, features_per_level=2, log2_table_size=8, base_resolution=4, max_resolution=16)
@@ -20,8 +29,10 @@ def test_bounded_exponential_by_hand():
 
 def test_density_never_exceeds_its_bound():
     torch.manual_seed(0)
-    field = HeadField(LAYOUT, num_basis=2, num_frames=1, max_density=3.0, density_bias=5.0)
+    field = HeadField(LAYOUT, num_basis=2, num_frames=1, max_density=3.0)
     expression = torch.rand(1, 2)
+    with torch.no_grad():
+        field.density_network.layers[-1].bias[0] = 6.0
     density, geometry = field.density(torch.rand(100, 3), field.blend(expression), expression)
     assert float(density.max()) == pytest.approx(3.0) and geometry.shape == (100, 15)
 
@@ -31,8 +42,16 @@ def test_appearance_codes_start_equal_and_average_elsewhere():
     assert field.frame_codes is not None
     with torch.no_grad():
         field.frame_codes.weight.copy_(torch.arange(12.0).view(3, 4))
-    torch.testing.assert_close(field.frame_code(None), torch.tensor([[4.0, 5.0, 6.0, 7.0]]))
-    torch.testing.assert_close(field.frame_code(torch.tensor([2])), torch.tensor([[8.0, 9.0, 10.0, 11.0]]))
+    torch.testing.assert_close(frame_code(field.frame_codes, None, 1), torch.tensor([[4.0, 5.0, 6.0, 7.0]]))
+    torch.testing.assert_close(
+        frame_code(field.frame_codes, torch.tensor([2]), 1), torch.tensor([[8.0, 9.0, 10.0, 11.0]])
+    )
+
+
+def test_opacity_grows_until_a_step_can_be_opaque():
+    steps = (0, OPACITY_WARMUP // 2, OPACITY_WARMUP, 5 * OPACITY_WARMUP)
+    expected = [OPACITY_START, (OPACITY_START * OPAQUE_STEP) ** 0.5, OPAQUE_STEP, OPAQUE_STEP]
+    assert [largest_optical_depth(step) for step in steps] == pytest.approx(expected)
 
 
 @pytest.mark.parametrize("frames", [1, 3])
@@ -51,7 +70,7 @@ def test_what_is_constant_in_a_frame_is_computed_once(conditioning, frames):
     inputs = torch.cat([field.encoding(positions, tables, frame_index), rows], -1)
     expected = field.density_network(inputs)
     torch.testing.assert_close(geometry, expected[:, 1:])
-    torch.testing.assert_close(density, torch.exp(expected[:, 0] + field.density_bias))
+    torch.testing.assert_close(density, torch.exp(expected[:, 0] + DENSITY_BIAS))
     weight = field.density_network.layers[0].weight
     (ours,) = torch.autograd.grad(geometry.square().sum(), weight)
     (theirs,) = torch.autograd.grad(expected[:, 1:].square().sum(), weight)
@@ -59,7 +78,7 @@ def test_what_is_constant_in_a_frame_is_computed_once(conditioning, frames):
 
 
 def test_the_network_sees_no_more_than_the_tables():
-    """Two coefficients that always moved together: half of each is what one direction holds."""
+    """Two coefficients that always moved together: half of each is what one component holds."""
     torch.manual_seed(0)
     mixing = torch.tensor([[0.5, 0.5]])
     field = HeadField(LAYOUT, num_basis=2, num_frames=1, network_expression=True, mixing=mixing)

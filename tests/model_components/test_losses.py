@@ -12,7 +12,7 @@ from stand_in_lpips import install
 from nerfblendshape_ns.common.errors import UserError
 from nerfblendshape_ns.common.fetching import NotFetched
 from nerfblendshape_ns.model_components import losses
-from nerfblendshape_ns.model_components.losses import PatchLoss, composite, prepare_patch_loss, warm_down
+from nerfblendshape_ns.model_components.losses import PatchLoss, anneal, composite, prepare_patch_loss
 from nerfblendshape_ns.model_components.metrics.lpips import find_lpips
 
 
@@ -21,10 +21,10 @@ def test_composite_by_hand():
     torch.testing.assert_close(result, torch.tensor([0.25, 0.875, 0.75]))
 
 
-def test_warm_down():
-    assert warm_down(0, 1.0, 0.1, 100) == 1.0
-    assert warm_down(50, 1.0, 0.1, 100) == pytest.approx(0.55)
-    assert warm_down(500, 1.0, 0.1, 100) == pytest.approx(0.1)
+def test_anneal():
+    assert anneal(0, 1.0, 0.1, 100) == 1.0
+    assert anneal(50, 1.0, 0.1, 100) == pytest.approx(0.55)
+    assert anneal(500, 1.0, 0.1, 100) == pytest.approx(0.1)
 
 
 def test_dssim_is_zero_on_equal_patches_and_has_a_gradient():

@@ -18,6 +18,7 @@ from tiny_head import POSE, camera, make
 from tiny_torso import make_torso
 
 from nerfblendshape_ns.model_components.conditioning.expression_source import DrivingState
+from nerfblendshape_ns.model_components.rendering import early_termination
 
 GREEN = torch.tensor([0.0, 1.0, 0.0])
 TURNED = (0.3, 0.2, 0.4)
@@ -28,8 +29,9 @@ def box(low, high, turned=(0.0, 0.0, 0.0)) -> OrientedBox:
     return OrientedBox.from_params(tuple((0.5 * (low + high)).tolist()), turned, tuple((high - low).tolist()))
 
 
-def test_a_box_round_the_head_changes_nothing():
-    model = make(early_stop=0.0).eval()
+def test_a_box_round_the_head_changes_nothing(monkeypatch):
+    monkeypatch.setattr(early_termination, "EARLY_STOP", 0.0)
+    model = make().eval()
     whole = model.get_outputs_for_camera(camera({"cam_idx": 1}))
     for turned in ((0.0, 0.0, 0.0), TURNED):
         cropped = model.get_outputs_for_camera(camera({"cam_idx": 1}), box([-3.0] * 3, [3.0] * 3, turned))
@@ -37,9 +39,10 @@ def test_a_box_round_the_head_changes_nothing():
             torch.testing.assert_close(cropped[name], picture, rtol=0, atol=2e-5, msg=name)
 
 
-def test_two_boxes_show_the_front_and_the_back_of_the_head():
+def test_two_boxes_show_the_front_and_the_back_of_the_head(monkeypatch):
     """The camera looks along y: over one another the halves are the whole."""
-    model = make(early_stop=0.0).eval()
+    monkeypatch.setattr(early_termination, "EARLY_STOP", 0.0)
+    model = make().eval()
     shot = camera({"cam_idx": 1})
     whole = model.get_outputs_for_camera(shot)
     front = model.get_outputs_for_camera(shot, box([-1.0] * 3, [1.0, 0.1, 1.0]))

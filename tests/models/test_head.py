@@ -10,8 +10,9 @@ from tiny_head import NAMES, batch_for, bundle, camera, make, metadata
 
 from nerfblendshape_ns.common.errors import UserError
 from nerfblendshape_ns.model_components.conditioning.expression_source import DrivingState
+from nerfblendshape_ns.model_components.rendering import early_termination
 from nerfblendshape_ns.models import head as head_module
-from nerfblendshape_ns.models.head_config import HeadModelConfig
+from nerfblendshape_ns.models.head import HeadModelConfig
 
 
 @pytest.mark.parametrize("conditioning", ["blend", "concat"])
@@ -192,7 +193,7 @@ def test_loss_reaches_tables_networks_and_codes():
     assert set(losses) == {"color_loss", "mask_loss", "frame_code_loss"}
     sum(losses.values()).backward()  # type: ignore[union-attr]
     rows = model.field.encoding.table_gradients
-    assert rows is not None and rows.grad is not None and rows.grad.abs().sum() > 0
+    assert rows.grad is not None and rows.grad.abs().sum() > 0
     assert model.field.frame_codes.weight.grad[[0, 2]].abs().sum() > 0
     assert model.field.frame_codes.weight.grad[[1, 3]].abs().sum() == 0
     groups = model.get_param_groups()
@@ -258,7 +259,7 @@ def test_checkpoint_of_another_basis_is_refused():
     with pytest.raises(UserError, match=r"trained on 2 coefficients \(a, b, …\), the dataset gives 3"):
         model.set_extra_state(state)
     state = copy.deepcopy(model.get_extra_state())
-    state["layout"]["num_levels"] = 9
+    state["architecture"]["num_levels"] = 9
     with pytest.raises(UserError, match="num_levels = 9, the model is configured with 4"):
         model.set_extra_state(state)
 
@@ -291,20 +292,11 @@ def test_rgba_undoes_the_background_that_was_rendered():
     torch.testing.assert_close(shown[solid], plain[solid], rtol=1e-3, atol=1e-3)
 
 
-def test_the_viewer_control_is_found_and_stays_out_of_the_checkpoint():
-    from nerfstudio.viewer.utils import parse_object
-    from nerfstudio.viewer.viewer_elements import ViewerControl
-
-    model = make()
-    found = [element for _, element in parse_object(model, ViewerControl, "Custom Elements")]
-    assert found == [model.viewer_control]
-    assert not any("viewer" in name for name in model.state_dict())
-
-
-@pytest.mark.parametrize("options", [{}, {"frame_code_dim": 4}, {"early_stop": 0.0}])
-def test_a_head_renders_the_same_with_and_without_gradients(options):
+@pytest.mark.parametrize(("code", "early_stop"), [(0, 5e-3), (4, 5e-3), (0, 0.0)])
+def test_a_head_renders_the_same_with_and_without_gradients(code, early_stop, monkeypatch):
     """Rays of three frames, each with its expression; the way with gradients looks everything up."""
-    head = make(**options).eval()
+    monkeypatch.setattr(early_termination, "EARLY_STOP", early_stop)
+    head = make(frame_code_dim=code).eval()
     rays = bundle([0, 1, 3], rays_each=40)
     source = head.expression_source
     frames = head.frames(

@@ -6,7 +6,8 @@ from nerfstudio.cameras.camera_optimizers import CameraOptimizerConfig
 from nerfstudio.engine.callbacks import TrainingCallbackAttributes, TrainingCallbackLocation
 from tiny_head import bundle, make
 
-from nerfblendshape_ns.models.head import OPAQUE_STEP, HeadModel
+from nerfblendshape_ns.fields import head_field
+from nerfblendshape_ns.models.head import HeadModel
 
 NO_PIPELINE = TrainingCallbackAttributes(None, None, None, None)
 
@@ -20,13 +21,13 @@ def before(model: HeadModel, step: int) -> None:
     call(model, TrainingCallbackLocation.BEFORE_TRAIN_ITERATION, step)
 
 
-def test_opacity_grows_until_a_step_can_be_opaque():
-    model = make(opacity_start=0.2, opacity_warmup=100)
-    depths = []
-    for step in (0, 50, 100, 5000):
+def test_the_density_s_bound_follows_the_schedule_of_opacity():
+    model = make()
+    for step in (0, 300, 5000):
         before(model, step)
-        depths.append(model.field.max_density * model.occupancy.step_size)
-    assert depths == pytest.approx([0.2, (0.2 * OPAQUE_STEP) ** 0.5, OPAQUE_STEP, OPAQUE_STEP])
+        assert model.field.max_density * model.occupancy.step_size == pytest.approx(
+            head_field.largest_optical_depth(step)
+        )
 
 
 def test_the_occupancy_follows_after_its_warm_up_and_settles(monkeypatch):
@@ -37,16 +38,16 @@ def test_the_occupancy_follows_after_its_warm_up_and_settles(monkeypatch):
     assert updates == [(32, True), (48, True), (64, False), (80, False), (96, False)]
 
 
-def test_updates_ask_the_field_for_its_density():
+def test_updates_ask_the_field_for_its_density(monkeypatch):
     """Cells where the field is empty are given up, those where it is dense are kept."""
-    model = make(occupancy_warmup=0, occupancy_interval=1, occupancy_visits=1 << 13, expression_noise=0.0)
+    model = make(occupancy_warmup=0, occupancy_interval=1, expression_noise=0.0)
+    model.occupancy.visits = 1 << 13
     before(model, 0)
     for step in range(1, 40):
         before(model, step)
     occupied = model.occupancy.estimator.binaries.flatten()
     assert 0.05 < float(occupied.float().mean()) <= 1.0
-    with torch.no_grad():
-        model.field.density_bias = -30.0
+    monkeypatch.setattr(head_field, "DENSITY_BIAS", -30.0)
     for step in range(40, 80):
         before(model, step)
     assert not bool(model.occupancy.estimator.binaries.any())

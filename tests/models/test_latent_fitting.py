@@ -8,6 +8,9 @@ from test_torso_head_pixels import data as moving_cameras
 from tiny_head import make, metadata
 from tiny_torso import make_torso
 
+from nerfblendshape_ns.model_components.conditioning import face_motion
+from nerfblendshape_ns.model_components.rendering import early_termination
+
 ASIDE = torch.tensor([[0.0, 0.0, -1.0, -4.0], [-1.0, 0.0, 0.0, 0.0], [0.0, 1.0, 0.0, 0.0]])
 """Looks along x, where no training camera looks from."""
 
@@ -34,15 +37,17 @@ def test_gradients_do_not_change_the_picture(make_model):
 
 
 @pytest.mark.parametrize(
-    "data, options",
+    "data",
     [
-        (metadata, {}),
-        (face_metadata, {}),
-        (lifted_metadata, {"face_motion_ridge": 1e-6}),  # The face goes up with the first coefficient.
+        metadata,
+        face_metadata,
+        lifted_metadata,  # The face goes up with the first coefficient.
     ],
 )
-def test_gradients_lead_where_differences_do(data, options):
-    model = make(data(), early_stop=0.0, **options).eval().requires_grad_(False)
+def test_gradients_lead_where_differences_do(data, monkeypatch):
+    monkeypatch.setattr(early_termination, "EARLY_STOP", 0.0)
+    monkeypatch.setattr(face_motion, "RIDGE", 1e-6)
+    model = make(data()).eval().requires_grad_(False)
     with torch.no_grad():  # Smooth enough to be measured by differences.
         model.field.encoding.mean.mul_(0.3)
         model.field.encoding.bases.mul_(0.1)

@@ -18,7 +18,7 @@ from nerfblendshape_ns.models.rebuild import build_head
 
 MISSING = "tiny-cuda-nn's, which is not installed here; install it .* or train again with .*implementation torch"
 HEADS = [{}, {"network_expression": False}, {"conditioning": "concat", "frame_code_dim": 4}]
-TORSOS = [{}, {"deformation": "network"}, {"head_aware": True, "frame_code_dim": 0, "carried": False}]
+TORSOS = [{}, {"deformation": "network"}, {"frame_code_dim": 0}]
 
 
 def tcnn_head(**options):

@@ -1,7 +1,6 @@
 """The torso model: compositing, the frozen head, self-contained checkpoints, errors."""
 
 import shutil
-from types import SimpleNamespace
 
 import pytest
 import torch
@@ -26,7 +25,7 @@ def test_head_over_torso_over_plate():
     model = make_torso().eval()
     outputs = model.get_outputs_for_camera(view({"cam_idx": 0}))
     head_alpha, torso_alpha = outputs["head_accumulation"], outputs["torso_alpha"]
-    plate = model.backdrop.plate.float() / 255
+    plate = model.background.plate.float() / 255
     torch.testing.assert_close(outputs["background"], plate, atol=1e-4, rtol=0)
     torso = outputs["torso_rgb"] - (1 - torso_alpha)
     expected = (outputs["head_rgb"] - (1 - head_alpha)) + (1 - head_alpha) * (torso + (1 - torso_alpha) * plate)
@@ -51,20 +50,6 @@ def test_a_driving_state_may_bring_a_background():
     torch.testing.assert_close(shown["torso_rgb"], plain["torso_rgb"])
 
 
-def test_only_the_control_of_the_whole_model_is_built(monkeypatch):
-    from nerfstudio.viewer.utils import parse_object
-    from nerfstudio.viewer.viewer_elements import ViewerControl
-
-    model = make_torso()
-    found = [element for _, element in parse_object(model, ViewerControl, "Custom Elements")]
-    assert len(found) == 2, "its own and that of its head"
-    monkeypatch.setattr("nerfblendshape_ns.viewer.session.ViewerSession", lambda *args, **kwargs: "session")
-    for control in found:
-        control._setup(SimpleNamespace(viser_server=None, get_model=lambda: model))
-    assert model.viewer_control.session == "session" and model._frozen.viewer_control.session is None
-    assert model.viewer_control is not model._frozen.viewer_control
-
-
 def test_the_head_is_the_head_models_own_picture():
     head = make(frame_metadata()).eval()
     model = make_torso(head=make(frame_metadata())).eval()
@@ -74,11 +59,10 @@ def test_the_head_is_the_head_models_own_picture():
     torch.testing.assert_close(outputs["head_accumulation"], expected["accumulation"])
 
 
-@pytest.mark.parametrize("head_aware", [False, True])
-def test_training_leaves_the_head_bit_identical(head_aware):
+def test_training_leaves_the_head_bit_identical():
     data = frame_metadata()
-    data["track"]["head_pose"][:, 3] = torch.linspace(-0.2, 0.2, 6)  # Or the head carries nothing anywhere.
-    model = make_torso(data=data, head_aware=head_aware)
+    data["track"]["head_pose"][:, 3] = torch.linspace(-0.2, 0.2, 6)  # Or skinning moves nothing.
+    model = make_torso(data=data)
     before = {name: value.clone() for name, value in model.head.state_dict().items() if isinstance(value, torch.Tensor)}
     groups = model.get_param_groups()
     trained = {id(parameter) for group in groups.values() for parameter in group}
@@ -180,7 +164,7 @@ def test_empty_parts_cost_nothing():
     full = model.get_outputs_for_camera(view({"cam_idx": 1}))["torso_alpha"]
     mask = torch.zeros(128, 128, dtype=torch.bool)
     mask[64:] = True
-    model.occupancy.carve(mask)
+    model.occupancy.start_from(mask)
     calls = []
     forward = model.field.forward
     model.field.forward = lambda points, *rest: (calls.append(len(points)), forward(points, *rest))[1]
@@ -205,7 +189,7 @@ def test_backgrounds_can_be_chosen(tmp_path):
         make_torso(background="beach")
     data = frame_metadata()
     data["plate"] = None
-    assert not make_torso(data=data).backdrop.shows_plate
+    assert not make_torso(data=data).background.shows_plate
 
 
 @pytest.mark.parametrize(
@@ -266,7 +250,7 @@ def test_the_checkpoints_plate_wins_over_the_datasets():
         data["plate"] = plate
         again = make_torso(data=data)
         again.load_state_dict(state)
-        assert torch.equal(again.backdrop.plate, state["backdrop.plate"]) and again.backdrop.shows_plate
+        assert torch.equal(again.background.plate, state["background.plate"]) and again.background.shows_plate
 
 
 def test_frames_do_without_their_codes_in_a_share_of_the_training_steps():
@@ -286,7 +270,7 @@ def test_frames_do_without_their_codes_in_a_share_of_the_training_steps():
 
 def test_made_up_colours_behind_the_head_count_less():
     """By hand: 0.2 of the error where the head is opaque, half where it is half there, all where it is not."""
-    model = make_torso(torso_color_weight=1.0, hidden_color_weight=0.2)
+    model = make_torso(torso_color_weight=1.0)
     batch = torso_batch(3)
     batch["alpha"] = torch.tensor([[1.0], [0.5], [0.0]])
     batch["torso"] = torch.tensor([[0.5, 0.5, 0.5, 1.0]] * 3)

@@ -7,13 +7,13 @@ from tiny_torso import make_torso
 from nerfblendshape_ns.fields.torso_field import POSE_DIM
 
 
-def test_the_head_carries_the_torso_when_it_moves():
-    """A torso that is carried wholly shows in a moved pose what the reference frame has at the carried place."""
+def test_the_torso_follows_the_head_by_its_skinning_weights():
+    """A torso of skinning weight 1 shows at moved points what the reference frame has at the points."""
     model = make_torso(frame_code_dim=0).eval()
     field = model.field
     with torch.no_grad():
-        field.carriage.layers[-1].weight.zero_()
-        field.carriage.layers[-1].bias.fill_(30.0)
+        field.skinning.layers[-1].weight.zero_()
+        field.skinning.layers[-1].bias.fill_(30.0)
         field.appearance.layers[0].weight[:, -POSE_DIM:] = 0.0  # Colours do not see the pose.
         field.deformation.layers[-1].weight.zero_()
         field.deformation.layers[-1].bias.zero_()
@@ -21,10 +21,10 @@ def test_the_head_carries_the_torso_when_it_moves():
     moved = reference.clone()
     moved[3] += 0.1
     points = 0.3 + 0.4 * torch.rand(8, 2, generator=torch.Generator().manual_seed(0))
-    place = model.plane.carried(points, reference[None], moved[None])
+    place = model.plane.moved_with_head(points, reference[None], moved[None])
     assert float((place - points).norm(dim=1).min()) > 1e-3
-    here = field(points, model.pose_code(reference[None]), carry=model._carry(reference[None]))
-    there = field(place, model.pose_code(moved[None]), carry=model._carry(moved[None]))
+    here = field(points, model.pose_code(reference[None]), head_motion=model._head_motion(reference[None]))
+    there = field(place, model.pose_code(moved[None]), head_motion=model._head_motion(moved[None]))
     torch.testing.assert_close(here[0], there[0], atol=1e-4, rtol=0)
 
 

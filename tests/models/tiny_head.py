@@ -7,8 +7,7 @@ from nerfstudio.cameras.cameras import Cameras
 from nerfstudio.cameras.rays import RayBundle
 from nerfstudio.data.scene_box import SceneBox
 
-from nerfblendshape_ns.models.head import HeadModel
-from nerfblendshape_ns.models.head_config import HeadModelConfig
+from nerfblendshape_ns.models.head import HeadModel, HeadModelConfig
 
 POSE = torch.tensor([[1.0, 0.0, 0.0, 0.0], [0.0, 0.0, -1.0, -4.0], [0.0, 1.0, 0.0, 0.0]])
 NAMES = ["jawOpen", "mouthPucker", "browInnerUp"]

@@ -7,8 +7,7 @@ from nerfstudio.data.scene_box import SceneBox
 from tiny_head import make, metadata
 
 from nerfblendshape_ns.models.head import HeadModel
-from nerfblendshape_ns.models.torso import TorsoModel
-from nerfblendshape_ns.models.torso_config import TorsoModelConfig
+from nerfblendshape_ns.models.torso import TorsoModel, TorsoModelConfig
 
 INTRINSICS = {"fl_x": 24.0, "fl_y": 24.0, "cx": 8.0, "cy": 8.0}
 BOX = torch.tensor([[-0.8, -0.9, -1.0], [0.8, 0.9, 1.0]])

@@ -40,7 +40,7 @@ def encode_reference(positions, tables, layout, frame_index=None):
 
 
 def make_layout(dimensions=3, features=4):
-    # Dense and hashed levels both: 4 and 7 cells a side fit into 1,024 rows in three dimensions, 13 and up do not.
+    # Dense and hashed levels both: 4 and 7 cells per side fit into 1,024 rows in three dimensions, 13 and up do not.
     return HashGridLayout(5, features, 10 if dimensions == 3 else 8, 4, 48, dimensions)
 
 

@@ -5,20 +5,18 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-import torch
 import warp as wp
 
 import nerfblendshape_ns.ops
 from nerfblendshape_ns.ops.hash_grid_kernels import hash_grid_kernels
-from nerfblendshape_ns.ops.packed_scan_kernels import scan_kernels
+from nerfblendshape_ns.ops.packed_scan_kernels import module as packed_scan_module
 from nerfblendshape_ns.ops.ray_marching_kernels import module as ray_marching_module
 from nerfblendshape_ns.ops.table_update_kernels import table_kernels
 
 MODULES = {
     **{f"hash_grid_{d}d_{f}f": (lambda d=d, f=f: hash_grid_kernels(d, f).module) for d in (2, 3) for f in (1, 2, 4, 8)},
     **{f"table_update_{f}f": (lambda f=f: table_kernels(f).module) for f in (1, 2, 4, 8)},
-    "packed_scan_float32": lambda: scan_kernels(torch.float32).module,
-    "packed_scan_float64": lambda: scan_kernels(torch.float64).module,
+    "packed_scan": lambda: packed_scan_module,
     "ray_marching": lambda: ray_marching_module,
 }
 

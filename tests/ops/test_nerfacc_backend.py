@@ -24,7 +24,7 @@ def test_install_is_idempotent_and_builds_nothing():
     assert all(getattr(nerfacc.cuda, name) is function for name, function in filled.items())
     assert nerfacc.pack_info is nerfacc.volrend.pack_info is nerfacc.pack.pack_info is pack_info
     assert "nerfacc.cuda._backend" not in sys.modules
-    nerfacc.inclusive_sum(torch.ones(3), torch.tensor([[0, 3]]))
+    nerfacc.exclusive_sum(torch.ones(3), torch.tensor([[0, 3]]))
     assert "nerfacc.cuda._backend" not in sys.modules
 
 
@@ -44,17 +44,17 @@ def test_import_alone_leaves_nerfacc_as_it_was():
 def test_compiled_extension_serves_cuda_tensors(monkeypatch):
     """With an extension loaded, tensors on CUDA go there and tensors on the CPU do not."""
     calls = []
-    extension = types.SimpleNamespace(inclusive_sum=lambda *arguments: calls.append(arguments) or "compiled")
+    extension = types.SimpleNamespace(exclusive_sum=lambda *arguments: calls.append(arguments) or "compiled")
     monkeypatch.setitem(sys.modules, "nerfacc.cuda._backend", types.SimpleNamespace(_C=extension))
     nerfacc_backend.compiled_extension.cache_clear()
     try:
         with FakeTensorMode():
             on_cuda = torch.empty(3, device="cuda")
-        assert nerfacc.cuda.inclusive_sum(on_cuda, on_cuda, on_cuda, False, False) == "compiled"
+        assert nerfacc.cuda.exclusive_sum(on_cuda, on_cuda, on_cuda, False, False) == "compiled"
         assert len(calls) == 1
         counts = torch.tensor([2])
-        result = nerfacc.cuda.inclusive_sum(counts * 0, counts, torch.ones(2), False, False)
-        assert result.tolist() == [1.0, 2.0] and len(calls) == 1
+        result = nerfacc.cuda.exclusive_sum(counts * 0, counts, torch.ones(2), False, False)
+        assert result.tolist() == [0.0, 1.0] and len(calls) == 1
     finally:
         nerfacc_backend.compiled_extension.cache_clear()
 
@@ -104,19 +104,17 @@ def test_packed_rendering_equals_batched():
     assert error <= 1e-4 * batched_sigmas.grad.abs().max()
 
 
-@pytest.mark.parametrize("kind", ["sigma_fn", "alpha_fn"])
-def test_sampling_drops_what_is_hidden(kind):
+def test_sampling_drops_what_is_hidden():
     """A dense medium behind which nothing is seen: only the front samples remain."""
     estimator = OccGridEstimator([0.0, 0.0, 0.0, 1.0, 1.0, 1.0], resolution=8)
     estimator.binaries = torch.ones_like(estimator.binaries)
     origins, directions = torch.tensor([[0.5, 0.5, -1.0]]), torch.tensor([[0.0, 0.0, 1.0]])
 
     def opaque(t_starts, t_ends, ray_indices):
-        alpha = torch.full_like(t_starts, 0.9)
-        return alpha if kind == "alpha_fn" else -torch.log1p(-alpha) / (t_ends - t_starts)
+        return -torch.log1p(-torch.full_like(t_starts, 0.9)) / (t_ends - t_starts)
 
     everything = estimator.sampling(origins, directions, render_step_size=0.1)
-    _, starts, _ = estimator.sampling(origins, directions, **{kind: opaque}, render_step_size=0.1, early_stop_eps=0.05)
+    _, starts, _ = estimator.sampling(origins, directions, opaque, render_step_size=0.1, early_stop_eps=0.05)
     assert len(everything[0]) == 10
     # Transmittance before the samples: 1, 0.1, 0.01.
     assert starts.tolist() == pytest.approx([1.0, 1.1])

@@ -40,4 +40,4 @@ def tracker(monkeypatch) -> Tracker:
 @pytest.fixture
 def options(tmp_path) -> ProcessOptions:
     video = write_video(tmp_path / "talk.mp4", NUM_FRAMES, (SIZE, SIZE))
-    return ProcessOptions(video, tmp_path / "dataset", crop="none", tracker="facemesh")
+    return ProcessOptions(video, tmp_path / "dataset", crop="none")

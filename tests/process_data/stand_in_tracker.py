@@ -7,18 +7,29 @@ import numpy as np
 from rich.console import Console
 from scipy.spatial.transform import Rotation
 
+from nerfblendshape_ns.coefficient_names.arkit import MEDIAPIPE_NAMES
 from nerfblendshape_ns.process_data import pipeline
 from nerfblendshape_ns.process_data.face import face_track
+from nerfblendshape_ns.process_data.face.canonical_face import IRIS_MIRROR
 from nerfblendshape_ns.process_data.options import DEFAULT_FOCAL
-from nerfblendshape_ns.process_data.steps import frame_step, picture_steps, survey_step
+from nerfblendshape_ns.process_data.steps import frame_step, image_steps, pose_step, survey_step
 
 NUM_FRAMES = 14
 SIZE = 96
 
 
+JAW_OPEN, BLINK_LEFT, BLINK_RIGHT = (
+    MEDIAPIPE_NAMES.index(name) for name in ("jawOpen", "eyeBlinkLeft", "eyeBlinkRight")
+)
+MIRROR = np.concatenate([np.arange(234, 468), np.arange(234), IRIS_MIRROR])
+"""Which landmark of the head is the mirror image of which."""
+
+
 def head():
-    points = np.random.default_rng(0).uniform([-7, -8, 0], [7, 8, 0], (478, 3))
+    """478 points of a head that is symmetric about x = 0."""
+    points = np.random.default_rng(0).uniform([0.1, -8, 0], [7, 8, 0], (478, 3))
     points[:, 2] = 6 - 0.08 * (points[:, :2] ** 2).sum(1)
+    points[MIRROR[:234]] = points[:234] * [-1, 1, 1]
     return points
 
 
@@ -30,18 +41,21 @@ class Tracker:
         self.calls = 0
 
         @contextmanager
-        def open_detector(model, single_images=False, num_faces=1):
-            yield self.detect, []
+        def open_landmarker(model, single_images=False, num_faces=1):
+            yield self.detect
 
         @contextmanager
         def open_face_finder(model):
             yield self.find
 
-        monkeypatch.setattr(face_track, "open_detector", open_detector)
+        monkeypatch.setattr(face_track, "open_landmarker", open_landmarker)
+        for module in (face_track, pose_step):
+            monkeypatch.setattr(module, "read_canonical_face", lambda model: head()[:468])
+        monkeypatch.setattr(pipeline, "find_landmarker", lambda path: path)
         for module in (survey_step, frame_step):
             monkeypatch.setattr(module, "open_face_finder", open_face_finder)
         monkeypatch.setattr(pipeline, "require_mediapipe", lambda: None)
-        monkeypatch.setattr(picture_steps, "iterate_labels", self.labels)
+        monkeypatch.setattr(image_steps, "iterate_labels", self.labels)
 
     def detect(self, frame, milliseconds):
         self.calls += 1
@@ -52,12 +66,18 @@ class Tracker:
         camera = (head() @ turn.T) * [1, -1, -1] + [0, 0, 50.0]
         pixels = DEFAULT_FOCAL * SIZE * camera[:, :2] / camera[:, 2:] + SIZE / 2
         depth = (camera[:, 2:] - 50) * DEFAULT_FOCAL * SIZE / 50
-        return [(np.concatenate([pixels, depth], 1).astype(np.float32), None)]
+        points = np.concatenate([pixels, depth], 1).astype(np.float32)
+        coefficients = np.zeros(52, np.float32)
+        coefficients[[JAW_OPEN, BLINK_LEFT, BLINK_RIGHT]] = number / NUM_FRAMES, number % 2, 0.25
+        if frame.strides[1] < 0:  # A mirrored view of the frame.
+            points = (points * [-1, 1, 1] + [SIZE, 0, 0]).astype(np.float32)[MIRROR]
+            coefficients[[BLINK_LEFT, BLINK_RIGHT]] = coefficients[[BLINK_RIGHT, BLINK_LEFT]]
+        return [(points, coefficients)]
 
     def find(self, frame):
         return [(*face[:, :2].min(0).tolist(), *face[:, :2].max(0).tolist()) for face, _ in self.detect(frame, 0)]
 
-    def labels(self, frames, points, options=None, evidence=None, start=0):
+    def labels(self, frames, points, evidence=None, start=0):
         for index in range(start, len(frames)):
             label = np.zeros(frames[index].shape[:2], np.uint8)
             label[20:70, 25:70] = 1

@@ -120,8 +120,8 @@ def test_a_mended_input_goes_on_where_the_run_stopped(tracker, options, masks):
     before, calls = snapshot(options.output / contract.IMAGES), tracker.calls
     (masks / "000007.png").write_bytes(mask)
     process(chosen)
-    # Tracking looks at every frame twice; survey and frames are not done again.
-    assert snapshot(options.output / contract.IMAGES) == before and tracker.calls - calls == 2 * NUM_FRAMES
+    # Tracking looks at every frame four times; survey and frames are not done again.
+    assert snapshot(options.output / contract.IMAGES) == before and tracker.calls - calls == 4 * NUM_FRAMES
 
 
 def test_a_finished_dataset_survives_masks_that_are_incomplete(tracker, options, masks):

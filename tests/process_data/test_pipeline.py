@@ -12,15 +12,16 @@ import cv2
 import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
-from stand_in_tracker import NUM_FRAMES, SIZE, process, snapshot
+from stand_in_tracker import BLINK_LEFT, BLINK_RIGHT, JAW_OPEN, NUM_FRAMES, SIZE, process, snapshot
 
 from nerfblendshape_ns.common import file_io
 from nerfblendshape_ns.common.errors import UserError
+from nerfblendshape_ns.common.fetching import NotFetched
 from nerfblendshape_ns.data import contract
 from nerfblendshape_ns.process_data import pipeline
-from nerfblendshape_ns.process_data.face.landmarker_model import ModelUnavailable
+from nerfblendshape_ns.process_data.face import landmarker_model
 from nerfblendshape_ns.process_data.options import DEFAULT_FOCAL
-from nerfblendshape_ns.process_data.steps import picture_steps, pose_step
+from nerfblendshape_ns.process_data.steps import image_steps, pose_step
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -42,8 +43,12 @@ def test_a_video_becomes_a_whole_dataset(tracker, options):
     assert document["steps"]["head pose"]["summary"]["reprojection_rms_pixels_at_512"] < 2.5
     expressions = file_io.load_array(root / contract.EXPRESSIONS)
     assert expressions.shape[0] == NUM_FRAMES and expressions.dtype == np.float32
-    assert file_io.load_json(root / contract.EXPRESSION_NAMES)["basis"] == "landmark_pca"
-    assert any("not semantic" in warning for entry in document["steps"].values() for warning in entry["warnings"])
+    assert file_io.load_json(root / contract.EXPRESSION_NAMES)["basis"] == "arkit52"
+    # The jaw opens from frame to frame; left and right are not exchanged by the mirrored passes.
+    assert np.allclose(expressions[3:-3, JAW_OPEN], np.arange(3, NUM_FRAMES - 3) / NUM_FRAMES, atol=0.02)
+    raw = file_io.load_array(root / "expr_raw.npy")
+    assert raw[1, BLINK_LEFT] == 1 and raw[0, BLINK_LEFT] == 0 and np.all(raw[:, BLINK_RIGHT] == 0.25)
+    assert 0 <= expressions.min() and expressions.max() <= 1
     assert file_io.load_array(root / contract.LANDMARKS).shape == (NUM_FRAMES, 478, 2)
     assert file_io.load_array(root / contract.FACE_MESH).shape == (468, 3)
     label = file_io.load_image(root / "parsing/000003.png", cv2.IMREAD_UNCHANGED)
@@ -77,12 +82,10 @@ def test_poses_are_fitted_to_a_face_that_moves_with_known_coefficients(tracker, 
     assert 1e-6 < np.abs(moved - still).max() < 1.0
 
 
-def test_a_moving_face_needs_coefficients(tracker, options):
-    with pytest.raises(UserError, match="--moving-face needs coefficients, and FaceMesh gives none; give"):
-        process(replace(options, moving_face=True))
-    assert not options.output.exists()
+def test_a_moving_face_needs_refined_poses(tracker, options):
     with pytest.raises(UserError, match="--moving-face refines head poses; leave out --no-refine-poses"):
         process(replace(options, moving_face=True, refine_poses=False))
+    assert not options.output.exists()
 
 
 def test_a_second_run_does_nothing_again(tracker, options):
@@ -100,7 +103,7 @@ def test_a_broken_run_goes_on_where_it_stopped(tracker, options, monkeypatch):
         def crash(*_):
             raise RuntimeError("power cut")
 
-        broken.setattr(picture_steps, "clean_plate", crash)
+        broken.setattr(image_steps, "clean_plate", crash)
         with pytest.raises(RuntimeError, match="power cut"):
             process(options)
     assert not (options.output / contract.TRANSFORMS).exists()
@@ -121,11 +124,11 @@ def test_a_crash_inside_a_step_leaves_no_half_folder(tracker, options, monkeypat
                 raise RuntimeError("power cut")
             yield label
 
-    monkeypatch.setattr(picture_steps, "iterate_labels", half)
+    monkeypatch.setattr(image_steps, "iterate_labels", half)
     with pytest.raises(RuntimeError):
         process(options)
     assert not (options.output / contract.PARSING).exists()
-    monkeypatch.setattr(picture_steps, "iterate_labels", whole)
+    monkeypatch.setattr(image_steps, "iterate_labels", whole)
     process(options)
     assert len(list((options.output / contract.PARSING).iterdir())) == NUM_FRAMES
     assert not (options.output / ".parsing.partial").exists()
@@ -143,17 +146,22 @@ def test_another_option_redoes_only_what_follows_from_it(tracker, options):
     assert not changed & {contract.IMAGES, contract.PARSING, contract.BACKGROUND, "tracks_raw.npz"}
 
 
-def test_without_a_model_the_bundled_face_mesh_serves(monkeypatch, options):
-    def nowhere(path):
-        raise ModelUnavailable("no network")
+def test_without_a_model_the_message_says_what_to_do(tracker, options, monkeypatch):
+    def refused(target):
+        raise NotFetched("no network")
 
-    monkeypatch.setattr(pipeline, "find_landmarker", nowhere)
-    options.tracker = "auto"
-    model, notes = pipeline.choose_tracker(options)
-    assert model is None and "no network" in notes[0] and "FaceMesh" in notes[0]
-    options.tracker = "landmarker"
-    with pytest.raises(UserError, match=r"cannot be had \(no network\); give the file with --landmarker"):
-        pipeline.choose_tracker(options)
+    for name in ("download_from_server", "download_from_wheel"):
+        monkeypatch.setattr(landmarker_model, name, refused)
+    monkeypatch.setenv(landmarker_model.CACHE_VARIABLE, str(options.output.parent / "cache"))
+    monkeypatch.delenv(landmarker_model.PATH_VARIABLE, raising=False)
+    monkeypatch.setattr(pipeline, "find_landmarker", landmarker_model.find_landmarker)
+    with pytest.raises(UserError) as raised:
+        process(options)
+    assert str(raised.value) == (
+        "the Face Landmarker model could not be fetched (no network; no network); download "
+        f"{landmarker_model.MODEL_URL} by other means and set NBS_FACE_LANDMARKER to the path of the file."
+    )
+    assert not options.output.exists()
 
 
 def test_the_command_tells_errors_in_one_sentence(tmp_path):

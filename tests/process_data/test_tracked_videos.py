@@ -27,9 +27,7 @@ def check_tracked(root, num_frames, document):
 def test_a_real_clip(landmarker_path, clips_folder, tmp_path):
     pytest.importorskip("mediapipe")
     video = next(clips_folder.glob("selfie*"))
-    options = ProcessOptions(
-        video, tmp_path / "out", max_frames=20, max_size=256, landmarker=landmarker_path, tracker="landmarker"
-    )
+    options = ProcessOptions(video, tmp_path / "out", max_frames=20, max_size=256, landmarker=landmarker_path)
     document = process(options)
     check_tracked(options.output, 20, document)
     transforms = json.loads((options.output / contract.TRANSFORMS).read_text())

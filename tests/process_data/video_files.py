@@ -1,11 +1,15 @@
 """Small videos for the tests of data preparation, and where real ones may be."""
 
+import itertools
 import os
 from pathlib import Path
 from typing import Callable
 
 import cv2
 import numpy as np
+
+from nerfblendshape_ns.common import video_writing
+from nerfblendshape_ns.process_data.video import frames
 
 
 def write_video(
@@ -24,6 +28,13 @@ def write_video(
             frame = picture(index)
         writer.write(cv2.cvtColor(frame, cv2.COLOR_RGB2BGR))
     writer.release()
+    return path
+
+
+def cut_video(source: Path, path: Path, num_frames: int) -> Path:
+    """The first frames of a video, without its sound."""
+    images = (image for _, _, image in itertools.islice(frames.decode(source), num_frames))
+    video_writing.write_video(path, images, frames.probe_video(source).fps)
     return path
 
 

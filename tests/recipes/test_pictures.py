@@ -7,8 +7,9 @@ import numpy as np
 import torch
 
 from nerfblendshape_ns.common.file_io import load_image
+from nerfblendshape_ns.common.video_writing import write_video
 from nerfblendshape_ns.evaluation.frames import RenderedFrame
-from nerfblendshape_ns.recipes.pictures import CAPTION, GAP, write_sheet, write_video
+from nerfblendshape_ns.recipes.pictures import CAPTION, GAP, video_images, write_sheet
 
 
 def frame(value: float, height: int = 100, width: int = 75, truth: bool = True) -> RenderedFrame:
@@ -41,7 +42,7 @@ def test_sheet_of_empty_renders_is_drawn(tmp_path):
 
 
 def test_video_has_truth_beside_render_at_the_clips_rate(tmp_path):
-    write_video(tmp_path / "out.mp4", [frame(0.1 * number) for number in range(5)], fps=12.5)
+    write_video(tmp_path / "out.mp4", video_images([frame(0.1 * number) for number in range(5)]), fps=12.5)
     capture = cv2.VideoCapture(str(tmp_path / "out.mp4"))
     assert capture.get(cv2.CAP_PROP_FPS) == 12.5
     assert capture.get(cv2.CAP_PROP_FRAME_COUNT) == 5
@@ -52,6 +53,6 @@ def test_video_has_truth_beside_render_at_the_clips_rate(tmp_path):
 
 
 def test_odd_sizes_are_padded_for_the_codec(tmp_path):
-    write_video(tmp_path / "out.mp4", [frame(0.5, 257, 301, truth=False)] * 2, fps=25)
+    write_video(tmp_path / "out.mp4", video_images([frame(0.5, 257, 301, truth=False)] * 2), fps=25)
     good, first = cv2.VideoCapture(str(tmp_path / "out.mp4")).read()
     assert good and first.shape == (258, 302, 3)

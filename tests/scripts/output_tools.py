@@ -154,9 +154,7 @@ TOOLS: Dict[str, Tool] = {
     "process data": Tool(
         "nbs-process-data",
         process_data.main,
-        lambda inputs, output: [
-            *("--video", inputs.video, "--output", output, "--tracker", "facemesh", "--crop", "none")
-        ],
+        lambda inputs, output: [*("--video", inputs.video, "--output", output, "--crop", "none")],
         lambda inputs: inputs.video,
         record=contract.PROCESS,
     ),

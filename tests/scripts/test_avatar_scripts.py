@@ -49,7 +49,7 @@ def test_export_show_and_sweep(run, tmp_path, monkeypatch, capsys):
     shown = capsys.readouterr().out
     for line in (
         "again.avatar: head avatar, file version 1", "person:       Ada", "consent:      agreed on 3 May",
-        "licence:      not stated", "source:       clip 7", "trained 100 steps, pictures of 16x16, 25 frames a second",
+        "licence:      not stated", "source:       clip 7", "trained 100 steps, images of 16x16, 25 frames per second",
         "coefficients: 3 of custom: jawOpen, mouthPucker, browInnerUp", "clip's track: left out",
     ):  # fmt: skip
         assert line in shown
@@ -68,7 +68,7 @@ def test_what_is_wrong_is_told(run, tmp_path, capsys):
     export.main([str(run), "--output", str(broken)])
     broken.write_bytes(broken.read_bytes()[:-50])
     for main, arguments in ((export.main, ("--show", broken)), (sweep.main, (broken,)), (view.main, (broken,))):
-        assert "a.avatar is cut short or damaged" in fails(capsys, main, *arguments)
+        assert "a.avatar is no avatar file, or is truncated or damaged" in fails(capsys, main, *arguments)
     assert "--size is 4 but must be from 8 to 4096" in fails(capsys, sweep.main, run, "--size", 4)
     assert "--seconds must not be negative" in fails(capsys, sweep.main, run, "--seconds", -1)
     assert "elsewhere does not exist" in fails(capsys, view.main, tmp_path / "elsewhere")

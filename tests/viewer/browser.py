@@ -65,7 +65,7 @@ class Browser:
 
     def __init__(self, page: Any, viewer: Viewer) -> None:
         self.page, self.viewer = page, viewer
-        self.session: Any = viewer.pipeline.model.viewer_control.session
+        self.session: Any = viewer.pipeline.viewer_control.session
         self.sent: Optional[np.ndarray] = None
         """The picture that the viewer sent last."""
         viewer.viser_server.on_client_connect(self._watch)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from nerfblendshape_ns.viewer.actions import Actions
-from nerfblendshape_ns.viewer.coefficients import CoefficientTable, mirror_indices, slider_range
+from nerfblendshape_ns.viewer.coefficients import CoefficientTable, slider_range
 
 NAMES = ["jawOpen", "eyeBlinkLeft", "eyeBlinkRight", "browInnerUp"]
 
@@ -17,20 +17,6 @@ def table() -> CoefficientTable:
     return CoefficientTable(
         NAMES, np.array([0.0, 0.0, 0.0, 0.2]), np.array([0.4, 0.8, 0.6, 0.2]), track, np.array([0, 1, 2])
     )
-
-
-def test_pairs_are_the_two_sides_of_the_face():
-    names = ["eyeBlinkLeft", "jawOpen", "eyeBlinkRight", "left_brow", "right_brow", "lid_L", "lid_R", "cheekLeft"]
-    pairs = mirror_indices(names)
-    assert pairs == {0: 2, 2: 0, 3: 4, 4: 3, 5: 6, 6: 5}
-
-
-def test_the_two_directions_of_one_motion_are_no_pair():
-    assert mirror_indices(["jawLeft", "jawRight", "mouthLeft", "mouthRight"]) == {}
-
-
-def test_words_that_contain_a_side_are_none():
-    assert mirror_indices(["leftover", "rightover", "Leftish", "Rightish"]) == {}
 
 
 @pytest.mark.parametrize(

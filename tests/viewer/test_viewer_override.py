@@ -13,7 +13,6 @@ from nerfstudio.cameras.cameras import Cameras
 from nerfblendshape_ns.model_components.conditioning.expression_source import ExpressionSource
 from nerfblendshape_ns.viewer.actions import Actions
 from nerfblendshape_ns.viewer.cameras import median_frame, show_view, view_of_pose
-from nerfblendshape_ns.viewer.control import ExpressionViewerControl
 from nerfblendshape_ns.viewer.override import ViewerExpression, coefficient_table
 from nerfblendshape_ns.viewer.state import StateStore
 
@@ -126,10 +125,3 @@ def test_the_median_camera_is_a_training_frame():
     poses = torch.zeros(5, 3, 4)
     poses[:, 0, 3] = torch.tensor([0.0, 1.0, 1.1, 9.0, 1.05])
     assert median_frame(poses.flatten(1), torch.tensor([0, 1, 2, 3])) == 1
-
-
-def test_the_control_of_an_inner_model_stays_idle():
-    inner, outer = SimpleNamespace(), SimpleNamespace()
-    control = ExpressionViewerControl(inner)  # type: ignore[arg-type]
-    control._setup(SimpleNamespace(viser_server=None, get_model=lambda: outer))  # type: ignore[arg-type]
-    assert control.session is None

@@ -186,31 +186,31 @@ def test_many_coefficients_are_filtered_by_name(server, tmp_path):
 
 def test_background(rig):
     assert rig.store.state.background is None
-    rig.send(rig.panel.picture.background, "black")
-    assert rig.store.state.background == (0.0, 0.0, 0.0) and not rig.panel.picture.color.visible
-    rig.send(rig.panel.picture.background, "chosen colour")
-    rig.send(rig.panel.picture.color, (255, 0, 51))
-    assert rig.store.state.background == pytest.approx((1.0, 0.0, 0.2)) and rig.panel.picture.color.visible
-    rig.send(rig.panel.picture.background, "model's own")
+    rig.send(rig.panel.image.background, "black")
+    assert rig.store.state.background == (0.0, 0.0, 0.0) and not rig.panel.image.color.visible
+    rig.send(rig.panel.image.background, "chosen colour")
+    rig.send(rig.panel.image.color, (255, 0, 51))
+    assert rig.store.state.background == pytest.approx((1.0, 0.0, 0.2)) and rig.panel.image.color.visible
+    rig.send(rig.panel.image.background, "model's own")
     assert rig.store.state.background is None
 
 
 def test_the_outputs_that_exist_are_offered(rig):
-    assert not rig.panel.picture.refresh_outputs()
+    assert not rig.panel.image.refresh_outputs()
     rig.outputs.names, rig.outputs.shown = ["depth", "rgb", "torso_rgb", "normals", "accumulation"], "rgb"
-    assert rig.panel.picture.refresh_outputs()
-    assert rig.panel.picture.output.options == ("whole", "torso", "depth", "alpha", "normals")
-    rig.send(rig.panel.picture.output, "alpha")
+    assert rig.panel.image.refresh_outputs()
+    assert rig.panel.image.output.options == ("whole", "torso", "depth", "alpha", "normals")
+    rig.send(rig.panel.image.output, "alpha")
     assert rig.outputs.shown == "accumulation"
     rig.outputs.shown = "depth"  # Chosen in nerfstudio's own panel.
-    rig.panel.picture.refresh_outputs()
-    assert rig.panel.picture.output.value == "depth"
+    rig.panel.image.refresh_outputs()
+    assert rig.panel.image.output.value == "depth"
 
 
 def test_views(rig):
     rig.send(rig.panel.frame, 6)
     rig.send(rig.panel.frame_view)
-    rig.send(rig.panel.picture.front)
+    rig.send(rig.panel.image.front)
     assert rig.views == [6, "front"]
 
 

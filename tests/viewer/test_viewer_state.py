@@ -11,7 +11,7 @@ from nerfblendshape_ns.common.errors import UserError
 from nerfblendshape_ns.viewer.actions import Actions
 from nerfblendshape_ns.viewer.coefficients import CoefficientTable
 from nerfblendshape_ns.viewer.playback import PlaybackClock
-from nerfblendshape_ns.viewer.state import StateStore, changes_picture, is_streamed
+from nerfblendshape_ns.viewer.state import StateStore, changes_image, is_streamed
 
 NAMES = ["jawOpen", "eyeBlinkLeft", "eyeBlinkRight"]
 
@@ -118,15 +118,15 @@ def test_an_expression_of_another_basis_is_refused(actions):
 
 def test_only_what_can_be_seen_is_rendered(actions):
     state = actions.initial()
-    assert not changes_picture(state, replace(state, speed=2.0, symmetric=True))
-    assert not changes_picture(state, replace(state, live=np.ones(3)))
-    assert not changes_picture(state, replace(state, manual=np.ones(3)))
-    assert changes_picture(state, replace(state, frame=3))
-    assert changes_picture(state, replace(state, background=(0.0, 0.0, 0.0)))
+    assert not changes_image(state, replace(state, speed=2.0, symmetric=True))
+    assert not changes_image(state, replace(state, live=np.ones(3)))
+    assert not changes_image(state, replace(state, manual=np.ones(3)))
+    assert changes_image(state, replace(state, frame=3))
+    assert changes_image(state, replace(state, background=(0.0, 0.0, 0.0)))
     by_hand = actions.neutral(state)
-    assert changes_picture(by_hand, actions.edit(by_hand, 0, 0.5))
+    assert changes_image(by_hand, actions.edit(by_hand, 0, 0.5))
     live = replace(state, source="live")
-    assert changes_picture(live, replace(live, live=np.ones(3)))
+    assert changes_image(live, replace(live, live=np.ones(3)))
 
 
 def test_a_stream_is_told_from_a_person(actions):

@@ -1,4 +1,4 @@
-"""Which expression, head pose and frame code a camera is rendered with: one driving state a camera, decided once."""
+"""Which expression, head pose and frame code a camera is rendered with: one driving state per camera, decided once."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class DrivingState:
 
         Args:
             outputs: of a render: ``rgb`` [..., 3] and ``accumulation`` [..., 1].
-            own: the background that ``rgb`` was rendered over, colour or picture, broadcastable to it.
+            own: the background that ``rgb`` was rendered over, colour or image, broadcastable to it.
         """
         if self.background is None:
             return outputs
@@ -57,7 +57,7 @@ class ExpressionSource(nn.Module):
     comes after it. Camera indices inside ray bundles are 0 in evaluation and are never used.
 
     Args:
-        names: one name a coefficient.
+        names: one name per coefficient.
         minimum: ``[basis]`` training minimum, raw units.
         maximum: ``[basis]`` training maximum.
         track: the whole clip: ``expression`` [frames, basis], ``head_pose`` [frames, 12], ``times`` [frames] in [0, 1].

@@ -1,10 +1,9 @@
 """The lower face follows jaw and mouth, the upper face eyes and brows, and both the head pose.
 
-A clip of some seconds shows few combinations: the mouth that opened only while the eyes looked left closes again as
-soon as they look up. What a coefficient's name says is more than the clip can: a lid does not move the chin, the jaw
-does not move a brow. So below the middle of the nose the coefficients of eyes and brows stand still at their training
-mean, above it those of jaw and mouth. Off the face, where a tracker's errors follow the expression as much as anything
-does, all of them act.
+A clip of some seconds shows few combinations: a mouth that opened only while the eyes looked left would close again as
+soon as they look up. The names of the coefficients say more than the clip can: a lid does not move the chin, nor the
+jaw a brow. So below the middle of the nose the coefficients of eyes and brows keep their training mean, above it those
+of jaw and mouth. Off the face, where a tracker's errors follow the expression as much as anything does, all act.
 """
 
 from __future__ import annotations
@@ -16,16 +15,15 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from nerfblendshape_ns.coefficient_names.face_groups import upper_and_lower
-from nerfblendshape_ns.model_components.conditioning.expression_region import ExpressionRegion
+from nerfblendshape_ns.model_components.conditioning.face_region import FaceRegion
 
 NOSE_TIP, NOSE_BRIDGE = 5, 6
 """Vertices of the tracked face mesh, in MediaPipe's numbering: middle of the nose, and between the eyes."""
 BORDER_BLUR = 0.03
-"""Standard deviation by which training shifts the borders for each sample, as a share of the box's height: both sides
-learn to agree there."""
-REST, LOWER_FACE, UPPER_FACE = range(3)
+"""Standard deviation by which training shifts the borders for each sample, as a fraction of the box's height: both
+sides learn to agree there."""
+OFF_FACE, LOWER_FACE, UPPER_FACE = range(3)
 """Parts of the head."""
-NUM_PARTS = 3
 
 
 class FaceParts(nn.Module):
@@ -34,7 +32,7 @@ class FaceParts(nn.Module):
     Args:
         aabb: ``[2, 3]`` the head box (z up, the face looks along -y).
         mesh: ``[468, 3]`` the clip's face mesh in scene coordinates.
-        names: of the coefficients; see :meth:`told_apart`.
+        names: of the coefficients; see :meth:`has_region_names`.
         reference: ``[condition]`` values that coefficients of the other part keep: the training mean. Numbers of head
             pose may follow the coefficients.
     """
@@ -48,7 +46,7 @@ class FaceParts(nn.Module):
     ) -> None:
         super().__init__()
         height = (mesh[:, 2].float() - aabb[0, 2]) / (aabb[1, 2] - aabb[0, 2])
-        self.region = ExpressionRegion(aabb, mesh)
+        self.region = FaceRegion(aabb, mesh)
         upper, lower = upper_and_lower(names)
         pose = [False] * (len(reference) - len(names))
         self.upper: Tensor
@@ -61,8 +59,8 @@ class FaceParts(nn.Module):
         self.register_buffer("border", 0.5 * (height[NOSE_TIP] + height[NOSE_BRIDGE]))
 
     @staticmethod
-    def told_apart(names: Sequence[str]) -> bool:
-        """Whether coefficients have names that say where they act."""
+    def has_region_names(names: Sequence[str]) -> bool:
+        """Whether the names of coefficients say which part of the face they move."""
         return all(any(part) for part in upper_and_lower(names))
 
     def conditions(self, condition: Float[Tensor, "frames condition"]) -> List[Float[Tensor, "frames condition"]]:
@@ -74,7 +72,7 @@ class FaceParts(nn.Module):
         ]
 
     def forward(self, positions: Float[Tensor, "samples 3"], soft: bool) -> Int[Tensor, "samples"]:
-        """The part that each sample lies in: :data:`REST`, :data:`LOWER_FACE` or :data:`UPPER_FACE`.
+        """The part that each sample lies in: :data:`OFF_FACE`, :data:`LOWER_FACE` or :data:`UPPER_FACE`.
 
         Args:
             positions: in [0, 1] over the box.
@@ -84,4 +82,4 @@ class FaceParts(nn.Module):
         if soft:
             height = height + BORDER_BLUR * torch.randn_like(height)
         part = torch.where(height < self.border, LOWER_FACE, UPPER_FACE)
-        return torch.where(self.region(positions, soft), part, REST)
+        return torch.where(self.region(positions, soft), part, OFF_FACE)

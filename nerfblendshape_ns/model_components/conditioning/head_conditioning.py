@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Callable, Optional
+from typing import Any, Callable, Mapping, Optional
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from nerfblendshape_ns.model_components.conditioning.expression_region import ExpressionRegion
+from nerfblendshape_ns.model_components.conditioning.expression_source import ExpressionSource
 from nerfblendshape_ns.model_components.conditioning.face_motion import FaceMotion
-from nerfblendshape_ns.model_components.conditioning.face_parts import NUM_PARTS, FaceParts
+from nerfblendshape_ns.model_components.conditioning.face_parts import FaceParts
 from nerfblendshape_ns.model_components.conditioning.head_pose_code import HeadPoseCode
+
+EXPRESSION_SWAP = 0.2
+"""Probability, per training step, that the head off the face sees the coefficients of other training frames: hair shall
+follow the head pose, not the gaze that happened to come with it."""
 
 
 @dataclass
@@ -20,8 +24,8 @@ class FrameBatch:
     """What the field needs to know about the frames behind a bundle of rays."""
 
     condition: Float[Tensor, "variants condition"]
-    """Coefficients and head pose: of each frame, then as the lower and as the upper face see them where these are
-    apart, then without expression where the face alone has one."""
+    """Coefficients and head pose of each frame; where the face has parts, then as the lower and as the upper face see
+    them."""
     tables: Float[Tensor, "variants rows features"]
     """Blended for each of them."""
     ray_frame: Optional[Tensor]
@@ -31,22 +35,19 @@ class FrameBatch:
     count: int = 1
     """Number of frames."""
     motion: Optional[Float[Tensor, "frames 3 grid grid grid"]] = None
-    """The skin's displacement in each; None where the field is looked up where a sample is."""
+    """The skin's displacement in each; None where samples stay where they are."""
 
 
 class HeadConditioning(nn.Module):
-    """Makes conditions of coefficients and poses, and tells each sample which of them is its own.
+    """Makes conditions of coefficients and poses, and says which of them each sample uses.
 
     Args:
         scale: ``[K]`` factor of each coefficient (see ``data/expression_scale.py``): conditions hold scaled ones.
         train_pose: ``[train, 12]`` camera-to-head matrices of the training frames, row by row.
         pose_scale: the six numbers of head pose lie within ± this; 0 leaves them out.
         noise: standard deviation of the noise on training conditions.
-        region: where expressions act at all; None is everywhere.
         parts: lets the lower and the upper face see only what moves them; None shows everything everywhere.
-        rest_swap: with parts, the share of training steps in which the rest of the head sees another frame's
-            coefficients under its own pose.
-        motion: carries samples to where their point of the skin rests; None leaves them.
+        motion: moves samples to canonical space; None leaves them.
     """
 
     def __init__(
@@ -55,9 +56,7 @@ class HeadConditioning(nn.Module):
         train_pose: Float[Tensor, "train 12"],
         pose_scale: float = 0.0,
         noise: float = 0.0,
-        region: Optional[ExpressionRegion] = None,
         parts: Optional[FaceParts] = None,
-        rest_swap: float = 0.0,
         motion: Optional[FaceMotion] = None,
     ) -> None:
         super().__init__()
@@ -67,10 +66,44 @@ class HeadConditioning(nn.Module):
         self.pose_scale = pose_scale
         self.pose_code = HeadPoseCode(train_pose) if pose_scale > 0 else None
         self.noise = noise
-        self.region = region
         self.parts = parts
-        self.rest_swap = rest_swap
         self.motion = motion
+
+    @classmethod
+    def of_clip(
+        cls,
+        aabb: Float[Tensor, "2 3"],
+        metadata: Mapping[str, Any],
+        source: ExpressionSource,
+        pose_scale: float,
+        noise: float,
+        face_motion: bool,
+        face_parts: bool,
+    ) -> HeadConditioning:
+        """With face motion and face parts where they are wanted and the dataset has what they need.
+
+        Args:
+            aabb: the head box.
+            metadata: of the dataparser's outputs, or of a rebuilt head.
+            source: the clip's expressions.
+            pose_scale: see :class:`HeadConditioning`.
+            noise: see there.
+            face_motion: whether samples are moved to canonical space; needs landmarks and a face mesh.
+            face_parts: whether the face has parts; needs a face mesh, and coefficients that are named as ARKit's or
+                FLAME's.
+        """
+        scale, train_pose = metadata["expression_scale"], source.track_pose[source.train_frames]
+        train_expression, mesh = source.clamp(source.train_expression()) * scale, metadata.get("face_mesh")
+        motion = FaceMotion.of_clip(aabb, metadata, train_expression, train_pose) if face_motion else None
+        conditioning = cls(scale, train_pose, pose_scale, noise, motion=motion)
+        if face_parts and mesh is not None and FaceParts.has_region_names(source.names):
+            reference = conditioning.of_training(source).mean(0)
+            conditioning.parts = FaceParts(aabb, mesh, source.names, reference)
+        return conditioning
+
+    def of_training(self, source: ExpressionSource) -> Float[Tensor, "train condition"]:
+        """Conditions of the training frames."""
+        return self(source.clamp(source.train_expression()), source.track_pose[source.train_frames])
 
     def forward(
         self, expression: Float[Tensor, "frames basis"], captured: Optional[Float[Tensor, "frames 12"]]
@@ -88,16 +121,9 @@ class HeadConditioning(nn.Module):
             captured = self.pose_code.reference.expand(len(expression), -1)
         return torch.cat([expression, self.pose_scale * self.pose_code(captured)], dim=-1)
 
-    def without_expression(self, condition: Float[Tensor, "frames condition"]) -> Float[Tensor, "frames condition"]:
-        """The same head poses under the neutral expression."""
-        return torch.cat([torch.zeros_like(condition[:, : self.basis]), condition[:, self.basis :]], dim=-1)
-
     def variants(self, condition: Float[Tensor, "frames condition"]) -> Float[Tensor, "variants condition"]:
         """All that any sample of these frames may see, in the order of :class:`FrameBatch`."""
-        rows = [condition] if self.parts is None else self.parts.conditions(condition)
-        if self.region is not None:
-            rows = [*rows, self.without_expression(condition)]
-        return torch.cat(rows)
+        return condition if self.parts is None else torch.cat(self.parts.conditions(condition))
 
     def frame_batch(
         self,
@@ -107,7 +133,7 @@ class HeadConditioning(nn.Module):
         ray_frame: Optional[Tensor],
         codes: Optional[Tensor],
     ) -> FrameBatch:
-        """Blend the tables of a few frames, in training with noise and at times another frame's coefficients.
+        """Blend the tables of a few frames; in training with noise, and at times with another frame's coefficients.
 
         Args:
             condition: from :meth:`forward`.
@@ -117,21 +143,21 @@ class HeadConditioning(nn.Module):
             codes: see :class:`FrameBatch`.
         """
         count = len(condition)
-        # Before noise and swaps: those keep the tables from learning a tracker's errors; the skin is where it is.
+        # Without noise and swaps: those keep the tables from learning a tracker's errors; the skin is where it is.
         motion = None if self.motion is None else self.motion.fields(condition[:, : self.basis])
         if self.training:
             condition = condition + self.noise * torch.randn_like(condition)
         condition = self.variants(condition)
-        if self.training and self.parts is not None and float(torch.rand(())) < self.rest_swap:
+        if self.training and self.parts is not None and float(torch.rand(())) < EXPRESSION_SWAP:
             chosen = torch.randint(len(pool), (count,)).to(pool.device)
             foreign = torch.cat([pool[chosen, : self.basis], condition[:count, self.basis :]], dim=-1)
             condition = torch.cat([foreign, condition[count:]])
         return FrameBatch(condition, blend(condition), ray_frame, codes, count, motion)
 
-    def at_rest(
+    def to_canonical(
         self, unit: Float[Tensor, "samples 3"], frames: FrameBatch, ray_indices: Int[Tensor, "samples"]
     ) -> Float[Tensor, "samples 3"]:
-        """Where the field is looked up for samples of these frames; gradients to positions pass unchanged.
+        """Canonical positions of samples of these frames; gradients to positions pass unchanged.
 
         Args:
             unit: positions in [0, 1] over the head box.
@@ -142,7 +168,7 @@ class HeadConditioning(nn.Module):
             return unit
         frame = None if frames.ray_frame is None else frames.ray_frame[ray_indices]
         moved = unit.detach()
-        return unit + (self.motion.at_rest(moved, frames.motion, frame) - moved)
+        return unit + (self.motion.to_canonical(moved, frames.motion, frame) - moved)
 
     def variant(
         self, unit: Float[Tensor, "samples 3"], frames: FrameBatch, ray_indices: Int[Tensor, "samples"]
@@ -167,7 +193,7 @@ class HeadConditioning(nn.Module):
         conditions: Float[Tensor, "probes condition"],
         probe: Int[Tensor, "samples"],
     ) -> tuple[Float[Tensor, "samples 3"], Float[Tensor, "rows condition"], Int[Tensor, "samples"]]:
-        """Where an occupancy update looks up, conditions, and which of them each position is evaluated under.
+        """Canonical positions of an occupancy update, its conditions, and which of them each position uses.
 
         Args:
             unit: positions in [0, 1].
@@ -175,14 +201,9 @@ class HeadConditioning(nn.Module):
             probe: which one each position was given.
         """
         if self.motion is not None:
-            unit = self.motion.at_rest(unit, self.motion.fields(conditions[:, : self.basis]), probe)
+            unit = self.motion.to_canonical(unit, self.motion.fields(conditions[:, : self.basis]), probe)
         return unit, self.variants(conditions), self._row(unit, probe, len(conditions), soft=True)
 
     def _row(self, unit: Tensor, frame: Tensor, count: int, soft: bool) -> Int[Tensor, "samples"]:
         """Row of :meth:`variants` for samples of ``count`` frames."""
-        row, still_block = frame, count
-        if self.parts is not None:
-            row, still_block = frame + count * self.parts(unit, soft), count * NUM_PARTS
-        if self.region is not None:
-            row = torch.where(self.region(unit, soft), row, frame + still_block)
-        return row.int()
+        return (frame if self.parts is None else frame + count * self.parts(unit, soft)).int()

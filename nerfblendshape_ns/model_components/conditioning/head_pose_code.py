@@ -11,7 +11,7 @@ CODE_LENGTH = 6
 SMALLEST_TURN = 0.03
 """Range of a rotation below which it is not stretched further; sine of the angle, about 2 degrees."""
 SMALLEST_SHIFT = 0.02
-"""Range of a translation below which it is not stretched further, as a share of the head's distance."""
+"""Range of a translation below which it is not stretched further, as a fraction of the head's distance."""
 
 
 def median_pose(head_pose: Float[Tensor, "frames 12"]) -> int:
@@ -32,12 +32,12 @@ class HeadPoseCode(nn.Module):
 
     Args:
         head_pose: ``[train, 12]`` camera-to-head matrices of the training frames, row by row.
-        reach: how far codes may go beyond ±1.
+        beyond: how far codes may go beyond ±1.
     """
 
-    def __init__(self, head_pose: Float[Tensor, "train 12"], reach: float = 0.0) -> None:
+    def __init__(self, head_pose: Float[Tensor, "train 12"], beyond: float = 0.0) -> None:
         super().__init__()
-        self.limit = 1.0 + reach
+        self.limit = 1.0 + beyond
         self.reference: Tensor
         self.low: Tensor
         self.high: Tensor
@@ -54,8 +54,8 @@ class HeadPoseCode(nn.Module):
 
     def forward(self, head_pose: Float[Tensor, "frames 12"]) -> Float[Tensor, "frames 6"]:
         """The code of captured poses: three of rotation, three of translation; training poses lie within ±1."""
-        share = (self._relative(head_pose) - self.low) / (self.high - self.low)
-        return (share * 2.0 - 1.0).clamp(-self.limit, self.limit)
+        fraction = (self._relative(head_pose) - self.low) / (self.high - self.low)
+        return (fraction * 2.0 - 1.0).clamp(-self.limit, self.limit)
 
     def _relative(self, head_pose: Tensor) -> Tensor:
         rotation, shift = _head_in_camera(head_pose)

@@ -17,7 +17,11 @@ DensityFunction = Callable[
 ]
 
 SETTLING_DECAY = 0.3
-"""What a visit leaves of a cell's opacity while training settles."""
+"""Factor on a visited cell's opacity while training settles."""
+VISITED = 32
+"""An update visits one in so many cells."""
+THRESHOLD = 0.01
+"""A cell is occupied where its opacity may reach this."""
 
 
 class _Grid(OccGridEstimator):
@@ -38,8 +42,8 @@ class ExpressionOccupancy(nn.Module):
     for signed bases). While training settles the grid forgets fast, so that the first fog goes; afterwards a visit's
     decay is such that a cell forgets no more than half over one rotation through the extremes.
 
-    Cells where the skin is in some frame stay occupied. Were they to be given up while it is elsewhere, as in most
-    frames, no sample would fall on a puffed cheek, and nothing could be learnt there that would bring them back.
+    Cells where the skin is in some frame stay occupied. If they were given up while it is elsewhere, as in most frames,
+    no sample would fall on a puffed cheek, and nothing could be learnt there that would bring them back.
 
     Args:
         aabb: ``[2, 3]`` the head box.
@@ -49,8 +53,6 @@ class ExpressionOccupancy(nn.Module):
             their head pose where that counts among them.
         minimum: ``[basis]``.
         maximum: ``[basis]``.
-        visits: cells that one update visits.
-        threshold: a cell is occupied where its opacity may reach this.
     """
 
     def __init__(
@@ -61,25 +63,22 @@ class ExpressionOccupancy(nn.Module):
         train_expressions: Float[Tensor, "train basis"],
         minimum: Float[Tensor, "basis"],
         maximum: Float[Tensor, "basis"],
-        visits: int = 8192,
-        threshold: float = 0.01,
     ) -> None:
         super().__init__()
         self.step_size = step_size
-        self.visits = visits
-        self.threshold = threshold
+        self.visits = resolution**3 // VISITED
         self.estimator = _Grid(aabb.flatten(), resolution=resolution, levels=1)
         self.estimator.binaries.fill_(True)
         self.estimator.occs.fill_(1.0)
         self.allowed: Tensor
         self.kept: Tensor
-        self.carved: Tensor
+        self.initialised: Tensor
         self.probe_position: Tensor
         self.train_expressions: Tensor
         self.extremes: Tensor
         self.register_buffer("allowed", torch.ones(resolution**3, dtype=torch.bool))
         self.register_buffer("kept", torch.zeros(resolution**3, dtype=torch.bool))
-        self.register_buffer("carved", torch.zeros((), dtype=torch.bool))
+        self.register_buffer("initialised", torch.zeros((), dtype=torch.bool))
         self.register_buffer("probe_position", torch.zeros((), dtype=torch.long))
         self.register_buffer("train_expressions", train_expressions.float().clone(), persistent=False)
         extremes = torch.cat([torch.diag(maximum.float()), torch.diag(minimum.float())])
@@ -88,7 +87,7 @@ class ExpressionOccupancy(nn.Module):
 
     @property
     def decay(self) -> float:
-        """Factor of a settled visit. Every second visit probes an extreme, so a rotation takes twice their number."""
+        """Factor of a settled visit. Every second update probes an extreme, so a rotation takes twice their number."""
         return 0.5 ** (1.0 / (2 * max(1, len(self.extremes))))
 
     def cell_centers(self) -> Float[Tensor, "cells 3"]:
@@ -98,8 +97,8 @@ class ExpressionOccupancy(nn.Module):
         return low + unit * (high - low)
 
     @torch.no_grad()
-    def carve(self, mask: Bool[Tensor, "cells"], kept: Optional[Bool[Tensor, "cells"]] = None) -> None:
-        """Start from ``mask`` and keep it for good: nothing outside is ever sampled.
+    def start_from(self, mask: Bool[Tensor, "cells"], kept: Optional[Bool[Tensor, "cells"]] = None) -> None:
+        """Start from a permanent mask: nothing outside it is ever sampled.
 
         Args:
             mask: cells that may be occupied.
@@ -110,7 +109,7 @@ class ExpressionOccupancy(nn.Module):
             self.kept.copy_(kept & mask)
         self.estimator.binaries.copy_(mask.view_as(self.estimator.binaries))
         self.estimator.occs.copy_(mask.float())
-        self.carved.fill_(True)
+        self.initialised.fill_(True)
 
     @torch.no_grad()
     def update(self, density: DensityFunction, settling: bool, generator: Optional[torch.Generator] = None) -> None:
@@ -133,7 +132,7 @@ class ExpressionOccupancy(nn.Module):
         opacity = 1.0 - torch.exp(-density(positions, probes, probe) * self.step_size)
         decay = SETTLING_DECAY if settling else self.decay
         estimator.occs[cells] = torch.maximum(estimator.occs[cells] * decay, opacity)
-        occupied = ((estimator.occs > self.threshold) & self.allowed) | self.kept
+        occupied = ((estimator.occs > THRESHOLD) & self.allowed) | self.kept
         estimator.binaries.copy_(occupied.view_as(estimator.binaries))
 
     def _choose_cells(self, generator: Optional[torch.Generator]) -> Tensor:

@@ -1,4 +1,4 @@
-"""Where a head can be at all: the silhouette hull of its masks, and a shell round the tracked face."""
+"""Where a head can be at all: the visual hull of its masks, and a shell round the tracked face."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SUBNASALE, FOREHEAD, CHIN = 2, 10, 152
 """Vertices of the tracked face mesh, in MediaPipe's numbering."""
 
 MAX_FRAMES = 100
-"""Silhouettes that carve the hull; more say nothing new."""
+"""Largest number of silhouettes that the hull is made of; more add nothing."""
 DEPTH_MAP = 96
 """Cells of the map of the face's depth along each side."""
 JAW_BAND = 0.15
@@ -33,17 +33,15 @@ def head_region(
     points: Float[Tensor, "points 3"],
     dataset: "NerfBlendshapeDataset",
     mesh: Optional[Tensor],
-    shell: bool,
     skin: Optional[Float[Tensor, "frames vertices 3"]] = None,
 ) -> Tuple[Bool[Tensor, "points"], Bool[Tensor, "points"]]:
-    """Points that may belong to the head in some frame: hull and, where there is a mesh, shell; and moved skin.
+    """Points that may belong to the head in some frame: in visual hull and shell, or near moved skin.
 
     Args:
         points: in scene coordinates.
         dataset: the training frames.
-        mesh: ``[468, 3]`` the clip's face mesh in scene coordinates, or None.
-        shell: whether to use the shell.
-        skin: where the mesh's vertices are in training frames, in scene coordinates: the shell moves with them, and
+        mesh: ``[468, 3]`` the clip's face mesh in scene coordinates; without one there is no shell.
+        skin: positions of the mesh's vertices in training frames, in scene coordinates: the shell moves with them, and
             what is near them is kept whatever most masks say, since a cheek is puffed in few frames.
 
     Returns:
@@ -55,38 +53,37 @@ def head_region(
     count = len(dataset)
     chosen = torch.linspace(0, count - 1, min(count, MAX_FRAMES)).round().long().unique()
     masks = torch.stack([dataset.get_data(int(index))["alpha"][..., 0] for index in chosen])
-    region = silhouette_hull(points, dataset.cameras[chosen], masks.to(points.device), hull_share(points, mesh))
+    region = visual_hull(points, dataset.cameras[chosen], masks.to(points.device), hull_fraction(points, mesh))
     swept = torch.zeros_like(region)
     if mesh is not None:
         sweep = SkinSweep(mesh, skin)
-        if shell:
-            region &= face_shell(points, sweep)
+        region &= face_shell(points, sweep)
         if skin is not None:
-            swept = sweep.passes(points)
+            swept = sweep.near_swept_surface(points)
             region |= swept
     if not bool(region.any()):
         raise UserError(
-            f"The head masks of {dataset.metadata.get('root', 'the dataset')} carve away everything: poses, intrinsics "
-            "and masks do not belong together; look at the dataset's report, or process the video again."
+            f"The visual hull of the head masks of {dataset.metadata.get('root', 'the dataset')} is empty: poses, "
+            "intrinsics and masks are inconsistent; look at the dataset's report, or process the video again."
         )
     return region, swept
 
 
 @torch.no_grad()
-def silhouette_hull(
+def visual_hull(
     points: Float[Tensor, "points 3"],
     cameras: Cameras,
     masks: Float[Tensor, "frames height width"],
     keep: Float[Tensor, "points"],
     grow: int = 5,
 ) -> Bool[Tensor, "points"]:
-    """Points that project into the head mask in at least a share ``keep`` of the frames.
+    """Points that project into the head mask in at least a fraction ``keep`` of the frames (Laurentini 1994).
 
     Args:
         points: in scene coordinates.
-        cameras: one a mask, OpenGL axes; points outside an image count as inside the head.
+        cameras: one per mask, OpenGL axes; points outside an image count as inside the head.
         masks: head opacity in [0, 1].
-        keep: the share asked of each point: high for rigid parts, low where expressions move the outline.
+        keep: the fraction required of each point: high for rigid parts, low where expressions move the outline.
         grow: the masks are dilated by this many pixels (odd) against tracking error.
     """
     device = points.device
@@ -139,12 +136,12 @@ class SkinSweep:
         index[((index < 0) | (index >= DEPTH_MAP)).any(1)] = 0  # A corner of the map.
         return map_[index[:, 0], index[:, 1]]
 
-    def passes(self, points: Float[Tensor, "points 3"], reach: float = 0.04) -> Bool[Tensor, "points"]:
-        """Points no further than ``reach`` face heights from the skin of some frame, or between two frames' skin."""
-        query, reach = points.detach().cpu().numpy(), reach * self.height
-        distance, _ = KDTree(self.faces.reshape(-1, 3)).query(query, distance_upper_bound=reach)
-        first, last = self.look_up(self.foremost, query) - reach, self.look_up(self.rearmost, query) + reach
-        near = np.isfinite(distance) | ((query[:, 1] > first) & (query[:, 1] < last))
+    def near_swept_surface(self, points: Float[Tensor, "points 3"], distance: float = 0.04) -> Bool[Tensor, "points"]:
+        """Points no further than ``distance`` face heights from the skin of some frame, or between two frames' skin."""
+        query, limit = points.detach().cpu().numpy(), distance * self.height
+        nearest, _ = KDTree(self.faces.reshape(-1, 3)).query(query, distance_upper_bound=limit)
+        first, last = self.look_up(self.foremost, query) - limit, self.look_up(self.rearmost, query) + limit
+        near = np.isfinite(nearest) | ((query[:, 1] > first) & (query[:, 1] < last))
         return torch.from_numpy(near).to(points.device)
 
 
@@ -159,22 +156,22 @@ def face_shell(
 ) -> Bool[Tensor, "points"]:
     """Points near the tracked face surface; off the face, those that are not far in front of its outline.
 
-    The inside of a head is never seen, and nothing but hair is in front of a face. Hair and ears begin where the face's
-    outline is. Were they free to lie anywhere before it, they would: few views tell their depth, and a head that turns
-    further than in training would tear them off.
+    The inside of a head is never seen, and nothing but hair is in front of a face. Hair and ears begin at the face's
+    outline. Few views show their depth, so without a limit they would float far in front of it and come apart as the
+    head turns further than in training.
 
     Args:
         points: in scene coordinates (z up, the face looks along -y).
         sweep: where the face is; a point may be near it in any frame.
-        front: how far in front of the surface is kept, in face heights (about 18 cm).
-        behind: how far behind it.
+        front: what is kept in front of the surface, in face heights (about 18 cm).
+        behind: what is kept behind it.
         under: the same at the outline of the jaw, whose underside is far behind the chin.
-        hair: how far in front of the nearest point of the face's outline the rest of the head may be; below the chin,
-            where hair may lie on a chest, it may be anywhere.
-        rise: by how much more for each face height of distance from the outline.
+        hair: how far in front of the nearest point of the face's outline hair and ears may be; below the chin, where
+            hair may lie on a chest, they may be anywhere.
+        rise: by how much more per face height of distance from the outline.
     """
     vertices, height, query = sweep.mesh, sweep.height, points.detach().cpu().numpy()
-    column, depth = query[:, [0, 2]], query[:, 1]
+    frontal, depth = query[:, [0, 2]], query[:, 1]
     hull = ConvexHull(vertices[:, [0, 2]])
     inwards = -(np.stack([sweep.x, sweep.z], -1) @ hull.equations[:, :2].T + hull.equations[:, 2]).max(-1) / height
     jaw = np.where(sweep.z < vertices[SUBNASALE, 2], np.clip(1.0 - inwards / JAW_BAND, 0.0, 1.0), 0.0)
@@ -183,16 +180,18 @@ def face_shell(
     kept = (depth > first) & (depth < last)
     off = np.isnan(first)
     outline = vertices[hull.vertices]
-    distance, nearest = KDTree(outline[:, [0, 2]]).query(column[off])
+    distance, nearest = KDTree(outline[:, [0, 2]]).query(frontal[off])
     before_outline = outline[nearest, 1] - depth[off]
-    kept[off] = (before_outline < hair * height + rise * distance) | (column[off, 1] < vertices[CHIN, 2])
+    kept[off] = (before_outline < hair * height + rise * distance) | (frontal[off, 1] < vertices[CHIN, 2])
     return torch.from_numpy(kept).to(points.device)
 
 
-def hull_share(
+def hull_fraction(
     points: Float[Tensor, "points 3"], mesh: Optional[Tensor], rigid: float = 0.95, moving: float = 0.03
 ) -> Float[Tensor, "points"]:
-    """Share of frames in which each point must be inside the mask: little is asked below the nose, where the jaw
-    drops in few frames; much above it, where the outline is rigid."""
+    """Fraction of the frames in which each point must be inside the mask.
+
+    It is small below the nose, where the jaw drops in few frames, and large above it, where the outline is rigid.
+    """
     border = float(mesh[SUBNASALE, 2]) if mesh is not None else float(points[:, 2].mean())
     return torch.where(points[:, 2] < border, moving, rigid)

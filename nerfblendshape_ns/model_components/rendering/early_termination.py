@@ -1,29 +1,44 @@
-"""Walking along packed samples front to back, a few of each ray at a time, until nothing behind them can be seen.
+"""Volume rendering with early ray termination: segments of each ray, front to back, until no light passes.
 
-Most of a head's occupied cells lie inside it, behind the skin: a ray that has met the skin need not look up the rest
-of its samples. None of this has gradients.
+Most of a head's occupied cells lie inside it, behind the skin: a ray that has met the skin need not look up its
+remaining samples.
 """
 
 from __future__ import annotations
 
-from typing import Any, Callable, Iterator, Optional, Tuple
+from typing import Any, Callable, Iterator, NamedTuple, Optional, Tuple
 
+import nerfacc
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-ROUND = 4
-"""Samples of each ray in the first round; each round takes twice as many as the one before, for fewer and fewer rays.
-"""
-ROUND_GPU = 16
-"""The same on a GPU, where a round is many small launches. A 512-pixel picture took 29 ms on an H100; with 4, 8, 32 and
+EARLY_STOP = 5e-3
+"""Samples that a smaller fraction of the light reaches are left out."""
+SEGMENT = 4
+"""Samples per ray of the first segment; each segment takes twice as many as the one before, of fewer and fewer rays."""
+SEGMENT_GPU = 16
+"""The same on a GPU, where a segment is many small launches. An image of 512² took 29 ms on an H100; with 4, 8, 32 and
 64 it took 38, 35, 35 and 37 ms, with all samples at once 48."""
-ROUND_GPU_TRAINING = 1024
-"""The same for the few rays of a training batch there: one round. With 64 a step took 1 to 2 ms more of about 24, with
-16 it took 8 more."""
+SEGMENT_GPU_TRAINING = 1024
+"""The same for the few rays of a training batch there: one segment. With 64 a step took 1 to 2 ms more of about 24,
+with 16 it took 8 more."""
 
 Density = Callable[[Float[Tensor, "looked"], Int[Tensor, "looked"]], Tuple[Float[Tensor, "looked"], Any]]
 """From distances along the ray and rays to densities, and features that are handed on."""
+Color = Callable[[Any, Int[Tensor, "visible"]], Float[Tensor, "visible 3"]]
+"""From features of samples and their rays to colours in [0, 1]."""
+
+
+class Foreground(NamedTuple):
+    """What rays meet before the background."""
+
+    color: Float[Tensor, "rays 3"]
+    """Premultiplied by the opacity."""
+    alpha: Float[Tensor, "rays 1"]
+    """Opacity."""
+    depth: Float[Tensor, "rays 1"]
+    """Distance along the ray times the opacity."""
 
 
 class Samples:
@@ -57,62 +72,81 @@ class Samples:
         return self.ray_indices[mask], self.starts[mask], self.ends[mask]
 
 
-def visible_samples(
-    samples: Samples, density: Density, early_stop: float, size: Optional[int] = None
-) -> Bool[Tensor, "samples"]:
-    """Which samples at least a share ``early_stop`` of the light reaches; arguments as :func:`render_in_rounds`."""
-    visible = torch.zeros_like(samples.starts, dtype=torch.bool)
-    size = size or (ROUND_GPU_TRAINING if samples.on_gpu else ROUND)
-    for chosen, _, before, _, _ in _rounds(samples, density, early_stop, size):
-        visible[chosen] = before >= early_stop
-    return visible
+def render(samples: Samples, density: Density, color: Color, early_stop: Optional[float] = None) -> Foreground:
+    """Volume rendering (Max 1995).
 
-
-def render_in_rounds(
-    samples: Samples,
-    density: Density,
-    color: Callable[[Any, Int[Tensor, "visible"]], Float[Tensor, "visible 3"]],
-    early_stop: float,
-    size: Optional[int] = None,
-) -> Tuple[Float[Tensor, "rays 3"], Float[Tensor, "rays 1"], Float[Tensor, "rays 1"]]:
-    """Volume rendering (Max 1995), with the same results as nerfacc's packed functions.
+    With gradients, densities are looked up twice: once without, to find the samples that light reaches.
 
     Args:
         samples: of the rays.
         density: see :data:`Density`.
-        color: from features of samples and their rays to colours in [0, 1].
-        early_stop: samples that less than this share of the light reaches are left out.
-        size: samples of each ray in the first round; None takes what suits the device.
+        color: see :data:`Color`.
+        early_stop: samples that a smaller fraction of the light reaches are left out; None takes :data:`EARLY_STOP`.
+    """
+    early_stop = EARLY_STOP if early_stop is None else early_stop
+    if not torch.is_grad_enabled():
+        return render_segments(samples, density, color, early_stop)
+    rays, starts, ends = samples.keep(visible_samples(samples, density, early_stop))
+    middles, count = 0.5 * (starts + ends), samples.num_rays
+    densities, features = density(middles, rays)
+    colors = color(features, rays)
+    weights = nerfacc.render_weight_from_density(starts, ends, densities, ray_indices=rays, n_rays=count)[0]
+    return Foreground(
+        nerfacc.accumulate_along_rays(weights, colors, rays, count),
+        nerfacc.accumulate_along_rays(weights, None, rays, count),
+        nerfacc.accumulate_along_rays(weights, middles[:, None], rays, count),
+    )
 
-    Returns:
-        Colour (premultiplied), opacity, and distance times opacity.
+
+def visible_samples(
+    samples: Samples, density: Density, early_stop: float, size: Optional[int] = None
+) -> Bool[Tensor, "samples"]:
+    """Which samples at least a fraction ``early_stop`` of the light reaches; arguments as :func:`render_segments`."""
+    visible = torch.zeros_like(samples.starts, dtype=torch.bool)
+    size = size or (SEGMENT_GPU_TRAINING if samples.on_gpu else SEGMENT)
+    for chosen, _, before, _, _ in _segments(samples, density, early_stop, size):
+        visible[chosen] = before >= early_stop
+    return visible
+
+
+def render_segments(
+    samples: Samples, density: Density, color: Color, early_stop: float, size: Optional[int] = None
+) -> Foreground:
+    """Volume rendering without gradients, with the same results as nerfacc's packed functions.
+
+    Args:
+        samples: of the rays.
+        density: see :data:`Density`.
+        color: see :data:`Color`.
+        early_stop: samples that a smaller fraction of the light reaches are left out.
+        size: samples per ray of the first segment; None takes what suits the device.
     """
     starts = samples.starts
     rgb = starts.new_zeros(samples.num_rays, 3)
     opacity, depth = (starts.new_zeros(samples.num_rays, 1) for _ in range(2))
-    size = size or (ROUND_GPU if samples.on_gpu else ROUND)
-    for chosen, rays, before, optical, features in _rounds(samples, density, early_stop, size):
+    size = size or (SEGMENT_GPU if samples.on_gpu else SEGMENT)
+    for chosen, rays, before, optical, features in _segments(samples, density, early_stop, size):
         visible = before >= early_stop
         chosen, rays = chosen[visible], rays[visible]
         weights = (before * -torch.expm1(-optical))[visible, None]
         rgb.index_add_(0, rays, weights * color(features[visible], rays))
         opacity.index_add_(0, rays, weights)
         depth.index_add_(0, rays, weights * 0.5 * (starts[chosen] + samples.ends[chosen])[:, None])
-    return rgb, opacity, depth
+    return Foreground(rgb, opacity, depth)
 
 
 @torch.no_grad()
-def _rounds(
+def _segments(
     samples: Samples, density: Density, early_stop: float, size: int
 ) -> Iterator[Tuple[Tensor, Tensor, Tensor, Tensor, Any]]:
-    """Rounds of samples: which, their rays, the light that reaches each, its optical depth, its features."""
+    """Samples of one segment: which, their rays, the light that reaches each, its optical depth, its features."""
     starts, ends, counts = samples.starts, samples.ends, samples.counts
     light = starts.new_ones(samples.num_rays)
     live, done = counts.nonzero()[:, 0], 0
     while len(live):
-        places = torch.arange(size, device=starts.device)
-        inside = done + places < counts[live, None]
-        chosen = (samples.first[live, None] + done + places)[inside]
+        offsets = torch.arange(size, device=starts.device)
+        inside = done + offsets < counts[live, None]
+        chosen = (samples.first[live, None] + done + offsets)[inside]
         rays = live[:, None].expand_as(inside)[inside]
         lengths = ends[chosen] - starts[chosen]
         densities, features = density(starts[chosen] + 0.5 * lengths, rays)

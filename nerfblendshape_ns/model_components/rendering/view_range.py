@@ -1,13 +1,11 @@
-"""From where the training frames see the head: colours are asked for such directions only.
+"""View-dependent colour is clamped to the directions from which training frames see the head.
 
-The colour network reads viewing directions through polynomials of the third degree, which mean nothing where no frame
+The colour network reads viewing directions through polynomials of the third degree, which are arbitrary where no frame
 looks from: on a clip whose head hardly turns, a face turned 30 degrees to one side went dark. Beyond the training
-directions the head keeps the colours that it has at their edge, as it does with coefficients and head pose.
+directions the head keeps the colours of their edge, as it does with coefficients and head pose.
 """
 
 from __future__ import annotations
-
-from typing import Any, Dict
 
 import torch
 from jaxtyping import Float
@@ -22,8 +20,8 @@ class ViewRange(nn.Module):
     """Yaw and pitch within which the training cameras see the middle of the head, from their middle direction.
 
     Args:
-        head_pose: ``[train, 12]`` camera-to-head matrices of the training frames, row by row. Of less than two nothing
-            is known of the range, and no direction is changed.
+        head_pose: ``[train, 12]`` camera-to-head matrices of the training frames, row by row. With fewer than two no
+            direction is changed.
         centre: ``[3]``, middle of the head in the same coordinates.
     """
 
@@ -42,8 +40,8 @@ class ViewRange(nn.Module):
         self.register_buffer("low", torch.full((2,), -torch.inf).to(middle))
         self.register_buffer("high", torch.full((2,), torch.inf).to(middle))
         if len(positions) > 1:
-            places = self._places(normalize(self.centre - positions, dim=-1))
-            self.low, self.high = places.amin(0) - MARGIN, places.amax(0) + MARGIN
+            angles = self._angles(normalize(self.centre - positions, dim=-1))
+            self.low, self.high = angles.amin(0) - MARGIN, angles.amax(0) + MARGIN
 
     def forward(self, origins: Float[Tensor, "rays 3"], directions: Float[Tensor, "rays 3"]) -> Float[Tensor, "rays 3"]:
         """Directions as the nearest camera within the range would have them.
@@ -53,24 +51,18 @@ class ViewRange(nn.Module):
             directions: unit vectors. Within the range they stay as they are, bit by bit; beyond it they are turned as
                 the direction to the head must be to come to the range's edge, the shortest way.
         """
-        seen = normalize(self.centre - origins, dim=-1)
-        places = self._places(seen)
-        nearest = torch.maximum(torch.minimum(places, self.high), self.low)
-        outside = (places != nearest).any(-1)
+        towards = normalize(self.centre - origins, dim=-1)
+        angles = self._angles(towards)
+        nearest = torch.maximum(torch.minimum(angles, self.high), self.low)
+        outside = (angles != nearest).any(-1)
         (yaw, pitch), level = nearest.unbind(-1), nearest[:, 1].cos()
         wanted = torch.stack([yaw.sin() * level, pitch.sin(), yaw.cos() * level], -1) @ self.axes
         # Rodrigues' rotation from one unit vector to another, without angles.
-        cross, cosine = torch.linalg.cross(seen, wanted), (seen * wanted).sum(-1, keepdim=True)
+        cross, cosine = torch.linalg.cross(towards, wanted), (towards * wanted).sum(-1, keepdim=True)
         along = cross * (cross * directions).sum(-1, keepdim=True) / (1.0 + cosine).clamp_min(1e-3)
         turned = directions * cosine + torch.linalg.cross(cross, directions) + along
         return torch.where(outside[:, None], turned, directions)
 
-    def _places(self, seen: Float[Tensor, "rays 3"]) -> Float[Tensor, "rays 2"]:
-        right, up, ahead = (seen @ self.axes.T).unbind(-1)
+    def _angles(self, towards: Float[Tensor, "rays 3"]) -> Float[Tensor, "rays 2"]:
+        right, up, ahead = (towards @ self.axes.T).unbind(-1)
         return torch.stack([torch.atan2(right, ahead), torch.asin(up.clamp(-1.0, 1.0))], -1)
-
-    def _load_from_state_dict(self, state_dict: Dict[str, Any], prefix: str, *args: Any) -> None:
-        # Checkpoints before format 8 do not say it; what the track tells then stays.
-        for name, value in self.named_buffers():
-            state_dict.setdefault(prefix + name, value)
-        super()._load_from_state_dict(state_dict, prefix, *args)

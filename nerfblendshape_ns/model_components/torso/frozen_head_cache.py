@@ -15,14 +15,14 @@ OFF_CENTRE = 0.01
 
 
 class FrozenHeadCache:
-    """Renders pixels when they are first asked for and hands them out from then on.
+    """Renders pixels when they are first requested, and returns the stored values from then on.
 
-    A torso is trained on the same pixels again and again, while the head before them cannot change. Memory is taken
-    when the first is asked for, where the rays are.
+    A torso is trained on the same pixels again and again, while the head in front of them is frozen. Memory is
+    allocated at the first request, on the device of the rays.
 
     Args:
         frames: number of training frames.
-        height: rows of their pictures.
+        height: rows of their images.
         width: columns.
         megabytes: memory that the pixels may take; as many frames as fit are kept, the first ones.
     """
@@ -43,29 +43,29 @@ class FrozenHeadCache:
         """What rays of training frames show.
 
         Args:
-            coordinates: column and row as shares of the picture.
+            coordinates: column and row as fractions of the image.
             frame: training frame of each ray.
-            render: gives the values of some of the rays, by their positions; asked for those only that are not known.
+            render: gives the values of some of the rays, by their indices; called for those only that are not stored.
         """
-        places = self._places(coordinates, frame) if self.kept > 0 else None
-        if places is None:
+        indices = self._indices(coordinates, frame) if self.kept > 0 else None
+        if indices is None:
             return render(torch.arange(len(coordinates), device=coordinates.device))
         if len(self.known) == 0:
             count = self.kept * self.height * self.width
             self.known = torch.zeros(count, dtype=torch.bool, device=coordinates.device)
             self.values = torch.empty(count, CHANNELS, device=coordinates.device)
         kept = frame < self.kept
-        places = torch.where(kept, places, 0)
-        missing = ~(kept & self.known[places])
-        values, chosen = self.values[places], missing.nonzero()[:, 0]
+        indices = torch.where(kept, indices, 0)
+        missing = ~(kept & self.known[indices])
+        values, chosen = self.values[indices], missing.nonzero()[:, 0]
         if len(chosen) > 0:
             values[chosen] = render(chosen)
             fresh = missing & kept
-            self.values[places[fresh]], self.known[places[fresh]] = values[fresh], True
+            self.values[indices[fresh]], self.known[indices[fresh]] = values[fresh], True
         return values
 
-    def _places(self, coordinates: Tensor, frame: Tensor) -> Optional[Int[Tensor, "rays"]]:
-        """Where the pixels of rays are kept; None where some ray does not pass the middle of a pixel."""
+    def _indices(self, coordinates: Tensor, frame: Tensor) -> Optional[Int[Tensor, "rays"]]:
+        """Index of each ray's pixel; None where some ray does not pass the middle of a pixel."""
         pixel = coordinates * coordinates.new_tensor([self.width, self.height])
         column, row = pixel.floor().long().unbind(-1)
         centred = (pixel - pixel.floor() - 0.5).abs().amax(-1) <= OFF_CENTRE

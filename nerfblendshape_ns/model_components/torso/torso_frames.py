@@ -14,7 +14,7 @@ from nerfblendshape_ns.model_components.conditioning.head_conditioning import Fr
 
 @dataclass
 class TorsoFrames:
-    """What a bundle of rays needs to know about its frames."""
+    """Conditions of the frames behind a bundle of rays."""
 
     blend_head: Callable[[], FrameBatch]
     """Blends the head's tables, which a training step that renders no pixel of the head does without."""

@@ -1,4 +1,4 @@
-"""What is measured of a whole frame, and what of a clip the torso can know at all."""
+"""Metrics of a whole frame, and how much of the torso a clip shows."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from nerfblendshape_ns.model_components.losses import composite
 from nerfblendshape_ns.model_components.metrics.image_metrics import head_metrics, image_metrics, psnr
 from nerfblendshape_ns.model_components.metrics.lpips import LPIPS
 
-VISIBLE_SHARE = 0.01
-"""A part of the body is said to be visible where it covers this share of the training pictures."""
+VISIBLE_FRACTION = 0.01
+"""A part of the body counts as visible if it covers this fraction of the training images."""
 
 
 def person_alpha(head_alpha: Tensor, torso_alpha: Tensor) -> Tensor:
@@ -69,7 +69,7 @@ class TorsoCoverage(NamedTuple):
     """What a clip shows of the torso."""
 
     mask: Bool[Tensor, "rows columns"]
-    """Cells of the picture where some training frame has torso, with a margin."""
+    """Cells of the image where some training frame has torso, with a margin."""
     message: Optional[str]
     """Said to the user where neck or torso are hardly visible."""
 
@@ -80,7 +80,7 @@ def torso_coverage(dataset: NerfBlendshapeDataset, resolution: int, margin: floa
     Args:
         dataset: of target "frame", loaded.
         resolution: cells along each axis.
-        margin: by which the region grows, as a share of the picture.
+        margin: by which the region grows, as a fraction of the image.
     """
     torso = dataset.torso
     assert torso is not None, "the dataset's target must be the frame"
@@ -88,19 +88,19 @@ def torso_coverage(dataset: NerfBlendshapeDataset, resolution: int, margin: floa
     cells = torch.nn.functional.adaptive_max_pool2d(seen, resolution)
     grow = int(np.ceil(margin * resolution))
     mask = torch.nn.functional.max_pool2d(cells, 2 * grow + 1, stride=1, padding=grow)[0, 0] > 0
-    shares = {label: float((dataset.labels == label).float().mean()) for label in (Label.NECK, Label.TORSO)}
-    return TorsoCoverage(mask, _coverage_message(shares[Label.NECK], shares[Label.TORSO]))
+    fractions = {label: float((dataset.labels == label).float().mean()) for label in (Label.NECK, Label.TORSO)}
+    return TorsoCoverage(mask, _coverage_message(fractions[Label.NECK], fractions[Label.TORSO]))
 
 
 def _coverage_message(neck: float, torso: float) -> Optional[str]:
-    if torso >= VISIBLE_SHARE:
+    if torso >= VISIBLE_FRACTION:
         return None
-    if neck >= VISIBLE_SHARE:
+    if neck >= VISIBLE_FRACTION:
         return (
-            f"The clip shows a neck ({neck:.0%} of the picture) but no torso to speak of ({torso:.1%}): the avatar "
-            "ends where the pictures do."
+            f"The clip shows a neck ({neck:.0%} of the image) but hardly any torso ({torso:.1%}): the avatar ends "
+            "where the images do."
         )
     return (
-        f"The clip shows neither neck ({neck:.1%} of the picture) nor torso ({torso:.1%}): there is little for a torso "
+        f"The clip shows neither neck ({neck:.1%} of the image) nor torso ({torso:.1%}): there is little for a torso "
         "to learn, and the head may float where it leaves the training frames' poses."
     )

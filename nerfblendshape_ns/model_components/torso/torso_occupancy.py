@@ -10,14 +10,14 @@ from torch import Tensor, nn
 
 
 class TorsoOccupancy(nn.Module):
-    """A two-dimensional grid of the largest opacity seen lately, inside a permanent mask.
+    """A two-dimensional grid of the largest recent opacity, inside a permanent mask.
 
-    Each update looks at one head pose. A cell forgets no more than half over a round of all training poses, so that
-    what few poses need is kept.
+    Each update looks at one head pose. A cell's opacity decays by at most half over a cycle through all training
+    poses, so that what few poses need is kept.
 
     Args:
         num_poses: poses that the updates go through in turn.
-        resolution: cells along each axis of the captured picture.
+        resolution: cells along each axis of the captured image.
         threshold: a cell is occupied where its opacity may reach this.
     """
 
@@ -28,27 +28,27 @@ class TorsoOccupancy(nn.Module):
         self.threshold = threshold
         self.opacity: Tensor
         self.allowed: Tensor
-        self.carved: Tensor
+        self.initialised: Tensor
         self.register_buffer("opacity", torch.ones(resolution, resolution))
         self.register_buffer("allowed", torch.ones(resolution, resolution, dtype=torch.bool))
-        self.register_buffer("carved", torch.zeros((), dtype=torch.bool))
+        self.register_buffer("initialised", torch.zeros((), dtype=torch.bool))
 
     def occupied(self, coordinates: Float[Tensor, "points 2"]) -> Bool[Tensor, "points"]:
         """Whether points may hold anything.
 
         Args:
-            coordinates: column and row as shares of the picture; those outside count as on its border.
+            coordinates: column and row as fractions of the image; those outside count as on its border.
         """
         cell = (coordinates * self.resolution).long().clamp(0, self.resolution - 1)
-        place = cell[:, 1], cell[:, 0]
-        return (self.opacity[place] > self.threshold) & self.allowed[place]
+        index = cell[:, 1], cell[:, 0]
+        return (self.opacity[index] > self.threshold) & self.allowed[index]
 
     @torch.no_grad()
-    def carve(self, mask: Bool[Tensor, "rows columns"]) -> None:
-        """Start from ``mask`` and keep it for good."""
+    def start_from(self, mask: Bool[Tensor, "rows columns"]) -> None:
+        """Start from a permanent mask."""
         self.allowed.copy_(mask)
         self.opacity.copy_(mask.float())
-        self.carved.fill_(True)
+        self.initialised.fill_(True)
 
     @torch.no_grad()
     def update(
@@ -65,5 +65,5 @@ class TorsoOccupancy(nn.Module):
             return
         jitter = torch.rand(len(cells), 2, generator=generator).to(self.opacity.device)
         points = (cells.flip(-1) + jitter) / self.resolution
-        place = cells[:, 0], cells[:, 1]
-        self.opacity[place] = torch.maximum(self.opacity[place] * self.decay, alpha_at(points)[:, 0])
+        index = cells[:, 0], cells[:, 1]
+        self.opacity[index] = torch.maximum(self.opacity[index] * self.decay, alpha_at(points)[:, 0])

@@ -1,8 +1,8 @@
-"""The plane that the torso is painted on: upright before the captured camera, at the depth of the neck.
+"""The plane of the torso: parallel to the image plane of the captured camera, at the depth of the neck.
 
-In head space a turning head and a moving camera look alike, so the pose that was captured with an expression travels
-apart from the camera that renders. A ray meets the plane somewhere; where the captured camera sees that point is the
-ray's torso coordinate. For rays of the captured camera itself this is their own pixel whatever the plane's depth, so
+In head space a turning head and a moving camera look alike, so the pose that was captured with an expression is given
+beside the camera that renders. Where the captured camera sees the point in which a ray meets the plane is the ray's
+torso coordinate. For rays of the captured camera itself this is their own pixel whatever the plane's depth, so
 training, evaluation and free views share one path.
 """
 
@@ -15,18 +15,18 @@ from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
 FADE = 0.06
-"""Beyond the captured picture's border the torso fades out over this share of the picture."""
+"""Beyond the captured image's border the torso fades out over this fraction of the image."""
 
 
 class TorsoPoints(NamedTuple):
     """Where rays meet the torso plane."""
 
     coordinates: Float[Tensor, "rays 2"]
-    """Column and row as shares of the captured picture: (0, 0) its top left corner, (1, 1) its bottom right."""
+    """Column and row as fractions of the captured image: (0, 0) its top left corner, (1, 1) its bottom right."""
     distance: Float[Tensor, "rays 1"]
     """Along the ray; 0 where the ray does not meet the plane."""
     fade: Float[Tensor, "rays 1"]
-    """1 inside the captured picture, falling to 0 beyond it; 0 where the ray does not meet the plane."""
+    """1 inside the captured image, falling to 0 beyond it; 0 where the ray does not meet the plane."""
 
 
 class TorsoPlane(nn.Module):
@@ -34,8 +34,8 @@ class TorsoPlane(nn.Module):
 
     Args:
         intrinsics: ``fl_x fl_y cx cy`` in pixels.
-        image_size: height and width of the captured picture.
-        depth: of the plane before the captured camera.
+        image_size: height and width of the captured image.
+        depth: of the plane in front of the captured camera.
     """
 
     def __init__(self, intrinsics: Dict[str, float], image_size: Tuple[int, int], depth: float) -> None:
@@ -44,7 +44,7 @@ class TorsoPlane(nn.Module):
         self.focal: Tensor
         self.centre: Tensor
         self.depth: Tensor
-        # As shares of the picture, so that they serve any size it is rendered at.
+        # As fractions of the image, so that they serve any size it is rendered at.
         self.register_buffer("focal", torch.tensor([intrinsics["fl_x"] / width, intrinsics["fl_y"] / height]))
         self.register_buffer("centre", torch.tensor([intrinsics["cx"] / width, intrinsics["cy"] / height]))
         self.register_buffer("depth", torch.tensor(float(depth)))
@@ -79,13 +79,13 @@ class TorsoPlane(nn.Module):
         fade = (1.0 - outside / FADE).clamp(0.0, 1.0) * meets
         return TorsoPoints(coordinates, distance[:, None], fade[:, None])
 
-    def carried(
+    def moved_with_head(
         self,
         coordinates: Float[Tensor, "rays 2"],
         before: Float[Tensor, "#rays 12"],
         after: Float[Tensor, "#rays 12"],
     ) -> Float[Tensor, "rays 2"]:
-        """Where points of the plane go with the head from one frame to another.
+        """Where points of the plane go if they are fixed to the head, from one frame to another.
 
         Args:
             coordinates: as :class:`TorsoPoints` gives them, of the first frame.
@@ -93,7 +93,7 @@ class TorsoPlane(nn.Module):
             after: the same of the second.
 
         Returns:
-            Torso coordinates of the second frame. What a neck does lies between these and ``coordinates``.
+            Torso coordinates of the second frame. A neck's motion lies between these and ``coordinates``.
         """
         pose, later = before.reshape(-1, 3, 4), after.reshape(-1, 3, 4)
         plane = (coordinates - self.centre) / self.focal * self.depth
@@ -110,7 +110,7 @@ def _to_camera(rotation: Tensor, vectors: Tensor) -> Tensor:
 
 
 def plane_depth(head_pose: Float[Tensor, "frames 12"], below: Float[Tensor, "3"]) -> float:
-    """Median depth of a point of the head before the captured cameras.
+    """Median depth of a point of the head in front of the captured cameras.
 
     Args:
         head_pose: camera-to-world matrices, row by row.
@@ -121,16 +121,16 @@ def plane_depth(head_pose: Float[Tensor, "frames 12"], below: Float[Tensor, "3"]
     return float((-(offset * pose[:, :, 2]).sum(-1)).median())
 
 
-def sample_plate(
-    plate: UInt8[Tensor, "height width 3"], coordinates: Float[Tensor, "rays 2"]
+def sample_image(
+    image: UInt8[Tensor, "height width 3"], coordinates: Float[Tensor, "rays 2"]
 ) -> Float[Tensor, "rays 3"]:
-    """Colours of the clean plate at torso coordinates, bilinear; beyond its border those of the border.
+    """Colours of an image at torso coordinates, bilinear; beyond its border those of the border.
 
     Args:
-        plate: the picture.
-        coordinates: shares of the picture, as :class:`TorsoPoints` gives them.
+        image: RGB.
+        coordinates: fractions of the image, as :class:`TorsoPoints` gives them.
     """
-    planes = plate.permute(2, 0, 1)[None].float() / 255
-    places = (coordinates * 2.0 - 1.0).view(1, 1, -1, 2)
-    colours = torch.nn.functional.grid_sample(planes, places, padding_mode="border", align_corners=False)
+    planes = image.permute(2, 0, 1)[None].float() / 255
+    positions = (coordinates * 2.0 - 1.0).view(1, 1, -1, 2)
+    colours = torch.nn.functional.grid_sample(planes, positions, padding_mode="border", align_corners=False)
     return colours[0, :, 0].T

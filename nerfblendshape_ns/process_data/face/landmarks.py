@@ -1,10 +1,13 @@
-"""Facial landmarks and blendshape coefficients of single pictures or successive frames, with MediaPipe."""
+"""Facial landmarks and blendshape coefficients of single images or successive frames, by MediaPipe's Face Landmarker.
+
+The coefficients are those of :data:`~nerfblendshape_ns.coefficient_names.arkit.MEDIAPIPE_NAMES`, in that order.
+"""
 
 from __future__ import annotations
 
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Iterator, List, Optional, Protocol, Sequence, Tuple
+from typing import Iterator, List, Protocol, Sequence, Tuple
 
 import numpy as np
 
@@ -16,8 +19,8 @@ INSTALL_HINT = (
     "in Python 3.10 or 3.11."
 )
 
-Detection = Tuple[np.ndarray, Optional[np.ndarray]]
-"""Landmarks ``[478, 3]`` in pixels (z away from the camera, in units of x), coefficients ``[52]`` or None."""
+Detection = Tuple[np.ndarray, np.ndarray]
+"""Landmarks ``[478, 3]`` in pixels (z away from the camera, in units of x), coefficients ``[52]`` in 0..1."""
 
 
 class Detector(Protocol):
@@ -37,10 +40,8 @@ def require_mediapipe() -> None:
 
 
 @contextmanager
-def open_landmarker(
-    model: Path, single_images: bool = False, num_faces: int = 1
-) -> Iterator[Tuple[Detector, List[str]]]:
-    """The Face Landmarker of ``model`` as a detector, and a list that holds the coefficient names once a face was seen.
+def open_landmarker(model: Path, single_images: bool = False, num_faces: int = 1) -> Iterator[Detector]:
+    """The Face Landmarker as a detector.
 
     Args:
         model: a ``face_landmarker.task`` file.
@@ -52,59 +53,25 @@ def open_landmarker(
     from mediapipe.tasks.python import vision
     from mediapipe.tasks.python.core.base_options import BaseOptions
 
-    mode = vision.RunningMode.IMAGE if single_images else vision.RunningMode.VIDEO
     options = vision.FaceLandmarkerOptions(
         base_options=BaseOptions(model_asset_buffer=model.read_bytes()),
-        running_mode=mode,
+        running_mode=vision.RunningMode.IMAGE if single_images else vision.RunningMode.VIDEO,
         num_faces=num_faces,
         output_face_blendshapes=True,
     )
-    names: List[str] = []
     with without_lines(MEDIAPIPE_LINES):
         landmarker = vision.FaceLandmarker.create_from_options(options)
 
     def detect(frame: np.ndarray, milliseconds: int) -> List[Detection]:
         image = mediapipe.Image(image_format=mediapipe.ImageFormat.SRGB, data=np.ascontiguousarray(frame))
         result = landmarker.detect(image) if single_images else landmarker.detect_for_video(image, milliseconds)
-        if result.face_blendshapes and not names:
-            names.extend(category.category_name for category in result.face_blendshapes[0])
         return [
             (_pixels(points, frame.shape), np.array([category.score for category in scores], dtype=np.float32))
             for points, scores in zip(result.face_landmarks, result.face_blendshapes)
         ]
 
     with landmarker:
-        yield detect, names
-
-
-@contextmanager
-def open_face_mesh(single_images: bool = False, num_faces: int = 1) -> Iterator[Tuple[Detector, List[str]]]:
-    """The FaceMesh bundled with MediaPipe as a detector: landmarks only, for use without a model file."""
-    require_mediapipe()
-    from mediapipe.python.solutions import face_mesh
-
-    with without_lines(MEDIAPIPE_LINES):
-        mesh = face_mesh.FaceMesh(static_image_mode=single_images, max_num_faces=num_faces, refine_landmarks=True)
-
-    def detect(frame: np.ndarray, milliseconds: int) -> List[Detection]:
-        found = mesh.process(np.ascontiguousarray(frame)).multi_face_landmarks  # type: ignore[attr-defined]
-        return [(_pixels(face.landmark, frame.shape), None) for face in found or []]
-
-    with mesh:
-        yield detect, []
-
-
-@contextmanager
-def open_detector(
-    model: Optional[Path], single_images: bool = False, num_faces: int = 1
-) -> Iterator[Tuple[Detector, List[str]]]:
-    """:func:`open_landmarker` with a model, :func:`open_face_mesh` without."""
-    if model is not None:
-        with open_landmarker(model, single_images, num_faces) as opened:
-            yield opened
-    else:
-        with open_face_mesh(single_images, num_faces) as opened:
-            yield opened
+        yield detect
 
 
 def _pixels(landmarks: Sequence, shape: Tuple[int, ...]) -> np.ndarray:

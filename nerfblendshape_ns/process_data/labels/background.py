@@ -3,23 +3,28 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Sequence
+from typing import Sequence, Union
 
 import cv2
 import numpy as np
 
 from nerfblendshape_ns.data.contract import Label
+from nerfblendshape_ns.process_data.video.frames import LabelFolder
 
-MAX_LOOKS = 600
-"""Most frames whose labels are looked at; they are spread evenly over the clip."""
-LOOK_SIZE = 64
-"""Longer side of the small masks in which frames are compared for what they uncover."""
+Labels = Union[Sequence[np.ndarray], np.ndarray, LabelFolder]
+
+MAX_CANDIDATES = 600
+"""Most frames whose labels are compared; they are spread evenly over the clip."""
+CANDIDATE_SIZE = 64
+"""Longer side of the small masks by which frames are compared for what they uncover."""
 MAX_SAMPLES = 96
-"""Most frames whose colours are taken."""
+"""Most frames whose colours are sampled."""
+MIN_VIEWS = 3
+"""Where a pixel has fewer views well away from the person, those just outside the mask are used as well."""
 STRAY_HAIR = 2.0
-"""How many times farther from the head than from the body a pixel must be."""
+"""How many times farther from the head than from the body a pixel must be: no label holds stray hairs."""
 SAMPLE_BYTES = 256 * 2**20
-"""Most memory for those frames: large frames are taken less often."""
+"""Most memory for those frames: of large frames fewer are sampled."""
 ROW_BLOCK_BYTES = 64 * 2**20
 """The median is taken over blocks of rows of about this size."""
 
@@ -35,39 +40,34 @@ class CleanPlate:
 
     @property
     def never_seen(self) -> float:
-        """Share of the pixels that no frame shows."""
+        """Fraction of the pixels that no frame shows."""
         return float(1.0 - self.seen.mean())
 
 
-def clean_plate(frames: Sequence[np.ndarray], labels: Any, margin: float = 0.02, min_views: int = 3) -> CleanPlate:
+def clean_plate(frames: Sequence[np.ndarray], labels: Labels, margin: float = 0.02) -> CleanPlate:
     """Estimate the background behind the person.
 
     Half of the frames used are spread over the clip, the others are those that uncover what is seldom seen. Each pixel
-    is the median of its colours over the sampled frames in which it is well away from the person; where a
-    pixel is seen fewer than ``min_views`` times that way, the views just outside the mask are used as well. What is
-    never seen is filled from its surroundings.
+    is the median of its colours over the sampled frames in which it is well away from the person. What is never seen is
+    filled from its surroundings.
 
     Args:
-        frames: uint8 RGB ``[height, width, 3]`` images, any sequence that can be indexed.
-        labels: uint8 ``[num_frames, height, width]``, values of :class:`~nerfblendshape_ns.data.contract.Label`.
+        frames: uint8 RGB ``[height, width, 3]`` images by index.
+        labels: uint8 ``[height, width]`` by index, values of :class:`~nerfblendshape_ns.data.contract.Label`.
         margin: how far from the person a pixel must be, as a fraction of the image's longer side.
-        min_views: how many views make the margin worth keeping.
-
-    Returns:
-        The plate.
     """
     height, width = np.asarray(frames[0]).shape[:2]
-    num_samples = min(len(labels), MAX_SAMPLES, max(min_views, SAMPLE_BYTES // (height * width * 3)))
+    num_samples = min(len(labels), MAX_SAMPLES, max(MIN_VIEWS, SAMPLE_BYTES // (height * width * 3)))
     picks = choose_frames(labels, num_samples)
-    reach = margin * max(height, width)
+    clearance = margin * max(height, width)
     far = np.empty((len(picks), height, width), dtype=bool)
     near = np.empty_like(far)
     images = np.empty((len(picks), height, width, 3), dtype=np.uint8)
     for row, pick in enumerate(picks):
         images[row] = frames[int(pick)]
-        distance = _clearance(np.asarray(labels[int(pick)]))
-        far[row], near[row] = distance > reach, distance > reach / 2
-    usable = np.where((far.sum(0) >= min_views)[None], far, near)
+        distance = _distance_from_person(labels[int(pick)])
+        far[row], near[row] = distance > clearance, distance > clearance / 2
+    usable = np.where((far.sum(0) >= MIN_VIEWS)[None], far, near)
     plate = np.zeros((height, width, 3), dtype=np.uint8)
     rows = max(1, ROW_BLOCK_BYTES // (len(picks) * width * 3 * 4))
     for top in range(0, height, rows):
@@ -77,24 +77,24 @@ def clean_plate(frames: Sequence[np.ndarray], labels: Any, margin: float = 0.02,
     return CleanPlate(inpaint(plate, ~seen), seen)
 
 
-def choose_frames(labels: Any, num_samples: int) -> np.ndarray:
-    """Which frames to take the background from: half spread over the clip, half by what they uncover.
+def choose_frames(labels: Labels, num_samples: int) -> np.ndarray:
+    """Which frames to sample the background from: half spread over the clip, half by what they uncover.
 
     A person who leans aside for a second uncovers in that second what no other frame shows.
 
     Args:
-        labels: uint8 ``[num_frames, height, width]``.
+        labels: as for :func:`clean_plate`.
         num_samples: how many frames to choose.
 
     Returns:
         Ascending int ``[chosen]``, at most ``num_samples``.
     """
-    looks = np.unique(np.linspace(0, len(labels) - 1, min(len(labels), MAX_LOOKS)).round().astype(int))
-    if len(looks) <= num_samples:
-        return looks
-    uncovered = np.stack([_small_background(np.asarray(labels[int(look)])) for look in looks])
-    spread = np.unique(np.linspace(0, len(looks) - 1, max(1, num_samples // 2)).round().astype(int))
-    chosen = np.zeros(len(looks), dtype=bool)
+    candidates = np.unique(np.linspace(0, len(labels) - 1, min(len(labels), MAX_CANDIDATES)).round().astype(int))
+    if len(candidates) <= num_samples:
+        return candidates
+    uncovered = np.stack([_small_background(labels[int(candidate)]) for candidate in candidates])
+    spread = np.unique(np.linspace(0, len(candidates) - 1, max(1, num_samples // 2)).round().astype(int))
+    chosen = np.zeros(len(candidates), dtype=bool)
     chosen[spread] = True
     views = uncovered[spread].sum(0)
     for _ in range(num_samples - len(spread)):
@@ -103,19 +103,19 @@ def choose_frames(labels: Any, num_samples: int) -> np.ndarray:
         best = int(np.where(chosen, -1.0, gain).argmax())
         chosen[best] = True
         views += uncovered[best]
-    return looks[chosen]
+    return candidates[chosen]
 
 
 def _small_background(labels: np.ndarray) -> np.ndarray:
-    """Where a frame shows nothing but background, flat float32, in a small picture."""
-    scale = min(1.0, LOOK_SIZE / max(labels.shape))
+    """Where a frame shows nothing but background, flat float32, in a small image."""
+    scale = min(1.0, CANDIDATE_SIZE / max(labels.shape))
     size = (max(1, round(labels.shape[1] * scale)), max(1, round(labels.shape[0] * scale)))
     person = (labels != Label.BACKGROUND).astype(np.float32)
     return (cv2.resize(person, size, interpolation=cv2.INTER_AREA) < 0.01).astype(np.float32).reshape(-1)
 
 
-def _clearance(labels: np.ndarray) -> np.ndarray:
-    """Distance of each pixel from the person in pixels; half of it for the head, whose stray hairs no label holds."""
+def _distance_from_person(labels: np.ndarray) -> np.ndarray:
+    """Distance of each pixel from the person in pixels; from the head it counts divided by :data:`STRAY_HAIR`."""
     distance = np.full(labels.shape, np.inf, dtype=np.float32)
     for mask, factor in ((labels == Label.HEAD, 1 / STRAY_HAIR), (labels > Label.HEAD, 1.0)):
         if mask.any():
@@ -143,8 +143,8 @@ def _masked_median(images: np.ndarray, usable: np.ndarray) -> np.ndarray:
 def inpaint(image: np.ndarray, hole: np.ndarray) -> np.ndarray:
     """Fill a hole smoothly from its rim by a pull-push pyramid.
 
-    Gortler et al., "The Lumigraph", SIGGRAPH 1996, section 3.4. The holes here are person-sized: methods that march
-    inwards from the rim leave streaks there, whereas this one leaves a soft gradient.
+    Gortler et al., "The Lumigraph", SIGGRAPH 1996, section 3.4. The holes here are as large as a person: methods that
+    march inwards from the rim leave streaks there, this one a soft gradient.
 
     Args:
         image: uint8 RGB ``[height, width, 3]``.

@@ -1,9 +1,9 @@
-"""What a whole clip says about its materials: their colours, and where they lie relative to the face.
+"""A clip's materials (hair, skin, clothes, background): their colours, and where they lie relative to the face.
 
-A single frame cannot tell a dark collar from dark hair. The clip can: hair hangs down from the head, clothes come up
-from the bottom, and both keep their place and colour. The model is fitted to a sample of frames by a few rounds of
-expectation and maximisation (label with the model, refit the model to the labels), starting from the face landmarks.
-Each frame is then labelled by the clip's consensus plus its own evidence.
+A single frame does not distinguish a dark collar from dark hair. The clip does: hair hangs down from the head, clothes
+come up from the bottom, and both keep their position and colour. The model is fitted to a sample of frames by a few
+rounds of expectation maximisation (label with the model, refit the model to the labels), starting from the face
+landmarks. Each frame is then labelled by the clip's model and its own evidence.
 """
 
 from __future__ import annotations
@@ -30,9 +30,15 @@ class Material(IntEnum):
 
 
 MAP_SCALE = 64
-"""Pixels of the canonical maps to one canonical unit (a face height)."""
+"""Pixels of the canonical maps per canonical unit (a face height)."""
 MAP_LEFT, MAP_TOP, MAP_WIDTH, MAP_HEIGHT = -2.0, -1.5, 4.0, 5.0
 """Extent of the canonical maps, in canonical units."""
+ROUNDS = 3
+"""Rounds of labelling and refitting."""
+HAIR_GAP = 0.03
+"""Canonical units without hair over which :func:`hanging_support` halves."""
+CLOTH_GAP = 0.25
+"""Canonical units without clothes over which :func:`standing_support` halves."""
 
 
 @dataclass
@@ -44,22 +50,21 @@ class SampleFrame:
     person: np.ndarray
     """float32 ``[height, width]``, probability that a pixel belongs to a person."""
     geometry: FaceGeometry
-    """The layout given by the landmarks."""
+    """That of the landmarks."""
 
 
 class ClipModel:
-    """Colours and places of a clip's materials.
+    """Colours and positions of a clip's materials.
 
     Args:
         samples: frames spread over the clip.
-        num_rounds: rounds of labelling and refitting.
     """
 
-    def __init__(self, samples: List[SampleFrame], num_rounds: int = 3) -> None:
+    def __init__(self, samples: List[SampleFrame]) -> None:
         self._colour_log = self._initial_colours(samples)
-        self._place_log = np.zeros((len(Material), *_map_size()), dtype=np.float32)
-        for index in range(num_rounds):
-            # The first labels know no places: take only the places from them, or a collar's colours would enter hair.
+        self._position_log = np.zeros((len(Material), *_map_size()), dtype=np.float32)
+        for index in range(ROUNDS):
+            # The first labels use no positions: fit only these to them, or a collar's colours would enter hair.
             self._refit(samples, keep_colours=index == 0)
 
     def material_scores(self, sample: SampleFrame) -> np.ndarray:
@@ -72,10 +77,10 @@ class ClipModel:
             float32 ``[5, height, width]`` in the order of :class:`Material`.
         """
         geometry = sample.geometry
-        # Colour evidence is bounded, below by the uniform share and above here, so that a colour that is very common in
-        # one material (a plain wall) cannot outvote everything else where another material has it too.
+        # Colour evidence is bounded, below by the uniform density and above here, so that a colour that is very common
+        # in one material (a plain wall) cannot outvote everything else where another material has it too.
         colours = np.minimum(self._colour_log[:, sample.bins], 3.0)
-        scores = colours + _sample_maps(self._place_log, geometry) + _geometric_scores(geometry)
+        scores = colours + _sample_maps(self._position_log, geometry) + _geometric_scores(geometry)
         person = np.clip(sample.person, 0.02, 0.98)
         scores[Material.BACKGROUND] += 1.5 * np.log(1 - person)
         scores[1:] += 1.5 * np.log(person)
@@ -138,7 +143,7 @@ class ClipModel:
             seen += valid
         if not keep_colours:
             self._colour_log = np.stack([model.log_density() for model in models])
-        self._place_log = _place_scores(total, seen)
+        self._position_log = _position_scores(total, seen)
 
 
 def _labels_of_materials(posterior: np.ndarray) -> np.ndarray:
@@ -171,7 +176,7 @@ def _geometric_scores(layout: FaceGeometry) -> np.ndarray:
         - 15 * np.maximum(beside_neck - 0.02, 0)
         - 8 * np.maximum(under_chin - 0.4, 0)
     )
-    # Hair reaches below the chin only beside the neck; a beard stays close to the jaw.
+    # Hair extends below the chin only at the sides of the neck; a beard stays close to the jaw.
     front = np.clip((0.38 - across) / 0.1, 0, 1)
     scores[Material.HAIR] = -3.0 * np.maximum(under_chin - 0.2, 0) - 60 * front * np.maximum(layout.below_jaw - 0.01, 0)
     # Clothes: never on the face, never above the ear lobes.
@@ -181,71 +186,69 @@ def _geometric_scores(layout: FaceGeometry) -> np.ndarray:
     return np.maximum(scores, -12)
 
 
-def _place_scores(total: np.ndarray, seen: np.ndarray) -> np.ndarray:
+def _position_scores(total: np.ndarray, seen: np.ndarray) -> np.ndarray:
     """Log prior of each material over the canonical maps, from its mean posterior over the sample.
 
     Args:
         total: ``[5, rows, columns]`` sums of posteriors.
-        seen: ``[rows, columns]`` how many frames cover a place.
+        seen: ``[rows, columns]`` how many frames cover a position.
     """
     kernel = 0.03 * MAP_SCALE
     known = cv2.GaussianBlur(seen, (0, 0), kernel)
-    # One pseudo-frame of ignorance, so that places seen once or never stay open.
+    # One pseudo-frame of ignorance, so that positions seen once or never stay undecided.
     flat = 1.0 / len(Material)
     mean = np.stack([(cv2.GaussianBlur(layer, (0, 0), kernel) + flat) / (known + 1.0) for layer in total])
-    place = np.log(mean + 0.03)
-    place[Material.CLOTH] += 0.7 * np.log(standing_support(mean[Material.CLOTH]) + 0.02)
+    scores = np.log(mean + 0.03)
+    scores[Material.CLOTH] += 0.7 * np.log(standing_support(mean[Material.CLOTH]) + 0.02)
     if (total[Material.CLOTH] * (seen > 0)).sum() < 0.0005 * seen.sum():
-        place[Material.CLOTH] = -12.0
-    return np.ascontiguousarray(place, dtype=np.float32)
+        scores[Material.CLOTH] = -12.0
+    return np.ascontiguousarray(scores, dtype=np.float32)
 
 
-def hanging_support(hair: np.ndarray, layout: FaceGeometry, reach: float = 0.03) -> np.ndarray:
+def hanging_support(hair: np.ndarray, layout: FaceGeometry) -> np.ndarray:
     """How well each pixel of a frame is connected to the hair above the ears by hair that hangs down.
 
-    Below the ear lobes the support is carried down row by row, one column sideways every third row, and halves every
-    ``reach`` canonical units that are not hair. So a collar or a shoulder in the colour of the hair gets none.
+    Below the ear lobes the support is propagated down row by row, one column sideways every third row, and halves every
+    :data:`HAIR_GAP` that is not hair. So a collar or a shoulder in the colour of the hair gets none.
 
     Args:
         hair: float32 ``[height, width]`` probability of hair.
         layout: the frame's geometry.
-        reach: canonical units.
 
     Returns:
         float32 ``[height, width]`` in 0..1; 1 above the ear lobes.
     """
     pixels = 1 / float(np.hypot(layout.x[0, 1] - layout.x[0, 0], layout.y[0, 1] - layout.y[0, 0]))
-    decay = 0.5 ** (1 / (reach * pixels))
+    decay = 0.5 ** (1 / (HAIR_GAP * pixels))
     passes = np.clip((cv2.GaussianBlur(hair, (0, 0), 0.015 * pixels) - 0.2) / 0.3, 0, 1)
     source = np.where((layout.y < layout.lobes) & (layout.y > layout.lobes - 0.5), passes, 0)
     keep = np.where(layout.y < layout.lobes, 1, decay + (1 - decay) * passes)
     support = np.ones_like(passes)
-    carried = np.zeros(passes.shape[1], dtype=np.float32)
+    propagated = np.zeros(passes.shape[1], dtype=np.float32)
     spread = np.ones((1, 3), np.uint8)
     for row in range(len(passes)):
         if row % 3 == 0:
-            carried = cv2.dilate(carried[None], spread)[0]
-        carried = np.maximum(carried * keep[row], source[row])
-        support[row] = carried
+            propagated = cv2.dilate(propagated[None], spread)[0]
+        propagated = np.maximum(propagated * keep[row], source[row])
+        support[row] = propagated
     return np.where(layout.y < layout.lobes, 1, support).astype(np.float32)
 
 
-def standing_support(cloth: np.ndarray, reach: float = 0.25) -> np.ndarray:
-    """How well a place is connected to clothes below it.
+def standing_support(cloth: np.ndarray) -> np.ndarray:
+    """How well each position is connected to clothes below it.
 
     Args:
-        cloth: ``[rows, columns]`` mean share of clothes over the canonical maps.
-        reach: canonical units without clothes over which the support halves.
+        cloth: ``[rows, columns]`` mean probability of clothes over the canonical maps.
 
     Returns:
         ``[rows, columns]`` in 0..1.
     """
-    decay = 0.5 ** (1 / (reach * MAP_SCALE))
-    carried = np.full(cloth.shape[1], 0.5, dtype=np.float32)
+    decay = 0.5 ** (1 / (CLOTH_GAP * MAP_SCALE))
+    propagated = np.full(cloth.shape[1], 0.5, dtype=np.float32)
     support = np.empty_like(cloth)
     for row in range(len(cloth) - 1, -1, -1):
-        carried = np.maximum(cloth[row], carried * (decay + (1 - decay) * cloth[row]))
-        support[row] = carried
+        propagated = np.maximum(cloth[row], propagated * (decay + (1 - decay) * cloth[row]))
+        support[row] = propagated
     return support
 
 
@@ -255,22 +258,19 @@ def _map_size() -> Tuple[int, int]:
 
 def _map_affine(layout: FaceGeometry) -> np.ndarray:
     """``[2, 3]`` affine from working pixels to pixels of the canonical maps."""
-    x, y = layout.x, layout.y
-    return np.array(
+    rows = [
         [
-            [
-                (x[0, 1] - x[0, 0]) * MAP_SCALE,
-                (x[1, 0] - x[0, 0]) * MAP_SCALE,
-                (x[0, 0] - MAP_LEFT) * MAP_SCALE - 0.5,
-            ],
-            [(y[0, 1] - y[0, 0]) * MAP_SCALE, (y[1, 0] - y[0, 0]) * MAP_SCALE, (y[0, 0] - MAP_TOP) * MAP_SCALE - 0.5],
-        ],
-        dtype=np.float64,
-    )
+            (axis[0, 1] - axis[0, 0]) * MAP_SCALE,
+            (axis[1, 0] - axis[0, 0]) * MAP_SCALE,
+            (axis[0, 0] - low) * MAP_SCALE - 0.5,
+        ]
+        for axis, low in ((layout.x, MAP_LEFT), (layout.y, MAP_TOP))
+    ]
+    return np.array(rows, dtype=np.float64)
 
 
 def _to_map(layers: np.ndarray, layout: FaceGeometry) -> Tuple[np.ndarray, np.ndarray]:
-    """Bring layers ``[k, height, width]`` of a frame into the canonical maps, with a mask of what the frame covers."""
+    """Layers ``[k, height, width]`` of a frame warped into the canonical maps, and a mask of what the frame covers."""
     affine = _map_affine(layout)
     size = _map_size()[::-1]
     warped = [cv2.warpAffine(layer, affine, size, flags=cv2.INTER_LINEAR) for layer in layers]
@@ -278,9 +278,8 @@ def _to_map(layers: np.ndarray, layout: FaceGeometry) -> Tuple[np.ndarray, np.nd
 
 
 def _sample_maps(maps: np.ndarray, layout: FaceGeometry) -> np.ndarray:
-    """Look canonical maps ``[k, rows, columns]`` up at every pixel of a frame; beyond their edge, the edge's value."""
-    affine = _map_affine(layout)
-    size = layout.x.shape[::-1]
-    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-    border = cv2.BORDER_REPLICATE
-    return np.stack([cv2.warpAffine(layer, affine, size, flags=flags, borderMode=border) for layer in maps])
+    """Values of canonical maps ``[k, rows, columns]`` at every pixel of a frame; outside, those of their edge."""
+    affine, size, flags = _map_affine(layout), layout.x.shape[::-1], cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    return np.stack(
+        [cv2.warpAffine(layer, affine, size, flags=flags, borderMode=cv2.BORDER_REPLICATE) for layer in maps]
+    )

@@ -1,7 +1,7 @@
 """Colour models of a clip's materials (hair, skin, cloth, background): smoothed histograms in CIE Lab.
 
 A histogram needs no number of components and no starting values, and looking a pixel up is one table access, so it is
-as repeatable as it is quick; the smoothing plays the part of a kernel density estimate.
+deterministic and fast; the smoothing makes it a kernel density estimate.
 """
 
 from __future__ import annotations
@@ -12,6 +12,10 @@ from scipy.ndimage import gaussian_filter
 
 BINS = 32
 """Bins along each Lab axis, each 8 units of OpenCV's 8-bit Lab wide."""
+SMOOTHING = 1.0
+"""Standard deviation of the Gaussian kernel, in bins."""
+UNIFORM_WEIGHT = 0.02
+"""Weight of a uniform density that is mixed in, so that a colour never seen stays possible."""
 
 
 def colour_bins(image: np.ndarray) -> np.ndarray:
@@ -31,20 +35,10 @@ def colour_bins(image: np.ndarray) -> np.ndarray:
 
 
 class ColourModel:
-    """Density of colours of one material.
+    """Density of colours of one material."""
 
-    Args:
-        smoothing: standard deviation of the Gaussian kernel, in bins.
-    """
-
-    def __init__(self, smoothing: float = 1.0) -> None:
-        self._smoothing = smoothing
+    def __init__(self) -> None:
         self._counts = np.zeros(BINS**3, dtype=np.float64)
-
-    @property
-    def weight(self) -> float:
-        """Sum of the weights of all pixels added."""
-        return float(self._counts.sum())
 
     def add(self, bins: np.ndarray, weights: np.ndarray) -> None:
         """Add pixels.
@@ -59,22 +53,19 @@ class ColourModel:
         """Scale what was seen of each colour by ``factors``, float ``[BINS ** 3]`` in 0..1."""
         self._counts *= factors
 
-    def log_density(self, uniform_share: float = 0.02) -> np.ndarray:
+    def log_density(self) -> np.ndarray:
         """Logarithm of the smoothed density relative to a uniform one.
 
-        Args:
-            uniform_share: share of a uniform density mixed in, so that a colour never seen stays possible.
-
         Returns:
-            float32 ``[BINS ** 3]``: 0 where the model says as much as a uniform density. A model without pixels is 0
+            float32 ``[BINS ** 3]``: 0 where the density is that of a uniform one. A model without pixels is 0
             everywhere.
         """
         total = self._counts.sum()
         if total <= 0:
             return np.zeros(BINS**3, dtype=np.float32)
         cube = (self._counts / total).reshape(BINS, BINS, BINS)
-        smooth = gaussian_filter(cube, self._smoothing, mode="reflect").reshape(-1)
-        return np.log((1 - uniform_share) * smooth * BINS**3 + uniform_share).astype(np.float32)
+        smooth = gaussian_filter(cube, SMOOTHING, mode="reflect").reshape(-1)
+        return np.log((1 - UNIFORM_WEIGHT) * smooth * BINS**3 + UNIFORM_WEIGHT).astype(np.float32)
 
     def shades(self) -> np.ndarray:
         """How well each colour passes for a lighter or darker shade of this material.

@@ -1,4 +1,4 @@
-"""Where things lie relative to the face: a head-aligned frame of reference and geometric priors for the labels.
+"""Where pixels lie relative to the face: a head-aligned frame of reference and geometric priors for the labels.
 
 Canonical coordinates: origin between the eyes, x to the image's right and y down for an upright face, and the unit is
 the clip's median face height from the top of the face oval to the chin. A similarity fitted to landmarks that barely
@@ -13,7 +13,6 @@ from typing import Tuple
 import cv2
 import numpy as np
 
-from nerfblendshape_ns.common.errors import UserError
 from nerfblendshape_ns.data.contract import LEFT_EYE_LANDMARKS, LIP_LANDMARKS, RIGHT_EYE_LANDMARKS
 
 # fmt: off
@@ -21,7 +20,7 @@ FACE_OVAL = (
     10, 338, 297, 332, 284, 251, 389, 356, 454, 323, 361, 288, 397, 365, 379, 378, 400, 377,
     152, 148, 176, 149, 150, 136, 172, 58, 132, 93, 234, 127, 162, 21, 54, 103, 67, 109,
 )
-"""Outline of the face in MediaPipe's numbering, in order round the face."""
+"""Outline of the face in MediaPipe's numbering, in order along it."""
 JAW_LINE = (234, 93, 132, 58, 172, 136, 150, 149, 176, 148, 152, 377, 400, 378, 379, 365, 397, 288, 361, 323, 454)
 """The lower part of the outline, from one ear over the chin to the other."""
 RIGID = (10, 151, 9, 8, 168, 6, 197, 195, 5, 33, 133, 362, 263, 127, 356, 234, 454, 98, 327)
@@ -31,33 +30,9 @@ LEFT_BROW = (300, 293, 334, 296, 336, 285, 295, 282, 283, 276)
 # fmt: on
 NOSE_TIP = 1
 NECK_BEHIND = 1.0
-"""How far the neck's axis is behind the jaw, as a multiple of how far the nose stands out before it."""
+"""How far the neck's axis is behind the jaw, as a multiple of how far the tip of the nose is in front of it."""
 CHIN, TOP, EAR_LOBES = 152, 10, (132, 361)
 FEATURES = (LIP_LANDMARKS, LEFT_EYE_LANDMARKS, RIGHT_EYE_LANDMARKS, LEFT_BROW, RIGHT_BROW)
-
-
-def fill_lost_landmarks(landmarks: np.ndarray) -> np.ndarray:
-    """Interpolate over time the landmarks of frames in which no face was found.
-
-    Args:
-        landmarks: ``[num_frames, num_landmarks, 2]``; rows of lost frames hold NaN.
-
-    Returns:
-        float32, the same shape, without NaN: linear between found frames, constant before the first and after the last.
-
-    Raises:
-        UserError: no frame has a face.
-    """
-    found = np.flatnonzero(np.isfinite(landmarks).all((1, 2)))
-    if len(found) == 0:
-        raise UserError("no frame of the clip has a face to segment; choose a clip in which the face is seen.")
-    if len(found) == len(landmarks):
-        return landmarks.astype(np.float32)
-    position = np.interp(np.arange(len(landmarks)), found, np.arange(len(found)))
-    before = np.floor(position).astype(int)
-    after = np.minimum(before + 1, len(found) - 1)
-    share = (position - before)[:, None, None]
-    return ((1 - share) * landmarks[found[before]] + share * landmarks[found[after]]).astype(np.float32)
 
 
 class HeadFrame:
@@ -96,7 +71,7 @@ class HeadFrame:
         """Canonical x and y of every pixel of a downscaled frame.
 
         Args:
-            frame: which frame.
+            frame: index of the frame.
             height: rows of the downscaled frame.
             width: columns of the downscaled frame.
             pixel_size: full-size pixels to one downscaled pixel.
@@ -113,7 +88,7 @@ class HeadFrame:
 
 
 def _median(values: np.ndarray) -> np.ndarray:
-    """Median over the first axis of complex numbers, real and imaginary part apart."""
+    """Median over the first axis of complex numbers, of real and imaginary parts separately."""
     return np.median(values.real, 0) + 1j * np.median(values.imag, 0)
 
 
@@ -126,7 +101,7 @@ def _fit_similarity(reference: np.ndarray, points: np.ndarray) -> Tuple[np.ndarr
 
 @dataclass
 class FaceGeometry:
-    """What the landmarks of one frame say about each pixel, at working size (all ``[height, width]``)."""
+    """Where each pixel of one frame lies by the landmarks, at working size (arrays are ``[height, width]``)."""
 
     x: np.ndarray
     """Canonical x, float32."""
@@ -145,24 +120,21 @@ class FaceGeometry:
     across: np.ndarray
     """Distance to the middle of the jaw in units of the jaw's width, float32; 0.5 at its ends."""
     across_neck: np.ndarray
-    """The same where the face is turned towards, measured from the middle of the neck, which stays behind."""
+    """The same, but on the side that the face is turned to measured from the middle of the neck, which stays behind."""
 
 
 def face_geometry(
     head_frame: HeadFrame, frame: int, landmarks: np.ndarray, height: int, width: int, pixel_size: float
 ) -> FaceGeometry:
-    """Lay out one frame.
+    """The geometry of one frame.
 
     Args:
         head_frame: the clip's alignment.
-        frame: which frame.
+        frame: index of the frame.
         landmarks: ``[478, 2]`` full-size pixels of that frame.
         height: rows at working size.
         width: columns at working size.
         pixel_size: full-size pixels to one working pixel.
-
-    Returns:
-        The frame's geometry.
     """
     x, y = head_frame.grid(frame, height, width, pixel_size)
     oval = _polygon(landmarks[list(FACE_OVAL)] / pixel_size, height, width)

@@ -15,31 +15,31 @@ from nerfblendshape_ns.data.contract import Label
 from nerfblendshape_ns.data.labels import labels_from_colours, resize_labels
 
 SUFFIXES = (".png", ".bmp", ".jpg", ".jpeg")
-# A colour farther than this from full or empty in a channel is none of the code; JPEG's noise stays below it.
+# A colour farther than this from 0 and 255 in a channel is no label's; JPEG's noise stays below it.
 COLOUR_TOLERANCE = 70
-MOST_STRANGE_PIXELS = 0.02
+MOST_FOREIGN_PIXELS = 0.02
 FORMATS = "8-bit labels 0 to 3 (background, head, neck, torso) or RAD-NeRF's colours (white, blue, green, red)"
 
 
 class GivenLabels:
     """A folder of masks, matched to the images of a clip by the number in the file names.
 
-    Masks of the video's size belong to the video's frames and are cropped as these were; masks of the images' size
-    belong to the video's frames too, or, where there are as many as images, to the images. Numbers may start at 0 or 1.
+    Masks of the video's size belong to the video's frames and are cropped like these; masks of the images' size belong
+    to the video's frames too, or, where there are as many as images, to the images. Numbers may start at 0 or 1.
 
     Args:
         folder: where the masks are.
         source_frames: number in the video of the frame that each image shows.
-        shot: summary of the step that wrote the images: sizes and crop window.
+        frame_info: summary of the step ``frames``: sizes and crop window.
 
     Raises:
         UserError: the folder is missing or holds no mask, or a mask that is needed is not there.
     """
 
-    def __init__(self, folder: Path, source_frames: np.ndarray, shot: Dict[str, Any]) -> None:
+    def __init__(self, folder: Path, source_frames: np.ndarray, frame_info: Dict[str, Any]) -> None:
         self._folder = folder
-        self._shot = shot
-        self._size = (int(shot["height"]), int(shot["width"]))
+        self._frame_info = frame_info
+        self._size = (int(frame_info["height"]), int(frame_info["width"]))
         by_number = find_masks(folder)
         first = file_io.load_image(next(iter(by_number.values())), cv2.IMREAD_UNCHANGED)
         of_images = first.shape[:2] == self._size and _counts_to(len(source_frames), by_number)
@@ -70,33 +70,33 @@ class GivenLabels:
         labels = read_labels(path)
         if labels.shape == self._size:
             return labels
-        source = (int(self._shot["source_height"]), int(self._shot["source_width"]))
+        source = (int(self._frame_info["source_height"]), int(self._frame_info["source_width"]))
         if labels.shape != source:
             raise UserError(
                 f"{path} is {labels.shape[1]}x{labels.shape[0]} pixels; masks must have the video's size "
                 f"({source[1]}x{source[0]}) or that of the dataset's images ({self._size[1]}x{self._size[0]})."
             )
-        window = self._shot["window"]
+        window = self._frame_info["window"]
         cut = labels[
             window["top"] : window["top"] + window["height"], window["left"] : window["left"] + window["width"]
         ]
         return resize_labels(cut, self._size)
 
 
-def could_be_of_images(folder: Path, num_frames: int, shot: Dict[str, Any]) -> bool:
+def could_be_of_images(folder: Path, num_frames: int, frame_info: Dict[str, Any]) -> bool:
     """Whether masks can belong to the images that are left when frames without a face are dropped.
 
     Args:
         folder: of the masks.
         num_frames: images before any is dropped.
-        shot: summary of the step that wrote the images.
+        frame_info: summary of the step ``frames``.
 
     Raises:
         UserError: as :func:`find_masks`, or the first mask cannot be decoded.
     """
     by_number = find_masks(folder)
     first = file_io.load_image(next(iter(by_number.values())), cv2.IMREAD_UNCHANGED)
-    of_size = first.shape[:2] == (int(shot["height"]), int(shot["width"]))
+    of_size = first.shape[:2] == (int(frame_info["height"]), int(frame_info["width"]))
     return of_size and len(by_number) < num_frames and _counts_to(len(by_number), by_number)
 
 
@@ -106,7 +106,7 @@ def _counts_to(count: int, numbers: Iterable[int]) -> bool:
 
 
 def no_head(folder: Path) -> str:
-    """What the user reads where no mask shows a head."""
+    """The message where no mask shows a head."""
     return f"no mask in --parsing {folder} has a pixel of head; masks are {FORMATS}."
 
 
@@ -131,21 +131,21 @@ def find_masks(folder: Path) -> Dict[int, Path]:
         masks[number] = path
     if not masks:
         raise UserError(
-            f"--parsing {folder} holds no numbered picture ({', '.join(SUFFIXES)}); masks are named by their frame's "
+            f"--parsing {folder} holds no numbered image ({', '.join(SUFFIXES)}); masks are named by their frame's "
             "number, such as 000000.png."
         )
     return masks
 
 
 def read_labels(path: Path) -> np.ndarray:
-    """Read a mask in either code.
+    """Read a mask of label numbers or of RAD-NeRF's colours.
 
     Raises:
-        UserError: it cannot be decoded, or its values or colours are neither code.
+        UserError: it cannot be decoded, or its values or colours are no labels.
     """
     mask = file_io.load_image(path, cv2.IMREAD_UNCHANGED)
     if mask.dtype != np.uint8:
-        raise UserError(f"{path} has {mask.dtype.itemsize * 8} bits a channel; masks are {FORMATS}.")
+        raise UserError(f"{path} has {mask.dtype.itemsize * 8} bits per channel; masks are {FORMATS}.")
     if mask.ndim == 3 and mask.shape[2] == 4:
         mask = mask[..., :3]
     # Some tools write plain labels with three equal channels.
@@ -155,15 +155,15 @@ def read_labels(path: Path) -> np.ndarray:
         if mask.max() > max(Label):
             raise UserError(f"{path} has the value {int(mask.max())}; masks are {FORMATS}.")
         return mask
-    return _labels_of_code(mask, path)
+    return _labels_of_colours(mask, path)
 
 
-def _labels_of_code(colours: np.ndarray, path: Path) -> np.ndarray:
+def _labels_of_colours(colours: np.ndarray, path: Path) -> np.ndarray:
     off = np.minimum(colours, 255 - colours.astype(np.int16)).max(-1) > COLOUR_TOLERANCE
     full = colours > 127
     # Yellow, cyan and magenta are no labels either: one channel at most, or all.
     off |= full.sum(-1) == 2
-    if off.mean() > MOST_STRANGE_PIXELS:
+    if off.mean() > MOST_FOREIGN_PIXELS:
         row, column = np.argwhere(off)[0]
         colour = tuple(int(value) for value in colours[row, column])
         raise UserError(

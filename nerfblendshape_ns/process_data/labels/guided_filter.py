@@ -76,7 +76,7 @@ class ColourGuide:
 
         Args:
             image: float32 ``[height, width]``, at the size of this guide.
-            large_guide: float32 ``[large_height, large_width, 3]`` in 0..1, the same picture.
+            large_guide: float32 ``[large_height, large_width, 3]`` in 0..1, the same image.
 
         Returns:
             float32 ``[large_height, large_width]``.

@@ -1,4 +1,4 @@
-"""Tidy label images: one head, one neck, no islands, no holes, no slivers."""
+"""Cleanup of label images: one head, no islands, no holes, no slivers."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from nerfblendshape_ns.data.contract import Label
 
 
 def tidy_labels(labels: np.ndarray, face_point: Tuple[float, float], face_height: float) -> np.ndarray:
-    """Remove what a person's labels cannot have.
+    """Remove errors of labels that no person can show.
 
     Slivers of head that run down between neck and clothes go to their neighbours; the head is the one piece that holds
     the face; small pieces of neck, clothes and background are absorbed by what surrounds them.
@@ -29,8 +29,7 @@ def tidy_labels(labels: np.ndarray, face_point: Tuple[float, float], face_height
     labels = absorb_islands(labels, Label.HEAD, keep_point=face_point)
     labels = absorb_islands(labels, Label.NECK, min_area=0.02 * area, keep_bottom=True)
     labels = absorb_islands(labels, Label.TORSO, min_area=0.05 * area, keep_bottom=True)
-    labels = absorb_islands(labels, Label.BACKGROUND, min_area=0.01 * area)
-    return labels
+    return absorb_islands(labels, Label.BACKGROUND, min_area=0.01 * area)
 
 
 def absorb_islands(
@@ -38,17 +37,16 @@ def absorb_islands(
     label: int,
     *,
     min_area: Optional[float] = None,
-    keep_point: Optional[Tuple[float, float]] = None,
+    keep_point: Tuple[float, float] = (0.0, 0.0),
     keep_bottom: bool = False,
 ) -> np.ndarray:
-    """Give unwanted pieces of one label to the label most common round them.
+    """Relabel unwanted pieces of one label with the label most common around them.
 
     Args:
         labels: uint8 ``[height, width]``.
-        label: whose pieces to look at.
+        label: whose pieces are meant.
         min_area: pieces of at least this many pixels stay; None keeps one piece only.
-        keep_point: with ``min_area=None``, the piece at this x, y stays (the largest if another label lies there);
-            None keeps the largest.
+        keep_point: with ``min_area=None``, the piece at this x, y stays; the largest if another label lies there.
         keep_bottom: pieces that touch the lower border stay when they have at least a tenth of ``min_area``.
 
     Returns:
@@ -60,11 +58,9 @@ def absorb_islands(
         return labels
     areas = statistics[:, cv2.CC_STAT_AREA]
     if min_area is None:
-        kept = 1 + int(areas[1:].argmax())
-        if keep_point is not None:
-            row = int(np.clip(keep_point[1], 0, labels.shape[0] - 1))
-            column = int(np.clip(keep_point[0], 0, labels.shape[1] - 1))
-            kept = int(pieces[row, column]) or kept
+        row = int(np.clip(keep_point[1], 0, labels.shape[0] - 1))
+        column = int(np.clip(keep_point[0], 0, labels.shape[1] - 1))
+        kept = int(pieces[row, column]) or 1 + int(areas[1:].argmax())
         unwanted = [piece for piece in range(1, count) if piece != kept]
     else:
         bottom = statistics[:, cv2.CC_STAT_TOP] + statistics[:, cv2.CC_STAT_HEIGHT] == labels.shape[0]
@@ -84,7 +80,7 @@ def absorb_islands(
 
 
 def cut_slivers(labels: np.ndarray, radius: float) -> np.ndarray:
-    """Take thin spikes of head out of neck and clothes; wisps of hair against the background stay.
+    """Relabel thin spikes of head in neck and clothes; wisps of hair against the background stay.
 
     Args:
         labels: uint8 ``[height, width]``.

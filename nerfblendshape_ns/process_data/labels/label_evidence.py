@@ -1,4 +1,4 @@
-"""What tells background, head, neck and torso of a frame apart, before time and edges have their say."""
+"""Label probabilities of single frames, before they are averaged over time and follow the image's edges."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from nerfblendshape_ns.process_data.labels.person_mask import PersonMask
 
 
 class LabelEvidence(ABC):
-    """Label probabilities of single frames; a context manager, so that networks are released."""
+    """Probabilities of background, head, neck and torso in single frames; a context manager that releases networks."""
 
     def __enter__(self) -> LabelEvidence:
         return self
@@ -24,7 +24,7 @@ class LabelEvidence(ABC):
 
     @abstractmethod
     def fit(self, samples: Iterable[Tuple[np.ndarray, FaceGeometry]]) -> None:
-        """Learn from frames spread over the clip: pairs of uint8 RGB ``[height, width, 3]`` and the face's layout."""
+        """Learn from frames spread over the clip: pairs of uint8 RGB ``[height, width, 3]`` and the face's geometry."""
 
     @abstractmethod
     def probabilities(self, image: np.ndarray, geometry: FaceGeometry) -> np.ndarray:
@@ -44,14 +44,14 @@ class LabelEvidence(ABC):
 
 
 class ClipEvidence(LabelEvidence):
-    """MediaPipe's bundled person mask, and the clip's own colours and places (:mod:`.clip_model`).
+    """MediaPipe's bundled person mask, and the clip's own colours and positions (:mod:`.clip_model`).
 
     Raises:
         UserError: MediaPipe with its bundled models is not installed.
     """
 
-    def __init__(self, person_mask: Optional[PersonMask] = None) -> None:
-        self._person_mask = person_mask or PersonMask()
+    def __init__(self) -> None:
+        self._person_mask = PersonMask()
         self._model: Optional[ClipModel] = None
 
     def fit(self, samples: Iterable[Tuple[np.ndarray, FaceGeometry]]) -> None:

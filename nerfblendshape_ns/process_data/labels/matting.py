@@ -1,20 +1,19 @@
 """Opacity of the person along the outline: strands of hair, soft edges, motion blur.
 
-Each pixel near the outline of the labels is explained as a mixture of a foreground and a background colour, both normal
-distributions gathered near by, as in Bayesian matting (Y.-Y. Chuang et al., "A Bayesian Approach to Digital Matting",
+Each pixel near the outline of the labels is a mixture of a foreground and a background colour, both normal
+distributions estimated nearby, as in Bayesian matting (Y.-Y. Chuang et al., "A Bayesian Approach to Digital Matting",
 CVPR 2001, equations 4-9); where the clean plate shows the pixel, the background's colour is known. Instead of
-alternating between opacity and colours, the likelihood is taken at a few opacities with the colours integrated out, and
-the posterior mean is kept: no iterations, and no jumps between neighbouring frames. A guided filter then evens out the
-noise along the picture's edges.
+alternating between opacity and colours, the likelihood is evaluated at a few opacities with the colours integrated out,
+and the posterior mean is taken: no iterations, and no jumps between neighbouring frames. A guided filter then smooths
+the noise along the image's edges.
 
-Closed-form matting (Levin et al., PAMI 2008) of the library PyMatting was tried on the same frames: 0.3-0.4 s a frame
-of 512 x 512 and steps along the blocks of compressed video, which the colours gathered here do not follow.
+PyMatting's closed-form matting (Levin et al., PAMI 2008) takes 0.3 to 0.4 s per frame of 512 x 512 and shows steps
+along the blocks of compressed video, which this does not.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Optional, Tuple
+from typing import Tuple
 
 import cv2
 import numpy as np
@@ -25,36 +24,22 @@ from nerfblendshape_ns.process_data.labels.guided_filter import ColourGuide
 OPACITIES = np.linspace(0.0, 1.0, 9, dtype=np.float32)
 """Opacities at which the likelihood is taken."""
 NEAR = 0.08
-"""Standard deviation of the window in which colours are gathered, as a share of the face's height."""
+"""Standard deviation of the window in which colours are gathered, in face heights."""
 NEAR_PIXELS = 3.0
-"""The same in pixels of the smaller picture that they are gathered in."""
+"""The same in pixels of the downscaled image in which they are gathered."""
 CLEAR = 0.08
 """Opacities up to this are clear, and those this near to 1 solid."""
+# How far the matte extends, in face heights: inside the outline of the labels, outside it from hair, and outside it
+# from neck and clothes.
+INSIDE, OUTSIDE, OUTSIDE_CLOTHES = 0.025, 0.06, 0.015
 # Noise of a video's pixel and of the mixture model itself, for values in 0..1.
 PIXEL_NOISE = 0.02
-# Least spread of a material's colours near by.
+# Least standard deviation of a material's colours nearby.
 LEAST_SPREAD = 0.03
 
 
-@dataclass(frozen=True)
-class MattingOptions:
-    """Reach of the matte, as shares of the face's height."""
-
-    inside: float = 0.025
-    """How far inside the outline of the labels a pixel may be see-through."""
-    outside: float = 0.06
-    """How far outside the outline hair may reach."""
-    outside_clothes: float = 0.015
-    """The same beside neck and clothes."""
-
-
 def person_matte(
-    image: np.ndarray,
-    labels: np.ndarray,
-    face_height: float,
-    plate: Optional[np.ndarray] = None,
-    seen: Optional[np.ndarray] = None,
-    options: MattingOptions = MattingOptions(),
+    image: np.ndarray, labels: np.ndarray, face_height: float, plate: np.ndarray, seen: np.ndarray
 ) -> np.ndarray:
     """Opacity of the person (head, neck and torso) against the background.
 
@@ -62,9 +47,8 @@ def person_matte(
         image: uint8 RGB ``[height, width, 3]``.
         labels: uint8 ``[height, width]``, values of :class:`~nerfblendshape_ns.data.contract.Label`.
         face_height: height of the face in pixels.
-        plate: uint8 RGB ``[height, width, 3]``, the clean plate; None takes the background from near by.
-        seen: bool ``[height, width]``, where the plate was seen and not made up; None trusts all of it.
-        options: reach of the matte.
+        plate: uint8 RGB ``[height, width, 3]``, the clean plate.
+        seen: bool ``[height, width]``, where a frame shows it; elsewhere the background is taken from nearby.
 
     Returns:
         uint8 ``[height, width]``: 255 is the person; 0 and 255 away from the outline.
@@ -73,18 +57,17 @@ def person_matte(
     if not person.any() or person.all():
         return person * np.uint8(255)
     inward = cv2.distanceTransform(_framed(person), cv2.DIST_L2, 5)[1:-1, 1:-1]
-    outward, reach = _outward(labels, person, face_height, options)
-    inside = max(1.5, options.inside * face_height)
+    outward, reach = _outward(labels, person, face_height)
+    inside = max(1.5, INSIDE * face_height)
     band = ((person > 0) & (inward <= inside)) | ((person == 0) & (outward <= reach))
     surely_person, surely_background = (person > 0) & ~band, (person == 0) & ~band
     if not surely_person.any() or not surely_background.any():
         return person * np.uint8(255)
     colours = _opponent(image)
     scale = max(1.0, NEAR * face_height / NEAR_PIXELS)
-    foreground = _near_by(colours, surely_person, scale, band)
-    background = _near_by(colours, surely_background, scale, band)
-    if plate is not None:
-        background = _with_plate(background, colours, _opponent(plate), surely_background, seen, band, scale)
+    foreground = _nearby(colours, surely_person, scale, band)
+    background = _nearby(colours, surely_background, scale, band)
+    background = _with_plate(background, colours, _opponent(plate), surely_background, seen, band, scale)
     # Where the labels' outline lies is evidence too, weaker the farther a pixel is from it.
     signed = np.where(person > 0, inward / inside, -outward / np.maximum(reach, 1e-3))[band]
     matte = person.astype(np.float32)
@@ -100,19 +83,17 @@ def person_matte(
 
 
 def _framed(mask: np.ndarray) -> np.ndarray:
-    """The mask with its border repeated: the picture's edge is no outline of the person."""
+    """The mask with its border repeated: the image's edge is no outline of the person."""
     return cv2.copyMakeBorder(mask, 1, 1, 1, 1, cv2.BORDER_REPLICATE)
 
 
-def _outward(
-    labels: np.ndarray, person: np.ndarray, face_height: float, options: MattingOptions
-) -> Tuple[np.ndarray, np.ndarray]:
-    """Distance of each background pixel from the person, and how far the matte reaches there."""
+def _outward(labels: np.ndarray, person: np.ndarray, face_height: float) -> Tuple[np.ndarray, np.ndarray]:
+    """Distance of each background pixel from the person, and how far the matte extends there."""
     outward = cv2.distanceTransform(1 - person, cv2.DIST_L2, 5)
     hair = cv2.distanceTransform((labels != Label.HEAD).astype(np.uint8), cv2.DIST_L2, 5)
     # Hair wins a little way down the clothes: strands lie on shoulders.
     by_hair = hair <= outward + 0.5
-    reach = np.where(by_hair, options.outside, options.outside_clothes) * face_height
+    reach = np.where(by_hair, OUTSIDE, OUTSIDE_CLOTHES) * face_height
     return outward, np.maximum(reach, 1.5).astype(np.float32)
 
 
@@ -121,8 +102,8 @@ def _opponent(image: np.ndarray) -> np.ndarray:
     return cv2.cvtColor(image, cv2.COLOR_RGB2YCrCb).astype(np.float32) / 255
 
 
-def _near_by(colours: np.ndarray, known: np.ndarray, scale: float, band: np.ndarray) -> Tuple[np.ndarray, np.ndarray]:
-    """Mean and variance ``[band, 3]`` of the known colours round each pixel of the band."""
+def _nearby(colours: np.ndarray, known: np.ndarray, scale: float, band: np.ndarray) -> Tuple[np.ndarray, np.ndarray]:
+    """Mean and variance ``[band, 3]`` of the known colours around each pixel of the band."""
     height, width = known.shape
     size = (max(1, round(width / scale)), max(1, round(height / scale)))
     weight = known.astype(np.float32)
@@ -142,18 +123,16 @@ def _with_plate(
     colours: np.ndarray,
     plate: np.ndarray,
     surely_background: np.ndarray,
-    seen: Optional[np.ndarray],
+    seen: np.ndarray,
     band: np.ndarray,
     scale: float,
 ) -> Tuple[np.ndarray, np.ndarray]:
-    """Background colours of the band from the plate, with the plate's error near by as spread."""
+    """Background colours of the band from the clean plate, with its error nearby as variance."""
     mean, variance = background
-    difference, spread = _near_by(colours - plate, surely_background, scale, band)
+    difference, spread = _nearby(colours - plate, surely_background, scale, band)
     # A light that changed shifts all colours alike; what is left is how far the plate can be trusted.
     known = plate[band] + difference
-    trust = (spread.sum(1) < variance.sum(1))[:, None]
-    if seen is not None:
-        trust = trust & seen[band][:, None]
+    trust = ((spread.sum(1) < variance.sum(1)) & seen[band])[:, None]
     return np.where(trust, known, mean), np.where(trust, spread, variance)
 
 
@@ -163,7 +142,7 @@ def _posterior_mean(
     background: Tuple[np.ndarray, np.ndarray],
     signed: np.ndarray,
 ) -> np.ndarray:
-    """Mean opacity ``[band]`` given the colours, the materials near by, and -1..1 from far outside to far inside."""
+    """Mean opacity ``[band]`` given the colours, the materials nearby, and -1..1 from far outside to far inside."""
     (mean_f, variance_f), (mean_b, variance_b) = foreground, background
     logs = np.empty((len(OPACITIES), len(colours)), dtype=np.float32)
     for row, opacity in enumerate(OPACITIES):

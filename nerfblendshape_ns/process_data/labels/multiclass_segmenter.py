@@ -1,13 +1,13 @@
 """Labels from MediaPipe's multiclass selfie segmentation, where the user has that model.
 
-The model (``selfie_multiclass_256x256.tflite``, 16 MB) tells background, hair, body skin, face skin, clothes and other
-things (accessories) apart. Which of head, neck and torso the skin and the accessories belong to follows from the face.
+The model (``selfie_multiclass_256x256.tflite``, 16 MB) has the classes background, hair, body skin, face skin, clothes
+and others (accessories). Whether skin and accessories belong to head, neck or torso follows from the face's geometry.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Iterable, Protocol, Tuple
+from typing import Any, Iterable, List, Tuple
 
 import numpy as np
 
@@ -19,22 +19,10 @@ from nerfblendshape_ns.process_data.labels.label_evidence import LabelEvidence
 
 CLASSES = ("background", "hair", "body-skin", "face-skin", "clothes", "others")
 BACKGROUND, HAIR, BODY_SKIN, FACE_SKIN, CLOTHES, OTHERS = range(len(CLASSES))
-# Skin lower than this below the chin, in face heights, is a chest or an arm, not a neck.
-NECK_REACH = 0.7
-# Accessories up to so far below the jaw line are earrings, glasses or a hat; below it they are the torso's.
-EARRING_REACH = 0.15
-
-
-class Segmenter(Protocol):
-    """The network: class probabilities of a picture."""
-
-    def __call__(self, image: np.ndarray) -> np.ndarray:
-        """Probabilities float32 ``[6, height, width]`` in the order of :data:`CLASSES`, of a uint8 RGB image."""
-        ...
-
-    def close(self) -> None:
-        """Release the network."""
-        ...
+# Skin farther than this below the chin, in face heights, is a chest or an arm, not a neck.
+NECK_RANGE = 0.7
+# Accessories up to this far below the jaw line, in face heights, are earrings, glasses or a hat; others the torso's.
+EARRING_RANGE = 0.15
 
 
 class MediaPipeSegmenter:
@@ -75,7 +63,7 @@ class MediaPipeSegmenter:
                 f"MediaPipe cannot use {path} as an image segmenter ({reason}); give --segmenter the file "
                 "selfie_multiclass_256x256.tflite."
             ) from error
-        # A model with other classes is found out before a whole clip waits for it.
+        # A model with other classes is refused here, not when a clip is segmented.
         try:
             self(np.zeros((64, 64, 3), np.uint8))
         except UserError:
@@ -83,32 +71,28 @@ class MediaPipeSegmenter:
             raise
 
     def __call__(self, image: np.ndarray) -> np.ndarray:
-        """As :class:`Segmenter`.
+        """Probabilities float32 ``[6, height, width]`` in the order of :data:`CLASSES`, of a uint8 RGB image.
 
         Raises:
             UserError: the model has other classes.
         """
-        picture = self._mediapipe.Image(image_format=self._mediapipe.ImageFormat.SRGB, data=np.ascontiguousarray(image))
-        masks = self._network.segment(picture).confidence_masks or []
-        return stack_masks(
-            [np.asarray(mask.numpy_view()) for mask in masks], (image.shape[0], image.shape[1]), self._path
-        )
+        wrapped = self._mediapipe.Image(image_format=self._mediapipe.ImageFormat.SRGB, data=np.ascontiguousarray(image))
+        masks = [np.asarray(mask.numpy_view()) for mask in self._network.segment(wrapped).confidence_masks or []]
+        return stack_masks(masks, image.shape[:2], self._path)
 
     def close(self) -> None:
         """Release the network."""
-        if self._network is not None:
-            self._network.close()
-            self._network = None
+        self._network.close()
 
 
 class MulticlassEvidence(LabelEvidence):
-    """Labels from the classes of the multiclass model and the layout of the face.
+    """Labels from the classes of the multiclass model and the geometry of the face.
 
     Args:
         segmenter: the network.
     """
 
-    def __init__(self, segmenter: Segmenter) -> None:
+    def __init__(self, segmenter: MediaPipeSegmenter) -> None:
         self._segmenter = segmenter
 
     def fit(self, samples: Iterable[Tuple[np.ndarray, FaceGeometry]]) -> None:
@@ -127,19 +111,19 @@ def labels_of_classes(classes: np.ndarray, geometry: FaceGeometry) -> np.ndarray
     """Head, neck and torso from the model's classes.
 
     Hair, wherever it hangs, and the skin of the face are head; skin below the jaw line is neck, but torso where no neck
-    reaches; accessories are head down to the ear rings and torso below.
+    reaches; accessories are head down to the earrings and torso below.
 
     Args:
         classes: float32 ``[6, height, width]`` in the order of :data:`CLASSES`.
-        geometry: the face's layout at the same size.
+        geometry: of the face, at the same size.
 
     Returns:
         float32 ``[4, height, width]``, summing to 1.
     """
-    # Half a soft step each way, so that no hard line shows where a class changes hands.
+    # Soft steps, so that no hard line shows where a class changes from one label to another.
     below_jaw = _soft_step(geometry.below_jaw, 0.0)
-    no_neck = np.maximum(_soft_step(geometry.y - geometry.chin, NECK_REACH), _soft_step(geometry.across, 0.75))
-    worn_low = _soft_step(geometry.below_jaw, EARRING_REACH)
+    no_neck = np.maximum(_soft_step(geometry.y - geometry.chin, NECK_RANGE), _soft_step(geometry.across, 0.75))
+    worn_low = _soft_step(geometry.below_jaw, EARRING_RANGE)
     labels = np.zeros((len(Label), *classes.shape[1:]), dtype=np.float32)
     body, face, others = classes[BODY_SKIN], classes[FACE_SKIN], classes[OTHERS]
     labels[Label.BACKGROUND] = classes[BACKGROUND]
@@ -153,11 +137,11 @@ def labels_of_classes(classes: np.ndarray, geometry: FaceGeometry) -> np.ndarray
     return labels / np.maximum(labels.sum(0), 1e-6)
 
 
-def stack_masks(masks: list, size: Tuple[int, int], path: Path) -> np.ndarray:
+def stack_masks(masks: List[np.ndarray], size: Tuple[int, ...], path: Path) -> np.ndarray:
     """The network's masks as float32 ``[6, height, width]``.
 
     Raises:
-        UserError: there are not six, or they have another size than the picture.
+        UserError: there are not six, or they have another size than the image.
     """
     if len(masks) != len(CLASSES):
         raise UserError(
@@ -167,7 +151,7 @@ def stack_masks(masks: list, size: Tuple[int, int], path: Path) -> np.ndarray:
     for mask in masks:
         if mask.shape[:2] != tuple(size):
             raise UserError(
-                f"the model {path} gave a mask of {mask.shape[1]}x{mask.shape[0]} for a picture of "
+                f"the model {path} gave a mask of {mask.shape[1]}x{mask.shape[0]} for an image of "
                 f"{size[1]}x{size[0]}; give --segmenter the file selfie_multiclass_256x256.tflite."
             )
     stacked = np.stack([np.asarray(mask, dtype=np.float32).reshape(size) for mask in masks])

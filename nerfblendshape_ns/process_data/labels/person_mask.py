@@ -1,4 +1,4 @@
-"""Person against background: the selfie segmentation network that MediaPipe's wheel carries."""
+"""Person against background: the selfie segmentation network that MediaPipe's wheel contains."""
 
 from __future__ import annotations
 
@@ -11,10 +11,7 @@ from nerfblendshape_ns.common.library_output import MEDIAPIPE_LINES, without_lin
 
 
 class PersonMask:
-    """Runs MediaPipe's bundled general selfie segmentation model (256 x 256 input), frame by frame.
-
-    Use it as a context manager, so that the network is released. Frames are independent of one another: the smoothing
-    in time that this package does afterwards sees both the past and the future of a frame.
+    """Runs MediaPipe's bundled general selfie segmentation model (256 x 256 input), each frame by itself.
 
     Raises:
         UserError: MediaPipe with its bundled models is not installed.
@@ -31,17 +28,9 @@ class PersonMask:
         with without_lines(MEDIAPIPE_LINES):
             self._network: Any = selfie_segmentation.SelfieSegmentation(model_selection=0)
 
-    def __enter__(self) -> PersonMask:
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self.close()
-
     def close(self) -> None:
         """Release the network."""
-        if self._network is not None:
-            self._network.close()
-            self._network = None
+        self._network.close()
 
     def __call__(self, frame: np.ndarray) -> np.ndarray:
         """Probability that each pixel belongs to a person.

@@ -2,35 +2,61 @@
 
 from __future__ import annotations
 
-from typing import List
+from typing import List, Tuple
 
 import cv2
 import numpy as np
 
+TOLERANCE = 10.0
+"""Difference of grey levels (0..255) at which a neighbour's weight falls to 61 %."""
+
+
+class OpticalFlow:
+    """Warps images along the optical flow between two frames (DIS, Kroeger et al., ECCV 2016)."""
+
+    def __init__(self) -> None:
+        self._flow = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
+
+    def maps(self, grey: np.ndarray, other: np.ndarray, height: int, width: int) -> Tuple[np.ndarray, np.ndarray]:
+        """Where each pixel of one frame lies in another, for :func:`cv2.remap`.
+
+        Args:
+            grey: uint8, the frame.
+            other: uint8 of the same size, the other frame.
+            height: rows of the images that are warped.
+            width: columns of those. Motion is smooth: it may be measured small and applied at full size.
+
+        Returns:
+            x and y, float32 ``[height, width]``.
+        """
+        flow = self._flow.calc(grey, other, None)  # type: ignore[call-overload]
+        if flow.shape[:2] != (height, width):
+            flow = cv2.resize(flow, (width, height)) * (np.array([width, height]) / grey.shape[::-1])
+        columns, rows = np.meshgrid(np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32))
+        return columns + flow[..., 0].astype(np.float32), rows + flow[..., 1].astype(np.float32)
+
 
 class TemporalConsensus:
-    """Averages label probabilities over a window of frames, each neighbour first carried along the optical flow.
+    """Averages label probabilities over a window of frames, each neighbour first warped along the optical flow.
 
     Neighbours count less the further they are in time, and where their colours disagree with the frame's after the
     motion is undone (occlusions, lost flow).
 
     Args:
         radius: neighbours on either side.
-        tolerance: grey-level difference (0..255) at which a neighbour's say falls to 61 %.
     """
 
-    def __init__(self, radius: int, tolerance: float = 10.0) -> None:
+    def __init__(self, radius: int) -> None:
         self._radius = radius
-        self._tolerance = tolerance
-        self._flow = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
+        self._flow = OpticalFlow()
 
     def combine(self, greys: List[np.ndarray], probabilities: List[np.ndarray], centre: int) -> np.ndarray:
-        """Probabilities of one frame after asking its neighbours.
+        """Weighted mean of one frame's probabilities and its neighbours'.
 
         Args:
             greys: uint8 ``[height, width]`` frames of the window, in time order.
             probabilities: float32 ``[num_labels, height, width]`` of the same frames.
-            centre: position of the wanted frame in the window.
+            centre: index of the wanted frame in the window.
 
         Returns:
             float32 ``[num_labels, height, width]``, summing to 1 where the inputs do.
@@ -38,23 +64,16 @@ class TemporalConsensus:
         height, width = greys[centre].shape
         total = probabilities[centre].copy()
         weights = np.ones((height, width), dtype=np.float32)
-        columns, rows = np.meshgrid(np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32))
         for index, (grey, neighbour) in enumerate(zip(greys, probabilities)):
             if index == centre:
                 continue
-            flow = self._flow.calc(greys[centre], grey, None)  # type: ignore[call-overload]
-            map_x, map_y = columns + flow[..., 0], rows + flow[..., 1]
+            map_x, map_y = self._flow.maps(greys[centre], grey, height, width)
             seen = cv2.remap(grey, map_x, map_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
             difference = cv2.GaussianBlur(cv2.absdiff(seen, greys[centre]).astype(np.float32), (0, 0), 1.5)
             in_time = np.exp(-0.5 * ((index - centre) / (0.6 * self._radius + 0.4)) ** 2)
-            weight = (in_time * np.exp(-0.5 * (difference / self._tolerance) ** 2)).astype(np.float32)
-            carried = cv2.remap(
-                np.ascontiguousarray(neighbour.transpose(1, 2, 0)),
-                map_x,
-                map_y,
-                cv2.INTER_LINEAR,
-                borderMode=cv2.BORDER_REPLICATE,
-            )
-            total += weight * carried.transpose(2, 0, 1)
+            weight = (in_time * np.exp(-0.5 * (difference / TOLERANCE) ** 2)).astype(np.float32)
+            layers = np.ascontiguousarray(neighbour.transpose(1, 2, 0))
+            warped = cv2.remap(layers, map_x, map_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+            total += weight * warped.transpose(2, 0, 1)
             weights += weight
         return total / weights

@@ -1,13 +1,18 @@
-"""The linear system of a whole clip's poses: six unknowns a frame, each tied to the two frames before and after it."""
+"""The linear system of a whole clip's poses: six unknowns per frame, coupled to the two frames before and after it."""
 
 from __future__ import annotations
 
-import numpy as np
+from typing import Optional
 
-from nerfblendshape_ns.common.smoothing import weighted_difference_band
+import numpy as np
+from scipy.linalg import solveh_banded
+
+from nerfblendshape_ns.common.smoothing import unbroken, weighted_difference_band, whittaker
 
 # Accelerations well above this many times the clip's median are taken for real motion.
 QUICK_SCALE = 3.0
+# Whether motion is quick is measured on poses smoothed this much, in frames.
+QUICK_SMOOTHNESS = 0.6
 
 
 def acceleration_band(penalty: np.ndarray, weights: np.ndarray) -> np.ndarray:
@@ -43,22 +48,24 @@ def information_into_band(information: np.ndarray, band: np.ndarray) -> np.ndarr
     return band
 
 
-def acceleration_weights(poses: np.ndarray, metric: np.ndarray) -> np.ndarray:
-    """Weights in (0, 1] that let quick motion be quick.
+def acceleration_weights(poses: np.ndarray, metric: np.ndarray, breaks: Optional[np.ndarray]) -> np.ndarray:
+    """Weights in [0, 1] of second differences, smaller where motion is quick.
 
-    A nod is not noise: a second difference that is large beside the clip's usual one is penalised less (Cauchy).
+    A nod is not noise: a second difference that is large relative to the clip's median is penalised less (Cauchy).
 
     Args:
         poses: ``[frames, 6]``.
         metric: ``[6, 6]``, in which the size of a second difference is measured.
+        breaks: bool ``[frames]``, frames before which motion is interrupted: weights across them are 0.
 
     Returns:
         ``[frames - 2]``.
     """
+    poses = whittaker(poses, QUICK_SMOOTHNESS, breaks)
     differences = poses[2:] - 2 * poses[1:-1] + poses[:-2]
     size = np.sqrt(np.einsum("na,ab,nb->n", differences, metric, differences))
     usual = max(float(np.median(size)), 1e-12)
-    return 1.0 / (1.0 + (size / (QUICK_SCALE * usual)) ** 2)
+    return 1.0 / (1.0 + (size / (QUICK_SCALE * usual)) ** 2) * unbroken(len(poses), breaks)
 
 
 def band_product(band: np.ndarray, poses: np.ndarray) -> np.ndarray:
@@ -70,3 +77,26 @@ def band_product(band: np.ndarray, poses: np.ndarray) -> np.ndarray:
         product[below:] += values * vector[: len(vector) - below]
         product[: len(vector) - below] += values * vector[below:]
     return product
+
+
+def smooth_step(
+    information: np.ndarray,
+    gradient: np.ndarray,
+    poses: np.ndarray,
+    smoothness: float,
+    breaks: Optional[np.ndarray] = None,
+) -> np.ndarray:
+    """The Gauss-Newton step of all poses under the acceleration penalty, ``[frames, 6]``.
+
+    Args:
+        information: ``[frames, 6, 6]``, that of each frame's observations about its pose.
+        gradient: ``[frames, 6]``, of their weighted residuals.
+        poses: ``[frames, 6]``.
+        smoothness: in frames, as for :func:`~nerfblendshape_ns.process_data.pose.head_pose.fit_clip`.
+        breaks: bool ``[frames]``, frames before which motion is interrupted; nothing is smoothed across them.
+    """
+    metric = information.mean(0)
+    band = acceleration_band(smoothness**4 * metric, acceleration_weights(poses, metric, breaks))
+    right_side = gradient.reshape(-1) - band_product(band, poses)
+    step = solveh_banded(information_into_band(information, band), right_side, lower=True)
+    return step.reshape(poses.shape)

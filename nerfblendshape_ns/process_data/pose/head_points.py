@@ -1,4 +1,4 @@
-"""Points on the head that do not move with expression: skin of the upper face, and hair and ears round it."""
+"""Points on the head that do not move with expression: skin of the upper face, and hair and ears around it."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ import numpy as np
 from scipy.spatial import Delaunay
 
 from nerfblendshape_ns.data.contract import Label
-from nerfblendshape_ns.process_data.pose.camera_motion import Intrinsics, project, rotations
 from nerfblendshape_ns.process_data.pose.head_pose import PoseFit
+from nerfblendshape_ns.process_data.pose.pose_geometry import Intrinsics, project, rotations
 
 NUM_POINTS = 2000
-# Hair is followed with less trust than skin: its depth is a guess, and it may swing.
+# Hair is trusted less than skin: its depth is a guess, and it may swing.
 HAIR_WEIGHT = 0.3
 FEWEST_HAIR_POINTS = 200
 EYE_CORNERS = ((33, 133), (263, 362))
@@ -25,7 +25,7 @@ BROWS = ((70, 63, 105, 66, 107, 55, 65, 52, 53, 46), (300, 293, 334, 296, 336, 2
 
 @dataclass
 class PointSet:
-    """Points of head space that are followed through the pictures."""
+    """Points of head space that are tracked through the images."""
 
     points: np.ndarray
     """float64 ``[points, 3]``, centimetres."""
@@ -35,23 +35,18 @@ class PointSet:
     """Trust in these points, 1 for skin."""
 
 
-def face_points(mesh: np.ndarray, num_points: int = NUM_POINTS, seed: int = 0) -> PointSet:
-    """Points and outward normals spread evenly over the still part of the face: above the mouth, no eyes, no brows.
+def face_points(mesh: np.ndarray) -> PointSet:
+    """:data:`NUM_POINTS` points spread evenly over the rigid part of the face: above the mouth, no eyes, no brows.
 
     Args:
         mesh: ``[468, 3]`` in head space.
-        num_points: how many.
-        seed: of the random places.
-
-    Returns:
-        Points with unit normals.
     """
     triangles = mesh[Delaunay(mesh[:, :2]).simplices]
     normals = np.cross(triangles[:, 1] - triangles[:, 0], triangles[:, 2] - triangles[:, 0])
     normals *= np.sign(normals[:, 2:] + 1e-12)
     area = np.linalg.norm(normals, axis=1)
     centres = triangles.mean(1)
-    # Skinny triangles along the outline bridge concave parts and lie on no skin.
+    # Thin triangles along the outline bridge concave parts and lie on no skin.
     usable = (normals[:, 2] > 0.15 * area) & (centres[:, 1] > mesh[SUBNASALE, 1])
     for (outer, inner), brow in zip(EYE_CORNERS, BROWS):
         width = np.linalg.norm(mesh[outer] - mesh[inner])
@@ -61,24 +56,18 @@ def face_points(mesh: np.ndarray, num_points: int = NUM_POINTS, seed: int = 0) -
         low, high = mesh[list(brow), :2].min(0), mesh[list(brow), :2].max(0)
         outside = np.maximum(low - centres[:, :2], centres[:, :2] - high)
         usable &= (outside > 0.2 * width).any(1)
-    random = np.random.default_rng(seed)
-    share = np.where(usable, area, 0.0)
-    chosen = random.choice(len(triangles), num_points, p=share / share.sum())
-    corners = random.dirichlet([1.0, 1.0, 1.0], num_points)
+    random = np.random.default_rng(0)
+    weights = np.where(usable, area, 0.0)
+    chosen = random.choice(len(triangles), NUM_POINTS, p=weights / weights.sum())
+    corners = random.dirichlet([1.0, 1.0, 1.0], NUM_POINTS)
     points = (triangles[chosen] * corners[:, :, None]).sum(1)
     return PointSet(points, normals[chosen] / area[chosen, None], 1.0)
 
 
 def hair_points(
-    labels: np.ndarray,
-    fit: PoseFit,
-    frame_index: int,
-    mesh: np.ndarray,
-    intrinsics: Intrinsics,
-    num_points: int = NUM_POINTS,
-    seed: int = 0,
+    labels: np.ndarray, fit: PoseFit, frame_index: int, mesh: np.ndarray, intrinsics: Intrinsics
 ) -> Optional[PointSet]:
-    """Points on hair and ears, above the tip of the nose and outside the face, as one frame shows them.
+    """At most :data:`NUM_POINTS` points on hair and ears, above the tip of the nose and outside the face, in one frame.
 
     Their depth is that of a skull, an ellipsoid fitted to the face mesh; rays that pass it by take the depth at which
     they come closest. Turns of a talking head are small, so that this is near enough.
@@ -86,11 +75,9 @@ def hair_points(
     Args:
         labels: uint8 ``[h, w]`` of the frame.
         fit: the clip's poses.
-        frame_index: which frame; one with a usual pose serves best (:func:`usual_frame`).
+        frame_index: which frame; best one with a median pose (:func:`median_frame`).
         mesh: the clip's face ``[468, 3]`` in head space.
         intrinsics: the camera.
-        num_points: at most this many.
-        seed: of the random choice.
 
     Returns:
         The points, or None where too little hair is seen.
@@ -99,8 +86,8 @@ def hair_points(
     rotation = rotations(fit.poses[frame_index : frame_index + 1], fit.reference)[0]
     translation = fit.poses[frame_index, 3:]
     seen = project(mesh @ rotation.T + translation, intrinsics)
-    reach = max(1, round(max(height, width) / 128))
-    kernel = np.ones((2 * reach + 1, 2 * reach + 1), np.uint8)
+    margin = max(1, round(max(height, width) / 128))
+    kernel = np.ones((2 * margin + 1, 2 * margin + 1), np.uint8)
     usable = cv2.erode((labels == Label.HEAD).astype(np.uint8), kernel)
     face = cv2.fillConvexPoly(np.zeros_like(usable), cv2.convexHull(seen.astype(np.int32)), (1,))
     usable[cv2.dilate(face, kernel) > 0] = 0
@@ -108,7 +95,7 @@ def hair_points(
     rows, columns = np.nonzero(usable)
     if len(rows) < FEWEST_HAIR_POINTS:
         return None
-    chosen = np.random.default_rng(seed).choice(len(rows), min(num_points, len(rows)), replace=False)
+    chosen = np.random.default_rng(0).choice(len(rows), min(NUM_POINTS, len(rows)), replace=False)
     pixels = np.stack([columns[chosen], rows[chosen]], axis=-1) + 0.5
     flat = (pixels - (intrinsics.centre_x, intrinsics.centre_y)) / intrinsics.focal
     directions = np.column_stack([flat, np.ones(len(flat))]) @ rotation
@@ -116,7 +103,7 @@ def hair_points(
     return PointSet(_on_skull(camera, directions, mesh), None, HAIR_WEIGHT)
 
 
-def usual_frame(fit: PoseFit) -> int:
+def median_frame(fit: PoseFit) -> int:
     """The frame whose head rotation is nearest the clip's median."""
     vectors = fit.poses[:, :3]
     return int(np.abs(vectors - np.median(vectors, axis=0)).sum(1).argmin())

@@ -2,7 +2,7 @@
 
 Perspective-n-Point on a reference face starts it; then poses, the shape of the rigid landmarks and each landmark's own
 noise are estimated together (a small bundle adjustment). The reference face enters as a prior on the shape: it fixes
-what a video cannot tell (position, orientation and size of the head axes) and steadies depth where the head turns
+what a video does not show (position, orientation and size of the head axes) and steadies depth where the head turns
 little. Acceleration is penalised in the metric of the data, so one number says how much the track is smoothed.
 """
 
@@ -16,21 +16,31 @@ import numpy as np
 from scipy.linalg import solveh_banded
 
 from nerfblendshape_ns.common.errors import UserError
-from nerfblendshape_ns.common.smoothing import fill_gaps, unbroken, whittaker
-from nerfblendshape_ns.process_data.pose.bad_frames import DISTRUSTED, LEAST_TRUST, slips, trust_in_frames
+from nerfblendshape_ns.common.smoothing import fill_gaps
 from nerfblendshape_ns.process_data.pose.banded_system import (
     acceleration_band,
     acceleration_weights,
     band_product,
     information_into_band,
 )
-from nerfblendshape_ns.process_data.pose.camera_motion import (
+from nerfblendshape_ns.process_data.pose.landmark_trust import (
+    LEAST_TRUST,
+    ROBUST_SCALE,
+    geman_mcclure,
+    interpolate_distrusted,
+    landmark_noise,
+    least_smoothness,
+    robust_weights,
+    slips,
+    trust_in_frames,
+)
+from nerfblendshape_ns.process_data.pose.pose_geometry import (
     Intrinsics,
-    cross_matrices,
-    left_jacobian,
+    linearise,
     mean_rotation,
     pack,
     project,
+    projection_jacobian,
     rotations,
     to_camera,
 )
@@ -39,14 +49,10 @@ from nerfblendshape_ns.process_data.pose.camera_motion import (
 SHAPE_DEVIATION = 0.4
 # Landmark errors stay alike over about this many frames, so frames count for less than their number.
 CORRELATED_FRAMES = 25.0
-# Residuals beyond this many standard deviations are weighed down (Geman-McClure).
-ROBUST_SCALE = 3.0
-# A landmark is never taken to be more exact than this, pixels of a 512-pixel image.
-NOISE_FLOOR = 0.3
+ROUNDS = 16
+"""Gauss-Newton rounds of :func:`fit_clip`."""
 # Poses settle for this many rounds before smoothing begins.
 FREE_ROUNDS = 5
-# Whether motion is quick is measured on poses smoothed this much, in frames.
-QUICK_SMOOTHNESS = 0.6
 # Frames of a long clip that the mesh fit takes at a time.
 MESH_PIECE = 1000
 
@@ -114,11 +120,11 @@ def fit_clip(
     observed: np.ndarray,
     reference_shape: np.ndarray,
     intrinsics: Intrinsics,
-    smoothness: float = 1.0,
+    smoothness: float,
     *,
     image_size: float = 512.0,
     shape_deviation: float = SHAPE_DEVIATION,
-    rounds: int = 16,
+    rounds: int = ROUNDS,
     breaks: Optional[np.ndarray] = None,
     progress: Optional[Callable[[int], None]] = None,
 ) -> PoseFit:
@@ -134,7 +140,7 @@ def fit_clip(
         shape_deviation: how far a point of the person's face may be expected from the reference, centimetres.
         rounds: Gauss-Newton rounds; noise and robust weights are updated in each.
         breaks: bool ``[frames]``, frames before which motion is interrupted; nothing is smoothed across them.
-        progress: called with the number of rounds done.
+        progress: called with 1 after each round.
 
     Returns:
         The fit; :attr:`PoseFit.shape` is in the axes of the reference shape.
@@ -143,53 +149,38 @@ def fit_clip(
     poses, reference = initial_poses(reference_shape, observed, intrinsics)
     shape = reference_shape.astype(np.float64).copy()
     noise = np.full(len(shape), 2.0 * image_size / 512.0)
-    # The prior counts as if only every CORRELATED_FRAMES-th frame told something new.
+    # The prior counts as if only every CORRELATED_FRAMES-th frame held new information.
     prior_weight = min(num_frames, CORRELATED_FRAMES) / shape_deviation**2
-    floor = NOISE_FLOOR * image_size / 512.0
     slipped = np.where(slips(observed, breaks), LEAST_TRUST, 1.0)
     trust = slipped
     for done in range(rounds):
         residual, pose_jacobian, shape_jacobian = linearise(poses, reference, shape, observed, intrinsics)
         distance = np.linalg.norm(residual, axis=-1)
         if done:
-            # Median of a Rayleigh distribution is 1.177 standard deviations of one coordinate.
-            noise = np.maximum(np.median(distance, axis=0) / 1.177, floor)
+            noise = landmark_noise(distance, image_size)
         if done == FREE_ROUNDS:
             # Judged by the free fit: smoothing makes the neighbours of a bad frame look bad too.
             trust = np.minimum(slipped, trust_in_frames(distance / noise))
-            poses = between_neighbours(poses, trust)
+            poses = interpolate_distrusted(poses, trust)
             residual, pose_jacobian, shape_jacobian = linearise(poses, reference, shape, observed, intrinsics)
             distance = np.linalg.norm(residual, axis=-1)
         weights = robust_weights(distance / noise) / noise**2 * trust[:, None]
         metric = np.einsum("np,npia,npib->ab", weights, pose_jacobian, pose_jacobian, optimize=True) / num_frames
-        # Weighed by the track before any smoothing, so that smoothing does not hide what is quick.
+        # Measured on the track before any smoothing, so that smoothing does not hide quick motion.
         if done < FREE_ROUNDS:
             motion = np.zeros(num_frames - 2)
         elif done == FREE_ROUNDS:
-            motion = acceleration_weights(whittaker(poses, QUICK_SMOOTHNESS, breaks), metric)
-            motion *= unbroken(num_frames, breaks)
+            motion = acceleration_weights(poses, metric, breaks)
         pose_step, shape_step = _solve(
             residual, pose_jacobian, shape_jacobian, weights, poses, least_smoothness(smoothness, trust), motion,
             prior_weight, shape - reference_shape,
         )  # fmt: skip
         poses, shape = poses + pose_step, shape + shape_step
         if progress is not None:
-            progress(done + 1)
+            progress(1)
         if np.abs(pose_step).max() < 1e-9 and np.abs(shape_step).max() < 1e-9 and done > FREE_ROUNDS + 2:
             break
     return PoseFit(poses, reference, shape, noise, trust)
-
-
-def between_neighbours(poses: np.ndarray, trust: np.ndarray) -> np.ndarray:
-    """Poses ``[frames, 6]`` with those of distrusted frames laid between their neighbours'."""
-    if (trust < DISTRUSTED).all():
-        return poses
-    return fill_gaps(np.where((trust < DISTRUSTED)[:, None], np.nan, poses))
-
-
-def least_smoothness(smoothness: float, trust: np.ndarray) -> float:
-    """The smoothness asked for, or what little it takes to hold the poses of distrusted frames."""
-    return max(smoothness, 0.2) if (trust < DISTRUSTED).any() else smoothness
 
 
 def fit_mesh(
@@ -226,8 +217,8 @@ def fit_mesh(
         distance = np.concatenate(
             [np.linalg.norm(observed[piece] - _seen(fit, piece, mesh, intrinsics)[1], axis=-1) for piece in pieces]
         )
-        noise = np.maximum(np.median(distance, axis=0) / 1.177, NOISE_FLOOR * image_size / 512.0)
-        weights = 1.0 / (1.0 + (distance / noise / ROBUST_SCALE) ** 2) ** 2 / noise**2 * trust[:, None]
+        noise = landmark_noise(distance, image_size)
+        weights = geman_mcclure(distance / noise, ROBUST_SCALE) / noise**2 * trust[:, None]
         blocks = np.tile(prior_weight * np.eye(3), (len(mesh), 1, 1))
         gradient = -prior_weight * (mesh - reference_mesh)
         for piece in pieces:
@@ -247,40 +238,25 @@ def _seen(fit: PoseFit, piece: slice, mesh: np.ndarray, intrinsics: Intrinsics) 
     return camera, project(camera, intrinsics)
 
 
-def robust_weights(scaled_distances: np.ndarray) -> np.ndarray:
-    """Geman-McClure weights in (0, 1] of distances in standard deviations, ``[frames, points]``.
+def landmark_information(
+    fit: PoseFit, poses: np.ndarray, shape: np.ndarray, noise: np.ndarray, observed: np.ndarray, intrinsics: Intrinsics
+) -> Tuple[np.ndarray, np.ndarray]:
+    """What the landmarks say about every pose: information ``[frames, 6, 6]`` and gradient ``[frames, 6]``.
 
-    What a whole frame has in common is no outlier among its landmarks: distances count relative to the frame's median
-    where that is above one, so that no frame loses its hold on the pose.
+    Args:
+        fit: reference rotation, and trust in each of the frames.
+        poses: ``[frames, 6]`` at which the projection is linearised.
+        shape: ``[points, 3]`` or ``[frames, points, 3]`` in head space.
+        noise: ``[points]`` standard deviations in pixels.
+        observed: ``[frames, points, 2]`` pixels.
+        intrinsics: the camera.
     """
-    median = np.median(scaled_distances, axis=1, keepdims=True)
-    scaled_distances = scaled_distances / np.maximum(median, 1.0)
-    return 1.0 / (1.0 + (scaled_distances / ROBUST_SCALE) ** 2) ** 2
-
-
-def linearise(
-    poses: np.ndarray, reference: np.ndarray, shape: np.ndarray, observed: np.ndarray, intrinsics: Intrinsics
-) -> Tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Residual ``observed - predicted`` and the derivatives of the prediction.
-
-    Returns:
-        residual ``[frames, points, 2]``, by pose ``[frames, points, 2, 6]``, by shape ``[frames, points, 2, 3]``.
-    """
-    rotation = rotations(poses, reference)
-    turned = shape @ rotation.transpose(0, 2, 1)
-    camera = turned + poses[:, None, 3:]
-    by_camera = projection_jacobian(camera, intrinsics.focal)
-    residual = observed - project(camera, intrinsics)
-    by_rotation = -by_camera @ cross_matrices(turned) @ left_jacobian(poses[:, :3])[:, None]
-    return residual, np.concatenate([by_rotation, by_camera], axis=-1), by_camera @ rotation[:, None]
-
-
-def projection_jacobian(camera_points: np.ndarray, focal: float) -> np.ndarray:
-    """Derivative of the pixel by the camera-space point: ``[..., 2, 3]``."""
-    x, y, z = np.moveaxis(camera_points, -1, 0)
-    zero = np.zeros_like(x)
-    rows = [[focal / z, zero, -focal * x / z**2], [zero, focal / z, -focal * y / z**2]]
-    return np.stack([np.stack(row, axis=-1) for row in rows], axis=-2)
+    residual, by_pose, _ = linearise(poses, fit.reference, shape, observed, intrinsics)
+    weights = robust_weights(np.linalg.norm(residual, axis=-1) / noise) / noise**2
+    weights = weights * np.broadcast_to(fit.trust, len(poses))[:, None]
+    weighted = by_pose * weights[..., None, None]
+    information = np.einsum("npia,npib->nab", weighted, by_pose, optimize=True)
+    return information, np.einsum("npia,npi->na", weighted, residual, optimize=True)
 
 
 def _solve(

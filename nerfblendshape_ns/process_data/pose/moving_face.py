@@ -1,55 +1,49 @@
-"""Head poses once more, by the whole face as its expressions move it.
+"""Head poses refined by all landmarks of a face that its expression coefficients move.
 
-The fit before takes the upper face to be rigid. It is not: a frown draws the skin of the brows and the nose along, by
-landmarks and texture alike, and the head seems to nod with it. With the coefficients known, where each landmark goes
-with each of them is a linear least-squares problem
+:mod:`.head_pose` and :mod:`.pose_refinement` take the upper face to be rigid. It is not: a frown moves the skin of
+brows and nose, landmarks and texture alike, and the head seems to nod. With the coefficients known, the displacement of
+each landmark per unit of each coefficient is a linear least-squares problem
 (:func:`~nerfblendshape_ns.data.landmark_motion.landmark_motion`); that and the poses are solved for in turn: non-rigid
-bundle adjustment (Bregler et al. 2000, with known shape coefficients). Then the face model of training, which measures
-the same displacements, finds every frame's head where it expects it.
+bundle adjustment (Bregler et al. 2000, with known shape coefficients). Training estimates the same displacements, so
+its face model and these poses agree.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Callable, Optional
+from dataclasses import dataclass, replace
+from typing import Callable, Optional, Tuple
 
 import numpy as np
 import torch
 
 from nerfblendshape_ns.data.landmark_motion import landmark_motion
-from nerfblendshape_ns.process_data.pose.camera_motion import Intrinsics, camera_to_head, project, to_camera
-from nerfblendshape_ns.process_data.pose.head_pose import (
-    MESH_PIECE,
-    NOISE_FLOOR,
-    PoseFit,
-    least_smoothness,
-    linearise,
-    robust_weights,
-)
-from nerfblendshape_ns.process_data.pose.pose_refinement import smooth_step
+from nerfblendshape_ns.process_data.pose.banded_system import smooth_step
+from nerfblendshape_ns.process_data.pose.head_pose import MESH_PIECE, PoseFit, landmark_information
+from nerfblendshape_ns.process_data.pose.landmark_trust import landmark_noise, least_smoothness
+from nerfblendshape_ns.process_data.pose.pose_geometry import Intrinsics, camera_to_head, project, to_camera
 
 ROUNDS = 2
 """Times that displacements, then poses are solved for. More would let both drift together: landmarks alone do not
-tell a nod from a face that moves downwards; the poses that come in do."""
+distinguish a nod from a face that moves downwards; the initial poses do."""
 STEPS = 3
 """Gauss-Newton steps on the poses in each."""
 RIDGE = 0.005
-"""Weight of squared displacements beside the mean over frames of squared errors: more than training has, so that
-displacements do not swallow what is wrong with the poses."""
+"""Weight of squared displacements relative to the mean over frames of squared errors: larger than in training, so that
+displacements do not absorb errors of the poses."""
 
 
 @dataclass
 class MovingFace:
     """A face whose vertices move linearly with the coefficients, in head space."""
 
-    rest: np.ndarray
+    neutral: np.ndarray
     """float64 ``[points, 3]``."""
     motion: np.ndarray
     """float64 ``[basis, points, 3]`` for each unit of each coefficient."""
 
     def shapes(self, expression: np.ndarray) -> np.ndarray:
         """``[frames, points, 3]`` under coefficients ``[frames, basis]``."""
-        return self.rest + np.einsum("fk,kpa->fpa", expression, self.motion, optimize=True)
+        return self.neutral + np.einsum("fk,kpa->fpa", expression, self.motion, optimize=True)
 
 
 def refine_on_moving_face(
@@ -63,12 +57,12 @@ def refine_on_moving_face(
     image_size: float = 512.0,
     breaks: Optional[np.ndarray] = None,
     progress: Optional[Callable[[int], None]] = None,
-) -> tuple[np.ndarray, MovingFace]:
+) -> Tuple[np.ndarray, MovingFace]:
     """Refine the poses of a clip by all landmarks.
 
     Args:
         fit: poses and trust in each frame.
-        mesh: ``[points, 3]`` the clip's mean face in head space; what rest positions stay near.
+        mesh: ``[points, 3]`` the clip's mean face in head space; which the neutral face stays near.
         observed: ``[frames, points, 2]`` pixels of its landmarks, no NaN.
         expression: ``[frames, basis]`` coefficients in a common unit.
         intrinsics: the camera.
@@ -91,14 +85,16 @@ def refine_on_moving_face(
         )
         face = MovingFace(*(one.double().numpy() for one in measured))
         for _ in range(STEPS):
-            information, gradient = _landmark_evidence(poses, fit, face, observed, expression, intrinsics, image_size)
+            information, gradient = _information_in_pieces(
+                poses, fit, face, observed, expression, intrinsics, image_size
+            )
             poses = poses + smooth_step(information, gradient, poses, smoothness, breaks)
         if progress is not None:
             progress(1)
     return poses, face
 
 
-def _landmark_evidence(
+def _information_in_pieces(
     poses: np.ndarray,
     fit: PoseFit,
     face: MovingFace,
@@ -106,27 +102,24 @@ def _landmark_evidence(
     expression: np.ndarray,
     intrinsics: Intrinsics,
     image_size: float,
-) -> tuple[np.ndarray, np.ndarray]:
-    """Information ``[frames, 6, 6]`` and gradient ``[frames, 6]`` of all landmarks; a piece of the clip at a time."""
+) -> Tuple[np.ndarray, np.ndarray]:
+    """As :func:`~.head_pose.landmark_information`, by all landmarks of the moving face; piece by piece of the clip."""
     pieces = [slice(first, first + MESH_PIECE) for first in range(0, len(observed), MESH_PIECE)]
-    distance = np.concatenate(
-        [
-            np.linalg.norm(
-                observed[piece]
-                - project(to_camera(poses[piece], fit.reference, face.shapes(expression[piece])), intrinsics),
-                axis=-1,
-            )
-            for piece in pieces
-        ]
-    )
-    # Median of a Rayleigh distribution is 1.177 standard deviations of one coordinate.
-    noise = np.maximum(np.median(distance, axis=0) / 1.177, NOISE_FLOOR * image_size / 512.0)
-    weights = robust_weights(distance / noise) / noise**2 * np.broadcast_to(fit.trust, len(poses))[:, None]
-    information, gradient = np.empty((len(poses), 6, 6)), np.empty((len(poses), 6))
+    distances = []
     for piece in pieces:
-        shapes = face.shapes(expression[piece])
-        residual, by_pose, _ = linearise(poses[piece], fit.reference, shapes, observed[piece], intrinsics)
-        weighted = by_pose * weights[piece, :, None, None]
-        information[piece] = np.einsum("npia,npib->nab", weighted, by_pose, optimize=True)
-        gradient[piece] = np.einsum("npia,npi->na", weighted, residual, optimize=True)
-    return information, gradient
+        camera = to_camera(poses[piece], fit.reference, face.shapes(expression[piece]))
+        distances.append(np.linalg.norm(observed[piece] - project(camera, intrinsics), axis=-1))
+    noise = landmark_noise(np.concatenate(distances), image_size)
+    trust = np.broadcast_to(fit.trust, len(poses))
+    found = [
+        landmark_information(
+            replace(fit, trust=trust[piece]),
+            poses[piece],
+            face.shapes(expression[piece]),
+            noise,
+            observed[piece],
+            intrinsics,
+        )
+        for piece in pieces
+    ]
+    return np.concatenate([part for part, _ in found]), np.concatenate([part for _, part in found])

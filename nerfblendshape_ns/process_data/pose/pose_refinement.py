@@ -1,10 +1,10 @@
-"""Sharper head poses from the picture itself: what is still on the head must look alike in every frame.
+"""Head poses refined photometrically: rigid parts of the head must look alike in every frame.
 
 Landmarks wander by a pixel or two, slowly, with expression and view. Texture does not: points on the upper face and on
-the hair (:mod:`.head_points`) are followed photometrically: Lucas-Kanade on the pose,
-all frames against a common template, band-passed and contrast-normalised so that light and gain do not matter. The
-landmarks stay as an anchor, and so does the acceleration penalty of the landmark fit
-(:mod:`.head_pose`). On real clips, hair that took no part in the fit is steadier for it.
+the hair (:mod:`.head_points`) are tracked by Lucas-Kanade on the pose (Baker and Matthews, "Lucas-Kanade 20 years on",
+2004), all frames against a common template, band-passed and contrast-normalised so that light and gain do not matter.
+The landmarks stay as an anchor, and so does the acceleration penalty of the landmark fit (:mod:`.head_pose`). On real
+clips, hair that took no part in the fit is steadier afterwards.
 """
 
 from __future__ import annotations
@@ -15,30 +15,18 @@ from typing import IO, Callable, Optional, Sequence, Tuple
 
 import cv2
 import numpy as np
-from scipy.linalg import solveh_banded
 
-from nerfblendshape_ns.common.smoothing import unbroken, whittaker
-from nerfblendshape_ns.process_data.pose.banded_system import (
-    acceleration_band,
-    acceleration_weights,
-    band_product,
-    information_into_band,
-)
-from nerfblendshape_ns.process_data.pose.camera_motion import (
+from nerfblendshape_ns.process_data.pose.banded_system import smooth_step
+from nerfblendshape_ns.process_data.pose.head_points import PointSet
+from nerfblendshape_ns.process_data.pose.head_pose import PoseFit, landmark_information
+from nerfblendshape_ns.process_data.pose.landmark_trust import geman_mcclure, least_smoothness
+from nerfblendshape_ns.process_data.pose.pose_geometry import (
     Intrinsics,
     left_jacobian,
     project,
+    projection_jacobian,
     rotations,
     to_camera,
-)
-from nerfblendshape_ns.process_data.pose.head_points import PointSet
-from nerfblendshape_ns.process_data.pose.head_pose import (
-    QUICK_SMOOTHNESS,
-    PoseFit,
-    least_smoothness,
-    linearise,
-    projection_jacobian,
-    robust_weights,
 )
 
 # Pass bands as Gaussian sigmas in pixels of a 512-pixel image, coarse to fine, and rounds at each.
@@ -46,10 +34,10 @@ PASS_BANDS = ((3.0, 12.0), (1.5, 8.0))
 ROUNDS_PER_BAND = 4
 # Contrast below this many grey levels is noise and is not amplified.
 CONTRAST_FLOOR = 4.0
-# Normalised pictures are kept as int8 with this many steps a unit.
+# Normalised images are kept as int8 with this many steps per unit.
 STEPS_PER_UNIT = 24.0
-# Pictures of more bytes than this are kept in a temporary file.
-PICTURES_IN_MEMORY = 2**30
+# Images of more bytes than this are kept in a temporary file.
+BYTES_IN_MEMORY = 2**30
 # Points fade out between these cosines of the angle to the camera.
 VISIBLE_FROM, VISIBLE_FULL = 0.2, 0.5
 
@@ -60,22 +48,22 @@ def num_rounds(bands: Sequence[Tuple[float, float]] = PASS_BANDS) -> int:
 
 
 @dataclass
-class _Pictures:
-    """The band-passed pictures of a clip, cut to one rectangle that holds the head in every frame."""
+class _BandPassed:
+    """The band-passed images of a clip, cropped to one rectangle that holds the head in every frame."""
 
     pixels: np.ndarray
     left: int
     top: int
 
     def values(self, index: int) -> np.ndarray:
-        """The picture of frame ``index`` as float32."""
+        """The image of frame ``index`` as float32."""
         return self.pixels[index].astype(np.float32)
 
-    def sample(self, picture: np.ndarray, pixels: np.ndarray) -> np.ndarray:
+    def sample(self, image: np.ndarray, pixels: np.ndarray) -> np.ndarray:
         """Bilinear values at ``pixels`` (whole-image coordinates; the centre of the first pixel is 0.5, 0.5)."""
         columns = (pixels[:, 0] - self.left - 0.5).astype(np.float32)[None]
         rows = (pixels[:, 1] - self.top - 0.5).astype(np.float32)[None]
-        return cv2.remap(picture, columns, rows, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)[0]
+        return cv2.remap(image, columns, rows, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)[0]
 
 
 def refine_poses(
@@ -94,11 +82,11 @@ def refine_poses(
     Args:
         frames: uint8 RGB images by index.
         fit: poses, rigid shape and landmark noise from :func:`~nerfblendshape_ns.process_data.pose.head_pose.fit_clip`.
-        point_sets: the points that are followed.
+        point_sets: the points that are tracked.
         observed: ``[frames, points, 2]`` pixels of the rigid landmarks, the anchor.
         intrinsics: the camera.
         smoothness: in frames, as for :func:`~nerfblendshape_ns.process_data.pose.head_pose.fit_clip`.
-        bands: the pass bands, in order; the finest alone where poses are good already.
+        bands: the pass bands, in order.
         progress: called with 1 after each of :func:`num_rounds` rounds.
         breaks: bool ``[frames]``, frames before which motion is interrupted; nothing is smoothed across them.
 
@@ -108,16 +96,16 @@ def refine_poses(
     poses = fit.poses.copy()
     for low, high in bands:
         with tempfile.TemporaryFile() as file:
-            pictures = _band_passed(frames, poses, fit.reference, point_sets, intrinsics, low, high, file)
+            clip_images = _band_passed(frames, poses, fit.reference, point_sets, intrinsics, low, high, file)
             for _ in range(ROUNDS_PER_BAND):
-                poses = poses + _round(pictures, poses, fit, point_sets, observed, intrinsics, smoothness, breaks)
+                poses = poses + _round(clip_images, poses, fit, point_sets, observed, intrinsics, smoothness, breaks)
                 if progress is not None:
                     progress(1)
     return poses
 
 
 def _round(
-    pictures: _Pictures,
+    clip_images: _BandPassed,
     poses: np.ndarray,
     fit: PoseFit,
     point_sets: Sequence[PointSet],
@@ -127,74 +115,45 @@ def _round(
     breaks: Optional[np.ndarray] = None,
 ) -> np.ndarray:
     """One Gauss-Newton step on all poses."""
-    information, gradient = _landmark_anchor(poses, fit, observed, intrinsics)
+    information, gradient = landmark_information(fit, poses, fit.shape, fit.noise, observed, intrinsics)
     for point_set in point_sets:
-        _add_texture(information, gradient, pictures, poses, fit.reference, point_set, intrinsics)
+        _add_texture(information, gradient, clip_images, poses, fit.reference, point_set, intrinsics)
     return smooth_step(information, gradient, poses, least_smoothness(smoothness, fit.trust), breaks)
-
-
-def smooth_step(
-    information: np.ndarray,
-    gradient: np.ndarray,
-    poses: np.ndarray,
-    smoothness: float,
-    breaks: Optional[np.ndarray] = None,
-) -> np.ndarray:
-    """The Gauss-Newton step of all poses under the acceleration penalty, ``[frames, 6]``.
-
-    Args:
-        information: ``[frames, 6, 6]`` what each frame's observations say of its pose.
-        gradient: ``[frames, 6]`` the same weighed residual.
-        poses: ``[frames, 6]``.
-        smoothness: in frames, as for :func:`~nerfblendshape_ns.process_data.pose.head_pose.fit_clip`.
-        breaks: bool ``[frames]``, frames before which motion is interrupted; nothing is smoothed across them.
-    """
-    metric = information.mean(0)
-    motion = acceleration_weights(whittaker(poses, QUICK_SMOOTHNESS, breaks), metric)
-    motion *= unbroken(len(poses), breaks)
-    band = acceleration_band(smoothness**4 * metric, motion)
-    right_side = gradient.reshape(-1) - band_product(band, poses)
-    step = solveh_banded(information_into_band(information, band), right_side, lower=True)
-    return step.reshape(poses.shape)
 
 
 def _add_texture(
     information: np.ndarray,
     gradient: np.ndarray,
-    pictures: _Pictures,
+    clip_images: _BandPassed,
     poses: np.ndarray,
     reference: np.ndarray,
     point_set: PointSet,
     intrinsics: Intrinsics,
 ) -> None:
-    """Add what one set of points says of every pose to ``information`` and ``gradient``, in place."""
+    """Add the evidence of one set of points on every pose to ``information`` and ``gradient``, in place."""
     rotation = rotations(poses, reference)
     points = point_set.points
     values = np.empty((len(poses), len(points)), dtype=np.float32)
     visible = np.ones_like(values)
     for index in range(len(poses)):
         camera = points @ rotation[index].T + poses[index, 3:]
-        values[index] = pictures.sample(pictures.values(index), project(camera, intrinsics))
+        values[index] = clip_images.sample(clip_images.values(index), project(camera, intrinsics))
         if point_set.normals is not None:
             facing = -((point_set.normals @ rotation[index].T) * camera).sum(-1) / np.linalg.norm(camera, axis=-1)
             visible[index] = np.clip((facing - VISIBLE_FROM) / (VISIBLE_FULL - VISIBLE_FROM), 0, 1)
     values /= STEPS_PER_UNIT
     residual = _template(values, visible) - values
     spread = max(1.4826 * float(np.median(np.abs(residual))), 1e-3)
-    weights = point_set.weight * visible * texture_weights(residual / spread) / spread**2
+    # Loose hair and glints count little.
+    weights = point_set.weight * visible * geman_mcclure(residual / spread, 2.0) / spread**2
     jacobians = left_jacobian(poses[:, :3])
     for index in range(len(poses)):
         by_pose = _texture_jacobian(
-            pictures, index, points, rotation[index], poses[index], jacobians[index], intrinsics
+            clip_images, index, points, rotation[index], poses[index], jacobians[index], intrinsics
         )
         weighted = by_pose * weights[index][:, None]
         information[index] += weighted.T @ by_pose
         gradient[index] += weighted.T @ residual[index]
-
-
-def texture_weights(scaled: np.ndarray) -> np.ndarray:
-    """Geman-McClure weights in (0, 1] of residuals in standard deviations: loose hair and glints count little."""
-    return 1.0 / (1.0 + (scaled / 2.0) ** 2) ** 2
 
 
 def _template(values: np.ndarray, visible: np.ndarray) -> np.ndarray:
@@ -206,20 +165,8 @@ def _template(values: np.ndarray, visible: np.ndarray) -> np.ndarray:
     return template
 
 
-def _landmark_anchor(
-    poses: np.ndarray, fit: PoseFit, observed: np.ndarray, intrinsics: Intrinsics
-) -> Tuple[np.ndarray, np.ndarray]:
-    """Information ``[frames, 6, 6]`` and gradient ``[frames, 6]`` of the rigid landmarks."""
-    residual, jacobian, _ = linearise(poses, fit.reference, fit.shape, observed, intrinsics)
-    weights = robust_weights(np.linalg.norm(residual, axis=-1) / fit.noise) / fit.noise**2
-    weights = weights * np.broadcast_to(fit.trust, len(poses))[:, None]
-    weighted = jacobian * weights[..., None, None]
-    information = np.einsum("npia,npib->nab", weighted, jacobian, optimize=True)
-    return information, np.einsum("npia,npi->na", weighted, residual, optimize=True)
-
-
 def _texture_jacobian(
-    pictures: _Pictures,
+    clip_images: _BandPassed,
     index: int,
     points: np.ndarray,
     rotation: np.ndarray,
@@ -231,9 +178,9 @@ def _texture_jacobian(
     turned = points @ rotation.T
     camera = turned + pose[3:]
     pixels = project(camera, intrinsics)
-    picture = pictures.values(index)
+    image = clip_images.values(index)
     slopes = [
-        pictures.sample(cv2.Sobel(picture, cv2.CV_32F, right, down, ksize=3, scale=0.125 / STEPS_PER_UNIT), pixels)
+        clip_images.sample(cv2.Sobel(image, cv2.CV_32F, right, down, ksize=3, scale=0.125 / STEPS_PER_UNIT), pixels)
         for right, down in ((1, 0), (0, 1))
     ]
     by_camera = np.einsum("pi,pia->pa", np.stack(slopes, -1), projection_jacobian(camera, intrinsics.focal))
@@ -251,8 +198,8 @@ def _band_passed(
     low: float,
     high: float,
     file: IO[bytes],
-) -> _Pictures:
-    """Band-passed, contrast-normalised pictures of the head in every frame; a long clip's are kept in ``file``."""
+) -> _BandPassed:
+    """Band-passed, contrast-normalised images of the head in every frame; a long clip's are kept in ``file``."""
     height, width = frames[0].shape[:2]
     scale = max(height, width) / 512.0
     seen = project(to_camera(poses, reference, np.concatenate([one.points[::8] for one in point_sets])), intrinsics)
@@ -260,7 +207,7 @@ def _band_passed(
     left, top = np.clip(np.floor(seen.min((0, 1)) - margin), 0, (width - 2, height - 2)).astype(int)
     right, bottom = np.clip(np.ceil(seen.max((0, 1)) + margin), (left + 2, top + 2), (width, height)).astype(int)
     shape = (len(poses), bottom - top, right - left)
-    if int(np.prod(shape, dtype=np.int64)) > PICTURES_IN_MEMORY:
+    if int(np.prod(shape, dtype=np.int64)) > BYTES_IN_MEMORY:
         pixels: np.ndarray = np.memmap(file, dtype=np.int8, mode="w+", shape=shape)
     else:
         pixels = np.empty(shape, dtype=np.int8)
@@ -269,4 +216,4 @@ def _band_passed(
         band = cv2.GaussianBlur(grey, (0, 0), low * scale) - cv2.GaussianBlur(grey, (0, 0), high * scale)
         contrast = np.sqrt(cv2.GaussianBlur(band * band, (0, 0), high * scale)) + CONTRAST_FLOOR
         pixels[index] = np.clip(np.rint(band / contrast * STEPS_PER_UNIT), -127, 127)
-    return _Pictures(pixels, int(left), int(top))
+    return _BandPassed(pixels, int(left), int(top))

@@ -17,8 +17,8 @@ def pose_curves(poses: Dict[str, np.ndarray], fps: float, pose: Dict[str, Any]) 
 
     Args:
         poses: ``head_poses.npz``.
-        fps: frames a second.
-        pose: section ``pose`` of ``process.json``: per-frame ``reprojection_px`` and ``bad_frames``; may be empty.
+        fps: frames per second.
+        pose: section ``pose`` of ``process.json``.
     """
     figure, axes = _figure(3, height=6.6)
     seconds = np.arange(len(poses["angles"])) / fps
@@ -32,13 +32,13 @@ def pose_curves(poses: Dict[str, np.ndarray], fps: float, pose: Dict[str, Any]) 
         axes[1].plot(seconds, raw, color=colour, alpha=0.35, linewidth=0.7)
         axes[1].plot(seconds, poses["translation"][:, column] - centre[column], color=colour, label=name)
     axes[1].set_ylabel("cm from the median")
-    errors = np.asarray(pose.get("reprojection_px", poses["frame_errors"]))
+    errors = np.asarray(pose["reprojection_px"])
     axes[2].plot(seconds, errors, color="#444444", label="rigid landmarks, rms of the frame")
     axes[2].axhline(2.5, color="#c8553d", linewidth=0.8, linestyle=":", label="a good clip stays below this")
-    bad = [frame for frame in pose.get("bad_frames", []) if frame < len(errors)]
+    bad = pose["bad_frames"]
     if bad:
         axes[2].plot(seconds[bad], errors[bad], "x", color="#c8553d", label="landmarks not believed")
-    axes[2].set_ylabel("px of 512" if "reprojection_px" in pose else "pixels")
+    axes[2].set_ylabel("px of 512")
     axes[2].set_ylim(bottom=0)
     return _finish(figure, axes)
 
@@ -52,15 +52,15 @@ def expression_curves(values: np.ndarray, names: Sequence[str], fps: float) -> b
     axes[0].set_ylabel("coefficient")
     axes[0].margins(x=0)
     axes[0].legend(ncol=4, fontsize=7, frameon=False, loc="upper left", bbox_to_anchor=(0, 1.28))
-    reach = max(float(np.abs(values).max()), 1e-6)
+    largest = max(float(np.abs(values).max()), 1e-6)
     signed = values.min() < 0
     axes[1].imshow(
         values.T,
         aspect="auto",
         interpolation="nearest",
         cmap="RdBu_r" if signed else "magma",
-        vmin=-reach if signed else 0,
-        vmax=reach,
+        vmin=-largest if signed else 0,
+        vmax=largest,
         extent=(0.0, len(values) / fps, len(names) - 0.5, -0.5),
     )
     axes[1].set_yticks(range(len(names)), names, fontsize=5.5)
@@ -68,11 +68,9 @@ def expression_curves(values: np.ndarray, names: Sequence[str], fps: float) -> b
     return _png(figure)
 
 
-def mask_curves(masks: Dict[str, Any], fps: float) -> Optional[bytes]:
-    """How much the head's outline flickers and how large the labels are, as PNG; None where nothing is known."""
-    change, areas = masks.get("head_change"), masks.get("areas_by_frame")
-    if not change or not areas:
-        return None
+def mask_curves(masks: Dict[str, Any], fps: float) -> bytes:
+    """How much the head's outline flickers and how large the labels are, as PNG; ``masks`` of ``process.json``."""
+    change, areas = masks["head_change"], masks["areas_by_frame"]
     figure, axes = _figure(2, height=4.4)
     seconds = np.arange(len(change)) / fps
     axes[0].plot(seconds, 100 * np.asarray(change), color="#444444", label="head that differs with motion undone")
@@ -81,15 +79,14 @@ def mask_curves(masks: Dict[str, Any], fps: float) -> Optional[bytes]:
     axes[0].set_ylim(bottom=0)
     for name, colour in zip(("head", "neck", "torso"), ("#e08a1e", "#3c8d53", "#1b6ca8")):
         axes[1].plot(seconds, 100 * np.asarray(areas[name]), color=colour, label=name)
-    axes[1].set_ylabel("% of the picture")
+    axes[1].set_ylabel("% of the image")
     axes[1].set_ylim(bottom=0)
     return _finish(figure, axes)
 
 
 def camera_curves(camera: Dict[str, Any], fps: float) -> Optional[bytes]:
-    """How far the background has moved since the first frame, as PNG; None where it could not be followed."""
-    frames, shifts = camera.get("frames"), camera.get("shift_px")
-    known = [(frame, shift) for frame, shift in zip(frames or [], shifts or []) if shift is not None]
+    """How far the background has moved since the first frame, as PNG; None where it could not be tracked."""
+    known = [(frame, shift) for frame, shift in zip(camera["frames"], camera["shift_px"]) if shift is not None]
     if len(known) < 2:
         return None
     figure, axes = _figure(1, height=2.4)

@@ -1,4 +1,4 @@
-"""Pictures of frames for the report: landmarks and labels drawn in, the worst frames, cut-outs and the clean plate."""
+"""Images for the report: frames with landmarks and labels drawn in, the worst frames, cut-outs, the clean plate."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from nerfblendshape_ns.data.contract import Label
 from nerfblendshape_ns.data.labels import soft_alpha
 from nerfblendshape_ns.data.mattes import foreground_colours, head_alpha
 from nerfblendshape_ns.process_data.face.canonical_face import NUM_MESH_LANDMARKS, RIGID_LANDMARKS
-from nerfblendshape_ns.process_data.steps.picture_steps import BACKGROUND_SEEN
+from nerfblendshape_ns.process_data.steps.image_steps import BACKGROUND_SEEN
 
 CONTACT_FRAMES = 12
 WORST_FRAMES = 4
@@ -31,9 +31,9 @@ _RIGID_SET = frozenset(RIGID_LANDMARKS.tolist())
 
 @dataclass(frozen=True)
 class Tile:
-    """One picture of the page."""
+    """One image of the page."""
 
-    picture: np.ndarray
+    image: np.ndarray
     """uint8 RGB ``[height, width, 3]``."""
     caption: str
     """Line under it."""
@@ -44,30 +44,29 @@ class WorstFrames:
     """The frames that one measure finds worst."""
 
     title: str
-    """What is measured, in words."""
+    """What is measured."""
     frames: Tuple[int, ...]
     """Frame numbers, worst first."""
     values: Tuple[str, ...]
-    """What was measured there, in words."""
+    """What was measured there, as text with its unit."""
 
 
 def worst_frames(document: Dict[str, Any]) -> List[WorstFrames]:
     """The worst frames by reprojection, by flicker of the head's outline and by noise of the landmarks.
 
     Args:
-        document: ``process.json``; measures that it does not hold are left out.
+        document: ``process.json``.
     """
-    pose, masks = document.get("pose", {}), document.get("masks", {})
+    pose, masks = document["pose"], document["masks"]
     measures = (
-        ("Worst fit of the head pose", pose.get("reprojection_px"), "{:.1f} px off"),
-        ("Outline changes most", masks.get("head_change"), "{:.1%} of the head"),
-        ("Landmarks least sure (they jump most)", pose.get("jitter_before_frames"), "{:.2f} degrees"),
+        ("Worst fit of the head pose", pose["reprojection_px"], "{:.1f} px off"),
+        ("Outline changes most", masks["head_change"], "{:.1%} of the head"),
+        ("Landmarks least certain (they jump most)", pose["jitter_before_frames"], "{:.2f} degrees"),
     )
     groups = []
-    for title, values, words in measures:
-        if values:
-            frames = pick_worst(np.nan_to_num(np.asarray(values, dtype=np.float64)))
-            groups.append(WorstFrames(title, frames, tuple(words.format(values[frame]) for frame in frames)))
+    for title, values, text in measures:
+        frames = pick_worst(np.asarray(values, dtype=np.float64))
+        groups.append(WorstFrames(title, frames, tuple(text.format(values[frame]) for frame in frames)))
     return groups
 
 
@@ -91,7 +90,7 @@ def spread_frames(num_frames: int) -> List[int]:
 def frame_tiles(
     root: Path, frames: Sequence[int], captions: Sequence[str], landmarks: np.ndarray, projected: np.ndarray
 ) -> List[Tile]:
-    """Frames with everything drawn in that was found there.
+    """Frames with their labels and landmarks drawn in.
 
     Args:
         root: the dataset directory.
@@ -103,8 +102,7 @@ def frame_tiles(
     tiles = []
     for frame, caption in zip(frames, captions):
         image = file_io.load_image(root / contract.IMAGES / contract.image_name(frame))
-        picture = draw_frame(image, _labels(root, frame), landmarks[frame], projected[frame])
-        tiles.append(Tile(picture, caption))
+        tiles.append(Tile(draw_frame(image, _labels(root, frame), landmarks[frame], projected[frame]), caption))
     return tiles
 
 
@@ -137,15 +135,13 @@ def draw_frame(image: np.ndarray, labels: np.ndarray, landmarks: np.ndarray, pro
 
 
 def plate_tiles(root: Path, num_frames: int) -> List[Tile]:
-    """The clean plate, what of it was really seen, and the head cut out of three frames as training will see it."""
+    """The clean plate, the part of it that some frame shows, and the head cut out of three frames as for training."""
     plate = file_io.load_image(root / contract.BACKGROUND)
-    tiles = [Tile(_fit(plate), "clean plate")]
-    if (root / BACKGROUND_SEEN).exists():
-        seen = file_io.load_image(root / BACKGROUND_SEEN, cv2.IMREAD_UNCHANGED) > 0
-        rows, columns = np.indices(seen.shape)
-        stripes = ((rows + columns) // max(1, max(seen.shape) // 64)) % 2 == 0
-        marked = np.where((~seen & stripes)[..., None], np.uint8(255), plate)
-        tiles.append(Tile(_fit(marked), "striped: never uncovered, filled in"))
+    seen = file_io.load_image(root / BACKGROUND_SEEN, cv2.IMREAD_UNCHANGED) > 0
+    rows, columns = np.indices(seen.shape)
+    stripes = ((rows + columns) // max(1, max(seen.shape) // 64)) % 2 == 0
+    marked = np.where((~seen & stripes)[..., None], np.uint8(255), plate)
+    tiles = [Tile(_fit(plate), "clean plate"), Tile(_fit(marked), "striped: never uncovered, filled in")]
     for frame in sorted({0, num_frames // 2, num_frames - 1}):
         tiles.append(Tile(_fit(cut_out(root, frame)), f"head of frame {frame}, cut out"))
     return tiles

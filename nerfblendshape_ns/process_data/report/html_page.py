@@ -1,4 +1,4 @@
-"""The report's HTML: one self-contained file, pictures and all, that opens in any browser without a network."""
+"""The report's HTML: one file that contains its images and opens in any browser without a network."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy as np
 
 from nerfblendshape_ns.data.contract import Label
 from nerfblendshape_ns.process_data.report.frame_images import Tile
-from nerfblendshape_ns.process_data.report.quality_grades import Verdict
+from nerfblendshape_ns.process_data.report.quality_grades import QualityGrade
 
 STYLE = """
 :root { color-scheme: light; }
@@ -42,7 +42,7 @@ class Section:
     title: str
     """Heading."""
     note: str
-    """What to look for, in plain words."""
+    """What to look for."""
     blocks: Sequence[str]
     """HTML of :func:`tile_row` and :func:`png_figure`."""
     key: Dict[Label, Tuple[int, int, int]] = field(default_factory=dict)
@@ -51,7 +51,7 @@ class Section:
 
 def page(
     name: str,
-    grades: Sequence[Verdict],
+    grades: Sequence[QualityGrade],
     warnings: Sequence[str],
     sections: Sequence[Section],
     rows: Sequence[Tuple[str, str]],
@@ -60,9 +60,9 @@ def page(
 
     Args:
         name: of the dataset.
-        grades: the verdicts, shown first.
+        grades: shown first.
         warnings: what to look at before training.
-        sections: pictures and curves.
+        sections: images and curves.
         rows: pairs of name and figure for the table at the end.
 
     Returns:
@@ -74,9 +74,9 @@ def page(
     else:
         notice = '<div class="fine">No step gave a warning.</div>'
     table = "".join(
-        f'<tr><td>{html.escape(verdict.aspect)}</td><td><span class="grade {verdict.grade}">{verdict.grade}</span></td>'
-        f"<td>{html.escape(verdict.words)}</td></tr>"
-        for verdict in grades
+        f'<tr><td>{html.escape(grade.aspect)}</td><td><span class="grade {grade.grade}">{grade.grade}</span></td>'
+        f"<td>{html.escape(grade.text)}</td></tr>"
+        for grade in grades
     )
     figures = "".join(f"<tr><td>{html.escape(key)}</td><td>{html.escape(value)}</td></tr>" for key, value in rows)
     body = "".join(_section(section) for section in sections)
@@ -90,19 +90,19 @@ def page(
 
 
 def tile_row(tiles: Sequence[Tile], title: str = "") -> str:
-    """Pictures with captions, four to a line, as HTML."""
+    """Images with captions, four per row, as HTML."""
     heading = f"<h3>{html.escape(title)}</h3>" if title else ""
     cells = "".join(
-        f'<figure><img src="{_jpeg(tile.picture)}" alt="{html.escape(tile.caption)}">'
+        f'<figure><img src="{_jpeg(tile.image)}" alt="{html.escape(tile.caption)}">'
         f"<figcaption>{html.escape(tile.caption)}</figcaption></figure>"
         for tile in tiles
     )
     return f'{heading}<div class="row">{cells}</div>'
 
 
-def png_figure(png: bytes, words: str) -> str:
-    """A PNG as HTML; ``words`` say what it shows."""
-    return f'<figure class="curve"><img src="{_data_uri("image/png", png)}" alt="{html.escape(words)}"></figure>'
+def png_figure(png: bytes, description: str) -> str:
+    """A PNG as HTML with a description of what it shows."""
+    return f'<figure class="curve"><img src="{_data_uri("image/png", png)}" alt="{html.escape(description)}"></figure>'
 
 
 def _section(section: Section) -> str:
@@ -113,9 +113,9 @@ def _section(section: Section) -> str:
     return f"<h2>{html.escape(section.title)}</h2>{note}{''.join(section.blocks)}\n"
 
 
-def _jpeg(picture: np.ndarray) -> str:
+def _jpeg(image: np.ndarray) -> str:
     quality = [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY]
-    _, encoded = cv2.imencode(".jpg", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), quality)
+    _, encoded = cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), quality)
     return _data_uri("image/jpeg", encoded.tobytes())
 
 

@@ -1,10 +1,13 @@
-"""Step two of data preparation: choose the shot, its frames and the crop, and write the images."""
+"""Step two of data preparation: choose the shot (one scene of the video), its frames and the crop; write the images.
+
+The summary of this step describes the images; other steps take it as ``frame_info``.
+"""
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Callable, Dict, List, Optional, Tuple
+from typing import Dict, List
 
 import numpy as np
 
@@ -12,18 +15,15 @@ from nerfblendshape_ns.common import file_io
 from nerfblendshape_ns.common.arrays import save_arrays
 from nerfblendshape_ns.common.errors import UserError
 from nerfblendshape_ns.data import contract
-from nerfblendshape_ns.process_data.face.face_choice import Person, company, describe_company, follow_people
+from nerfblendshape_ns.process_data.face.face_choice import FaceSequence, bystanders, describe_bystanders, follow_people
 from nerfblendshape_ns.process_data.face.face_finder import open_face_finder
 from nerfblendshape_ns.process_data.options import ProcessOptions
-from nerfblendshape_ns.process_data.steps.step_record import put_in_place, resumed_folder, video_key
+from nerfblendshape_ns.process_data.steps.step_record import Progress, Result, put_in_place, resumed_folder, video_key
 from nerfblendshape_ns.process_data.steps.survey_step import SURVEY, Survey, load_survey, save_survey
 from nerfblendshape_ns.process_data.video import frames as video_frames
 from nerfblendshape_ns.process_data.video import shots
 from nerfblendshape_ns.process_data.video.crop import FrameWindow, choose_window
 from nerfblendshape_ns.process_data.video.frame_selection import Selection, select_frames
-
-Progress = Callable[[str, int, Optional[int]], None]
-"""``progress(what, advance, total)``: ``total`` is given once, when it is known."""
 
 FRAMES = "frames.npz"
 """``numbers`` and ``times`` of the images in the source, ``breaks`` before which motion is interrupted, and where the
@@ -38,23 +38,26 @@ class Shot:
     """The frames of one scene, and who is in them."""
 
     chosen: np.ndarray
-    """Positions in the survey."""
+    """int ``[frames]``: their indices in the survey."""
     jumps: np.ndarray
     """Those of them at which the person jumps."""
-    subject: Person
-    """The face that is followed."""
-    people: List[Person]
+    people: List[FaceSequence]
     """Everyone, the subject first."""
     num_probes: int
-    """Frames of the shot in which faces were looked for."""
+    """Probed frames of the shot."""
+
+    @property
+    def subject(self) -> FaceSequence:
+        """The face that is tracked."""
+        return self.people[0]
 
 
-def run(options: ProcessOptions, model: Optional[Path], progress: Progress) -> Tuple[Dict[str, Any], List[str]]:
-    """Write ``images/`` and ``frames.npz``; return what later steps need to know of them, and warnings.
+def run(options: ProcessOptions, model: Path, progress: Progress) -> Result:
+    """Write ``images/`` and ``frames.npz``; the summary describes them to later steps.
 
     The summary's ``sections`` puts ``source`` into ``process.json``: ``video`` (absolute path), ``digest`` (by
     which the file is recognised), ``start`` and ``end`` (seconds of the first image and one interval after the last),
-    ``fps`` and ``has_audio``, enough to put the source's sound under a render.
+    ``fps`` and ``has_audio``, enough to mux the source's sound into a rendered video.
 
     Raises:
         UserError: the video has too few frames, has cuts with ``--on-cut refuse``, or shows no face.
@@ -63,7 +66,7 @@ def run(options: ProcessOptions, model: Optional[Path], progress: Progress) -> T
     survey = load_survey(options.output / SURVEY)
     warnings: List[str] = []
     if not any(survey.faces):
-        survey = _look_everywhere(options, model, survey)
+        survey = _probe_every_frame(options, model, survey)
         save_survey(options.output / SURVEY, survey)
     shot = choose_shot(options, survey, info.width, warnings)
     selection = select_frames(survey.times[shot.chosen], options.fps, options.max_frames)
@@ -113,7 +116,7 @@ def run(options: ProcessOptions, model: Optional[Path], progress: Progress) -> T
         "centre_x": centre_x,
         "centre_y": centre_y,
         "face_height": face_height * window.scale[1],
-        "num_faces": 1 + len(company(shot.people, shot.num_probes)),
+        "num_faces": 1 + len(bystanders(shot.people, shot.num_probes)),
         "sections": {
             "source": {
                 "video": str(options.video.resolve()),
@@ -129,7 +132,7 @@ def run(options: ProcessOptions, model: Optional[Path], progress: Progress) -> T
 
 
 def choose_shot(options: ProcessOptions, survey: Survey, width: int, warnings: List[str]) -> Shot:
-    """Decide which frames are used and whose face is followed.
+    """Decide which frames are used and whose face is tracked; adds to ``warnings``.
 
     Raises:
         UserError: there are cuts and ``--on-cut`` is ``refuse``, or nothing but blank frames.
@@ -147,12 +150,14 @@ def choose_shot(options: ProcessOptions, survey: Survey, width: int, warnings: L
     if not found:
         raise UserError(f"{options.video} shows nothing but black or one-coloured frames; use another video.")
     people = [_people(survey, piece) for piece in found]
-    shares = [len(group[0].times) / max(1, _num_probes(survey, piece)) if group else 0.0 for group, piece in
-              zip(people, found)]  # fmt: skip
-    best = shots.choose_shot(found, times, shares)
+    fractions = [
+        len(group[0].times) / max(1, _num_probes(survey, piece)) if group else 0.0
+        for group, piece in zip(people, found)
+    ]
+    best = shots.choose_shot(found, times, fractions)
     chosen, group = found[best], people[best]
     if not group:
-        raise UserError(no_face(options.video, len(times)))
+        raise UserError(_no_face(options.video, len(times)))
     if len(cuts):
         warnings.append(
             f"The video is cut at {shots.name_times(times[cuts])}; only the scene from {times[chosen[0]]:.2f} to "
@@ -165,20 +170,20 @@ def choose_shot(options: ProcessOptions, survey: Survey, width: int, warnings: L
     jumps = jumps[np.isin(jumps, chosen)]
     if len(jumps):
         warnings.append(
-            f"The picture jumps at {shots.name_times(times[jumps])} inside the scene; motion is not smoothed across."
+            f"The image jumps at {shots.name_times(times[jumps])} inside the scene; motion is not smoothed across that."
         )
     num_probes = _num_probes(survey, chosen)
-    others = describe_company(group, num_probes, width)
+    others = describe_bystanders(group, num_probes, width)
     if others:
         warnings.append(others)
-    return Shot(chosen, jumps, group[0], group, num_probes)
+    return Shot(chosen, jumps, group, num_probes)
 
 
 def _num_probes(survey: Survey, piece: np.ndarray) -> int:
     return int(np.isin(survey.probes, piece).sum())
 
 
-def _people(survey: Survey, piece: np.ndarray) -> List[Person]:
+def _people(survey: Survey, piece: np.ndarray) -> List[FaceSequence]:
     inside = np.flatnonzero(np.isin(survey.probes, piece))
     return follow_people(
         [float(survey.times[survey.probes[index]]) for index in inside], [survey.faces[index] for index in inside]
@@ -186,22 +191,19 @@ def _people(survey: Survey, piece: np.ndarray) -> List[Person]:
 
 
 def break_flags(positions: np.ndarray, jumps: np.ndarray) -> np.ndarray:
-    """bool ``[frames]``: whether motion is interrupted before a frame, by a jump or by frames left out between."""
-    flags = np.zeros(len(positions), dtype=bool)
-    flags[1:] = np.searchsorted(jumps, positions[1:], side="right") > np.searchsorted(
-        jumps, positions[:-1], side="right"
-    )
-    return flags
+    """bool ``[frames]``: whether a jump interrupts the motion before a frame."""
+    jumps_so_far = np.searchsorted(jumps, positions, side="right")
+    return np.diff(jumps_so_far, prepend=jumps_so_far[:1]) > 0
 
 
 def _describe_variable(selection: Selection) -> str:
-    words = f"The video has a variable frame rate; {selection.fps:.4g} evenly spaced frames a second are taken"
+    text = f"The video has a variable frame rate; {selection.fps:.4g} evenly spaced frames per second are taken"
     if selection.num_repeated:
-        words += f", {selection.num_repeated} of them shown twice where the video has none"
-    return f"{words}. Pass --fps for another rate."
+        text += f", {selection.num_repeated} of which repeat the frame before where the video has none"
+    return f"{text}. Pass --fps for another rate."
 
 
-def no_face(video: Path, num_frames: int) -> str:
+def _no_face(video: Path, num_frames: int) -> str:
     """The message where no frame shows a face."""
     return (
         f"no face was found in any of the {num_frames} frames of {video}; "
@@ -209,8 +211,8 @@ def no_face(video: Path, num_frames: int) -> str:
     )
 
 
-def _look_everywhere(options: ProcessOptions, model: Optional[Path], survey: Survey) -> Survey:
-    """Look for faces in every frame before saying that there is none."""
+def _probe_every_frame(options: ProcessOptions, model: Path, survey: Survey) -> Survey:
+    """The survey with faces looked for in every frame, where the probed frames show none."""
     probes, faces = [], []
     with open_face_finder(model) as find:
         for position, (_, _, frame) in enumerate(video_frames.decode(options.video, options.start, options.end)):
@@ -219,17 +221,17 @@ def _look_everywhere(options: ProcessOptions, model: Optional[Path], survey: Sur
                 probes.append(position)
                 faces.append(found)
     if not faces:
-        raise UserError(no_face(options.video, len(survey.times)))
-    return Survey(survey.numbers, survey.times, survey.changes, np.array(probes), faces, survey.content)
+        raise UserError(_no_face(options.video, len(survey.times)))
+    return replace(survey, probes=np.array(probes), faces=faces)
 
 
 def write_images(options: ProcessOptions, numbers: np.ndarray, window: FrameWindow, progress: Progress) -> None:
     """Decode the video once more and write the chosen frames as ``images/000000.jpg`` and so on.
 
-    A broken run's images are kept and the rest is added; the folder takes its place when all are there.
+    The images of an interrupted run are kept and the rest is added; the folder is renamed when it is complete.
     """
     root = options.output
-    progress("frames", 0, len(numbers))
+    progress(0, len(numbers))
     partial = resumed_folder(root / contract.IMAGES, {"numbers": numbers.tolist(), "window": asdict(window)})
     images_of: Dict[int, List[int]] = {}
     for image, number in enumerate(numbers.tolist()):
@@ -241,7 +243,7 @@ def write_images(options: ProcessOptions, numbers: np.ndarray, window: FrameWind
             if not path.exists():
                 file_io.save_image(path, video_frames.apply_window(frame, window))
             written += 1
-            progress("frames", 1, None)
+            progress(1)
         if written == len(numbers):
             break
     if written != len(numbers):

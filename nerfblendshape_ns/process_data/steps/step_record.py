@@ -1,4 +1,4 @@
-"""What has been done already: ``process.json``, one entry a step, so that a broken run can go on."""
+"""Which steps are done: ``process.json`` with one entry per step, and folders that are replaced as a whole."""
 
 from __future__ import annotations
 
@@ -8,16 +8,27 @@ import os
 import re
 import shutil
 from pathlib import Path
-from typing import Any, Dict, List, Sequence
+from typing import Any, Dict, List, Optional, Protocol, Sequence, Tuple
 
 from nerfblendshape_ns.common import file_io
 from nerfblendshape_ns.common.errors import UserError
 from nerfblendshape_ns.data import contract
 
 # Raised when a step's code changes so that its old output must not be taken for its new one.
-FORMAT = 3
+FORMAT = 1
 # Names that write_atomically gives to what it is writing.
 TEMPORARY = re.compile(r"\..+\.\d+\.tmp(\.[^.]*)?")
+
+Result = Tuple[Dict[str, Any], List[str]]
+"""What a step puts into ``process.json``: its summary and its warnings."""
+
+
+class Progress(Protocol):
+    """A step's progress bar."""
+
+    def __call__(self, amount: int, total: Optional[int] = None) -> None:
+        """``amount`` more is done; ``total``, once it is known, says of how much."""
+        ...
 
 
 class StepRecord:
@@ -52,7 +63,7 @@ class StepRecord:
         """
         self.document.update(summary.pop("sections", {}))
         self.steps[name] = {"key": key, "seconds": round(seconds, 3), "summary": summary, "warnings": warnings}
-        # A step done again keeps its place among the others.
+        # A step done again keeps its position among the others.
         self.document["steps"] = {known: self.steps[known] for known in order if known in self.steps}
         self.save()
 
@@ -60,8 +71,7 @@ class StepRecord:
         """Drop the entries of steps that are about to be done again."""
         for name in names:
             self.steps.pop(name, None)
-        if self.root.exists():
-            self.save()
+        self.save()
 
     def save(self) -> None:
         """Write ``process.json``."""
@@ -86,16 +96,21 @@ def video_key(path: Path) -> str:
     return digest.hexdigest()[:16]
 
 
+def _partial_and_marker(folder: Path) -> Tuple[Path, Path]:
+    """The sibling folder in which a folder's new content is prepared, and the file that says what it is made for."""
+    return folder.with_name(f".{folder.name}.partial"), folder.with_name(f".{folder.name}.partial.key")
+
+
 def fresh_folder(folder: Path) -> Path:
-    """An empty sibling folder in which the new content of ``folder`` is prepared; leftovers of a broken run go."""
-    partial = folder.with_name(f".{folder.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
+    """An empty sibling folder for the new content of ``folder``; leftovers of an interrupted run are deleted."""
+    discard_partial(folder)
+    partial, _ = _partial_and_marker(folder)
     partial.mkdir(parents=True)
     return partial
 
 
 def resumed_folder(folder: Path, content: Any) -> Path:
-    """Like :func:`fresh_folder`, but what a broken run left is kept if it was made for the same ``content``.
+    """Like :func:`fresh_folder`, but what an interrupted run left is kept if it was made for the same ``content``.
 
     Files in it must be written atomically; the caller skips those that exist.
 
@@ -103,19 +118,13 @@ def resumed_folder(folder: Path, content: Any) -> Path:
         folder: the folder to be prepared.
         content: anything JSON can hold that decides what the files contain.
     """
-    partial = folder.with_name(f".{folder.name}.partial")
-    marker = partial.with_name(f"{partial.name}.key")
+    partial, marker = _partial_and_marker(folder)
     key = step_key(folder.name, [], {"content": content})
     if not (partial.is_dir() and marker.is_file() and marker.read_text() == key):
-        marker.unlink(missing_ok=True)
         fresh_folder(folder)
-        file_io.write_atomically(marker, lambda temporary: _write(temporary, key))
+        file_io.save_text(marker, key)
     remove_temporaries(partial)
     return partial
-
-
-def _write(path: Path, text: str) -> None:
-    path.write_text(text, encoding="utf-8")
 
 
 def remove_temporaries(folder: Path) -> None:
@@ -134,19 +143,17 @@ def remove_temporaries(folder: Path) -> None:
 
 def discard_partial(folder: Path) -> None:
     """Delete what was prepared for ``folder``."""
-    partial = folder.with_name(f".{folder.name}.partial")
+    partial, marker = _partial_and_marker(folder)
+    marker.unlink(missing_ok=True)
     shutil.rmtree(partial, ignore_errors=True)
-    partial.with_name(f"{partial.name}.key").unlink(missing_ok=True)
 
 
 def put_in_place(partial: Path, folder: Path) -> None:
-    """Let a finished sibling folder take the place of ``folder``."""
+    """Replace ``folder`` by its finished sibling."""
+    old = folder.with_name(f".{folder.name}.old")
+    shutil.rmtree(old, ignore_errors=True)
     if folder.exists():
-        old = folder.with_name(f".{folder.name}.old")
-        shutil.rmtree(old, ignore_errors=True)
         os.replace(folder, old)
-        os.replace(partial, folder)
-        shutil.rmtree(old)
-    else:
-        os.replace(partial, folder)
-    partial.with_name(f"{partial.name}.key").unlink(missing_ok=True)
+    os.replace(partial, folder)
+    shutil.rmtree(old, ignore_errors=True)
+    _partial_and_marker(folder)[1].unlink(missing_ok=True)

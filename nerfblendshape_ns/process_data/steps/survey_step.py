@@ -1,15 +1,15 @@
-"""Step one of data preparation: look through the whole video once, and remember what it is like.
+"""Step one of data preparation: decode the whole video once and measure it.
 
 One streaming pass gathers the times of all frames, how much each differs from the one before, black bars, and the faces
-in frames spread over the video. What is done with it (shots, fades, frame rate, crop) is decided in the next step, so
-other options need no second look.
+in frames spread over the video (the *probed* frames). What follows from it (shots, fades, frame rate, crop) is decided
+in the next step, so other options do not decode it again.
 """
 
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Callable, Dict, List, Optional, Tuple
+from typing import List, Optional, Tuple
 
 import numpy as np
 
@@ -17,12 +17,10 @@ from nerfblendshape_ns.common.arrays import load_arrays, save_arrays
 from nerfblendshape_ns.common.errors import UserError
 from nerfblendshape_ns.process_data.face.face_finder import Box, open_face_finder
 from nerfblendshape_ns.process_data.options import ProcessOptions
+from nerfblendshape_ns.process_data.steps.step_record import Progress, Result
 from nerfblendshape_ns.process_data.video import frames as video_frames
 from nerfblendshape_ns.process_data.video.letterbox import BarFinder
 from nerfblendshape_ns.process_data.video.shots import ChangeMeter, Changes
-
-Progress = Callable[[str, int, Optional[int]], None]
-"""``progress(what, advance, total)``: ``total`` is given once, when it is known."""
 
 SURVEY = "survey.npz"
 # Faces are looked for in about this many frames of a short clip, and at least this often in a long one.
@@ -32,7 +30,7 @@ LONGEST_WAIT = 1.0
 
 @dataclass
 class Survey:
-    """What one pass over a video tells."""
+    """What one pass over a video measures."""
 
     numbers: np.ndarray
     """int ``[frames]``: each frame's number in the file (from 0; the first is later with ``--start``)."""
@@ -48,14 +46,14 @@ class Survey:
     """``(left, top, width, height)`` inside black bars, None where there are none."""
 
 
-def run(options: ProcessOptions, model: Optional[Path], progress: Progress) -> Tuple[Dict[str, Any], List[str]]:
+def run(options: ProcessOptions, model: Path, progress: Progress) -> Result:
     """Write ``survey.npz``.
 
     Raises:
         UserError: the video cannot be read, or ``--start`` and ``--end`` leave nothing of it.
     """
     info = video_frames.probe_video(options.video)
-    survey = look_through(options, info, model, progress)
+    survey = measure_video(options, info, model, progress)
     save_survey(options.output / SURVEY, survey)
     summary = {
         "source_width": info.width,
@@ -64,17 +62,15 @@ def run(options: ProcessOptions, model: Optional[Path], progress: Progress) -> T
         "source_fps": info.fps,
         "has_audio": info.has_audio,
         "seconds": round(float(survey.times[-1] - survey.times[0]), 3),
-        "looked_for_faces_in": len(survey.probes),
-        "with_face": sum(bool(boxes) for boxes in survey.faces),
+        "probed_frames": len(survey.probes),
+        "probed_frames_with_face": sum(bool(boxes) for boxes in survey.faces),
     }
     return summary, []
 
 
-def look_through(
-    options: ProcessOptions, info: video_frames.VideoInfo, model: Optional[Path], progress: Progress
-) -> Survey:
-    """Decode the video once; memory does not grow with its length beyond a few numbers a frame."""
-    progress("survey", 0, info.num_frames or None)
+def measure_video(options: ProcessOptions, info: video_frames.VideoInfo, model: Path, progress: Progress) -> Survey:
+    """Decode the video once; memory does not grow with its length beyond a few numbers per frame."""
+    progress(0, info.num_frames or None)
     interval = 1 / info.fps
     if info.num_frames:
         interval = max(interval, min(LONGEST_WAIT, info.num_frames / info.fps / NUM_PROBES))
@@ -95,7 +91,7 @@ def look_through(
                 due = seconds + interval
             numbers.append(number)
             times.append(seconds)
-            progress("survey", 1, None)
+            progress(1)
     if not times:
         raise UserError(nothing_left(options, info))
     return Survey(np.array(numbers), np.array(times), meter.changes(), np.array(probes), faces, bars.content())

@@ -2,71 +2,73 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
-from typing import Any, Dict, List, Optional, Tuple
+from typing import Any, Dict, List, Tuple
 
 import numpy as np
 
+from nerfblendshape_ns.coefficient_names.arkit import ARKIT_BASIS, MEDIAPIPE_NAMES
 from nerfblendshape_ns.common import file_io
 from nerfblendshape_ns.common.arrays import load_arrays, save_arrays
 from nerfblendshape_ns.common.errors import UserError
-from nerfblendshape_ns.common.smoothing import fill_gaps, jitter, name_frames, whittaker
+from nerfblendshape_ns.common.frame_numbers import name_frames
+from nerfblendshape_ns.common.smoothing import fill_gaps, jitter, whittaker
 from nerfblendshape_ns.data import contract
 from nerfblendshape_ns.expressions.tracks import ExpressionTrack, read_expression_track
-from nerfblendshape_ns.process_data.face.canonical_face import read_canonical_face
-from nerfblendshape_ns.process_data.face.expressions import Expressions, arkit_expressions, landmark_pca_expressions
 from nerfblendshape_ns.process_data.face.external_expressions import external_expressions
-from nerfblendshape_ns.process_data.face.face_track import STRETCH, Subject, num_passes, track_face
+from nerfblendshape_ns.process_data.face.face_track import NUM_PASSES, STRETCH, Subject, track_face
 from nerfblendshape_ns.process_data.options import ProcessOptions
-from nerfblendshape_ns.process_data.steps.frame_step import FRAMES, Progress
-from nerfblendshape_ns.process_data.steps.step_record import fresh_folder, put_in_place, resumed_folder
+from nerfblendshape_ns.process_data.steps.frame_step import FRAMES
+from nerfblendshape_ns.process_data.steps.step_record import (
+    Progress,
+    Result,
+    fresh_folder,
+    put_in_place,
+    resumed_folder,
+)
 from nerfblendshape_ns.process_data.video.crop import face_window
 from nerfblendshape_ns.process_data.video.frame_selection import MIN_FRAMES
-from nerfblendshape_ns.process_data.video.frames import ImageFolder
+from nerfblendshape_ns.process_data.video.frames import ImageFolder, LabelFolder
 
 TRACKS_RAW = "tracks_raw.npz"
-HEAD_POSES = "head_poses.npz"
+"""``landmarks`` and ``coefficients`` as tracked, ``found`` (False where they are interpolated), ``kept_frames`` (which
+of the chosen frames are left) and ``breaks``, before which motion is interrupted."""
 EXPRESSIONS_RAW = "expr_raw.npy"
 """Coefficients as tracked, before smoothing: float32 ``[frames, basis]``, columns as in ``expr.npy``."""
 STRETCHES = "track"
-# Lower than this share of the image's longer side, a face is looked for in a part of the image.
-FEWEST_FACE_SHARE = 0.2
+# Lower than this fraction of the image's longer side, a face is looked for in a part of the image.
+LEAST_FACE_FRACTION = 0.2
 MOST_FACES = 4
-# More landmarks than this share outside the picture means a face cut off by its border.
-CUT_OFF_SHARE = 0.04
-
-Result = Tuple[Dict[str, Any], List[str]]
+# More than this fraction of the landmarks outside the image means a face cut off by its border.
+CUT_OFF_FRACTION = 0.04
 
 
-def track(options: ProcessOptions, model: Optional[Path], shot: Dict[str, Any], progress: Progress) -> Result:
+def track(options: ProcessOptions, model: Path, frame_info: Dict[str, Any], progress: Progress) -> Result:
     """Landmarks and coefficients of every frame into ``tracks_raw.npz``; frames without a face are dealt with.
+
+    Args:
+        options: of the run.
+        model: the Face Landmarker.
+        frame_info: summary of the step ``frames``, which wrote the images.
+        progress: the step's bar.
 
     Raises:
         UserError: no face at all, lost faces with ``--on-missing fail``, or too few frames left.
     """
     root = options.output
     chosen = load_arrays(root / FRAMES)
-    images = ImageFolder(root, shot["num_frames"])
-    mesh = None if model is None else read_canonical_face(model).vertices
-    progress("landmarks", 0, len(images) * num_passes(mesh))
-    seen = track_face(
-        images,
-        shot["fps"],
-        model,
-        mesh,
-        lambda advance: progress("landmarks", advance, None),
-        find_subject(shot, chosen),
-        stretches_folder(root, shot, chosen, mesh),
-    )
+    images = ImageFolder(root, frame_info["num_frames"])
+    progress(0, len(images) * NUM_PASSES)
+    store = stretches_folder(root, frame_info, chosen)
+    seen = track_face(images, frame_info["fps"], model, progress, find_subject(frame_info, chosen), store)
     lost = np.flatnonzero(~seen.found)
     warnings = []
     kept = np.arange(len(images))
     if len(lost) == len(images):
         raise UserError(f"no face was found in any frame of {options.video}; use a video that shows one face clearly.")
     if len(lost):
-        warnings.append(_deal_with_lost(options, lost, len(images)))
-    landmarks, coefficients, times, breaks = seen.landmarks, seen.coefficients, chosen["times"], chosen["breaks"]
+        warnings.append(_lost_faces(options, lost, len(images)))
+    breaks = chosen["breaks"]
     if len(lost) and options.on_missing == "drop":
         kept = np.flatnonzero(seen.found)
         if len(kept) < MIN_FRAMES:
@@ -74,22 +76,20 @@ def track(options: ProcessOptions, model: Optional[Path], shot: Dict[str, Any], 
                 f"a face was found in only {len(kept)} of {len(images)} frames and at least {MIN_FRAMES} are needed; "
                 "use a video that shows the face longer."
             )
-        landmarks, times = landmarks[kept], times[kept]
-        coefficients = None if coefficients is None else coefficients[kept]
-        # A frame that follows one left out does not follow the frame before it in time.
+        # A frame that follows a dropped one does not follow the frame before it in time.
         numbered = np.cumsum(breaks)[kept]
         breaks = np.concatenate([[False], (np.diff(kept) > 1) | (np.diff(numbered) > 0)])
-    cut = frames_cut_off(landmarks, shot["width"], shot["height"])
+    landmarks = seen.landmarks[kept]
+    cut = frames_cut_off(landmarks, frame_info["width"], frame_info["height"])
     if len(cut):
         warnings.append(
-            f"The picture's border cuts the face off in {name_frames(cut)}: what lies outside is guessed there."
+            f"The image's border cuts the face off in {name_frames(cut)}: what lies outside is guessed there."
         )
-    file_io.save_array(root / contract.FRAME_TIMES, times)
+    file_io.save_array(root / contract.FRAME_TIMES, chosen["times"][kept])
     save_arrays(
         root / TRACKS_RAW,
         landmarks=landmarks,
-        coefficients=np.zeros((len(kept), 0), np.float32) if coefficients is None else coefficients,
-        names=np.array(seen.names, dtype=np.str_),
+        coefficients=seen.coefficients[kept],
         found=seen.found[kept],
         kept_frames=kept,
         breaks=breaks,
@@ -97,7 +97,6 @@ def track(options: ProcessOptions, model: Optional[Path], shot: Dict[str, Any], 
     if len(kept) < len(images):
         _renumber_images(root, kept)
     summary = {
-        "tracker": "facemesh" if model is None else "landmarker",
         "num_frames": len(kept),
         "frames_with_face": int(seen.found.sum()),
         "lost_frames": lost.tolist(),
@@ -107,58 +106,60 @@ def track(options: ProcessOptions, model: Optional[Path], shot: Dict[str, Any], 
     return summary, warnings
 
 
-def find_subject(shot: Dict[str, Any], chosen: Dict[str, np.ndarray]) -> Subject:
-    """Where in the images to look for the face, from where the survey saw it."""
+def find_subject(frame_info: Dict[str, Any], chosen: Dict[str, np.ndarray]) -> Subject:
+    """Where in the images to look for the face, from where the survey saw it.
+
+    Args:
+        frame_info: summary of the step ``frames``.
+        chosen: content of ``frames.npz``.
+    """
     seen, boxes = chosen["face_times"], chosen["face_boxes"]
+    width, height, num_faces = frame_info["width"], frame_info["height"], frame_info["num_faces"]
     expected = np.stack([np.interp(chosen["times"], seen, boxes[:, side]) for side in range(4)], axis=-1)
     view = None
-    height = float(np.median(boxes[:, 3] - boxes[:, 1]))
-    if height < FEWEST_FACE_SHARE * max(shot["width"], shot["height"]):
-        window = face_window(np.clip(boxes, 0, None), shot["width"], shot["height"], max(shot["width"], shot["height"]))
+    if float(np.median(boxes[:, 3] - boxes[:, 1])) < LEAST_FACE_FRACTION * max(width, height):
+        window = face_window(np.clip(boxes, 0, None), width, height, max(width, height))
         view = window.left, window.top, window.width, window.height
-    return Subject(min(shot["num_faces"], MOST_FACES), expected if shot["num_faces"] > 1 else None, view)
+    return Subject(min(num_faces, MOST_FACES), expected if num_faces > 1 else None, view)
 
 
-def stretches_folder(
-    root: Path, shot: Dict[str, Any], chosen: Dict[str, np.ndarray], mesh: Optional[np.ndarray]
-) -> Path:
-    """Where finished stretches of the track are kept until the step is over."""
+def stretches_folder(root: Path, frame_info: Dict[str, Any], chosen: Dict[str, np.ndarray]) -> Path:
+    """Where finished stretches of the track are kept until the step is over; arguments as of :func:`find_subject`."""
     content = {
         "numbers": chosen["numbers"].tolist(),
         "boxes": chosen["face_boxes"].tolist(),
-        "shot": {key: value for key, value in shot.items() if key != "sections"},
-        "mirrored": mesh is not None,
+        "frames": {key: value for key, value in frame_info.items() if key != "sections"},
     }
     return resumed_folder(root / STRETCHES, content)
 
 
-def images_are_missing(options: ProcessOptions, shot: Dict[str, Any]) -> bool:
+def images_are_missing(options: ProcessOptions, frame_info: Dict[str, Any]) -> bool:
     """Whether ``images/`` lacks frames that tracking needs: some were dropped and no finished stretches are left."""
-    there = len(list((options.output / contract.IMAGES).glob("[!.]*")))
-    stretches = options.output / f".{STRETCHES}.partial"
-    return there != shot["num_frames"] and len(list(stretches.glob("[!.]*"))) * STRETCH < 2 * shot["num_frames"]
+    present = len(list((options.output / contract.IMAGES).glob("[!.]*")))
+    stretches = len(list((options.output / f".{STRETCHES}.partial").glob("[!.]*")))
+    return present != frame_info["num_frames"] and stretches * STRETCH < 2 * frame_info["num_frames"]
 
 
 def frames_cut_off(landmarks: np.ndarray, width: int, height: int) -> np.ndarray:
-    """Frames in which more than :data:`CUT_OFF_SHARE` of the face's landmarks lie outside the picture."""
+    """Frames in which more than :data:`CUT_OFF_FRACTION` of the face's landmarks lie outside the image."""
     with np.errstate(invalid="ignore"):
         outside = (landmarks[..., :2] < 0) | (landmarks[..., :2] > np.array([width, height]))
-    return np.flatnonzero(outside.any(-1).mean(1) > CUT_OFF_SHARE)
+    return np.flatnonzero(outside.any(-1).mean(1) > CUT_OFF_FRACTION)
 
 
-def _deal_with_lost(options: ProcessOptions, lost: np.ndarray, num_frames: int) -> str:
-    words = f"The face was lost in {len(lost)} of {num_frames} frames: {name_frames(lost)}"
+def _lost_faces(options: ProcessOptions, lost: np.ndarray, num_frames: int) -> str:
+    """The warning about frames without a face; an error with ``--on-missing fail``."""
     if options.on_missing == "fail":
         raise UserError(
             f"the face was lost in {len(lost)} of {num_frames} frames of {options.video} ({name_frames(lost)}); "
             "cut them out of the video, or pass --on-missing drop or --on-missing interpolate."
         )
     done = "they are left out" if options.on_missing == "drop" else "their tracks are interpolated"
-    return f"{words}; {done}."
+    return f"The face was lost in {len(lost)} of {num_frames} frames: {name_frames(lost)}; {done}."
 
 
 def _renumber_images(root: Path, kept: np.ndarray) -> None:
-    """Leave only the kept frames' images, numbered afresh; does nothing where a broken run has done it."""
+    """Leave only the kept frames' images, numbered afresh; does nothing where an interrupted run has done it."""
     if len(list((root / contract.IMAGES).glob("[!.]*"))) == len(kept):
         return
     partial = fresh_folder(root / contract.IMAGES)
@@ -166,6 +167,13 @@ def _renumber_images(root: Path, kept: np.ndarray) -> None:
         source = root / contract.IMAGES / contract.image_name(int(index))
         (partial / contract.image_name(number)).write_bytes(source.read_bytes())
     put_in_place(partial, root / contract.IMAGES)
+
+
+def images_and_labels(options: ProcessOptions, frame_info: Dict[str, Any]) -> Tuple[ImageFolder, LabelFolder]:
+    """The dataset's images and their labels, read on demand."""
+    count = len(load_arrays(options.output / TRACKS_RAW)["found"])
+    labels = LabelFolder(options.output, count, frame_info["height"], frame_info["width"])
+    return ImageFolder(options.output, count), labels
 
 
 def read_track(options: ProcessOptions) -> ExpressionTrack:
@@ -179,8 +187,8 @@ def read_track(options: ProcessOptions) -> ExpressionTrack:
 
 
 def place_expressions(
-    options: ProcessOptions, track: ExpressionTrack, shot: Dict[str, Any], kept: np.ndarray, times: np.ndarray
-) -> Tuple[Expressions, List[str]]:
+    options: ProcessOptions, track: ExpressionTrack, frame_info: Dict[str, Any], kept: np.ndarray, times: np.ndarray
+) -> Tuple[np.ndarray, List[str]]:
     """The coefficients of ``--expressions`` for those images that are kept, at their times, and warnings.
 
     Raises:
@@ -193,59 +201,42 @@ def place_expressions(
         frame_times=times,
         frame_numbers=load_arrays(options.output / FRAMES)["numbers"],
         kept=kept,
-        num_source=source_frames(options, shot),
+        num_source=source_frames(options, frame_info),
         offset=options.expressions_offset,
     )
 
 
-def source_frames(options: ProcessOptions, shot: Dict[str, Any]) -> int:
+def source_frames(options: ProcessOptions, frame_info: Dict[str, Any]) -> int:
     """Frames of the video, or -1 where only a part of it was looked at."""
-    return shot["source_frames"] if options.start is None and options.end is None else -1
+    return frame_info["source_frames"] if options.start is None and options.end is None else -1
 
 
-def express(options: ProcessOptions, shot: Dict[str, Any], progress: Progress) -> Result:
-    """``expr.npy`` and the files beside it.
+def express(options: ProcessOptions, frame_info: Dict[str, Any], progress: Progress) -> Result:
+    """``expr.npy`` and the files that belong to it.
 
     Raises:
         UserError: the file of ``--expressions`` is wrong or does not cover the clip.
     """
-    progress("expressions", 0, 1)
     tracks = load_arrays(options.output / TRACKS_RAW)
-    warnings = []
     if options.expressions is not None:
-        expressions, warnings = place_expressions(
-            options,
-            read_track(options),
-            shot,
-            tracks["kept_frames"],
-            file_io.load_array(options.output / contract.FRAME_TIMES),
-        )
-        raw = expressions.values
-    elif tracks["coefficients"].shape[1]:
-        names = [str(name) for name in tracks["names"]]
-        raw = fill_gaps(tracks["coefficients"])
-        smooth = whittaker(raw, options.smooth_expressions, tracks["breaks"])
-        expressions = arkit_expressions(smooth, names, 0.0)
+        given = read_track(options)
+        times = file_io.load_array(options.output / contract.FRAME_TIMES)
+        raw, warnings = place_expressions(options, given, frame_info, tracks["kept_frames"], times)
+        values, names, basis = raw, list(given.names), given.basis_id
     else:
-        mesh = load_arrays(options.output / HEAD_POSES)["mesh"]
-        landmarks = fill_gaps(tracks["landmarks"])
-        expressions = landmark_pca_expressions(landmarks, mesh, 0.0)
-        raw = expressions.values
+        raw, warnings = fill_gaps(tracks["coefficients"]), []
         smooth = whittaker(raw, options.smooth_expressions, tracks["breaks"])
-        expressions = replace(expressions, values=smooth.astype(np.float32))
-        warnings.append(
-            "Without the Face Landmarker model expressions are 16 principal directions of this clip's landmarks, not "
-            "semantic; no slider has a name, and another clip's expressions cannot drive this head."
-        )
-    file_io.save_array(options.output / EXPRESSIONS_RAW, raw.astype(np.float32))
-    contract.save_expressions(options.output, expressions.values, expressions.names, expressions.basis)
-    progress("expressions", 1, None)
-    moving = expressions.values.std(0) > 0.01
+        values = np.clip(smooth, 0.0, 1.0).astype(np.float32, order="C")
+        names, basis = list(MEDIAPIPE_NAMES), ARKIT_BASIS
+    file_io.save_array(options.output / EXPRESSIONS_RAW, raw)
+    contract.save_expressions(options.output, values, names, basis)
+    progress(1)
+    moving = values.std(0) > 0.01
     summary = {
-        "basis": expressions.basis,
-        "coefficients": len(expressions.names),
+        "basis": basis,
+        "coefficients": len(names),
         "moving": int(moving.sum()),
         "jitter_raw": float(np.median(jitter(raw)[moving])) if moving.any() else 0.0,
-        "jitter": float(np.median(jitter(expressions.values)[moving])) if moving.any() else 0.0,
+        "jitter": float(np.median(jitter(values)[moving])) if moving.any() else 0.0,
     }
     return summary, warnings

@@ -1,4 +1,4 @@
-"""The fixed square that a clip is cropped to: where the face is over the whole clip decides it, once."""
+"""The fixed square to which a clip is cropped, chosen by where the face is over the whole clip."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from nerfblendshape_ns.common.errors import UserError
 
 # Height of the crop in face heights (brow line to chin as the 468 landmarks see it), enough for hair and shoulders.
 CROP_FACE_HEIGHTS = 2.7
-# Room kept round the union of all faces, in face heights: above for the hair, beside for ears and hair, below for neck.
-ROOM_ABOVE, ROOM_BESIDE, ROOM_BELOW = 0.75, 0.6, 0.75
-# A square frame of which the crop would keep this share of the side is left whole.
-KEEP_WHOLE_SHARE = 0.85
+# Margins around the union of all faces, in face heights: for hair, for ears and hair, for the neck.
+MARGIN_ABOVE, MARGIN_BESIDE, MARGIN_BELOW = 0.75, 0.6, 0.75
+# A square frame of which the crop would keep this fraction of the side is left whole.
+KEEP_WHOLE_FRACTION = 0.85
 # The smallest output side that still shows a face.
 MIN_SIDE = 64
 
@@ -38,11 +38,11 @@ class FrameWindow:
 
     @property
     def scale(self) -> Tuple[float, float]:
-        """Output pixels a source pixel, horizontally and vertically."""
+        """Output pixels per source pixel, horizontally and vertically."""
         return self.out_width / self.width, self.out_height / self.height
 
     def principal_point(self, centre_x: float, centre_y: float) -> Tuple[float, float]:
-        """Where the source picture's optical centre falls in output pixels (it may lie off the output's centre)."""
+        """The source's optical centre in output pixels; it may lie off the output's centre."""
         scale_x, scale_y = self.scale
         return (centre_x - self.left) * scale_x, (centre_y - self.top) * scale_y
 
@@ -65,12 +65,12 @@ def whole_window(width: int, height: int, max_size: int) -> FrameWindow:
 def choose_window(
     face_boxes: Sequence[Sequence[float]], content: Tuple[int, int, int, int], crop: str, max_size: int
 ) -> FrameWindow:
-    """The window of a clip inside the picture ``content`` (left, top, width, height of the source without black bars).
+    """The window of a clip inside ``content`` (left, top, width, height of the source without black bars).
 
     Args:
         face_boxes: as for :func:`face_window`, in pixels of the whole source.
-        content: where the picture is.
-        crop: ``face`` for :func:`face_window`, ``none`` for the whole picture.
+        content: the source without black bars.
+        crop: ``face`` for :func:`face_window`, ``none`` for all of it.
         max_size: largest output side in pixels.
     """
     left, top, width, height = content
@@ -87,7 +87,7 @@ def face_window(
     """Choose the square window that holds head and shoulders in every frame.
 
     The side is the larger of :data:`CROP_FACE_HEIGHTS` typical face heights and what the union of all face boxes needs
-    with room round it, at most the shorter side of the frame. The window is centred on the union horizontally and moved
+    with a margin, at most the shorter side of the frame. The window is centred on the union horizontally and moved
     the least that keeps it inside the frame.
 
     Args:
@@ -100,19 +100,19 @@ def face_window(
         A square window inside the frame, or the whole frame where it is square already and nearly filled.
 
     Raises:
-        UserError: the faces are too small to give a usable picture.
+        UserError: the faces are too small to give a usable image.
     """
     boxes = np.asarray(face_boxes, dtype=np.float64).reshape(-1, 4)
     low, high = boxes[:, :2].min(0), boxes[:, 2:].max(0)
     face_height = float(np.median(boxes[:, 3] - boxes[:, 1]))
     needed = (
         CROP_FACE_HEIGHTS * face_height,
-        high[0] - low[0] + 2 * ROOM_BESIDE * face_height,
-        high[1] - low[1] + (ROOM_ABOVE + ROOM_BELOW) * face_height,
+        high[0] - low[0] + 2 * MARGIN_BESIDE * face_height,
+        high[1] - low[1] + (MARGIN_ABOVE + MARGIN_BELOW) * face_height,
     )
     shorter = min(width, height)
     side = int(min(round(max(needed)), shorter))
-    if width == height and side >= KEEP_WHOLE_SHARE * width:
+    if width == height and side >= KEEP_WHOLE_FRACTION * width:
         return whole_window(width, height, max_size)
     if side < MIN_SIDE:
         raise UserError(
@@ -122,7 +122,7 @@ def face_window(
     # The face sits a little above the middle, since there is more below it (neck, shoulders) than above (hair).
     centre_x = (low[0] + high[0]) / 2
     spare = side - (high[1] - low[1])
-    top_wanted = low[1] - spare * ROOM_ABOVE / (ROOM_ABOVE + ROOM_BELOW)
+    top_wanted = low[1] - spare * MARGIN_ABOVE / (MARGIN_ABOVE + MARGIN_BELOW)
     left = int(np.clip(round(centre_x - side / 2), 0, width - side))
     top = int(np.clip(round(top_wanted), 0, height - side))
     return _window(left, top, side, side, max_size)

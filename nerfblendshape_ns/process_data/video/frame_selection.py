@@ -11,8 +11,8 @@ from nerfblendshape_ns.common.errors import UserError
 
 # Below this a clip cannot be split into training, validation and test frames, nor a head pose track be smoothed.
 MIN_FRAMES = 10
-# Frame intervals that differ by more than this share of the median mean a variable frame rate.
-IRREGULAR_SHARE = 0.25
+# Frame intervals that differ by more than this fraction of the median mean a variable frame rate.
+IRREGULAR_FRACTION = 0.25
 
 
 @dataclass
@@ -20,11 +20,11 @@ class Selection:
     """The frames that become images."""
 
     indices: np.ndarray
-    """int ``[kept]``: positions in the times given, never descending; a repeated one fills a gap of the video."""
+    """int ``[kept]``: indices into the times, never descending; a repeated one fills a gap of the video."""
     times: np.ndarray
     """float64 ``[kept]``: seconds of each image, evenly spaced where the video is."""
     fps: float
-    """Frames a second of the images."""
+    """Frames per second of the images."""
     variable: bool
     """Whether the video's own frames were not evenly spaced."""
 
@@ -40,11 +40,11 @@ def is_irregular(times: np.ndarray) -> bool:
         return False
     intervals = np.diff(times)
     median = float(np.median(intervals))
-    return bool((np.abs(intervals - median) > IRREGULAR_SHARE * median).mean() > 0.02)
+    return bool((np.abs(intervals - median) > IRREGULAR_FRACTION * median).mean() > 0.02)
 
 
 def own_rate(times: np.ndarray) -> float:
-    """Frames a second of evenly spaced times; for others, the rate of their usual interval.
+    """Frames per second of evenly spaced times; for others, the rate of their median interval.
 
     The mean over the clip is exact where containers round times to milliseconds, which the median interval is not.
     """
@@ -52,10 +52,10 @@ def own_rate(times: np.ndarray) -> float:
         return 25.0
     if is_irregular(times):
         rate = 1.0 / float(np.median(np.diff(times)))
-        # Milliseconds make 30 frames a second 30.303; a rate that near to a whole number is that number.
+        # In milliseconds 30 frames per second become 30.303; a rate this near to a whole number is that number.
         return float(round(rate)) if abs(rate - round(rate)) < 0.02 * rate else rate
     intervals = np.diff(times)
-    usual = intervals[np.abs(intervals - np.median(intervals)) <= IRREGULAR_SHARE * np.median(intervals)]
+    usual = intervals[np.abs(intervals - np.median(intervals)) <= IRREGULAR_FRACTION * np.median(intervals)]
     return 1.0 / float(usual.mean())
 
 
@@ -63,12 +63,12 @@ def select_frames(times: np.ndarray, fps: Optional[float] = None, max_frames: Op
     """Choose which frames are kept, so that what comes out has a constant frame rate.
 
     A steady video keeps every frame, or with ``fps`` below its own the nearest frame to each instant; no frame is taken
-    twice, so a rate above the video's own keeps every frame. A variable frame rate is sampled at ``fps`` or its usual
-    rate; where it has no new frame, the nearest one is shown again, as a player would.
+    twice, so a rate above the video's own keeps every frame. A variable frame rate is sampled at ``fps`` or its median
+    rate; where it has no new frame, the nearest one is repeated, as a player would.
 
     Args:
         times: seconds of each frame, ascending.
-        fps: frames a second wanted; None keeps the video's own rate.
+        fps: frames per second; None keeps the video's own rate.
         max_frames: keep only the first so many.
 
     Raises:

@@ -1,17 +1,22 @@
-"""Reading a video frame by frame: what it is, its pictures with their times, and the images and labels on disk."""
+"""Reading a video frame by frame: what it is, its images with their times, and the images and labels on disk."""
 
 from __future__ import annotations
 
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Iterator, Optional, Sequence, Tuple
 
+import av
 import cv2
 import numpy as np
+from av.container import InputContainer
+from av.video.frame import VideoFrame
+from av.video.stream import VideoStream
 
 from nerfblendshape_ns.common import file_io
 from nerfblendshape_ns.common.errors import UserError
-from nerfblendshape_ns.common.media import PLAIN_MEDIA
+from nerfblendshape_ns.common.media import decoded_frames, open_media, start_time
 from nerfblendshape_ns.data import contract
 from nerfblendshape_ns.process_data.video.crop import FrameWindow
 
@@ -23,71 +28,71 @@ class VideoInfo:
     path: Path
     """The file."""
     width: int
-    """Width in pixels of the upright picture."""
+    """Width in pixels of the upright image."""
     height: int
-    """Height in pixels of the upright picture."""
+    """Height in pixels of the upright image."""
     fps: float
-    """Nominal frames a second."""
+    """Nominal frames per second."""
     num_frames: int = 0
-    """Frames as the container counts them, which may be wrong; 0 where it does not say."""
+    """Frames as the container counts them or its length implies, which may be wrong; 0 where it says neither."""
     has_audio: bool = False
-    """Whether there is sound beside the picture."""
+    """Whether there is sound too."""
 
 
-def open_video(path: Path) -> cv2.VideoCapture:
-    """Open a video for decoding, phone rotation honoured.
+@contextmanager
+def _opened(path: Path) -> Iterator[Tuple[InputContainer, VideoStream]]:
+    """A video and its stream of images.
 
     Raises:
-        UserError: there is no such file, it is a folder, or it holds no picture that OpenCV can decode.
+        UserError: there is no such file, it is a folder, or it holds no images that can be decoded.
     """
     if not path.exists():
         raise UserError(f"{path} does not exist; give the path of a video file with --video.")
     if path.is_dir():
         raise UserError(f"{path} is a folder, not a video; give the path of one video file with --video.")
-    capture = cv2.VideoCapture(str(path))
-    if not capture.isOpened() or capture.get(cv2.CAP_PROP_FRAME_WIDTH) < 1:
-        capture.release()
-        raise UserError(f"{path} is not a video that can be decoded; convert it to mp4 (H.264) and try again.")
-    capture.set(cv2.CAP_PROP_ORIENTATION_AUTO, 1)
-    return capture
+    with ExitStack() as stack:
+        container = stream = None
+        with suppress(av.FFmpegError):
+            container = stack.enter_context(open_media(path))
+            stream = container.streams.best("video")
+        if container is None or stream is None or stream.codec_context is None or stream.width < 1:
+            raise UserError(f"{path} is not a video that can be decoded; convert it to mp4 (H.264) and try again.")
+        stream.thread_type = "AUTO"
+        yield container, stream
+
+
+def _frame_rate(stream: VideoStream) -> float:
+    """Nominal frames per second; 25 for containers that do not say, or give a time base such as 90000."""
+    rate = float(stream.guessed_rate or 0)
+    return rate if 1.0 <= rate <= 480.0 else 25.0
+
+
+def _upright(frame: VideoFrame) -> np.ndarray:
+    """uint8 RGB ``[height, width, 3]`` in the colour space that the video states, turned as its rotation says."""
+    image = frame.to_ndarray(format="rgb24", interpolation="BICUBIC")
+    return np.ascontiguousarray(np.rot90(image, round(frame.rotation / 90)))
 
 
 def probe_video(path: Path) -> VideoInfo:
-    """Decode the first frame to learn the size of the upright picture, and read the nominal frame rate.
+    """Decode the first frame to learn the size of the upright image, and read the nominal frame rate.
 
     Raises:
-        UserError: as :func:`open_video`, or no frame can be decoded.
+        UserError: the file is none, or no frame of it can be decoded.
     """
-    capture = open_video(path)
-    try:
-        fps = float(capture.get(cv2.CAP_PROP_FPS))
-        count = capture.get(cv2.CAP_PROP_FRAME_COUNT)
-        decoded, frame = capture.read()
-        if not decoded or frame is None:
+    with _opened(path) as (container, stream):
+        first = next(decoded_frames(container, stream), None)
+        if first is None:
             raise UserError(f"{path} holds no frame that can be decoded; convert it to mp4 (H.264) and try again.")
-        height, width = frame.shape[:2]
-    finally:
-        capture.release()
-    # Containers without a frame rate report 0, or a time base such as 90000.
-    fps = fps if 1.0 <= fps <= 480.0 else 25.0
-    return VideoInfo(path, width, height, fps, int(count) if 0 < count < 1e8 else 0, has_audio(path))
-
-
-def has_audio(path: Path) -> bool:
-    """Whether the file holds a sound track (asked of FFmpeg's libraries through PyAV, which nerfstudio brings)."""
-    import av
-
-    try:
-        with av.open(f"file:{path.resolve()}", options=PLAIN_MEDIA) as container:
-            return len(container.streams.audio) > 0
-    except (av.FFmpegError, OSError, ValueError):
-        return False
+        height, width = _upright(first).shape[:2]
+        fps = _frame_rate(stream)
+        num_frames = stream.frames or max(0, round((container.duration or 0) / av.time_base * fps))
+        return VideoInfo(path, width, height, fps, num_frames, bool(container.streams.audio))
 
 
 def decode(
     path: Path, start: Optional[float] = None, end: Optional[float] = None
 ) -> Iterator[Tuple[int, float, np.ndarray]]:
-    """Yield ``(number, seconds, frame)`` for every frame, one at a time, so that memory does not grow with the video.
+    """Yield ``(number, seconds, image)`` for every frame, one at a time, so that memory does not grow with the video.
 
     Args:
         path: the video.
@@ -95,20 +100,17 @@ def decode(
         end: frames from this many seconds on are not read.
 
     Yields:
-        The frame's number in the video from 0, its time, and uint8 RGB ``[height, width, 3]``, upright.
+        The frame's number in the video from 0, its time after the first, and uint8 RGB ``[height, width, 3]``, upright.
 
     Raises:
-        UserError: as :func:`open_video`.
+        UserError: the file is none that can be decoded.
     """
-    capture = open_video(path)
-    fps = float(capture.get(cv2.CAP_PROP_FPS))
-    interval = 1 / fps if 1.0 <= fps <= 480.0 else 0.04
-    try:
-        number, previous = -1, -1.0
-        while capture.grab():
-            number += 1
-            seconds = float(capture.get(cv2.CAP_PROP_POS_MSEC)) / 1000
-            # Some containers report no timestamps at all; the frame number then gives the time.
+    with _opened(path) as (container, stream):
+        first, interval, previous = start_time(stream), 1 / _frame_rate(stream), -1.0
+        for number, frame in enumerate(decoded_frames(container, stream)):
+            time = frame.pts if frame.pts is not None else frame.dts
+            seconds = -1.0 if time is None else float(time * frame.time_base - first)
+            # Some containers report no times at all; the frame number then gives the time.
             if seconds <= previous:
                 seconds = previous + interval if number else 0.0
             previous = seconds
@@ -116,12 +118,7 @@ def decode(
                 continue
             if end is not None and seconds >= end:
                 return
-            decoded, frame = capture.retrieve()
-            if not decoded or frame is None:
-                return
-            yield number, seconds, cv2.cvtColor(frame, cv2.COLOR_BGR2RGB)
-    finally:
-        capture.release()
+            yield number, seconds, _upright(frame)
 
 
 def apply_window(frame: np.ndarray, window: FrameWindow) -> np.ndarray:

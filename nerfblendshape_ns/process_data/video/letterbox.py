@@ -1,4 +1,4 @@
-"""Black bars round the picture: above and below, or left and right."""
+"""Black bars around the image: above and below, or left and right."""
 
 from __future__ import annotations
 
@@ -9,16 +9,17 @@ import numpy as np
 
 # Nowhere in the clip is a bar brighter than this.
 BAR_LEVEL = 26
-# A bar is at least this share of the frame, and the two bars differ by at most that.
+# A bar is at least this fraction of the frame, and the two bars differ by at most that.
 SMALLEST_BAR, LARGEST_DIFFERENCE = 0.012, 0.03
-# Where a bar ends, this share of the next line has been brighter at some time: a bar ends straight, dark rooms do not.
-STRAIGHT_SHARE = 0.45
-# Lines beside a bar that compression has darkened.
+# Where a bar ends, this fraction of the next line has been brighter at some time: a bar ends straight, a dark room does
+# not.
+STRAIGHT_FRACTION = 0.45
+# Lines next to a bar that compression has darkened.
 SOFT_EDGE = 2
 
 
 class BarFinder:
-    """Watches frames of a clip; :meth:`content` then gives the rectangle inside the bars."""
+    """Takes frames of a clip; :meth:`content` then gives the rectangle inside the bars."""
 
     def __init__(self) -> None:
         self._brightest: Optional[np.ndarray] = None
@@ -29,7 +30,7 @@ class BarFinder:
         self._brightest = grey if self._brightest is None else np.maximum(self._brightest, grey)
 
     def content(self) -> Optional[Tuple[int, int, int, int]]:
-        """``(left, top, width, height)`` of the picture inside the bars, or None where there are no bars."""
+        """``(left, top, width, height)`` of the image inside the bars, or None where there are no bars."""
         if self._brightest is None:
             return None
         bright = self._brightest > BAR_LEVEL
@@ -45,14 +46,14 @@ def _bars(bright: np.ndarray) -> Tuple[int, int]:
     """Lines taken by the bars at both ends of the first axis, ``(0, 0)`` where there is no pair of them."""
     length = len(bright)
     # Specks of compression noise do not end a bar.
-    share = bright.mean(1)
-    lit = np.flatnonzero(share > 0.02)
+    brightness = bright.mean(1)
+    lit = np.flatnonzero(brightness > 0.02)
     if not len(lit):
         return 0, 0
     first, last = int(lit[0]), length - 1 - int(lit[-1])
     if min(first, last) < max(2, SMALLEST_BAR * length) or abs(first - last) > LARGEST_DIFFERENCE * length:
         return 0, 0
     soft = slice(first, first + 2 * SOFT_EDGE + 1), slice(length - last - 2 * SOFT_EDGE - 1, length - last)
-    if any(share[edge].max() < STRAIGHT_SHARE for edge in soft):
+    if any(brightness[edge].max() < STRAIGHT_FRACTION for edge in soft):
         return 0, 0
     return first + SOFT_EDGE, last + SOFT_EDGE

@@ -1,8 +1,8 @@
-"""Scene cuts, blank stretches and fades, from a few numbers a frame; and the choice of one shot.
+"""Scene cuts, blank stretches and fades, from a few numbers per frame; and the choice of one shot.
 
-A cut is a change of picture that is large beside the changes round it and that alters the picture's structure, not its
-brightness only. A flash changes back at once and is none. A jump inside a scene (words cut out of a take) is told
-apart: the background stays, so training can use both sides, but motion must not be smoothed across.
+A cut is a change between frames that is large relative to the changes around it and that alters the image's structure,
+not only its brightness. A flash changes back at once and is no cut. Nor is a jump inside a scene (words cut out of a
+take): the background stays, so training can use both sides, but motion must not be smoothed across it.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ import cv2
 import numpy as np
 
 THUMBNAIL = 64
-# A picture whose darkest and brightest half per cent differ by fewer grey levels than this shows nothing.
+# A frame whose darkest and brightest half per cent differ by fewer grey levels than this shows nothing.
 BLANK_CONTRAST = 12.0
-# Beside a blank stretch, frames with less than this share of the shot's usual contrast belong to a fade.
-FADE_SHARE = 0.85
+# Next to a blank stretch, frames with less than this fraction of the shot's median contrast belong to a fade.
+FADE_FRACTION = 0.85
 LONGEST_FADE = 3.0
 # A cut changes thumbnails by at least this many grey levels, this many times the usual change, and their structure
-# (one minus the correlation) by this much. On the four clips at hand head motion stays below 16, 3 and 0.1.
+# (one minus the correlation) by this much. On four real clips head motion stays below 16, 3 and 0.1.
 CUT_CHANGE, CUT_RATIO, CUT_STRUCTURE = 9.0, 4.0, 0.14
 JUMP_CHANGE, JUMP_RATIO = 3.0, 5.0
 NEIGHBOURS = 10
@@ -29,7 +29,7 @@ NEIGHBOURS = 10
 
 @dataclass
 class Changes:
-    """What the survey keeps of every frame."""
+    """What is measured of every frame."""
 
     contrast: np.ndarray
     """float32 ``[frames]``: grey levels between the darkest and the brightest half per cent."""
@@ -47,7 +47,7 @@ class Changes:
 
 
 class ChangeMeter:
-    """Measures frames one after the other; keeps two thumbnails and four numbers a frame."""
+    """Measures frames one after the other; keeps two thumbnails and four numbers per frame."""
 
     def __init__(self) -> None:
         self._recent: Deque[np.ndarray] = deque(maxlen=2)
@@ -72,7 +72,7 @@ class ChangeMeter:
 
 
 def correlation(first: np.ndarray, second: np.ndarray) -> float:
-    """Pearson correlation of two pictures' grey levels; 1 where both are flat."""
+    """Pearson correlation of two images' grey levels; 1 where both are flat."""
     a, b = first.mean(-1), second.mean(-1)
     a, b = a - a.mean(), b - b.mean()
     size = float(np.sqrt((a * a).sum() * (b * b).sum()))
@@ -113,7 +113,7 @@ def _is_flash(changes: Changes, shown: np.ndarray, position: int) -> bool:
 
 
 def find_shots(changes: Changes, cuts: Sequence[int], times: np.ndarray) -> List[np.ndarray]:
-    """Frame numbers of each shot, blank frames and the fades beside them left out."""
+    """Frame numbers of each shot, without blank frames and the fades next to them."""
     blank = changes.blank
     shots = []
     for piece in np.split(np.arange(len(blank)), np.asarray(cuts, dtype=int)):
@@ -121,7 +121,7 @@ def find_shots(changes: Changes, cuts: Sequence[int], times: np.ndarray) -> List
         if len(shown) < 2:
             continue
         usual = float(np.median(changes.contrast[shown]))
-        faded = changes.contrast[shown] < FADE_SHARE * usual
+        faded = changes.contrast[shown] < FADE_FRACTION * usual
         first, last = 0, len(shown) - 1
         if shown[0] > 0 and blank[shown[0] - 1]:
             while first < last and faded[first] and times[shown[first]] - times[shown[0]] < LONGEST_FADE:
@@ -133,32 +133,32 @@ def find_shots(changes: Changes, cuts: Sequence[int], times: np.ndarray) -> List
     return shots
 
 
-def choose_shot(shots: Sequence[np.ndarray], times: np.ndarray, face_share: Sequence[float]) -> int:
+def choose_shot(shots: Sequence[np.ndarray], times: np.ndarray, face_fractions: Sequence[float]) -> int:
     """The shot in which a face is seen for longest.
 
     Args:
         shots: frame numbers of each.
         times: seconds of every frame.
-        face_share: for each shot, the share of looked-at frames with a face.
+        face_fractions: for each shot, the fraction of its probed frames with a face.
     """
-    seconds = [share * float(times[shot[-1]] - times[shot[0]]) for shot, share in zip(shots, face_share)]
+    seconds = [fraction * float(times[shot[-1]] - times[shot[0]]) for shot, fraction in zip(shots, face_fractions)]
     return int(np.argmax(seconds))
 
 
 def name_times(times: Union[np.ndarray, Sequence[float]], most: int = 8) -> str:
-    """Times in words: ``1.52 s, 3.00 s``, cut off after ``most``."""
-    words = [f"{seconds:.2f} s" for seconds in list(times)[:most]]
+    """Times as text: ``1.52 s, 3.00 s``, cut off after ``most``."""
+    parts = [f"{seconds:.2f} s" for seconds in list(times)[:most]]
     if len(times) > most:
-        words.append(f"{len(times) - most} more")
-    return ", ".join(words)
+        parts.append(f"{len(times) - most} more")
+    return ", ".join(parts)
 
 
 def dropped_ends(times: np.ndarray, chosen: np.ndarray, blank: np.ndarray) -> Optional[str]:
-    """What of a lead-in or lead-out was left out beside the chosen shot, in words; None where nothing was."""
-    words = []
+    """The blank or fading lead-in and lead-out that the chosen shot leaves out, as text; None where there is none."""
+    parts = []
     before, after = np.arange(chosen[0]), np.arange(chosen[-1] + 1, len(blank))
     if len(before) and blank[before].any():
-        words.append(f"the first {times[chosen[0]] - times[0]:.2f} s")
+        parts.append(f"the first {times[chosen[0]] - times[0]:.2f} s")
     if len(after) and blank[after].any():
-        words.append(f"the last {times[-1] - times[chosen[-1]]:.2f} s")
-    return " and ".join(words) or None
+        parts.append(f"the last {times[-1] - times[chosen[-1]]:.2f} s")
+    return " and ".join(parts) or None

@@ -1,4 +1,4 @@
-"""Samples of a moved face are carried back to where their point of the skin rests."""
+"""Samples of a moved face are moved to canonical space."""
 
 import pytest
 import torch
@@ -17,11 +17,11 @@ def neutral() -> torch.Tensor:
 
 def make() -> FaceMotion:
     """The first coefficient moves all of it by 0.1 to the right, the second its lower half by 0.08 down."""
-    rest = neutral()
-    motion = torch.zeros(2, len(rest), 3)
+    canonical = neutral()
+    motion = torch.zeros(2, len(canonical), 3)
     motion[0, :, 0] = 0.1
-    motion[1, rest[:, 2] < 0, 2] = -0.08
-    return FaceMotion(AABB, rest, motion)
+    motion[1, canonical[:, 2] < 0, 2] = -0.08
+    return FaceMotion(AABB, canonical, motion)
 
 
 def unit(points: torch.Tensor) -> torch.Tensor:
@@ -30,7 +30,7 @@ def unit(points: torch.Tensor) -> torch.Tensor:
 
 def moved_back(motion: FaceMotion, points: torch.Tensor, expression: torch.Tensor, frame=None) -> torch.Tensor:
     """In scene units."""
-    return motion.at_rest(unit(points), motion.fields(expression), frame) * 2 - 1
+    return motion.to_canonical(unit(points), motion.fields(expression), frame) * 2 - 1
 
 
 def test_neutral_leaves_everything_where_it_is():
@@ -39,12 +39,12 @@ def test_neutral_leaves_everything_where_it_is():
 
 
 def test_skin_goes_back_to_its_place():
-    rest = torch.tensor([[0.0, -0.5, 0.2], [0.1, -0.5, 0.0], [-0.2, -0.48, -0.2]])
-    seen = rest + torch.tensor([0.1, 0.0, 0.0])
-    torch.testing.assert_close(moved_back(make(), seen, torch.tensor([[1.0, 0.0]])), rest, rtol=0, atol=2e-3)
+    canonical = torch.tensor([[0.0, -0.5, 0.2], [0.1, -0.5, 0.0], [-0.2, -0.48, -0.2]])
+    seen = canonical + torch.tensor([0.1, 0.0, 0.0])
+    torch.testing.assert_close(moved_back(make(), seen, torch.tensor([[1.0, 0.0]])), canonical, rtol=0, atol=2e-3)
     # Half the coefficient, half the way; the lower half moves alone.
-    seen = rest + torch.tensor([0.05, 0.0, 0.0])
-    torch.testing.assert_close(moved_back(make(), seen, torch.tensor([[0.5, 0.0]])), rest, rtol=0, atol=2e-3)
+    seen = canonical + torch.tensor([0.05, 0.0, 0.0])
+    torch.testing.assert_close(moved_back(make(), seen, torch.tensor([[0.5, 0.0]])), canonical, rtol=0, atol=2e-3)
     lower, upper = torch.tensor([[0.0, -0.5, -0.25]]), torch.tensor([[0.0, -0.5, 0.25]])
     down = torch.tensor([0.0, 0.0, -0.08])
     both = moved_back(make(), torch.cat([lower + down, upper]), torch.tensor([[0.0, 1.0]]))
@@ -61,18 +61,20 @@ def test_motion_goes_on_beyond_the_landmarks():
     """The underside of a jaw has none; under a patch that moves as a whole it moves along."""
     motion = make()
     for beyond in ([0.0, -0.42, -0.3], [0.0, -0.5, -0.48]):  # A third of the kernel's length behind it, and below.
-        rest = torch.tensor([beyond])
-        moved = motion.displacement_at(rest, torch.tensor([[1.0, 0.0]]))
+        canonical = torch.tensor([beyond])
+        moved = motion.displacement_at(canonical, torch.tensor([[1.0, 0.0]]))
         assert 0.08 < float(moved[0, 0]) < 0.1 and float(moved[0, 1:].abs().max()) < 1e-6
 
 
-def test_opened_lips_are_told_apart():
-    """Lower landmarks leave upper ones they touch; most points find where they rest, between the lips too."""
-    rest = neutral()
-    rest = torch.cat([rest[rest[:, 2] >= 0.03], rest[rest[:, 2] >= 0.03] * torch.tensor([1.0, 1.0, -1.0])])
-    motion = torch.zeros(1, len(rest), 3)
-    motion[0, rest[:, 2] < 0, 2] = -0.3
-    face, opened = FaceMotion(AABB, rest, motion), torch.tensor([[1.0]])
+def test_open_lips_are_separated():
+    """Lower landmarks leave upper ones they touch; most points find their canonical position, between the lips too."""
+    canonical = neutral()
+    canonical = torch.cat(
+        [canonical[canonical[:, 2] >= 0.03], canonical[canonical[:, 2] >= 0.03] * torch.tensor([1.0, 1.0, -1.0])]
+    )
+    motion = torch.zeros(1, len(canonical), 3)
+    motion[0, canonical[:, 2] < 0, 2] = -0.3
+    face, opened = FaceMotion(AABB, canonical, motion), torch.tensor([[1.0]])
     column = torch.stack([torch.zeros(200), torch.full((200,), -0.5), torch.linspace(-0.75, 0.4, 200)], -1)
     back = moved_back(face, column, opened)
     error = (back + face.displacement_at(back, opened) - column).norm(dim=1)
@@ -115,10 +117,10 @@ def test_a_clip_without_landmarks_or_mesh_has_none():
     seen = torch.zeros(4, 2), torch.zeros(4, 12)
     mesh, tangents = torch.zeros(468, 3), torch.zeros(4, 468, 2)
     for metadata in ({}, {"face_mesh": mesh}, {"landmark_tangents": tangents, "face_mesh": None}):
-        assert FaceMotion.of_clip(AABB, metadata, *seen, 0.05) is None
-    rest = neutral()
-    again = FaceMotion.of_clip(AABB, {"face_motion": (rest, torch.zeros(2, len(rest), 3))}, *seen, 0.05)
-    assert again is not None and torch.equal(again.neutral, rest)
+        assert FaceMotion.of_clip(AABB, metadata, *seen) is None
+    canonical = neutral()
+    again = FaceMotion.of_clip(AABB, {"face_motion": (canonical, torch.zeros(2, len(canonical), 3))}, *seen)
+    assert again is not None and torch.equal(again.neutral, canonical)
 
 
 def test_skin_is_where_the_landmarks_are_in_each_frame():

@@ -7,7 +7,7 @@ from nerfblendshape_ns.model_components.conditioning.face_parts import (
     LOWER_FACE,
     NOSE_BRIDGE,
     NOSE_TIP,
-    REST,
+    OFF_FACE,
     UPPER_FACE,
     FaceParts,
 )
@@ -34,16 +34,16 @@ def make() -> FaceParts:
 def test_each_part_sees_what_moves_it():
     own = torch.full((2, 7), 9.0)
     conditions = make().conditions(own)
-    assert torch.equal(conditions[REST], own)
+    assert torch.equal(conditions[OFF_FACE], own)
     # Eyes and brows stand still below the border, jaw and mouth above it; the nose's own and the head pose act in both.
     assert conditions[LOWER_FACE].tolist() == [[0.0, 1.0, 9.0, 9.0, 9.0, 9.0, 9.0]] * 2
     assert conditions[UPPER_FACE].tolist() == [[9.0, 9.0, 2.0, 3.0, 9.0, 9.0, 9.0]] * 2
 
 
 @pytest.mark.parametrize("names", [["pca_00", "pca_01"], ["jawOpen", "mouthLeft"], ["eyeBlinkLeft"]])
-def test_names_that_do_not_tell_parts_apart(names):
-    assert not FaceParts.told_apart(names)
-    assert FaceParts.told_apart(NAMES)
+def test_names_that_do_not_say_where_they_act(names):
+    assert not FaceParts.has_region_names(names)
+    assert FaceParts.has_region_names(NAMES)
 
 
 def positions(heights: torch.Tensor) -> torch.Tensor:
@@ -58,13 +58,13 @@ def test_where_the_parts_are():
     points = positions(torch.tensor([-0.3, -0.05, 0.05, 0.3, -0.3]))
     points[3, 0] = 0.95  # Beside the face.
     points[4, 1] = 0.9  # The back of the head.
-    assert make()(in_box(points), soft=False).tolist() == [LOWER_FACE, LOWER_FACE, UPPER_FACE, REST, REST]
+    assert make()(in_box(points), soft=False).tolist() == [LOWER_FACE, LOWER_FACE, UPPER_FACE, OFF_FACE, OFF_FACE]
 
 
 def test_borders_are_blurred_in_training():
     torch.manual_seed(0)
     at_border = make()(in_box(positions(torch.full((1000,), -1e-3))), soft=True)
-    assert 400 < int((at_border == LOWER_FACE).sum()) < 600 and not bool((at_border == REST).any())
+    assert 400 < int((at_border == LOWER_FACE).sum()) < 600 and not bool((at_border == OFF_FACE).any())
     inside = make()(in_box(positions(torch.full((1000,), -0.3))), soft=True)
     assert bool((inside == LOWER_FACE).all())
 

@@ -49,7 +49,7 @@ def test_poses_beyond_training_are_clamped():
     code = HeadPoseCode(train)
     torch.testing.assert_close(code(captured(0.9)[None]), code(captured(0.2)[None]), atol=1e-5, rtol=0)
     # By hand: half of the range further, where it is let so far.
-    wider = HeadPoseCode(train, reach=0.5)
+    wider = HeadPoseCode(train, beyond=0.5)
     assert float(wider(captured(-0.25)[None])[0, 1]) == pytest.approx(-math.sin(0.25) / math.sin(0.2), abs=1e-5)
     assert float(wider(captured(0.9)[None])[0, 1]) == pytest.approx(1.5)
     torch.testing.assert_close(wider(captured(0.1)[None]), code(captured(0.1)[None]))

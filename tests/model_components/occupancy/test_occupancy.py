@@ -1,17 +1,17 @@
-"""Carving by silhouettes and shell, and following the density over expressions."""
+"""Visual hull and shell, and following the density over expressions."""
 
 import pytest
 import torch
 from nerfstudio.cameras.cameras import Cameras
 
 from nerfblendshape_ns.model_components.occupancy.expression_occupancy import ExpressionOccupancy
-from nerfblendshape_ns.model_components.occupancy.visual_hull import SkinSweep, face_shell, hull_share, silhouette_hull
+from nerfblendshape_ns.model_components.occupancy.visual_hull import SkinSweep, face_shell, hull_fraction, visual_hull
 from nerfblendshape_ns.ops import nerfacc_backend
 
 AABB = torch.tensor([[-1.0, -1.0, -1.0], [1.0, 1.0, 1.0]])
 
 
-def make(resolution: int = 16, **options) -> ExpressionOccupancy:
+def make(resolution: int = 16) -> ExpressionOccupancy:
     return ExpressionOccupancy(
         AABB,
         resolution,
@@ -19,7 +19,6 @@ def make(resolution: int = 16, **options) -> ExpressionOccupancy:
         train_expressions=torch.tensor([[0.0, 0.0], [0.5, 0.1]]),
         minimum=torch.tensor([0.0, -0.3]),
         maximum=torch.tensor([1.0, 0.4]),
-        **options,
     )
 
 
@@ -34,21 +33,21 @@ def test_hull_is_what_the_mask_covers():
     mask[0, 16:48, 16:48] = 1.0
     points = torch.tensor([[0.0, 0.0, 0.0], [0.9, 0.0, 0.0], [2.0, 0.0, 0.0], [0.0, 0.0, 1.5]])
     # Pixel = 32 + 60 * x / 4: 32, 45.5, 62 and row 9.5; the mask (grown by two) spans 14 to 50.
-    inside = silhouette_hull(points, front_camera(), mask, torch.ones(4))
+    inside = visual_hull(points, front_camera(), mask, torch.ones(4))
     assert inside.tolist() == [True, True, False, False]
 
 
-def test_hull_share_keeps_what_few_frames_show():
+def test_the_hull_keeps_what_few_frames_show():
     masks = torch.zeros(10, 64, 64)
     masks[:, 20:40, 20:40] = 1.0
     masks[0, 20:56, 20:40] = 1.0  # The jaw drops in one frame of ten.
     chin = torch.tensor([[0.0, 0.0, -1.4]])
-    assert not silhouette_hull(chin, front_camera(10), masks, torch.tensor([0.95])).item()
-    assert silhouette_hull(chin, front_camera(10), masks, torch.tensor([0.03])).item()
+    assert not visual_hull(chin, front_camera(10), masks, torch.tensor([0.95])).item()
+    assert visual_hull(chin, front_camera(10), masks, torch.tensor([0.03])).item()
 
 
-def test_points_outside_the_image_are_not_carved():
-    assert silhouette_hull(torch.tensor([[9.0, 0.0, 0.0]]), front_camera(), torch.zeros(1, 64, 64), torch.ones(1)).all()
+def test_points_outside_the_image_stay_in_the_hull():
+    assert visual_hull(torch.tensor([[9.0, 0.0, 0.0]]), front_camera(), torch.zeros(1, 64, 64), torch.ones(1)).all()
 
 
 def flat_mesh() -> torch.Tensor:
@@ -75,7 +74,7 @@ def test_shell_moves_with_the_skin():
     assert face_shell(points[:3], SkinSweep(mesh), front=0.1, behind=0.25).tolist() == [False, False, False]
     # In front of the foremost frame by up to 0.1, behind the rearmost by up to 0.25.
     assert face_shell(points[:3], SkinSweep(mesh, pushed), front=0.1, behind=0.25).tolist() == [True, True, False]
-    # A jaw that drops: what is beside the chin at rest, where hair may lie, is face by then.
+    # A jaw that drops: what is beside the neutral chin, where hair may lie, is face by then.
     far_before = torch.tensor([[0.0, -0.4, -0.6]])
     assert face_shell(far_before, SkinSweep(mesh)).tolist() == [True]
     assert face_shell(far_before, SkinSweep(mesh, pushed)).tolist() == [False]
@@ -105,23 +104,30 @@ def test_hair_is_not_far_in_front_of_the_faces_outline():
     assert face_shell(on_the_chest, SkinSweep(mesh), hair=0.1, rise=0.15).all()
 
 
-def test_where_the_skin_passes():
+def test_the_surface_that_the_skin_sweeps():
     mesh = flat_mesh()  # Of height 1, in the plane y = 0.
     skin = mesh[None] - torch.tensor([0.0, 0.3, 0.0])
     at = torch.tensor([-0.35, -0.33, -0.15, 0.03, 0.05])
     on_the_face = torch.stack([torch.full((5,), 0.021), at, torch.full((5,), 0.013)], -1)  # Between vertices.
-    assert SkinSweep(mesh, skin).passes(on_the_face, reach=0.04).tolist() == [False, True, True, True, False]
+    assert SkinSweep(mesh, skin).near_swept_surface(on_the_face, distance=0.04).tolist() == [
+        False,
+        True,
+        True,
+        True,
+        False,
+    ]
     beside = torch.tensor([[0.53, 0.0, 0.0], [0.55, 0.0, 0.0], [0.53, -0.15, 0.0]])
-    assert SkinSweep(mesh, skin).passes(beside, reach=0.04).tolist() == [True, False, False]
+    assert SkinSweep(mesh, skin).near_swept_surface(beside, distance=0.04).tolist() == [True, False, False]
 
 
-def test_little_is_asked_below_the_nose():
-    share = hull_share(torch.tensor([[0.0, 0.0, 0.3], [0.0, 0.0, -0.3]]), flat_mesh())
-    assert share.tolist() == pytest.approx([0.95, 0.03])
+def test_few_frames_are_enough_below_the_nose():
+    fraction = hull_fraction(torch.tensor([[0.0, 0.0, 0.3], [0.0, 0.0, -0.3]]), flat_mesh())
+    assert fraction.tolist() == pytest.approx([0.95, 0.03])
 
 
 def test_settled_update_is_the_union_over_expressions_at_both_ends():
-    occupancy = make(visits=1 << 15)
+    occupancy = make()
+    occupancy.visits = 1 << 15
     seen = set()
 
     def density(positions, expressions, probe):
@@ -151,11 +157,11 @@ def test_mask_is_permanent():
     occupancy = make()
     mask = torch.zeros(16**3, dtype=torch.bool)
     mask[:100] = True
-    occupancy.carve(mask)
+    occupancy.start_from(mask)
     assert occupancy.estimator.binaries.flatten().sum() == 100
     occupancy.update(lambda positions, expressions, probe: torch.full((len(positions),), 50.0), settling=True)
     assert torch.equal(occupancy.estimator.binaries.flatten(), mask)
-    assert bool(occupancy.carved)
+    assert bool(occupancy.initialised)
 
 
 def test_where_the_skin_is_stays_occupied():
@@ -163,7 +169,7 @@ def test_where_the_skin_is_stays_occupied():
     occupancy = make()
     mask, kept = torch.zeros(2, 16**3, dtype=torch.bool)
     mask[:100], kept[90:110] = True, True
-    occupancy.carve(mask, kept)
+    occupancy.start_from(mask, kept)
     for step in range(60):
         generator = torch.Generator().manual_seed(step)
         occupancy.update(lambda positions, expressions, probe: torch.zeros(len(positions)), True, generator)
@@ -177,7 +183,7 @@ def test_sampling_stays_inside_occupied_cells():
     nerfacc_backend.install()
     occupancy = make()
     mask = (occupancy.cell_centers()[:, 1] > 0.0).flatten()
-    occupancy.carve(mask)
+    occupancy.start_from(mask)
     origins = torch.tensor([[0.1, -3.0, 0.1], [5.0, -3.0, 0.0]])
     directions = torch.tensor([[0.0, 1.0, 0.0], [0.0, 1.0, 0.0]])
     samples = occupancy.sample(origins, directions, stratified=False)
@@ -192,7 +198,7 @@ def test_rays_that_meet_what_may_ever_be_occupied():
     nerfacc_backend.install()
     occupancy = make()
     centers = occupancy.cell_centers()
-    occupancy.carve((centers[:, 0] > 0.5) & (centers[:, 1] > 0.5))
+    occupancy.start_from((centers[:, 0] > 0.5) & (centers[:, 1] > 0.5))
     occupancy.estimator.binaries.fill_(False)
     origins = torch.tensor([[0.6, -3.0, 0.1], [0.4, -3.0, 0.1], [0.6, -3.0, 1.2], [0.6, -3.0, -0.9]])
     directions = torch.tensor([[0.0, 1.0, 0.0]]).expand(4, 3)

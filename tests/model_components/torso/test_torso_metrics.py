@@ -91,5 +91,5 @@ def test_person_is_head_over_torso():
 
 def test_what_a_clip_cannot_teach_is_said():
     assert _coverage_message(0.03, 0.2) is None
-    assert "shows a neck (3% of the picture) but no torso to speak of (0.1%)" in _coverage_message(0.03, 0.001)
-    assert "neither neck (0.1% of the picture) nor torso (0.0%)" in _coverage_message(0.001, 0.0)
+    assert "shows a neck (3% of the image) but hardly any torso (0.1%)" in _coverage_message(0.03, 0.001)
+    assert "neither neck (0.1% of the image) nor torso (0.0%)" in _coverage_message(0.001, 0.0)

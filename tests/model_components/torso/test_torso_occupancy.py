@@ -9,7 +9,7 @@ def test_follows_the_opacity_inside_the_mask():
     occupancy = TorsoOccupancy(num_poses=2, resolution=4)
     mask = torch.zeros(4, 4, dtype=torch.bool)
     mask[2:, :2] = True  # The lower left quarter.
-    occupancy.carve(mask)
+    occupancy.start_from(mask)
     lower_left, upper_left, outside = torch.tensor([[0.1, 0.9], [0.1, 0.1], [-0.5, 1.5]])
     assert occupancy.occupied(torch.stack([lower_left, upper_left, outside])).tolist() == [True, False, True]
 

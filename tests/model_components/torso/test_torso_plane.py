@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from nerfstudio.cameras.cameras import Cameras
 
-from nerfblendshape_ns.model_components.torso.torso_plane import FADE, TorsoPlane, plane_depth, sample_plate
+from nerfblendshape_ns.model_components.torso.torso_plane import FADE, TorsoPlane, plane_depth, sample_image
 
 INTRINSICS = {"fl_x": 40.0, "fl_y": 42.0, "cx": 15.0, "cy": 13.0}
 HEIGHT, WIDTH = 24, 32
@@ -91,34 +91,34 @@ def test_plate_at_pixel_centres_and_beyond_the_border():
     plate = torch.randint(0, 256, (4, 6, 3), generator=generator, dtype=torch.uint8)
     centres = torch.tensor([[0.5 / 6, 0.5 / 4], [2.5 / 6, 3.5 / 4], [9.0, 9.0]])
     expected = torch.stack([plate[0, 0], plate[3, 2], plate[3, 5]]) / 255
-    torch.testing.assert_close(sample_plate(plate, centres), expected, atol=1e-5, rtol=0)
+    torch.testing.assert_close(sample_image(plate, centres), expected, atol=1e-5, rtol=0)
 
 
 @settings(max_examples=25, deadline=None)
 @given(st.tuples(angle, angle, angle), st.tuples(offset, offset, offset), st.floats(0.3, 30.0))
-def test_nothing_is_carried_anywhere_in_the_reference_frame(angles, position, depth):
+def test_nothing_moves_in_the_reference_frame(angles, position, depth):
     pose = pose_of(angles, position).flatten()
     places = torch.rand(20, 2, generator=torch.Generator().manual_seed(0))
     plane = TorsoPlane(INTRINSICS, (HEIGHT, WIDTH), depth)
-    torch.testing.assert_close(plane.carried(places, pose[None], pose), places, atol=2e-4, rtol=0)
+    torch.testing.assert_close(plane.moved_with_head(places, pose[None], pose), places, atol=2e-4, rtol=0)
 
 
-def test_carried_points_are_fixed_to_the_head():
+def test_moved_points_are_fixed_to_the_head():
     # The camera moved right by 0.5 shows the head further left: before that, its points were further right.
     plane, upright = TorsoPlane(INTRINSICS, (HEIGHT, WIDTH), 2.0), torch.eye(3)
     reference = torch.cat([upright, torch.tensor([[0.0], [0.0], [2.0]])], 1).flatten()
     moved = torch.cat([upright, torch.tensor([[0.5], [0.0], [2.0]])], 1).flatten()
     places = torch.tensor([[0.4, 0.3], [0.6, 0.9]])
     expected = torch.tensor([[40.0 * 0.5 / 2.0 / WIDTH, 0.0]] * 2)
-    torch.testing.assert_close(plane.carried(places, moved[None], reference[None]) - places, expected)
+    torch.testing.assert_close(plane.moved_with_head(places, moved[None], reference[None]) - places, expected)
     # The other way, and with a frame for each ray.
-    onward = plane.carried(places, reference[None], torch.stack([moved, reference])) - places
+    onward = plane.moved_with_head(places, reference[None], torch.stack([moved, reference])) - places
     torch.testing.assert_close(onward, -expected * torch.tensor([[1.0], [0.0]]))
 
 
 @settings(max_examples=25, deadline=None)
 @given(st.floats(-0.5, 0.5), st.floats(-0.4, 0.4), st.floats(-0.3, 0.3))
-def test_carried_points_are_where_the_reference_camera_sees_them(yaw, pitch, roll):
+def test_moved_points_are_where_the_reference_camera_sees_them(yaw, pitch, roll):
     plane = TorsoPlane(INTRINSICS, (HEIGHT, WIDTH), 3.0)
     reference, captured = pose_of((0.1, -0.2, 0.0), (0.3, 0.1, 3.2)), pose_of((pitch, yaw, roll), (0.2, 0.4, 3.0))
     origins, directions = rays_of(captured)
@@ -128,6 +128,6 @@ def test_carried_points_are_where_the_reference_camera_sees_them(yaw, pitch, rol
     columns = INTRINSICS["cx"] - INTRINSICS["fl_x"] * local[:, 0] / local[:, 2]
     rows = INTRINSICS["cy"] + INTRINSICS["fl_y"] * local[:, 1] / local[:, 2]
     seen = local[:, 2] < -0.5
-    carried = plane.carried(points.coordinates, captured.flatten()[None], reference.flatten())
+    moved = plane.moved_with_head(points.coordinates, captured.flatten()[None], reference.flatten())
     expected = torch.stack([columns / WIDTH, rows / HEIGHT], -1)
-    torch.testing.assert_close(carried[seen], expected[seen], atol=2e-3, rtol=1e-3)
+    torch.testing.assert_close(moved[seen], expected[seen], atol=2e-3, rtol=1e-3)

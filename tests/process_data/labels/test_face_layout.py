@@ -7,14 +7,7 @@ from nerfblendshape_ns.process_data.labels.face_layout import (
     RIGID,
     HeadFrame,
     face_geometry,
-    fill_lost_landmarks,
 )
-
-
-def test_lost_landmarks_are_interpolated_in_time():
-    landmarks = np.full((5, 1, 2), np.nan)
-    landmarks[1], landmarks[3] = 10.0, 20.0
-    assert fill_lost_landmarks(landmarks)[:, 0, 0].tolist() == [10.0, 10.0, 15.0, 20.0, 20.0]
 
 
 def test_head_frame_undoes_similarity_motion():

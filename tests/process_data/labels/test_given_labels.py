@@ -85,7 +85,7 @@ def test_wrong_masks_have_their_own_messages(tmp_path):
         find_masks(tmp_path / "nowhere")
     (tmp_path / "empty").mkdir()
     (tmp_path / "empty" / "notes.txt").write_text("0")
-    with pytest.raises(UserError, match=r"holds no numbered picture \(.png, .*such as 000000.png"):
+    with pytest.raises(UserError, match=r"holds no numbered image \(.png, .*such as 000000.png"):
         find_masks(tmp_path / "empty")
     file_io.save_image(good / "3.png", source_mask(3))
     with pytest.raises(UserError, match=r"two masks for number 3: 000003.png and 3.png; keep one"):
@@ -97,7 +97,7 @@ def test_wrong_masks_have_their_own_messages(tmp_path):
     with pytest.raises(UserError, match=r"000001.png is 7x5 pixels; .*the video's size \(40x30\).*images \(10x10\)"):
         GivenLabels(small, np.array([1, 3]), SHOT)[0]
     for name, mask, message in (
-        ("deep", np.zeros((10, 10), np.uint16), "has 16 bits a channel; masks are 8-bit labels 0 to 3"),
+        ("deep", np.zeros((10, 10), np.uint16), "has 16 bits per channel; masks are 8-bit labels 0 to 3"),
         ("binary", np.full((10, 10), 255, np.uint8), "has the value 255; masks are 8-bit labels 0 to 3"),
         ("pink", np.full((10, 10, 3), (255, 0, 255), np.uint8), r"colours such as \(255, 0, 255\).*at x 0, y 0; masks"),
         ("photo", np.full((10, 10, 3), (120, 130, 110), np.uint8), r"colours such as \(120, 130, 110\)"),

@@ -3,7 +3,15 @@ import numpy as np
 import pytest
 from drawn_person import HAIR, HEAD, TORSO
 
-from nerfblendshape_ns.process_data.labels.matting import MattingOptions, person_matte
+from nerfblendshape_ns.process_data.labels import matting
+
+
+def person_matte(image, labels, face_height, plate=None, seen=None):
+    """With a clean plate that no frame shows, unless one is given, of which by default all is seen."""
+    if seen is None:
+        seen = np.full(labels.shape, plate is not None)
+    return matting.person_matte(image, labels, face_height, np.zeros_like(image) if plate is None else plate, seen)
+
 
 SIZE, FACE_HEIGHT = 256, 140.0
 HAIR_COLOUR, WALL_COLOUR = np.array(HAIR, float), np.array((190, 200, 180), float)
@@ -76,9 +84,10 @@ def test_a_picture_without_an_outline_is_all_or_nothing(label, value):
     assert (person_matte(image, np.full((32, 32), label, np.uint8), 20.0) == value).all()
 
 
-def test_a_person_too_thin_for_a_core_keeps_the_labels():
+def test_a_person_too_thin_for_a_core_keeps_the_labels(monkeypatch):
     labels = np.zeros((64, 64), np.uint8)
     labels[:, 30:32] = HEAD
+    monkeypatch.setattr(matting, "INSIDE", 0.1)
     image = np.zeros((64, 64, 3), np.uint8)
-    matte = person_matte(image, labels, 60.0, options=MattingOptions(inside=0.1))
+    matte = person_matte(image, labels, 60.0)
     np.testing.assert_array_equal(matte, np.where(labels > 0, 255, 0))

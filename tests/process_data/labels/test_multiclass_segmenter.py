@@ -20,7 +20,7 @@ from nerfblendshape_ns.process_data.labels.multiclass_segmenter import (
     MediaPipeSegmenter,
     MulticlassEvidence,
 )
-from nerfblendshape_ns.process_data.labels.segmentation import segment_clip
+from nerfblendshape_ns.process_data.labels.segmentation import iterate_labels
 
 
 class DrawnClasses:
@@ -82,10 +82,10 @@ def test_the_model_takes_the_place_of_the_clip_model(drawn_clip):
     frames, landmarks, truth = drawn_clip
     colours = np.array([(150, 190, 160), (60, 40, 25), (205, 150, 130), (40, 60, 140)])
     network = DrawnClasses({"colours": colours, "classes": np.array([BACKGROUND, HAIR, BODY_SKIN, CLOTHES])})
-    result = segment_clip(frames, landmarks, evidence=MulticlassEvidence(network))
+    labels = np.stack(list(iterate_labels(frames, landmarks, evidence=MulticlassEvidence(network))))
     assert network.closed
     for label, bound in ((HEAD, 0.93), (NECK, 0.7), (TORSO, 0.9)):
-        mine, wanted = result.labels == label, truth == label
+        mine, wanted = labels == label, truth == label
         assert (mine & wanted).sum() / (mine | wanted).sum() > bound, Label(label).name
 
 
@@ -98,7 +98,7 @@ def test_wrong_models_have_their_own_messages(tmp_path, monkeypatch):
     path = Path("some.tflite")
     with pytest.raises(UserError, match=r"some.tflite has 2 classes, not the 6 of MediaPipe's multiclass selfie model"):
         segmenter.stack_masks([np.zeros((4, 4))] * 2, (4, 4), path)
-    with pytest.raises(UserError, match=r"some.tflite gave a mask of 5x4 for a picture of 4x4"):
+    with pytest.raises(UserError, match=r"some.tflite gave a mask of 5x4 for an image of 4x4"):
         segmenter.stack_masks([np.zeros((4, 5))] * 6, (4, 4), path)
     assert segmenter.stack_masks([np.full((4, 4, 1), 1.5)] * 6, (4, 4), path).max() == 1
     (tmp_path / "empty.tflite").write_bytes(b"\x1c\0\0\0TFL3" + bytes(64))

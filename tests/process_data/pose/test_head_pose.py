@@ -2,9 +2,10 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from nerfblendshape_ns.process_data.pose import camera_motion, head_pose
+from nerfblendshape_ns.process_data.pose import head_pose, pose_geometry
 from nerfblendshape_ns.process_data.pose.banded_system import acceleration_band, band_product, information_into_band
-from nerfblendshape_ns.process_data.pose.camera_motion import FRONTAL, Intrinsics
+from nerfblendshape_ns.process_data.pose.landmark_trust import robust_weights
+from nerfblendshape_ns.process_data.pose.pose_geometry import FRONTAL, Intrinsics
 
 CAMERA = Intrinsics(835.0, 250.0, 262.0)
 
@@ -27,7 +28,7 @@ def talking_poses(num_frames=60):
 
 
 def observe(shape, rotation, translation):
-    return camera_motion.project(shape @ rotation.transpose(0, 2, 1) + translation[:, None], CAMERA)
+    return pose_geometry.project(shape @ rotation.transpose(0, 2, 1) + translation[:, None], CAMERA)
 
 
 def test_poses_and_personal_shape_are_recovered_from_exact_projections():
@@ -41,7 +42,7 @@ def test_poses_and_personal_shape_are_recovered_from_exact_projections():
     scale = np.linalg.norm(target) / np.linalg.norm(centred)
     turn = Rotation.align_vectors(target, centred)[0].as_matrix()
     assert np.abs(scale * centred @ turn.T - target).max() < 2e-3
-    found = camera_motion.rotations(fit.poses, fit.reference) @ turn.T
+    found = pose_geometry.rotations(fit.poses, fit.reference) @ turn.T
     angle = Rotation.from_matrix(found.transpose(0, 2, 1) @ rotation).magnitude()
     assert np.degrees(angle).max() < 0.01
 
@@ -51,7 +52,7 @@ def test_known_shape_gives_known_poses_under_smoothing():
     person = face()
     observed = observe(person, rotation, translation)
     fit = head_pose.fit_clip(observed, person, CAMERA, smoothness=0.5, shape_deviation=1e-4)
-    found = camera_motion.rotations(fit.poses, fit.reference)
+    found = pose_geometry.rotations(fit.poses, fit.reference)
     assert np.degrees(Rotation.from_matrix(found.transpose(0, 2, 1) @ rotation).magnitude()).max() < 0.05
     assert np.abs(fit.poses[:, 3:] - translation).max() < 0.05
 
@@ -66,7 +67,7 @@ def test_noise_is_averaged_and_an_outlier_landmark_does_not_pull():
     errors = {}
     for smoothness in (0.0, 1.0):
         fit = head_pose.fit_clip(observed, person, CAMERA, smoothness, shape_deviation=0.05)
-        found = camera_motion.rotations(fit.poses, fit.reference)
+        found = pose_geometry.rotations(fit.poses, fit.reference)
         angle = np.degrees(Rotation.from_matrix(found.transpose(0, 2, 1) @ rotation).magnitude())
         errors[smoothness] = np.sqrt((angle**2).mean())
         assert fit.noise[3] > 8 * np.median(fit.noise)
@@ -85,41 +86,41 @@ def test_smoothing_treats_both_directions_of_time_alike():
 
 def test_linearisation_matches_finite_differences():
     rotation, translation = talking_poses(4)
-    reference = camera_motion.mean_rotation(rotation)
-    poses = camera_motion.pack(rotation, translation, reference)
+    reference = pose_geometry.mean_rotation(rotation)
+    poses = pose_geometry.pack(rotation, translation, reference)
     shape, step = face(5), 1e-6
     observed = np.zeros((4, 5, 2))
-    _, by_pose, by_shape = head_pose.linearise(poses, reference, shape, observed, CAMERA)
+    _, by_pose, by_shape = pose_geometry.linearise(poses, reference, shape, observed, CAMERA)
     for column in range(6):
         moved = poses.copy()
         moved[:, column] += step
-        change = head_pose.linearise(poses, reference, shape, observed, CAMERA)[0]
-        change = (change - head_pose.linearise(moved, reference, shape, observed, CAMERA)[0]) / step
+        change = pose_geometry.linearise(poses, reference, shape, observed, CAMERA)[0]
+        change = (change - pose_geometry.linearise(moved, reference, shape, observed, CAMERA)[0]) / step
         assert np.allclose(change, by_pose[..., column], rtol=1e-4, atol=1e-3)
     for axis in range(3):
-        change = head_pose.linearise(poses, reference, shape, observed, CAMERA)[0]
+        change = pose_geometry.linearise(poses, reference, shape, observed, CAMERA)[0]
         moved_shape = shape + step * np.eye(3)[axis]
-        change = (change - head_pose.linearise(poses, reference, moved_shape, observed, CAMERA)[0]) / step
+        change = (change - pose_geometry.linearise(poses, reference, moved_shape, observed, CAMERA)[0]) / step
         assert np.allclose(change, by_shape[..., axis], rtol=1e-4, atol=1e-3)
 
 
 def test_camera_to_head_of_a_frontal_face():
     """A head 50 cm in front of the camera sees the camera 50 cm along its own z, looking back along -z."""
-    poses = camera_motion.pack(FRONTAL[None], np.array([[0.0, 0.0, 50.0]]), FRONTAL)
-    matrix = camera_motion.camera_to_head(poses, FRONTAL)[0]
+    poses = pose_geometry.pack(FRONTAL[None], np.array([[0.0, 0.0, 50.0]]), FRONTAL)
+    matrix = pose_geometry.camera_to_head(poses, FRONTAL)[0]
     assert np.allclose(matrix[:3, 3], [0, 0, 50])
     assert np.allclose(matrix[:3, :3], np.eye(3))
 
 
 def test_yaw_is_positive_when_the_head_turns_to_its_left_and_pitch_when_it_looks_down():
     turned = FRONTAL @ Rotation.from_euler("y", 20, degrees=True).as_matrix()
-    poses = camera_motion.pack(turned[None], np.array([[0.0, 0.0, 50.0]]), FRONTAL)
-    assert np.allclose(camera_motion.angles_in_degrees(poses, FRONTAL), [[20, 0, 0]])
+    poses = pose_geometry.pack(turned[None], np.array([[0.0, 0.0, 50.0]]), FRONTAL)
+    assert np.allclose(pose_geometry.angles_in_degrees(poses, FRONTAL), [[20, 0, 0]])
     # The nose (0, 0, 1) moves to the image's right, which is the person's left.
     assert (turned @ [0, 0, 1])[0] > 0
     nodded = FRONTAL @ Rotation.from_euler("x", 10, degrees=True).as_matrix()
-    poses = camera_motion.pack(nodded[None], np.array([[0.0, 0.0, 50.0]]), FRONTAL)
-    assert np.allclose(camera_motion.angles_in_degrees(poses, FRONTAL), [[0, 10, 0]])
+    poses = pose_geometry.pack(nodded[None], np.array([[0.0, 0.0, 50.0]]), FRONTAL)
+    assert np.allclose(pose_geometry.angles_in_degrees(poses, FRONTAL), [[0, 10, 0]])
     assert (nodded @ [0, 0, 1])[1] > 0
 
 
@@ -156,7 +157,7 @@ def test_banded_system_equals_the_dense_one():
 def test_left_jacobian_of_small_and_large_rotations():
     for size in (1e-7, 0.3, 2.0):
         vector = np.array([[0.6, -0.7, 0.4]]) * size
-        jacobian = camera_motion.left_jacobian(vector)[0]
+        jacobian = pose_geometry.left_jacobian(vector)[0]
         step = np.array([1e-6, -2e-6, 1.5e-6])
         exact = Rotation.from_rotvec(vector[0] + step) * Rotation.from_rotvec(vector[0]).inv()
         assert np.allclose(exact.as_rotvec(), jacobian @ step, atol=1e-11)
@@ -167,4 +168,4 @@ def test_robust_weights_are_relative_to_the_frame(scaled, weight):
     distances = np.ones((2, 9))
     distances[:, 4] = scaled
     distances[1] *= 100
-    assert np.allclose(head_pose.robust_weights(distances)[:, 4], weight)
+    assert np.allclose(robust_weights(distances)[:, 4], weight)

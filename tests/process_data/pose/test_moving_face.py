@@ -5,9 +5,9 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from nerfblendshape_ns.process_data.pose import moving_face
-from nerfblendshape_ns.process_data.pose.camera_motion import FRONTAL, Intrinsics, project, to_camera
 from nerfblendshape_ns.process_data.pose.head_pose import PoseFit
 from nerfblendshape_ns.process_data.pose.moving_face import MovingFace, refine_on_moving_face
+from nerfblendshape_ns.process_data.pose.pose_geometry import FRONTAL, Intrinsics, project, to_camera
 
 CAMERA = Intrinsics(800.0, 256.0, 256.0)
 FRAMES, POINTS = 120, 80
@@ -49,7 +49,7 @@ def wandering(poses, size=2.0):
 
 
 def refined(start, expression, seen, **options):
-    fit = PoseFit(start, FRONTAL, face().rest, np.full(POINTS, 1.0), options.pop("trust", np.ones(FRAMES)))
+    fit = PoseFit(start, FRONTAL, face().neutral, np.full(POINTS, 1.0), options.pop("trust", np.ones(FRAMES)))
     return refine_on_moving_face(fit, face().shapes(expression).mean(0), seen, expression, CAMERA, 1.0, **options)
 
 
@@ -66,7 +66,7 @@ def test_the_face_is_found_with_its_motion():
     poses, found = refined(truth, expression, seen)
     # A face that moves up as a whole and a head that nods look much alike: true poses do not stay quite what they were.
     assert degrees(poses, truth) < 0.5
-    chin = face().rest[:, 1] < -4
+    chin = face().neutral[:, 1] < -4
     assert found.motion[1, chin, 1].mean() == pytest.approx(-1.5, abs=0.2)
     assert abs(found.motion[0, chin, 1].mean()) < 0.2
     error = seen - project(to_camera(poses, FRONTAL, found.shapes(expression)), CAMERA)

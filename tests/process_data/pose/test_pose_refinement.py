@@ -2,16 +2,17 @@ import cv2
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from nerfblendshape_ns.process_data.pose import camera_motion, head_pose
-from nerfblendshape_ns.process_data.pose.camera_motion import FRONTAL, Intrinsics
+from nerfblendshape_ns.process_data.pose import head_pose, pose_geometry
 from nerfblendshape_ns.process_data.pose.head_points import (
     BROWS,
     EYE_CORNERS,
+    NUM_POINTS,
     SUBNASALE,
     face_points,
     hair_points,
-    usual_frame,
+    median_frame,
 )
+from nerfblendshape_ns.process_data.pose.pose_geometry import FRONTAL, Intrinsics
 from nerfblendshape_ns.process_data.pose.pose_refinement import num_rounds, refine_poses
 
 CAMERA = Intrinsics(420.0, 128.0, 128.0)
@@ -49,13 +50,13 @@ def picture(texture, rotation, translation):
 
 def test_points_lie_on_the_upper_face_and_not_on_eyes_or_brows():
     mesh = flat_face()
-    found = face_points(mesh, 500)
+    found = face_points(mesh)
     points = found.points
-    assert points.shape == (500, 3) and np.allclose(found.normals, [0, 0, 1])
+    assert points.shape == (NUM_POINTS, 3) and np.allclose(found.normals, [0, 0, 1])
     assert points[:, 1].min() > -5
     assert not ((np.abs(np.abs(points[:, 0]) - 3.1) < 0.5) & (np.abs(points[:, 1] - 3) < 0.2)).any()
     assert not ((np.abs(np.abs(points[:, 0]) - 3.0) < 0.5) & (np.abs(points[:, 1] - 4.9) < 0.2)).any()
-    assert np.array_equal(face_points(mesh, 500).points, points)
+    assert np.array_equal(face_points(mesh).points, points)
 
 
 def test_hair_points_are_seen_where_the_hair_is():
@@ -63,14 +64,14 @@ def test_hair_points_are_seen_where_the_hair_is():
     mesh = flat_face() * [1, 0.8, 1]
     mesh[[1, 9, 10, 234, 454]] = [[0, 0, 0], [0, 4, 0], [0, 7.2, 0], [-7, 1, -4], [7, 1, -4]]
     rotation = FRONTAL[None] @ Rotation.from_euler("y", [[0.0], [30.0], [2.0]], degrees=True).as_matrix()
-    poses = camera_motion.pack(rotation, np.tile([0.0, 0.0, 50.0], (3, 1)), FRONTAL)
+    poses = pose_geometry.pack(rotation, np.tile([0.0, 0.0, 50.0], (3, 1)), FRONTAL)
     fit = head_pose.PoseFit(poses, FRONTAL, mesh, np.ones(468))
-    assert usual_frame(fit) == 2
+    assert median_frame(fit) == 2
     labels = np.zeros((256, 256), np.uint8)
     labels[20:250, 30:226] = 1
-    found = hair_points(labels, fit, 0, mesh, CAMERA, 400)
-    assert found is not None and found.points.shape == (400, 3) and found.normals is None and found.weight < 1
-    seen = camera_motion.project(camera_motion.to_camera(poses[:1], FRONTAL, found.points), CAMERA)[0]
+    found = hair_points(labels, fit, 0, mesh, CAMERA)
+    assert found is not None and found.points.shape == (NUM_POINTS, 3) and found.normals is None and found.weight < 1
+    seen = pose_geometry.project(pose_geometry.to_camera(poses[:1], FRONTAL, found.points), CAMERA)[0]
     assert np.allclose(seen % 1, 0.5, atol=1e-6)
     assert seen[:, 0].min() > 30 and seen[:, 0].max() < 226 and seen[:, 1].min() > 20 and seen[:, 1].max() < 129
     inside_face = (np.abs(seen[:, 0] - 128) < 55) & (seen[:, 1] > 75)
@@ -90,7 +91,7 @@ def test_texture_corrects_what_wandering_landmarks_get_wrong():
     texture, mesh = skin(), flat_face()
     frames = [picture(texture, rotation[index], translation[index]) for index in range(num_frames)]
     chosen = mesh[::12]
-    exact = camera_motion.project(chosen @ rotation.transpose(0, 2, 1) + translation[:, None], CAMERA)
+    exact = pose_geometry.project(chosen @ rotation.transpose(0, 2, 1) + translation[:, None], CAMERA)
     # All landmarks of a frame shift together, as a tracker's do, by a pixel or so, differently in each frame.
     random = np.random.default_rng(4)
     observed = exact + random.normal(0, 1.2, (num_frames, 1, 2)) + random.normal(0, 1.0, exact.shape)
@@ -100,8 +101,8 @@ def test_texture_corrects_what_wandering_landmarks_get_wrong():
     assert len(rounds) == num_rounds()
 
     def wander(poses):
-        seen = camera_motion.project(camera_motion.to_camera(poses, fit.reference, mesh), CAMERA)
-        error = seen - camera_motion.project(mesh @ rotation.transpose(0, 2, 1) + translation[:, None], CAMERA)
+        seen = pose_geometry.project(pose_geometry.to_camera(poses, fit.reference, mesh), CAMERA)
+        error = seen - pose_geometry.project(mesh @ rotation.transpose(0, 2, 1) + translation[:, None], CAMERA)
         # A shift that all frames share is one of the head's axes, not of its motion.
         return np.sqrt(((error - error.mean(0)) ** 2).sum(-1).mean())
 

@@ -15,7 +15,7 @@ from nerfblendshape_ns.process_data.options import ProcessOptions
 from nerfblendshape_ns.process_data.report import curves as report_curves
 from nerfblendshape_ns.process_data.report import frame_images as report_frames
 from nerfblendshape_ns.process_data.report import report
-from nerfblendshape_ns.process_data.steps.track_steps import HEAD_POSES
+from nerfblendshape_ns.process_data.steps.pose_step import HEAD_POSES
 
 NUM_FRAMES, SIZE = 30, 128
 SHOT = {"fps": 25.0, "centre_x": SIZE / 2, "centre_y": SIZE / 2}
@@ -48,7 +48,6 @@ def processed(tmp_path):
         angles_raw=generator.normal(0, 1, (NUM_FRAMES, 3)),
         translation=np.zeros((NUM_FRAMES, 3)),
         translation_raw=np.zeros((NUM_FRAMES, 3)),
-        frame_errors=np.full(NUM_FRAMES, 1.5),
         mesh=generator.uniform(-7, 7, (468, 3)).astype(np.float32),
         focal=np.array(200.0),
     )
@@ -64,21 +63,17 @@ def processed(tmp_path):
             "source_height": 480,
             "window": {"left": 0, "top": 0, "width": 480, "height": 480},
         },
-        "landmarks": {"num_frames": NUM_FRAMES, "frames_with_face": NUM_FRAMES, "tracker": "landmarker"},
+        "landmarks": {"num_frames": NUM_FRAMES, "frames_with_face": NUM_FRAMES},
         "segmentation": {
             "source": "drawn",
             "areas": {"background": 0.6, "head": 0.2, "neck": 0.05, "torso": 0.15},
             "iou": {"head": [0.99, 0.97], "neck": [0.95, 0.9], "torso": None},
             "iou_without_motion": {"head": [0.995, 0.99], "neck": None, "torso": None},
-            "head_iou_mean": 0.99,
-            "head_iou_min": 0.97,
         },
         "background": {"never_seen": 0.4},
         "head pose": {
             "reprojection_rms_pixels_at_512": 1.9,
             "reprojection_max_frame_pixels_at_512": 9.0,
-            "jitter_degrees_raw": [0.2, 0.3, 0.1],
-            "jitter_degrees": [0.05, 0.06, 0.04],
             "yaw_range_degrees": [-20, 20],
             "pitch_range_degrees": [-5, 5],
             "roll_range_degrees": [-3, 3],
@@ -87,7 +82,6 @@ def processed(tmp_path):
     }
     document = {
         "video": "talk.mp4",
-        "notes": [],
         "steps": {name: {"seconds": 1.0, "summary": value, "warnings": []} for name, value in summaries.items()},
         "pose": {
             "reprojection_px": reprojection.tolist(),
@@ -106,7 +100,7 @@ def processed(tmp_path):
     return root, document
 
 
-class Pictures(HTMLParser):
+class Images(HTMLParser):
     """Collects what a page refers to."""
 
     def __init__(self, text):
@@ -129,7 +123,7 @@ def test_the_page_is_whole_and_alone(processed):
     path = write_report(root, document)
     assert [file.name for file in path.parent.iterdir()] == ["index.html"]
     text = path.read_text(encoding="utf-8")
-    page = Pictures(text)
+    page = Images(text)
     # Three rows of four worst frames, twelve over the clip, plate, seen, three cut-outs, four curves.
     assert len(page.sources) == 3 * 4 + 12 + 5 + 4
     assert all(source.startswith("data:image/") for source in page.sources)
@@ -140,16 +134,13 @@ def test_the_page_is_whole_and_alone(processed):
     assert text.index("Look at this before training") < text.index("The worst frames") < text.index("Expressions")
 
 
-def test_an_older_record_still_gives_a_page(processed):
+def test_a_run_without_mattes_or_warnings_gives_a_page_too(processed):
     root, document = processed
-    for name in ("pose", "masks", "camera"):
-        document.pop(name)
-    for name in ("alpha", "background_seen.png"):
-        path = root / name
-        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    shutil.rmtree(root / "alpha")
+    document["camera"]["shift_px"] = [None, None, None]
     document["steps"]["head pose"]["warnings"] = []
     text = write_report(root, document).read_text(encoding="utf-8")
-    assert len(Pictures(text).sources) == 12 + 4 + 2
+    assert len(Images(text).sources) == 3 * 4 + 12 + 5 + 3
     assert "No step gave a warning." in text
 
 
@@ -160,20 +151,20 @@ def test_worst_frames_are_not_all_of_one_moment():
     values[0] = 1
     assert report_frames.pick_worst(values)[:3] == (21, 40, 0)
     assert report_frames.pick_worst(np.ones(3)) == (0,)
-    groups = report_frames.worst_frames({"pose": {"reprojection_px": values.tolist()}})
-    assert len(groups) == 1 and groups[0].values[0] == "9.0 px off"
+    pose = {"reprojection_px": values.tolist(), "jitter_before_frames": values.tolist()}
+    groups = report_frames.worst_frames({"pose": pose, "masks": {"head_change": values.tolist()}})
+    assert [group.values[0] for group in groups] == ["9.0 px off", "900.0% of the head", "9.00 degrees"]
 
 
 def test_cut_out_shows_the_head_alone(processed):
     root, _ = processed
-    picture = report_frames.cut_out(root, 3)
-    assert picture[50, 65].tolist() == pytest.approx([200, 140, 110], abs=4)
+    image = report_frames.cut_out(root, 3)
+    assert image[50, 65].tolist() == pytest.approx([200, 140, 110], abs=4)
     for row, column in ((5, 5), (120, 65), (87, 65)):
-        assert tuple(picture[row, column]) == report_frames.CUT_OUT_COLOUR
+        assert tuple(image[row, column]) == report_frames.CUT_OUT_COLOUR
 
 
-def test_curves_without_data_are_left_out():
-    assert report_curves.mask_curves({}, 25.0) is None
+def test_a_background_that_was_not_tracked_has_no_curve():
     assert report_curves.camera_curves({"frames": [0, 5], "shift_px": [[0, 0], None]}, 25.0) is None
 
 

@@ -2,7 +2,7 @@ import pytest
 
 from nerfblendshape_ns.common.errors import UserError
 from nerfblendshape_ns.process_data.options import ProcessOptions
-from nerfblendshape_ns.process_data.pipeline import Step, step_keys
+from nerfblendshape_ns.process_data.step_graph import Step, step_keys
 from nerfblendshape_ns.process_data.steps.step_record import (
     StepRecord,
     fresh_folder,
@@ -85,7 +85,7 @@ def test_a_folder_is_replaced_whole(tmp_path):
     [
         ({"fps": -1.0}, "--fps -1 is not a frame rate; give a number above 0"),
         ({"max_size": 10}, "--max-size 10 is too small to track a face"),
-        ({"focal": 0.0}, "--focal 0 is no camera"),
+        ({"focal": 0.0}, "--focal 0 is not that of a camera"),
         ({"smooth_poses": -1.0}, "cannot be negative; give 0 for no smoothing"),
     ],
 )

@@ -1,11 +1,12 @@
-import shutil
 import struct
-import subprocess
 
+import av
 import numpy as np
 import pytest
+from sound_files import tone, write_sound
 from video_files import write_video
 
+from nerfblendshape_ns.common import video_writing
 from nerfblendshape_ns.common.errors import UserError
 from nerfblendshape_ns.process_data.video import frames
 from nerfblendshape_ns.process_data.video.crop import FrameWindow
@@ -46,11 +47,7 @@ def test_sound_and_frame_count_are_read(tmp_path):
     video = write_video(tmp_path / "grey.mp4", 14, size=(64, 48), fps=20.0)
     info = frames.probe_video(video)
     assert info.num_frames == 14 and not info.has_audio
-    if shutil.which("ffmpeg") is None:
-        pytest.skip("ffmpeg is not here")
-    sound = ["-f", "lavfi", "-i", "sine=duration=0.7", "-c:v", "copy", "-c:a", "aac", "-v", "error"]
-    subprocess.run(["ffmpeg", "-i", video, *sound, tmp_path / "loud.mp4"], check=True)
-    assert frames.probe_video(tmp_path / "loud.mp4").has_audio
+    assert frames.probe_video(write_sound(tmp_path / "loud.mp4", tone(0.7), video=video)).has_audio
 
 
 def test_a_rotated_phone_video_comes_out_upright(tmp_path):
@@ -70,6 +67,47 @@ def test_a_rotated_phone_video_comes_out_upright(tmp_path):
     _, _, picture = next(iter(frames.decode(video)))
     # Turned clockwise by 90 degrees, the left half is at the top.
     assert picture[:20].mean() > 230 and picture[-20:].mean() < 25
+
+
+@pytest.mark.parametrize("standard, number", [("ITU709", 1), ("ITU601", 6)])
+def test_colours_are_read_as_the_video_states_them(tmp_path, standard, number):
+    """The same luma and chroma stand for other colours in BT.709 and BT.601; cameras state which."""
+    colours = np.full((64, 96, 3), (200, 40, 60), np.uint8)
+    with av.open(str(tmp_path / "red.mp4"), "w") as output:
+        stream = output.add_stream("libx264", rate=25, options={"crf": "1"})
+        stream.width, stream.height, stream.codec_context.colorspace = 96, 64, number
+        frame = av.VideoFrame.from_ndarray(colours, "rgb24")
+        output.mux(stream.encode(frame.reformat(format="yuv420p", dst_colorspace=standard)))
+        output.mux(stream.encode(None))
+    (image,) = [image for _, _, image in frames.decode(tmp_path / "red.mp4")]
+    np.testing.assert_allclose(image.mean((0, 1)), (200, 40, 60), atol=3)
+
+
+def test_damaged_packets_are_left_out_and_times_stay(tmp_path):
+    video = write_video(tmp_path / "grey.mp4", 30, size=(64, 48), fps=20.0)
+    with av.open(str(video)) as container:
+        packets = [(packet.pos, packet.size) for packet in container.demux(video=0) if packet.size]
+    content = bytearray(video.read_bytes())
+    position, size = packets[13]
+    content[position : position + size] = bytes(size)
+    video.write_bytes(content)
+    times = [seconds for _, seconds, _ in frames.decode(video)]
+    assert len(times) == 29 and times == pytest.approx([number / 20 for number in range(30) if number != 13], abs=1e-3)
+
+
+def test_a_video_that_breaks_off_is_read_as_far_as_it_goes(tmp_path):
+    noise = np.random.default_rng(0).integers(0, 256, (30, 48, 64, 3), np.uint8)
+    video_writing.write_video(tmp_path / "noise.mp4", noise, 20.0)
+    content = (tmp_path / "noise.mp4").read_bytes()
+    (tmp_path / "noise.mp4").write_bytes(content[: len(content) // 2])
+    assert 10 < len(list(frames.decode(tmp_path / "noise.mp4"))) < 20
+
+
+def test_a_playlist_is_no_video(tmp_path):
+    write_video(tmp_path / "grey.mp4", 14)
+    (tmp_path / "list.mp4").write_text("ffconcat version 1.0\nfile grey.mp4\n")
+    with pytest.raises(UserError, match="is not a video that can be decoded"):
+        frames.probe_video(tmp_path / "list.mp4")
 
 
 def test_apply_window_cuts_and_scales():

@@ -7,7 +7,6 @@ import sys
 from pathlib import Path
 
 import pytest
-from video_files import shared_folder
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 NUM_FRAMES = 16
@@ -27,8 +26,7 @@ def sources(tmp_path_factory):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("variant", video_variants.VARIANTS, ids=lambda variant: variant.name)
-def test_the_right_thing_comes_of_every_variant(variant, sources, tmp_path):
-    model = shared_folder() / "models" / "face_landmarker.task"
-    options = {"landmarker": model} if model.is_file() else {"tracker": "facemesh"}
-    wrong, _ = video_variants.run_variant(variant, sources, tmp_path, max_size=320, refine_poses=False, **options)
+def test_the_right_thing_comes_of_every_variant(variant, sources, tmp_path, landmarker_path):
+    options = {"max_size": 320, "refine_poses": False, "landmarker": landmarker_path}
+    wrong, _ = video_variants.run_variant(variant, sources, tmp_path, **options)
     assert not wrong

@@ -7,7 +7,7 @@ from nerfblendshape_ns.common.errors import UserError
 from nerfblendshape_ns.data import contract
 from nerfblendshape_ns.data.contract import Label
 from nerfblendshape_ns.process_data.options import ProcessOptions
-from nerfblendshape_ns.process_data.steps import picture_steps
+from nerfblendshape_ns.process_data.steps import image_steps
 
 NUM_FRAMES, SIZE = 12, 64
 SHOT = {
@@ -55,15 +55,15 @@ def quiet(*_):
 
 
 def test_own_masks_win(options, tmp_path, monkeypatch):
-    monkeypatch.setattr(picture_steps, "iterate_labels", lambda *_, **__: pytest.fail("the segmentation ran"))
+    monkeypatch.setattr(image_steps, "iterate_labels", lambda *_, **__: pytest.fail("the segmentation ran"))
     options.parsing = write_masks(tmp_path / "masks")
-    summary, warnings = picture_steps.segment(options, SHOT, quiet)
+    summary, warnings = image_steps.segment(options, SHOT, quiet)
     assert summary["source"] == f"your masks in {tmp_path / 'masks'}" and warnings == []
     for image, number in ((0, 0), (2, 6), (4, 12), (11, 26)):
         stored = file_io.load_image(options.output / "parsing" / contract.parsing_name(image), -1)
         np.testing.assert_array_equal(stored, drawn_labels(number))
-    by_frame = summary["sections"]["masks"]
-    assert len(by_frame["head_change"]) == NUM_FRAMES and by_frame["head_change"][0] == 0
+    per_frame = summary["sections"]["masks"]
+    assert len(per_frame["head_change"]) == NUM_FRAMES and per_frame["head_change"][0] == 0
 
 
 def test_masks_without_any_head_are_refused(options, tmp_path):
@@ -71,7 +71,7 @@ def test_masks_without_any_head_are_refused(options, tmp_path):
         tmp_path / "masks", lambda _, labels: np.where(labels == 1, 0, labels).astype(np.uint8)
     )
     with pytest.raises(UserError, match=r"no mask in --parsing .*masks has a pixel of head; masks are 8-bit labels 0"):
-        picture_steps.segment(options, SHOT, quiet)
+        image_steps.segment(options, SHOT, quiet)
     assert not (options.output / "parsing").exists()
 
 
@@ -83,7 +83,7 @@ def test_doubtful_masks_are_named(options, tmp_path):
         return np.where(labels == Label.TORSO, 0, np.roll(labels, 9 * (number == 22), 1)).astype(np.uint8)
 
     options.parsing = write_masks(tmp_path / "masks", change)
-    _, warnings = picture_steps.segment(options, SHOT, quiet)
+    _, warnings = image_steps.segment(options, SHOT, quiet)
     assert warnings[0].startswith("The head's outline jumps at frames 3-4, 9-10")
     assert warnings[1] == "There is no head in the labels of frame 3."
     assert "Almost no torso was found" in warnings[2]
@@ -103,11 +103,11 @@ def test_a_broken_segmentation_goes_on_where_it_was(options, monkeypatch):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as broken:
-        broken.setattr(picture_steps, "iterate_labels", first)
+        broken.setattr(image_steps, "iterate_labels", first)
         with pytest.raises(KeyboardInterrupt):
-            picture_steps.segment(options, SHOT, quiet)
-    monkeypatch.setattr(picture_steps, "iterate_labels", labels)
-    summary, _ = picture_steps.segment(options, SHOT, quiet)
+            image_steps.segment(options, SHOT, quiet)
+    monkeypatch.setattr(image_steps, "iterate_labels", labels)
+    summary, _ = image_steps.segment(options, SHOT, quiet)
     assert asked == list(range(7, NUM_FRAMES))
     assert len(list((options.output / "parsing").iterdir())) == NUM_FRAMES
     # The statistics are those of the whole clip.
@@ -116,27 +116,27 @@ def test_a_broken_segmentation_goes_on_where_it_was(options, monkeypatch):
 
 def test_plate_and_mattes(options, tmp_path, monkeypatch):
     options.parsing = write_masks(tmp_path / "masks")
-    picture_steps.segment(options, SHOT, quiet)
-    summary, _ = picture_steps.background(options, SHOT, quiet)
+    image_steps.segment(options, SHOT, quiet)
+    summary, _ = image_steps.background(options, SHOT, quiet)
     seen = file_io.load_image(options.output / "background_seen.png", -1)
     assert summary["never_seen"] == pytest.approx((seen == 0).mean(), abs=1e-4)
     assert 0.2 < summary["never_seen"] < 0.6 and seen[2, 2] == 255 and seen[30, 30] == 0
-    summary, _ = picture_steps.mattes(options, SHOT, quiet)
-    assert 0 < summary["soft_share"] < 0.3
+    summary, _ = image_steps.mattes(options, SHOT, quiet)
+    assert 0 < summary["soft_fraction"] < 0.3
     matte = file_io.load_image(options.output / "alpha" / contract.alpha_name(4), -1)
     assert matte[30, 30] == 255 and matte[2, 2] == 0
     # A broken run keeps the mattes that are done.
     written = []
-    real = picture_steps.person_matte
-    monkeypatch.setattr(picture_steps, "person_matte", lambda *args: written.append(1) or real(*args))
+    real = image_steps.person_matte
+    monkeypatch.setattr(image_steps, "person_matte", lambda *args: written.append(1) or real(*args))
     with monkeypatch.context() as broken:
-        broken.setattr(picture_steps, "put_in_place", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        broken.setattr(image_steps, "put_in_place", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
-            picture_steps.mattes(options, SHOT, quiet)
-    picture_steps.mattes(options, SHOT, quiet)
+            image_steps.mattes(options, SHOT, quiet)
+    image_steps.mattes(options, SHOT, quiet)
     assert len(written) == NUM_FRAMES
     options.mattes = False
-    assert picture_steps.mattes(options, SHOT, quiet) == ({"soft_share": None}, [])
+    assert image_steps.mattes(options, SHOT, quiet) == ({"soft_fraction": None}, [])
     assert not (options.output / "alpha").exists()
 
 

@@ -47,7 +47,7 @@ class OutputSelector(Protocol):
         ...
 
 
-class PictureControls:
+class ImageControls:
     """Output, background and view.
 
     Args:
@@ -67,7 +67,7 @@ class PictureControls:
         self._store, self._outputs = store, outputs
         self._output_names: Tuple[str, ...] = ()
         gui = server.gui
-        with gui.add_folder("Picture"):
+        with gui.add_folder("Image"):
             self.output: Any = gui.add_dropdown("Show", ("whole",), hint="Which of the model's outputs")
             self.background: Any = gui.add_dropdown("Background", (*BACKGROUNDS, CUSTOM_BACKGROUND))
             self.color = gui.add_rgb("Colour", (255, 128, 0), visible=False)

@@ -1,8 +1,8 @@
-"""Expressions reach the face, the dropped jaw below it, and nothing else."""
+"""The face, the dropped jaw below it, and nothing else."""
 
 import torch
 
-from nerfblendshape_ns.model_components.conditioning.expression_region import ExpressionRegion
+from nerfblendshape_ns.model_components.conditioning.face_region import FaceRegion
 
 AABB = torch.tensor([[-1.0, -1.0, -1.0], [1.0, 1.0, 1.0]])
 
@@ -21,7 +21,7 @@ def unit(points: list) -> torch.Tensor:
 
 
 def test_face_and_jaw_are_inside_hair_ears_and_back_are_not():
-    region = ExpressionRegion(AABB, face())
+    region = FaceRegion(AABB, face())
     points = unit(
         [
             [0.0, -0.5, 0.0],  # nose
@@ -35,7 +35,7 @@ def test_face_and_jaw_are_inside_hair_ears_and_back_are_not():
 
 
 def test_the_ramp_is_decided_at_random_in_training_and_fixed_outside():
-    region = ExpressionRegion(AABB, face(), side=0.0, ramp=0.2)
+    region = FaceRegion(AABB, face(), side=0.0, ramp=0.2)
     edge = unit([[0.0, -0.5, 0.6]]).expand(4000, 3)  # In the middle of the ramp above the forehead.
     torch.manual_seed(0)
     share = region(edge, soft=True).float().mean()
@@ -44,4 +44,4 @@ def test_the_ramp_is_decided_at_random_in_training_and_fixed_outside():
 
 
 def test_it_is_part_of_the_checkpoint():
-    assert set(ExpressionRegion(AABB, face()).state_dict()) == {"weights", "rear"}
+    assert set(FaceRegion(AABB, face()).state_dict()) == {"weights", "rear"}

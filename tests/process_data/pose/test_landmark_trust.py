@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from nerfblendshape_ns.process_data.pose import camera_motion, head_pose
-from nerfblendshape_ns.process_data.pose.bad_frames import slips, trust_in_frames
-from nerfblendshape_ns.process_data.pose.camera_motion import FRONTAL, Intrinsics
+from nerfblendshape_ns.process_data.pose import head_pose, pose_geometry
+from nerfblendshape_ns.process_data.pose.landmark_trust import slips, trust_in_frames
+from nerfblendshape_ns.process_data.pose.pose_geometry import FRONTAL, Intrinsics
 
 CAMERA = Intrinsics(420.0, 128.0, 128.0)
 
@@ -18,12 +18,12 @@ def moving_face(num_frames=40):
     rotation = FRONTAL @ Rotation.from_euler("yxz", angles, degrees=True).as_matrix()
     translation = np.stack([np.sin(time), np.cos(time), 45 + np.sin(time)], 1)
     camera = shape @ rotation.transpose(0, 2, 1) + translation[:, None]
-    observed = camera_motion.project(camera, CAMERA) + random.normal(0, 0.3, (num_frames, 48, 2))
+    observed = pose_geometry.project(camera, CAMERA) + random.normal(0, 0.3, (num_frames, 48, 2))
     return shape, rotation, translation, observed
 
 
 def errors_in_degrees(fit, rotation):
-    found = camera_motion.rotations(fit.poses, fit.reference)
+    found = pose_geometry.rotations(fit.poses, fit.reference)
     return np.degrees(Rotation.from_matrix(found @ rotation.transpose(0, 2, 1)).magnitude())
 
 

@@ -1,4 +1,4 @@
-"""Head poses of a clip as vectors: projection, exponential map, and camera-to-head matrices.
+"""Head poses of a clip as vectors: exponential map, projection and its derivatives, camera-to-head matrices.
 
 A pose takes head space (x right, y up, z out of the face) to the OpenCV camera (x right, y down, z forward):
 ``camera = rotation @ head + translation``. Each pose is six numbers, a rotation vector relative to the clip's reference
@@ -8,6 +8,7 @@ rotation and a translation, so that differences between neighbouring frames are 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Tuple
 
 import numpy as np
 from scipy.spatial.transform import Rotation
@@ -82,11 +83,43 @@ def cross_matrices(vectors: np.ndarray) -> np.ndarray:
     return np.stack([np.stack(row, axis=-1) for row in rows], axis=-2)
 
 
+def projection_jacobian(camera_points: np.ndarray, focal: float) -> np.ndarray:
+    """Derivative of the pixel by the camera-space point: ``[..., 2, 3]``."""
+    x, y, z = np.moveaxis(camera_points, -1, 0)
+    zero = np.zeros_like(x)
+    rows = [[focal / z, zero, -focal * x / z**2], [zero, focal / z, -focal * y / z**2]]
+    return np.stack([np.stack(row, axis=-1) for row in rows], axis=-2)
+
+
+def linearise(
+    poses: np.ndarray, reference: np.ndarray, shape: np.ndarray, observed: np.ndarray, intrinsics: Intrinsics
+) -> Tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Residual ``observed - predicted`` and the derivatives of the prediction.
+
+    Args:
+        poses: ``[frames, 6]``.
+        reference: ``[3, 3]``, the rotation that their rotation vectors are relative to.
+        shape: ``[points, 3]``, or ``[frames, points, 3]`` for a face that moves, in head space.
+        observed: ``[frames, points, 2]`` pixels.
+        intrinsics: the camera.
+
+    Returns:
+        residual ``[frames, points, 2]``, by pose ``[frames, points, 2, 6]``, by shape ``[frames, points, 2, 3]``.
+    """
+    rotation = rotations(poses, reference)
+    turned = shape @ rotation.transpose(0, 2, 1)
+    camera = turned + poses[:, None, 3:]
+    by_camera = projection_jacobian(camera, intrinsics.focal)
+    residual = observed - project(camera, intrinsics)
+    by_rotation = -by_camera @ cross_matrices(turned) @ left_jacobian(poses[:, :3])[:, None]
+    return residual, np.concatenate([by_rotation, by_camera], axis=-1), by_camera @ rotation[:, None]
+
+
 def camera_to_head(poses: np.ndarray, reference: np.ndarray) -> np.ndarray:
     """OpenGL camera-to-head matrices ``[frames, 4, 4]``, nerfstudio's convention with head space as the world."""
     rotation = rotations(poses, reference)
     matrices = np.tile(np.eye(4), (len(poses), 1, 1))
-    # OpenGL's camera axes are OpenCV's with y and z turned round; the inverse of a rotation is its transpose.
+    # OpenGL's camera axes are OpenCV's with y and z negated; the inverse of a rotation is its transpose.
     matrices[:, :3, :3] = rotation.transpose(0, 2, 1) @ FRONTAL
     matrices[:, :3, 3] = -np.einsum("nji,nj->ni", rotation, poses[:, 3:])
     return matrices

@@ -1,9 +1,4 @@
-"""Where expressions can change anything: the face, not the hair, the ears or the back of the head.
-
-A clip of some seconds correlates everything with everything: hair that swings with a nod looks like the work of
-whatever expression came with the nod, and falls apart under the next one. Outside the face every expression uses the
-neutral table. Other systems penalise expression features off the face; here they cannot arise.
-"""
+"""Where the face is, apart from hair, ears and the back of the head."""
 
 from __future__ import annotations
 
@@ -19,17 +14,16 @@ CELLS = 128
 """Cells of the map along each side of the box."""
 
 
-class ExpressionRegion(nn.Module):
+class FaceRegion(nn.Module):
     """A map over the frontal plane: 1 on the face, 0 off it, a ramp between.
 
     Args:
         aabb: ``[2, 3]`` the head box (z up, the face looks along -y).
         mesh: ``[468, 3]`` the clip's face mesh in scene coordinates.
-        side: the region reaches this far beyond the mesh to the sides and above, in face heights.
-        below: and this far below, where the jaw drops.
+        side: how far the region extends beyond the mesh to the sides and above, in face heights.
+        below: how far below it, where the jaw drops.
         ramp: width of the transition, in face heights.
-        depth: and this far behind the foremost point of the face.
-        persistent: whether checkpoints hold it.
+        depth: how far behind the foremost point of the face.
     """
 
     def __init__(
@@ -40,7 +34,6 @@ class ExpressionRegion(nn.Module):
         below: float = 0.3,
         ramp: float = 0.08,
         depth: float = 0.7,
-        persistent: bool = True,
     ) -> None:
         super().__init__()
         self.weights: Tensor
@@ -59,16 +52,16 @@ class ExpressionRegion(nn.Module):
         cv2.fillConvexPoly(inside, np.round(cells * 16).astype(np.int32), (1,), shift=4)
         distance = cv2.distanceTransform(1 - inside, cv2.DIST_L2, 5) / CELLS * float(extent.mean()) / height
         weights = np.clip(1.0 - (distance - side) / ramp, 0.0, 1.0).astype(np.float32)
-        self.register_buffer("weights", torch.from_numpy(weights), persistent=persistent)
+        self.register_buffer("weights", torch.from_numpy(weights))
         rear = (vertices[:, 1].min() + depth * height - low[1]) / (high - low)[1]
-        self.register_buffer("rear", torch.tensor(rear).float(), persistent=persistent)
+        self.register_buffer("rear", torch.tensor(rear).float())
 
     def forward(self, positions: Float[Tensor, "samples 3"], soft: bool) -> Bool[Tensor, "samples"]:
-        """Which samples follow the expression.
+        """Which samples lie in it.
 
         Args:
             positions: in [0, 1] over the box.
-            soft: decide at random by the ramp's weight (training, so that both sides learn to agree in it), else by
+            soft: decide at random by the ramp's weight (training, so that both sides learn to agree there), else by
                 its middle.
         """
         column = (positions[:, 0] * CELLS).long().clamp(0, CELLS - 1)

@@ -1,0 +1,228 @@
+"""Steps of data preparation on images: labels, the camera's motion, clean plate, mattes, and the dataset's last files.
+
+The arguments of all: the options of the run, ``frame_info`` (summary of the step ``frames``) and the step's bar.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from pathlib import Path
+from typing import Any, Dict, Iterator, List
+
+import cv2
+import numpy as np
+
+from nerfblendshape_ns.common import file_io
+from nerfblendshape_ns.common.arrays import load_arrays
+from nerfblendshape_ns.common.errors import UserError
+from nerfblendshape_ns.common.frame_numbers import name_frames
+from nerfblendshape_ns.common.smoothing import fill_gaps
+from nerfblendshape_ns.data import contract
+from nerfblendshape_ns.data.contract import Label
+from nerfblendshape_ns.process_data.labels.background import clean_plate
+from nerfblendshape_ns.process_data.labels.face_layout import CHIN, TOP
+from nerfblendshape_ns.process_data.labels.given_labels import GivenLabels, find_masks, no_head
+from nerfblendshape_ns.process_data.labels.label_statistics import LabelStatistics
+from nerfblendshape_ns.process_data.labels.matting import person_matte
+from nerfblendshape_ns.process_data.labels.multiclass_segmenter import MediaPipeSegmenter, MulticlassEvidence
+from nerfblendshape_ns.process_data.labels.segmentation import iterate_labels
+from nerfblendshape_ns.process_data.options import ProcessOptions
+from nerfblendshape_ns.process_data.pose.background_motion import measure, sampled_frames
+from nerfblendshape_ns.process_data.steps.frame_step import FRAMES
+from nerfblendshape_ns.process_data.steps.pose_step import HEAD_POSES
+from nerfblendshape_ns.process_data.steps.step_record import Progress, Result, put_in_place, resumed_folder
+from nerfblendshape_ns.process_data.steps.track_steps import TRACKS_RAW, images_and_labels
+from nerfblendshape_ns.process_data.video.frames import ImageFolder
+
+BACKGROUND_SEEN = "background_seen.png"
+# An overlap of the head's masks in two successive frames below this is worth a warning.
+UNSTEADY_IOU = 0.85
+# The background moving by more than this, in pixels of a 512-pixel image, or its size changing by more than this
+# fraction, blurs the clean plate.
+MOST_DRIFT, MOST_ZOOM = 6.0, 0.03
+# The background must be tracked in this fraction of the samples before the camera is said to move or to stand still.
+LEAST_TRACKED_FRACTION = 0.5
+
+
+def label_sources(options: ProcessOptions) -> Dict[str, Any]:
+    """What the labels depend on besides the frames: the given masks or model."""
+    given = options.parsing and [
+        (number, path.name, path.stat().st_size, path.stat().st_mtime_ns)
+        for number, path in sorted(find_masks(options.parsing).items())
+    ]
+    model = options.segmenter and hashlib.sha256(options.segmenter.read_bytes()).hexdigest()
+    return {"parsing": given, "segmenter": model}
+
+
+def segment(options: ProcessOptions, frame_info: Dict[str, Any], progress: Progress) -> Result:
+    """``parsing/``: background, head, neck and torso of every frame, all or none; an interrupted run is resumed.
+
+    Raises:
+        UserError: the given masks or model cannot be used, or no frame has a head.
+    """
+    tracks = load_arrays(options.output / TRACKS_RAW)
+    images = ImageFolder(options.output, len(tracks["landmarks"]))
+    progress(0, len(images))
+    # A frame's labels depend on all images of the clip; so do the landmarks, which stand for them here.
+    landmarks = hashlib.sha256(np.ascontiguousarray(tracks["landmarks"]).tobytes()).hexdigest()
+    partial = resumed_folder(options.output / contract.PARSING, [label_sources(options), landmarks])
+    done = 0
+    while done < len(images) and (partial / contract.parsing_name(done)).is_file():
+        done += 1
+    statistics = LabelStatistics()
+    for index, labels in enumerate(_labels(options, frame_info, tracks, images, partial, done)):
+        if index >= done:
+            file_io.save_image(partial / contract.parsing_name(index), labels)
+        statistics.add(labels, images[index])
+        progress(1)
+    if not any(areas[Label.HEAD] for areas in statistics.areas):
+        if options.parsing is not None:
+            raise UserError(no_head(options.parsing))
+        raise UserError(f"no head was found in any frame of {options.video}; give masks of your own with --parsing.")
+    put_in_place(partial, options.output / contract.PARSING)
+    summary = {
+        "source": _source_name(options),
+        **statistics.summary(),
+        "sections": {"masks": statistics.per_frame()},
+    }
+    return summary, _label_warnings(statistics)
+
+
+def _labels(
+    options: ProcessOptions,
+    frame_info: Dict[str, Any],
+    tracks: Dict[str, np.ndarray],
+    images: ImageFolder,
+    partial: Path,
+    done: int,
+) -> Iterator[np.ndarray]:
+    """Labels of every image, the first ``done`` of them from an earlier, interrupted run."""
+    for index in range(done):
+        yield file_io.load_image(partial / contract.parsing_name(index), cv2.IMREAD_UNCHANGED)
+    if options.parsing is not None:
+        numbers = load_arrays(options.output / FRAMES)["numbers"][tracks["kept_frames"]]
+        given = GivenLabels(options.parsing, numbers, frame_info)
+        yield from (given[index] for index in range(done, len(images)))
+    elif done < len(images):
+        segmenter = options.segmenter and MulticlassEvidence(MediaPipeSegmenter(options.segmenter))
+        landmarks = fill_gaps(tracks["landmarks"])[:, :, :2]
+        yield from iterate_labels(images, landmarks, evidence=segmenter, start=done)
+
+
+def _source_name(options: ProcessOptions) -> str:
+    if options.parsing is not None:
+        return f"your masks in {options.parsing}"
+    return "MediaPipe's multiclass model" if options.segmenter is not None else "person mask and the clip's colours"
+
+
+def _label_warnings(statistics: LabelStatistics) -> List[str]:
+    warnings = []
+    unsteady = np.flatnonzero(np.array(statistics.ious["head"]) < UNSTEADY_IOU) + 1
+    if len(unsteady):
+        warnings.append(f"The head's outline jumps at {name_frames(unsteady)}: look at the labels there.")
+    headless = np.flatnonzero(np.array(statistics.areas)[:, Label.HEAD] == 0)
+    if len(headless):
+        warnings.append(f"There is no head in the labels of {name_frames(headless)}.")
+    if statistics.mean_areas["torso"] < 0.005:
+        warnings.append("Almost no torso was found: a head can be trained on this clip, a torso cannot.")
+    return warnings
+
+
+def camera(options: ProcessOptions, frame_info: Dict[str, Any], progress: Progress) -> Result:
+    """Measure the camera's motion by the background's; nothing is written but a section ``camera`` of the record.
+
+    ``frames``
+        numbers of the sampled frames.
+    ``shift_px``
+        for each, how far the background has moved since the first, ``[x, y]`` in pixels of a 512-pixel image; ``null``
+        where the background has nothing to track.
+    ``drift_px``
+        the largest range of that.
+    ``zoom``
+        the largest growth.
+    ``moving``
+        true, false, or ``null`` where the background does not show it (a plain wall, or hidden by the person).
+    """
+    images, labels = images_and_labels(options, frame_info)
+    progress(0, len(sampled_frames(len(images), frame_info["fps"])))
+    motion = measure(images, labels, frame_info["fps"], progress)
+    known = motion.tracked_fraction >= LEAST_TRACKED_FRACTION
+    moving = known and (motion.drift > MOST_DRIFT or motion.zoom > MOST_ZOOM)
+    warnings = []
+    if moving:
+        warnings.append(
+            f"The camera moves: the background drifts by {motion.drift:.0f} pixels of a 512-pixel image and its size "
+            f"changes by {motion.zoom:.0%}. The head can be trained; the clean plate is blurred, and a torso will be. "
+            "Put the camera on a tripod."
+        )
+    section = {
+        "frames": motion.frames.tolist(),
+        "shift_px": [None if np.isnan(row).any() else row.round(3).tolist() for row in motion.shift],
+        "drift_px": round(motion.drift, 3),
+        "zoom": round(motion.zoom, 5),
+        "moving": bool(moving) if known else None,
+    }
+    return {"tracked_fraction": round(motion.tracked_fraction, 3), "sections": {"camera": section}}, warnings
+
+
+def background(options: ProcessOptions, frame_info: Dict[str, Any], progress: Progress) -> Result:
+    """``background.png``, the clean plate, and ``background_seen.png``, 255 where a frame shows it."""
+    plate = clean_plate(*images_and_labels(options, frame_info))
+    file_io.save_image(options.output / contract.BACKGROUND, plate.colours)
+    file_io.save_image(options.output / BACKGROUND_SEEN, plate.seen.astype(np.uint8) * 255)
+    progress(1)
+    return {"never_seen": round(plate.never_seen, 4)}, []
+
+
+def mattes(options: ProcessOptions, frame_info: Dict[str, Any], progress: Progress) -> Result:
+    """``alpha/``: opacity of the person in every frame, all or none; an interrupted run is resumed."""
+    root = options.output
+    if not options.mattes:
+        shutil.rmtree(root / contract.ALPHA, ignore_errors=True)
+        progress(1)
+        return {"soft_fraction": None}, []
+    landmarks = fill_gaps(load_arrays(root / TRACKS_RAW)["landmarks"])[:, :, :2]
+    images, labels = images_and_labels(options, frame_info)
+    plate = file_io.load_image(root / contract.BACKGROUND)
+    seen = file_io.load_image(root / BACKGROUND_SEEN, cv2.IMREAD_UNCHANGED) > 0
+    face_height = float(np.median(np.linalg.norm(landmarks[:, CHIN] - landmarks[:, TOP], axis=1)))
+    progress(0, len(images))
+    # The clean plate depends on all labels and stands for them here.
+    partial = resumed_folder(root / contract.ALPHA, hashlib.sha256(plate.tobytes()).hexdigest())
+    soft = 0.0
+    for index in range(len(images)):
+        path = partial / contract.alpha_name(index)
+        if path.is_file():
+            matte = file_io.load_image(path, cv2.IMREAD_UNCHANGED)
+        else:
+            matte = person_matte(images[index], labels[index], face_height, plate, seen)
+            file_io.save_image(path, matte)
+        soft += float(((matte > 0) & (matte < 255)).mean())
+        progress(1)
+    put_in_place(partial, root / contract.ALPHA)
+    return {"soft_fraction": round(soft / len(images), 4)}, []
+
+
+def dataset(options: ProcessOptions, frame_info: Dict[str, Any], progress: Progress) -> Result:
+    """``landmarks.npy``, ``face_mesh.npy`` and, last, ``transforms.json``, which makes the folder a dataset."""
+    landmarks = fill_gaps(load_arrays(options.output / TRACKS_RAW)["landmarks"])[:, :, :2]
+    poses = load_arrays(options.output / HEAD_POSES)
+    file_io.save_array(options.output / contract.LANDMARKS, landmarks.astype(np.float32))
+    file_io.save_array(options.output / contract.FACE_MESH, poses["mesh"])
+    frames = [
+        contract.frame_entry(index, poses["camera_to_head"][index], landmarks[index]) for index in range(len(landmarks))
+    ]
+    contract.save_transforms(
+        options.output,
+        width=frame_info["width"],
+        height=frame_info["height"],
+        fl_x=float(poses["focal"]),
+        fl_y=float(poses["focal"]),
+        cx=frame_info["centre_x"],
+        cy=frame_info["centre_y"],
+        fps=frame_info["fps"],
+        frames=frames,
+    )
+    progress(1)
+    return {"num_frames": len(frames)}, []

@@ -1,0 +1,64 @@
+"""The options of the models: how many there are, and what a checkpoint may say of them."""
+
+from dataclasses import fields
+from typing import Any
+
+import pytest
+from nerfstudio.models.base_model import ModelConfig
+
+from nerfblendshape_ns.common.errors import UserError
+from nerfblendshape_ns.models.architecture import (
+    HeadArchitecture,
+    TorsoArchitecture,
+    architecture_of,
+    read_architecture,
+)
+from nerfblendshape_ns.models.head import HeadModelConfig
+from nerfblendshape_ns.models.torso import TorsoModelConfig
+
+
+@pytest.mark.parametrize(("config", "most"), [(HeadModelConfig, 34), (TorsoModelConfig, 20)])
+def test_there_are_few_options(config, most):
+    own = {field.name for field in fields(config)} - {field.name for field in fields(ModelConfig)}
+    assert len(own) <= most, sorted(own)
+
+
+@pytest.mark.parametrize(
+    ("config", "options"), [(HeadModelConfig, HeadArchitecture), (TorsoModelConfig, TorsoArchitecture)]
+)
+def test_what_is_saved_makes_the_same_config(config, options):
+    changed = config(num_levels=3, max_resolution=99, frame_code_dim=5)
+    again = config(**read_architecture(architecture_of(changed, options), options))
+    assert again == changed
+    assert "head_run" not in architecture_of(changed, options) and "background" not in architecture_of(changed, options)
+
+
+WRONG = [
+    ("num_levels", True),
+    ("num_levels", 3.0),
+    ("num_levels", -1),
+    ("max_resolution", 2**16),
+    ("max_resolution", "64"),
+    ("head_pose_scale", float("nan")),
+    ("head_pose_scale", float("inf")),
+    ("head_pose_scale", False),
+    ("face_parts", 1),
+    ("conditioning", "blended"),
+    ("conditioning", ["blend"]),
+    ("implementation", None),
+]
+
+
+@pytest.mark.parametrize(("name", "value"), WRONG)
+def test_values_that_an_option_cannot_have_are_refused(name: str, value: Any):
+    saved = architecture_of(HeadModelConfig(), HeadArchitecture) | {name: value}
+    with pytest.raises(UserError, match=f"names the option {name} = .*, which it cannot have; train or export again"):
+        read_architecture(saved, HeadArchitecture)
+
+
+def test_a_missing_option_is_refused_and_a_foreign_one_left_out():
+    saved = architecture_of(TorsoModelConfig(), TorsoArchitecture)
+    assert read_architecture(saved | {"_target": "os.abort"}, TorsoArchitecture) == saved
+    del saved["deformation"]
+    with pytest.raises(UserError, match="its description lacks the option deformation"):
+        read_architecture(saved, TorsoArchitecture)
