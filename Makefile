@@ -3,6 +3,7 @@
 #   make demo                 a synthetic talking head becomes a trained avatar: mp4, picture, metrics
 #   make demo VIDEO=me.mp4    the same from your own clip
 #   make test                 style, layers, types and all tests
+#   make docs                 the documentation as a site in site/, to be opened in a browser
 #   make release              wheel and sdist of the checked-out tag, tried in clean environments, in dist/
 #
 # Options: PYTHON=/path/to/python3.11, TORCH="torch==... torchvision==..." (another build), DEMO=folder of the results.
@@ -16,7 +17,7 @@ PYTEST_ARGS ?=
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --progress-bar off
 
-.PHONY: demo test lint types tests release clean
+.PHONY: demo test docs lint types tests release clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.installed-track
@@ -40,6 +41,9 @@ types: lint
 tests: types
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --durations=25 $(PYTEST_ARGS)
 
+docs: $(VENV)/.installed-dev
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
 release: $(VENV)/.installed-dev
 	$(BIN)/python tools/release.py
 
@@ -60,8 +64,8 @@ $(VENV)/.installed-track: $(VENV)/.torch pyproject.toml
 $(VENV)/.installed-dev: $(VENV)/.torch pyproject.toml
 	tools/browser.sh
 	rm -rf *.egg-info
-	$(PIP) $(TORCH) --editable ".[track,dev]"
+	$(PIP) $(TORCH) --editable ".[track,dev,docs]"
 	touch $@ $(VENV)/.installed-track
 
 clean:
-	rm -rf $(VENV) $(DEMO) .pytest_cache .ruff_cache .import_linter_cache build dist
+	rm -rf $(VENV) $(DEMO) .pytest_cache .ruff_cache .import_linter_cache build dist site

@@ -1,9 +1,10 @@
-"""Every relative link and anchor of the documentation leads somewhere, and the README stays short."""
+"""Links, anchors, files and options that the documentation names exist, the site builds, and the README stays short."""
 
 from __future__ import annotations
 
-import ast
 import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import List, Set
 from urllib.parse import unquote
@@ -17,16 +18,8 @@ PAGES = [
 ]
 README_LINES = 150
 PICTURE_BYTES = 200_000
-CONFIGS = {
-    "M.": tuple(f"models/{name}.py" for name in ("architecture", "expression_model", "head", "torso")),
-    "D.": ("data/datamanager.py",),
-    "D.dataparser.": ("data/dataparser.py",),
-    "D.pixel-sampler.": ("data/pixel_sampler.py",),
-    "--optimizers.tables.optimizer.": ("engine/table_optimizer.py",),
-}
-"""Where the options of docs/options.md are declared, by their prefix there."""
-KINDS = ("Config", "Architecture")
-"""Last words of the names of classes that declare options."""
+FOLDERS = ("benchmarks", "configs", "data_utils", "docs", "nerfblendshape_ns", "tests", "tools")
+"""Folders of the repository, under which the pages name files."""
 
 
 def text_outside_code(page: str) -> str:
@@ -83,14 +76,20 @@ def test_the_readme_is_short():
 
 
 def test_pictures_are_small():
-    heavy = [path.name for path in (ROOT / "docs").glob("*.jpg") if path.stat().st_size > PICTURE_BYTES]
-    assert heavy == []
+    pictures = [path for path in (ROOT / "docs").iterdir() if path.suffix in (".jpg", ".png", ".svg")]
+    assert [path.name for path in pictures if path.stat().st_size > PICTURE_BYTES] == []
 
 
 def test_every_page_is_linked_from_the_readme():
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     unlinked = [path.name for path in (ROOT / "docs").glob("*.md") if f"](docs/{path.name}" not in readme]
     assert unlinked == []
+
+
+def test_every_package_is_described_to_contributors():
+    table = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    packages = [path.parent.name for path in (ROOT / "nerfblendshape_ns").glob("*/__init__.py")]
+    assert packages and [name for name in packages if f"`{name}`" not in table] == []
 
 
 def test_files_that_the_code_points_to_exist():
@@ -101,32 +100,35 @@ def test_files_that_the_code_points_to_exist():
     assert [name for name in sorted(mentioned) if not (ROOT / name).is_file()] == []
 
 
-def declared_options(prefix: str) -> Set[str]:
-    """Fields of the config classes behind a prefix; read from the source, since nerfstudio takes seconds to import."""
-    names = set()
-    for file in CONFIGS[prefix]:
-        tree = ast.parse((ROOT / "nerfblendshape_ns" / file).read_text(encoding="utf-8"))
-        classes = [node for node in tree.body if isinstance(node, ast.ClassDef) and node.name.endswith(KINDS)]
-        names.update(
-            field.target.id.replace("_", "-")
-            for config in classes
-            for field in config.body
-            if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name)
-        )
-    return names
+@pytest.mark.parametrize("path", PAGES, ids=[str(path.relative_to(ROOT)) for path in PAGES])
+def test_files_that_a_page_names_exist(path: Path):
+    folders, text = "|".join(FOLDERS), path.read_text(encoding="utf-8")
+    named = set(re.findall(rf"`((?:{folders})/[\w./-]*\w)", text))
+    named |= set(re.findall(rf"\b((?:{folders})/[\w/-]+\.(?:py|ya?ml|json|md))\b", text))
+    assert [name for name in sorted(named) if not (ROOT / name).exists() and "NAME" not in name] == []
 
 
-def test_the_documented_options_exist():
-    page = (ROOT / "docs" / "options.md").read_text(encoding="utf-8")
-    checked = 0
-    for cell in re.findall(r"^\| (`(?:M|D|--)[^|]*`) \|", page, flags=re.MULTILINE):
-        shared = ""
-        for option in re.findall(r"`([^`]+)`", cell):
-            option = shared + option if option.startswith(".") else option
-            shared = option.rpartition(".")[0]
-            prefix = max((known for known in CONFIGS if option.startswith(known)), key=len, default=None)
-            if prefix is not None:  # Else it is nerfstudio's own, such as --vis.
-                name = option[len(prefix) :].split(".")[0]
-                assert name in declared_options(prefix), f"docs/options.md has {option}, which is no option"
-                checked += 1
-    assert checked > 40
+def test_options_that_the_pages_name_exist():
+    table = (ROOT / "docs" / "options.md").read_text(encoding="utf-8").partition("<!-- options -->")[2]
+    known = set(re.findall(r"^\| `(--[^`]+)`", table, flags=re.MULTILINE))
+    named = {
+        f"{path.name}: {option}"
+        for path in PAGES
+        for option in re.findall(r"--(?:pipeline|optimizers)\.[\w.-]*\w", path.read_text(encoding="utf-8"))
+        if option.replace("_", "-") not in known
+    }
+    assert named == set()
+
+
+@pytest.mark.slow
+def test_the_site_builds_without_a_warning_and_loads_nothing_from_elsewhere(tmp_path):
+    site = tmp_path / "site"
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(site)]
+    built = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert built.returncode == 0, built.stderr[-5000:]
+    method = (site / "method.html").read_text(encoding="utf-8")
+    assert "<math" in method and "arithmatex" not in method, "equations are drawn without a script"
+    assert "HeadModelConfig" in (site / "api" / "models.html").read_text(encoding="utf-8")
+    loaded = re.compile(r"<(?:script|img|iframe|link)\b[^>]*\b(?:src|href)=.?(?:https?:)?//|@import|url\(.?https?:")
+    pages = [*site.rglob("*.html"), *site.rglob("*.css")]
+    assert [page.name for page in pages if loaded.search(page.read_text(encoding="utf-8"))] == []

@@ -1,0 +1,78 @@
+"""The tables of docs/options.md are those of the configs, with names that ns-train takes."""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+from typing import Set
+
+import pytest
+import tyro
+from nerfstudio.configs.method_configs import AnnotatedBaseConfigUnion
+
+sys.path.append(str(Path(__file__).parents[2] / "tools"))
+
+import options_table
+
+
+def section_of(title: str) -> str:
+    page = options_table.PAGE.read_text(encoding="utf-8")
+    return page.partition(f"\n## {title}\n")[2].partition("\n## ")[0]
+
+
+def names(text: str) -> Set[str]:
+    return set(re.findall(r"^\| `(--[^`]+)`", text, flags=re.MULTILINE))
+
+
+def help_of(capsys, *words: str) -> Set[str]:
+    with pytest.raises(SystemExit):
+        tyro.cli(AnnotatedBaseConfigUnion, args=[*words, "--help"])
+    return set(re.findall(r"--[a-z][\w.-]*", capsys.readouterr().out))
+
+
+def test_the_page_shows_the_configs():
+    options_table.main(["--check"])
+
+
+def test_a_page_that_shows_something_else_is_reported_and_rendered(tmp_path, capsys):
+    page = tmp_path / "options.md"
+    page.write_text("before\n<!-- options -->\nold\n<!-- /options -->\nafter\n")
+    with pytest.raises(SystemExit) as caught:
+        options_table.main(["--check", "--page", str(page)])
+    assert caught.value.code == 1
+    assert capsys.readouterr().err == (f"error: {page} differs from the configs; run python tools/options_table.py.\n")
+    assert "old" in page.read_text(), "a check writes nothing"
+    options_table.main(["--page", str(page)])
+    text = page.read_text()
+    assert text.startswith("before\n<!-- options -->\n## Training\n") and text.endswith("\n<!-- /options -->\nafter\n")
+    options_table.main(["--check", "--page", str(page)])
+
+
+def test_a_page_without_a_place_for_the_tables_is_refused(tmp_path, capsys):
+    page = tmp_path / "options.md"
+    page.write_text("nothing\n")
+    with pytest.raises(SystemExit):
+        options_table.main(["--page", str(page)])
+    assert "must have the lines <!-- options --> and <!-- /options --> once each" in capsys.readouterr().err
+
+
+def test_ns_train_takes_the_names(capsys):
+    head, torso = (help_of(capsys, f"nerfblendshape-{kind}-small") for kind in ("head", "torso"))
+    data = help_of(capsys, "nerfblendshape-head-small", "nerfblendshape-data")
+    assert len(names(section_of("Data"))) > 5 and names(section_of("Data")) <= data
+    assert len(names(section_of("Head"))) > 20 and names(section_of("Head")) <= head
+    assert len(names(section_of("Torso"))) > 10 and names(section_of("Torso")) <= torso
+    for title in ("Training", "Batches", "Rays by region", "Optimisers"):
+        assert names(section_of(title)) and names(section_of(title)) <= head | torso
+
+
+def test_defaults_are_named_by_the_methods_that_share_them():
+    def default(**values):
+        options = {method.replace("_", "-"): options_table.Option("", value, "") for method, value in values.items()}
+        return options_table.defaults(options)
+
+    assert default(head=1, head_small=1, torso=1, torso_small=1) == "`1`"
+    assert default(head=1, head_small=2, torso=1, torso_small=2) == "`1` large, `2` small"
+    assert default(head=1e-5, head_small=0.0) == "`1e-05` large, `0` small"
+    assert default(head=1, head_small=2, torso=3, torso_small=2) == "`1` head, `2` small, `3` torso"
