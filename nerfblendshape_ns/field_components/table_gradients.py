@@ -1,4 +1,4 @@
-"""The gradient of blended tables, in the place where torch looks for gradients.
+"""The gradient of blended tables, where torch looks for gradients.
 
 The gradients of a mean table and K bases are weighted sums of one gradient row per blended frame. They are kept as
 rows, in the ``.grad`` of a parameter of their own, so that whatever acts on gradients acts on what the optimiser reads:
@@ -18,7 +18,7 @@ from torch.autograd import Variable
 
 
 class TableGradients(nn.Parameter):
-    """A parameter ``[frames, rows, features]`` that only carries a gradient; its value is zero and takes no memory.
+    """A parameter ``[frames, rows, features]`` that only holds a gradient; its value is zero and takes no memory.
 
     ``frames`` are those that were blended since ``zero_grad``: rows of several backward passes follow one another. Row
     ``f`` of ``grad`` is the loss' gradient by frame ``f``'s blended table. Its norm, which clipping compares with

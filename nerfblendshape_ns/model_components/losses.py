@@ -107,7 +107,7 @@ def prepare_patch_loss(kind: PerceptualKind, patch_size: int) -> None:
     backbone = LPIPS_BACKBONES[kind]
     if patch_size < smallest_side(backbone):
         raise UserError(
-            f"{OPTION} {kind} needs patches of at least {smallest_side(backbone)} pixels a side; set "
+            f"{OPTION} {kind} needs patches of at least {smallest_side(backbone)} pixels per side; set "
             f"--pipeline.datamanager.patch-size higher than {patch_size}, or use 'dssim', which takes any size."
         )
     try:

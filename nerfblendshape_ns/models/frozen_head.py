@@ -23,7 +23,7 @@ def frozen_foreground(
     coordinates: Float[Tensor, "rays 2"],
     pixels: Optional[FrozenHeadCache],
 ) -> Foreground:
-    """The head along rays; of the training frames no pixel that is kept is rendered twice.
+    """The head along rays; a pixel of a training frame that the cache stores is not rendered again.
 
     Args:
         head: in evaluation mode.
@@ -31,7 +31,7 @@ def frozen_foreground(
         frames: what the rays belong to.
         spans: see :func:`~nerfblendshape_ns.model_components.rendering.crop.ray_spans`.
         coordinates: where the rays meet the torso's plane.
-        pixels: known pixels of the training frames that the rays' camera indices name; None for other rays.
+        pixels: cache of the training frames that the rays' camera indices name; None for other rays.
     """
     origins, directions, camera = rays.origins.reshape(-1, 3), rays.directions.reshape(-1, 3), rays.camera_indices
     if pixels is None or camera is None:

@@ -87,6 +87,7 @@ class HeadModel(ExpressionModel[FrameBatch]):
             config.expression_noise,
             config.face_motion and blended,
             config.face_parts and blended,
+            config.conditioning == "code",
         )
         train_condition = self.conditioning.of_training(source)
         pose, scale = train_condition[:, len(source.names) :], self.conditioning.scale
@@ -192,10 +193,8 @@ class HeadModel(ExpressionModel[FrameBatch]):
 
     def _density_at(self, positions: Tensor, conditions: Tensor, probe: Tensor) -> Tensor:
         """Density at positions in [0, 1], each under one of a few conditions."""
-        codes = self.field.frame_codes
-        if self.config.conditioning == "code" and codes is not None:
-            conditions = codes.weight[torch.randint(len(codes.weight), (len(conditions),)).to(codes.weight.device)]
-        positions, conditions, probe = self.conditioning.probes(positions, conditions, probe)
+        codes = None if self.field.frame_codes is None else self.field.frame_codes.weight
+        positions, conditions, probe = self.conditioning.probes(positions, conditions, probe, codes)
         return self.field.density(positions, self.field.blend(conditions), conditions, probe)[0]
 
     # --- rendering ---
@@ -210,8 +209,6 @@ class HeadModel(ExpressionModel[FrameBatch]):
         """Blend the tables of a few frames; see :meth:`ExpressionModel.frames`."""
         codes = frame_code(self.field.frame_codes, train_frame, len(expression))
         condition = self.conditioning(expression, captured)
-        if self.config.conditioning == "code" and codes is not None:
-            condition = codes
         pool = self.occupancy.train_expressions
         return self.conditioning.frame_batch(condition, self.field.blend, pool, ray_frame, codes)
 

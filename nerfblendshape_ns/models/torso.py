@@ -27,6 +27,7 @@ from nerfblendshape_ns.model_components.rendering.crop import crop_background, r
 from nerfblendshape_ns.model_components.torso.background import Background, load_plate, parse_background
 from nerfblendshape_ns.model_components.torso.frozen_head_cache import FrozenHeadCache
 from nerfblendshape_ns.model_components.torso.torso_frames import TorsoFrames
+from nerfblendshape_ns.model_components.torso.torso_losses import torso_losses
 from nerfblendshape_ns.model_components.torso.torso_metrics import person_alpha, torso_coverage, torso_metrics
 from nerfblendshape_ns.model_components.torso.torso_occupancy import TorsoOccupancy
 from nerfblendshape_ns.model_components.torso.torso_plane import TorsoPlane, plane_depth
@@ -40,14 +41,9 @@ from nerfblendshape_ns.models.unseen_frames import check_unseen_by_model
 
 HEAD_PREFIX = "head."
 """Before the names of the head's tensors in a torso's state."""
+OPTION = "--pipeline.model.background"
 POSE_MARGIN = 0.5
 """How far the torso's motion is extrapolated beyond the training poses, as a fraction of half their range."""
-OCCUPANCY_WARMUP, OCCUPANCY_INTERVAL = 512, 64
-"""Steps before the occupancy first follows the opacity, and between two updates."""
-HIDDEN_COLOR_WEIGHT = 0.2
-"""Weight of the torso's colour loss on the inpainted pixels that the head hides: other frames may show them."""
-HIDDEN_ALPHA_WEIGHT = 0.05
-"""Weight of the opacity loss where the head hides the torso and the torso image is empty."""
 
 
 @dataclass
@@ -111,13 +107,11 @@ class TorsoModel(ExpressionModel[TorsoFrames]):
             implementation=config.implementation,
         )
         self.occupancy = TorsoOccupancy(self.num_train_data)
-        plate = metadata.get("plate")  # A rebuilt torso brings its own.
+        # A rebuilt torso has its own plate and background.
+        plate, background = metadata.get("plate"), metadata.get("background")
         if plate is None:
             plate = load_plate(metadata.get("background_filename"), (height, width))
-        background = metadata.get("background")  # Likewise.
-        if background is None:
-            background = parse_background(config.background, "--pipeline.model.background")
-        self.background = Background(plate, background)
+        self.background = Background(plate, background or parse_background(config.background, OPTION))
 
     def description(self) -> Dict[str, Any]:
         """See :meth:`ExpressionModel.description`; the head's own is in its part of the state."""
@@ -198,26 +192,23 @@ class TorsoModel(ExpressionModel[TorsoFrames]):
                 if coverage.message is not None:
                     say(CONSOLE, coverage.message)
                 self.occupancy.start_from(coverage.mask.to(self.device))
-            if step >= OCCUPANCY_WARMUP and step % OCCUPANCY_INTERVAL == 0:
-                self._update_occupancy(step)
+            self._update_occupancy(step)
 
         return [TrainingCallback([TrainingCallbackLocation.BEFORE_TRAIN_ITERATION], before)]
 
     @torch.no_grad()
     def _update_occupancy(self, step: int) -> None:
-        source = self.expression_source
-        # Every training pose once, in random order, before any comes again.
-        turn, index = divmod(step // OCCUPANCY_INTERVAL, len(source.train_frames))
-        chosen = int(torch.randperm(len(source.train_frames), generator=torch.Generator().manual_seed(turn))[index])
-        generator = torch.Generator().manual_seed(step)
-        captured = source.track_pose[source.train_frames[chosen]][None]
-        code = frame_code(self.field.frame_codes, torch.tensor([chosen], device=self.device), 1)
+        frame, source = self.occupancy.frame_of_update(step), self.expression_source
+        if frame is None:
+            return
+        captured = source.track_pose[source.train_frames[frame]][None]
+        code = frame_code(self.field.frame_codes, torch.tensor([frame], device=self.device), 1)
         pose = self.pose_code(captured)
 
         def opacity(points: Tensor) -> Tensor:
             return self.field(points, pose, code, self._head_motion(captured))[1]
 
-        self.occupancy.update(opacity, generator)
+        self.occupancy.update(opacity, torch.Generator().manual_seed(step))
 
     # --- rendering ---
 
@@ -255,7 +246,7 @@ class TorsoModel(ExpressionModel[TorsoFrames]):
         fade = points.fade
         if spans is not None:  # The plane shows only within the bounds of the rays.
             fade = fade * ((points.distance >= spans[:, :1]) & (points.distance <= spans[:, 1:]))
-        color, alpha, _ = self._torso(points.coordinates, fade, frames)
+        color, alpha = self._torso(points.coordinates, fade, frames)
         background = self._background(points.coordinates)
         behind = alpha * color + (1.0 - alpha) * background
         hidden = 1.0 - head.alpha
@@ -275,19 +266,17 @@ class TorsoModel(ExpressionModel[TorsoFrames]):
             outputs["torso_color"] = color
         return outputs
 
-    def _torso(self, coordinates: Tensor, fade: Tensor, frames: TorsoFrames) -> Tuple[Tensor, Tensor, Tensor]:
-        """Colour, opacity and shift at torso coordinates; nothing is computed where the plane is empty."""
+    def _torso(self, coordinates: Tensor, fade: Tensor, frames: TorsoFrames) -> Tuple[Tensor, Tensor]:
+        """Colour and opacity at torso coordinates; nothing is computed where the plane is empty."""
         inside = coordinates.clamp(0.0, 1.0)
         chosen = ((fade[:, 0] > 0) & self.occupancy.occupied(inside)).nonzero()[:, 0]
-        empty = coordinates.new_zeros(len(coordinates), 6)
-        if len(chosen) == 0:
-            return empty[:, :3], empty[:, 3:4], empty[:, 4:]
-        codes = None if frames.codes is None else frames.of_rays(frames.codes, chosen)
-        pose, points = frames.of_rays(frames.pose, chosen), inside[chosen]
-        motion = self._head_motion(frames.of_rays(frames.captured, chosen))
-        color, alpha, shift = self.field(points, pose, codes, motion)
-        spread = empty.index_put((chosen,), torch.cat([color, alpha * fade[chosen], shift], -1))
-        return spread[:, :3], spread[:, 3:4], spread[:, 4:]
+        rgba = coordinates.new_zeros(len(coordinates), 4)
+        if len(chosen) > 0:
+            codes = None if frames.codes is None else frames.of_rays(frames.codes, chosen)
+            motion = self._head_motion(frames.of_rays(frames.captured, chosen))
+            color, alpha, _ = self.field(inside[chosen], frames.of_rays(frames.pose, chosen), codes, motion)
+            rgba = rgba.index_put((chosen,), torch.cat([color, alpha * fade[chosen]], -1))
+        return rgba[:, :3], rgba[:, 3:]
 
     def _head_motion(self, captured: Float[Tensor, "#points 12"]) -> HeadMotion:
         """How points of the plane that are fixed to the head move in frames of these poses."""
@@ -325,31 +314,16 @@ class TorsoModel(ExpressionModel[TorsoFrames]):
             outputs: of a whole camera.
             batch: of its frame, on the same device.
         """
-        if self.background.shows_plate:
-            return batch["image"]
-        person = person_alpha(batch["alpha"], batch["torso"][..., 3:])
-        return composite(batch["image"], person, outputs["background"])
+        return batch["image"] if self.background.shows_plate else self.ray_target(outputs, batch)
 
     def get_loss_dict(
         self, outputs: Dict[str, Tensor], batch: Dict[str, Tensor], metrics_dict: Optional[Dict[str, Tensor]] = None
     ) -> Dict[str, Tensor]:
         """Colour of all rays, colour and opacity of the torso, patches, codes."""
         config = self.config
-        target, prediction = self.ray_target(outputs, batch), outputs["rgb"]
-        losses = self.image_losses(prediction, target, batch)
+        losses = self.image_losses(outputs["rgb"], self.ray_target(outputs, batch), batch)
         torso, head_alpha = batch["torso"].to(self.device), batch["alpha"].to(self.device)
-        true_color, true_alpha = torso[:, :3], torso[:, 3:]
-        # Behind the head nothing but the torso image's extension is known: elsewhere an empty torso counts little.
-        known = torch.maximum(1.0 - head_alpha, true_alpha).clamp_min(HIDDEN_ALPHA_WEIGHT)
-        losses["torso_alpha_loss"] = (
-            config.torso_alpha_weight * (known * (outputs["torso_alpha"] - true_alpha).abs()).mean()
-        )
-        if "torso_color" in outputs:
-            weight = true_alpha * (1.0 - head_alpha).clamp_min(HIDDEN_COLOR_WEIGHT)
-            losses["torso_color_loss"] = (
-                config.torso_color_weight * (weight * (outputs["torso_color"] - true_color).abs()).mean()
-            )
-        return losses
+        return losses | torso_losses(outputs, torso, head_alpha, config.torso_color_weight, config.torso_alpha_weight)
 
     def get_image_metrics_and_images(
         self, outputs: Dict[str, Tensor], batch: Dict[str, Tensor]

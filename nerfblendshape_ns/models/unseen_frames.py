@@ -1,7 +1,7 @@
 """Refuses to test a model on frames that it was trained on.
 
-A model holds the places of its training frames on the clip's track and the head poses of the whole track, and keeps
-them in its checkpoints, so it can be held against any split of any dataset; the poses tell whether it is the same clip.
+A model and its checkpoints hold the indices of its training frames on the clip's track and the head poses of the whole
+track, so it can be compared with any split of any dataset; the poses show whether it is the same clip.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def check_unseen_by_model(
 
 
 def check_same_training_frames(model: nn.Module, metadata: Mapping[str, Any]) -> None:
-    """Refuse to train a loaded model on other frames than before: it would not know that it has seen the earlier ones.
+    """Refuse to train a loaded model on frames other than its own: it would lose the record of those that it has seen.
 
     Args:
         model: with the state of a checkpoint.
@@ -91,7 +91,7 @@ def _check_same_clip(trained: Tensor, metadata: Mapping[str, Any], name: str) ->
 
 
 def _track(state: Mapping[str, Any], prefix: str) -> tuple[List[int], Tensor]:
-    """Places of the training frames, and the poses ``[frames, 12]`` of the whole clip."""
+    """Indices of the training frames, and the poses ``[frames, 12]`` of the whole clip."""
     source = f"{prefix}expression_source."
     return torch.as_tensor(state[source + "train_frames"]).tolist(), state[source + "track_pose"]
 

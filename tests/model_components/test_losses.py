@@ -100,7 +100,7 @@ def test_patches_that_the_network_cannot_take_are_told_before_training(monkeypat
     monkeypatch.setattr(losses, "fetch_weights", lambda _: None)
     prepare_patch_loss(kind, smallest)
     message = (
-        f"^--pipeline.model.perceptual-loss {kind} needs patches of at least {smallest} pixels a side; set "
+        f"^--pipeline.model.perceptual-loss {kind} needs patches of at least {smallest} pixels per side; set "
         f"--pipeline.datamanager.patch-size higher than {smallest - 1}, or use 'dssim', which takes any size.$"
     )
     with pytest.raises(UserError, match=message):

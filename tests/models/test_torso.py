@@ -266,18 +266,3 @@ def test_frames_do_without_their_codes_in_a_share_of_the_training_steps():
     assert 70 < dropped < 130 and sum(torch.equal(code, own) for code in drawn) == 200 - dropped
     model.eval()
     assert torch.equal(model.frames(expression, train_frame=frame).codes[0], own)
-
-
-def test_made_up_colours_behind_the_head_count_less():
-    """By hand: 0.2 of the error where the head is opaque, half where it is half there, all where it is not."""
-    model = make_torso(torso_color_weight=1.0)
-    batch = torso_batch(3)
-    batch["alpha"] = torch.tensor([[1.0], [0.5], [0.0]])
-    batch["torso"] = torch.tensor([[0.5, 0.5, 0.5, 1.0]] * 3)
-    outputs = {
-        **{name: torch.zeros(3, 3) for name in ("rgb", "background")},
-        "torso_alpha": torch.ones(3, 1),
-        "torso_color": torch.full((3, 3), 0.8),
-    }
-    losses = model.get_loss_dict(outputs, batch)
-    torch.testing.assert_close(losses["torso_color_loss"], torch.tensor(0.3 * (0.2 + 0.5 + 1.0) / 3))

@@ -26,7 +26,7 @@ RIDGE = 0.01
 KERNEL_LENGTH = 0.3
 """Length of the kernel (Matérn, 3/2), as a fraction of the face's longer side."""
 NOISE = 0.01
-"""Variance of a landmark's error, as a fraction of a displacement's: open lips separate what is neutrally at one place.
+"""Variance of a landmark's error, as a fraction of a displacement's: open lips separate what touches neutrally.
 """
 SKIN_FRAMES = 200
 """Training frames, evenly spread, whose landmarks say where skin may be."""

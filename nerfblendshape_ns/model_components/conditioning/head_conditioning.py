@@ -48,6 +48,7 @@ class HeadConditioning(nn.Module):
         noise: standard deviation of the noise on training conditions.
         parts: lets the lower and the upper face see only what moves them; None shows everything everywhere.
         motion: moves samples to canonical space; None leaves them.
+        by_code: the codes of the frames stand in for coefficients and head pose.
     """
 
     def __init__(
@@ -58,6 +59,7 @@ class HeadConditioning(nn.Module):
         noise: float = 0.0,
         parts: Optional[FaceParts] = None,
         motion: Optional[FaceMotion] = None,
+        by_code: bool = False,
     ) -> None:
         super().__init__()
         self.basis = len(scale)
@@ -68,6 +70,7 @@ class HeadConditioning(nn.Module):
         self.noise = noise
         self.parts = parts
         self.motion = motion
+        self.by_code = by_code
 
     @classmethod
     def of_clip(
@@ -79,6 +82,7 @@ class HeadConditioning(nn.Module):
         noise: float,
         face_motion: bool,
         face_parts: bool,
+        by_code: bool,
     ) -> HeadConditioning:
         """With face motion and face parts where they are wanted and the dataset has what they need.
 
@@ -91,11 +95,12 @@ class HeadConditioning(nn.Module):
             face_motion: whether samples are moved to canonical space; needs landmarks and a face mesh.
             face_parts: whether the face has parts; needs a face mesh, and coefficients that are named as ARKit's or
                 FLAME's.
+            by_code: see :class:`HeadConditioning`.
         """
         scale, train_pose = metadata["expression_scale"], source.track_pose[source.train_frames]
         train_expression, mesh = source.clamp(source.train_expression()) * scale, metadata.get("face_mesh")
         motion = FaceMotion.of_clip(aabb, metadata, train_expression, train_pose) if face_motion else None
-        conditioning = cls(scale, train_pose, pose_scale, noise, motion=motion)
+        conditioning = cls(scale, train_pose, pose_scale, noise, motion=motion, by_code=by_code)
         if face_parts and mesh is not None and FaceParts.has_region_names(source.names):
             reference = conditioning.of_training(source).mean(0)
             conditioning.parts = FaceParts(aabb, mesh, source.names, reference)
@@ -143,6 +148,9 @@ class HeadConditioning(nn.Module):
             codes: see :class:`FrameBatch`.
         """
         count = len(condition)
+        if self.by_code:
+            assert codes is not None, "the field has no codes"
+            condition = codes
         # Without noise and swaps: those keep the tables from learning a tracker's errors; the skin is where it is.
         motion = None if self.motion is None else self.motion.fields(condition[:, : self.basis])
         if self.training:
@@ -192,6 +200,7 @@ class HeadConditioning(nn.Module):
         unit: Float[Tensor, "samples 3"],
         conditions: Float[Tensor, "probes condition"],
         probe: Int[Tensor, "samples"],
+        codes: Optional[Float[Tensor, "train code"]] = None,
     ) -> tuple[Float[Tensor, "samples 3"], Float[Tensor, "rows condition"], Int[Tensor, "samples"]]:
         """Canonical positions of an occupancy update, its conditions, and which of them each position uses.
 
@@ -199,7 +208,11 @@ class HeadConditioning(nn.Module):
             unit: positions in [0, 1].
             conditions: a few.
             probe: which one each position was given.
+            codes: of the training frames, some of which stand in for the conditions where codes are the condition.
         """
+        if self.by_code:
+            assert codes is not None, "the field has no codes"
+            conditions = codes[torch.randint(len(codes), (len(conditions),)).to(codes.device)]
         if self.motion is not None:
             unit = self.motion.to_canonical(unit, self.motion.fields(conditions[:, : self.basis]), probe)
         return unit, self.variants(conditions), self._row(unit, probe, len(conditions), soft=True)

@@ -46,7 +46,7 @@ def head_metrics(
         target: in [0, 1], on the same background.
         head: where the true head is.
         lpips: networks by the names of their metrics (``lpips``: AlexNet, ``lpips_vgg``: VGG16), measured on the whole
-            image; one that the image is too small for (31 and 16 pixels a side) is left out.
+            image; one that the image is too small for (31 and 16 pixels per side) is left out.
     """
     if not bool(head.any()):
         head = torch.ones_like(head)

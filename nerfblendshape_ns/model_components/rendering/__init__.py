@@ -1,1 +1,1 @@
-"""Along the ray: crop box, early ray termination, known viewpoints."""
+"""Along the ray: crop box, early ray termination, recorded viewpoints."""

@@ -31,7 +31,7 @@ class FrozenHeadCache:
         self.height, self.width, self.frames = int(height), int(width), frames
         self.kept = min(frames, int(megabytes * 2**20 / (self.height * self.width * (4 * CHANNELS + 1))))
         """Frames whose pixels are kept."""
-        self.known = torch.zeros(0, dtype=torch.bool)
+        self.stored = torch.zeros(0, dtype=torch.bool)
         self.values = torch.empty(0, CHANNELS)
 
     def values_of(
@@ -50,18 +50,18 @@ class FrozenHeadCache:
         indices = self._indices(coordinates, frame) if self.kept > 0 else None
         if indices is None:
             return render(torch.arange(len(coordinates), device=coordinates.device))
-        if len(self.known) == 0:
+        if len(self.stored) == 0:
             count = self.kept * self.height * self.width
-            self.known = torch.zeros(count, dtype=torch.bool, device=coordinates.device)
+            self.stored = torch.zeros(count, dtype=torch.bool, device=coordinates.device)
             self.values = torch.empty(count, CHANNELS, device=coordinates.device)
         kept = frame < self.kept
         indices = torch.where(kept, indices, 0)
-        missing = ~(kept & self.known[indices])
+        missing = ~(kept & self.stored[indices])
         values, chosen = self.values[indices], missing.nonzero()[:, 0]
         if len(chosen) > 0:
             values[chosen] = render(chosen)
             fresh = missing & kept
-            self.values[indices[fresh]], self.known[indices[fresh]] = values[fresh], True
+            self.values[indices[fresh]], self.stored[indices[fresh]] = values[fresh], True
         return values
 
     def _indices(self, coordinates: Tensor, frame: Tensor) -> Optional[Int[Tensor, "rays"]]:

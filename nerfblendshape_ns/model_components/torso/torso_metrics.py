@@ -84,8 +84,8 @@ def torso_coverage(dataset: NerfBlendshapeDataset, resolution: int, margin: floa
     """
     torso = dataset.torso
     assert torso is not None, "the dataset's target must be the frame"
-    seen = (torso[..., 3] > 2).any(0)[None, None].float()
-    cells = torch.nn.functional.adaptive_max_pool2d(seen, resolution)
+    visible = (torso[..., 3] > 2).any(0)[None, None].float()
+    cells = torch.nn.functional.adaptive_max_pool2d(visible, resolution)
     grow = int(np.ceil(margin * resolution))
     mask = torch.nn.functional.max_pool2d(cells, 2 * grow + 1, stride=1, padding=grow)[0, 0] > 0
     fractions = {label: float((dataset.labels == label).float().mean()) for label in (Label.NECK, Label.TORSO)}

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Callable
+from typing import Callable, Optional
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
+
+WARMUP, INTERVAL = 512, 64
+"""Training steps before the first update, and between two."""
+THRESHOLD = 0.01
+"""A cell is occupied where its opacity may reach this."""
 
 
 class TorsoOccupancy(nn.Module):
@@ -16,16 +21,15 @@ class TorsoOccupancy(nn.Module):
     poses, so that what few poses need is kept.
 
     Args:
-        num_poses: poses that the updates go through in turn.
+        num_poses: training frames, whose poses the updates go through in turn.
         resolution: cells along each axis of the captured image.
-        threshold: a cell is occupied where its opacity may reach this.
     """
 
-    def __init__(self, num_poses: int, resolution: int = 128, threshold: float = 0.01) -> None:
+    def __init__(self, num_poses: int, resolution: int = 128) -> None:
         super().__init__()
         self.decay = 0.5 ** (1.0 / max(1, num_poses))
         self.resolution = resolution
-        self.threshold = threshold
+        self.num_poses = num_poses
         self.opacity: Tensor
         self.allowed: Tensor
         self.initialised: Tensor
@@ -41,7 +45,7 @@ class TorsoOccupancy(nn.Module):
         """
         cell = (coordinates * self.resolution).long().clamp(0, self.resolution - 1)
         index = cell[:, 1], cell[:, 0]
-        return (self.opacity[index] > self.threshold) & self.allowed[index]
+        return (self.opacity[index] > THRESHOLD) & self.allowed[index]
 
     @torch.no_grad()
     def start_from(self, mask: Bool[Tensor, "rows columns"]) -> None:
@@ -49,6 +53,16 @@ class TorsoOccupancy(nn.Module):
         self.allowed.copy_(mask)
         self.opacity.copy_(mask.float())
         self.initialised.fill_(True)
+
+    def frame_of_update(self, step: int) -> Optional[int]:
+        """Training frame whose pose the update of a training step looks at; None where none is due.
+
+        Every training frame comes once, in random order, before any comes again.
+        """
+        if step < WARMUP or step % INTERVAL:
+            return None
+        turn, index = divmod(step // INTERVAL, self.num_poses)
+        return int(torch.randperm(self.num_poses, generator=torch.Generator().manual_seed(turn))[index])
 
     @torch.no_grad()
     def update(

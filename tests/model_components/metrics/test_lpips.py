@@ -137,7 +137,7 @@ def test_pictures_that_are_too_small_are_told(backbone, smallest):
     assert network.smallest == smallest_side(backbone) == smallest
     assert bool(network(images(smallest, smallest), images(smallest, smallest, seed=1)).isfinite().all())
     message = (
-        rf"^LPIPS \({backbone}\) needs pictures of at least {smallest} pixels a side, and these have 50 x "
+        rf"^LPIPS \({backbone}\) needs images of at least {smallest} pixels per side, and these have 50 x "
         f"{smallest - 1}; use larger ones or another metric.$"
     )
     with pytest.raises(UserError, match=message):

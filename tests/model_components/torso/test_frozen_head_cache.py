@@ -48,7 +48,7 @@ def test_every_pixel_of_every_frame_has_its_own_place():
     frames = torch.arange(2).repeat_interleave(HEIGHT * WIDTH)
     values = pixels.values_of(places, frames, render)
     assert torch.equal(values[:, 0], 10.0 + torch.arange(2 * HEIGHT * WIDTH))
-    assert len(pixels.known) == 2 * HEIGHT * WIDTH and bool(pixels.known.all())
+    assert len(pixels.stored) == 2 * HEIGHT * WIDTH and bool(pixels.stored.all())
 
 
 @pytest.mark.parametrize("change", [(0.1, 0.0), (0.0, -0.1), (-1.0, 0.0), (0.0, 3.0)])
@@ -75,4 +75,4 @@ def test_as_many_frames_as_fit_are_kept():
         assert render.asked[1:] == ([missing] if missing else [])
         expected = [20.0 + ray if ray in missing else 10.0 + ray for ray in range(3)]
         assert again[:, 0].tolist() == expected
-        assert len(pixels.known) == kept * HEIGHT * WIDTH
+        assert len(pixels.stored) == kept * HEIGHT * WIDTH

@@ -36,3 +36,10 @@ def test_what_one_pose_of_many_needs_is_kept():
         alpha = float(update % 50 == 0)
         occupancy.update(lambda points, alpha=alpha: torch.full((len(points), 1), alpha), generator)
         assert occupancy.occupied(torch.tensor([[0.2, 0.2]])).all()
+
+
+def test_every_pose_has_its_turn_before_any_comes_again():
+    occupancy = TorsoOccupancy(num_poses=4, resolution=2)
+    assert not any(occupancy.frame_of_update(step) is not None for step in (0, 64, 448, 513, 600))
+    turns = [occupancy.frame_of_update(step) for step in range(512, 512 + 64 * 8, 64)]
+    assert sorted(turns[:4]) == sorted(turns[4:]) == [0, 1, 2, 3]  # type: ignore[type-var]
