@@ -1,9 +1,9 @@
 """How far each landmark of the face moves in space with each coefficient, measured on the training frames.
 
-A landmark is seen in every frame under a known head pose and with known coefficients. Where it is in head space is
-taken as linear in the coefficients, as in any blendshape rig, so its rest position and its displacement per unit of
+A landmark is seen in every frame under a known head pose and with known coefficients. Its position in head space is
+taken as linear in the coefficients, as in any blendshape rig, so its neutral position and its displacement per unit of
 each coefficient solve a small least-squares problem: non-rigid structure from motion (Bregler et al. 2000) whose shape
-coefficients are known. A head that turns tells depth too; what the clip does not tell a ridge keeps small.
+coefficients are known. A head that turns shows depth too; what the clip does not show a ridge keeps small.
 """
 
 from __future__ import annotations
@@ -14,12 +14,14 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from nerfblendshape_ns.common.frame_numbers import spread
+
 MOST_FRAMES = 1500
 """Of a longer clip so many frames are used, evenly spread."""
 POINTS_AT_ONCE = 64
 """Their normal equations are in memory at a time."""
-REST_WEIGHT = 1e-3
-"""How much a frame's worth of evidence the given mesh is, for the landmarks' rest positions."""
+NEUTRAL_WEIGHT = 1e-3
+"""How much a frame's worth of evidence the given mesh is, for the landmarks' neutral positions."""
 RIDGES = (0.001, 0.003, 0.01, 0.03, 0.1)
 """What a clip's own ridge is chosen from."""
 PARTS = 8
@@ -36,27 +38,27 @@ def landmark_motion(
     mesh: Float[Tensor, "points 3"],
     ridge: float,
 ) -> tuple[Float[Tensor, "points 3"], Float[Tensor, "basis points 3"]]:
-    """Rest positions of the landmarks, and their displacements per unit of each coefficient.
+    """Neutral positions of the landmarks, and their displacements per unit of each coefficient.
 
     Args:
         tangents: where the landmarks are seen: pixels from the principal point over the focal length, x to the right,
             y downwards; NaN where one was not found.
         expression: coefficients of the frames.
         poses: camera-to-head matrices (OpenGL axes), row by row.
-        mesh: what the rest positions are near to, in the poses' space.
+        mesh: what the neutral positions are near to, in the poses' space.
         ridge: weight of the squared displacements beside the sum of all frames' squared errors, for coefficients
             scaled so that the widest has range 1; the longer the clip the less it counts. A clip's own is found by
             :func:`held_out_ridge`.
 
     Returns:
-        Rest positions (all coefficients 0) and displacements, float32 in scene units.
+        Neutral positions (all coefficients 0) and displacements, float32 in scene units.
     """
-    weights, reach, seen, pose, mesh = _prepared(tangents, expression, poses, mesh)
+    weights, widest, seen, pose, mesh = _prepared(tangents, expression, poses, mesh)
     penalty = _penalty(weights, ridge)
     groups = zip(seen.split(POINTS_AT_ONCE, dim=1), mesh.split(POINTS_AT_ONCE))
-    found = torch.cat([_Evidence(weights, *_equations(some, pose, rest)).solve(penalty) for some, rest in groups])
+    found = torch.cat([_Evidence(weights, *_equations(some, pose, neutral)).solve(penalty) for some, neutral in groups])
     offsets = found.view(len(mesh), -1, 3)
-    return (mesh + offsets[:, 0]).float(), (offsets[:, 1:] / reach).permute(1, 0, 2).float().contiguous()
+    return (mesh + offsets[:, 0]).float(), (offsets[:, 1:] / widest).permute(1, 0, 2).float().contiguous()
 
 
 @torch.no_grad()
@@ -90,18 +92,18 @@ def held_out_ridge(
 def _prepared(
     tangents: Tensor, expression: Tensor, poses: Tensor, mesh: Tensor
 ) -> tuple[Float[Tensor, "frames unknowns"], float, Tensor, Float[Tensor, "frames 3 4"], Float[Tensor, "points 3"]]:
-    """Frames thinned, in double precision: one and the scaled coefficients, their scale, sightings, poses, mesh."""
-    picked = torch.linspace(0, len(tangents) - 1, min(len(tangents), MOST_FRAMES)).round().long()
+    """Frames thinned, in double precision: 1 and the scaled coefficients, the widest range, sightings, poses, mesh."""
+    picked = spread(len(tangents), MOST_FRAMES)
     seen, coefficients = tangents[picked].double().cpu(), expression[picked].double().cpu()
-    reach = float((coefficients.amax(0) - coefficients.amin(0)).max()) or 1.0
-    weights = torch.cat([torch.ones(len(picked), 1).double(), coefficients / reach], dim=1)
-    return weights, reach, seen, poses[picked].double().cpu().view(-1, 3, 4), mesh.double().cpu()
+    widest = float((coefficients.amax(0) - coefficients.amin(0)).max()) or 1.0
+    weights = torch.cat([torch.ones(len(picked), 1).double(), coefficients / widest], dim=1)
+    return weights, widest, seen, poses[picked].double().cpu().view(-1, 3, 4), mesh.double().cpu()
 
 
 def _penalty(weights: Float[Tensor, "frames unknowns"], ridge: float) -> Float[Tensor, "unknowns"]:
-    """On the squares of a point's rest offset and of its displacements."""
+    """On the squares of a point's offset from the mesh and of its displacements."""
     penalty = torch.full((weights.shape[1],), max(ridge, 1e-9)).double()
-    penalty[0] = REST_WEIGHT * len(weights)
+    penalty[0] = NEUTRAL_WEIGHT * len(weights)
     return penalty
 
 
@@ -152,7 +154,7 @@ class _Evidence:
 def _equations(
     seen: Float[Tensor, "frames points 2"], pose: Float[Tensor, "frames 3 4"], mesh: Float[Tensor, "points 3"]
 ) -> tuple[Float[Tensor, "frames points 2 3"], Float[Tensor, "frames points 2"]]:
-    """Two linear equations a sighting, ``row · offset = right``, for the offset of the point from the mesh.
+    """Two linear equations per sighting, ``row · offset = right``, for the offset of the point from the mesh.
 
     With p the point in camera space, ``x = -p_x / p_z`` and ``y = p_y / p_z``; multiplied by ``p_z``, so that an error
     is a length at the point's depth.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any, Dict, List, Optional
+from typing import TYPE_CHECKING, Any, Dict
 
 import torch
 from torch import Tensor
@@ -85,7 +85,6 @@ def _dataset_description(metadata: Dict[str, Any], source: "ExpressionSource", a
             "maximum": source.maximum.tolist(),
             "scale": metadata["expression_scale"].tolist(),
             "source_names": list(metadata.get("expression_source_names") or source.names),
-            "projection": _projection(metadata),
         },
         "normalisation": {
             "transform": torch.as_tensor(metadata.get("dataparser_transform", torch.eye(4)[:3])).tolist(),
@@ -143,14 +142,6 @@ def check_head_fits(head: Dict[str, Any], metadata: Dict[str, Any], aabb: Tensor
             f"The head run was trained at {saved_size[1]}x{saved_size[0]} pixels, the torso at {size[1]}x{size[0]}; "
             f"give --pipeline.datamanager.dataparser.max-size {max(saved_size)}."
         )
-
-
-def _projection(metadata: Dict[str, Any]) -> Optional[List[List[float]]]:
-    """``[source, basis]`` from the clip's coefficients to the model's; None where those are some of the clip's."""
-    projection = metadata.get("expression_projection")
-    if projection is None or set(metadata["expression_names"]) <= set(metadata["expression_source_names"]):
-        return None
-    return torch.as_tensor(projection).tolist()
 
 
 def check_format(saved: Dict[str, Any]) -> None:

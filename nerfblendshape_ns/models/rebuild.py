@@ -193,12 +193,10 @@ def clip_metadata(description: Mapping[str, Any], state: Mapping[str, Any]) -> D
         state: the model's state dictionary, which holds the track.
     """
     basis, normalisation = description["basis"], description["normalisation"]
-    projection = basis["projection"]
     return {
         "expression_names": list(basis["names"]),
         "basis_id": basis["id"],
         "expression_source_names": basis["source_names"],
-        "expression_projection": None if projection is None else torch.tensor(projection),
         "expression_min": torch.tensor(basis["minimum"]),
         "expression_max": torch.tensor(basis["maximum"]),
         "expression_scale": torch.tensor(basis["scale"]),

@@ -46,7 +46,7 @@ def test_rest_and_motion_come_out_of_what_is_seen():
     torch.testing.assert_close(motion, MOTION, rtol=0, atol=1e-3)
 
 
-def test_the_ridge_keeps_small_what_is_not_told():
+def test_the_ridge_keeps_small_what_is_not_reported():
     expression, pose = expressions(), poses()
     expression[:, 1] = 0.0  # Never smiled.
     _, motion = landmark_motion(seen(expression, pose), expression, pose, REST, ridge=0.05)
