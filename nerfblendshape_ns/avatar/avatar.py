@@ -70,21 +70,17 @@ class Avatar:
         self.path = path
         self.step = step
         self.provenance = provenance or Provenance()
-        source = model.expression_source
+        self._has_track = has_track
         self.kind: str = str(description["kind"])
         """``head`` or ``torso``."""
-        self.names: List[str] = list(source.names)
+        self.names: List[str] = list(model.expression_source.names)
         """One name per coefficient."""
         self.basis_id: str = str(description["basis"]["id"])
         """Id of the basis, such as ``arkit52``."""
-        self.source_names: List[str] = list(description["basis"].get("source_names") or self.names)
+        self.source_names: List[str] = list(description["basis"]["source_names"])
         """Names of the clip's coefficients, those that the model left out among them."""
         self.fps: float = float(description["fps"])
         """Frames per second of the clip."""
-        self.track: Optional[Track] = None
-        """The captured clip, where the file has it."""
-        if has_track:
-            self.track = Track(source.track_expression, source.track_pose, source.track_times, source.train_frames)
         self.camera: Cameras = self._median_camera()
         """The training camera nearest to the median pose, of shape ``[1]``, at the size of the training images."""
 
@@ -95,6 +91,14 @@ class Avatar:
             assert self.model.head is not None, "a rebuilt torso holds its head"
             return self.model.head
         return self.model
+
+    @property
+    def track(self) -> Optional[Track]:
+        """The captured clip, where the file has it."""
+        source = self.model.expression_source
+        if not self._has_track:
+            return None
+        return Track(source.track_expression, source.track_pose, source.track_times, source.train_frames)
 
     @property
     def minimum(self) -> Float[Tensor, "basis"]:
@@ -115,9 +119,6 @@ class Avatar:
         """Move model and camera; returns the avatar itself."""
         self.model.to(device)
         self.camera = self.camera.to(device)
-        if self.track is not None:
-            source = self.model.expression_source
-            self.track = Track(source.track_expression, source.track_pose, source.track_times, source.train_frames)
         return self
 
     def neutral(self) -> DrivingState:

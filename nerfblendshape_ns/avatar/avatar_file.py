@@ -121,7 +121,8 @@ def read_avatar_file(path: Path) -> AvatarFile:
         digest = document.pop("digest")
         if not {value.dtype for value in tensors.values()} <= set(DTYPES) or digest != _digest(document, tensors):
             raise ValueError("it does not match its checksum")
-        return AvatarFile(dict(document["description"]), tensors, Provenance(**document["provenance"]), digest)
+        provenance = Provenance(**{name: str(text) for name, text in document["provenance"].items()})
+        return AvatarFile(dict(document["description"]), tensors, provenance, digest)
     except UserError:
         raise
     except Exception as error:  # safetensors, JSON and torch report damage by half a dozen kinds of error.

@@ -21,7 +21,7 @@ about the size of both eyes."""
 HEAD_OPACITY = 0.5
 """Pixels above this opacity count as head."""
 LEARNT_CHANGE = 4.0
-"""A coefficient that changes the image by less than so many of 255 levels has not been learnt."""
+"""A coefficient that changes the image by less than this many of 255 levels was not learnt."""
 SMALLEST_RANGE = 0.01
 """A coefficient whose scaled training range is below this fraction of the widest has not moved."""
 KEPT_FRACTION = 0.1

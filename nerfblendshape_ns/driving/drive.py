@@ -161,7 +161,7 @@ def plan_drive(options: DriveOptions, avatar: Avatar, console: Console) -> Drive
     if options.side_by_side:
         whole.image_of(0)
     driver = whole.resampled(options.fps, options.start, options.end)
-    target = person.model_space
+    target = person.space
     source = target if kind in ("own", "keyframes") else CoefficientSpace(whole.names, whole.basis_id, whole.values)
     mapping = retargeting(source, target, retarget_mode(options, kind))
     if not options.clamp:

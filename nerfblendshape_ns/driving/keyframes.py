@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple, Union
+from typing import Any, Dict, List, Mapping, Sequence, Tuple, Union
 
 import numpy as np
 import yaml
@@ -13,7 +13,7 @@ from scipy.spatial.transform import Rotation
 
 from nerfblendshape_ns.common.errors import UserError
 from nerfblendshape_ns.driving.sequence import DriverSequence, HeadMotion
-from nerfblendshape_ns.expressions.retarget import plain_name
+from nerfblendshape_ns.expressions.retarget import CoefficientSpace, plain_name
 
 EASINGS = {
     "linear": lambda fraction: fraction,
@@ -79,32 +79,21 @@ def read_keyframes(path: Path) -> List[Keyframe]:
 
 
 def keyframe_sequence(
-    keyframes: Sequence[Keyframe],
-    names: Sequence[str],
-    neutral: np.ndarray,
-    maximum: np.ndarray,
-    basis_id: str,
-    label: str,
-    minimum: Optional[np.ndarray] = None,
-    fps: float = 100.0,
+    keyframes: Sequence[Keyframe], space: CoefficientSpace, label: str, fps: float = 100.0
 ) -> DriverSequence:
     """Turn keyframes into a driver for a person with the given coefficients.
 
     Args:
         keyframes: at least one, ascending.
-        names: the person's coefficients; a name without ``Left`` and ``Right`` means both.
-        neutral: ``[basis]`` neutral values.
-        maximum: ``[basis]`` what ``100%`` stands for.
-        basis_id: id of the person's basis.
+        space: the person's coefficients, whose range is -100 % to 100 %. A name without ``Left`` and ``Right`` means
+            both; neutral is 0 or the nearest value in the range.
         label: what the sequence is, for messages.
-        minimum: ``[basis]`` what ``-100%`` stands for; None takes the maximum mirrored about neutral.
         fps: samples per second.
 
     Raises:
         UserError: a coefficient is unknown.
     """
-    low = 2.0 * neutral - maximum if minimum is None else minimum
-    states = np.stack([_state(frame, names, neutral, maximum, low, label) for frame in keyframes])
+    states = np.stack([_state(frame, space, label) for frame in keyframes])
     angles = np.array([[frame.head.get(name, 0.0) for name in HEAD_ANGLES] for frame in keyframes])
     keys = np.array([frame.time for frame in keyframes])
     # The last keyframe is shown too: a file that ends at 2 s lasts 2 s and one sample.
@@ -125,18 +114,17 @@ def keyframe_sequence(
         motion = HeadMotion(
             Rotation.from_euler("YXZ", turned, degrees=True).as_matrix(), np.zeros((count, 3)), neutral=np.eye(3)
         )
-    return DriverSequence(label, tuple(names), values, times - keys[0], basis_id, motion)
+    return DriverSequence(label, space.names, values, times - keys[0], space.basis_id, motion)
 
 
-def _state(
-    frame: Keyframe, names: Sequence[str], neutral: np.ndarray, maximum: np.ndarray, minimum: np.ndarray, label: str
-) -> np.ndarray:
-    state = neutral.astype(np.float64).copy()
+def _state(frame: Keyframe, space: CoefficientSpace, label: str) -> np.ndarray:
+    neutral = np.clip(np.zeros(len(space.names)), space.low, space.high)
+    state = neutral.copy()
     for name, value in frame.expression.items():
-        for column in _columns(name, names, label, frame.time):
+        for column in _columns(name, space.names, label, frame.time):
             if isinstance(value, str):
                 fraction = float(value[:-1]) / 100.0
-                end = maximum[column] if fraction >= 0 else minimum[column]
+                end = space.high[column] if fraction >= 0 else space.low[column]
                 state[column] = neutral[column] + abs(fraction) * (end - neutral[column])
             else:
                 state[column] = value

@@ -1,4 +1,4 @@
-"""The person an avatar shows: their coefficients, ranges and head poses, and their own clip where it is at hand."""
+"""The person that an avatar shows: coefficients, ranges and head poses, and the own clip where it is available."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ from nerfblendshape_ns.expressions.retarget import CoefficientSpace
 
 @dataclass(frozen=True)
 class AvatarPerson:
-    """An avatar with what driving needs to know of its person."""
+    """The person that an avatar shows."""
 
     avatar: Avatar
     """The model."""
     clip: Optional[Clip]
-    """The dataset it was made from, where it is at hand."""
-    model_space: CoefficientSpace
-    """The model's coefficients."""
+    """The dataset that it was trained on, where it is available."""
+    space: CoefficientSpace
+    """The coefficients and their values in training."""
     motion: HeadMotion
     """Head motion of the training frames in the normalised space; of the median camera where the track is left out."""
     size: tuple[int, int]
@@ -82,10 +82,10 @@ class AvatarPerson:
         return (arrays.image * alpha + 255.0 * behind * (1.0 - alpha) + 0.5).astype(np.uint8)
 
     def plate(self) -> np.ndarray:
-        """The clip's clean background, uint8 RGB.
+        """The clip's clean plate, uint8 RGB.
 
         Raises:
-            UserError: the dataset is not at hand or has none.
+            UserError: the dataset is not available or has none.
         """
         if self.clip is None or self.clip.background is None:
             raise UserError(
@@ -107,36 +107,24 @@ def open_person(avatar: Avatar, data: Optional[Path] = None, size: Optional[int]
     """
     track = avatar.track
     clip = own_clip(run_settings(avatar.path), data, None if track is None else len(track.expression))
-    if not avatar.description.get("intrinsics") and clip is not None:
-        _set_intrinsics(avatar, clip)
     minimum, maximum = avatar.minimum.cpu().double().numpy(), avatar.maximum.cpu().double().numpy()
     if track is None:
-        # Without the track neutral and range are all that is known.
+        # Without the track only neutral and range are known.
         frames = np.stack([np.clip(np.zeros_like(minimum), minimum, maximum), minimum, maximum])
         motion = HeadMotion.from_camera_poses(_poses(avatar.camera.camera_to_worlds))
     else:
         train = track.train_frames.cpu().numpy()
         frames = track.expression.cpu().double().numpy()[train]
         motion = HeadMotion.from_camera_poses(_poses(track.head_pose)[train])
-    model_space = CoefficientSpace(tuple(avatar.names), avatar.basis_id, frames, minimum, maximum)
+    space = CoefficientSpace(tuple(avatar.names), avatar.basis_id, frames, minimum, maximum)
     camera = avatar.camera_of(avatar.camera.camera_to_worlds[0], size)
     return AvatarPerson(
         avatar=avatar,
         clip=clip,
-        model_space=model_space,
+        space=space,
         motion=motion,
         size=(int(camera.height[0]), int(camera.width[0])),
     )
-
-
-def _set_intrinsics(avatar: Avatar, clip: Clip) -> None:
-    """Give an avatar of an old run, which does not say its focal length, that of its clip."""
-    camera = avatar.camera
-    across, down = float(camera.width[0]) / clip.width, float(camera.height[0]) / clip.height
-    camera.fx = torch.full_like(camera.fx, clip.fl_x * across)
-    camera.fy = torch.full_like(camera.fy, clip.fl_y * down)
-    camera.cx = torch.full_like(camera.cx, clip.cx * across)
-    camera.cy = torch.full_like(camera.cy, clip.cy * down)
 
 
 def _poses(flat: torch.Tensor) -> np.ndarray:

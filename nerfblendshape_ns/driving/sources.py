@@ -92,12 +92,7 @@ def open_driver(
         sequence, notes = track_sequence(path, options)
         return kind, sequence, notes
     if kind == "keyframes":
-        space = person.model_space
-        neutral = np.clip(np.zeros(len(space.names)), space.low, space.high)
-        sequence = keyframe_sequence(
-            read_keyframes(path), space.names, neutral, space.high, space.basis_id, str(path), space.low, options.fps
-        )
-        return kind, sequence, []
+        return kind, keyframe_sequence(read_keyframes(path), person.space, str(path), options.fps), []
     # MediaPipe is loaded only where a video has to be tracked.
     from nerfblendshape_ns.driving.video_driver import video_sequence
 

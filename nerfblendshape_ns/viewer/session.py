@@ -71,12 +71,12 @@ class ViewerSession:
 
     def __init__(self, viewer: Viewer, model: ExpressionModel) -> None:
         self._viewer = viewer
-        self._source, self._metadata = model.expression_source, model.metadata
+        self._source = model.expression_source
         table = coefficient_table(self._source)
         self.actions = Actions(table)
         self.store = StateStore(self.actions.initial())
         self.loop = RenderLoop(viewer, lambda: self.store.version)
-        self.clock = PlaybackClock(self.store, table.num_frames, self._metadata["track"]["fps"])
+        self.clock = PlaybackClock(self.store, table.num_frames, model.metadata["track"]["fps"])
         self._source.override = ViewerExpression(self._source, self.store, table, self.loop.rendering)
         self._front = median_frame(self._source.track_pose.cpu(), self._source.train_frames.cpu())
         self.store.subscribe(self._on_change)

@@ -38,7 +38,7 @@ def test_another_datasets_expressions(tiny_run, tmp_path):
     assert np.ptp(driven.poses.camera[:, :, 3], axis=0).max() > 0.1
     plain = plan(run, tmp_path, by=str(other), retarget="none", head_pose="fixed")
     assert np.allclose(plain.poses.camera, plain.poses.camera[0])
-    low, high = plain.person.model_space.low[0], plain.person.model_space.high[0]
+    low, high = plain.person.space.low[0], plain.person.space.high[0]
     assert np.allclose(plain.expressions[:, avatar_names.index("jawOpen")], np.clip(values[:, 2], low, high), atol=1e-6)
 
 
@@ -78,14 +78,6 @@ def test_keyframes_with_a_turning_head(tiny_run, tmp_path):
     assert jaw[-1] == pytest.approx(float(driven.person.avatar.maximum[0])) and jaw[0] < 0.1
     assert driven.num_frames == 11
     assert not np.allclose(driven.poses.camera[0], driven.poses.camera[-1])
-
-
-def test_principal_components_are_driven_through_their_named_coefficients(make_run, tmp_path):
-    run, data, _ = make_run("pca16")
-    own = plan(run, tmp_path, by="all", clamp=False)
-    assert own.person.named_space.names[0] == "jawOpen" and own.person.avatar.names[0] == "pca_00"
-    driven = plan(run, tmp_path, by=str(data), retarget="none", clamp=False)
-    assert np.allclose(driven.expressions, own.expressions, atol=1e-4)
 
 
 def test_an_exported_avatar_drives_without_its_dataset(tiny_run, tmp_path):

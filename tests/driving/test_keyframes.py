@@ -8,17 +8,17 @@ from scipy.spatial.transform import Rotation
 
 from nerfblendshape_ns.common.errors import UserError
 from nerfblendshape_ns.driving.keyframes import EASINGS, keyframe_sequence, read_keyframes
+from nerfblendshape_ns.expressions.retarget import CoefficientSpace
 
 NAMES = ("jawOpen", "mouthSmileLeft", "mouthSmileRight")
-NEUTRAL = np.array([0.0, 0.1, 0.0])
-MAXIMUM = np.array([0.8, 0.9, 0.6])
-MINIMUM = np.array([-0.4, 0.1, 0.0])
+RANGES = np.array([[-0.4, 0.1, 0.0], [0.8, 0.9, 0.6]])
+"""Neutral is 0.0, 0.1, 0.0."""
 
 
 def played(tmp_path, text):
     path = tmp_path / "keys.yaml"
     path.write_text(text)
-    return keyframe_sequence(read_keyframes(path), NAMES, NEUTRAL, MAXIMUM, "arkit52", "keys", MINIMUM)
+    return keyframe_sequence(read_keyframes(path), CoefficientSpace(NAMES, "arkit52", RANGES), "keys")
 
 
 def at(sequence, time):
@@ -118,8 +118,8 @@ def test_a_missing_file_is_told(tmp_path):
 def test_the_example_plays_on_a_face_with_arkit_names():
     names = ("jawOpen", "mouthPucker", "mouthSmileLeft", "mouthSmileRight", "eyeBlinkLeft", "eyeBlinkRight")
     path = Path(__file__).parents[2] / "configs" / "keyframes" / "hello.yaml"
-    zero, one = np.zeros(6), np.ones(6)
-    sequence = keyframe_sequence(read_keyframes(path), names, zero, one, "arkit52", "hello", zero)
+    space = CoefficientSpace(names, "arkit52", np.array([np.zeros(6), np.ones(6)]))
+    sequence = keyframe_sequence(read_keyframes(path), space, "hello")
     assert sequence.values.max(0).tolist() == pytest.approx([0.7, 0.7, 0.9, 0.8, 1.0, 1.0])
     assert np.allclose(sequence.values[[0, -1]], 0)
     assert sequence.motion is not None and sequence.motion.neutral is not None

@@ -247,7 +247,7 @@ def test_a_drive_to_a_folder_leaves_the_frames_of_one_to_a_video(inputs, tmp_pat
     (tmp_path / "out").mkdir()
     TOOLS["drive frames"].run(inputs, tmp_path / "out")
     TOOLS["drive"].run(inputs, tmp_path / "out.mp4")
-    assert "2 of 3 frames are there from an earlier run" in capsys.readouterr().out
+    assert "2 of 3 frames exist from an earlier run" in capsys.readouterr().out
     assert sorted(os.listdir(tmp_path)) == ["out", "out.mp4"]
 
 
@@ -268,7 +268,7 @@ def test_a_killed_drive_to_a_folder_goes_on_without_half_written_frames(inputs, 
         broken.setattr(drive, "render_frame", break_off)
         tool.run(inputs, output)
     tool.run(inputs, output)
-    assert "2 of 3 frames are there from an earlier run" in capsys.readouterr().out
+    assert "2 of 3 frames exist from an earlier run" in capsys.readouterr().out
     assert sorted(os.listdir(output)) == ["000000.png", "000001.png", "000002.png", tool.record]
 
 
