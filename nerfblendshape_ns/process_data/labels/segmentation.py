@@ -19,6 +19,7 @@ from nerfblendshape_ns.process_data.labels.guided_filter import ColourGuide
 from nerfblendshape_ns.process_data.labels.label_cleanup import tidy_labels
 from nerfblendshape_ns.process_data.labels.label_evidence import ClipEvidence, LabelEvidence
 from nerfblendshape_ns.process_data.labels.temporal_consensus import TemporalConsensus
+from nerfblendshape_ns.process_data.video.frame_selection import spread_frames
 
 NOSE_TIP = 1
 WORKING_PIXELS = 256 * 256
@@ -52,8 +53,8 @@ def iterate_labels(
     """
     with evidence or ClipEvidence() as known:
         reader = _FrameReader(frames, landmarks)
-        picks = np.linspace(0, len(frames) - 1, min(len(frames), MODEL_FRAMES)).round().astype(int)
-        known.fit((entry.small, entry.geometry) for entry in (reader.read(int(pick)) for pick in picks))
+        samples = (reader.read(index) for index in spread_frames(len(frames), MODEL_FRAMES).tolist())
+        known.fit((sample.small, sample.geometry) for sample in samples)
         consensus = TemporalConsensus(TEMPORAL_RADIUS)
         window: Deque[_WindowFrame] = deque()
         read = max(0, start - TEMPORAL_RADIUS)

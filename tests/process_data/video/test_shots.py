@@ -3,7 +3,6 @@ import pytest
 
 from nerfblendshape_ns.process_data.video.shots import (
     ChangeMeter,
-    choose_shot,
     dropped_ends,
     find_cuts,
     find_shots,
@@ -92,15 +91,7 @@ def test_a_small_picture_on_one_colour_is_not_blank():
     assert not measure([picture]).blank[0]
 
 
-def test_the_shot_with_most_face_wins():
-    times = np.arange(100) / 25
-    shots = [np.arange(0, 70), np.arange(70, 100)]
-    assert choose_shot(shots, times, [1.0, 1.0]) == 0
-    # The longer shot shows a face in a tenth of its frames only.
-    assert choose_shot(shots, times, [0.1, 1.0]) == 1
-
-
-def test_times_in_words():
+def test_times_as_text():
     assert name_times([1.523, 3.0]) == "1.52 s, 3.00 s"
     assert name_times(np.arange(10.0), most=2) == "0.00 s, 1.00 s, 8 more"
 
