@@ -58,8 +58,8 @@ def _worst_frames(root: Path, document: Dict[str, Any], landmarks: np.ndarray, p
         rows.append(tile_row(tiles, title))
     return Section(
         "The worst frames",
-        "If these look right, the rest does. Tint: labels. Dots: landmarks, pink ones hold the pose. Blue crosses: "
-        "the personalised face under that pose; they should lie on the pink dots.",
+        "If these look right, the rest does. Tint: labels. Dots: landmarks; the pink ones determine the pose. Blue "
+        "crosses: the personalised face under that pose; they should lie on the pink dots.",
         rows,
         key=frame_images.LABEL_COLOURS,
     )

@@ -53,7 +53,7 @@ def test_a_tiny_face_is_refused_with_a_reason():
         face_window(np.array([[10.0, 10.0, 26.0, 30.0]]), 640, 480, 512)
 
 
-def test_the_window_lies_inside_the_picture_without_bars():
+def test_the_window_lies_inside_the_image_without_bars():
     window = choose_window([(300, 400, 420, 540)], (0, 200, 720, 880), "none", 512)
     assert (window.left, window.top, window.width, window.height) == (0, 200, 720, 880)
     window = choose_window([(300, 210, 420, 350)], (0, 200, 720, 880), "face", 512)

@@ -48,7 +48,7 @@ def test_a_flash_is_no_cut():
     assert len(cuts) == 0 and len(jumps) == 0
 
 
-def test_a_jump_inside_a_scene_is_told_from_a_cut():
+def test_a_jump_inside_a_scene_is_reported_from_a_cut():
     first = scene(0)
     cuts, jumps = find_cuts(measure([first(0)] * 15 + [first(0, offset=11.0)] * 15))
     assert len(cuts) == 0 and jumps.tolist() == [15]
@@ -85,7 +85,7 @@ def test_a_black_frame_in_the_middle_is_dropped_and_splits_nothing():
     assert find_shots(changes, [], np.arange(21) / 25)[0].tolist() == [*range(10), *range(11, 21)]
 
 
-def test_a_small_picture_on_one_colour_is_not_blank():
+def test_a_small_image_on_one_colour_is_not_blank():
     picture = np.full((64, 64, 3), 128.0)
     picture[30:36, 30:36] = 20
     assert not measure([picture]).blank[0]
