@@ -1,4 +1,4 @@
-"""Make a dataset of a video by name: ``python data_utils/process.py VIDEO_NAME`` reads ``data/vids/VIDEO_NAME.mp4``.
+"""Make a dataset from a video by name: ``python data_utils/process.py VIDEO_NAME`` reads ``data/vids/VIDEO_NAME.mp4``.
 
 The dataset goes to ``data/VIDEO_NAME``. Further options are those of ``nbs-process-data``, for example ``--fps 25``.
 """

@@ -14,6 +14,8 @@ from nerfblendshape_ns.process_data.report import report
 from nerfblendshape_ns.process_data.steps import frame_step, image_steps, pose_step, survey_step, track_steps
 from nerfblendshape_ns.process_data.steps.step_record import Progress, Result, StepRecord, step_key, video_key
 
+EXPRESSION_FILES = contract.EXPRESSIONS, contract.EXPRESSION_MIN, contract.EXPRESSION_MAX, contract.EXPRESSION_NAMES
+
 
 @dataclass(frozen=True)
 class Step:
@@ -40,90 +42,90 @@ def build_steps(options: ProcessOptions, model: Path, record: StepRecord) -> Lis
         record: of the folder.
     """
 
-    def info() -> Dict[str, Any]:
-        return frame_info_of(record)
+    def on_images(run: Callable[[ProcessOptions, Dict[str, Any], Progress], Result]) -> Callable[[Progress], Result]:
+        return lambda bar: run(options, frame_info_of(record), bar)
 
+    pose_inputs = ["landmarks"]
     pose_options = {"focal": options.focal, "smooth_poses": options.smooth_poses, "refine_poses": options.refine_poses}
+    if options.refine_poses:
+        pose_inputs.append("segmentation")
     if options.moving_face:
+        pose_inputs.append("expressions")
         pose_options["moving_face"] = True
-    survey = Step(
-        "survey",
-        lambda bar: survey_step.run(options, model, bar),
-        [],
-        {"video": video_key(options.video), "start": options.start, "end": options.end, "model": SHA256},
-        [survey_step.SURVEY],
-    )
-    frames = Step(
-        "frames",
-        lambda bar: frame_step.run(options, model, bar),
-        ["survey"],
-        # Dropped frames change the images, so the images must be made again when on_missing changes.
-        {name: getattr(options, name) for name in ("fps", "on_cut", "max_size", "crop", "max_frames", "on_missing")},
-        [contract.IMAGES, frame_step.FRAMES],
-    )
-    landmarks = Step(
-        "landmarks",
-        lambda bar: track_steps.track(options, model, info(), bar),
-        ["frames"],
-        {},
-        [track_steps.TRACKS_RAW, contract.FRAME_TIMES],
-    )
-    segmentation = Step(
-        "segmentation",
-        lambda bar: image_steps.segment(options, info(), bar),
-        ["landmarks"],
-        image_steps.label_sources(options),
-        [contract.PARSING],
-    )
-    camera = Step("camera", lambda bar: image_steps.camera(options, info(), bar), ["segmentation"], {}, [])
-    background = Step(
-        "background",
-        lambda bar: image_steps.background(options, info(), bar),
-        ["segmentation"],
-        {},
-        [contract.BACKGROUND, image_steps.BACKGROUND_SEEN],
-    )
-    mattes = Step(
-        "mattes",
-        lambda bar: image_steps.mattes(options, info(), bar),
-        ["segmentation", "background"],
-        {"mattes": options.mattes},
-        [contract.ALPHA] if options.mattes else [],
-    )
-    head_pose = Step(
-        "head pose",
-        lambda bar: pose_step.run(options, model, info(), bar),
-        ["landmarks"] + ["segmentation"] * options.refine_poses + ["expressions"] * options.moving_face,
-        pose_options,
-        [pose_step.HEAD_POSES, pose_step.POSES_RAW],
-    )
-    expressions = Step(
-        "expressions",
-        lambda bar: track_steps.express(options, info(), bar),
-        ["landmarks"],
-        _expression_options(options),
-        [
-            contract.EXPRESSIONS,
-            contract.EXPRESSION_MIN,
-            contract.EXPRESSION_MAX,
-            contract.EXPRESSION_NAMES,
-            track_steps.EXPRESSIONS_RAW,
-        ],
-    )
-    dataset = Step(
-        "dataset",
-        lambda bar: image_steps.dataset(options, info(), bar),
-        ["head pose"],
-        {},
-        [contract.TRANSFORMS, contract.LANDMARKS, contract.FACE_MESH],
-    )
-    steps = [survey, frames, landmarks, segmentation, camera, background, mattes]
-    # Poses are fitted without the coefficients, unless the face may move with them.
-    steps += [expressions, head_pose, dataset] if options.moving_face else [head_pose, expressions, dataset]
+    # Dropped frames change the images, so the images must be made again when on_missing changes.
+    frame_options = ("fps", "on_cut", "max_size", "crop", "max_frames", "on_missing")
+    steps = [
+        Step(
+            "survey",
+            lambda bar: survey_step.run(options, model, bar),
+            [],
+            {"video": video_key(options.video), "start": options.start, "end": options.end, "model": SHA256},
+            [survey_step.SURVEY],
+        ),
+        Step(
+            "frames",
+            lambda bar: frame_step.run(options, model, bar),
+            ["survey"],
+            {name: getattr(options, name) for name in frame_options},
+            [contract.IMAGES, frame_step.FRAMES],
+        ),
+        Step(
+            "landmarks",
+            lambda bar: track_steps.track(options, model, frame_info_of(record), bar),
+            ["frames"],
+            {},
+            [track_steps.TRACKS_RAW, contract.FRAME_TIMES],
+        ),
+        Step(
+            "segmentation",
+            on_images(image_steps.segment),
+            ["landmarks"],
+            image_steps.label_sources(options),
+            [contract.PARSING],
+        ),
+        Step("camera", on_images(image_steps.camera), ["segmentation"], {}, []),
+        Step(
+            "background",
+            on_images(image_steps.background),
+            ["segmentation"],
+            {},
+            [contract.BACKGROUND, image_steps.BACKGROUND_SEEN],
+        ),
+        Step(
+            "mattes",
+            on_images(image_steps.mattes),
+            ["segmentation", "background"],
+            {"mattes": options.mattes},
+            [contract.ALPHA] if options.mattes else [],
+        ),
+        Step(
+            "head pose",
+            lambda bar: pose_step.run(options, model, frame_info_of(record), bar),
+            pose_inputs,
+            pose_options,
+            [pose_step.HEAD_POSES, pose_step.POSES_RAW],
+        ),
+        Step(
+            "expressions",
+            on_images(track_steps.express),
+            ["landmarks"],
+            _expression_options(options),
+            [*EXPRESSION_FILES, track_steps.EXPRESSIONS_RAW],
+        ),
+        Step(
+            "dataset",
+            on_images(image_steps.dataset),
+            ["head pose"],
+            {},
+            [contract.TRANSFORMS, contract.LANDMARKS, contract.FACE_MESH],
+        ),
+    ]
+    if options.moving_face:
+        steps[-3:-1] = steps[-2], steps[-3]
     page = Step(
         "report",
-        lambda bar: report.run(options, info(), record.document, bar),
-        [step.name for step in steps if step is not survey],
+        lambda bar: report.run(options, frame_info_of(record), record.document, bar),
+        [step.name for step in steps[1:]],
         {},
         [f"{contract.REPORT}/index.html"],
     )

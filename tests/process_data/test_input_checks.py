@@ -82,14 +82,14 @@ def test_a_wrong_mask_is_named_before_anything_is_done(tracker, options, masks, 
     assert tracker.calls == 0 and not options.output.exists()
 
 
-def test_a_picture_that_is_none_is_named_before_anything_is_done(tracker, options, masks):
+def test_a_image_that_is_none_is_named_before_anything_is_done(tracker, options, masks):
     (masks / "000005.png").write_bytes(b"no picture")
     with pytest.raises(UserError, match="000005.png cannot be decoded as an image; restore the mask"):
         process(replace(options, parsing=masks))
     assert tracker.calls == 0 and not options.output.exists()
 
 
-def test_too_few_masks_are_told_before_anything_is_done(tracker, options, masks):
+def test_too_few_masks_are_reported_before_anything_is_done(tracker, options, masks):
     for number in range(9, NUM_FRAMES):
         (masks / f"{number:06d}.png").unlink()
     with pytest.raises(UserError, match="masks holds 9 masks and at least 10 frames are needed; give one mask"):
@@ -152,7 +152,7 @@ def test_the_segmenter_is_opened_before_anything_is_done(tracker, options, tmp_p
         (14, {"expressions_fps": 25.0, "expressions_offset": 60.0}, "lasts from 0 to .* s but the clip needs 60.00 to"),
     ],
 )
-def test_coefficients_that_cannot_cover_the_clip_are_told_before_tracking(
+def test_coefficients_that_cannot_cover_the_clip_are_reported_before_tracking(
     tracker, untracked, options, tmp_path, rows, changes, message
 ):
     np.save(tmp_path / "expr.npy", np.random.default_rng(0).random((rows, 52), np.float32))

@@ -22,7 +22,7 @@ RIGID_LANDMARKS = np.array([
 # fmt: on
 """Forehead, temples, nose bridge and tip, eye corners and the sides of the face: they move least with expression."""
 IRIS_MIRROR = np.array([473, 476, 475, 474, 477, 468, 471, 470, 469, 472])
-"""Mirror images of the ten iris landmarks 468 to 477: centre, then four points round it, of right and left eye."""
+"""Mirror images of the ten iris landmarks 468 to 477: centre, then four points around it, of right and left eye."""
 
 
 def read_canonical_face(landmarker: Path) -> np.ndarray:

@@ -38,7 +38,7 @@ def external_expressions(
         frame_times: ``[frames]`` seconds of each frame in the video.
         frame_numbers: ``[images]`` number in the video of every image that was made, before any was left out.
         kept: int ``[frames]`` which of the images the frames are.
-        num_source: frames of the video, or -1 where only a part of it was looked at.
+        num_source: frames of the video, or -1 where only a part of it was decoded.
         offset: time in the track at which the video begins, in seconds.
 
     Returns:

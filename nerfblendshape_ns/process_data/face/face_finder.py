@@ -20,7 +20,7 @@ Box = Tuple[float, float, float, float]
 """``(x0, y0, x1, y1)`` in pixels: the extent of the 468 landmarks, brow line to chin."""
 
 LEAST_SCORE = 0.5
-# Side of the square cut out round a detection, in detection heights.
+# Side of the square cut out around a detection, in detection heights.
 CUT_SIDE = 2.2
 # Boxes that share more than this of their union are the same face.
 SAME_FACE = 0.4
@@ -45,8 +45,8 @@ def open_face_finder(model: Path) -> Iterator[Callable[[np.ndarray], List[Box]]]
             found = detect(frame, 0)
             if not found:
                 return None
-            low, high = found[0][0][:, :2].min(0), found[0][0][:, :2].max(0)
-            return float(low[0] + left), float(low[1] + top), float(high[0] + left), float(high[1] + top)
+            x0, y0, x1, y1 = bounding_box(found[0][0])
+            return x0 + left, y0 + top, x1 + left, y1 + top
 
         def find(frame: np.ndarray) -> List[Box]:
             height, width = frame.shape[:2]
@@ -67,6 +67,12 @@ def open_face_finder(model: Path) -> Iterator[Callable[[np.ndarray], List[Box]]]
             return distinct([box for box in measured if box is not None])
 
         yield find
+
+
+def bounding_box(landmarks: np.ndarray) -> Box:
+    """The box of landmarks ``[points, 2 or 3]`` in pixels."""
+    low, high = landmarks.min(0), landmarks.max(0)
+    return float(low[0]), float(low[1]), float(high[0]), float(high[1])
 
 
 def distinct(boxes: List[Box]) -> List[Box]:

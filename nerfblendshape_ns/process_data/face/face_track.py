@@ -20,7 +20,7 @@ import numpy as np
 from nerfblendshape_ns.coefficient_names.arkit import MEDIAPIPE_NAMES
 from nerfblendshape_ns.common.arrays import load_arrays, save_arrays
 from nerfblendshape_ns.process_data.face.canonical_face import NUM_LANDMARKS, mirror_permutation, read_canonical_face
-from nerfblendshape_ns.process_data.face.face_finder import Box
+from nerfblendshape_ns.process_data.face.face_finder import Box, bounding_box
 from nerfblendshape_ns.process_data.face.landmarks import Detection, Detector, open_landmarker
 
 NUM_PASSES = 4
@@ -50,14 +50,14 @@ class FaceTrack:
 
 @dataclass
 class Subject:
-    """Where to look, and for whom."""
+    """Whose face is tracked, and in which part of the images."""
 
     num_faces: int = 1
     """Faces that may be in the image."""
     boxes: Optional[np.ndarray] = None
     """float64 ``[frames, 4]``: where the subject's face is about, ``x0, y0, x1, y1`` pixels; needed with several."""
     view: Optional[Tuple[int, int, int, int]] = None
-    """``(left, top, width, height)`` of the part of the images that is looked at; None for all of it. MediaPipe's
+    """``(left, top, width, height)`` of the part of the images that the detector gets; None for all of it. MediaPipe's
     detector misses faces lower than an eighth of the image."""
 
 
@@ -76,8 +76,8 @@ def track_face(
         fps: frames per second.
         model: the Face Landmarker.
         progress: called with a number of frames times :data:`NUM_PASSES`, as they are done.
-        subject: which face, and where.
-        store: a folder in which finished runs over stretches are kept, and looked for.
+        subject: whose face, and where.
+        store: a folder in which finished runs over stretches are kept; those found in it are not repeated.
 
     Returns:
         The track; frames without a face in any pass are NaN.
@@ -165,11 +165,11 @@ def _sweep(
 
 
 class _Follower:
-    """Runs a detector on the part of each frame that is looked at, and follows the subject among the faces found.
+    """Runs a detector on the subject's part of each frame, and follows the subject among the faces found.
 
     Args:
         detect: the detector.
-        subject: where to look, and for whom.
+        subject: whose face, and where.
         mirror: as of :func:`~.canonical_face.mirror_permutation`: the detector sees mirrored images, and what it finds
             is mirrored back; None for plain images.
     """
@@ -182,18 +182,17 @@ class _Follower:
         """The subject in frame ``index``, in the frame's own pixels."""
         left, top, width, height = self.subject.view or (0, 0, frame.shape[1], frame.shape[0])
         part = frame[top : top + height, left : left + width]
-        placed: List[Detection] = []
+        found: List[Detection] = []
         for landmarks, scores in self.detect(part if self.mirror is None else part[:, ::-1], milliseconds):
             if self.mirror is not None:
                 landmarks = landmarks.copy()
                 landmarks[:, 0] = width - landmarks[:, 0]
                 landmarks = landmarks[self.mirror]
                 scores = scores[MIRRORED_COEFFICIENTS]
-            placed.append((landmarks + np.array([left, top, 0], dtype=np.float32), scores))
-        chosen = self._choose(placed, index)
+            found.append((landmarks + np.array([left, top, 0], dtype=np.float32), scores))
+        chosen = self._choose(found, index)
         if chosen is not None:
-            low, high = chosen[0][:, :2].min(0), chosen[0][:, :2].max(0)
-            self.seen = index, (float(low[0]), float(low[1]), float(high[0]), float(high[1]))
+            self.seen = index, bounding_box(chosen[0])
         return chosen
 
     def _choose(self, faces: List[Detection], index: int) -> Optional[Detection]:
@@ -212,7 +211,7 @@ class _Follower:
 
 
 def mirrored_names(names: Sequence[str]) -> List[int]:
-    """For each coefficient the index of its mirror image: ``Left`` and ``Right`` change places."""
+    """For each coefficient the index of its mirror image: ``Left`` and ``Right`` are exchanged."""
     swapped = [name.replace("Left", "\0").replace("Right", "Left").replace("\0", "Right") for name in names]
     return [list(names).index(name) for name in swapped]
 

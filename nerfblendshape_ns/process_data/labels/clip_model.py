@@ -130,7 +130,7 @@ class ClipModel:
             layout = sample.geometry
             posterior = _softmax(self.material_scores(sample))
             weights = posterior.copy()
-            # Skin is learned where it cannot be anything else; shadowed hair beside the neck must not become skin.
+            # Skin is learned where it cannot be anything else; shadowed hair next to the neck must not become skin.
             weights[Material.FACE] *= layout.plain_skin
             weights[Material.NECK] *= (layout.across_neck < 0.3) * self._skin_shades[sample.bins]
             weights[1:] *= sample.person > 0.5
@@ -169,7 +169,7 @@ def _geometric_scores(layout: FaceGeometry) -> np.ndarray:
     under_chin = layout.y - layout.chin
     beside = np.maximum(layout.across - 0.5, 0)
     beside_neck = np.maximum(across - 0.5, 0)
-    # Ears and temples: skin beside the face, above the ear lobes.
+    # Ears and temples: skin at the sides of the face, above the ear lobes.
     scores[Material.FACE] = -80 * np.maximum(layout.below_jaw, 0) - 12 * np.maximum(beside - 0.12, 0)
     scores[Material.NECK] = (
         -80 * np.maximum(-layout.below_jaw, 0)

@@ -59,7 +59,7 @@ class HeadFrame:
         self._shift = shift + scale * eyes
 
     def face_height(self, frame: int) -> float:
-        """Pixels to one canonical unit in a frame."""
+        """Pixels per canonical unit in a frame."""
         return float(abs(self._scale[frame]))
 
     def to_canonical(self, frame: int, points: np.ndarray) -> np.ndarray:
@@ -112,7 +112,7 @@ class FaceGeometry:
     plain_skin: np.ndarray
     """Inside the outline and away from eyes, brows and lips, bool."""
     below_jaw: np.ndarray
-    """Canonical distance below the jaw line and, beside the face, below the ear lobes; float32, negative above."""
+    """Canonical distance below the jaw line and, at the sides, below the ear lobes; float32, negative above."""
     chin: float
     """Canonical y of the chin."""
     lobes: float
@@ -166,7 +166,7 @@ def face_geometry(
 
 
 def _polygon(points: np.ndarray, height: int, width: int) -> np.ndarray:
-    """Filled polygon as a uint8 mask, with the corners taken to a sixteenth of a pixel."""
+    """Filled polygon as a uint8 mask, with corners rounded to a sixteenth of a pixel."""
     mask = np.zeros((height, width), np.uint8)
     cv2.fillPoly(mask, [np.rint((points - 0.5) * 16).astype(np.int32)], (1,), shift=4)
     return mask

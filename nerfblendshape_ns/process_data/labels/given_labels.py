@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any, Dict, Iterable, List
+from typing import Any, Dict, Iterable, List, Tuple
 
 import cv2
 import numpy as np
@@ -37,12 +37,10 @@ class GivenLabels:
     """
 
     def __init__(self, folder: Path, source_frames: np.ndarray, frame_info: Dict[str, Any]) -> None:
-        self._folder = folder
         self._frame_info = frame_info
-        self._size = (int(frame_info["height"]), int(frame_info["width"]))
+        self._size = (frame_info["height"], frame_info["width"])
         by_number = find_masks(folder)
-        first = file_io.load_image(next(iter(by_number.values())), cv2.IMREAD_UNCHANGED)
-        of_images = first.shape[:2] == self._size and _counts_to(len(source_frames), by_number)
+        of_images = _size_of_first(by_number) == self._size and _counts_to(len(source_frames), by_number)
         wanted = np.arange(len(source_frames)) if of_images else source_frames
         # Tools that count from 1 leave no number 0.
         offset = 1 if 0 not in by_number and 0 in wanted and int(wanted.max()) + 1 in by_number else 0
@@ -64,13 +62,11 @@ class GivenLabels:
         Raises:
             UserError: the mask cannot be decoded, or has another size, or other values or colours.
         """
-        if not 0 <= index < len(self):
-            raise IndexError(index)
         path = self._paths[index]
         labels = read_labels(path)
         if labels.shape == self._size:
             return labels
-        source = (int(self._frame_info["source_height"]), int(self._frame_info["source_width"]))
+        source = (self._frame_info["source_height"], self._frame_info["source_width"])
         if labels.shape != source:
             raise UserError(
                 f"{path} is {labels.shape[1]}x{labels.shape[0]} pixels; masks must have the video's size "
@@ -95,9 +91,13 @@ def could_be_of_images(folder: Path, num_frames: int, frame_info: Dict[str, Any]
         UserError: as :func:`find_masks`, or the first mask cannot be decoded.
     """
     by_number = find_masks(folder)
-    first = file_io.load_image(next(iter(by_number.values())), cv2.IMREAD_UNCHANGED)
-    of_size = first.shape[:2] == (int(frame_info["height"]), int(frame_info["width"]))
+    of_size = _size_of_first(by_number) == (frame_info["height"], frame_info["width"])
     return of_size and len(by_number) < num_frames and _counts_to(len(by_number), by_number)
+
+
+def _size_of_first(masks: Dict[int, Path]) -> Tuple[int, ...]:
+    """Height and width of the first mask."""
+    return file_io.load_image(next(iter(masks.values())), cv2.IMREAD_UNCHANGED).shape[:2]
 
 
 def _counts_to(count: int, numbers: Iterable[int]) -> bool:

@@ -14,13 +14,7 @@ from nerfblendshape_ns.process_data.labels.person_mask import PersonMask
 
 
 class LabelEvidence(ABC):
-    """Probabilities of background, head, neck and torso in single frames; a context manager that releases networks."""
-
-    def __enter__(self) -> LabelEvidence:
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self.close()
+    """Probabilities of background, head, neck and torso in single frames; to be closed after use."""
 
     @abstractmethod
     def fit(self, samples: Iterable[Tuple[np.ndarray, FaceGeometry]]) -> None:

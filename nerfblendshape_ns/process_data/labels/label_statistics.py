@@ -48,7 +48,7 @@ class LabelStatistics:
             moved = cv2.remap(
                 self._labels, map_x, map_y, cv2.INTER_NEAREST, borderMode=cv2.BORDER_CONSTANT, borderValue=(255,)
             )
-            # What enters the image has nothing in the frame before to be compared with.
+            # What enters the image was not in the frame before, so it is not compared.
             inside = moved != 255
             for label in STEADY_LABELS:
                 mask = labels == label

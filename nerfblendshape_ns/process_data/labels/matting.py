@@ -57,9 +57,9 @@ def person_matte(
     if not person.any() or person.all():
         return person * np.uint8(255)
     inward = cv2.distanceTransform(_framed(person), cv2.DIST_L2, 5)[1:-1, 1:-1]
-    outward, reach = _outward(labels, person, face_height)
+    outward, extent = _outward(labels, person, face_height)
     inside = max(1.5, INSIDE * face_height)
-    band = ((person > 0) & (inward <= inside)) | ((person == 0) & (outward <= reach))
+    band = ((person > 0) & (inward <= inside)) | ((person == 0) & (outward <= extent))
     surely_person, surely_background = (person > 0) & ~band, (person == 0) & ~band
     if not surely_person.any() or not surely_background.any():
         return person * np.uint8(255)
@@ -68,15 +68,15 @@ def person_matte(
     foreground = _nearby(colours, surely_person, scale, band)
     background = _nearby(colours, surely_background, scale, band)
     background = _with_plate(background, colours, _opponent(plate), surely_background, seen, band, scale)
-    # Where the labels' outline lies is evidence too, weaker the farther a pixel is from it.
-    signed = np.where(person > 0, inward / inside, -outward / np.maximum(reach, 1e-3))[band]
+    # The labels' outline is evidence too, weaker the farther a pixel is from it.
+    signed = np.where(person > 0, inward / inside, -outward / np.maximum(extent, 1e-3))[band]
     matte = person.astype(np.float32)
     matte[band] = _posterior_mean(colours[band], foreground, background, signed)
     guide = ColourGuide(image.astype(np.float32) / 255, max(1, round(0.008 * face_height)), 1e-3)
     smooth = guide.filter(matte)
-    # What is nearly clear or nearly solid becomes so: a faint haze round a head shows on every other background.
+    # What is nearly clear or nearly solid becomes so: a faint haze around a head shows on every other background.
     matte[band] = np.clip((smooth[band] - CLEAR) / (1 - 2 * CLEAR), 0, 1)
-    # Down to nothing at the end of the reach, so that no edge of the band shows.
+    # Down to nothing at the end of the band, so that its edge does not show.
     fade = np.clip(2.0 * (1.0 - np.abs(signed)), 0, 1)
     matte[band] = np.where(signed > 0, 1 - fade * (1 - matte[band]), fade * matte[band])
     return np.rint(matte * 255).astype(np.uint8)
@@ -93,8 +93,8 @@ def _outward(labels: np.ndarray, person: np.ndarray, face_height: float) -> Tupl
     hair = cv2.distanceTransform((labels != Label.HEAD).astype(np.uint8), cv2.DIST_L2, 5)
     # Hair wins a little way down the clothes: strands lie on shoulders.
     by_hair = hair <= outward + 0.5
-    reach = np.where(by_hair, OUTSIDE, OUTSIDE_CLOTHES) * face_height
-    return outward, np.maximum(reach, 1.5).astype(np.float32)
+    extent = np.where(by_hair, OUTSIDE, OUTSIDE_CLOTHES) * face_height
+    return outward, np.maximum(extent, 1.5).astype(np.float32)
 
 
 def _opponent(image: np.ndarray) -> np.ndarray:

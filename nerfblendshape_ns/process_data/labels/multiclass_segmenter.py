@@ -111,7 +111,7 @@ def labels_of_classes(classes: np.ndarray, geometry: FaceGeometry) -> np.ndarray
     """Head, neck and torso from the model's classes.
 
     Hair, wherever it hangs, and the skin of the face are head; skin below the jaw line is neck, but torso where no neck
-    reaches; accessories are head down to the earrings and torso below.
+    can be; accessories are head down to the earrings and torso below.
 
     Args:
         classes: float32 ``[6, height, width]`` in the order of :data:`CLASSES`.

@@ -8,6 +8,7 @@ are averaged along the optical flow (:mod:`.temporal_consensus`) and upsampled a
 from __future__ import annotations
 
 from collections import deque
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Any, Deque, Iterator, Optional, Sequence, Tuple
 
@@ -19,6 +20,7 @@ from nerfblendshape_ns.process_data.labels.guided_filter import ColourGuide
 from nerfblendshape_ns.process_data.labels.label_cleanup import tidy_labels
 from nerfblendshape_ns.process_data.labels.label_evidence import ClipEvidence, LabelEvidence
 from nerfblendshape_ns.process_data.labels.temporal_consensus import TemporalConsensus
+from nerfblendshape_ns.process_data.video.frame_selection import spread_frames
 
 NOSE_TIP = 1
 WORKING_PIXELS = 256 * 256
@@ -50,10 +52,10 @@ def iterate_labels(
     Yields:
         uint8 ``[height, width]``, values of :class:`~nerfblendshape_ns.data.contract.Label`.
     """
-    with evidence or ClipEvidence() as known:
+    with closing(evidence or ClipEvidence()) as known:
         reader = _FrameReader(frames, landmarks)
-        picks = np.linspace(0, len(frames) - 1, min(len(frames), MODEL_FRAMES)).round().astype(int)
-        known.fit((entry.small, entry.geometry) for entry in (reader.read(int(pick)) for pick in picks))
+        samples = (reader.read(index) for index in spread_frames(len(frames), MODEL_FRAMES).tolist())
+        known.fit((sample.small, sample.geometry) for sample in samples)
         consensus = TemporalConsensus(TEMPORAL_RADIUS)
         window: Deque[_WindowFrame] = deque()
         read = max(0, start - TEMPORAL_RADIUS)
@@ -69,7 +71,7 @@ def iterate_labels(
             smooth = consensus.combine(
                 [entry.grey for entry in window], [entry.probabilities for entry in window], centre
             )
-            yield _full_size_labels(window[centre], smooth, landmarks[index], reader.face_height(index))
+            yield _full_size_labels(window[centre], smooth, landmarks[index, NOSE_TIP], reader.face_height(index))
 
 
 @dataclass
@@ -109,7 +111,7 @@ class _FrameReader:
 
 
 def _full_size_labels(
-    frame: _WindowFrame, probabilities: np.ndarray, landmarks: np.ndarray, face_height: float
+    frame: _WindowFrame, probabilities: np.ndarray, nose: np.ndarray, face_height: float
 ) -> np.ndarray:
     guide = ColourGuide(frame.small.astype(np.float32) / 255, EDGE_RADIUS, EDGE_EPSILON)
     large = frame.image.astype(np.float32) / 255
@@ -117,5 +119,4 @@ def _full_size_labels(
     blur = 0.006 * face_height
     scores = np.stack([cv2.GaussianBlur(guide.upsample(layer, large), (0, 0), blur) for layer in probabilities])
     labels = scores.argmax(0).astype(np.uint8)
-    nose = landmarks[NOSE_TIP]
     return tidy_labels(labels, (float(nose[0]), float(nose[1])), face_height)

@@ -64,7 +64,7 @@ class BackgroundMotion:
 
 
 def sampled_frames(num_frames: int, fps: float) -> np.ndarray:
-    """Numbers of the frames that :func:`measure` looks at, int ``[samples]``."""
+    """Numbers of the frames in which :func:`measure` tracks the background, int ``[samples]``."""
     return np.arange(0, num_frames, max(1, round(fps / SAMPLES_PER_SECOND)))
 
 

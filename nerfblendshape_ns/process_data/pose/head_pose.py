@@ -105,14 +105,14 @@ def initial_poses(shape: np.ndarray, observed: np.ndarray, intrinsics: Intrinsic
             vector, translation = np.full((3, 1), np.nan), np.full((3, 1), np.nan)
         matrices.append(cv2.Rodrigues(vector)[0])
         translations.append(translation[:, 0])
-    stacked, placed = np.stack(matrices), np.stack(translations)
+    stacked, shifts = np.stack(matrices), np.stack(translations)
     # Landmarks unlike a face may give a pose behind the camera, or none: such frames take their neighbours' pose.
-    sound = np.isfinite(stacked).all((1, 2)) & np.isfinite(placed).all(1) & (placed[:, 2] > 0)
+    sound = np.isfinite(stacked).all((1, 2)) & np.isfinite(shifts).all(1) & (shifts[:, 2] > 0)
     if not sound.any():
         raise UserError("no head pose fits the landmarks of any frame; use a video that shows one face clearly.")
     reference = mean_rotation(stacked[sound])
     poses = np.full((len(stacked), 6), np.nan)
-    poses[sound] = pack(stacked[sound], placed[sound], reference)
+    poses[sound] = pack(stacked[sound], shifts[sound], reference)
     return fill_gaps(poses), reference
 
 

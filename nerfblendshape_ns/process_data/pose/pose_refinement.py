@@ -29,9 +29,10 @@ from nerfblendshape_ns.process_data.pose.pose_geometry import (
     to_camera,
 )
 
-# Pass bands as Gaussian sigmas in pixels of a 512-pixel image, coarse to fine, and rounds at each.
 PASS_BANDS = ((3.0, 12.0), (1.5, 8.0))
+"""Pass bands as Gaussian sigmas in pixels of a 512-pixel image, coarse to fine."""
 ROUNDS_PER_BAND = 4
+"""Gauss-Newton rounds in each."""
 # Contrast below this many grey levels is noise and is not amplified.
 CONTRAST_FLOOR = 4.0
 # Normalised images are kept as int8 with this many steps per unit.
@@ -40,11 +41,6 @@ STEPS_PER_UNIT = 24.0
 BYTES_IN_MEMORY = 2**30
 # Points fade out between these cosines of the angle to the camera.
 VISIBLE_FROM, VISIBLE_FULL = 0.2, 0.5
-
-
-def num_rounds(bands: Sequence[Tuple[float, float]] = PASS_BANDS) -> int:
-    """Rounds that :func:`refine_poses` makes."""
-    return ROUNDS_PER_BAND * len(bands)
 
 
 @dataclass
@@ -73,8 +69,8 @@ def refine_poses(
     observed: np.ndarray,
     intrinsics: Intrinsics,
     smoothness: float,
-    bands: Sequence[Tuple[float, float]] = PASS_BANDS,
-    progress: Optional[Callable[[int], None]] = None,
+    bands: Sequence[Tuple[float, float]],
+    progress: Callable[[int], None],
     breaks: Optional[np.ndarray] = None,
 ) -> np.ndarray:
     """Refine the poses of a clip photometrically.
@@ -87,38 +83,23 @@ def refine_poses(
         intrinsics: the camera.
         smoothness: in frames, as for :func:`~nerfblendshape_ns.process_data.pose.head_pose.fit_clip`.
         bands: the pass bands, in order.
-        progress: called with 1 after each of :func:`num_rounds` rounds.
+        progress: called with 1 after each of :data:`ROUNDS_PER_BAND` rounds per band.
         breaks: bool ``[frames]``, frames before which motion is interrupted; nothing is smoothed across them.
 
     Returns:
         Poses ``[frames, 6]`` relative to ``fit.reference``.
     """
-    poses = fit.poses.copy()
+    poses, smoothness = fit.poses, least_smoothness(smoothness, fit.trust)
     for low, high in bands:
         with tempfile.TemporaryFile() as file:
             clip_images = _band_passed(frames, poses, fit.reference, point_sets, intrinsics, low, high, file)
             for _ in range(ROUNDS_PER_BAND):
-                poses = poses + _round(clip_images, poses, fit, point_sets, observed, intrinsics, smoothness, breaks)
-                if progress is not None:
-                    progress(1)
+                information, gradient = landmark_information(fit, poses, fit.shape, fit.noise, observed, intrinsics)
+                for point_set in point_sets:
+                    _add_texture(information, gradient, clip_images, poses, fit.reference, point_set, intrinsics)
+                poses = poses + smooth_step(information, gradient, poses, smoothness, breaks)
+                progress(1)
     return poses
-
-
-def _round(
-    clip_images: _BandPassed,
-    poses: np.ndarray,
-    fit: PoseFit,
-    point_sets: Sequence[PointSet],
-    observed: np.ndarray,
-    intrinsics: Intrinsics,
-    smoothness: float,
-    breaks: Optional[np.ndarray] = None,
-) -> np.ndarray:
-    """One Gauss-Newton step on all poses."""
-    information, gradient = landmark_information(fit, poses, fit.shape, fit.noise, observed, intrinsics)
-    for point_set in point_sets:
-        _add_texture(information, gradient, clip_images, poses, fit.reference, point_set, intrinsics)
-    return smooth_step(information, gradient, poses, least_smoothness(smoothness, fit.trust), breaks)
 
 
 def _add_texture(

@@ -17,7 +17,6 @@ from nerfblendshape_ns.data.mattes import foreground_colours, head_alpha
 from nerfblendshape_ns.process_data.face.canonical_face import NUM_MESH_LANDMARKS, RIGID_LANDMARKS
 from nerfblendshape_ns.process_data.steps.image_steps import BACKGROUND_SEEN
 
-CONTACT_FRAMES = 12
 WORST_FRAMES = 4
 # Worst frames are this far apart, so that one bad moment does not fill the row.
 WORST_APART = 6
@@ -39,23 +38,14 @@ class Tile:
     """Line under it."""
 
 
-@dataclass(frozen=True)
-class WorstFrames:
-    """The frames that one measure finds worst."""
-
-    title: str
-    """What is measured."""
-    frames: Tuple[int, ...]
-    """Frame numbers, worst first."""
-    values: Tuple[str, ...]
-    """What was measured there, as text with its unit."""
-
-
-def worst_frames(document: Dict[str, Any]) -> List[WorstFrames]:
+def worst_frames(document: Dict[str, Any]) -> Dict[str, Dict[int, str]]:
     """The worst frames by reprojection, by flicker of the head's outline and by noise of the landmarks.
 
     Args:
         document: ``process.json``.
+
+    Returns:
+        By measure the numbers of its worst frames, worst first, and what was measured there, as text.
     """
     pose, masks = document["pose"], document["masks"]
     measures = (
@@ -63,11 +53,10 @@ def worst_frames(document: Dict[str, Any]) -> List[WorstFrames]:
         ("Outline changes most", masks["head_change"], "{:.1%} of the head"),
         ("Landmarks least certain (they jump most)", pose["jitter_before_frames"], "{:.2f} degrees"),
     )
-    groups = []
-    for title, values, text in measures:
-        frames = pick_worst(np.asarray(values, dtype=np.float64))
-        groups.append(WorstFrames(title, frames, tuple(text.format(values[frame]) for frame in frames)))
-    return groups
+    return {
+        title: {frame: text.format(values[frame]) for frame in pick_worst(np.array(values))}
+        for title, values, text in measures
+    }
 
 
 def pick_worst(values: np.ndarray) -> Tuple[int, ...]:
@@ -79,12 +68,6 @@ def pick_worst(values: np.ndarray) -> Tuple[int, ...]:
         if len(chosen) == WORST_FRAMES:
             break
     return tuple(chosen)
-
-
-def spread_frames(num_frames: int) -> List[int]:
-    """Numbers of :data:`CONTACT_FRAMES` frames spread over a clip."""
-    picks = np.linspace(0, num_frames - 1, min(CONTACT_FRAMES, num_frames)).round().astype(int)
-    return np.unique(picks).tolist()
 
 
 def frame_tiles(

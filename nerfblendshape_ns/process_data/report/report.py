@@ -13,14 +13,15 @@ from nerfblendshape_ns.data import contract
 from nerfblendshape_ns.process_data.face.canonical_face import RIGID_LANDMARKS
 from nerfblendshape_ns.process_data.options import ProcessOptions
 from nerfblendshape_ns.process_data.pose.pose_geometry import FRONTAL, Intrinsics, project
-from nerfblendshape_ns.process_data.report import curves
-from nerfblendshape_ns.process_data.report import frame_images as report_frames
+from nerfblendshape_ns.process_data.report import curves, frame_images
 from nerfblendshape_ns.process_data.report.html_page import Section, page, png_figure, tile_row
 from nerfblendshape_ns.process_data.report.quality_grades import quality_grades
 from nerfblendshape_ns.process_data.steps.pose_step import HEAD_POSES
 from nerfblendshape_ns.process_data.steps.step_record import Progress, Result, fresh_folder, put_in_place
+from nerfblendshape_ns.process_data.video.frame_selection import spread_frames
 
 ANGLES = ("yaw", "pitch", "roll")
+CONTACT_SHEET_FRAMES = 12
 
 
 def run(options: ProcessOptions, frame_info: Dict[str, Any], document: Dict[str, Any], progress: Progress) -> Result:
@@ -51,23 +52,23 @@ def run(options: ProcessOptions, frame_info: Dict[str, Any], document: Dict[str,
 
 def _worst_frames(root: Path, document: Dict[str, Any], landmarks: np.ndarray, projected: np.ndarray) -> Section:
     rows = []
-    for group in report_frames.worst_frames(document):
-        captions = [f"frame {frame}: {value}" for frame, value in zip(group.frames, group.values)]
-        tiles = report_frames.frame_tiles(root, group.frames, captions, landmarks, projected)
-        rows.append(tile_row(tiles, group.title))
+    for title, found in frame_images.worst_frames(document).items():
+        captions = [f"frame {frame}: {value}" for frame, value in found.items()]
+        tiles = frame_images.frame_tiles(root, list(found), captions, landmarks, projected)
+        rows.append(tile_row(tiles, title))
     return Section(
         "The worst frames",
-        "If these look right, the rest does. Tint: labels. Dots: landmarks, pink ones hold the pose. Blue crosses: "
-        "the personalised face under that pose; they should lie on the pink dots.",
+        "If these look right, the rest does. Tint: labels. Dots: landmarks; the pink ones determine the pose. Blue "
+        "crosses: the personalised face under that pose; they should lie on the pink dots.",
         rows,
-        key=report_frames.LABEL_COLOURS,
+        key=frame_images.LABEL_COLOURS,
     )
 
 
 def _all_frames(root: Path, landmarks: np.ndarray, projected: np.ndarray) -> Section:
-    frames = report_frames.spread_frames(len(landmarks))
-    tiles = report_frames.frame_tiles(root, frames, [f"frame {frame}" for frame in frames], landmarks, projected)
-    cut_outs = report_frames.plate_tiles(root, len(landmarks))
+    frames = spread_frames(len(landmarks), CONTACT_SHEET_FRAMES).tolist()
+    tiles = frame_images.frame_tiles(root, frames, [f"frame {frame}" for frame in frames], landmarks, projected)
+    cut_outs = frame_images.plate_tiles(root, len(landmarks))
     return Section(
         "Frames over the clip",
         "Then the clean plate, and heads as training sees them: no background may shine through the hair.",

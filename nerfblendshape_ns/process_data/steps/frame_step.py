@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Dict, List
+from typing import Dict, List, Tuple
 
 import numpy as np
 
@@ -37,10 +37,8 @@ SMALL_FACE = 110
 class Shot:
     """The frames of one scene, and who is in them."""
 
-    chosen: np.ndarray
+    frames: np.ndarray
     """int ``[frames]``: their indices in the survey."""
-    jumps: np.ndarray
-    """Those of them at which the person jumps."""
     people: List[FaceSequence]
     """Everyone, the subject first."""
     num_probes: int
@@ -50,6 +48,11 @@ class Shot:
     def subject(self) -> FaceSequence:
         """The face that is tracked."""
         return self.people[0]
+
+    def seconds_with_face(self, times: np.ndarray) -> float:
+        """How long the subject is seen, given the seconds of every frame of the survey."""
+        seen = len(self.subject.times) / self.num_probes if self.people else 0.0
+        return seen * float(times[self.frames[-1]] - times[self.frames[0]])
 
 
 def run(options: ProcessOptions, model: Path, progress: Progress) -> Result:
@@ -68,8 +71,8 @@ def run(options: ProcessOptions, model: Path, progress: Progress) -> Result:
     if not any(survey.faces):
         survey = _probe_every_frame(options, model, survey)
         save_survey(options.output / SURVEY, survey)
-    shot = choose_shot(options, survey, info.width, warnings)
-    selection = select_frames(survey.times[shot.chosen], options.fps, options.max_frames)
+    shot, jumps = choose_shot(options, survey, info.width, warnings)
+    selection = select_frames(survey.times[shot.frames], options.fps, options.max_frames)
     if selection.variable:
         warnings.append(_describe_variable(selection))
     content = survey.content or (0, 0, info.width, info.height)
@@ -85,7 +88,7 @@ def run(options: ProcessOptions, model: Path, progress: Progress) -> Result:
             f"The face is only {face_height:.0f} pixels high, so the avatar will lack detail; "
             f"{SMALL_FACE} or more is better."
         )
-    positions = shot.chosen[selection.indices]
+    positions = shot.frames[selection.indices]
     numbers = survey.numbers[positions]
     write_images(options, numbers, window, progress)
     centre_x, centre_y = window.principal_point(content[0] + content[2] / 2, content[1] + content[3] / 2)
@@ -93,7 +96,7 @@ def run(options: ProcessOptions, model: Path, progress: Progress) -> Result:
         options.output / FRAMES,
         numbers=numbers,
         times=selection.times,
-        breaks=break_flags(positions, shot.jumps),
+        breaks=break_flags(positions, jumps),
         face_times=np.array(shot.subject.times),
         face_boxes=window.to_output(np.array(shot.subject.boxes).reshape(-1, 2, 2)).reshape(-1, 4),
     )
@@ -131,8 +134,11 @@ def run(options: ProcessOptions, model: Path, progress: Progress) -> Result:
     return summary, warnings
 
 
-def choose_shot(options: ProcessOptions, survey: Survey, width: int, warnings: List[str]) -> Shot:
+def choose_shot(options: ProcessOptions, survey: Survey, width: int, warnings: List[str]) -> Tuple[Shot, np.ndarray]:
     """Decide which frames are used and whose face is tracked; adds to ``warnings``.
+
+    Returns:
+        The shot, and its frames at which the person jumps, int indices in the survey.
 
     Raises:
         UserError: there are cuts and ``--on-cut`` is ``refuse``, or nothing but blank frames.
@@ -146,48 +152,36 @@ def choose_shot(options: ProcessOptions, survey: Survey, width: int, warnings: L
         )
     if options.on_cut == "keep":
         cuts, jumps = np.zeros(0, dtype=int), np.union1d(cuts, jumps)
-    found = shots.find_shots(survey.changes, cuts.tolist(), times)
+    found = [_shot(survey, frames) for frames in shots.find_shots(survey.changes, cuts.tolist(), times)]
     if not found:
         raise UserError(f"{options.video} shows nothing but black or one-coloured frames; use another video.")
-    people = [_people(survey, piece) for piece in found]
-    fractions = [
-        len(group[0].times) / max(1, _num_probes(survey, piece)) if group else 0.0
-        for group, piece in zip(people, found)
-    ]
-    best = shots.choose_shot(found, times, fractions)
-    chosen, group = found[best], people[best]
-    if not group:
+    shot = max(found, key=lambda shot: shot.seconds_with_face(times))
+    if not shot.people:
         raise UserError(_no_face(options.video, len(times)))
     if len(cuts):
         warnings.append(
-            f"The video is cut at {shots.name_times(times[cuts])}; only the scene from {times[chosen[0]]:.2f} to "
-            f"{times[chosen[-1]]:.2f} s, in which a face is seen longest, is used. Choose another one with --start and "
-            "--end; if these are no cuts, pass --on-cut keep."
+            f"The video is cut at {shots.name_times(times[cuts])}; only the scene from {times[shot.frames[0]]:.2f} to "
+            f"{times[shot.frames[-1]]:.2f} s, in which a face is seen longest, is used. Choose another one with "
+            "--start and --end; if these are no cuts, pass --on-cut keep."
         )
-    ends = shots.dropped_ends(times, chosen, survey.changes.blank)
+    ends = shots.dropped_ends(times, shot.frames, survey.changes.blank)
     if ends and not len(cuts):
         warnings.append(f"Black frames and fades are left out: {ends} of the video.")
-    jumps = jumps[np.isin(jumps, chosen)]
+    jumps = jumps[np.isin(jumps, shot.frames)]
     if len(jumps):
         warnings.append(
             f"The image jumps at {shots.name_times(times[jumps])} inside the scene; motion is not smoothed across that."
         )
-    num_probes = _num_probes(survey, chosen)
-    others = describe_bystanders(group, num_probes, width)
+    others = describe_bystanders(shot.people, shot.num_probes, width)
     if others:
         warnings.append(others)
-    return Shot(chosen, jumps, group, num_probes)
+    return shot, jumps
 
 
-def _num_probes(survey: Survey, piece: np.ndarray) -> int:
-    return int(np.isin(survey.probes, piece).sum())
-
-
-def _people(survey: Survey, piece: np.ndarray) -> List[FaceSequence]:
-    inside = np.flatnonzero(np.isin(survey.probes, piece))
-    return follow_people(
-        [float(survey.times[survey.probes[index]]) for index in inside], [survey.faces[index] for index in inside]
-    )
+def _shot(survey: Survey, frames: np.ndarray) -> Shot:
+    inside = np.flatnonzero(np.isin(survey.probes, frames)).tolist()
+    times = survey.times[survey.probes[inside]].tolist()
+    return Shot(frames, follow_people(times, [survey.faces[index] for index in inside]), len(inside))
 
 
 def break_flags(positions: np.ndarray, jumps: np.ndarray) -> np.ndarray:

@@ -67,8 +67,8 @@ def run(options: ProcessOptions, model: Path, frame_info: Dict[str, Any], progre
     image_size = max(frame_info["width"], frame_info["height"])
     per_512 = 512.0 / image_size
     passes = [pose_refinement.PASS_BANDS, pose_refinement.PASS_BANDS[-1:]] if options.refine_poses else []
-    rounds = sum(pose_refinement.num_rounds(bands) for bands in passes) + options.moving_face * moving_face.ROUNDS
-    progress(0, head_pose.ROUNDS + rounds)
+    rounds = head_pose.ROUNDS + pose_refinement.ROUNDS_PER_BAND * sum(map(len, passes))
+    progress(0, rounds + moving_face.ROUNDS if options.moving_face else rounds)
 
     def fit_mesh(fit: head_pose.PoseFit) -> np.ndarray:
         return head_pose.fit_mesh(fit, observed, reference, intrinsics, image_size=image_size)

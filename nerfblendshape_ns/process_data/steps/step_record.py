@@ -14,7 +14,7 @@ from nerfblendshape_ns.common import file_io
 from nerfblendshape_ns.common.errors import UserError
 from nerfblendshape_ns.data import contract
 
-# Raised when a step's code changes so that its old output must not be taken for its new one.
+# To be raised when a step's code changes so that output of the earlier code must not be reused.
 FORMAT = 1
 # Names that write_atomically gives to what it is writing.
 TEMPORARY = re.compile(r"\..+\.\d+\.tmp(\.[^.]*)?")

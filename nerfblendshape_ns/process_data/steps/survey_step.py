@@ -39,7 +39,7 @@ class Survey:
     changes: Changes
     """Contrast and change of every frame."""
     probes: np.ndarray
-    """int ``[probes]``: positions in ``times`` at which faces were looked for."""
+    """int ``[probes]``: indices into ``times`` of the probed frames, in which faces were looked for."""
     faces: List[List[Box]]
     """The boxes found at each probe, largest first, in pixels of the upright video."""
     content: Optional[Tuple[int, int, int, int]]

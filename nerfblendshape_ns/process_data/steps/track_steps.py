@@ -207,7 +207,7 @@ def place_expressions(
 
 
 def source_frames(options: ProcessOptions, frame_info: Dict[str, Any]) -> int:
-    """Frames of the video, or -1 where only a part of it was looked at."""
+    """Frames of the video, or -1 where only a part of it was decoded."""
     return frame_info["source_frames"] if options.start is None and options.end is None else -1
 
 

@@ -57,11 +57,6 @@ def fit_size(width: int, height: int, max_size: int) -> Tuple[int, int]:
     return max(2, round(width * scale / 2) * 2), max(2, round(height * scale / 2) * 2)
 
 
-def whole_window(width: int, height: int, max_size: int) -> FrameWindow:
-    """The window that keeps the whole frame."""
-    return _window(0, 0, width, height, max_size)
-
-
 def choose_window(
     face_boxes: Sequence[Sequence[float]], content: Tuple[int, int, int, int], crop: str, max_size: int
 ) -> FrameWindow:
@@ -77,7 +72,7 @@ def choose_window(
     if crop == "face":
         window = face_window(np.asarray(face_boxes) - np.array([left, top, left, top]), width, height, max_size)
     else:
-        window = whole_window(width, height, max_size)
+        window = _window(0, 0, width, height, max_size)
     return replace(window, left=window.left + left, top=window.top + top)
 
 
@@ -113,7 +108,7 @@ def face_window(
     shorter = min(width, height)
     side = int(min(round(max(needed)), shorter))
     if width == height and side >= KEEP_WHOLE_FRACTION * width:
-        return whole_window(width, height, max_size)
+        return _window(0, 0, width, height, max_size)
     if side < MIN_SIDE:
         raise UserError(
             f"the face is only {face_height:.0f} pixels high, too small to track; record closer to the camera "

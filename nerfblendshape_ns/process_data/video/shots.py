@@ -133,18 +133,6 @@ def find_shots(changes: Changes, cuts: Sequence[int], times: np.ndarray) -> List
     return shots
 
 
-def choose_shot(shots: Sequence[np.ndarray], times: np.ndarray, face_fractions: Sequence[float]) -> int:
-    """The shot in which a face is seen for longest.
-
-    Args:
-        shots: frame numbers of each.
-        times: seconds of every frame.
-        face_fractions: for each shot, the fraction of its probed frames with a face.
-    """
-    seconds = [fraction * float(times[shot[-1]] - times[shot[0]]) for shot, fraction in zip(shots, face_fractions)]
-    return int(np.argmax(seconds))
-
-
 def name_times(times: Union[np.ndarray, Sequence[float]], most: int = 8) -> str:
     """Times as text: ``1.52 s, 3.00 s``, cut off after ``most``."""
     parts = [f"{seconds:.2f} s" for seconds in list(times)[:most]]

@@ -179,7 +179,7 @@ def test_options_that_no_run_can_use(tmp_path, changes, expected):
         ProcessOptions(tmp_path / "v.mp4", tmp_path / "out", **changes).check()
 
 
-def test_a_wrong_file_is_told_before_the_video_is_processed(tmp_path, monkeypatch):
+def test_a_wrong_file_is_reported_before_the_video_is_processed(tmp_path, monkeypatch):
     monkeypatch.setattr(pipeline.frames, "probe_video", lambda path: None)
     (tmp_path / "take.csv").write_text("time,jawOpen\n0,x\n")
     options = ProcessOptions(tmp_path / "v.mp4", tmp_path / "out", expressions=tmp_path / "take.csv")

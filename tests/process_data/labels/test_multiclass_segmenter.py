@@ -121,7 +121,7 @@ def test_a_model_that_mediapipe_cannot_use_is_named(tmp_path):
         MediaPipeSegmenter(broken)
 
 
-def test_the_network_gives_masks_of_the_picture_s_size(monkeypatch):
+def test_the_network_gives_masks_of_the_image_s_size(monkeypatch):
     mediapipe = pytest.importorskip("mediapipe")
     bundled = Path(mediapipe.__file__).parent / "modules" / "selfie_segmentation" / "selfie_segmentation.tflite"
     if not bundled.is_file():

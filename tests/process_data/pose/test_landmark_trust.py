@@ -81,7 +81,7 @@ def test_nothing_is_smoothed_across_a_break():
     assert step == pytest.approx(2.7, abs=0.4)
 
 
-def test_no_pose_at_all_is_told():
+def test_no_pose_at_all_is_reported():
     from nerfblendshape_ns.common.errors import UserError
 
     with pytest.raises(UserError, match="no head pose fits the landmarks of any frame"):

@@ -13,7 +13,7 @@ from nerfblendshape_ns.process_data.pose.head_points import (
     median_frame,
 )
 from nerfblendshape_ns.process_data.pose.pose_geometry import FRONTAL, Intrinsics
-from nerfblendshape_ns.process_data.pose.pose_refinement import num_rounds, refine_poses
+from nerfblendshape_ns.process_data.pose.pose_refinement import PASS_BANDS, ROUNDS_PER_BAND, refine_poses
 
 CAMERA = Intrinsics(420.0, 128.0, 128.0)
 PIXELS_PER_CM = 20.0
@@ -97,8 +97,8 @@ def test_texture_corrects_what_wandering_landmarks_get_wrong():
     observed = exact + random.normal(0, 1.2, (num_frames, 1, 2)) + random.normal(0, 1.0, exact.shape)
     fit = head_pose.fit_clip(observed, chosen, CAMERA, 0.0, shape_deviation=0.01)
     rounds = []
-    fit_poses = refine_poses(frames, fit, [face_points(mesh)], observed, CAMERA, 0.0, progress=rounds.append)
-    assert len(rounds) == num_rounds()
+    fit_poses = refine_poses(frames, fit, [face_points(mesh)], observed, CAMERA, 0.0, PASS_BANDS, rounds.append)
+    assert len(rounds) == ROUNDS_PER_BAND * len(PASS_BANDS)
 
     def wander(poses):
         seen = pose_geometry.project(pose_geometry.to_camera(poses, fit.reference, mesh), CAMERA)

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from nerfblendshape_ns.common.errors import UserError
-from nerfblendshape_ns.process_data.video.crop import choose_window, face_window, fit_size, whole_window
+from nerfblendshape_ns.process_data.video.crop import FrameWindow, choose_window, face_window, fit_size
 
 
 def test_fit_size_never_enlarges_and_keeps_sides_even():
@@ -38,7 +38,7 @@ def test_a_face_that_fills_the_frame_keeps_the_shorter_side():
 
 
 def test_a_square_frame_that_is_nearly_filled_is_left_whole():
-    assert face_window([(150, 150, 330, 330)], 512, 512, 512) == whole_window(512, 512, 512)
+    assert face_window([(150, 150, 330, 330)], 512, 512, 512) == FrameWindow(0, 0, 512, 512, 512, 512)
 
 
 def test_principal_point_follows_the_crop():
@@ -53,7 +53,7 @@ def test_a_tiny_face_is_refused_with_a_reason():
         face_window(np.array([[10.0, 10.0, 26.0, 30.0]]), 640, 480, 512)
 
 
-def test_the_window_lies_inside_the_picture_without_bars():
+def test_the_window_lies_inside_the_image_without_bars():
     window = choose_window([(300, 400, 420, 540)], (0, 200, 720, 880), "none", 512)
     assert (window.left, window.top, window.width, window.height) == (0, 200, 720, 880)
     window = choose_window([(300, 210, 420, 350)], (0, 200, 720, 880), "face", 512)

@@ -42,7 +42,7 @@ def test_a_dark_room_is_no_bar():
     assert content([frame]) is None
 
 
-def test_a_full_picture_and_nothing_at_all():
+def test_a_full_image_and_nothing_at_all():
     assert content([noise(90, 90)]) is None
     assert content([np.zeros((90, 90, 3))]) is None
     assert BarFinder().content() is None

@@ -3,7 +3,6 @@ import pytest
 
 from nerfblendshape_ns.process_data.video.shots import (
     ChangeMeter,
-    choose_shot,
     dropped_ends,
     find_cuts,
     find_shots,
@@ -49,7 +48,7 @@ def test_a_flash_is_no_cut():
     assert len(cuts) == 0 and len(jumps) == 0
 
 
-def test_a_jump_inside_a_scene_is_told_from_a_cut():
+def test_a_jump_inside_a_scene_is_reported_from_a_cut():
     first = scene(0)
     cuts, jumps = find_cuts(measure([first(0)] * 15 + [first(0, offset=11.0)] * 15))
     assert len(cuts) == 0 and jumps.tolist() == [15]
@@ -86,21 +85,13 @@ def test_a_black_frame_in_the_middle_is_dropped_and_splits_nothing():
     assert find_shots(changes, [], np.arange(21) / 25)[0].tolist() == [*range(10), *range(11, 21)]
 
 
-def test_a_small_picture_on_one_colour_is_not_blank():
+def test_a_small_image_on_one_colour_is_not_blank():
     picture = np.full((64, 64, 3), 128.0)
     picture[30:36, 30:36] = 20
     assert not measure([picture]).blank[0]
 
 
-def test_the_shot_with_most_face_wins():
-    times = np.arange(100) / 25
-    shots = [np.arange(0, 70), np.arange(70, 100)]
-    assert choose_shot(shots, times, [1.0, 1.0]) == 0
-    # The longer shot shows a face in a tenth of its frames only.
-    assert choose_shot(shots, times, [0.1, 1.0]) == 1
-
-
-def test_times_in_words():
+def test_times_as_text():
     assert name_times([1.523, 3.0]) == "1.52 s, 3.00 s"
     assert name_times(np.arange(10.0), most=2) == "0.00 s, 1.00 s, 8 more"
 
