@@ -32,7 +32,7 @@ from torch.profiler import ProfilerActivity, profile
 
 from nerfblendshape_ns import method_configs
 from nerfblendshape_ns.common.errors import report_user_errors
-from nerfblendshape_ns.evaluation.frames import spread
+from nerfblendshape_ns.common.frame_numbers import spread
 from nerfblendshape_ns.model_components.metrics.image_metrics import head_metrics
 from nerfblendshape_ns.recipes.overrides import apply_overrides
 

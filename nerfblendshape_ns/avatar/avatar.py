@@ -79,7 +79,6 @@ class Avatar:
         """Id of the basis, such as ``arkit52``."""
         self.source_names: List[str] = list(description["basis"].get("source_names") or self.names)
         """Names of the clip's coefficients, those that the model left out among them."""
-        self._from_source = self._projection()
         self.fps: float = float(description["fps"])
         """Frames per second of the clip."""
         self.track: Optional[Track] = None
@@ -120,21 +119,6 @@ class Avatar:
             source = self.model.expression_source
             self.track = Track(source.track_expression, source.track_pose, source.track_times, source.train_frames)
         return self
-
-    def from_source(self, expressions: Float[Tensor, "*batch source"]) -> Float[Tensor, "*batch basis"]:
-        """The model's coefficients for the clip's (``source_names``): a choice of them, or combinations (``pca16``)."""
-        return expressions @ self._from_source.to(expressions)
-
-    def _projection(self) -> Float[Tensor, "source basis"]:
-        """The matrix that leads from the clip's coefficients to the model's."""
-        projection, shape = self.description["basis"].get("projection"), (len(self.source_names), len(self.names))
-        if projection is None:
-            projection = torch.zeros(shape)
-            projection[[self.source_names.index(name) for name in self.names], torch.arange(len(self.names))] = 1.0
-        projection = torch.as_tensor(projection, dtype=torch.float32)
-        if projection.shape != shape:
-            raise UserError(f"its projection of coefficients is not of the shape {shape}; train or export again.")
-        return projection
 
     def neutral(self) -> DrivingState:
         """The neutral face at the median pose; coefficients that never reach 0 in training come as near as they do."""

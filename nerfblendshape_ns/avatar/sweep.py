@@ -135,8 +135,7 @@ def sweep_avatar(
         advance()
     _compare(coefficients, np.stack(differences))
     left_out = [name for name in avatar.source_names if name not in avatar.names]
-    combined = avatar.description["basis"].get("projection") is not None
-    return Sweep(to_bytes(neutral), head, coefficients, [] if combined else left_out, threshold)
+    return Sweep(to_bytes(neutral), head, coefficients, left_out, threshold)
 
 
 def render_expression(

@@ -7,9 +7,9 @@ from typing import Optional, Set
 
 import numpy as np
 
-from nerfblendshape_ns.check.findings import Section, Severity
+from nerfblendshape_ns.check.findings import Section
 from nerfblendshape_ns.common.errors import UserError
-from nerfblendshape_ns.common.frame_numbers import name_frames
+from nerfblendshape_ns.common.frame_numbers import name_frames, spread
 from nerfblendshape_ns.data.contract import Label
 from nerfblendshape_ns.data.frame_images import load_labels
 from nerfblendshape_ns.data.head_box import head_box
@@ -31,7 +31,7 @@ def check_box(clip: Clip, usable: Set[int], margin: float = 0.05) -> Section:
         usable: positions of the frames whose files are whole.
         margin: of the box, as in the dataparser.
     """
-    section = Section("head_box")
+    section = Section("head_box", topic="head box")
     if min(clip.width, clip.height, clip.fl_x, clip.fl_y) <= 0:
         return section
     good = [i for i in sorted(usable) if np.isfinite(clip.frames[i].camera_to_head).all()]
@@ -41,27 +41,22 @@ def check_box(clip: Clip, usable: Set[int], margin: float = 0.05) -> Section:
     part = replace(clip, frames=tuple(clip.frames[i] for i in good), landmarks=landmarks)
     try:
         box = head_box(part, margin)
-    except (UserError, np.linalg.LinAlgError) as error:
-        message, _, action = str(error).rpartition("; ")
-        section.add(
-            Severity.ERROR, "head box", message or "the head's box cannot be found", action or "process the video again"
-        )
+    except UserError as error:
+        section.user_error(error)
+        return section
+    except np.linalg.LinAlgError:
+        section.error("the head's box cannot be found", "process the video again")
         return section
     size, centre = box[1] - box[0], box.mean(0)
     section.figures.update({"low": box[0].tolist(), "high": box[1].tolist()})
     unit = " cm" if clip.layout == "own" else ""
-    section.rows.append(
-        (
-            "head box",
-            "{:.3g} x {:.3g} x {:.3g}".format(*size) + f"{unit} round " + "({:.2g}, {:.2g}, {:.2g})".format(*centre),
-        )
-    )
+    words = "{:.3g} x {:.3g} x {:.3g}{} round ({:.2g}, {:.2g}, {:.2g})".format(*size, unit, *centre)
+    section.rows.append(("head box", words))
     inside = ((part.camera_to_head[:, :3, 3] > box[0]) & (part.camera_to_head[:, :3, 3] < box[1])).all(1)
     if not np.isfinite(box).all() or inside.any():
-        section.add(
-            Severity.ERROR,
-            "head box",
-            "the camera would be inside the head's box" + (f" in {_names(part, inside)}" if inside.any() else ""),
+        section.error(
+            "the camera would be inside the head's box"
+            + (f" in {name_frames(part.img_ids[inside], 6)}" if inside.any() else ""),
             "check the unit of the poses' translations and the focal length",
         )
         return section
@@ -71,26 +66,21 @@ def check_box(clip: Clip, usable: Set[int], margin: float = 0.05) -> Section:
 
 def _against_masks(section: Section, clip: Clip, centre: np.ndarray) -> None:
     """Does each mask lie where its pose puts the head, as the other masks do?"""
-    picked = np.unique(np.linspace(0, len(clip.frames) - 1, min(SAMPLE, len(clip.frames))).round().astype(int))
-    found = [(clip.frames[int(index)].img_id, mask_offset(clip, int(index), centre)) for index in picked]
-    seen = [(number, offset) for number, offset in found if offset is not None]
+    found = {index: mask_offset(clip, index, centre) for index in spread(len(clip.frames), SAMPLE)}
+    seen = {index: offset for index, offset in found.items() if offset is not None}
     if not seen:
         return
-    offsets = np.array([offset for _, offset in seen])
+    offsets = np.array(list(seen.values()))
     common = np.median(offsets, axis=0)
-    section.figures["mask_offset"] = float(np.linalg.norm(common))
-    if np.linalg.norm(common) > COMMON_OFFSET:
-        section.add(
-            Severity.ERROR,
-            "head box",
-            f"the head masks lie {np.linalg.norm(common):.1f} head sizes beside the place where the poses put the head",
+    distance = section.figures["mask_offset"] = float(np.linalg.norm(common))
+    if distance > COMMON_OFFSET:
+        section.error(
+            f"the head masks lie {distance:.1f} head sizes away from where the poses put the head",
             "poses, intrinsics and masks do not belong together: check image size, focal length and the poses' axes",
         )
-    frames = np.array([number for number, _ in seen])[np.linalg.norm(offsets - common, axis=1) > SINGLE_OFFSET]
+    frames = clip.img_ids[list(seen)][np.linalg.norm(offsets - common, axis=1) > SINGLE_OFFSET]
     if len(frames):
-        section.add(
-            Severity.WARNING,
-            "head box",
+        section.warn(
             f"the mask does not lie where the pose puts the head in {name_frames(frames, 6)} (of {len(seen)} frames "
             "looked at)",
             "look at pose and mask of these frames",
@@ -118,12 +108,6 @@ def mask_offset(clip: Clip, index: int, centre: np.ndarray) -> Optional[np.ndarr
         return None
     pose = clip.frames[index].camera_to_head
     local = (centre - pose[:3, 3]) @ pose[:3, :3]
-    depth = -float(local[2])
-    if depth <= 0:
+    if local[2] >= 0:
         return None
-    projected = np.array([clip.cx + clip.fl_x * local[0] / depth, clip.cy - clip.fl_y * local[1] / depth])
-    return (np.array([columns.mean() + 0.5, rows.mean() + 0.5]) - projected) / np.sqrt(len(rows))
-
-
-def _names(clip: Clip, chosen: np.ndarray) -> str:
-    return name_frames([clip.frames[int(index)].img_id for index in np.flatnonzero(chosen)], 6)
+    return (np.array([columns.mean() + 0.5, rows.mean() + 0.5]) - clip.project(local)) / np.sqrt(len(rows))

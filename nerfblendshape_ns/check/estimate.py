@@ -13,7 +13,7 @@ from nerfstudio.plugins.types import MethodSpecification
 from nerfstudio.utils.rich_utils import CONSOLE
 
 from nerfblendshape_ns import method_configs
-from nerfblendshape_ns.check.findings import Section, Severity
+from nerfblendshape_ns.check.findings import Section
 from nerfblendshape_ns.check.trial import TRIAL_RAYS, Trial, run_trial
 from nerfblendshape_ns.common.errors import UserError
 from nerfblendshape_ns.data.dataparser import NerfBlendshapeDataParser, NerfBlendshapeDataParserConfig
@@ -121,8 +121,7 @@ def estimate_methods(config: NerfBlendshapeDataParserConfig) -> Section:
                 process_bytes = psutil.Process().memory_info().rss - used
             estimates.append(_estimate(method, outputs, trial, process_bytes))
     except UserError as error:
-        message, _, action = str(error).rpartition("; ")
-        section.add(Severity.ERROR, "training", message or str(error), action.rstrip("."))
+        section.user_error(error, topic="training")
     finally:
         CONSOLE.quiet = quiet
     section.figures.update(
@@ -182,9 +181,7 @@ def _compare(section: Section, estimates: List[Estimate]) -> None:
     busy = [estimate for estimate in estimates if estimate.share_of_core < BUSY]
     if busy:
         share = min(estimate.share_of_core for estimate in busy)
-        section.add(
-            Severity.NOTE,
-            "estimate",
+        section.note(
             f"other programs left only {share:.0%} of a core to the measurement: the times are those of a busy machine",
             "run nbs-check again when the machine is idle for a better estimate",
         )
@@ -194,20 +191,18 @@ def _compare(section: Section, estimates: List[Estimate]) -> None:
         if estimate.device != "cpu":
             room = (torch.cuda.get_device_properties(0).total_memory, "the GPU has")
         if estimate.memory_bytes > room[0]:
-            section.add(
-                Severity.WARNING,
-                "memory",
+            section.warn(
                 f"{estimate.method} needs about {estimate.memory_bytes / 1e9:.1f} GB and {room[1]} "
                 f"{room[0] / 1e9:.1f} GB",
                 "give a smaller --pipeline.datamanager.dataparser.max-size or log2-table-size, or use the small method",
+                topic="memory",
             )
         elif estimate.device == "cpu" and estimate.memory_bytes > free:
-            section.add(
-                Severity.NOTE,
-                "memory",
+            section.note(
                 f"{estimate.method} needs about {estimate.memory_bytes / 1e9:.1f} GB and {free / 1e9:.1f} GB are free "
                 "now",
                 "end other programs first",
+                topic="memory",
             )
 
 

@@ -11,8 +11,8 @@ from nerfblendshape_ns.check.findings import Section, Severity, count_of, some
 from nerfblendshape_ns.common.errors import UserError
 from nerfblendshape_ns.common.frame_numbers import name_frames
 from nerfblendshape_ns.common.smoothing import jitter, runs
+from nerfblendshape_ns.data.expression_basis import BasisChoice, ExpressionBasis, choose_basis
 from nerfblendshape_ns.data.expression_scale import expression_scale
-from nerfblendshape_ns.data.expressions import BasisChoice, ExpressionBasis, choose_basis
 from nerfblendshape_ns.data.layouts import Clip
 from nerfblendshape_ns.data.splits import Splits
 
@@ -38,10 +38,9 @@ def check_expressions(clip: Clip, splits: Splits, basis_choice: BasisChoice = "a
         return section
     try:
         scale = expression_scale(clip, train)
-        basis = choose_basis(clip.expressions[train], clip.expression_names, clip.basis_id, basis_choice, scale)
+        basis = choose_basis(clip.expressions[train], clip.expression_names, basis_choice, scale)
     except UserError as error:
-        message, _, action = str(error).rpartition("; ")
-        section.add(Severity.ERROR, "expressions", message, action.rstrip("."))
+        section.user_error(error)
         return section
     _ranges(section, clip, train, basis, scale)
     _clamped(section, clip, splits, finite, basis)
@@ -71,20 +70,17 @@ def _ranges(section: Section, clip: Clip, train: np.ndarray, basis: ExpressionBa
     if basis.dropped:
         section.add(
             Severity.WARNING if moving < 4 else Severity.NOTE,
-            "expressions",
             f"{count_of(len(basis.dropped), 'coefficient')} (nearly) dead in training and left out: "
             f"{some(basis.dropped)}",
             "nothing has to be done; --basis all keeps them, and a clip in which they move teaches them",
         )
     median = float(np.median(spread[spread > 0]))
     if spread[order[0]] > WIDE_OVER_MEDIAN * median:
-        section.add(
-            Severity.WARNING,
-            "expressions",
+        section.warn(
             f"{names[order[0]]} ranges over {(high - low)[order[0]]:.3g}, {spread[order[0]] / median:.0f} times "
             "the median coefficient, so most others count as dead beside it",
             "look for single wrong frames in it, or bring all coefficients to one unit",
-            [clip.frames[int(position)].img_id for position in _extreme_frames(values[:, order[0]], train)],
+            clip.img_ids[_extreme_frames(values[:, order[0]], train)],
         )
 
 
@@ -119,7 +115,7 @@ def _clamped(section: Section, clip: Clip, splits: Splits, finite: np.ndarray, b
                     "max": float(basis.maximum[index]),
                 }
             )
-    frames = [clip.frames[int(position)].img_id for position in test[counted.any(1)]]
+    frames = clip.img_ids[test[counted.any(1)]]
     section.figures["clamped_test"] = {"frames": len(frames), "of": len(test), "coefficients": details}
     if not details:
         section.rows.append(("clamping", f"none of {count_of(len(test), 'test frame')} is outside the training range"))
@@ -135,7 +131,6 @@ def _clamped(section: Section, clip: Clip, splits: Splits, finite: np.ndarray, b
     severe = off.max() > CLAMP_WORTH_A_WARNING and len(frames) > 0.1 * len(test)
     section.add(
         Severity.WARNING if severe else Severity.NOTE,
-        "expressions",
         f"{count_of(len(frames), 'test frame')} will be clamped ({name_frames(frames, 6)}): {some(worst_words, 3)}",
         "the model shows the nearest trained value there and test figures suffer; use a clip whose training part has "
         "these expressions, or other --test-frames",
@@ -153,9 +148,7 @@ def _conventions(section: Section, clip: Clip, train: np.ndarray) -> None:
     """Columns that are no expression, and values outside a basis' definition."""
     values, names = clip.expressions[train].astype(np.float64), clip.expression_names
     if values.shape[1] > 1 and np.allclose(values[:, 0], 1.0, atol=1e-6):
-        section.add(
-            Severity.NOTE,
-            "expressions",
+        section.note(
             f"the first coefficient ({names[0]}) is always 1, like a neutral that some tools put in front",
             "nothing has to be done: it never moves and is left out",
         )
@@ -163,18 +156,14 @@ def _conventions(section: Section, clip: Clip, train: np.ndarray) -> None:
         outside = (values < -0.01) | (values > 1.5)
         if outside.any():
             wrong = [names[index] for index in np.flatnonzero(outside.any(0))]
-            section.add(
-                Severity.WARNING,
-                "expressions",
+            section.warn(
                 f"{count_of(len(wrong), 'coefficient')} outside 0 to 1, which {clip.basis_id} defines: {some(wrong)}",
                 "check the unit (percent?) and whether neutral is 0",
-                [clip.frames[int(position)].img_id for position in train[outside.any(1)]],
+                clip.img_ids[train[outside.any(1)]],
             )
     follows = _pose_like(clip, values, train)
     if follows:
-        section.add(
-            Severity.WARNING,
-            "expressions",
+        section.warn(
             f"{count_of(len(follows), 'coefficient')} follow the head's rotation, as pose angles would: "
             f"{some([f'{name} ({correlation:.2f})' for name, correlation in follows])}",
             "take them out of expr.npy: head motion is in the poses, and such a slider would only disturb the face",
@@ -202,10 +191,8 @@ def _frozen(section: Section, clip: Clip, finite: np.ndarray) -> None:
     stretches = [(first, last + 1) for first, last in runs(np.flatnonzero(same)) if last + 2 - first >= FROZEN_FRAMES]
     if stretches:
         positions = [position for first, last in stretches for position in range(first, last + 1)]
-        numbers = [clip.frames[position].img_id for position in positions]
-        section.add(
-            Severity.WARNING,
-            "expressions",
+        numbers = clip.img_ids[positions]
+        section.warn(
             f"all coefficients stand still for {FROZEN_FRAMES} or more frames on end: {name_frames(numbers, 6)}",
             "the tracker lost the face or the video has repeated frames; drop them",
             numbers,

@@ -10,7 +10,7 @@ from typing import Dict, List, Optional, Sequence, Set, Tuple
 
 from PIL import Image
 
-from nerfblendshape_ns.check.findings import Section, Severity, count_of, some
+from nerfblendshape_ns.check.findings import Section, count_of, some
 from nerfblendshape_ns.common.frame_numbers import name_frames
 from nerfblendshape_ns.data.layouts import Clip
 
@@ -109,9 +109,7 @@ def _problems(section: Section, kind: str, seen: Sequence[Optional[SeenFile]], n
         first = seen[positions[0]]
         where = f" in {first.path.parent.name}/" if first is not None else ""
         verb = "is" if len(positions) == 1 else "are"
-        section.add(
-            Severity.ERROR,
-            "files",
+        section.error(
             f"{count_of(len(positions), kind)} {verb} {problem}{where}{': ' if names else ''}{some(names)}",
             "restore the files, drop these frames, or process the video again",
             [numbers[position] for position in positions],
@@ -137,7 +135,7 @@ def _sizes(section: Section, kind: str, seen: Sequence[Optional[SeenFile]], numb
         message = f"{count_of(len(others), kind)} of another size than the clip's {wanted[0]}x{wanted[1]}: {words} "
         message += f"({frames})"
         action = "all images and labels must have one size: process the video again or drop these frames"
-    section.add(Severity.ERROR, "files", message, action, [numbers[position] for position in others])
+    section.error(message, action, [numbers[position] for position in others])
     return set(others)
 
 
@@ -155,9 +153,7 @@ def _label_modes(section: Section, clip: Clip, seen: Sequence[Optional[SeenFile]
     ]
     if wrong:
         modes = ", ".join(sorted({file.mode for file in (seen[position] for position in wrong) if file is not None}))
-        section.add(
-            Severity.ERROR,
-            "files",
+        section.error(
             f"{count_of(len(wrong), 'label file')} not stored as 8-bit single-channel values (Pillow names {modes})",
             "write grey PNG files with the labels 0 background, 1 head, 2 neck, 3 torso",
             [numbers[position] for position in wrong],
@@ -173,9 +169,7 @@ def _unnamed(section: Section, images: List[Path], labels: List[Path]) -> None:
             path.name for path in folder.iterdir() if path.suffix.lower() in PICTURE_SUFFIXES and path not in named
         )
         if extra:
-            section.add(
-                Severity.NOTE,
-                "files",
+            section.note(
                 f"{folder.name}/ has {count_of(len(extra), 'picture')} that no frame names: {some(extra, 4)}",
                 "nothing reads them; remove them if they are left over",
             )
@@ -183,9 +177,7 @@ def _unnamed(section: Section, images: List[Path], labels: List[Path]) -> None:
 
 def _background(section: Section, clip: Clip) -> None:
     if clip.background is None:
-        section.add(
-            Severity.NOTE,
-            "files",
+        section.note(
             "there is no clean plate of the background",
             "the head does not need one; to put it back into its scene, process the video again",
         )
@@ -193,9 +185,7 @@ def _background(section: Section, clip: Clip) -> None:
     seen = inspect_file(clip.background)
     if seen.problem is not None or seen.size != (clip.width, clip.height):
         what = f"is {seen.problem}" if seen.problem else f"is {seen.size[0]}x{seen.size[1]} pixels"
-        section.add(
-            Severity.WARNING,
-            "files",
+        section.warn(
             f"the clean plate {clip.background} {what}, not a picture of {clip.width}x{clip.height}",
             "restore it or process the video again; the head alone does not need it",
         )

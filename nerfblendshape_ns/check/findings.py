@@ -6,8 +6,9 @@ import os
 import re
 from dataclasses import dataclass, field
 from enum import IntEnum
+from functools import partialmethod
 from pathlib import Path
-from typing import Any, Dict, Iterable, List, Sequence, Tuple
+from typing import Any, Dict, Iterable, List, Optional, Sequence, Tuple
 
 from nerfblendshape_ns.common.errors import UserError
 from nerfblendshape_ns.common.frame_numbers import name_frames
@@ -55,15 +56,31 @@ class Section:
 
     name: str
     """Key of the figures in JSON."""
+    topic: str = ""
+    """Topic of the findings; the name where it is empty."""
     rows: List[Tuple[str, str]] = field(default_factory=list)
     """Name and words of each line of the summary."""
     figures: Dict[str, Any] = field(default_factory=dict)
     """Plain numbers, strings and lists."""
     findings: List[Finding] = field(default_factory=list)
 
-    def add(self, severity: Severity, topic: str, message: str, action: str, frames: Iterable[int] = ()) -> None:
-        """Append a finding."""
-        self.findings.append(Finding(severity, topic, message, action, tuple(int(frame) for frame in frames)))
+    def add(
+        self, severity: Severity, message: str, action: str, frames: Iterable[int] = (), topic: Optional[str] = None
+    ) -> None:
+        """Append a finding; fields as in :class:`Finding`, the topic is the section's where none is given."""
+        numbers = tuple(int(frame) for frame in frames)
+        self.findings.append(Finding(severity, topic or self.topic or self.name, message, action, numbers))
+
+    note = partialmethod(add, Severity.NOTE)
+    """:meth:`add` a note."""
+    warn = partialmethod(add, Severity.WARNING)
+    """:meth:`add` a warning."""
+    error = partialmethod(add, Severity.ERROR)
+    """:meth:`add` an error."""
+
+    def user_error(self, error: UserError, topic: Optional[str] = None) -> None:
+        """Append the one-sentence error of a reader."""
+        self.error(*_message_and_action(str(error)), topic=topic)
 
 
 def ranked(findings: Iterable[Finding]) -> List[Finding]:
@@ -85,15 +102,19 @@ def from_errors(errors: Sequence[UserError], topic: str, root: Path) -> List[Fin
         groups.setdefault(re.sub(r"-?\d+(\.\d+)?", "#", text), []).append(text)
     findings = []
     for texts in groups.values():
-        message, separator, action = texts[0].rpartition("; ")
-        if not separator:
-            message, action = texts[0], "correct the file"
+        message, action = _message_and_action(texts[0])
         frames = sorted({int(number) for text in texts for number in re.findall(r"\b(?:frame|img_id) (\d+)\b", text)})
         if len(texts) > 1:
             which = f": {name_frames(frames)}" if len(frames) > 1 else ""
             message += f" (and {len(texts) - 1} more like it{which})"
-        findings.append(Finding(Severity.ERROR, topic, message, action.rstrip("."), tuple(frames)))
+        findings.append(Finding(Severity.ERROR, topic, message, action, tuple(frames)))
     return findings
+
+
+def _message_and_action(sentence: str) -> Tuple[str, str]:
+    """The two halves of an error: what is wrong, and what to do about it."""
+    message, separator, action = sentence.rpartition("; ")
+    return (message, action.rstrip(".")) if separator else (sentence, "correct the file")
 
 
 def count_of(number: int, singular: str, plural: str = "") -> str:

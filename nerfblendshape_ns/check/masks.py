@@ -67,7 +67,7 @@ def check_masks(clip: Clip, usable: Set[int]) -> Tuple[Section, Set[int]]:
     bad = {position for position, mask in zip(positions, seen) if isinstance(mask, UserError)}
     kept = [(position, mask) for position, mask in zip(positions, seen) if isinstance(mask, SeenMask)]
     if kept:
-        numbers = np.array([clip.frames[position].img_id for position, _ in kept])
+        numbers = clip.img_ids[[position for position, _ in kept]]
         masks = [mask for _, mask in kept]
         _areas(section, numbers, masks, sampled=len(positions) < len(usable))
         _overlaps(section, numbers, [position for position, _ in kept], masks)
@@ -128,34 +128,26 @@ def _areas(section: Section, numbers: np.ndarray, masks: List[SeenMask], sampled
     head = areas[:, Label.HEAD]
     empty = head == 0
     if empty.all():
-        section.add(
-            Severity.ERROR,
-            "masks",
+        section.error(
             "no frame has a head in its labels",
             "check the label values or colours; process the video again",
         )
         return
     if empty.any():
-        section.add(
-            Severity.WARNING,
-            "masks",
+        section.warn(
             f"{count_of(int(empty.sum()), 'frame')} without a head in the labels: {name_frames(numbers[empty], 6)}",
             "training would learn an empty picture there: drop these frames or process the video again",
             numbers[empty],
         )
     _area_outliers(section, numbers, head, empty)
     if np.median(head) < SMALL_HEAD:
-        section.add(
-            Severity.WARNING,
-            "masks",
+        section.warn(
             f"the head covers only {np.median(head):.1%} of the image",
             "crop the frames closer (nbs-process-data --crop face), so that pixels are not spent on background",
         )
     missing = [name for i, name in enumerate(names) if i in (Label.NECK, Label.TORSO) and not areas[:, i].any()]
     if missing:
-        section.add(
-            Severity.NOTE,
-            "masks",
+        section.note(
             f"no frame has the label {' or '.join(missing)}",
             "the head does not need it; a torso can only learn what labels or torso_imgs/ show",
         )
@@ -170,9 +162,7 @@ def _area_outliers(section: Section, numbers: np.ndarray, head: np.ndarray, empt
     section.figures["area_outliers"] = numbers[outlier].tolist()
     if outlier.any():
         worst = int(np.argmax(np.where(outlier, np.abs(np.log(np.maximum(factor, 1e-6))), 0.0)))
-        section.add(
-            Severity.WARNING,
-            "masks",
+        section.warn(
             f"the head's area stands out in {name_frames(numbers[outlier], 6)}: at frame {numbers[worst]} it is "
             f"{factor[worst]:.2f} times that of the frames round it",
             "look at these masks; drop the frames or give better masks",
@@ -204,9 +194,7 @@ def _overlaps(section: Section, numbers: np.ndarray, positions: List[int], masks
     )
     if jumps:
         frame, least = min(jumps, key=lambda jump: jump[1])
-        section.add(
-            Severity.WARNING,
-            "masks",
+        section.warn(
             f"the head's mask changes its shape from one frame to the next at {name_frames([f for f, _ in jumps], 6)} "
             f"(overlap {least:.2f} at frame {frame})",
             "look at these masks: hair or collar that changes its label blurs the avatar's outline; a cut in the video "
@@ -214,9 +202,7 @@ def _overlaps(section: Section, numbers: np.ndarray, positions: List[int], masks
             [f for f, _ in jumps],
         )
     elif mean < STABLE_OVERLAP:
-        section.add(
-            Severity.NOTE,
-            "masks",
+        section.note(
             f"neighbouring head masks overlap by {mean:.3f} on average: fast motion or flickering masks",
             "look at the masks as a video; 0.98 and more is usual for a calm head",
         )
@@ -231,7 +217,6 @@ def _borders(section: Section, numbers: np.ndarray, masks: List[SeenMask]) -> No
         frames = numbers[contact.any(1)]
         section.add(
             Severity.WARNING if contact.any(1).mean() > 0.05 else Severity.NOTE,
-            "masks",
             f"the head is cut by the image's border ({', '.join(words)} of the frames): {name_frames(frames, 6)}",
             "what is outside cannot be learnt: film or crop with more room round the head",
             frames,

@@ -8,7 +8,7 @@ from typing import List, Optional, Tuple
 
 import numpy as np
 
-from nerfblendshape_ns.check.findings import Section, Severity, count_of
+from nerfblendshape_ns.check.findings import Section, count_of
 from nerfblendshape_ns.common.errors import UserError
 from nerfblendshape_ns.common.frame_numbers import name_frames
 from nerfblendshape_ns.data.layouts import Clip
@@ -21,8 +21,8 @@ PLAUSIBLE_VIEW_ANGLES = (5.0, 100.0)
 
 def check_overview(clip: Clip) -> Section:
     """Layout, number of frames, gaps between them, and the camera."""
-    section = Section("clip")
-    numbers = [frame.img_id for frame in clip.frames]
+    section = Section("clip", topic="camera")
+    numbers = clip.img_ids.tolist()
     seconds = len(numbers) / clip.fps if clip.fps > 0 else math.nan
     section.figures.update(
         {
@@ -37,23 +37,21 @@ def check_overview(clip: Clip) -> Section:
         }
     )
     size = f"{clip.width}x{clip.height} pixels"
-    time = f", {clip.fps:g} frames a second, {seconds:.1f} s" if clip.fps > 0 else ""
+    time = f", {clip.fps:g} frames per second, {seconds:.1f} s" if clip.fps > 0 else ""
     section.rows.append(("dataset", f"layout {clip.layout}: {count_of(len(numbers), 'frame')} of {size}{time}"))
-    present = set(numbers)
-    absent = [number for number in range(numbers[0], numbers[-1] + 1) if number not in present]
+    absent = sorted({*range(numbers[0], numbers[-1])} - {*numbers})
     section.figures["gaps"] = absent
     if absent:
-        section.add(
-            Severity.NOTE,
-            "frames",
+        section.note(
             f"the numbers run from {numbers[0]} to {numbers[-1]} and leave out {count_of(len(absent), 'frame')} "
             f"({name_frames(absent, 6)})",
             "nothing has to be done: rows are found by number; the clip's time jumps there",
             absent,
+            topic="frames",
         )
     for note in clip.notes:
         words = note.rstrip(".").replace(f"{clip.root}{os.sep}", "")
-        section.add(Severity.NOTE, "layout", words, "nothing has to be done")
+        section.note(words, "nothing has to be done", topic="layout")
     _camera(section, clip)
     return section
 
@@ -69,20 +67,17 @@ def check_splits(
     try:
         splits = split_frames(len(clip.frames), test_frames, val_frames, protocol, clip.held_out)
     except UserError as error:
-        message, _, action = str(error).rpartition("; ")
-        section.add(Severity.ERROR, "splits", message, action.rstrip("."))
+        section.user_error(error)
         return section, None
     words: List[str] = []
     section.figures["protocol"] = protocol_name(protocol, test_frames)
     for name, positions in (("train", splits.train), ("val", splits.val), ("test", splits.test)):
-        numbers = [clip.frames[int(position)].img_id for position in positions]
-        section.figures[name] = {"frames": len(numbers), "first": numbers[0], "last": numbers[-1]}
-        words.append(f"{name} {len(numbers):,} ({numbers[0]} to {numbers[-1]})")
+        first, last = clip.img_ids[positions[[0, -1]]].tolist()
+        section.figures[name] = {"frames": len(positions), "first": first, "last": last}
+        words.append(f"{name} {len(positions):,} ({first} to {last})")
     section.rows.append(("splits", f"protocol {section.figures['protocol']}: {', '.join(words)}"))
     if len(splits.train) < FEW_TRAINING_FRAMES:
-        section.add(
-            Severity.WARNING,
-            "splits",
+        section.warn(
             f"only {count_of(len(splits.train), 'frame')} to train on: few expressions and views",
             f"a clip of ten seconds or more serves better; at least {FEW_TRAINING_FRAMES} training frames",
         )
@@ -103,25 +98,19 @@ def _camera(section: Section, clip: Clip) -> None:
         )
     )
     if not PLAUSIBLE_VIEW_ANGLES[0] <= angle <= PLAUSIBLE_VIEW_ANGLES[1]:
-        section.add(
-            Severity.WARNING,
-            "camera",
+        section.warn(
             f"a view angle of {angle:.1f} degrees is unusual for a camera that films a face",
             "check that the focal length is in pixels of these images",
         )
     aside = np.hypot(clip.cx - clip.width / 2, clip.cy - clip.height / 2) / max(clip.width, clip.height)
     if aside > 0.5:
-        section.add(
-            Severity.WARNING,
-            "camera",
+        section.warn(
             f"the principal point ({clip.cx:.0f}, {clip.cy:.0f}) is far from the middle of {clip.width}x{clip.height} "
             "images",
             "check that it is in pixels of these images; after a crop the crop's corner must be taken off",
         )
     if abs(clip.fl_x / clip.fl_y - 1) > 0.1:
-        section.add(
-            Severity.WARNING,
-            "camera",
+        section.warn(
             f"the focal lengths differ much: {clip.fl_x:.0f} across and {clip.fl_y:.0f} up",
             "check whether the images were stretched",
         )

@@ -7,7 +7,7 @@ from typing import Dict, Optional
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from nerfblendshape_ns.check.findings import Section, Severity, count_of
+from nerfblendshape_ns.check.findings import Section, count_of
 from nerfblendshape_ns.common.frame_numbers import name_frames
 from nerfblendshape_ns.common.smoothing import jitter
 from nerfblendshape_ns.data.layouts import Clip
@@ -36,7 +36,7 @@ def check_poses(clip: Clip, splits: Splits) -> Section:
     if len(positions) == 0:
         return section
     poses = poses[positions]
-    numbers = np.array([clip.frames[int(position)].img_id for position in positions])
+    numbers = clip.img_ids[positions]
     angles = head_angles(poses)
     # The origin of head space in each camera: OpenGL cameras look along -z.
     head_in_camera = -np.einsum("nji,nj->ni", poses[:, :3, :3], poses[:, :3, 3])
@@ -44,9 +44,7 @@ def check_poses(clip: Clip, splits: Splits) -> Section:
     behind = head_in_camera[:, 2] >= 0
     if behind.any():
         everywhere = behind.mean() > 0.9
-        section.add(
-            Severity.ERROR,
-            "poses",
+        section.error(
             f"the head is behind the camera in {'all' if everywhere else len(numbers[behind])} frames",
             "a transform_matrix must be camera-to-head with OpenGL axes (the camera looks along -z, y is up); "
             + ("turn OpenCV poses round, or invert head-to-camera ones" if everywhere else "correct or drop them"),
@@ -89,18 +87,14 @@ def _motion(section: Section, angles: np.ndarray, distance: np.ndarray, numbers:
         )
     )
     if angle_jitter.max() > JITTER_DEGREES:
-        section.add(
-            Severity.WARNING,
-            "poses",
+        section.warn(
             f"the poses jitter by {angle_jitter.max():.2f} degrees from frame to frame: the avatar will be blurred",
             "smooth them (nbs-process-data --smooth-poses), or refine them in training "
             "(--pipeline.model.camera-optimizer.mode SO3xR3)",
         )
     turned = max(ranges[name][1] - ranges[name][0] for name in ("yaw", "pitch"))
     if turned < STILL_DEGREES and len(numbers) > 1:
-        section.add(
-            Severity.WARNING,
-            "poses",
+        section.warn(
             f"the head turns by no more than {turned:.1f} degrees: its depth is a guess, other views will be wrong",
             "fine for a frontal avatar; for other views use a clip in which the head turns slowly to both sides",
         )
@@ -139,9 +133,7 @@ def _outliers(
     section.figures["outliers"] = numbers[outlier].tolist()
     if outlier.any():
         worst = int(np.argmax(np.where(outlier, turned / OUTLIER_DEGREES + apart / OUTLIER_DISTANCE, 0.0)))
-        section.add(
-            Severity.WARNING,
-            "poses",
+        section.warn(
             f"{count_of(int(outlier.sum()), 'pose')} far from the neighbouring frames' in "
             f"{name_frames(numbers[outlier], 6)}; frame {numbers[worst]} is turned by {turned[worst]:.1f} degrees and "
             f"moved by {apart[worst]:.1%} of its distance",
@@ -160,9 +152,7 @@ def _views(section: Section, angles: np.ndarray, positions: np.ndarray, splits: 
     section.figures["test_beyond_train_degrees"] = dict(zip(ANGLES, np.maximum(beyond, 0.0).tolist()))
     if beyond.max() > BEYOND_DEGREES:
         words = [f"{name} by {value:.0f}" for name, value in zip(ANGLES, beyond) if value > BEYOND_DEGREES]
-        section.add(
-            Severity.NOTE,
-            "poses",
+        section.note(
             f"test frames turn the head further than any training frame: {', '.join(words)} degrees",
             "test figures will be those of unseen views; mind this when comparing them",
         )
@@ -188,17 +178,13 @@ def _reprojection(section: Section, clip: Clip, poses: np.ndarray, positions: np
     )
     apart = share > REPROJECTION_SHARE
     if apart.mean() > 0.5:
-        section.add(
-            Severity.ERROR,
-            "poses",
+        section.error(
             f"the face mesh under the poses lies {np.median(share):.0%} of the face's height beside the landmarks: "
             "poses, intrinsics and landmarks do not belong together",
             "check that all come from the same images at the same size; process the video again",
         )
     elif apart.any():
-        section.add(
-            Severity.WARNING,
-            "poses",
+        section.warn(
             f"the face mesh lies far beside the landmarks in {name_frames(numbers[apart], 6)}",
             "look at these frames; drop those whose pose or landmarks are wrong",
             numbers[apart],
@@ -218,11 +204,8 @@ def reprojection_errors(clip: Clip, poses: np.ndarray, positions: np.ndarray) ->
     count = min(len(clip.face_mesh), clip.landmarks.shape[1])
     landmarks = clip.landmarks[positions][:, :count].astype(np.float64)
     points = np.einsum("nji,npj->npi", poses[:, :3, :3], clip.face_mesh[None, :count] - poses[:, None, :3, 3])
-    depth = np.maximum(-points[..., 2], 1e-6)
-    projected = np.stack(
-        [clip.cx + clip.fl_x * points[..., 0] / depth, clip.cy - clip.fl_y * points[..., 1] / depth], axis=-1
-    )
-    apart = np.linalg.norm(projected - landmarks, axis=-1)
+    points[..., 2] = np.minimum(points[..., 2], -1e-6)
+    apart = np.linalg.norm(clip.project(points) - landmarks, axis=-1)
     if not np.isfinite(apart).all():
         return None
     pixels = np.median(apart, axis=1)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import List, Optional, Tuple
 
-from nerfblendshape_ns.check.findings import Finding, Section, Severity, from_errors
+from nerfblendshape_ns.check.findings import Finding, Section, from_errors
 from nerfblendshape_ns.common import file_io
 from nerfblendshape_ns.common.errors import UserError, collect_user_errors
 from nerfblendshape_ns.data import contract
@@ -41,9 +41,7 @@ def processing_warnings(root: Path) -> Section:
     section.figures["warnings"] = warnings
     for warning in warnings:
         message, separator, action = warning.rstrip(".").rpartition("; ")
-        section.add(
-            Severity.WARNING,
-            "processing",
+        section.warn(
             f"when the video was processed: {message if separator else action}",
             action if separator else f"look at {root / contract.REPORT / 'index.html'}",
         )

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Optional
+from typing import Optional
 
-import numpy as np
 import tyro
 from typing_extensions import Annotated
 
@@ -19,6 +18,7 @@ from nerfblendshape_ns.check.overview import check_overview, check_splits
 from nerfblendshape_ns.check.poses import check_poses
 from nerfblendshape_ns.check.reading import processing_warnings, read_with_errors
 from nerfblendshape_ns.check.report import CheckReport
+from nerfblendshape_ns.data.expression_basis import BasisChoice
 from nerfblendshape_ns.data.splits import Protocol
 
 
@@ -30,7 +30,7 @@ class CheckOptions:
     """Dataset directory, of any layout that training reads."""
     layout: str = "auto"
     """How the directory is arranged; auto detects it."""
-    basis: Literal["active", "all", "pca16"] = "active"
+    basis: BasisChoice = "active"
     """As in training: which expression coefficients to use."""
     protocol: Protocol = "tail10"
     """As in training: which frames are tested."""
@@ -64,8 +64,7 @@ def check_dataset(options: CheckOptions) -> CheckReport:
     if splits is not None:
         report.sections.append(check_expressions(clip, splits, options.basis))
     report.sections.append(masks_section)
-    with_pose = {index for index, frame in enumerate(clip.frames) if np.isfinite(frame.camera_to_head).all()}
-    report.sections.append(check_box(clip, (usable - bad_masks) & with_pose))
+    report.sections.append(check_box(clip, usable - bad_masks))
     if splits is not None:
         report.sections.append(check_poses(clip, splits))
     report.sections.append(processing_warnings(options.data))

@@ -19,6 +19,7 @@ from nerfstudio.data.dataparsers.base_dataparser import DataparserOutputs
 from nerfstudio.engine.optimizers import Optimizers
 from torch import Tensor
 
+from nerfblendshape_ns.common.frame_numbers import spread
 from nerfblendshape_ns.data.dataset import NerfBlendshapeDataset
 from nerfblendshape_ns.data.pinhole_rays import PinholeRays
 from nerfblendshape_ns.data.pixel_sampler import RegionPixelSampler
@@ -147,7 +148,7 @@ class _Steps:
     def __init__(self, method: Any, outputs: DataparserOutputs, device: str) -> None:
         self.device = device
         count = len(outputs.image_filenames)
-        chosen = torch.linspace(0, count - 1, min(count, TRIAL_FRAMES)).round().long().unique()
+        chosen = torch.tensor(spread(count, TRIAL_FRAMES))
         self.dataset = NerfBlendshapeDataset(part_of(outputs, chosen))
         self.dataset.load()
         self.positions = chosen

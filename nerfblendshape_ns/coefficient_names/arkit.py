@@ -26,6 +26,11 @@ ARKIT_NAMES: Tuple[str, ...] = (
 )
 """ARKit's names (``ARFaceAnchor.BlendShapeLocation``) in the order of Live Link Face's columns."""
 
+LIVE_LINK_ANGLES: Tuple[str, ...] = tuple(
+    part + angle for part in ("head", "leftEye", "rightEye") for angle in ("Yaw", "Pitch", "Roll")
+)
+"""What follows ARKit's coefficients in the packets and the recordings of Live Link Face."""
+
 MEDIAPIPE_NAMES: Tuple[str, ...] = ("_neutral", *sorted(set(ARKIT_NAMES) - {"tongueOut"}))
 """The 52 coefficients of MediaPipe's Face Landmarker in its order: a neutral one, then ARKit's by the alphabet without
 the tongue."""

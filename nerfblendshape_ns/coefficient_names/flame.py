@@ -26,8 +26,8 @@ _IDENTITY_6D = np.array([1.0, 0.0, 0.0, 0.0, 1.0, 0.0])
 def flame_table(parts: Mapping[str, np.ndarray]) -> Tuple[List[str], np.ndarray]:
     """Put FLAME parameters side by side, neutral at 0.
 
-    Rotations written as the first two rows of their matrix (6 numbers a joint, the trackers' form) are measured from
-    the identity; axis-angle rotations are 0 at rest already.
+    Rotations written as the first two rows of their matrix (6 numbers per joint, the trackers' form) are measured from
+    the identity; axis-angle rotations are 0 in the neutral pose already.
 
     Args:
         parts: ``[frames, numbers]`` arrays by the first names of :data:`FLAME_PARTS`; ``exp`` must be there.
@@ -44,7 +44,7 @@ def flame_table(parts: Mapping[str, np.ndarray]) -> Tuple[List[str], np.ndarray]
         if key in ("jaw", "eyes") and values.shape[1] % 6 == 0:
             for first in range(0, values.shape[1], 6):
                 group = values[:, first : first + 6]
-                # A joint turns by far less than 60 degrees, so the diagonal tells this form from axis and angle.
+                # A joint turns by far less than 60 degrees, so the diagonal shows which form it is.
                 if np.median(group[:, [0, 4]]) > 0.5:
                     values = values.copy()
                     values[:, first : first + 6] -= _IDENTITY_6D
@@ -55,7 +55,7 @@ def flame_table(parts: Mapping[str, np.ndarray]) -> Tuple[List[str], np.ndarray]
 
 
 def read_flame_texts(folder: Path, stems: Sequence[str]) -> Tuple[List[str], np.ndarray]:
-    """Read FLAME parameters kept as one text file a frame, as INSTA keeps them: ``exp/00001.txt``, ``jaw/00001.txt``.
+    """Read FLAME parameters kept as one text file per frame, as INSTA keeps them: ``exp/00001.txt``, ``jaw/00001.txt``.
 
     Args:
         folder: the folder that holds ``exp/`` and perhaps ``jaw/``, ``eyelids/`` and ``eyes/``.
@@ -72,7 +72,7 @@ def read_flame_texts(folder: Path, stems: Sequence[str]) -> Tuple[List[str], np.
 
 
 def read_number_files(paths: Sequence[Path]) -> np.ndarray:
-    """Numbers kept as one text file a frame, float64 ``[files, numbers]``.
+    """Numbers kept as one text file per frame, float64 ``[files, numbers]``.
 
     Raises:
         UserError: a file is missing, holds something else than finite numbers, or not as many as the first.

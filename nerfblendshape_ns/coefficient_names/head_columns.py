@@ -1,9 +1,13 @@
-"""Columns that say where the head is or looks, which are no expression: a head that took them for one would change its
-shape with its pose."""
+"""Columns that are no expression: a neutral 1 in front, and those that say where the head is or looks.
+
+A head that took its pose for an expression would change its shape with it.
+"""
 
 from __future__ import annotations
 
 import re
+
+import numpy as np
 
 _MOTION = {"pitch", "yaw", "roll", "euler", "rotation", "rotate", "rot", "quaternion", "quat", "translation", "trans"}
 _MOTION |= {"position", "pos", "angle", "angles", "location", "orientation", "degrees", "deg"}
@@ -30,3 +34,8 @@ def is_head_motion(name: str) -> bool:
         return False
     named_alone = bool(words & _HEAD) and all(word in _HEAD | _AXES or word.isdigit() for word in words - _MOTION)
     return bool(words & _MOTION) or (named_alone and len(words) > 1)
+
+
+def has_neutral_column(values: np.ndarray) -> bool:
+    """Whether the first column of coefficients ``[frames, columns]`` is the neutral 1 that some tools put in front."""
+    return values.ndim == 2 and min(values.shape) > 1 and bool((values[:, 0] == 1).all())

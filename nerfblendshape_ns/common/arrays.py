@@ -1,10 +1,11 @@
-"""Several arrays in one file, written whole or not at all and read without unpickling."""
+"""Several arrays in one file, written whole or not at all and read without executing anything."""
 
 from __future__ import annotations
 
+import pickle
 import zipfile
 from pathlib import Path
-from typing import Dict
+from typing import Any, Dict, List
 
 import numpy as np
 
@@ -17,14 +18,55 @@ def save_arrays(path: Path, **arrays: np.ndarray) -> None:
     file_io.write_atomically(path, lambda temporary: np.savez_compressed(temporary, **arrays))
 
 
-def load_arrays(path: Path) -> Dict[str, np.ndarray]:
-    """Read an ``.npz`` file without unpickling anything.
+def load_arrays(path: Path, action: str = "delete it and run the same command again") -> Dict[str, Any]:
+    """Read a file of arrays without executing anything in it.
+
+    Args:
+        path: an ``.npz`` file, or a dictionary of tensors that torch saved under any other suffix.
+        action: what to do about a file that cannot be read, for the message.
+
+    Returns:
+        Numpy arrays by key; what torch saved beside tensors (numbers, text, dictionaries) as it is.
 
     Raises:
-        UserError: it is missing or damaged.
+        UserError: it is missing, damaged, needs unpickling of anything but plain data, or is no dictionary.
     """
     try:
-        with np.load(path, allow_pickle=False) as archive:
-            return {name: archive[name] for name in archive.files}
-    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
-        raise UserError(f"{path} cannot be read ({error}); delete it and run the same command again.") from error
+        content = _load_npz(path) if path.suffix.lower() == ".npz" else _load_saved_by_torch(path)
+    except (
+        *(OSError, RuntimeError, ValueError, EOFError, KeyError),
+        *(zipfile.BadZipFile, pickle.UnpicklingError),
+    ) as error:
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
+        raise UserError(f"{path} cannot be read as plain arrays ({reason}); {action}.") from None
+    if not isinstance(content, dict):
+        raise UserError(f"{path} holds a {type(content).__name__}, not a dictionary of arrays; {action}.")
+    return content
+
+
+def _load_npz(path: Path) -> Dict[str, np.ndarray]:
+    with np.load(path, allow_pickle=False) as archive:
+        return {name: archive[name] for name in archive.files}
+
+
+def _load_saved_by_torch(path: Path) -> Any:
+    import torch
+
+    from nerfblendshape_ns.common.safe_globals import register_checkpoint_globals
+
+    try:
+        with torch.serialization.safe_globals(_numpy_globals()):
+            content = torch.load(path, map_location="cpu", weights_only=True)
+    finally:
+        register_checkpoint_globals()  # Leaving the block above has taken out what both lists share.
+    if not isinstance(content, dict):
+        return content
+    return {str(key): value.numpy() if torch.is_tensor(value) else value for key, value in content.items()}
+
+
+def _numpy_globals() -> List[Any]:
+    """What a pickled numpy array of numbers is made from; plain data."""
+    reconstruct = np.zeros(0).__reduce__()[0]
+    names = ("numpy.core.multiarray._reconstruct", "numpy._core.multiarray._reconstruct")
+    dtypes = [type(np.dtype(code)) for code in ("f4", "f8", "i4", "i8", "u1")]
+    return [*((reconstruct, name) for name in names), np.ndarray, np.dtype, *dtypes]

@@ -1,10 +1,15 @@
-"""Frame numbers in words."""
+"""Frame numbers: a few of many, and in words."""
 
 from __future__ import annotations
 
 from typing import Iterable, List, Sequence, Tuple, Union
 
 import numpy as np
+
+
+def spread(length: int, count: int) -> List[int]:
+    """``count`` indices evenly spread over ``length``, ends included, each once."""
+    return sorted({int(round(index)) for index in np.linspace(0, length - 1, max(0, min(count, length)))})
 
 
 def runs(indices: Iterable[int]) -> List[Tuple[int, int]]:

@@ -86,7 +86,7 @@ def save_expressions(
         root: the dataset directory.
         expressions: ``[num_frames, basis]``; row = ``img_id``; neutral is 0.
         names: one name for each coefficient.
-        basis: the basis id: ``arkit52``, ``facewarehouse46``, ``bfm79`` or ``custom``.
+        basis: the basis id: ``arkit52``, ``facewarehouse46``, ``bfm79``, ``flame`` or ``custom``.
         test_frames: as in :func:`expression_range`.
     """
     if len(names) != expressions.shape[1]:
@@ -121,7 +121,7 @@ def save_transforms(
         fl_y: vertical focal length in pixels.
         cx: principal point, pixels from the left edge.
         cy: principal point, pixels from the top edge.
-        fps: frames a second of the clip.
+        fps: frames per second of the clip.
         frames: dictionaries from :func:`frame_entry`.
         extra: further entries of the document; ``head_only`` says that the images show the head alone.
     """

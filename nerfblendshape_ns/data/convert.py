@@ -76,7 +76,7 @@ def _write(clip: Clip, root: Path, progress: Optional[Progress]) -> None:
 
 
 def _write_frame(root: Path, number: int, frame: ClipFrame) -> Dict[str, Any]:
-    """Write one frame's pictures; gives its entry in ``transforms.json``."""
+    """Write one frame's images; gives its entry in ``transforms.json``."""
     stem = Path(contract.image_name(number)).stem
     image = f"{contract.IMAGES}/{stem}{frame.files.image.suffix.lower()}"
     _copy(frame.files.image, root / image)

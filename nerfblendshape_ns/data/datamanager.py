@@ -52,14 +52,14 @@ class NerfBlendshapeDataManagerConfig(VanillaDataManagerConfig):
 
 
 class NerfBlendshapeDataManager(VanillaDataManager[NerfBlendshapeDataset]):
-    """Gives rays of few frames a batch.
+    """Gives rays of few frames per batch.
 
     A batch is a function of the step, the seed and the rank alone: a resumed run goes on with the batches that an
     uninterrupted one would have had. Frames come in random order, each once before any comes again, or, balanced, as
     often in an epoch as the rarity of their expression asks for.
 
     Ray bundles carry ``camera_indices`` [rays, 1] (index in the split's dataset; rays of a frame are contiguous) and
-    in ``metadata`` ``directions_norm`` and ``frame_index`` [rays, 1] (place on the clip's track); those of evaluation
+    in ``metadata`` ``directions_norm`` and ``frame_index`` [rays, 1] (index on the clip's track); those of evaluation
     also ``expression`` [rays, basis] and ``head_pose`` [rays, 12].
 
     Batches carry, for each ray: ``image`` [rays, 3] colour of the frame (for the head target that of the head itself
@@ -105,14 +105,14 @@ class NerfBlendshapeDataManager(VanillaDataManager[NerfBlendshapeDataset]):
         config, sampler, generator = self.config, self._train_sampler, self._generator(step, _TRAIN_STREAM)
         frames = self._train_frames(step)
         counts = [
-            (config.train_num_rays_per_batch + len(frames) - 1 - place) // len(frames) for place in range(len(frames))
+            (config.train_num_rays_per_batch + len(frames) - 1 - index) // len(frames) for index in range(len(frames))
         ]
         pixels = []
         num_patches = self._num_patches
         if num_patches > 0:
             pixels.append(sampler.sample_patches(frames[0], num_patches, config.patch_size, generator).flatten())
-        for place, (frame, count) in enumerate(zip(frames, counts)):
-            already = len(pixels[0]) if place == 0 and pixels else 0
+        for index, (frame, count) in enumerate(zip(frames, counts)):
+            already = len(pixels[0]) if index == 0 and pixels else 0
             pixels.append(sampler.sample(frame, count - already, generator))
         rays, batch = self._batch(self._train_cameras, self._train_pixels, frames, counts, torch.cat(pixels))
         batch["num_patches"], batch["patch_size"] = num_patches, config.patch_size
@@ -166,16 +166,16 @@ class NerfBlendshapeDataManager(VanillaDataManager[NerfBlendshapeDataset]):
         return torch.Generator().manual_seed(int(mixed.generate_state(1)[0]))
 
     def _train_frames(self, step: int) -> List[int]:
-        """Frames of a step's batch: consecutive places in one random order after another."""
+        """Frames of a step's batch: consecutive draws from one random order after another."""
         num_frames = len(self.train_dataset)
         per_batch = min(self.config.frames_per_batch, num_frames)
         frames = []
-        for place in range(step * per_batch, (step + 1) * per_batch):
-            epoch = place // num_frames
+        for draw in range(step * per_batch, (step + 1) * per_batch):
+            epoch = draw // num_frames
             if self._epoch_order[0] != epoch:
                 order = balanced_order(self._frame_weights, self._generator(epoch, _ORDER_STREAM))
                 self._epoch_order = (epoch, order)
-            frames.append(self._epoch_order[1][place % num_frames])
+            frames.append(self._epoch_order[1][draw % num_frames])
         return frames
 
     def _batch(
@@ -186,13 +186,13 @@ class NerfBlendshapeDataManager(VanillaDataManager[NerfBlendshapeDataset]):
         ray_frame = torch.repeat_interleave(torch.arange(len(frames), dtype=torch.int32), torch.tensor(counts))
         camera_indices = frame_ids[ray_frame]
         row = torch.div(pixels, cameras.rays.width, rounding_mode="floor")
-        places = camera_indices * (cameras.rays.width * cameras.rays.height) + pixels
-        places = places.to(source.images.device)
+        positions = camera_indices * (cameras.rays.width * cameras.rays.height) + pixels
+        positions = positions.to(source.images.device)
         frame_ids, device = frame_ids.to(self.device), self.device
         batch = {
-            "image": source.images[places].to(device).float() / 255,
-            "alpha": source.alpha[places, None].to(device).float() / 255,
-            "labels": source.labels[places, None].to(device),
+            "image": source.images[positions].to(device).float() / 255,
+            "alpha": source.alpha[positions, None].to(device).float() / 255,
+            "labels": source.labels[positions, None].to(device),
             "indices": torch.stack([camera_indices, row, pixels - row * cameras.rays.width], dim=-1).to(device),
             "ray_frame": ray_frame.to(device),
             "frame_ids": frame_ids,
@@ -200,7 +200,7 @@ class NerfBlendshapeDataManager(VanillaDataManager[NerfBlendshapeDataset]):
             "frame_head_pose": cameras.head_pose[frame_ids],
         }
         if source.torso is not None:
-            batch["torso"] = source.torso[places].to(device).float() / 255
+            batch["torso"] = source.torso[positions].to(device).float() / 255
         camera_indices = camera_indices.to(device)
         metadata = {"frame_index": cameras.frame_index[camera_indices]}
         return cameras.rays(camera_indices, pixels.to(device), metadata), batch

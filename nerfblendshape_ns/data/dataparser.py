@@ -20,8 +20,8 @@ from torch import Tensor
 
 from nerfblendshape_ns.common.console import say
 from nerfblendshape_ns.common.errors import UserError
+from nerfblendshape_ns.data.expression_basis import ExpressionBasis, choose_basis
 from nerfblendshape_ns.data.expression_scale import expression_scale
-from nerfblendshape_ns.data.expressions import ExpressionBasis, choose_basis
 from nerfblendshape_ns.data.head_box import Normalisation, head_box, normalisation_of
 from nerfblendshape_ns.data.layouts import Clip, ClipFrame, read_clip
 from nerfblendshape_ns.data.splits import Protocol, Splits, protocol_name, split_frames
@@ -36,8 +36,8 @@ class NerfBlendshapeDataParserConfig(DataParserConfig):
     layout: Literal["auto", "official", "insta", "own", "unofficial", "nerface", "radnerf"] = "auto"
     """How the directory is arranged: auto detects it, own is what nbs-process-data writes, official and unofficial are
     the NeRFBlendShape repositories', radnerf is RAD-NeRF's and ER-NeRF's, insta is INSTA's (metrical-tracker)."""
-    basis: Literal["active", "all", "pca16"] = "active"
-    """Which expression coefficients to use: those that move in training, all, or 16 principal components of them."""
+    basis: Literal["active", "all"] = "active"
+    """Which expression coefficients to use: those that move in training, or all."""
     protocol: Protocol = "tail10"
     """Which frames are tested: tail10 is the last 10 % of the clip (the last 500 of 2,500 frames or more), last350 is
     INSTA's last 350, last500 NeRFBlendShape's last 500, radnerf RAD-NeRF's and ER-NeRF's last 1/11 or, where the
@@ -53,7 +53,7 @@ class NerfBlendshapeDataParserConfig(DataParserConfig):
     target: Literal["head", "frame"] = "head"
     """What to reconstruct: the head on white, or the whole frame."""
     margin: float = 0.05
-    """Room round the head's box, as a share of its size."""
+    """Room round the head's box, as a fraction of its size."""
 
 
 @dataclass(frozen=True)
@@ -76,16 +76,15 @@ class NerfBlendshapeDataParser(DataParser):
 
     Cameras are normalised: the head box's centre is the origin, the box fits [-1, 1]³, the head's up is +z, the face
     looks along -y. ``cameras.metadata`` holds ``expression`` [frames, basis] in raw units, ``head_pose`` [frames, 12]
-    (the camera-to-world of the captured camera, row by row) and ``frame_index`` [frames, 1] (place on the clip's
+    (the camera-to-world of the captured camera, row by row) and ``frame_index`` [frames, 1] (index on the clip's
     track); ``cameras.times`` runs from 0 to 1 over the whole clip.
 
     ``metadata`` of the outputs holds, the same for every split unless said:
     ``expression_names``, ``basis_id``, ``expression_min`` and ``expression_max`` [basis] over the training frames, raw
     units, ``expression_scale`` [basis] (raw coefficients times it are the model's; see ``expression_scale``),
-    ``expression_source_names`` and ``expression_projection`` [source, basis] (a clip's coefficients times the
-    projection are the model's), ``track`` (``expression`` [all, basis], ``head_pose`` [all, 12], ``times`` [all],
-    ``fps``, of the whole clip), ``train_frame_index`` [train], ``face_mesh`` [points, 3] or None (normalised),
-    ``landmark_tangents`` [train, points, 2] or None (x to the right, y downwards),
+    ``expression_source_names`` (of all the clip's coefficients), ``track`` (``expression`` [all, basis], ``head_pose``
+    [all, 12], ``times`` [all], ``fps``, of the whole clip), ``train_frame_index`` [train], ``face_mesh`` [points, 3] or
+    None (normalised), ``landmark_tangents`` [train, points, 2] or None (x to the right, y downwards),
     ``splits`` (``protocol``, and the ``img_id`` of the frames in ``train``, ``val`` and ``test``),
     ``background_filename``, ``image_size`` (height, width), ``intrinsics`` (pixels of ``image_size``), ``full_size``
     (of the files), ``target``, ``layout``, ``root``, ``dataparser_transform`` and ``dataparser_scale``; and of the
@@ -127,12 +126,11 @@ class NerfBlendshapeDataParser(DataParser):
         normalisation, basis = prepared.normalisation, prepared.basis
         metadata = {
             "expression_names": list(basis.names),
-            "basis_id": basis.basis_id,
+            "basis_id": clip.basis_id,
             "expression_min": torch.from_numpy(basis.minimum),
             "expression_max": torch.from_numpy(basis.maximum),
             "expression_scale": torch.from_numpy(basis.scale),
             "expression_source_names": list(basis.source_names),
-            "expression_projection": torch.from_numpy(basis.projection),
             "track": {
                 "expression": prepared.expressions,
                 "head_pose": prepared.poses.flatten(1),
@@ -157,7 +155,7 @@ class NerfBlendshapeDataParser(DataParser):
             "root": str(clip.root),
             "dataparser_transform": _tensor(normalisation.transform),
             "dataparser_scale": normalisation.scale,
-            "img_ids": [frame.img_id for frame in frames],
+            "img_ids": clip.img_ids[index.numpy()].tolist(),
             "frame_files": [frame.files for frame in frames],
             "label_filenames": [frame.files.labels or frame.files.head_mask for frame in frames],
             "regions": _regions(frames, scale),
@@ -186,8 +184,8 @@ class NerfBlendshapeDataParser(DataParser):
         )
         train = clip.expressions[splits.train]
         scale = expression_scale(clip, splits.train)
-        basis = choose_basis(train, clip.expression_names, clip.basis_id, self.config.basis, scale)
-        if self.config.basis == "active" and basis.dropped:
+        basis = choose_basis(train, clip.expression_names, self.config.basis, scale)
+        if basis.dropped:
             say(
                 CONSOLE,
                 f"{len(basis.names)} of {len(basis.source_names)} expression coefficients move in training; left out: "
@@ -209,14 +207,10 @@ class NerfBlendshapeDataParser(DataParser):
 
     def _splits_record(self, prepared: _Prepared) -> Dict[str, Any]:
         """The protocol and the frames of each split, as plain data."""
-        img_ids = [frame.img_id for frame in prepared.clip.frames]
-        splits = prepared.splits
+        img_ids, splits = prepared.clip.img_ids, prepared.splits
         return {
             "protocol": protocol_name(self.config.protocol, self.config.test_frames),
-            **{
-                name: [img_ids[int(position)] for position in positions]
-                for name, positions in (("train", splits.train), ("val", splits.val), ("test", splits.test))
-            },
+            **{name: img_ids[getattr(splits, name)].tolist() for name in ("train", "val", "test")},
         }
 
     def _image_size(self, clip: Clip) -> Tuple[Tuple[int, int], Tuple[float, float]]:
@@ -239,8 +233,7 @@ def _tangents(clip: Clip, train: np.ndarray) -> Optional[Tensor]:
     """``[train, points, 2]``: the training frames' landmarks from the principal point, over the focal length."""
     if clip.landmarks is None:
         return None
-    pixels = clip.landmarks[train].astype(np.float64)
-    return _tensor((pixels - np.array([clip.cx, clip.cy])) / np.array([clip.fl_x, clip.fl_y]))
+    return _tensor(clip.tangents(clip.landmarks[train]))
 
 
 def _tensor(array: np.ndarray) -> Tensor:

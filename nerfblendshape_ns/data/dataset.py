@@ -23,15 +23,15 @@ def head_on_white(frame: FrameArrays) -> Float[Tensor, "height width 3"]:
 
 
 def _on_white(image: Float[Tensor, "height width 3"], alpha: UInt8[Tensor, "height width"]) -> Tensor:
-    share = alpha.float()[..., None] / 255
-    return image * share + (1 - share)
+    opacity = alpha.float()[..., None] / 255
+    return image * opacity + (1 - opacity)
 
 
 def truth_of_frame(files: FrameFiles, full_size: Tuple[int, int], size: Tuple[int, int], target: Target) -> Dict:
-    """What a frame is measured against, with the keys that :class:`NerfBlendshapeDataset` gives a frame of its own.
+    """What a frame is measured against, with the keys of an item of :class:`NerfBlendshapeDataset`.
 
     Args:
-        files: where the pixels are; a frame that no dataset holds has them too.
+        files: where the pixels are; the frame need not belong to a dataset.
         full_size: height and width of the files.
         size: height and width wanted.
         target: what is reconstructed.
@@ -56,7 +56,7 @@ def truth_of_frame(files: FrameFiles, full_size: Tuple[int, int], size: Tuple[in
 class NerfBlendshapeDataset(InputDataset):
     """Images of a clip at training size; read when first asked for, or all at once by :meth:`load`.
 
-    The cache takes five bytes a pixel: colour, soft head mask, label; nine where the target is the whole frame, which
+    The cache takes five bytes per pixel: colour, soft head mask, label; nine where the target is the whole frame, which
     needs the torso image too.
 
     Args:
@@ -144,7 +144,7 @@ class NerfBlendshapeDataset(InputDataset):
         return (self.get_image_float32(image_idx) * 255 + 0.5).to(torch.uint8)
 
     def get_metadata(self, data: Dict) -> Dict:
-        """What is known of an image beside its colours.
+        """What is known of an image besides its colours.
 
         ``alpha`` [height, width, 1] soft head mask in 0…1 and ``labels`` [height, width, 1] uint8; for the frame target
         also ``torso`` [height, width, 4] in 0…1 and ``head_image`` [height, width, 3], the head on white as the head

@@ -22,13 +22,13 @@ SMALLEST_RANGE = 1e-36
 RIDGE = 0.01
 """Of the landmarks' motion; see :func:`landmark_motion`."""
 FURTHEST = 0.05
-"""Share of the landmarks, those that a coefficient moves furthest, whose mean says how far it moves its landmarks."""
+"""How far a coefficient moves its landmarks is the mean over this fraction of them, those that it moves furthest."""
 LEAST = 0.1
-"""Scaled range of a coefficient that moves no landmark, as a share of the one that moves them furthest: it may turn an
-eye or change a colour."""
+"""Scaled range of a coefficient that moves no landmark, which may turn an eye or change a colour; the one that moves
+them furthest has 1."""
 
 
-Reach = Callable[[np.ndarray], Optional[np.ndarray]]
+LandmarkMotion = Callable[[np.ndarray], Optional[np.ndarray]]
 """From coefficients ``[frames, coefficients]``, each divided by its range, to how far each moves the landmarks over its
 range, relative to the one that moves them furthest; None where that is unknown."""
 
@@ -43,11 +43,11 @@ def expression_scale(clip: Clip, train: np.ndarray) -> np.ndarray:
     Returns:
         float32 ``[source]``, positive; see :func:`coefficient_scale`.
     """
-    reach = partial(_landmark_reach, clip, train)
-    return coefficient_scale(clip.expressions[train], clip.expression_names, reach)
+    moved = partial(_landmark_motion, clip, train)
+    return coefficient_scale(clip.expressions[train], clip.expression_names, moved)
 
 
-def coefficient_scale(values: np.ndarray, names: Sequence[str], reach: Optional[Reach] = None) -> np.ndarray:
+def coefficient_scale(values: np.ndarray, names: Sequence[str], moved: Optional[LandmarkMotion] = None) -> np.ndarray:
     """The factor that brings each coefficient to the common unit, in which the widest ranges over 1.
 
     Coefficients with ARKit's or MediaPipe's names share a unit, hence a factor: one that ranges over a fiftieth of the
@@ -58,7 +58,7 @@ def coefficient_scale(values: np.ndarray, names: Sequence[str], reach: Optional[
     Args:
         values: ``[frames, coefficients]``, raw units.
         names: of the coefficients.
-        reach: how far coefficients move landmarks; None where nothing is known of that.
+        moved: how far coefficients move landmarks; None where nothing is known of that.
 
     Returns:
         float32 ``[coefficients]``, positive.
@@ -72,22 +72,21 @@ def coefficient_scale(values: np.ndarray, names: Sequence[str], reach: Optional[
         scale[moving & named] = 1.0 / ranges[named].max()
     own = moving & ~named
     if own.any():
-        reached = None if reach is None else reach(values[:, moving] / ranges[moving])
-        relative = np.ones(len(ranges))
-        if reached is not None:
-            relative[moving] = np.clip(reached, LEAST, 1.0)
-        scale[own] = relative[own] / ranges[own]
+        relative = None if moved is None else moved(values[:, moving] / ranges[moving])
+        widths = np.ones(len(ranges))
+        if relative is not None:
+            widths[moving] = np.clip(relative, LEAST, 1.0)
+        scale[own] = widths[own] / ranges[own]
     return scale.astype(np.float32)
 
 
-def _landmark_reach(clip: Clip, train: np.ndarray, unit_range: np.ndarray) -> Optional[np.ndarray]:
-    """:data:`Reach` as the landmarks of the training frames show it."""
+def _landmark_motion(clip: Clip, train: np.ndarray, unit_range: np.ndarray) -> Optional[np.ndarray]:
+    """:data:`LandmarkMotion` as the landmarks of the training frames show it."""
     if clip.landmarks is None or clip.face_mesh is None:
         return None
     points = min(len(clip.face_mesh), clip.landmarks.shape[1])
     chosen = slice(0, points, EVERY_POINT)
-    pixels = clip.landmarks[train][:, chosen].astype(np.float64)
-    tangents = (pixels - np.array([clip.cx, clip.cy])) / np.array([clip.fl_x, clip.fl_y])
+    tangents = clip.tangents(clip.landmarks[train][:, chosen])
     poses = clip.camera_to_head[train][:, :3].reshape(len(train), 12)
     seen, coefficients, cameras, mesh = (
         torch.from_numpy(np.ascontiguousarray(array)) for array in (tangents, unit_range, poses, clip.face_mesh[chosen])

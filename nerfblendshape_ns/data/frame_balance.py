@@ -15,8 +15,8 @@ from torch import Tensor
 from nerfblendshape_ns.coefficient_names.face_groups import upper_and_lower
 
 BANDWIDTH = 0.3
-"""Width of the density's kernel, as a share of the root mean square distance of two frames: what hardly moves but for
-a tracker's noise should count as one expression."""
+"""Width of the density's kernel, as a fraction of the root mean square distance of two frames: what moves by hardly
+more than a tracker's noise should count as one expression."""
 LEAST, MOST = 0.2, 8.0
 """Limits of a frame's weight, relative to the mean."""
 MOST_COMPARED = 2000
@@ -28,8 +28,8 @@ def frame_weights(
 ) -> Float[Tensor, "frames"]:
     """Weights with mean about 1 that grow with the rarity of a frame's expression.
 
-    Rarity is looked at in the upper and in the lower face apart, where the names tell them: else the eyes, which move
-    all the time, hide what the mouth does.
+    Where names say which coefficients are the upper face's and which the lower's, rarity is that in each of them, on
+    average: else the eyes, which move all the time, hide what the mouth does.
 
     Args:
         expressions: scaled coefficients of the training frames.
@@ -73,6 +73,6 @@ def balanced_order(weights: Float[Tensor, "frames"], generator: torch.Generator)
     ends = torch.cumsum(weights.double()[shuffled], 0)
     ends = ends / ends[-1] * count
     ends[-1] = count
-    places = torch.arange(count, dtype=torch.float64) + torch.rand((), generator=generator, dtype=torch.float64)
-    drawn: Int[Tensor, "frames"] = shuffled[torch.searchsorted(ends, places, right=True).clamp(max=count - 1)]
+    positions = torch.arange(count, dtype=torch.float64) + torch.rand((), generator=generator, dtype=torch.float64)
+    drawn: Int[Tensor, "frames"] = shuffled[torch.searchsorted(ends, positions, right=True).clamp(max=count - 1)]
     return drawn[torch.randperm(count, generator=generator)].tolist()

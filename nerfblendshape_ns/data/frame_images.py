@@ -48,7 +48,7 @@ class FrameFiles:
     """Whether the image shows the head alone on white."""
     face_parsing: bool = False
     """Whether the label image holds INSTA's face-parsing classes, cut out by the alpha of ``image``; the labels may be
-    ``image`` itself, whose alpha alone then tells the head."""
+    ``image`` itself, whose alpha alone then says where the head is."""
     torso: Optional[Path] = None
     """Torso image where the dataset has one: RGBA, the torso with what the head hides of it painted on."""
 
@@ -120,8 +120,8 @@ def load_labels(files: FrameFiles) -> np.ndarray:
 
 def _load_face_parsing(files: FrameFiles) -> np.ndarray:
     """Labels from INSTA's classes and the alpha of the image."""
-    picture = load_image(files.image, cv2.IMREAD_UNCHANGED)
-    alpha = picture[..., 3] if picture.ndim == 3 and picture.shape[2] == 4 else None
+    pixels = load_image(files.image, cv2.IMREAD_UNCHANGED)
+    alpha = pixels[..., 3] if pixels.ndim == 3 and pixels.shape[2] == 4 else None
     if files.labels is None or files.labels == files.image:
         if alpha is None:
             raise UserError(f"{files.image} has no alpha and there is no seg_mask beside it; restore one of them.")

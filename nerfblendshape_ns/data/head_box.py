@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 
 from nerfblendshape_ns.common.errors import UserError
+from nerfblendshape_ns.common.frame_numbers import spread
 from nerfblendshape_ns.data.contract import Label
 from nerfblendshape_ns.data.frame_images import load_labels
 from nerfblendshape_ns.data.layouts.clip import Clip
@@ -17,11 +18,11 @@ from nerfblendshape_ns.data.layouts.clip import Clip
 MAX_FRAMES = 600
 """Longer clips give the masks of this many frames, evenly spaced."""
 MASK_PERCENTILE = 99.0
-"""Share of the frames whose mask fits on each side; the rest may be segmentation errors."""
+"""Percentage of the frames whose mask fits on each side; the rest may be segmentation errors."""
 LANDMARK_PERCENTILE = 99.8
 """The same for landmarks, which are trusted more: an open jaw may last only a few frames."""
 FRONT_MARGIN = 0.1
-"""Room in front of the face mesh, as a share of the mesh's width: about 1.5 cm."""
+"""Room in front of the face mesh, as a fraction of the mesh's width: about 1.5 cm."""
 DEPTH_OVER_WIDTH = 1.3
 """How far behind the front the back of the head lies, in widths of the head with its hair."""
 MAX_WIDTH_OVER_MESH = 1.35
@@ -70,13 +71,13 @@ def normalisation_of(box: np.ndarray) -> Normalisation:
 def head_box(clip: Clip, margin: float = 0.05) -> np.ndarray:
     """Estimate the head's box from the head masks, the poses and the camera, and its depth from the face mesh.
 
-    The outline of each mask gives rays; each ray's point nearest to the head's centre is taken for the place where it
+    The outline of each mask gives rays; each ray's point nearest to the head's centre is taken for the point where it
     touches the head (exact for a sphere). Hair is included. The face's landmarks widen the box where masks miss an
     open jaw.
 
     Args:
         clip: the clip.
-        margin: room added on each side, as a share of the box's size.
+        margin: room added on each side, as a fraction of the box's size.
 
     Returns:
         float64 ``[2, 3]`` low and high corner in head space.
@@ -84,7 +85,7 @@ def head_box(clip: Clip, margin: float = 0.05) -> np.ndarray:
     Raises:
         UserError: no frame has a head mask, or a label image is missing or wrong.
     """
-    picked = np.unique(np.linspace(0, len(clip.frames) - 1, min(len(clip.frames), MAX_FRAMES)).round().astype(int))
+    picked = spread(len(clip.frames), MAX_FRAMES)
     with ThreadPoolExecutor() as pool:
         outlines = list(pool.map(lambda index: _outline(clip, index), picked))
     seen = [(index, outline) for index, outline in zip(picked, outlines) if outline is not None]
@@ -137,14 +138,8 @@ def _face_points(clip: Clip, index: int) -> List[np.ndarray]:
 def _rays(clip: Clip, index: int, pixels: np.ndarray) -> Tuple[np.ndarray, np.ndarray]:
     """Camera origin ``[3]`` and unit directions ``[points, 3]`` in head space through pixels ``[points, 2]``."""
     pose = clip.frames[index].camera_to_head
-    directions = np.stack(
-        [
-            (pixels[:, 0] - clip.cx) / clip.fl_x,
-            -(pixels[:, 1] - clip.cy) / clip.fl_y,
-            -np.ones(len(pixels)),
-        ],
-        axis=1,
-    )
+    tangents = clip.tangents(pixels)
+    directions = np.stack([tangents[:, 0], -tangents[:, 1], -np.ones(len(pixels))], axis=1)
     directions = directions @ pose[:3, :3].T
     return pose[:3, 3], directions / np.linalg.norm(directions, axis=1, keepdims=True)
 

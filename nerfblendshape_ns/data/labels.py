@@ -60,8 +60,8 @@ def resize_labels(labels: np.ndarray, size: Optional[Tuple[int, int]]) -> np.nda
     """
     if size is None or labels.shape == tuple(size):
         return labels
-    shares = [area_resize((labels == label).astype(np.float32), size) for label in Label]
-    return np.argmax(np.stack(shares), axis=0).astype(np.uint8)
+    fractions = [area_resize((labels == label).astype(np.float32), size) for label in Label]
+    return np.argmax(np.stack(fractions), axis=0).astype(np.uint8)
 
 
 def labels_from_colours(colours: np.ndarray) -> np.ndarray:
@@ -73,7 +73,7 @@ def labels_from_colours(colours: np.ndarray) -> np.ndarray:
     Returns:
         uint8 ``[height, width]``.
     """
-    # Each channel is full or empty in the code, so the three bits of a pixel tell the colour.
+    # Each channel is full or empty in the code, so the three bits of a pixel say which colour it is.
     bits = (colours > 127).astype(np.uint8)
     code = bits[..., 0] * 4 + bits[..., 1] * 2 + bits[..., 2]
     table = np.full(8, int(Label.BACKGROUND), dtype=np.uint8)
@@ -119,8 +119,8 @@ def labels_from_face_parsing(classes: np.ndarray, alpha: Optional[np.ndarray] = 
     return labels
 
 
-def extend_colours(image: np.ndarray, mask: np.ndarray, reach: float) -> np.ndarray:
-    """Carry the colours inside ``mask`` outward, each outside pixel within ``reach`` taking its nearest inside pixel's.
+def extend_colours(image: np.ndarray, mask: np.ndarray, distance: float) -> np.ndarray:
+    """Extend the colours inside a mask: each outside pixel within ``distance`` takes those of the nearest inside pixel.
 
     An image that shows the head alone on white has no colours under the soft edge of its mask; without this the white
     would bleed into the head's outline.
@@ -128,19 +128,19 @@ def extend_colours(image: np.ndarray, mask: np.ndarray, reach: float) -> np.ndar
     Args:
         image: uint8 ``[height, width, 3]``.
         mask: bool ``[height, width]``.
-        reach: how far, in pixels.
+        distance: how far, in pixels.
 
     Returns:
         uint8 ``[height, width, 3]``.
     """
     if not mask.any():
         return image
-    distance, nearest = cv2.distanceTransformWithLabels(
+    away, nearest = cv2.distanceTransformWithLabels(
         (~mask).astype(np.uint8), cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL
     )
     colour_of = np.zeros((nearest.max() + 1, 3), dtype=np.uint8)
     colour_of[nearest[mask]] = image[mask]
-    fill = ~mask & (distance <= reach)
+    fill = ~mask & (away <= distance)
     extended = image.copy()
     extended[fill] = colour_of[nearest[fill]]
     return extended
@@ -167,7 +167,7 @@ def seam_ring(labels: np.ndarray, width: float = 0.03) -> np.ndarray:
 
     Args:
         labels: uint8 ``[height, width]``.
-        width: half the band's width, as a share of the image's longer side.
+        width: half the band's width, as a fraction of the image's longer side.
 
     Returns:
         bool ``[height, width]``; all False where head and torso do not touch.

@@ -12,6 +12,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from nerfblendshape_ns.common.frame_numbers import spread
+
 MOST_FRAMES = 1500
 """Largest number of frames used; of a longer clip they are evenly spread."""
 EVERY_POINT = 4
@@ -44,7 +46,7 @@ def landmark_motion(
     Returns:
         Neutral positions (all coefficients 0) and displacements, float32 in scene units.
     """
-    picked = torch.linspace(0, len(tangents) - 1, min(len(tangents), MOST_FRAMES)).round().long()
+    picked = spread(len(tangents), MOST_FRAMES)
     seen, coefficients = tangents[picked].double().cpu(), expression[picked].double().cpu()
     widest = float((coefficients.amax(0) - coefficients.amin(0)).max()) or 1.0
     weights = torch.cat([torch.ones(len(picked), 1).double(), coefficients / widest], dim=1)
@@ -84,7 +86,7 @@ def _offsets(
 def _equations(
     seen: Float[Tensor, "frames points 2"], pose: Float[Tensor, "frames 3 4"], mesh: Float[Tensor, "points 3"]
 ) -> tuple[Float[Tensor, "frames points 2 3"], Float[Tensor, "frames points 2"]]:
-    """Two linear equations a sighting, ``row · offset = right``, for the offset of the point from the mesh.
+    """Two linear equations per sighting, ``row · offset = right``, for the offset of the point from the mesh.
 
     With p the point in camera space, ``x = -p_x / p_z`` and ``y = p_y / p_z``; multiplied by ``p_z``, so that an error
     is a length at the point's depth.

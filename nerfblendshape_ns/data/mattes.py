@@ -1,7 +1,8 @@
 """Mattes: how opaque the person is against the background, and what follows from that for the head.
 
 A matte is an 8-bit image beside the labels, 255 where only the person is seen. It sees strands of hair that labels
-cannot hold. The labels say whose it is: the head's opacity is the matte times the head's share of the person near by.
+cannot hold. The labels say what it shows: the head's opacity is the matte times the fraction of head among the labels
+of the person near by.
 """
 
 from __future__ import annotations
@@ -36,8 +37,8 @@ def head_alpha(labels: np.ndarray, matte: np.ndarray) -> np.ndarray:
     _, nearest = cv2.distanceTransformWithLabels(outside, cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL)
     head_of = np.zeros(int(nearest.max()) + 1, dtype=np.float32)
     head_of[nearest[person]] = labels[person] == Label.HEAD
-    share = cv2.GaussianBlur(head_of[nearest], (0, 0), SOFT_ALPHA_SIGMA * max(labels.shape) / REFERENCE_SIZE)
-    return share * (matte.astype(np.float32) / 255)
+    head_fraction = cv2.GaussianBlur(head_of[nearest], (0, 0), SOFT_ALPHA_SIGMA * max(labels.shape) / REFERENCE_SIZE)
+    return head_fraction * (matte.astype(np.float32) / 255)
 
 
 def foreground_colours(image: np.ndarray, matte: np.ndarray) -> np.ndarray:

@@ -44,7 +44,7 @@ class RegionPixelSamplerConfig(InstantiateConfig):
     rest: float = 0.15
     """Weight of the whole image."""
     ring_width: float = 0.03
-    """Half the ring's width, as a share of the image's longer side."""
+    """Half the ring's width, as a fraction of the image's longer side."""
     patch_mouth: float = 0.5
     """Weight of the mouth as centre of a patch."""
     patch_eyes: float = 0.2
@@ -67,7 +67,7 @@ _FACE, _MOUTH, _FIRST_EYE, _SECOND_EYE, _TORSO, _HEAD, _IMAGE = range(7)
 class RegionPixelSampler:
     """Draws pixels of single frames by region.
 
-    Numbers of rays a region are fixed, not drawn, so every batch has the same shape. A region that a frame does not
+    Numbers of rays per region are fixed, not drawn, so every batch has the same shape. A region that a frame does not
     have (no rectangle) falls back to the head, and the head of a frame without one to the whole image.
 
     Args:
@@ -95,10 +95,10 @@ class RegionPixelSampler:
 
     def region_counts(self, num_rays: int) -> Dict[str, int]:
         """Number of rays of each region among ``num_rays`` rays of a frame, in the order they come."""
-        shares = self._weights * num_rays
-        counts = np.floor(shares).astype(int)
+        wanted = self._weights * num_rays
+        counts = np.floor(wanted).astype(int)
         # What rounding down left over goes to the regions that lost most.
-        for region in np.argsort(counts - shares, kind="stable")[: num_rays - counts.sum()]:
+        for region in np.argsort(counts - wanted, kind="stable")[: num_rays - counts.sum()]:
             counts[region] += 1
         return dict(zip(REGIONS, counts.tolist()))
 
@@ -178,8 +178,8 @@ class RegionPixelSampler:
             positions = (torch.rand(count, 2, generator=generator) * box[2:]).long()
         else:
             picked = torch.randint(len(points), (count,), generator=generator)
-            reach = self.config.ring_width * max(self.height, self.width)
-            offsets = (torch.rand(count, 2, generator=generator) * 2 - 1) * reach
+            half_width = self.config.ring_width * max(self.height, self.width)
+            offsets = (torch.rand(count, 2, generator=generator) * 2 - 1) * half_width
             positions = (points[picked] + offsets).round().long()
         x, y = positions[:, 0].clamp(0, self.width - 1), positions[:, 1].clamp(0, self.height - 1)
         return y * self.width + x

@@ -1,4 +1,4 @@
-"""The torso image: neck and torso of a frame with alpha, carried on behind the chin and the hair.
+"""The torso image: neck and torso of a frame with alpha, extended behind the chin and the hair.
 
 What lies behind the head's edge is seen in no frame at that moment but shows as soon as the head moves, so the torso's
 uppermost colours are extended upward under the head, as RAD-NeRF's and the unofficial repository's preprocessing do
@@ -13,15 +13,15 @@ import numpy as np
 from nerfblendshape_ns.data.contract import Label
 from nerfblendshape_ns.data.labels import REFERENCE_SIZE, SOFT_ALPHA_SIGMA, extend_colours
 
-TORSO_REACH = 8
+TORSO_EXTENT = 8
 """How far the torso goes on behind the head, in pixels of a 512-pixel frame."""
-NECK_REACH = 48
+NECK_EXTENT = 48
 """How far the neck does."""
 NECK_START = 4
 """The neck's colour is taken so far below the chin, clear of its shadow and of mixed pixels."""
 DARKENING = 0.992
-"""Factor of the colour a pixel, from where it is taken. The references take 0.98, which was far too dark for the hidden
-neck of the synthetic person and made no difference on a real clip (``docs/findings.md``)."""
+"""Factor of the colour per pixel of distance from where it is taken. The references take 0.98, which is far too dark
+for the hidden neck of the synthetic person and makes no difference on a real clip (``docs/findings.md``)."""
 DARKEST = 0.86
 """The factor falls no lower: under a chin it gets darker where chin and neck meet, not all the way up."""
 NECK_BLUR = 2.0
@@ -43,8 +43,8 @@ def torso_image(image: np.ndarray, labels: np.ndarray) -> np.ndarray:
     neck, visible = labels == Label.NECK, (labels == Label.NECK) | (labels == Label.TORSO)
     colours = image.astype(np.float32)
     extended = visible.copy()
-    for reach, start, of_neck in ((TORSO_REACH, 0, False), (NECK_REACH, NECK_START, True)):
-        _extend(colours, extended, labels, neck if of_neck else visible & ~neck, reach * unit, start * unit, unit)
+    for extent, start, of_neck in ((TORSO_EXTENT, 0, False), (NECK_EXTENT, NECK_START, True)):
+        _extend(colours, extended, labels, neck if of_neck else visible & ~neck, extent * unit, start * unit, unit)
     extension = extended & ~visible
     if extension.any():
         blurred = _blur_inside(colours, extended, NECK_BLUR * unit)
@@ -63,7 +63,7 @@ def _extend(
     extended: np.ndarray,
     labels: np.ndarray,
     source: np.ndarray,
-    reach: float,
+    extent: float,
     start: float,
     unit: float,
 ) -> None:
@@ -75,16 +75,16 @@ def _extend(
     below = np.where(source[below, columns], below, rows)
     colour, away = colours[below, columns], below - rows
     growing = np.ones(len(rows), dtype=bool)
-    for step in range(1, max(1, round(reach)) + 1):
+    for step in range(1, max(1, round(extent)) + 1):
         above = rows - step
         growing &= above >= 0
         growing[growing] &= head[above[growing], columns[growing]]
         target = growing.copy()
         target[growing] &= ~extended[above[growing], columns[growing]]
-        place = above[target], columns[target]
+        pixels = above[target], columns[target]
         factor = np.maximum(DARKENING ** ((step + away[target]) / unit), DARKEST)
-        colours[place] = colour[target] * factor[:, None]
-        extended[place] = True
+        colours[pixels] = colour[target] * factor[:, None]
+        extended[pixels] = True
 
 
 def _blur_inside(colours: np.ndarray, mask: np.ndarray, sigma: float) -> np.ndarray:

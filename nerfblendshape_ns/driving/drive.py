@@ -161,16 +161,13 @@ def plan_drive(options: DriveOptions, avatar: Avatar, console: Console) -> Drive
     if options.side_by_side:
         whole.image_of(0)
     driver = whole.resampled(options.fps, options.start, options.end)
-    target = person.model_space if kind == "own" else person.named_space
+    target = person.model_space
     source = target if kind in ("own", "keyframes") else CoefficientSpace(whole.names, whole.basis_id, whole.values)
     mapping = retargeting(source, target, retarget_mode(options, kind))
     if not options.clamp:
         notes.append("coefficients are not clamped: images may fall apart outside the training range.")
     notes += _matching_notes(mapping, kind)
-    mapped = mapping.apply(whittaker(driver.values, options.smooth_expressions), options.gain, options.clamp)
-    expressions = mapped if target is person.model_space else person.to_model(mapped)
-    if target is not person.model_space and options.clamp:
-        expressions = np.clip(expressions, person.model_space.low, person.model_space.high)
+    expressions = mapping.apply(whittaker(driver.values, options.smooth_expressions), options.gain, options.clamp)
     poses = make_poses(options.poses, len(driver.times), person.motion, driver.motion, kind == "own", driver.label)
     if poses.softened > 2.0:
         notes.append(

@@ -8,10 +8,10 @@ from typing import Optional
 
 import tyro
 
+from nerfblendshape_ns.coefficient_names.arkit import NameList
 from nerfblendshape_ns.common.errors import UserError
 from nerfblendshape_ns.driving.head_pose import HeadPoseMode, PoseSettings
 from nerfblendshape_ns.expressions.retarget import RetargetMode
-from nerfblendshape_ns.expressions.tracks import NameList
 
 OWN_SPLITS = ("test", "val", "train", "all")
 """Words for ``--by`` that mean the avatar's own clip."""

@@ -30,18 +30,10 @@ class AvatarPerson:
     """The dataset it was made from, where it is at hand."""
     model_space: CoefficientSpace
     """The model's coefficients."""
-    named_space: CoefficientSpace
-    """The coefficients that others' are matched to: the model's, or for principal components the clip's."""
     motion: HeadMotion
     """Head motion of the training frames in the normalised space; of the median camera where the track is left out."""
     size: tuple[int, int]
     """Height and width of a render."""
-
-    def to_model(self, values: np.ndarray) -> np.ndarray:
-        """Model coefficients ``[frames, basis]`` for values of :attr:`named_space`."""
-        if self.named_space is self.model_space:
-            return values
-        return self.avatar.from_source(torch.from_numpy(values).float()).double().numpy()
 
     def own_frames(self, split: str, background: Optional[np.ndarray]) -> DriverSequence:
         """The avatar's own clip as a driver.
@@ -132,24 +124,9 @@ def open_person(avatar: Avatar, data: Optional[Path] = None, size: Optional[int]
         avatar=avatar,
         clip=clip,
         model_space=model_space,
-        named_space=_named_space(avatar, clip, model_space),
         motion=motion,
         size=(int(camera.height[0]), int(camera.width[0])),
     )
-
-
-def _named_space(avatar: Avatar, clip: Optional[Clip], model_space: CoefficientSpace) -> CoefficientSpace:
-    """For a model on principal components the clip's own coefficients, which have names that others share."""
-    projection = avatar.description["basis"].get("projection")
-    if projection is None:
-        return model_space
-    if clip is not None and avatar.track is not None and len(clip.expression_names) == len(avatar.source_names):
-        frames = clip.expressions[avatar.track.train_frames.cpu().numpy()].astype(np.float64)
-    else:
-        # Components are orthonormal directions: the transpose leads back, but for what they never held.
-        frames = model_space.frames @ np.asarray(projection, dtype=np.float64).T
-    basis_id = avatar.basis_id.split("-pca")[0]
-    return CoefficientSpace(tuple(avatar.source_names), basis_id, frames)
 
 
 def _set_intrinsics(avatar: Avatar, clip: Clip) -> None:

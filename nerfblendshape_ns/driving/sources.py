@@ -18,7 +18,7 @@ from nerfblendshape_ns.driving.options import OWN_SPLITS, DriveOptions
 from nerfblendshape_ns.driving.own_dataset import frame_times, source_video
 from nerfblendshape_ns.driving.person import AvatarPerson
 from nerfblendshape_ns.driving.sequence import DriverSequence, HeadMotion
-from nerfblendshape_ns.expressions.tracks import SOURCES, read_expression_track
+from nerfblendshape_ns.expressions.tracks import READERS, read_expression_track
 
 SourceKind = Literal["own", "dataset", "video", "file", "keyframes"]
 KEYFRAME_SUFFIXES = (".yaml", ".yml")
@@ -44,7 +44,7 @@ def source_kind(by: str) -> SourceKind:
         return "dataset"
     # Anything else is opened as a video. Folders are always coefficients, and so are files that cannot be a video: the
     # message that they are of no known kind lists the known ones.
-    known = path.is_dir() or any(source.matches(path) for source in SOURCES.values())
+    known = path.is_dir() or any(source.matches(path) for source in READERS.values())
     return "file" if known or _is_no_video(path) else "video"
 
 
@@ -92,7 +92,7 @@ def open_driver(
         sequence, notes = track_sequence(path, options)
         return kind, sequence, notes
     if kind == "keyframes":
-        space = person.named_space
+        space = person.model_space
         neutral = np.clip(np.zeros(len(space.names)), space.low, space.high)
         sequence = keyframe_sequence(
             read_keyframes(path), space.names, neutral, space.high, space.basis_id, str(path), space.low, options.fps

@@ -77,11 +77,6 @@ def render_seconds(model: Any, camera: Cameras, repeats: int = 5) -> float:
     return float(np.median(times[1:]))
 
 
-def spread(length: int, count: int) -> List[int]:
-    """``count`` indices evenly spread over ``length``, ends included, each once."""
-    return sorted({int(round(place)) for place in np.linspace(0, length - 1, max(0, min(count, length)))})
-
-
 def furthest_turned(camera_to_worlds: Float[Tensor, "frames 3 4"], count: int) -> List[int]:
     """Frames whose head is turned furthest from the clip's median, in the clip's order.
 

@@ -9,8 +9,9 @@ import cv2
 import numpy as np
 import torch
 
+from nerfblendshape_ns.common.frame_numbers import spread
 from nerfblendshape_ns.evaluation.comparison import Comparison
-from nerfblendshape_ns.evaluation.frames import Picture, RenderedFrame, spread
+from nerfblendshape_ns.evaluation.frames import Picture, RenderedFrame
 from nerfblendshape_ns.evaluation.tables import NOTHING, figure_of, measures_of, metrics_of, titled
 from nerfblendshape_ns.process_data.report.frame_images import Tile, pick_worst
 from nerfblendshape_ns.process_data.report.html_page import STYLE, tile_row

@@ -9,29 +9,26 @@ from typing import Dict, List, Literal, Optional, Sequence, Tuple
 import numpy as np
 
 from nerfblendshape_ns.coefficient_names.sides import side_pairs
+from nerfblendshape_ns.coefficient_names.unnamed import are_unnamed
 from nerfblendshape_ns.common.errors import UserError
 from nerfblendshape_ns.data.expression_scale import coefficient_scale
 
 RetargetMode = Literal["auto", "none", "neutral", "range"]
 """See ``--retarget``."""
 
-CALM_SHARE = 0.1
-"""Neutral is the median of this share of the frames, the calmest."""
+CALM_FRACTION = 0.1
+"""Neutral is the median of this fraction of the frames, the calmest."""
 CALM_PERCENTILE = 5.0
 """A coefficient that only grows from neutral is calm at this percentile of its values, a signed one at its median."""
 SIGNED = 0.2
-"""A coefficient is signed when its lowest value is below minus this share of its highest."""
+"""A coefficient is signed when its lowest value is below minus this fraction of its highest."""
 PEAK_PERCENTILE = 98.0
 """Peaks are compared at this percentile, so that one bad frame does not set the scale."""
 STILL = 0.05
-"""A coefficient whose excursion is below this share of the basis' largest, in a common unit, is not scaled: it shows
+"""A coefficient whose excursion is below this fraction of the basis' largest, in a common unit, is not scaled: it shows
 noise."""
 LARGEST_SCALE = 1.25
 """Excursions are enlarged by no more: who speaks softly should not make the avatar shout."""
-CLIP_BASES = re.compile(r"-pca\d+$")
-"""Bases whose directions belong to one clip."""
-MADE_UP = re.compile(r"expr_?\d+")
-"""Names of coefficients that have none."""
 
 
 @dataclass(frozen=True)
@@ -117,19 +114,19 @@ class Retargeting:
     source: np.ndarray
     """int64 ``[target coefficients]`` the driver's column for each; -1 where the driver has none."""
     driver_neutral: np.ndarray
-    """``[target coefficients]`` the driver's resting value."""
+    """``[target coefficients]`` the driver's neutral value."""
     neutral: np.ndarray
-    """``[target coefficients]`` this person's resting value."""
+    """``[target coefficients]`` this person's neutral value."""
     above: RangeCurve
     """Of what lies above neutral."""
     below: RangeCurve
     """Of what lies below."""
     unused: Tuple[str, ...]
-    """The driver's coefficients that move and that this person has not."""
+    """The driver's coefficients that move and that this person lacks."""
 
     @property
     def missing(self) -> Tuple[str, ...]:
-        """This person's coefficients that the driver has not; they stay neutral."""
+        """This person's coefficients that the driver lacks; they stay neutral."""
         return tuple(name for name, column in zip(self.target.names, self.source) if column < 0)
 
     def apply(self, values: np.ndarray, gain: float = 1.0, clamp: bool = True) -> np.ndarray:
@@ -158,7 +155,7 @@ def retargeting(driver: CoefficientSpace, target: CoefficientSpace, mode: Retarg
     Args:
         driver: the driver; for ``neutral`` and ``range`` its frames should be the whole clip.
         target: the person; its frames those of training.
-        mode: ``none`` takes values over by name; ``neutral`` also brings the driver's resting face to this person's;
+        mode: ``none`` takes values over by name; ``neutral`` also brings the driver's neutral face to this person's;
             ``range`` also brings the driver's peaks to this person's (see :class:`RangeCurve`). Left and right share a
             curve, so that a blink closes both eyes and the eyes look the same way.
 
@@ -174,18 +171,18 @@ def retargeting(driver: CoefficientSpace, target: CoefficientSpace, mode: Retarg
     unused = tuple(name for index, name in enumerate(driver.names) if index not in used and moves[index])
     zeros, straight = np.zeros(count), RangeCurve.straight(count)
     if mode == "none":
-        rest = np.clip(zeros, target.low, target.high)
-        # What the driver lacks rests at the value nearest 0; what it has passes unchanged, measured from there.
-        return Retargeting(target, source, np.where(has, rest, 0.0), rest, straight, straight, unused)
+        neutral = np.clip(zeros, target.low, target.high)
+        # What the driver lacks stays at the value nearest 0; what it has passes unchanged, measured from there.
+        return Retargeting(target, source, np.where(has, neutral, 0.0), neutral, straight, straight, unused)
     neutral = neutral_face(target.frames, target.names)
-    driver_rest = neutral_face(driver.frames, driver.names)
+    driver_face = neutral_face(driver.frames, driver.names)
     driver_neutral = zeros.copy()
-    driver_neutral[has] = driver_rest[columns]
+    driver_neutral[has] = driver_face[columns]
     above = below = straight
     if mode in ("range", "auto"):
         own_up, own_down = _excursions(target.frames, neutral)
         their_up, their_down, their_scale = zeros.copy(), zeros.copy(), zeros.copy()
-        excursions = _excursions(driver.frames, driver_rest)
+        excursions = _excursions(driver.frames, driver_face)
         their_up[has], their_down[has] = excursions[0][columns], excursions[1][columns]
         their_scale[has] = driver_scale[columns]
         own_scale, groups = coefficient_scale(target.frames, target.names), _sharing(target.names)
@@ -202,18 +199,11 @@ def match_names(driver: CoefficientSpace, target: CoefficientSpace) -> np.ndarra
     Case, underscores and ``_L``/``_R`` for ``Left``/``Right`` do not matter.
 
     Raises:
-        UserError: nothing matches, or the names mean nothing outside their clip.
+        UserError: nothing matches, or both are without names and the driver has fewer coefficients.
     """
-    for space, other in ((driver, target), (target, driver)):
-        clip_only = CLIP_BASES.search(space.basis_id)
-        if clip_only and not (space.basis_id == other.basis_id and space.frames is other.frames):
-            raise UserError(
-                f"the coefficients {space.names[0]}, … of basis {space.basis_id!r} are principal directions of one "
-                "clip and mean nothing on another; process both clips with the Face Landmarker's named coefficients."
-            )
     index: Dict[str, int] = {plain_name(name): column for column, name in enumerate(driver.names)}
     source = np.array([index.get(plain_name(name), -1) for name in target.names], dtype=np.int64)
-    driver_unnamed, target_unnamed = (all(map(MADE_UP.fullmatch, space.names)) for space in (driver, target))
+    driver_unnamed, target_unnamed = (are_unnamed(space.names) for space in (driver, target))
     if (source < 0).all():
         advice = "use a driver with the same basis"
         if driver_unnamed and driver.basis_id == "custom":
@@ -245,7 +235,7 @@ def plain_name(name: str) -> str:
 
 
 def neutral_face(frames: np.ndarray, names: Sequence[str]) -> np.ndarray:
-    """The resting values ``[coefficients]``: the median of the calmest frames.
+    """The values of the neutral face ``[coefficients]``: the median of the calmest frames.
 
     A frame is calm when its coefficients are near their low end (or their median, where they are signed), all in a
     common unit, so that neither the unit of one nor noise of still ones decides.
@@ -257,7 +247,7 @@ def neutral_face(frames: np.ndarray, names: Sequence[str]) -> np.ndarray:
     signed = frames.min(0) < -SIGNED * np.abs(frames.max(0))
     calm = np.where(signed, np.median(frames, axis=0), np.percentile(frames, CALM_PERCENTILE, axis=0))
     activity = np.linalg.norm((frames - calm) * coefficient_scale(frames, names), axis=1)
-    count = max(1, int(round(CALM_SHARE * len(frames))))
+    count = max(1, int(round(CALM_FRACTION * len(frames))))
     return np.median(frames[np.argsort(activity, kind="stable")[:count]], axis=0)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Dict, List, Mapping, Optional
+from typing import Any, Dict, Mapping
 
 import torch
 from torch import Tensor
@@ -30,7 +30,6 @@ def clip_description(metadata: Mapping[str, Any], source: ExpressionSource, aabb
             "maximum": source.maximum.tolist(),
             "scale": metadata["expression_scale"].tolist(),
             "source_names": list(metadata.get("expression_source_names") or source.names),
-            "projection": _projection(metadata),
         },
         "normalisation": {
             "transform": torch.as_tensor(metadata.get("dataparser_transform", torch.eye(4)[:3])).tolist(),
@@ -43,14 +42,6 @@ def clip_description(metadata: Mapping[str, Any], source: ExpressionSource, aabb
     }
 
 
-def _projection(metadata: Mapping[str, Any]) -> Optional[List[List[float]]]:
-    """``[source, basis]`` from the clip's coefficients to the model's; None where those are some of the clip's."""
-    projection = metadata.get("expression_projection")
-    if projection is None or set(metadata["expression_names"]) <= set(metadata["expression_source_names"]):
-        return None
-    return torch.as_tensor(projection).tolist()
-
-
 def clip_metadata(description: Mapping[str, Any], state: Mapping[str, Any]) -> Dict[str, Any]:
     """What a model needs of its dataset, as the dataparser gives it, from a checkpoint.
 
@@ -59,12 +50,10 @@ def clip_metadata(description: Mapping[str, Any], state: Mapping[str, Any]) -> D
         state: the model's state dictionary, which holds the track.
     """
     basis, normalisation = description["basis"], description["normalisation"]
-    projection = basis["projection"]
     return {
         "expression_names": list(basis["names"]),
         "basis_id": basis["id"],
         "expression_source_names": basis["source_names"],
-        "expression_projection": None if projection is None else torch.tensor(projection),
         "expression_min": torch.tensor(basis["minimum"]),
         "expression_max": torch.tensor(basis["maximum"]),
         "expression_scale": torch.tensor(basis["scale"]),

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import List, Literal, Optional
 
+from nerfblendshape_ns.coefficient_names.arkit import NameList
 from nerfblendshape_ns.common.errors import UserError
 from nerfblendshape_ns.common.output_paths import check_folder
 from nerfblendshape_ns.data import contract
-from nerfblendshape_ns.expressions.tracks import NameList
 from nerfblendshape_ns.process_data.labels.given_labels import find_masks
 from nerfblendshape_ns.process_data.labels.multiclass_segmenter import check_model_file
 from nerfblendshape_ns.process_data.video.frame_selection import MIN_FRAMES

@@ -12,9 +12,10 @@ from torch import Tensor
 
 from nerfblendshape_ns.coefficient_names.sides import side_pairs
 from nerfblendshape_ns.common import file_io
+from nerfblendshape_ns.common.frame_numbers import spread
 from nerfblendshape_ns.data.dataset import truth_of_frame
 from nerfblendshape_ns.data.frame_images import FrameFiles
-from nerfblendshape_ns.evaluation.frames import RenderedFrame, camera_with, render_frame, spread
+from nerfblendshape_ns.evaluation.frames import RenderedFrame, camera_with, render_frame
 from nerfblendshape_ns.evaluation.measure import Instruments, compared_frame, measure_frame
 from nerfblendshape_ns.evaluation.trained_run import TrainedRun
 from nerfblendshape_ns.model_components.conditioning.head_pose_code import median_pose
@@ -177,10 +178,16 @@ def _normalised(camera_to_head_pose: np.ndarray, metadata: Dict[str, Any]) -> Te
 
 def _model_expression(expression: np.ndarray, metadata: Dict[str, Any]) -> Tensor:
     """Coefficients of ``expr.npy`` in the model's basis."""
-    return torch.as_tensor(expression).float() @ torch.as_tensor(metadata["expression_projection"]).float()
+    return torch.as_tensor(expression).float()[_source_columns(metadata)]
 
 
 def _source_expression(expression: Tensor, metadata: Dict[str, Any]) -> np.ndarray:
     """Coefficients of the model's basis in that of ``expr.npy``; those that the model dropped are 0."""
-    projection = torch.as_tensor(metadata["expression_projection"]).float()
-    return (expression @ torch.linalg.pinv(projection)).numpy()
+    source = np.zeros(len(metadata["expression_source_names"]), np.float32)
+    source[_source_columns(metadata)] = expression.numpy()
+    return source
+
+
+def _source_columns(metadata: Dict[str, Any]) -> List[int]:
+    """The column of ``expr.npy`` of each of the model's coefficients."""
+    return [metadata["expression_source_names"].index(name) for name in metadata["expression_names"]]

@@ -12,9 +12,10 @@ from rich.console import Console
 from nerfblendshape_ns.common import file_io
 from nerfblendshape_ns.common.console import say
 from nerfblendshape_ns.common.errors import UserError
+from nerfblendshape_ns.common.frame_numbers import spread
 from nerfblendshape_ns.common.output_folders import claimed_folder
 from nerfblendshape_ns.common.video_writing import write_video
-from nerfblendshape_ns.evaluation.frames import RenderedFrame, furthest_turned, spread
+from nerfblendshape_ns.evaluation.frames import RenderedFrame, furthest_turned
 from nerfblendshape_ns.evaluation.measure import find_instruments
 from nerfblendshape_ns.evaluation.report import report_page
 from nerfblendshape_ns.evaluation.run import measure_splits

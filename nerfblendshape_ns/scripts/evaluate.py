@@ -44,9 +44,9 @@ def run(options: EvaluationOptions, console: Console) -> None:
             be written.
     """
     # Imports nerfstudio whole, which takes seconds.
+    from nerfblendshape_ns.common.frame_numbers import spread
     from nerfblendshape_ns.common.output_folders import replaced_folder
     from nerfblendshape_ns.common.output_paths import files_among
-    from nerfblendshape_ns.evaluation.frames import spread
     from nerfblendshape_ns.evaluation.measure import find_instruments
     from nerfblendshape_ns.evaluation.run import measure_splits, write_evaluation
     from nerfblendshape_ns.evaluation.summary import TOOL, evaluation_document

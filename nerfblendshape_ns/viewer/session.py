@@ -8,7 +8,6 @@ import time
 from contextlib import nullcontext
 from typing import Any, ContextManager, Optional, Sequence
 
-import numpy as np
 import viser
 from nerfstudio.viewer.viewer import Viewer
 from nerfstudio.viewer.viewer_elements import ViewerControl
@@ -102,11 +101,7 @@ class ViewerSession:
             self.loop.request(by_hand=not is_streamed(before, after))
 
     def _live_mapping(self) -> LiveMapping:
-        names = self._source.names
-        source_names = self._metadata.get("expression_source_names", names)
-        projection = self._metadata.get("expression_projection")
-        array = np.eye(len(names), dtype=np.float32) if projection is None else projection.cpu().numpy()
-        return LiveMapping(source_names if len(array) == len(source_names) else names, array)
+        return LiveMapping(self._source.names)
 
     def _vertical_fov(self) -> float:
         cameras: Any = self._viewer.pipeline.datamanager.train_dataset.cameras  # type: ignore[union-attr]

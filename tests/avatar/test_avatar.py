@@ -171,19 +171,6 @@ def test_a_background_behind_the_torso(tmp_path, save_run):
     torch.testing.assert_close(avatar.model.get_rgba_image(over), avatar.model.get_rgba_image(plain))
 
 
-def test_coefficients_of_the_clip_become_those_of_the_model(tmp_path, save_run):
-    data = clip() | {"expression_source_names": ["cheekPuff", *reversed(metadata()["expression_names"])]}
-    data["expression_projection"] = torch.eye(4)[:, [3, 2, 1]]
-    avatar = open_avatar(save_run(tmp_path / "chosen", make(data)))
-    assert avatar.source_names[0] == "cheekPuff"
-    torch.testing.assert_close(avatar.from_source(torch.arange(4.0)), torch.tensor([3.0, 2.0, 1.0]))
-    mixed = torch.tensor([[1.0, 0.0, 0.5], [0.0, 2.0, 0.0]])
-    data |= {"expression_source_names": ["a", "b"], "expression_projection": mixed, "basis_id": "arkit52-pca16"}
-    combined = open_avatar(save_run(tmp_path / "combined", make(data)))
-    assert combined.basis_id == "arkit52-pca16"
-    torch.testing.assert_close(combined.from_source(torch.ones(5, 2)), torch.tensor([1.0, 2.0, 0.5]).expand(5, 3))
-
-
 def test_what_cannot_be_opened_is_told(tmp_path, save_run):
     run = save_run(tmp_path / "run", make(clip()))
     export_avatar(open_avatar(run), tmp_path / "a.avatar", Provenance())

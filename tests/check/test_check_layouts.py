@@ -28,8 +28,8 @@ def test_a_whole_clip_of_each_layout(tmp_path, layout):
     assert not errors(report) and figures["clip"]["layout"] == layout
     assert figures["masks"]["areas"]["head"]["mean"] > 0.1 and figures["poses"]["outliers"] == []
     clip = read_clip(tmp_path)
-    told = [finding.message for finding in report.findings if finding.topic == "layout"]
-    assert len(told) == len(clip.notes)
+    reported = [finding.message for finding in report.findings if finding.topic == "layout"]
+    assert len(reported) == len(clip.notes)
 
 
 @pytest.mark.parametrize("layout", WRITERS)
@@ -41,7 +41,7 @@ def test_a_damaged_clip_of_each_layout(tmp_path, layout):
     clip.frames[9].files.image.write_bytes(b"garbage")
     report = check_dataset(CheckOptions(tmp_path, estimate=False))
     assert report.exit_status() == 2
-    told = "\n".join(errors(report))
+    reported = "\n".join(errors(report))
     first, second = (clip.frames[position].files.image for position in (4, 6))
-    assert f"2 images are missing in {first.parent.name}/: {first.name}, {second.name}" in told
-    assert "1 image is no picture" in told
+    assert f"2 images are missing in {first.parent.name}/: {first.name}, {second.name}" in reported
+    assert "1 image is no picture" in reported

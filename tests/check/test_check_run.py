@@ -79,7 +79,7 @@ def test_the_unofficial_layout(unofficial_clip):
     assert only(report, "the numbers run from 3 to 33").frames == (8,)
 
 
-def test_all_problems_are_told_at_once(own_clip):
+def test_all_problems_are_reported_at_once(own_clip):
     root, truth = own_clip(40, mesh=False)
     for frame in (3, 4, 5, 20):
         (root / "images" / contract.image_name(frame)).unlink()

@@ -14,8 +14,8 @@ def test_numpy_scalars_of_a_scheduler_load(tmp_path):
 
 
 def test_reading_an_expression_file_leaves_them_allowed(tmp_path):
-    from nerfblendshape_ns.expressions.tracks.array_files import load_archive
+    from nerfblendshape_ns.common.arrays import load_arrays
 
     torch.save({"exp": np.zeros((2, 3), np.float32)}, tmp_path / "track.pt")
-    assert load_archive(tmp_path / "track.pt")["exp"].shape == (2, 3)
+    assert load_arrays(tmp_path / "track.pt")["exp"].shape == (2, 3)
     test_numpy_scalars_of_a_scheduler_load(tmp_path)

@@ -118,7 +118,7 @@ def test_an_interruption_leaves_nothing(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["source"]
 
 
-def test_a_full_disk_is_told(tmp_path, monkeypatch):
+def test_a_full_disk_is_reported(tmp_path, monkeypatch):
     write_insta(tmp_path / "source")
 
     def no_space(*_):

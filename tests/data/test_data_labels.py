@@ -53,7 +53,7 @@ def test_extend_colours_reaches_as_far_as_asked():
     image[:, :3] = (10, 20, 30)
     mask = np.zeros((9, 9), bool)
     mask[:, :3] = True
-    extended = extend_colours(image, mask, reach=2.5)
+    extended = extend_colours(image, mask, distance=2.5)
     assert (extended[:, :5] == (10, 20, 30)).all()
     assert (extended[:, 5:] == 255).all()
     assert (extend_colours(image, np.zeros((9, 9), bool), 3) == image).all()

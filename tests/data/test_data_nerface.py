@@ -113,7 +113,7 @@ def test_nerface_without_intrinsics(tmp_path):
         (lambda frame: frame.pop("transform_matrix"), "frame 0 has no 'transform_matrix'"),
     ],
 )
-def test_a_wrong_frame_is_told(tmp_path, change, expected):
+def test_a_wrong_frame_is_reported(tmp_path, change, expected):
     write_nerface(tmp_path)
     document = json.loads((tmp_path / PARTS[0]).read_text())
     change(document["frames"][0])
@@ -123,7 +123,7 @@ def test_a_wrong_frame_is_told(tmp_path, change, expected):
     assert expected in str(error.value)
 
 
-def test_wrong_intrinsics_and_missing_images_are_told(tmp_path):
+def test_wrong_intrinsics_and_missing_images_are_reported(tmp_path):
     write_nerface(tmp_path)
     document = json.loads((tmp_path / PARTS[0]).read_text())
     (tmp_path / PARTS[0]).write_text(json.dumps({**document, "intrinsics": [0, 1, 2]}))
@@ -156,7 +156,7 @@ def test_a_dataset_of_vhap_is_named_once(tmp_path, name):
         read_clip(tmp_path)
 
 
-def test_transforms_of_no_known_project_are_told_once(tmp_path):
+def test_transforms_of_no_known_project_are_reported_once(tmp_path):
     """Such as nerfstudio's own: no frame has a number."""
     frames = [{"file_path": f"images/{index}.png", "transform_matrix": np.eye(4).tolist()} for index in range(3)]
     (tmp_path / "transforms.json").write_text(json.dumps({"w": 8, "h": 8, "frames": frames}))

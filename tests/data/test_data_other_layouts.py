@@ -2,10 +2,8 @@
 
 import json
 
-import cv2
 import numpy as np
 import pytest
-import torch
 from layout_clips import (
     FACE_RECT,
     LIP_RECT,
@@ -20,10 +18,8 @@ from layout_clips import (
 from tiny_clips import FOCAL, HEAD_COLOUR, SIZE
 
 from nerfblendshape_ns.common.errors import UserError
-from nerfblendshape_ns.data.contract import Label
 from nerfblendshape_ns.data.dataparser import NerfBlendshapeDataParserConfig
 from nerfblendshape_ns.data.frame_images import check_files, load_frame, load_labels
-from nerfblendshape_ns.data.labels import labels_from_face_parsing
 from nerfblendshape_ns.data.layouts import LAYOUTS, read_clip
 from nerfblendshape_ns.data.layouts.numbered import follows_pose
 from nerfblendshape_ns.scripts.convert import ConvertOptions
@@ -212,170 +208,3 @@ def test_unofficial_tests_the_frames_of_its_validation_file_if_it_has_one(tmp_pa
     _part(tmp_path, "val").write_text("{}")
     with pytest.raises(UserError, match="transforms_val.json has no 'frames'"):
         read_clip(tmp_path)
-
-
-def test_insta_frames_cameras_and_matte(tmp_path):
-    truth = write_insta(tmp_path)
-    clip = read_clip(tmp_path)
-    assert clip.basis_id == "flame" and clip.expressions.min() < -1
-    assert clip.expression_names[0] == "expr_00" and clip.expression_names[100:102] == ("jaw_0", "jaw_1")
-    # A closed jaw is 0, though its file holds the identity rotation.
-    assert np.abs(clip.expressions[0, 100:106]).max() < 1e-6
-    # The camera looks along -z at the head in OpenGL axes.
-    forward = -clip.camera_to_head[:, :3, 2]
-    assert ((forward * -clip.camera_to_head[:, :3, 3]).sum(1) > 0).all()
-    assert all(frame.files.head_only for frame in clip.frames)
-    np.testing.assert_array_equal(load_labels(clip.frames[0].files), truth.labels[0])
-    # The black behind the matte does not reach the head's outline.
-    frame = load_frame(clip.frames[2].files, (SIZE, SIZE), (SIZE // 2, SIZE // 2), "head")
-    edge = (frame.alpha > 5) & (frame.alpha < 250)
-    assert edge.any() and np.abs(frame.image[edge].astype(int) - HEAD_COLOUR).max() < 12
-    with pytest.raises(UserError, match="only images of the head"):
-        NerfBlendshapeDataParserConfig(data=tmp_path, target="frame").setup().get_dataparser_outputs("train")
-
-
-def test_insta_parts_are_merged_where_the_whole_is_missing(tmp_path):
-    truth = write_insta(tmp_path, jaw=False)
-    (tmp_path / "transforms.json").unlink()
-    clip = read_clip(tmp_path)
-    assert clip.layout == "insta" and len(clip.frames) == 20
-    np.testing.assert_array_equal(clip.expressions, truth.expressions)
-    assert any("no flame/jaw" in note for note in clip.notes)
-
-
-def test_insta_cameras_in_opengl_axes_are_kept(tmp_path):
-    truth = write_insta(tmp_path)
-    path = tmp_path / "transforms.json"
-    document = json.loads(path.read_text())
-    for entry in document["frames"]:
-        flipped = np.array(entry["transform_matrix"]) @ np.diag([1.0, -1.0, -1.0, 1.0])
-        entry["transform_matrix"] = flipped.tolist()
-    path.write_text(json.dumps(document))
-    clip = read_clip(tmp_path)
-    np.testing.assert_allclose(clip.camera_to_head, truth.poses, atol=1e-12)
-    assert "OpenGL" in clip.notes[0]
-
-
-def test_insta_without_seg_mask_takes_the_matte(tmp_path):
-    truth = write_insta(tmp_path)
-    for path in sorted((tmp_path / "seg_mask").iterdir()):
-        path.unlink()
-    (tmp_path / "seg_mask").rmdir()
-    clip = read_clip(tmp_path)
-    assert any("neck counts as head" in note for note in clip.notes)
-    expected = (truth.labels[4] == Label.HEAD) | (truth.labels[4] == Label.NECK)
-    np.testing.assert_array_equal(load_labels(clip.frames[4].files) == Label.HEAD, expected)
-
-
-def test_face_parsing_classes():
-    """Skin, lip, neck, necklace, cloth, hair, hat, nothing, by hand; then a matte that sees more and less."""
-    classes = np.array([[250, 120, 110, 100, 90, 80, 70, 0]], np.uint8)
-    np.testing.assert_array_equal(labels_from_face_parsing(classes), [[1, 1, 2, 2, 3, 1, 1, 0]])
-    alpha = np.array([[255, 0, 255, 255, 0, 255, 255, 255]], np.uint8)
-    np.testing.assert_array_equal(labels_from_face_parsing(classes, alpha), [[1, 0, 2, 2, 3, 1, 1, 1]])
-
-
-def _json(root, name, change):
-    document = json.loads((root / name).read_text())
-    change(document)
-    (root / name).write_text(json.dumps(document))
-
-
-def _first(key, value):
-    """Sets a key of the frame that comes first in the clip."""
-
-    def change(document):
-        frames = sorted(document["frames"], key=lambda entry: entry.get("img_id", entry.get("file_path")))
-        frames[0].pop(key) if value is None else frames[0].update({key: value})
-
-    return change
-
-
-WRONG_INPUT = [
-    (
-        "official",
-        lambda r: _json(r, "transforms.json", _first("exp_ori", [float("nan")] * 46)),
-        "frame 3 has numbers in 'exp_ori' that are not finite",
-    ),
-    ("official", lambda r: _json(r, "transforms.json", _first("exp_ori", None)), "frame 3 has no 'exp_ori'"),
-    (
-        "official",
-        lambda r: _json(r, "transforms.json", _first("exp_ori", [1, 2])),
-        "not 2 numbers as the first frame's",
-    ),
-    (
-        "official",
-        lambda r: _json(r, "transforms.json", _first("exp_ori", "x")),
-        "'exp_ori' that is not a list of numbers",
-    ),
-    ("official", lambda r: _json(r, "transforms.json", lambda d: d.pop("fx")), "has no 'fx'"),
-    ("official", lambda r: (r / "max_46.txt").write_text("1 2 x"), "max_46.txt does not hold one number a coefficient"),
-    ("official", lambda r: np.savetxt(r / "max_46.txt", np.ones(40)), "max_46.txt is float64 of shape (40,) but must"),
-    ("official", lambda r: np.savetxt(r / "min_46.txt", 2 * np.ones(46)), "min_46.txt is above max_46.txt"),
-    ("official", lambda r: (r / "ori_imgs" / "5.lms").write_text("1 2 3"), "5.lms does not hold two numbers x and y"),
-    (
-        "official",
-        lambda r: (r / "bc.jpg").rename(r / "x") and _empty(r, "head_imgs", "ori_imgs"),
-        "has the video id1.mp4",
-    ),
-    ("radnerf", lambda r: (r / "expr.npy").unlink(), "has neither expr.npy"),
-    (
-        "radnerf",
-        lambda r: _json(r, "transforms_val.json", lambda d: d.update(cx=3)),
-        "all frames of a clip have one camera",
-    ),
-    ("radnerf", lambda r: _json(r, "transforms_val.json", _first("img_id", 3)), "two frames have the img_id 3"),
-    ("radnerf", lambda r: np.save(r / "expr.npy", np.zeros((9, 6), "f4")), "expr.npy has 9 rows but the clip needs 26"),
-    ("radnerf", lambda r: (_track(r), (r / "expr.npy").unlink()), "track_params.pt has no tensor 'exp'"),
-    ("radnerf", lambda r: _empty(r, "parsing"), "has none of parsing/, head_masks/"),
-    ("unofficial", lambda r: np.save(r / "expr_max.npy", np.ones(4)), "expr_max.npy is float64 of shape (4,)"),
-    (
-        "unofficial",
-        lambda r: _json(r, "transforms_all.json", _first("lip_rect", [1, 2])),
-        "'lip_rect' of frame 3 is not",
-    ),
-    ("insta", lambda r: _json(r, "transforms.json", _first("exp_path", None)), "has no 'exp_path'"),
-    ("insta", lambda r: _json(r, "transforms.json", _first("file_path", "images/face.png")), "no number in its name"),
-    ("insta", lambda r: (r / "flame/exp/00007.txt").unlink(), "00007.txt does not exist; every frame needs"),
-    ("insta", lambda r: (r / "flame/exp/00007.txt").write_text("a b"), "00007.txt does not hold numbers alone"),
-    ("insta", lambda r: (r / "flame/jaw/00007.txt").write_text("1 2"), "00007.txt holds 2 numbers, not 6 as 00001.txt"),
-    (
-        "insta",
-        lambda r: (r / "flame/exp/00007.txt").write_text("nan " * 100),
-        "00007.txt holds numbers that are not finite",
-    ),
-    ("insta", lambda r: _json(r, "transforms.json", lambda d: d.update(frames=[])), "'frames' holds no frame"),
-    ("insta", lambda r: _json(r, "transforms.json", lambda d: d.pop("w")), "has no 'w'"),
-]
-
-
-def _empty(root, *folders):
-    for folder in folders:
-        for path in (root / folder).iterdir():
-            path.unlink()
-        (root / folder).rmdir()
-    (root / "id1.mp4").touch()
-
-
-def _track(root):
-    torch.save({"expression": torch.zeros(4, 79)}, root / "track_params.pt")
-
-
-@pytest.mark.parametrize(("layout", "spoil", "expected"), WRONG_INPUT)
-def test_wrong_input_has_its_own_message(tmp_path, layout, spoil, expected):
-    from layout_clips import WRITERS
-
-    WRITERS[layout](tmp_path)
-    spoil(tmp_path)
-    with pytest.raises(UserError) as error:
-        read_clip(tmp_path)
-    text = str(error.value)
-    assert expected in text and str(tmp_path) in text and "\n" not in text and text.endswith(".")
-
-
-def test_insta_image_without_alpha_and_mask(tmp_path):
-    write_insta(tmp_path)
-    _empty(tmp_path, "seg_mask")
-    cv2.imwrite(str(tmp_path / "images/00002.png"), np.zeros((SIZE, SIZE, 3), np.uint8))
-    with pytest.raises(UserError, match="00002.png has no alpha and there is no seg_mask"):
-        load_labels(read_clip(tmp_path).frames[1].files)

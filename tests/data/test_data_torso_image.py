@@ -9,7 +9,7 @@ from nerfblendshape_ns.common.errors import UserError
 from nerfblendshape_ns.data.contract import Label
 from nerfblendshape_ns.data.frame_images import FrameFiles, load_frame
 from nerfblendshape_ns.data.labels import seam, seam_ring
-from nerfblendshape_ns.data.torso_image import DARKENING, DARKEST, NECK_REACH, NECK_START, TORSO_REACH, torso_image
+from nerfblendshape_ns.data.torso_image import DARKENING, DARKEST, NECK_EXTENT, NECK_START, TORSO_EXTENT, torso_image
 
 SIZE = 512
 CHIN, SHOULDER = 300, 340
@@ -33,10 +33,10 @@ def frame():
 def test_neck_and_torso_go_on_behind_the_head():
     torso = torso_image(*frame())
     assert torso.shape == (SIZE, SIZE, 4) and torso.dtype == np.uint8
-    inside = torso[CHIN - NECK_REACH + 8 : CHIN, 220:280]
+    inside = torso[CHIN - NECK_EXTENT + 8 : CHIN, 220:280]
     assert (inside[..., 3] == 255).all()
-    assert torso[CHIN - NECK_REACH - 8, 250, 3] == 0 and torso[CHIN - TORSO_REACH - 8, 360, 3] == 0
-    assert torso[CHIN - TORSO_REACH + 5, 360, 3] > 250
+    assert torso[CHIN - NECK_EXTENT - 8, 250, 3] == 0 and torso[CHIN - TORSO_EXTENT - 8, 360, 3] == 0
+    assert torso[CHIN - TORSO_EXTENT + 5, 360, 3] > 250
     # The neck's colour comes from below the shadow and darkens by a factor a pixel from there, to an end.
     for above in (5, 10, 20, 30):
         expected = np.array([180, 120, 90]) * max(DARKENING ** (above + NECK_START), DARKEST)

@@ -43,16 +43,10 @@ def make_run(tmp_path_factory) -> Callable[..., Tuple[Path, Path, TinyClip]]:
     from nerfblendshape_ns.data.dataparser import NerfBlendshapeDataParserConfig
     from nerfblendshape_ns.models.head import HeadModelConfig
 
-    def make(basis: str = "active") -> Tuple[Path, Path, TinyClip]:
+    def make() -> Tuple[Path, Path, TinyClip]:
         root = tmp_path_factory.mktemp("drive")
         clip = write_own(root / "clip", NUM_FRAMES)
-        parser = NerfBlendshapeDataParserConfig(
-            data=root / "clip",
-            test_frames=5,
-            val_frames=2,
-            max_size=24,
-            basis=basis,  # type: ignore[arg-type]
-        )
+        parser = NerfBlendshapeDataParserConfig(data=root / "clip", test_frames=5, val_frames=2, max_size=24)
         outputs = parser.setup().get_dataparser_outputs("train")
         torch.manual_seed(0)
         config = HeadModelConfig(

@@ -99,7 +99,7 @@ def test_the_default_output_lies_in_the_run(runs, clip, tmp_path):
     assert (run / "eval" / "eval.html").is_file()
 
 
-def test_wrong_runs_are_told_in_a_sentence(runs, clip, tmp_path, capsys):
+def test_wrong_runs_are_reported_in_a_sentence(runs, clip, tmp_path, capsys):
     def said(*words: object) -> str:
         with pytest.raises(SystemExit) as ended:
             main([str(word) for word in words])

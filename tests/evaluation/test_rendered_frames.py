@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from nerfblendshape_ns.evaluation.frames import RenderedFrame, as_picture, furthest_turned, render_seconds, spread
+from nerfblendshape_ns.common.frame_numbers import spread
+from nerfblendshape_ns.evaluation.frames import RenderedFrame, as_picture, furthest_turned, render_seconds
 
 
 def test_spread():

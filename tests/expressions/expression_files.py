@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from nerfblendshape_ns.expressions.tracks import ARKIT_NAMES
+from nerfblendshape_ns.coefficient_names.arkit import ARKIT_NAMES
 
 ANGLES = [f"{part}{angle}" for part in ("Head", "LeftEye", "RightEye") for angle in ("Yaw", "Pitch", "Roll")]
 

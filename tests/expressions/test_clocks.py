@@ -119,7 +119,7 @@ def test_semicolons_and_decimal_commas(tmp_path, encoding, first):
     np.testing.assert_allclose(track.values, [[0.25, 1], [0.75, 0.5]])
 
 
-def test_an_empty_time_is_told(tmp_path):
+def test_an_empty_time_is_reported(tmp_path):
     (tmp_path / "a.csv").write_text("time,smile\n0,0\n,1\n")
     with pytest.raises(UserError, match="time is empty in row 2; fill it in or take the row out."):
         read_expression_track(tmp_path / "a.csv")

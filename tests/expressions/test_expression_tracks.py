@@ -5,8 +5,9 @@ import pytest
 import torch
 from expression_files import wave, write_face_cap, write_live_link, write_metrical
 
+from nerfblendshape_ns.coefficient_names.arkit import ARKIT_NAMES, arkit_name
 from nerfblendshape_ns.common.errors import UserError
-from nerfblendshape_ns.expressions.tracks import ARKIT_NAMES, SOURCES, arkit_name, make_track, read_expression_track
+from nerfblendshape_ns.expressions.tracks import READERS, make_track, read_expression_track
 from nerfblendshape_ns.expressions.tracks.timecodes import timecode_seconds
 
 
@@ -116,7 +117,7 @@ def test_arrays_with_names_beside_them(tmp_path):
 @pytest.mark.parametrize(("columns", "basis"), [(46, "facewarehouse46"), (79, "bfm79"), (64, "bfm64"), (55, "custom")])
 @pytest.mark.parametrize("leading", [False, True])
 def test_arrays_without_names(tmp_path, columns, basis, leading):
-    """The basis is told by the size, and a leading neutral 1 is left out."""
+    """The size decides the basis, and a leading neutral 1 is left out."""
     values = np.random.default_rng(0).normal(size=(9, columns)).astype(np.float32)
     np.save(tmp_path / "coefficients.npy", np.concatenate([np.ones((9, int(leading)), np.float32), values], 1))
     track = read_expression_track(tmp_path / "coefficients.npy")
@@ -171,7 +172,7 @@ def test_flame_text_folder(tmp_path):
 
 
 def test_every_source_says_what_it_is():
-    for name, source in SOURCES.items():
+    for name, source in READERS.items():
         assert source.name == name and source.looked_for and source.__doc__
 
 
@@ -193,15 +194,15 @@ WRONG_FILES = [
     ("a.npy", np.zeros((0, 5)), "holds no [frames, coefficients] table but shape (0, 5)"),
     ("a.npy", np.zeros((3, 2), dtype=complex), "holds complex128 values where coefficients are numbers"),
     ("a.npy", np.array([[0, np.nan], [1, 2]]), "1 values that are not finite, the first in row 0, expr_01"),
-    ("a.npz", b"x", "is no .npz of plain arrays"),
+    ("a.npz", b"x", "cannot be read as plain arrays"),
     ("a.npz", {"pose": np.zeros(3)}, "holds pose but neither names and values nor expression parameters"),
     ("a.npz", {"names": ["a"], "values": np.zeros((3, 2))}, "has 2 coefficients but 1 names"),
     ("a.npz", {"names": ["a", "a"], "values": np.zeros((3, 2))}, "names a more than once"),
     ("a.npz", {"names": ["a"], "values": np.zeros((3, 1)), "times": [0, 2, 1]}, "the time of row 2 is not after"),
     ("a.npz", {"exp": np.zeros((3, 50)), "jaw": np.zeros((4, 3))}, "different numbers of frames"),
-    ("a.npz", {"names": ["a"], "values": np.zeros((3, 1)), "fps": 0.0}, "0 frames a second is no rate"),
-    ("a.pt", b"x", "cannot be read as plain tensors"),
-    ("a.pt", {"exp": pytest.raises}, "cannot be read as plain tensors"),
+    ("a.npz", {"names": ["a"], "values": np.zeros((3, 1)), "fps": 0.0}, "0 frames per second is no rate"),
+    ("a.pt", b"x", "cannot be read as plain arrays"),
+    ("a.pt", {"exp": pytest.raises}, "cannot be read as plain arrays"),
     ("a.csv", "", "a.csv is empty"),
     ("a.csv", "jawOpen,x\n", "has column names but no rows"),
     ("a.csv", "1,2\n3,4\n", "has numbers in its first line"),

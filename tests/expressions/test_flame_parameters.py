@@ -54,7 +54,7 @@ def test_one_frame(tmp_path):
 @pytest.mark.parametrize(
     "others", [{"pose": HEAD}, {"pose": 40 * np.concatenate([HEAD, HEAD], 1)}, {"mouth_rotation": JAW}]
 )
-def test_a_jaw_that_is_not_found_is_told(tmp_path, others):
+def test_a_jaw_that_is_not_found_is_reported(tmp_path, others):
     """A head's rotation alone, angles in degrees, an unknown key."""
     np.savez(tmp_path / "a.npz", exp=EXP, **others)
     track = read_expression_track(tmp_path / "a.npz")
@@ -86,7 +86,7 @@ def test_pickled_dictionaries_are_refused(tmp_path):
     with pytest.raises(UserError, match="is not a plain numeric .npy file .*a dictionary of arrays with numpy.savez"):
         read_expression_track(tmp_path / "a.npy")
     np.savez(tmp_path / "a.npz", codes=np.array({"exp": EXP}, dtype=object))
-    with pytest.raises(UserError, match="is no .npz of plain arrays"):
+    with pytest.raises(UserError, match="cannot be read as plain arrays"):
         read_expression_track(tmp_path / "a.npz")
 
 

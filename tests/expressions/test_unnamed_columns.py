@@ -5,9 +5,9 @@ import json
 import numpy as np
 import pytest
 
-from nerfblendshape_ns.coefficient_names.arkit import MEDIAPIPE_NAMES
+from nerfblendshape_ns.coefficient_names.arkit import ARKIT_NAMES, MEDIAPIPE_NAMES
 from nerfblendshape_ns.common.errors import UserError
-from nerfblendshape_ns.expressions.tracks import ARKIT_NAMES, read_expression_track
+from nerfblendshape_ns.expressions.tracks import read_expression_track
 
 
 def test_the_known_lists():
@@ -68,7 +68,7 @@ def test_a_leading_neutral_one_is_no_column(tmp_path):
     assert read_expression_track(tmp_path / "a.npy", names="arkit52").names == ARKIT_NAMES
 
 
-def test_other_unnamed_columns_are_told_too(tmp_path):
+def test_other_unnamed_columns_are_reported_too(tmp_path):
     np.save(tmp_path / "a.npy", np.zeros((9, 17)))
     assert (
         read_expression_track(tmp_path / "a.npy")

@@ -72,7 +72,7 @@ class Rig:
         names = list(coefficients.names)
         self.panel = ExpressionPanel(
             server, self.store, self.actions, self.outputs, folder,
-            lambda: LiveMapping(names, np.eye(len(names), dtype=np.float32)),
+            lambda: LiveMapping(names),
             lambda client: self.views.append("front"),
             lambda client, frame: self.views.append(frame),
         )  # fmt: skip

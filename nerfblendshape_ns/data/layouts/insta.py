@@ -21,21 +21,19 @@ from nerfblendshape_ns.coefficient_names.flame import FLAME_BASIS, read_flame_te
 from nerfblendshape_ns.common import file_io
 from nerfblendshape_ns.common.errors import UserError
 from nerfblendshape_ns.data import contract
-from nerfblendshape_ns.data.expressions import check_expressions
 from nerfblendshape_ns.data.frame_images import FrameFiles
-from nerfblendshape_ns.data.layouts.clip import (
-    Clip,
-    ClipFrame,
-    Layout,
+from nerfblendshape_ns.data.layouts.clip import Clip, ClipFrame, Layout
+from nerfblendshape_ns.data.layouts.expression_arrays import check_expressions
+from nerfblendshape_ns.data.layouts.fields import (
     dataset_file,
+    frame_rate,
+    mentions,
     require,
     require_frames,
     require_number,
     require_pose,
 )
 
-DEFAULT_FPS = 25.0
-"""metrical-tracker cuts videos at 25 frames a second unless told otherwise; the files do not say it."""
 PARTS = ("transforms_train.json", "transforms_test.json", "transforms_val.json")
 """Read together where ``transforms.json`` is missing; they overlap."""
 
@@ -76,7 +74,7 @@ def read(root: Path) -> Clip:
         fl_y=require_number(document, "fl_y", path) if "fl_y" in document else fl_x,
         cx=require_number(document, "cx", path, positive=False) if "cx" in document else width / 2,
         cy=require_number(document, "cy", path, positive=False) if "cy" in document else height / 2,
-        fps=require_number(document, "fps", path) if "fps" in document else DEFAULT_FPS,
+        fps=frame_rate(document, path),
         expressions=expressions,
         expression_names=tuple(names),
         basis_id=FLAME_BASIS,
@@ -114,8 +112,8 @@ def _numbered(document: Dict[str, Any], path: Path) -> List[Any]:
         digits = re.findall(r"\d+", Path(entry["file_path"]).stem)
         if not digits:
             raise UserError(
-                f"{path}: {entry['file_path']} has no number in its name, so its place in the clip is unknown; number "
-                "the images."
+                f"{path}: {entry['file_path']} has no number in its name, so its position in the clip is unknown; "
+                "number the images."
             )
         entries.append({**entry, "img_id": int(digits[-1])})
     return entries
@@ -125,7 +123,7 @@ def _to_opengl(poses: np.ndarray) -> Tuple[np.ndarray, bool]:
     """Camera-to-head matrices in OpenGL axes, and whether they came in OpenCV's.
 
     The head's origin lies before the camera, which looks along +z in OpenCV's axes and along −z in OpenGL's: files
-    written by other trackers in this layout are told apart by that.
+    that other trackers wrote in this layout are recognised by that.
     """
     forward = (poses[:, :3, 2] * -poses[:, :3, 3]).sum(1)
     opencv = float(np.median(forward)) >= 0
@@ -143,12 +141,8 @@ def _files(root: Path, entry: Dict[str, Any], path: Path) -> FrameFiles:
 
 
 def _matches(root: Path) -> bool:
-    for name in (contract.TRANSFORMS, PARTS[0]):
-        try:
-            return b'"exp_path"' in (root / name).read_bytes()
-        except OSError:
-            continue
-    return False
+    files = [root / name for name in (contract.TRANSFORMS, PARTS[0])]
+    return any(mentions(path, "exp_path") for path in files if path.is_file())
 
 
 LAYOUT = Layout(

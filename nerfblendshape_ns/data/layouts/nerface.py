@@ -1,9 +1,10 @@
 """The layout of NeRFace (Gafni et al., CVPR 2021).
 
 ``transforms_train.json``, ``_val`` and ``_test``: ``intrinsics`` (focal lengths x and y in pixels, principal point as
-share of width and height) or ``camera_angle_x``, frames with ``file_path`` (``./train/f_0000``, a PNG),
-``transform_matrix``, ``expression`` (76 coefficients of Face2Face) and ``bbox`` (top, bottom, left, right as shares).
-There are no masks: who wants to train adds a head mask (white on black) per image, ``head_masks/train/f_0000.png``.
+fraction of width and height) or ``camera_angle_x``, frames with ``file_path`` (``./train/f_0000``, a PNG),
+``transform_matrix``, ``expression`` (76 coefficients of Face2Face) and ``bbox`` (top, bottom, left, right, as
+fractions). There are no masks: who wants to train adds a head mask (white on black) per image,
+``head_masks/train/f_0000.png``.
 """
 
 from __future__ import annotations
@@ -14,18 +15,18 @@ from typing import Any, Dict, List, Optional, Tuple
 
 import numpy as np
 
+from nerfblendshape_ns.coefficient_names.unnamed import unnamed
 from nerfblendshape_ns.common import file_io
 from nerfblendshape_ns.common.errors import UserError
-from nerfblendshape_ns.data.expressions import check_expressions, unnamed
 from nerfblendshape_ns.data.frame_images import FrameFiles
-from nerfblendshape_ns.data.layouts.clip import Clip, ClipFrame, Layout, Rect, require, require_number, require_pose
+from nerfblendshape_ns.data.layouts.clip import Clip, ClipFrame, Layout, Rect
+from nerfblendshape_ns.data.layouts.expression_arrays import check_expressions
+from nerfblendshape_ns.data.layouts.fields import frame_rate, mentions, require, require_number, require_pose
 
 PARTS = ("transforms_train.json", "transforms_val.json", "transforms_test.json")
 COEFFICIENTS = "expression"
 BASIS = "face2face76"
 MASKS = "head_masks"
-DEFAULT_FPS = 25.0
-"""The files do not say their rate."""
 
 
 def read(root: Path) -> Clip:
@@ -73,7 +74,7 @@ def read(root: Path) -> Clip:
         fl_y=abs(focal[1]),
         cx=centre[0] * width,
         cy=centre[1] * height,
-        fps=require_number(document, "fps", path) if "fps" in document else DEFAULT_FPS,
+        fps=frame_rate(document, path),
         expressions=expressions,
         expression_names=names,
         basis_id=BASIS,
@@ -82,7 +83,7 @@ def read(root: Path) -> Clip:
 
 
 def _entries(path: Path, document: Any) -> List[Dict[str, Any]]:
-    """The frames of one part with ``image``, their picture's path in the dataset, and checked coefficients."""
+    """The frames of one part with ``image``, their image's path in the dataset, and checked coefficients."""
     frames = require(document, "frames", path)
     entries: List[Dict[str, Any]] = []
     for position, entry in enumerate(frames if isinstance(frames, list) else []):
@@ -101,7 +102,7 @@ def _entries(path: Path, document: Any) -> List[Dict[str, Any]]:
 
 
 def _numbered(entries: List[Dict[str, Any]], path: Path) -> List[Dict[str, Any]]:
-    """The frames with an ``img_id``: the number in the image's name where every frame has its own, else the place."""
+    """The frames with an ``img_id``: the number in the image's name where every frame has its own, else the index."""
     if not entries:
         raise UserError(f"{path}: 'frames' holds no frame; restore the file.")
     sizes = sorted({len(entry[COEFFICIENTS]) for entry in entries})
@@ -117,7 +118,7 @@ def _numbered(entries: List[Dict[str, Any]], path: Path) -> List[Dict[str, Any]]
 
 
 def _intrinsics(document: Any, path: Path, width: int, height: int) -> Tuple[Tuple[float, float], Tuple[float, float]]:
-    """Focal lengths in pixels, with their signs, and the principal point as share of width and height."""
+    """Focal lengths in pixels, with their signs, and the principal point as fraction of width and height."""
     values = document.get("intrinsics")
     if not values:
         focal = 0.5 * width / np.tan(0.5 * require_number(document, "camera_angle_x", path))
@@ -132,7 +133,7 @@ def _intrinsics(document: Any, path: Path, width: int, height: int) -> Tuple[Tup
 
 
 def _to_opengl(pose: np.ndarray, focal: Tuple[float, float]) -> np.ndarray:
-    """The camera-to-head matrix of a camera with positive focal lengths that sees the same picture.
+    """The camera-to-head matrix of a camera with positive focal lengths that sees the same image.
 
     A ray through the pixel (x, y) has the direction ``((x - cx) / fx, -(y - cy) / fy, -1)``. A negative focal length
     turns an axis of the camera round, which leaves a mirrored camera; the head is then mirrored too, left to right.
@@ -142,7 +143,7 @@ def _to_opengl(pose: np.ndarray, focal: Tuple[float, float]) -> np.ndarray:
 
 
 def _face_rect(entry: Dict[str, Any], width: int, height: int, path: Path) -> Optional[Rect]:
-    """``bbox``, shares of top, bottom, left and right, as x, y, width, height in pixels."""
+    """``bbox``, fractions of top, bottom, left and right, as x, y, width, height in pixels."""
     if entry.get("bbox") is None:
         return None
     try:
@@ -153,17 +154,10 @@ def _face_rect(entry: Dict[str, Any], width: int, height: int, path: Path) -> Op
     return rect if rect[2] > 0 and rect[3] > 0 else None
 
 
-def _matches(root: Path) -> bool:
-    try:
-        return f'"{COEFFICIENTS}"'.encode() in (root / PARTS[0]).read_bytes()
-    except OSError:
-        return False
-
-
 LAYOUT = Layout(
     name="nerface",
     looked_for=f"{PARTS[0]} with {COEFFICIENTS!r} in its frames, train/, {MASKS}/",
-    matches=_matches,
+    matches=lambda root: mentions(root / PARTS[0], COEFFICIENTS),
     read=read,
 )
 """The layout of NeRFace."""

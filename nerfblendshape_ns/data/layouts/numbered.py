@@ -1,4 +1,4 @@
-"""What the layouts that descend from AD-NeRF share: one file a frame named by ``img_id`` in a folder for each purpose.
+"""What the layouts that descend from AD-NeRF share: a folder for each purpose, in it a file per frame, its ``img_id``.
 
 ``ori_imgs/`` full frames and ``.lms`` landmarks, ``gt_imgs/`` frames on another background, ``head_imgs/`` the head
 alone, ``torso_imgs/`` the torso as RGBA, ``parsing/`` labels as colours (in OpenCV's order blue, green, red: head
@@ -14,18 +14,22 @@ from typing import Any, Dict, List, Optional, Sequence, Tuple
 
 import numpy as np
 
+from nerfblendshape_ns.coefficient_names.head_columns import has_neutral_column
+from nerfblendshape_ns.coefficient_names.unnamed import unnamed
+from nerfblendshape_ns.common import file_io
 from nerfblendshape_ns.common.errors import UserError
 from nerfblendshape_ns.data import contract
 from nerfblendshape_ns.data.contract import landmark_rect
-from nerfblendshape_ns.data.expressions import unnamed
 from nerfblendshape_ns.data.frame_images import FrameFiles
-from nerfblendshape_ns.data.layouts.clip import ClipFrame, Rect, optional_rect, optional_rects, require_pose
+from nerfblendshape_ns.data.layouts.clip import ClipFrame, Rect
 from nerfblendshape_ns.data.layouts.face_points import MEDIAPIPE_POINTS
-
-DEFAULT_FPS = 25.0
-"""All these repositories cut their videos at 25 frames a second; their files do not say it."""
-BASIS_BY_SIZE = {46: "facewarehouse46", 79: "bfm79"}
-"""What coefficients without a name are taken for, by their number."""
+from nerfblendshape_ns.data.layouts.fields import (
+    frame_rate,
+    optional_rect,
+    optional_rects,
+    require_number,
+    require_pose,
+)
 
 IMAGE_FOLDERS = (("ori_imgs", False), ("gt_imgs", False), ("head_imgs", True))
 """Where frames may be, best first, and whether only the head is on them."""
@@ -88,6 +92,23 @@ def read_frames(root: Path, entries: Sequence[Dict[str, Any]], path: Path) -> Tu
     return tuple(frames), _stack_mediapipe(landmarks)
 
 
+def camera(document: Any, path: Path, image: Path) -> Dict[str, Any]:
+    """The fields of a clip's camera: one ``focal_len`` and the principal point in pixels, the size of an image.
+
+    Args:
+        document: the transforms file's content.
+        path: the transforms file, for messages.
+        image: the first frame.
+
+    Raises:
+        UserError: a number or the image is missing or wrong.
+    """
+    height, width = file_io.load_image(image).shape[:2]
+    focal = require_number(document, "focal_len", path)
+    centre = {key: require_number(document, key, path, positive=False) for key in ("cx", "cy")}
+    return {"width": width, "height": height, "fl_x": focal, "fl_y": focal, **centre, "fps": frame_rate(document, path)}
+
+
 def find_folder(root: Path, folders: Sequence[Tuple[str, bool]], img_id: int) -> Tuple[str, str, bool]:
     """The first of ``folders`` that holds frame ``img_id``, the file suffix used in it, and its flag.
 
@@ -127,7 +148,7 @@ def read_landmarks(root: Path, img_ids: Sequence[int]) -> List[Optional[np.ndarr
             points = np.array(path.read_text(encoding="utf-8").split(), dtype=np.float64).reshape(-1, 2)
         except (ValueError, UnicodeDecodeError):
             raise UserError(
-                f"{path} does not hold two numbers x and y a landmark; find the landmarks again or remove the file."
+                f"{path} does not hold two numbers x and y per landmark; find the landmarks again or remove the file."
             ) from None
         landmarks.append(points if len(points) and np.isfinite(points).all() else None)
     return landmarks
@@ -155,7 +176,7 @@ def tidy_expressions(
     """
     notes: List[str] = []
     columns = expressions.shape[1]
-    if expressions.shape[1] > 1 and len(expressions) > 1 and bool((expressions[:, 0] == 1).all()):
+    if has_neutral_column(expressions):
         expressions = expressions[:, 1:]
         names = names[1:] if names is not None and len(names) == columns else names
         notes.append(f"{path}: the leading neutral coefficient, always 1, is left out; the model adds its own.")

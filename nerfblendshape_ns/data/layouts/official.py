@@ -14,15 +14,15 @@ from typing import Any, Dict, List, Sequence, Tuple
 
 import numpy as np
 
+from nerfblendshape_ns.coefficient_names.unnamed import basis_of_size
 from nerfblendshape_ns.common import file_io
 from nerfblendshape_ns.common.errors import UserError
 from nerfblendshape_ns.data import contract
-from nerfblendshape_ns.data.expressions import check_expressions, check_ranges
-from nerfblendshape_ns.data.layouts.clip import Clip, Layout, require_frames, require_number
+from nerfblendshape_ns.data.layouts.clip import Clip, Layout
+from nerfblendshape_ns.data.layouts.expression_arrays import check_expressions, check_ranges
+from nerfblendshape_ns.data.layouts.fields import frame_rate, mentions, require_frames, require_number
 from nerfblendshape_ns.data.layouts.numbered import (
     BACKGROUND,
-    BASIS_BY_SIZE,
-    DEFAULT_FPS,
     IMAGE_FOLDERS,
     read_frames,
     tidy_expressions,
@@ -57,10 +57,10 @@ def read(root: Path) -> Clip:
         fl_y=require_number(document, "fy", path),
         cx=require_number(document, "cx", path, positive=False),
         cy=require_number(document, "cy", path, positive=False),
-        fps=require_number(document, "fps", path) if "fps" in document else DEFAULT_FPS,
+        fps=frame_rate(document, path),
         expressions=expressions,
         expression_names=names,
-        basis_id=BASIS_BY_SIZE.get(len(names), "custom"),
+        basis_id=basis_of_size(len(names)),
         landmarks=landmarks,
         background=background if background.exists() else None,
         notes=notes,
@@ -113,7 +113,7 @@ def _check_range_texts(root: Path, names: Sequence[str]) -> None:
             found[kind] = path, np.array(path.read_text(encoding="utf-8").split(), dtype=np.float64)
         except (ValueError, UnicodeDecodeError):
             raise UserError(
-                f"{path} does not hold one number a coefficient; remove it, the range is computed from the training "
+                f"{path} does not hold one number per coefficient; remove it, the range is computed from the training "
                 "frames."
             ) from None
     (low_path, low), (high_path, high) = found["min"], found["max"]
@@ -123,15 +123,7 @@ def _check_range_texts(root: Path, names: Sequence[str]) -> None:
 LAYOUT = Layout(
     name="official",
     looked_for=f"{contract.TRANSFORMS} with {COEFFICIENTS!r} in its frames, ori_imgs/ or head_imgs/, parsing/",
-    matches=lambda root: _mentions(root / contract.TRANSFORMS, COEFFICIENTS),
+    matches=lambda root: mentions(root / contract.TRANSFORMS, COEFFICIENTS),
     read=read,
 )
 """The layout of NeRFBlendShape-code."""
-
-
-def _mentions(path: Path, key: str) -> bool:
-    """Whether a JSON file uses ``key``, found without parsing it."""
-    try:
-        return f'"{key}"'.encode() in path.read_bytes()
-    except OSError:
-        return False

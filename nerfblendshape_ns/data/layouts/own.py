@@ -7,12 +7,11 @@ from pathlib import Path
 from nerfblendshape_ns.common import file_io
 from nerfblendshape_ns.common.errors import UserError, collected, raise_or_collect
 from nerfblendshape_ns.data import contract
-from nerfblendshape_ns.data.expressions import load_expressions
 from nerfblendshape_ns.data.frame_images import FrameFiles
-from nerfblendshape_ns.data.layouts.clip import (
-    Clip,
-    ClipFrame,
-    Layout,
+from nerfblendshape_ns.data.layouts.clip import Clip, ClipFrame, Layout
+from nerfblendshape_ns.data.layouts.expression_arrays import load_expressions
+from nerfblendshape_ns.data.layouts.face_points import mediapipe_only, read_landmarks, read_mesh
+from nerfblendshape_ns.data.layouts.fields import (
     dataset_file,
     optional_rect,
     optional_rects,
@@ -23,7 +22,6 @@ from nerfblendshape_ns.data.layouts.clip import (
     require_pose,
     select_rows,
 )
-from nerfblendshape_ns.data.layouts.face_points import mediapipe_only, read_landmarks, read_mesh
 
 DISTORTION_KEYS = ("k1", "k2", "k3", "k4", "p1", "p2")
 
@@ -55,16 +53,16 @@ def read(root: Path) -> Clip:
     frames = []
     for entry in entries:
         image = dataset_file(root, require(entry, "file_path", path), path)
-        picture = f"{image.stem}.png"
-        torso = root / contract.TORSO_IMAGES / picture
+        label_name = f"{image.stem}.png"
+        torso = root / contract.TORSO_IMAGES / label_name
         frames.append(
             ClipFrame(
                 img_id=entry["img_id"],
                 files=FrameFiles(
                     image=image,
-                    labels=root / contract.PARSING / picture,
+                    labels=root / contract.PARSING / label_name,
                     head_only=bool(document.get("head_only", False)),
-                    matte=root / contract.ALPHA / picture if has_mattes else None,
+                    matte=root / contract.ALPHA / label_name if has_mattes else None,
                     torso=torso if torso.exists() else None,
                 ),
                 camera_to_head=require_pose(entry, path),

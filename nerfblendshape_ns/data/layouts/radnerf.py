@@ -9,30 +9,22 @@
 
 from __future__ import annotations
 
-import pickle
 from pathlib import Path
 from typing import Any, Dict, List, Sequence, Tuple
 
 import numpy as np
-import torch
 
+from nerfblendshape_ns.coefficient_names.unnamed import basis_of_size
 from nerfblendshape_ns.common import file_io
+from nerfblendshape_ns.common.arrays import load_arrays
 from nerfblendshape_ns.common.errors import UserError
 from nerfblendshape_ns.data import contract
-from nerfblendshape_ns.data.expressions import check_expressions, check_range_files
-from nerfblendshape_ns.data.layouts.clip import (
-    Clip,
-    ClipFrame,
-    Layout,
-    read_names,
-    require,
-    require_frames,
-    require_number,
-)
+from nerfblendshape_ns.data.layouts.clip import Clip, ClipFrame, Layout
+from nerfblendshape_ns.data.layouts.expression_arrays import check_expressions, check_range_files
+from nerfblendshape_ns.data.layouts.fields import read_names, require, require_frames, require_number
 from nerfblendshape_ns.data.layouts.numbered import (
     BACKGROUND,
-    BASIS_BY_SIZE,
-    DEFAULT_FPS,
+    camera,
     read_frames,
     tidy_expressions,
 )
@@ -51,20 +43,12 @@ def read(root: Path) -> Clip:
     document, entries, held_out = _merge(root)
     frames, landmarks = read_frames(root, entries, path)
     expressions, names, basis_id, notes = _expressions(root, frames)
-    height, width = file_io.load_image(frames[0].files.image).shape[:2]
-    focal = require_number(document, "focal_len", path)
     background = root / BACKGROUND
     return Clip(
         root=root,
         layout=LAYOUT.name,
         frames=frames,
-        width=width,
-        height=height,
-        fl_x=focal,
-        fl_y=focal,
-        cx=require_number(document, "cx", path, positive=False),
-        cy=require_number(document, "cy", path, positive=False),
-        fps=require_number(document, "fps", path) if "fps" in document else DEFAULT_FPS,
+        **camera(document, path, frames[0].files.image),
         expressions=expressions,
         expression_names=names,
         basis_id=basis_id,
@@ -112,28 +96,23 @@ def _expressions(root: Path, frames: Sequence[ClipFrame]) -> Tuple[np.ndarray, T
     else:
         raise UserError(
             f"{root} has neither {contract.EXPRESSIONS} (coefficients, row = img_id) nor {TRACK}; add one, for "
-            "instance the expr.npy that nbs-process-data makes of the same video at 25 frames a second."
+            "instance the expr.npy that nbs-process-data makes of the same video at 25 frames per second."
         )
     poses = np.stack([frame.camera_to_head for frame in frames])
     given, basis_id = read_names(root) if source.name == contract.EXPRESSIONS else (None, "custom")
     expressions, names, dropped, notes = tidy_expressions(found, poses, source, given)
     check_range_files(root, names, dropped)
     if given is None:
-        basis_id = BASIS_BY_SIZE.get(len(names), "custom")
+        basis_id = basis_of_size(len(names))
     return expressions, names, basis_id, extra + notes
 
 
 def _tracked(path: Path) -> np.ndarray:
     """The expression components in the face tracker's file, float32 ``[frames, components]``."""
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, ValueError, EOFError, pickle.UnpicklingError):
-        raise UserError(
-            f"{path} cannot be read as plain tensors; save its 'exp' as {contract.EXPRESSIONS} instead."
-        ) from None
-    if not isinstance(content, dict) or not torch.is_tensor(content.get("exp")):
+    content = load_arrays(path, f"save its 'exp' as {contract.EXPRESSIONS}")
+    if not isinstance(content.get("exp"), np.ndarray):
         raise UserError(f"{path} has no tensor 'exp'; track the video again or write {contract.EXPRESSIONS}.")
-    return content["exp"].float().numpy()
+    return content["exp"].astype(np.float32)
 
 
 LAYOUT = Layout(

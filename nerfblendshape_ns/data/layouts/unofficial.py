@@ -13,14 +13,15 @@ from typing import Tuple
 
 import numpy as np
 
+from nerfblendshape_ns.coefficient_names.unnamed import basis_of_size
 from nerfblendshape_ns.common import file_io
 from nerfblendshape_ns.data import contract
-from nerfblendshape_ns.data.expressions import check_expressions, check_range_files
-from nerfblendshape_ns.data.layouts.clip import Clip, Layout, read_names, require, require_frames, require_number
+from nerfblendshape_ns.data.layouts.clip import Clip, Layout
+from nerfblendshape_ns.data.layouts.expression_arrays import check_expressions, check_range_files
+from nerfblendshape_ns.data.layouts.fields import read_names, require, require_frames
 from nerfblendshape_ns.data.layouts.numbered import (
     BACKGROUND,
-    BASIS_BY_SIZE,
-    DEFAULT_FPS,
+    camera,
     read_frames,
     tidy_expressions,
 )
@@ -44,25 +45,17 @@ def read(root: Path) -> Clip:
     given, basis = read_names(root)
     expressions, names, dropped, notes = tidy_expressions(found, poses, source, given)
     check_range_files(root, names, dropped)
-    height, width = file_io.load_image(frames[0].files.image).shape[:2]
-    focal = require_number(document, "focal_len", path)
-    # Frames of gt_imgs/ have white in place of the room, so the plate is not what is behind them.
+    # Frames of gt_imgs/ show white in place of the room, so the clean plate is not what is behind them.
     on_white = frames[0].files.image.parent.name == "gt_imgs"
     background = root / BACKGROUND
     return Clip(
         root=root,
         layout=LAYOUT.name,
         frames=frames,
-        width=width,
-        height=height,
-        fl_x=focal,
-        fl_y=focal,
-        cx=require_number(document, "cx", path, positive=False),
-        cy=require_number(document, "cy", path, positive=False),
-        fps=require_number(document, "fps", path) if "fps" in document else DEFAULT_FPS,
+        **camera(document, path, frames[0].files.image),
         expressions=expressions,
         expression_names=names,
-        basis_id=BASIS_BY_SIZE.get(len(names), "custom") if given is None else basis,
+        basis_id=basis_of_size(len(names)) if given is None else basis,
         landmarks=landmarks,
         background=background if background.exists() and not on_white else None,
         held_out_ids=_held_out(root),

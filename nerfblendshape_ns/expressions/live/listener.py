@@ -11,6 +11,7 @@ from typing import Callable, Deque, Dict, Mapping, Optional, Sequence, Tuple
 
 import numpy as np
 
+from nerfblendshape_ns.coefficient_names.arkit import ARKIT_NAMES
 from nerfblendshape_ns.common.errors import UserError
 from nerfblendshape_ns.expressions.live.live_link import (
     DEFAULT_PORT,
@@ -20,7 +21,6 @@ from nerfblendshape_ns.expressions.live.live_link import (
     decode,
 )
 from nerfblendshape_ns.expressions.retarget import plain_name
-from nerfblendshape_ns.expressions.tracks import ARKIT_NAMES
 
 LOOPBACK = "127.0.0.1"
 """Address that is listened on unless the user says otherwise: nothing outside this machine is heard."""
@@ -81,7 +81,7 @@ class LiveLinkListener:
         return 0 if bound is None else int(bound.getsockname()[1])
 
     def rate(self, window: float = 2.0) -> float:
-        """Packets with a face a second, over the last seconds."""
+        """Packets with a face per second, over the last seconds."""
         now = time.monotonic()
         return sum(1 for arrival in tuple(self._arrivals) if now - arrival <= window) / window
 
@@ -168,45 +168,41 @@ class LiveLinkListener:
 
 
 class LiveMapping:
-    """Maps ARKit coefficients by name to a model's.
+    """Maps ARKit coefficients by name to a model's, as :mod:`~nerfblendshape_ns.expressions.retarget` matches names.
 
-    A model's basis is a linear map from the coefficients of its clip (a selection of them, or principal components), so
-    received values are matched by name, as :mod:`~nerfblendshape_ns.expressions.retarget` does it, to the clip's and
-    go through that map. Ranges are not matched: that would take a clip of the performer.
+    Ranges are not matched: that would take a clip of the performer.
 
     Args:
-        source_names: names of the clip's coefficients.
-        projection: ``[source, basis]``, see the dataparser's ``expression_projection``.
+        names: names of the model's coefficients.
 
     Raises:
         UserError: no name is shared.
     """
 
-    def __init__(self, source_names: Sequence[str], projection: np.ndarray) -> None:
-        position = {plain_name(name): index for index, name in enumerate(source_names)}
-        self._pairs = [(name, position[plain_name(name)]) for name in ARKIT_NAMES if plain_name(name) in position]
+    def __init__(self, names: Sequence[str]) -> None:
+        column = {plain_name(name): index for index, name in enumerate(names)}
+        self._pairs = [(name, column[plain_name(name)]) for name in ARKIT_NAMES if plain_name(name) in column]
         if not self._pairs:
-            shown = ", ".join(source_names[:3])
+            shown = ", ".join(names[:3])
             raise UserError(
                 f"Live Link Face sends ARKit's coefficients and this model knows none of them (it has {shown}, …); "
                 "train on a dataset with ARKit names to drive it live."
             )
-        self._projection = np.asarray(projection, np.float32)
-        self._num_source = len(source_names)
-        self._rest: Mapping[str, float] = {}
+        self._size = len(names)
+        self._neutral: Mapping[str, float] = {}
 
     @property
     def matched(self) -> Tuple[str, ...]:
-        """ARKit names that the clip has."""
+        """ARKit names that the model has."""
         return tuple(name for name, _ in self._pairs)
 
-    def calibrate(self, rest: Mapping[str, float]) -> None:
+    def calibrate(self, neutral: Mapping[str, float]) -> None:
         """Take these coefficients for the performer's neutral face; they are subtracted from now on."""
-        self._rest = dict(rest)
+        self._neutral = dict(neutral)
 
     def __call__(self, coefficients: Mapping[str, float]) -> np.ndarray:
-        """The model's coefficients ``[basis]``, raw units; names that did not come are neutral."""
-        rest, source = self._rest, np.zeros(self._num_source, np.float32)
+        """The model's coefficients, float32 ``[basis]``, raw units; names that did not come are neutral."""
+        neutral, expression = self._neutral, np.zeros(self._size, np.float32)
         for name, index in self._pairs:
-            source[index] = coefficients.get(name, 0.0) - rest.get(name, 0.0)
-        return source @ self._projection
+            expression[index] = coefficients.get(name, 0.0) - neutral.get(name, 0.0)
+        return expression

@@ -1,4 +1,4 @@
-"""The datagrams that Live Link Face sends: ARKit's face coefficients, one packet a captured frame.
+"""The datagrams that Live Link Face sends: ARKit's face coefficients, one packet per captured frame.
 
 Layout of version 6 (all numbers big-endian, as Unreal Engine writes them to its network archives):
 
@@ -26,12 +26,12 @@ import struct
 from dataclasses import dataclass
 from typing import Dict, Optional, Sequence, Tuple
 
-from nerfblendshape_ns.expressions.tracks import ARKIT_NAMES
+from nerfblendshape_ns.coefficient_names.arkit import ARKIT_NAMES, LIVE_LINK_ANGLES
 
 VERSION = 6
 """The version read and written; older ones have other fields before the values."""
 DEFAULT_PORT = 11111
-"""UDP port that Live Link Face sends to unless told otherwise."""
+"""UDP port that Live Link Face sends to by default."""
 MAX_PACKET = 2048
 """Bytes; the longest packet has two names of 256 characters and stays under 800."""
 MAX_NAME = 512
@@ -48,10 +48,7 @@ Epic's enum calls the 22nd mouthLeft and the 23rd mouthRight; what they hold is 
 (``docs/expression_tracks.md`` has the measurement), as in the app's recordings.
 """
 
-LIVE_LINK_NAMES: Tuple[str, ...] = STREAM_NAMES + (
-    "headYaw", "headPitch", "headRoll", "leftEyeYaw", "leftEyePitch", "leftEyeRoll",
-    "rightEyeYaw", "rightEyePitch", "rightEyeRoll",
-)  # fmt: skip
+LIVE_LINK_NAMES: Tuple[str, ...] = STREAM_NAMES + LIVE_LINK_ANGLES
 """The 61 values of a packet: coefficients in [0, 1], then angles."""
 
 
@@ -74,7 +71,7 @@ class LiveLinkPacket:
     fraction: float = 0.0
     """Part of a frame beyond ``frame``."""
     rate: Tuple[int, int] = (60, 1)
-    """Frames a second, numerator and denominator."""
+    """Frames per second, numerator and denominator."""
 
     def coefficients(self) -> Dict[str, float]:
         """The 52 ARKit coefficients by name; empty where there is no face."""

@@ -1,7 +1,7 @@
 """Expression coefficients from anywhere: one reader a kind of file, all giving an :class:`ExpressionTrack`.
 
 ``nbs-process-data --expressions`` puts such a track in place of the tracker's coefficients, ``nbs-drive`` drives an
-avatar by it. To add a kind of file, subclass :class:`~.base.ExpressionReader` and enter it in :data:`SOURCES`
+avatar by it. To add a kind of file, subclass :class:`~.base.ExpressionReader` and enter it in :data:`READERS`
 (``docs/expression_tracks.md`` walks through one).
 """
 
@@ -10,49 +10,45 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Dict, Optional
 
-from nerfblendshape_ns.coefficient_names.arkit import ARKIT_BASIS, ARKIT_NAMES, NameList, arkit_name
+from nerfblendshape_ns.coefficient_names.arkit import NameList
 from nerfblendshape_ns.common.errors import UserError
-from nerfblendshape_ns.expressions.tracks.array_files import ArchiveSource, ArraySource
-from nerfblendshape_ns.expressions.tracks.audio2face import Audio2FaceSource
+from nerfblendshape_ns.expressions.tracks.array_files import ArchiveReader, ArrayReader
+from nerfblendshape_ns.expressions.tracks.audio2face import Audio2FaceReader
 from nerfblendshape_ns.expressions.tracks.base import ExpressionReader, ExpressionTrack, make_track
-from nerfblendshape_ns.expressions.tracks.csv_tables import CsvSource
-from nerfblendshape_ns.expressions.tracks.face_cap import FaceCapSource
+from nerfblendshape_ns.expressions.tracks.csv_tables import CsvReader
+from nerfblendshape_ns.expressions.tracks.face_cap import FaceCapReader
 from nerfblendshape_ns.expressions.tracks.folders import (
-    DatasetSource,
-    FlameArchivesSource,
-    FlameTextSource,
-    MetricalTrackerSource,
+    DatasetReader,
+    FlameArchivesReader,
+    FlameTextReader,
+    MetricalTrackerReader,
 )
-from nerfblendshape_ns.expressions.tracks.ifacialmocap import IFacialMocapSource
+from nerfblendshape_ns.expressions.tracks.ifacialmocap import IFacialMocapReader
 from nerfblendshape_ns.expressions.tracks.unnamed_columns import name_columns, say_unnamed
 
-SOURCES: Dict[str, ExpressionReader] = {
-    source.name: source
-    for source in (
-        ArraySource(),
-        ArchiveSource(),
+READERS: Dict[str, ExpressionReader] = {
+    reader.name: reader
+    for reader in (
+        ArrayReader(),
+        ArchiveReader(),
         # Face Cap's files may be called .csv too, so it is asked before the general tables.
-        FaceCapSource(),
-        IFacialMocapSource(),
-        CsvSource(),
-        Audio2FaceSource(),
-        MetricalTrackerSource(),
+        FaceCapReader(),
+        IFacialMocapReader(),
+        CsvReader(),
+        Audio2FaceReader(),
+        MetricalTrackerReader(),
         # VHAP's datasets are none that training reads, but their coefficients are.
-        FlameArchivesSource(),
-        DatasetSource(),
-        FlameTextSource(),
+        FlameArchivesReader(),
+        DatasetReader(),
+        FlameTextReader(),
     )
 }
 """The known kinds of files and folders by name, in the order of detection."""
 
 __all__ = [
-    "ARKIT_BASIS",
-    "ARKIT_NAMES",
-    "SOURCES",
+    "READERS",
     "ExpressionReader",
     "ExpressionTrack",
-    "NameList",
-    "arkit_name",
     "make_track",
     "read_expression_track",
 ]
@@ -75,11 +71,11 @@ def read_expression_track(path: Path, fps: Optional[float] = None, names: Option
     path = Path(path)
     if not path.exists():
         raise UserError(f"{path} does not exist; give a file or folder of expression coefficients.")
-    for source in SOURCES.values():
-        if source.matches(path):
-            track = source.read(path, fps)
+    for reader in READERS.values():
+        if reader.matches(path):
+            track = reader.read(path, fps)
             if names is not None:
                 return name_columns(path, track, names)
             return say_unnamed(path, track) if track.unnamed else track
-    known = "; ".join(f"{source.name}: {source.looked_for}" for source in SOURCES.values())
+    known = "; ".join(f"{reader.name}: {reader.looked_for}" for reader in READERS.values())
     raise UserError(f"{path} is of no known kind of expression coefficients ({known}); convert it to one of these.")

@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 import json
-import pickle
 from pathlib import Path
-from typing import Any, Dict, Optional, Tuple
+from typing import Optional, Tuple
 
 import numpy as np
-import torch
 
 from nerfblendshape_ns.coefficient_names.arkit import basis_of_names, spelled_as_arkit
+from nerfblendshape_ns.common.arrays import load_arrays
 from nerfblendshape_ns.common.errors import UserError
 from nerfblendshape_ns.common.file_io import load_array
-from nerfblendshape_ns.common.safe_globals import register_checkpoint_globals
 from nerfblendshape_ns.expressions.tracks.base import ExpressionReader, ExpressionTrack, make_track
 from nerfblendshape_ns.expressions.tracks.flame_parameters import parameter_track
 from nerfblendshape_ns.expressions.tracks.unnamed_columns import unnamed_track
 
+SAVE_PLAIN = "save its arrays as .npz without pickle"
+"""What to do about an archive that cannot be read."""
 
-class ArraySource(ExpressionReader):
+
+class ArrayReader(ExpressionReader):
     """``NAME.npy`` with one row per frame; names in ``NAME_names.json`` or ``NAME_names.txt`` beside it.
 
     The JSON is a list of names, or an object with ``names`` and ``basis`` as ``nbs-process-data`` writes it. Without
@@ -45,7 +46,7 @@ class ArraySource(ExpressionReader):
         return unnamed_track(path, values, fps)
 
 
-class ArchiveSource(ExpressionReader):
+class ArchiveReader(ExpressionReader):
     """``.npz`` or ``.pt``: named coefficients (``names``, ``values``), or the parameters of FLAME or of the BFM.
 
     ``values`` may come with ``times`` (seconds) or ``fps``, and ``basis``. FLAME parameters are found under the keys
@@ -62,7 +63,7 @@ class ArchiveSource(ExpressionReader):
 
     def read(self, path: Path, fps: Optional[float]) -> ExpressionTrack:
         """See :meth:`ExpressionReader.read`."""
-        content = load_archive(path)
+        content = load_arrays(path, SAVE_PLAIN)
         if "names" in content and "values" in content:
             names = spelled_as_arkit([str(name) for name in np.asarray(content["names"]).ravel()])
             basis = str(content["basis"]) if "basis" in content else basis_of_names(names)
@@ -71,42 +72,6 @@ class ArchiveSource(ExpressionReader):
                 fps = float(content["fps"])
             return make_track(path, names, values, basis, times=times, fps=fps)
         return parameter_track(path, content, fps)
-
-
-def load_archive(path: Path) -> Dict[str, Any]:
-    """The arrays of a ``.npz`` or ``.pt`` file by key; nothing in it is executed.
-
-    Raises:
-        UserError: it is damaged, needs pickle, or holds no dictionary.
-    """
-    if path.suffix.lower() == ".npz":
-        try:
-            with np.load(path, allow_pickle=False) as archive:
-                return {key: archive[key] for key in archive.files}
-        except (OSError, ValueError, EOFError, KeyError) as error:
-            raise UserError(f"{path} is no .npz of plain arrays ({_first_line(error)}); save it again.") from None
-    try:
-        with torch.serialization.safe_globals(_numpy_globals()):
-            content = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, ValueError, EOFError, KeyError, pickle.UnpicklingError) as error:
-        raise UserError(
-            f"{path} cannot be read as plain tensors ({_first_line(error)}); save its arrays as .npz instead."
-        ) from None
-    finally:
-        register_checkpoint_globals()  # Leaving the block above has taken out what both lists share.
-    if not isinstance(content, dict):
-        raise UserError(
-            f"{path} holds a {type(content).__name__}, not a dictionary of arrays; save it as .npz instead."
-        )
-    return {str(key): value.numpy() if torch.is_tensor(value) else value for key, value in content.items()}
-
-
-def _numpy_globals() -> list:
-    """What a pickled numpy array of numbers is made from; plain data."""
-    reconstruct = np.zeros(0).__reduce__()[0]
-    names = ("numpy.core.multiarray._reconstruct", "numpy._core.multiarray._reconstruct")
-    dtypes = [type(np.dtype(code)) for code in ("f4", "f8", "i4", "i8", "u1")]
-    return [*((reconstruct, name) for name in names), np.ndarray, np.dtype, *dtypes]
 
 
 def _names_beside(path: Path) -> Optional[Tuple[list, str]]:
@@ -125,10 +90,5 @@ def _names_beside(path: Path) -> Optional[Tuple[list, str]]:
             return names, basis_of_names(names)
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         broken = as_json if as_json.is_file() else as_text
-        raise UserError(f"{broken} cannot be read ({_first_line(error)}); write one name for each column.") from None
+        raise UserError(f"{broken} cannot be read ({error}); write one name for each column.") from None
     return None
-
-
-def _first_line(error: BaseException) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0].rstrip(".") if lines else type(error).__name__

@@ -21,7 +21,7 @@ RATES = ("exportFps", "fps", "frameRate")
 """Keys under which the rows per second may be."""
 
 
-class Audio2FaceSource(ExpressionReader):
+class Audio2FaceReader(ExpressionReader):
     """Audio2Face's JSON export: ``weightMat`` with ``facsNames`` and ``exportFps``."""
 
     name = "audio2face"

@@ -1,7 +1,7 @@
 """What every reader of expression coefficients returns, and what a reader is.
 
 A new kind of file is one module with a subclass of :class:`ExpressionReader` and its entry in
-:data:`nerfblendshape_ns.expressions.tracks.SOURCES`. The subclass says which paths it takes (``matches``), and reads
+:data:`nerfblendshape_ns.expressions.tracks.READERS`. The subclass says which paths it takes (``matches``), and reads
 one into an :class:`ExpressionTrack` (``read``), for which :func:`make_track` does the checks that all readers share.
 """
 
@@ -17,7 +17,7 @@ from jaxtyping import Float32, Float64
 
 from nerfblendshape_ns.coefficient_names.arkit import ARKIT_BASIS
 from nerfblendshape_ns.coefficient_names.flame import FLAME_BASIS
-from nerfblendshape_ns.coefficient_names.head_columns import is_head_motion
+from nerfblendshape_ns.coefficient_names.head_columns import has_neutral_column, is_head_motion
 from nerfblendshape_ns.common.errors import UserError
 
 HOLD_SECONDS = 0.5
@@ -163,7 +163,7 @@ def make_track(
             f"{path} has {len(bad)} values that are not finite, the first in row {row}, {names[column]}; "
             "fill them in or extract the coefficients again."
         )
-    if values.shape[1] > 1 and len(values) > 1 and bool((values[:, 0] == 1).all()):
+    if has_neutral_column(values):
         names, values = names[1:], values[:, 1:]
         notes.append(f"{path.name}: the leading neutral coefficient, always 1, is left out; the model adds its own.")
     if basis_id == ARKIT_BASIS:
@@ -204,7 +204,7 @@ def at_rate(
         UserError: ``fps`` is no positive number.
     """
     if not (np.isfinite(fps) and fps > 0):
-        raise UserError(f"{path}: {fps:g} frames a second is no rate; give a number above 0.")
+        raise UserError(f"{path}: {fps:g} frames per second is no rate; give a number above 0.")
     even = np.arange(rows) / fps
     # One row more or less at the end is no other clock.
     if times is None or ((np.diff(times) > 0).all() and np.abs(times - times[0] - even).max() < 1.5 / fps):

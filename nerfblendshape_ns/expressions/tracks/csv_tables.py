@@ -15,7 +15,7 @@ from typing import List, Optional, Sequence, Tuple
 
 import numpy as np
 
-from nerfblendshape_ns.coefficient_names.arkit import ARKIT_BASIS, arkit_name
+from nerfblendshape_ns.coefficient_names.arkit import ARKIT_BASIS, LIVE_LINK_ANGLES, arkit_name
 from nerfblendshape_ns.coefficient_names.head_columns import is_head_motion
 from nerfblendshape_ns.common.errors import UserError
 from nerfblendshape_ns.expressions.tracks.base import ExpressionReader, ExpressionTrack, head_motion_note, make_track
@@ -28,15 +28,13 @@ ACTION_UNIT = re.compile(r"AU\d+_r$", re.IGNORECASE)
 
 FACE_FLAGS = {"blendshapecount", "success", "detected", "face_detected", "face_found", "has_face", "tracked", "valid"}
 """Columns that are 0 where no face was seen."""
-LIVE_LINK_ANGLES = {f"{part}{angle}" for part in ("head", "lefteye", "righteye") for angle in ("yaw", "pitch", "roll")}
-"""Columns of every Live Link Face recording, of which nothing need be said."""
 _IGNORED = CLOCK_COLUMNS | FACE_FLAGS | {"face_id", "confidence", "index", "row", "id", "unnamed:_0", ""}
 
 
-class CsvSource(ExpressionReader):
+class CsvReader(ExpressionReader):
     """A table with a line of column names.
 
-    Columns with ARKit's names (any capitalisation, ``_L`` and ``_R`` for the sides) are taken and the rest left out;
+    Columns with ARKit's names (any capitalisation, ``_L`` and ``_R`` for the sides) are taken and the others left out;
     without any, OpenFace's ``AU01_r`` and so on; without those, every column of numbers that is no angle or position
     of the head. The clock is a ``Timecode``, a ``time``/``timestamp`` in seconds, a ``time_ms``, or a ``frame`` number
     with the rate given.
@@ -55,20 +53,20 @@ class CsvSource(ExpressionReader):
         if any(column_key(name) in CLOCK_COLUMNS for name in header):
             # Without a clock an empty row is a frame without a face; with one it is nothing.
             rows = [row for row in rows if any(row)]
-        flags = [place for place, name in enumerate(header) if column_key(name) in FACE_FLAGS]
+        flags = [column for column, name in enumerate(header) if column_key(name) in FACE_FLAGS]
         rows, notes = _of_full_length(path, header, rows, flags)
-        names, places, basis = _choose_columns(path, header, rows)
-        seen = np.array([_has_face(row, flags, places) for row in rows])
-        values = np.zeros((len(rows), len(places)))
-        for column, place in enumerate(places):
-            cells = [row[place] if has_face else "0" for row, has_face in zip(rows, seen)]
-            values[:, column] = column_numbers(path, header[place], cells)
-        notes += _left_out(path, header, places, basis)
+        names, columns, basis = _choose_columns(path, header, rows)
+        seen = np.array([_has_face(row, flags, columns) for row in rows])
+        values = np.zeros((len(rows), len(columns)))
+        for index, column in enumerate(columns):
+            cells = [row[column] if has_face else "0" for row, has_face in zip(rows, seen)]
+            values[:, index] = column_numbers(path, header[column], cells)
+        notes += _left_out(path, header, columns, basis)
         clock, clock_notes = read_clock(path, header, rows, fps)
-        values, times, lost_notes = leave_out_lost(path, values, clock.places, seen, "s" if clock.seconds else "rows")
+        values, times, lost_notes = leave_out_lost(path, values, clock.times, seen, "s" if clock.seconds else "rows")
         if not clock.seconds:
             # One row for every number, so that rows are frames.
-            every = np.arange(clock.places[0], clock.places[-1] + 1)
+            every = np.arange(clock.times[0], clock.times[-1] + 1)
             values = np.stack([np.interp(every, times, column) for column in values.T], axis=1)
         track = make_track(
             path,
@@ -90,7 +88,7 @@ def _of_full_length(
     for number, row in enumerate(rows):
         if len(row) >= len(header):
             full.append(row)
-        elif any(place < len(row) and _is_no(row[place]) for place in flags):
+        elif any(column < len(row) and _is_no(row[column]) for column in flags):
             full.append(row + [""] * (len(header) - len(row)))
         elif number == len(rows) - 1:
             notes.append(f"{path.name}: the last row is cut short and left out.")
@@ -101,11 +99,11 @@ def _of_full_length(
     return full, notes
 
 
-def _has_face(row: List[str], flags: Sequence[int], places: Sequence[int]) -> bool:
+def _has_face(row: List[str], flags: Sequence[int], columns: Sequence[int]) -> bool:
     """Whether a row holds coefficients: no flag says 0 and not all of its cells are empty or NaN."""
-    if any(_is_no(row[place]) for place in flags):
+    if any(_is_no(row[column]) for column in flags):
         return False
-    return any(row[place].lower() not in ("", "nan", "none", "null") for place in places)
+    return any(row[column].lower() not in ("", "nan", "none", "null") for column in columns)
 
 
 def _is_no(cell: str) -> bool:
@@ -114,34 +112,35 @@ def _is_no(cell: str) -> bool:
 
 
 def _choose_columns(path: Path, header: List[str], rows: List[List[str]]) -> Tuple[List[str], List[int], str]:
-    """Names and places of the coefficients' columns, and their basis."""
-    arkit = [(arkit_name(name), place) for place, name in enumerate(header)]
-    chosen = [(name, place) for name, place in arkit if name is not None]
+    """Names and indices of the coefficients' columns, and their basis."""
+    arkit = [(arkit_name(name), column) for column, name in enumerate(header)]
+    chosen = [(name, column) for name, column in arkit if name is not None]
     basis = ARKIT_BASIS
     if not chosen:
         basis = "openface_au"
-        chosen = [(name, place) for place, name in enumerate(header) if ACTION_UNIT.match(name)]
+        chosen = [(name, column) for column, name in enumerate(header) if ACTION_UNIT.match(name)]
     if not chosen:
         basis = "custom"
         chosen = [
-            (name, place)
-            for place, name in enumerate(header)
+            (name, column)
+            for column, name in enumerate(header)
             if column_key(name) not in _IGNORED
             and not is_head_motion(name)
-            # The first cell that is not empty tells numbers from words.
-            and is_number(next((row[place] for row in rows if row[place]), ""))
+            # The first cell that is not empty decides between numbers and text.
+            and is_number(next((row[column] for row in rows if row[column]), ""))
         ]
     if not chosen:
         raise UserError(f"{path} has no column of coefficients; its columns are {', '.join(header[:8])}.")
-    return [name for name, _ in chosen], [place for _, place in chosen], basis
+    return [name for name, _ in chosen], [column for _, column in chosen], basis
 
 
-def _left_out(path: Path, header: List[str], places: Sequence[int], basis: str) -> List[str]:
+def _left_out(path: Path, header: List[str], columns: Sequence[int], basis: str) -> List[str]:
     """What is said of the columns that are not taken."""
     if basis == "openface_au":
         return []
-    known = _IGNORED | LIVE_LINK_ANGLES
-    others = [name for place, name in enumerate(header) if place not in places and column_key(name) not in known]
+    # Every recording of Live Link Face has the angles, so nothing need be said of them.
+    known = _IGNORED | {name.lower() for name in LIVE_LINK_ANGLES}
+    others = [name for column, name in enumerate(header) if column not in columns and column_key(name) not in known]
     motion = [name for name in others if is_head_motion(name)]
     notes = [head_motion_note(path, motion)] if motion else []
     left_out = [name for name in others if name not in motion]

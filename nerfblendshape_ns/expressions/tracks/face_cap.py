@@ -21,7 +21,7 @@ from nerfblendshape_ns.expressions.tracks.base import ExpressionReader, Expressi
 _FIRST_COEFFICIENT = 12
 
 
-class FaceCapSource(ExpressionReader):
+class FaceCapReader(ExpressionReader):
     """Face Cap's ``.txt``; the eye and head rotations are left out, ARKit's gaze coefficients stay."""
 
     name = "face-cap"

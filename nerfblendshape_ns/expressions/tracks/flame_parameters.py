@@ -97,7 +97,7 @@ def _rows(array: np.ndarray, frames: int) -> np.ndarray:
 
 def _of_pose(pose: np.ndarray, frames: int) -> Dict[str, np.ndarray]:
     """The jaw, and perhaps the eyes, in the rotations of all joints; nothing where it is no such table."""
-    places = POSE_PARTS.get(pose.shape[1], {})
-    if len(pose) != frames or not places or not np.abs(pose[:, places["jaw"]]).max(initial=0.0) <= LARGEST_JAW:
+    columns = POSE_PARTS.get(pose.shape[1], {})
+    if len(pose) != frames or not columns or not np.abs(pose[:, columns["jaw"]]).max(initial=0.0) <= LARGEST_JAW:
         return {}
-    return {part: pose[:, place] for part, place in places.items()}
+    return {part: pose[:, chosen] for part, chosen in columns.items()}

@@ -10,13 +10,15 @@ from typing import Dict, List, Mapping, Optional, Sequence
 import numpy as np
 
 from nerfblendshape_ns.coefficient_names.flame import FLAME_BASIS, read_flame_texts
+from nerfblendshape_ns.common.arrays import load_arrays
 from nerfblendshape_ns.common.errors import UserError
 from nerfblendshape_ns.data.layouts import is_dataset, read_clip
-from nerfblendshape_ns.expressions.tracks.array_files import load_archive, parameter_track
+from nerfblendshape_ns.expressions.tracks.array_files import SAVE_PLAIN
 from nerfblendshape_ns.expressions.tracks.base import ExpressionReader, ExpressionTrack, make_track
+from nerfblendshape_ns.expressions.tracks.flame_parameters import parameter_track
 
 
-class DatasetSource(ExpressionReader):
+class DatasetReader(ExpressionReader):
     """A dataset directory of any layout that training reads."""
 
     name = "dataset"
@@ -35,7 +37,7 @@ class DatasetSource(ExpressionReader):
         return replace(track, fps=clip.fps if fps is None else fps)
 
 
-class FlameTextSource(ExpressionReader):
+class FlameTextReader(ExpressionReader):
     """INSTA's FLAME parameters: a folder with ``exp/00001.txt`` …, perhaps ``jaw/``, ``eyelids/`` and ``eyes/``."""
 
     name = "flame-text"
@@ -52,7 +54,7 @@ class FlameTextSource(ExpressionReader):
         return make_track(path, names, values, FLAME_BASIS, fps=fps)
 
 
-class MetricalTrackerSource(ExpressionReader):
+class MetricalTrackerReader(ExpressionReader):
     """metrical-tracker's output: ``checkpoint/00001.frame`` and so on, FLAME parameters under ``flame``."""
 
     name = "metrical-tracker"
@@ -67,14 +69,14 @@ class MetricalTrackerSource(ExpressionReader):
         folder = path if any(path.glob("*.frame")) else path / "checkpoint"
         frames = []
         for file in numbered_files(folder, "*.frame"):
-            content = load_archive(file).get("flame")
+            content = load_arrays(file, SAVE_PLAIN).get("flame")
             if not isinstance(content, dict) or "exp" not in content:
                 raise UserError(f"{file} holds no FLAME parameters under 'flame'; track the video again.")
             frames.append(content)
         return parameter_track(folder, stack_frames(folder, frames, ("exp", "jaw", "eyelids", "eyes")), fps)
 
 
-class FlameArchivesSource(ExpressionReader):
+class FlameArchivesReader(ExpressionReader):
     """FLAME parameters as VHAP exports them: ``flame_param/00000.npz`` and so on, one file per frame."""
 
     name = "flame-archives"
@@ -87,7 +89,7 @@ class FlameArchivesSource(ExpressionReader):
     def read(self, path: Path, fps: Optional[float]) -> ExpressionTrack:
         """See :meth:`ExpressionReader.read`."""
         files = _flame_archives(path)
-        frames = [load_archive(file) for file in files]
+        frames = [load_arrays(file, SAVE_PLAIN) for file in files]
         if "expr" not in frames[0]:
             raise UserError(f"{files[0]} has no 'expr', so it holds no FLAME parameters of VHAP; export it again.")
         return parameter_track(path, stack_frames(path, frames, ("expr", "jaw_pose", "eyes_pose", "eyelids")), fps)

@@ -20,7 +20,7 @@ _CELL = re.compile(r"\s*(?P<name>[A-Za-z_]\w*)\s*[-&]\s*(?P<value>-?\d+(?:\.\d*)
 _FIRST_CELLS = re.compile(rb"[A-Za-z_]\w*[-&]-?\d+(\.\d*)?\|[A-Za-z_]\w*[-&]")
 
 
-class IFacialMocapSource(ExpressionReader):
+class IFacialMocapReader(ExpressionReader):
     """iFacialMocap's frames as text, one per line; head and eye angles are left out."""
 
     name = "ifacialmocap"

@@ -32,8 +32,8 @@ SLOWEST_SECONDS = 5.0
 class Clock:
     """When the rows of a table are."""
 
-    places: Float64[np.ndarray, "rows"]
-    """Seconds or frame numbers."""
+    times: Float64[np.ndarray, "rows"]
+    """Seconds, or frame numbers."""
     seconds: bool
     """Whether they are seconds."""
 
@@ -58,13 +58,13 @@ def read_clock(path: Path, header: List[str], rows: List[List[str]], fps: Option
     Raises:
         UserError: a cell is no time, or the times or numbers do not ascend.
     """
-    place: Dict[str, int] = {column_key(name): position for position, name in reversed(list(enumerate(header)))}
-    column = next((name for name in ("timecode", *_CLOCKS, *_FRAMES) if name in place), None)
+    index_of: Dict[str, int] = {column_key(name): index for index, name in reversed(list(enumerate(header)))}
+    column = next((name for name in ("timecode", *_CLOCKS, *_FRAMES) if name in index_of), None)
     if column is None:
         numbers = np.arange(len(rows), dtype=np.float64)
         return (Clock(numbers, False), []) if fps is None else (Clock(at_rate(path, len(rows), fps)[0], True), [])
-    cells = [row[place[column]] for row in rows]
-    title = header[place[column]]
+    cells = [row[index_of[column]] for row in rows]
+    title = header[index_of[column]]
     if column == "timecode" and all(":" in cell or ";" in cell for cell in cells):
         times, notes = timecode_seconds(cells, path)
         return _in_seconds(path, times, notes, fps)
@@ -94,8 +94,8 @@ def _in_seconds(path: Path, times: np.ndarray, notes: List[str], fps: Optional[f
     return Clock(times, True), notes
 
 
-def _require_ascending(path: Path, what: str, places: np.ndarray, relation: str, advice: str) -> None:
-    wrong = np.flatnonzero(~(np.diff(places) > 0))
+def _require_ascending(path: Path, what: str, times: np.ndarray, relation: str, advice: str) -> None:
+    wrong = np.flatnonzero(~(np.diff(times) > 0))
     if len(wrong):
         raise UserError(f"{path}: {what} of row {wrong[0] + 2} is not {relation} that of the row before; {advice}.")
 

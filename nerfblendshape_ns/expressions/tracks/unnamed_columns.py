@@ -8,15 +8,14 @@ from typing import Optional
 
 import numpy as np
 
-from nerfblendshape_ns.coefficient_names.arkit import ARKIT_BASIS, NAME_LISTS, NameList
+from nerfblendshape_ns.coefficient_names.arkit import ARKIT_BASIS, LIVE_LINK_ANGLES, NAME_LISTS, NameList
+from nerfblendshape_ns.coefficient_names.head_columns import has_neutral_column
+from nerfblendshape_ns.coefficient_names.unnamed import basis_of_size, unnamed
 from nerfblendshape_ns.common.errors import UserError
-from nerfblendshape_ns.data.expressions import unnamed
 from nerfblendshape_ns.expressions.tracks.base import ExpressionTrack, check_arkit_range, make_track
 
-BASIS_BY_SIZE = {46: "facewarehouse46", 64: "bfm64", 79: "bfm79"}
-"""What an array without names is taken for, by its number of columns; any other is ``custom``."""
-HEAD_ANGLES = 9
-"""Angles of head and eyes that follow ARKit's 52 coefficients in Live Link Face's recordings."""
+HEAD_ANGLES = len(LIVE_LINK_ANGLES)
+"""Columns that may follow ARKit's 52 coefficients."""
 
 
 def unnamed_track(
@@ -29,17 +28,16 @@ def unnamed_track(
         values: ``[frames, columns]``.
         fps: rows per second where the user gives them.
         times: seconds of each row where the file has a clock.
-        by_size: whether the number of columns tells the basis (:data:`BASIS_BY_SIZE`).
+        by_size: whether the number of columns says which basis it is (:func:`basis_of_size`).
 
     Raises:
         UserError: as :func:`~.base.make_track`.
     """
     columns = values.shape[1] if values.ndim == 2 else 0
-    # The unknown file may carry the neutral 1 in front; then the basis is known by one column less.
-    leading = columns > 1 and len(values) > 1 and bool((values[:, 0] == 1).all())
-    count = columns - leading
-    names = [f"expr_{index - leading:02d}" for index in range(columns)] if leading else unnamed(columns)
-    basis = BASIS_BY_SIZE.get(count, "custom") if by_size else "custom"
+    # The file may carry the neutral 1 in front; then the basis is known by one column less.
+    leading = int(has_neutral_column(values))
+    names = ("neutral",) * leading + unnamed(columns - leading)
+    basis = basis_of_size(columns - leading) if by_size else "custom"
     return replace(make_track(path, names, values, basis, times=times, fps=fps), unnamed=True)
 
 

@@ -1,59 +1,17 @@
-"""Expression coefficients: reading and checking them, choosing the basis, clamping to the training range."""
+"""Arrays of expression coefficients that datasets hold: reading and checking them."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Optional, Sequence, Tuple
+from typing import Optional, Sequence, Tuple
 
 import numpy as np
 
+from nerfblendshape_ns.coefficient_names.unnamed import unnamed
 from nerfblendshape_ns.common import file_io
 from nerfblendshape_ns.common.errors import UserError, collected, raise_or_collect
 from nerfblendshape_ns.common.frame_numbers import name_frames
 from nerfblendshape_ns.data import contract
-
-BasisChoice = Literal["active", "all", "pca16"]
-"""Which coefficients a model is built on: those that move in training, all, or 16 principal components."""
-
-ACTIVE_SHARE = 0.01
-"""A coefficient is active if its scaled training range is above this share of the widest coefficient's."""
-PRINCIPAL_COMPONENTS = 16
-"""Number of components of the ``pca16`` basis."""
-
-
-@dataclass(frozen=True)
-class ExpressionBasis:
-    """The linear map from a clip's coefficients to the model's, and the model's training range."""
-
-    source_names: Tuple[str, ...]
-    """Names of the clip's coefficients, in the order of ``expr.npy``."""
-    names: Tuple[str, ...]
-    """Names of the model's coefficients."""
-    basis_id: str
-    """Id of the model's basis."""
-    projection: np.ndarray
-    """float32 ``[source, basis]``; model coefficients are ``expressions @ projection``. Neutral stays 0."""
-    minimum: np.ndarray
-    """float32 ``[basis]`` smallest value in training."""
-    maximum: np.ndarray
-    """float32 ``[basis]`` largest value in training."""
-    scale: np.ndarray
-    """float32 ``[basis]`` what a model multiplies its coefficients by; see :func:`expression_scale`."""
-
-    @property
-    def dropped(self) -> Tuple[str, ...]:
-        """Names of the clip's coefficients that have no part in the model."""
-        used = np.abs(self.projection).sum(1) > 0
-        return tuple(name for name, is_used in zip(self.source_names, used) if not is_used)
-
-    def apply(self, expressions: np.ndarray) -> np.ndarray:
-        """The model's coefficients, float32 ``[frames, basis]``, for a clip's ``[frames, source]``."""
-        return (expressions.astype(np.float64) @ self.projection.astype(np.float64)).astype(np.float32)
-
-    def clamp(self, coefficients: np.ndarray) -> np.ndarray:
-        """Model coefficients ``[frames, basis]`` limited to the training range."""
-        return np.clip(coefficients, self.minimum, self.maximum)
 
 
 def load_expressions(
@@ -141,67 +99,6 @@ def with_missing_rows(array: np.ndarray, rows: int) -> np.ndarray:
     return np.concatenate([array, absent])
 
 
-def unnamed(count: int) -> Tuple[str, ...]:
-    """Names for coefficients that have none: ``expr_00``, ``expr_01``, …"""
-    return tuple(f"expr_{index:02d}" for index in range(count))
-
-
-def choose_basis(
-    train_expressions: np.ndarray, names: Sequence[str], basis_id: str, choice: BasisChoice, scale: np.ndarray
-) -> ExpressionBasis:
-    """Choose the coefficients a model is built on.
-
-    Args:
-        train_expressions: ``[num_train_frames, source]`` coefficients of the training frames.
-        names: name of each coefficient.
-        basis_id: id of their basis.
-        choice: ``active`` keeps those whose scaled range in training is above 1 % of the widest; ``all`` keeps every
-            one; ``pca16`` makes 16 new ones (fewer where the clip has fewer), the principal components of the scaled
-            training coefficients, named ``pca_00`` and so on. A component is a direction through neutral, not through
-            the mean, so that neutral stays 0.
-        scale: ``[source]`` of the coefficients; see :func:`expression_scale`.
-
-    Raises:
-        UserError: no coefficient moves.
-    """
-    names = tuple(names)
-    source = np.asarray(train_expressions, dtype=np.float64)
-    num_source = source.shape[1]
-    factors = np.asarray(scale, dtype=np.float64)
-    spread = (source.max(0) - source.min(0)) * factors
-    if choice == "all":
-        projection = np.eye(num_source)
-        kept_names, kept_scale = names, factors
-    elif spread.max() <= 0:
-        raise UserError(
-            "no expression coefficient moves in the training frames; check expr.npy, or give --basis all to train a "
-            "head without expressions."
-        )
-    elif choice == "active":
-        kept = np.flatnonzero(spread > ACTIVE_SHARE * spread.max())
-        projection = np.eye(num_source)[:, kept]
-        kept_names, kept_scale = tuple(names[index] for index in kept), factors[kept]
-    elif choice == "pca16":
-        scaled = source * factors
-        _, strengths, directions = np.linalg.svd(scaled - scaled.mean(0), full_matrices=False)
-        count = min(PRINCIPAL_COMPONENTS, int((strengths > 1e-6 * strengths[0]).sum()))
-        projection = directions[:count].T
-        # The sign of a singular vector is arbitrary: let its largest entry be positive.
-        largest = projection[np.abs(projection).argmax(0), np.arange(count)]
-        projection = projection * np.sign(largest)
-        kept_scale = np.full(count, 1.0 / np.ptp(scaled @ projection, axis=0).max())
-        projection = factors[:, None] * projection
-        kept_names = tuple(f"pca_{index:02d}" for index in range(count))
-        basis_id = f"{basis_id}-pca{PRINCIPAL_COMPONENTS}"
-    else:
-        raise UserError(f"basis {choice!r} is unknown; choose active, all or pca16.")
-    projection = projection.astype(np.float32)
-    train = (source @ projection.astype(np.float64)).astype(np.float32)
-    return ExpressionBasis(
-        names, kept_names, basis_id, projection, train.min(0), train.max(0), kept_scale.astype(np.float32)
-    )
-
-
 def _check_kind(array: np.ndarray, path: Path) -> None:
     """Coefficients must be ``[rows, coefficients]`` of floating-point numbers."""
     if array.ndim != 2 or array.shape[1] == 0:
@@ -256,7 +153,7 @@ def check_ranges(
 
     Args:
         paths: the files of minimum and maximum, for messages.
-        ranges: their contents, one number a coefficient, perhaps with a neutral 1 in front.
+        ranges: their contents, one number per coefficient, perhaps with a neutral 1 in front.
         names: the coefficients in use.
         extra: how many entries after those may follow.
 
