@@ -62,7 +62,7 @@ def part_of(outputs: DataparserOutputs, frames: Tensor) -> DataparserOutputs:
     """The outputs of a dataparser for some of its frames (indices ``[frames]``)."""
     indices = frames.tolist()
     metadata = dict(outputs.metadata)
-    for key in ("img_ids", "frame_files", "label_filenames"):
+    for key in ("img_ids", "frame_files"):
         metadata[key] = [metadata[key][index] for index in indices]
     metadata["regions"] = {name: rects[frames] for name, rects in metadata["regions"].items()}
     return replace(
