@@ -36,6 +36,7 @@ MESH_POINTS = 468
 """Vertices of MediaPipe's face mesh."""
 MEDIAPIPE_POINTS = (MESH_POINTS, 478)
 """Numbers of landmarks that MediaPipe gives: without and with the irises."""
+
 # Outlines in MediaPipe's 478-landmark numbering; left and right are the person's.
 LIP_LANDMARKS = (61, 146, 91, 181, 84, 17, 314, 405, 321, 375, 291, 409, 270, 269, 267, 0, 37, 39, 40, 185)
 RIGHT_EYE_LANDMARKS = (33, 246, 161, 160, 159, 158, 157, 173, 133, 155, 154, 153, 145, 144, 163, 7)
