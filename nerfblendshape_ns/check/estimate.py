@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from dataclasses import dataclass
 from typing import Any, Dict, List, Optional, Tuple
@@ -20,16 +21,16 @@ from nerfblendshape_ns.data.dataparser import NerfBlendshapeDataParser, NerfBlen
 from nerfblendshape_ns.models.head import HeadModelConfig
 
 CACHE_BYTES = 5
-"""Bytes of a pixel in the image cache: colour, soft head mask, label."""
+"""Bytes per pixel in the image cache: colour, soft head mask, label."""
 FRAME_CACHE_BYTES = 9
 """The same where whole frames are reconstructed: the torso image with its alpha comes on top."""
-SETTLED_SHARE = 0.6
-"""Mean time of a step over a run, as a share of the first steps': the occupancy soon loses its first fog. It was 0.48
-to 0.7 in runs of the small method on three clips."""
-RENDER_SHARE = 0.25
-"""Of what a training step keeps for a ray, the share that is alive at once when a picture is rendered."""
+SETTLED_FRACTION = 0.6
+"""Mean time of a step over a run, as a fraction of the first steps': the occupancy soon loses its first fog. It was
+0.48 to 0.7 in runs of the small method on three clips."""
+RENDER_FRACTION = 0.25
+"""Fraction of what a training step keeps per ray that is alive at once when an image is rendered."""
 BUSY = 0.75
-"""Below this share of a core the machine is said to be busy."""
+"""Below this fraction of a core the machine is said to be busy."""
 MANY_HOURS = 24.0
 
 
@@ -47,12 +48,12 @@ class Estimate:
     state_bytes: int
     """Tables, networks and optimiser state."""
     working_bytes: int
-    """What a training step or a rendered picture needs besides, whichever is more."""
+    """What a training step or a rendered image needs besides, whichever is more."""
     process_bytes: int
     """The process with its libraries and kernels, without any of these."""
     device: str
-    share_of_core: float = 1.0
-    """Share of the time that other programs left to the measurement."""
+    core_fraction: float = 1.0
+    """Fraction of the time that other programs left to the measurement."""
 
     @property
     def hours(self) -> float:
@@ -75,7 +76,7 @@ class Estimate:
             "steps": self.steps,
             "step_milliseconds": round(1e3 * self.step_seconds, 1),
             "hours": round(self.hours, 3),
-            "hours_undisturbed": round(self.hours * self.share_of_core, 3),
+            "hours_undisturbed": round(self.hours * self.core_fraction, 3),
             "memory_gb": round(self.memory_bytes / 1e9, 2),
             "parts_gb": {
                 "process": round(self.process_bytes / 1e9, 3),
@@ -99,7 +100,7 @@ def is_head(config: Any) -> bool:
 
 
 def estimate_methods(config: NerfBlendshapeDataParserConfig) -> Section:
-    """Estimate every head method on a dataset that has no errors.
+    """Estimate every head method on a dataset that has no errors, and the images of the torso methods.
 
     Args:
         config: how to read it; its image size is replaced by each method's.
@@ -112,14 +113,13 @@ def estimate_methods(config: NerfBlendshapeDataParserConfig) -> Section:
     quiet, CONSOLE.quiet = CONSOLE.quiet, True
     try:
         for method in filter(is_head, methods()):
-            parser.config.max_size = method.pipeline.datamanager.dataparser.max_size
-            outputs = [parser.get_dataparser_outputs(split=split) for split in ("train", "val")]
-            trial = run_trial(method, outputs[0], method.machine.device_type)
+            outputs, num_pixels = _dataset_for(method, parser)
+            trial = run_trial(method, outputs, method.machine.device_type)
             if process_bytes is None:
-                # After the smallest method: libraries, kernels and threads are there, and its own share is known.
+                # After the smallest method: libraries, kernels and threads are there, and its own part is known.
                 used = trial.table_bytes + int(trial.fixed_bytes + trial.ray_bytes * TRIAL_RAYS)
                 process_bytes = psutil.Process().memory_info().rss - used
-            estimates.append(_estimate(method, outputs, trial, process_bytes))
+            estimates.append(_estimate(method, outputs, num_pixels, trial, process_bytes))
     except UserError as error:
         section.user_error(error, topic="training")
     finally:
@@ -137,6 +137,14 @@ def estimate_methods(config: NerfBlendshapeDataParserConfig) -> Section:
     return section
 
 
+def _dataset_for(method: Any, parser: NerfBlendshapeDataParser) -> Tuple[DataparserOutputs, int]:
+    """The training split at a method's image size, and the pixels of the frames that train and validate."""
+    parser.config.max_size = method.pipeline.datamanager.dataparser.max_size
+    train, val = (parser.get_dataparser_outputs(split=split) for split in ("train", "val"))
+    height, width = train.metadata["image_size"]
+    return train, (len(train.image_filenames) + len(val.image_filenames)) * height * width
+
+
 def machine() -> Dict[str, Any]:
     """What the figures were taken on."""
     load = psutil.getloadavg()[0] if hasattr(psutil, "getloadavg") else 0.0
@@ -148,59 +156,56 @@ def machine() -> Dict[str, Any]:
     }
 
 
-def _estimate(method: Any, outputs: List[DataparserOutputs], trial: Trial, process_bytes: int) -> Estimate:
-    height, width = outputs[0].metadata["image_size"]
+def _estimate(method: Any, outputs: DataparserOutputs, num_pixels: int, trial: Trial, process_bytes: int) -> Estimate:
+    height, width = outputs.metadata["image_size"]
     rays = method.pipeline.datamanager.train_num_rays_per_batch
-    frames = sum(len(part.image_filenames) for part in outputs)
     return Estimate(
         method=method.method_name,
         width=width,
         height=height,
         steps=method.max_num_iterations,
-        step_seconds=SETTLED_SHARE * trial.step_seconds(rays),
-        image_bytes=frames * height * width * CACHE_BYTES,
+        step_seconds=SETTLED_FRACTION * trial.step_seconds(rays),
+        image_bytes=num_pixels * CACHE_BYTES,
         state_bytes=trial.table_bytes,
         working_bytes=working_bytes(trial, rays, min(method.pipeline.model.eval_num_rays_per_chunk, height * width)),
         process_bytes=process_bytes,
         device=method.machine.device_type,
-        share_of_core=trial.share_of_core,
+        core_fraction=trial.core_fraction,
     )
 
 
 def working_bytes(trial: Trial, train_rays: int, render_rays: int) -> int:
-    """Memory of a training step or of a rendered chunk of a picture, whichever is more.
+    """Memory of a training step or of a rendered chunk of an image, whichever is more.
 
     A step keeps activations for the backward pass, which needs about as much again for its gradients.
     """
     step = 2 * (trial.fixed_bytes + trial.ray_bytes * train_rays)
-    return int(max(step, trial.fixed_bytes + RENDER_SHARE * trial.ray_bytes * render_rays))
+    return int(max(step, trial.fixed_bytes + RENDER_FRACTION * trial.ray_bytes * render_rays))
 
 
 def _compare(section: Section, estimates: List[Estimate]) -> None:
-    total, free = psutil.virtual_memory().total, psutil.virtual_memory().available
-    busy = [estimate for estimate in estimates if estimate.share_of_core < BUSY]
+    memory = psutil.virtual_memory()
+    busy = [estimate for estimate in estimates if estimate.core_fraction < BUSY]
     if busy:
-        share = min(estimate.share_of_core for estimate in busy)
+        least = min(estimate.core_fraction for estimate in busy)
         section.note(
-            f"other programs left only {share:.0%} of a core to the measurement: the times are those of a busy machine",
+            f"other programs left only {least:.0%} of a core to the measurement: the times are those of a busy machine",
             "run nbs-check again when the machine is idle for a better estimate",
         )
     for estimate in estimates:
         section.rows.append((estimate.method, in_words(estimate)))
-        room: Tuple[float, Optional[str]] = (total, "this machine has")
-        if estimate.device != "cpu":
-            room = (torch.cuda.get_device_properties(0).total_memory, "the GPU has")
-        if estimate.memory_bytes > room[0]:
+        on_cpu = estimate.device == "cpu"
+        room = memory.total if on_cpu else torch.cuda.get_device_properties(0).total_memory
+        needs = f"{estimate.method} needs about {estimate.memory_bytes / 1e9:.1f} GB"
+        if estimate.memory_bytes > room:
             section.warn(
-                f"{estimate.method} needs about {estimate.memory_bytes / 1e9:.1f} GB and {room[1]} "
-                f"{room[0] / 1e9:.1f} GB",
+                f"{needs} and {'this machine' if on_cpu else 'the GPU'} has {room / 1e9:.1f} GB",
                 "give a smaller --pipeline.datamanager.dataparser.max-size or log2-table-size, or use the small method",
                 topic="memory",
             )
-        elif estimate.device == "cpu" and estimate.memory_bytes > free:
+        elif on_cpu and estimate.memory_bytes > memory.available:
             section.note(
-                f"{estimate.method} needs about {estimate.memory_bytes / 1e9:.1f} GB and {free / 1e9:.1f} GB are free "
-                "now",
+                f"{needs} and {memory.available / 1e9:.1f} GB are free now",
                 "end other programs first",
                 topic="memory",
             )
@@ -209,13 +214,10 @@ def _compare(section: Section, estimates: List[Estimate]) -> None:
 def _methods_behind_a_head(section: Section, parser: NerfBlendshapeDataParser) -> None:
     """What can be said of methods that cannot be tried before there is a trained head: their images."""
     waiting: List[Dict[str, Any]] = []
-    for method in methods():
-        if is_head(method):
-            continue
-        parser.config.max_size = method.pipeline.datamanager.dataparser.max_size
-        outputs = [parser.get_dataparser_outputs(split=split) for split in ("train", "val")]
-        height, width = outputs[0].metadata["image_size"]
-        images = sum(len(part.image_filenames) for part in outputs) * height * width * FRAME_CACHE_BYTES
+    for method in itertools.filterfalse(is_head, methods()):
+        outputs, num_pixels = _dataset_for(method, parser)
+        height, width = outputs.metadata["image_size"]
+        images = num_pixels * FRAME_CACHE_BYTES
         waiting.append({"method": method.method_name, "images_gb": round(images / 1e9, 3)})
         words = f"{width}x{height}; needs a trained head and is not tried; images {images / 1e9:.2f} GB"
         section.rows.append((method.method_name, words))
@@ -228,8 +230,8 @@ def in_words(estimate: Estimate) -> str:
         f"{estimate.width}x{estimate.height}, {estimate.steps:,} steps of about {1e3 * estimate.step_seconds:.0f} ms: "
         f"{_long(estimate.hours)}"
     )
-    if estimate.share_of_core < BUSY:
-        words += f" (perhaps {_long(estimate.hours * estimate.share_of_core)} on the idle machine)"
+    if estimate.core_fraction < BUSY:
+        words += f" (perhaps {_long(estimate.hours * estimate.core_fraction)} on the idle machine)"
     words += f"; {estimate.memory_bytes / 1e9:.1f} GB"
     if estimate.device != "cpu":
         return words + " on the GPU"

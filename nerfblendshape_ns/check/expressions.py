@@ -8,6 +8,7 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 
 from nerfblendshape_ns.check.findings import Section, Severity, count_of, some
+from nerfblendshape_ns.coefficient_names.head_columns import has_neutral_column
 from nerfblendshape_ns.common.errors import UserError
 from nerfblendshape_ns.common.frame_numbers import name_frames
 from nerfblendshape_ns.common.smoothing import jitter, runs
@@ -17,7 +18,8 @@ from nerfblendshape_ns.data.layouts import Clip
 from nerfblendshape_ns.data.splits import Splits
 
 CLAMP_TOLERANCE = 0.02
-"""How far a test coefficient may leave its training range uncounted, as a share of the widest coefficient's range."""
+"""How far a test coefficient may leave its training range uncounted, as a fraction of the widest coefficient's
+range."""
 CLAMP_WORTH_A_WARNING = 0.25
 """How far one must leave it, in the same measure, in a tenth of the test frames to be worth a warning."""
 FROZEN_FRAMES = 5
@@ -147,7 +149,7 @@ def _number(value: float, widest: float) -> str:
 def _conventions(section: Section, clip: Clip, train: np.ndarray) -> None:
     """Columns that are no expression, and values outside a basis' definition."""
     values, names = clip.expressions[train].astype(np.float64), clip.expression_names
-    if values.shape[1] > 1 and np.allclose(values[:, 0], 1.0, atol=1e-6):
+    if has_neutral_column(values):
         section.note(
             f"the first coefficient ({names[0]}) is always 1, like a neutral that some tools put in front",
             "nothing has to be done: it never moves and is left out",

@@ -6,7 +6,7 @@ from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Dict, List, Optional, Sequence, Set, Tuple
+from typing import Dict, List, Optional, Set, Tuple
 
 from PIL import Image
 
@@ -17,16 +17,16 @@ from nerfblendshape_ns.data.layouts import Clip
 TAIL_BYTES = 4096
 """How much of a file's end is searched for its format's end mark."""
 END_MARKS = {"JPEG": b"\xff\xd9", "PNG": b"IEND"}
-PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png")
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
 
 
 @dataclass(frozen=True)
 class SeenFile:
-    """What the header of a picture file tells."""
+    """What the header of an image file says."""
 
     path: Path
     problem: Optional[str] = None
-    """``missing``, ``empty``, ``no picture`` or ``cut short``; None where nothing is wrong."""
+    """``missing``, ``empty``, ``no image`` or ``cut short``; None where nothing is wrong."""
     size: Tuple[int, int] = (0, 0)
     """Width and height."""
     mode: str = ""
@@ -34,8 +34,12 @@ class SeenFile:
     bytes: int = 0
 
 
+Seen = Dict[int, Optional[SeenFile]]
+"""Files by the position of their frame; None where the dataset names none."""
+
+
 def inspect_file(path: Path) -> SeenFile:
-    """Look at a picture file's header and at its last bytes; its pixels are read only where the end mark lacks."""
+    """Look at an image file's header and at its last bytes; its pixels are read only where the end mark is missing."""
     try:
         num_bytes = path.stat().st_size
     except OSError:
@@ -51,7 +55,7 @@ def inspect_file(path: Path) -> SeenFile:
                 except (OSError, SyntaxError, ValueError):
                     return SeenFile(path, "cut short", size, mode, num_bytes)
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
-        return SeenFile(path, "no picture", bytes=num_bytes)
+        return SeenFile(path, "no image", bytes=num_bytes)
     return SeenFile(path, None, size, mode, num_bytes)
 
 
@@ -62,33 +66,35 @@ def check_files(clip: Clip) -> Tuple[Section, Set[int]]:
         What was found, and the positions of the frames whose image and labels are whole and of the clip's size.
     """
     section = Section("files")
-    images = [frame.files.image for frame in clip.frames]
-    labels = [frame.files.labels or frame.files.head_mask for frame in clip.frames]
-    numbers = [frame.img_id for frame in clip.frames]
-    mattes = [(frame.files.matte, frame.img_id) for frame in clip.frames if frame.files.matte is not None]
-    torsos = [(frame.files.torso, frame.img_id) for frame in clip.frames if frame.files.torso is not None]
+    files = [frame.files for frame in clip.frames]
+    images, labels = [one.image for one in files], [one.labels or one.head_mask for one in files]
+    optional = {"matte": [one.matte for one in files], "torso image": [one.torso for one in files]}
+    usable = set(range(len(files)))
     with ThreadPoolExecutor() as pool:
-        seen_images = list(pool.map(inspect_file, images))
-        seen_labels = list(pool.map(lambda path: None if path is None else inspect_file(path), labels))
-        seen_mattes = list(pool.map(inspect_file, [matte for matte, _ in mattes]))
-        seen_torsos = list(pool.map(inspect_file, [torso for torso, _ in torsos]))
-    usable = set(range(len(numbers)))
-    all_numbers = (numbers, numbers, [number for _, number in mattes], [number for _, number in torsos])
-    kinds = (("image", seen_images), ("label file", seen_labels), ("matte", seen_mattes), ("torso image", seen_torsos))
-    for (kind, seen), of in zip(kinds, all_numbers):
-        wrong = _problems(section, kind, seen, of) | _sizes(section, kind, seen, of, clip)
-        if kind in ("image", "label file"):
+        seen: Dict[str, Seen] = {
+            "image": dict(enumerate(pool.map(_inspect, images))),
+            "label file": dict(enumerate(pool.map(_inspect, labels))),
+        }
+        for kind, paths in optional.items():
+            named = [position for position, path in enumerate(paths) if path is not None]
+            seen[kind] = dict(zip(named, pool.map(_inspect, [paths[position] for position in named])))
+    for kind, found in seen.items():
+        wrong = _problems(section, kind, found, clip) | _sizes(section, kind, found, clip)
+        if kind not in optional:
             usable -= wrong
-    usable -= _label_modes(section, clip, seen_labels, numbers)
+    usable -= _label_modes(section, clip, seen["label file"])
     _unnamed(section, images, [path for path in labels if path is not None])
     _background(section, clip)
-    seen_files = [file for file in [*seen_images, *seen_labels, *seen_mattes] if file is not None]
-    total = sum(file.bytes for file in seen_files)
-    present = sum(file.problem != "missing" for file in seen_files)
+    counted = [file for kind in ("image", "label file", "matte") for file in seen[kind].values() if file is not None]
+    total, present = sum(file.bytes for file in counted), sum(file.problem != "missing" for file in counted)
     section.figures.update({"count": present, "bytes": total})
-    what = "images, label files and mattes" if seen_mattes else "images and label files"
+    what = "images, label files and mattes" if seen["matte"] else "images and label files"
     section.rows.append(("files", f"{present:,} {what}, {total / 1e6:,.0f} MB"))
     return section, usable
+
+
+def _inspect(path: Optional[Path]) -> Optional[SeenFile]:
+    return None if path is None else inspect_file(path)
 
 
 def _ends_with(path: Path, num_bytes: int, mark: bytes) -> bool:
@@ -97,80 +103,74 @@ def _ends_with(path: Path, num_bytes: int, mark: bytes) -> bool:
         return mark in file.read()
 
 
-def _problems(section: Section, kind: str, seen: Sequence[Optional[SeenFile]], numbers: List[int]) -> Set[int]:
+def _problems(section: Section, kind: str, seen: Seen, clip: Clip) -> Set[int]:
     """Report missing and broken files, one finding for each kind of problem; their positions."""
     by_problem: Dict[str, List[int]] = {}
-    for position, file in enumerate(seen):
+    for position, file in seen.items():
         problem = "not named by the dataset" if file is None else file.problem
         if problem is not None:
             by_problem.setdefault(problem, []).append(position)
     for problem, positions in by_problem.items():
-        names = [file.path.name for file in (seen[position] for position in positions) if file is not None]
-        first = seen[positions[0]]
-        where = f" in {first.path.parent.name}/" if first is not None else ""
+        paths = [file.path for file in (seen[position] for position in positions) if file is not None]
+        where = f" in {paths[0].parent.name}/: {some([path.name for path in paths])}" if paths else ""
         verb = "is" if len(positions) == 1 else "are"
         section.error(
-            f"{count_of(len(positions), kind)} {verb} {problem}{where}{': ' if names else ''}{some(names)}",
+            f"{count_of(len(positions), kind)} {verb} {problem}{where}",
             "restore the files, drop these frames, or process the video again",
-            [numbers[position] for position in positions],
+            clip.img_ids[positions],
         )
     return {position for positions in by_problem.values() for position in positions}
 
 
-def _sizes(section: Section, kind: str, seen: Sequence[Optional[SeenFile]], numbers: List[int], clip: Clip) -> Set[int]:
+def _sizes(section: Section, kind: str, seen: Seen, clip: Clip) -> Set[int]:
     """Report files of another size than the clip's; their positions."""
-    wanted = (clip.width, clip.height)
-    sizes = {position: file.size for position, file in enumerate(seen) if file is not None and file.problem is None}
-    others = {position: size for position, size in sizes.items() if size != wanted}
+    wanted = f"{clip.width}x{clip.height}"
+    sizes = {position: file.size for position, file in seen.items() if file is not None and file.problem is None}
+    others = {position: size for position, size in sizes.items() if size != (clip.width, clip.height)}
     if not others:
         return set()
-    counts = Counter(others.values()).most_common(3)
-    words = ", ".join(f"{count:,} of {width}x{height}" for (width, height), count in counts)
+    counts = Counter(f"{width}x{height}" for width, height in others.values()).most_common(3)
+    frames = clip.img_ids[list(others)]
     if len(others) == len(sizes) and len(counts) == 1:
-        message = f"all {kind}s are {counts[0][0][0]}x{counts[0][0][1]} pixels but the camera is given for "
-        message += f"{wanted[0]}x{wanted[1]}"
+        message = f"all {kind}s are {counts[0][0]} pixels but the camera is given for {wanted}"
         action = "correct the size and the intrinsics in the transforms file, or restore the files they were made for"
     else:
-        frames = name_frames([numbers[position] for position in others], 6)
-        message = f"{count_of(len(others), kind)} of another size than the clip's {wanted[0]}x{wanted[1]}: {words} "
-        message += f"({frames})"
+        words = ", ".join(f"{count:,} of {size}" for size, count in counts)
+        message = f"{count_of(len(others), kind)} of another size than the clip's {wanted}: {words} "
+        message += f"({name_frames(frames, 6)})"
         action = "all images and labels must have one size: process the video again or drop these frames"
-    section.error(message, action, [numbers[position] for position in others])
+    section.error(message, action, frames)
     return set(others)
 
 
-def _label_modes(section: Section, clip: Clip, seen: Sequence[Optional[SeenFile]], numbers: List[int]) -> Set[int]:
+def _label_modes(section: Section, clip: Clip, seen: Seen) -> Set[int]:
     """Labels that are stored by value must be 8-bit and of one channel; the positions of those that are not."""
-    wrong = [
-        position
-        for position, (frame, file) in enumerate(zip(clip.frames, seen))
-        if frame.files.labels is not None
-        and not frame.files.coloured_labels
-        and not frame.files.face_parsing
-        and file is not None
-        and file.problem is None
-        and file.mode != "L"
-    ]
+    by_value = {
+        position: file
+        for position, file in seen.items()
+        if file is not None and file.problem is None and clip.frames[position].files.labels_by_value
+    }
+    wrong = {position: file.mode for position, file in by_value.items() if file.mode != "L"}
     if wrong:
-        modes = ", ".join(sorted({file.mode for file in (seen[position] for position in wrong) if file is not None}))
+        modes = ", ".join(sorted(set(wrong.values())))
         section.error(
             f"{count_of(len(wrong), 'label file')} not stored as 8-bit single-channel values (Pillow names {modes})",
             "write grey PNG files with the labels 0 background, 1 head, 2 neck, 3 torso",
-            [numbers[position] for position in wrong],
+            clip.img_ids[list(wrong)],
         )
     return set(wrong)
 
 
 def _unnamed(section: Section, images: List[Path], labels: List[Path]) -> None:
-    """Pictures that lie beside the frames but belong to none."""
+    """Images that lie beside the frames but belong to none."""
     named = {*images, *labels}
     for folder in sorted({path.parent for path in named if path.parent.is_dir()}):
         extra = sorted(
-            path.name for path in folder.iterdir() if path.suffix.lower() in PICTURE_SUFFIXES and path not in named
+            path.name for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES and path not in named
         )
         if extra:
             section.note(
-                f"{folder.name}/ has {count_of(len(extra), 'picture')} that no frame names: {some(extra, 4)}",
+                f"{folder.name}/ has {count_of(len(extra), 'image')} that no frame names: {some(extra, 4)}",
                 "nothing reads them; remove them if they are left over",
             )
 
@@ -186,6 +186,6 @@ def _background(section: Section, clip: Clip) -> None:
     if seen.problem is not None or seen.size != (clip.width, clip.height):
         what = f"is {seen.problem}" if seen.problem else f"is {seen.size[0]}x{seen.size[1]} pixels"
         section.warn(
-            f"the clean plate {clip.background} {what}, not a picture of {clip.width}x{clip.height}",
+            f"the clean plate {clip.background} {what}, not an image of {clip.width}x{clip.height}",
             "restore it or process the video again; the head alone does not need it",
         )

@@ -25,8 +25,8 @@ NEIGHBOURS = 7
 JUMP_OVERLAP = 0.90
 """Heads of neighbouring frames that overlap less, once moved onto each other, have changed their shape."""
 STABLE_OVERLAP = 0.97
-BORDER_SHARE = 0.05
-"""Share of an image side that the head must cover there to count as cut."""
+BORDER_FRACTION = 0.05
+"""Fraction of an image side that the head must cover there to count as cut."""
 SMALL_HEAD = 0.05
 
 
@@ -35,11 +35,11 @@ class SeenMask:
     """What is kept of a frame's labels."""
 
     areas: np.ndarray
-    """``[4]`` share of each label."""
+    """``[4]`` fraction of each label."""
     head: np.ndarray
     """bool ``[height, width]`` reduced head mask."""
     contact: np.ndarray
-    """``[3]`` share of the left, right and upper side that the head covers."""
+    """``[3]`` fraction of the left, right and upper side that the head covers."""
 
     @property
     def middle(self) -> Tuple[float, float]:
@@ -112,12 +112,8 @@ def _areas(section: Section, numbers: np.ndarray, masks: List[SeenMask], sampled
     names = [label.name.lower() for label in Label]
     section.figures["frames_read"] = len(masks)
     section.figures["areas"] = {
-        name: {
-            "mean": float(areas[:, i].mean()),
-            "min": float(areas[:, i].min()),
-            "max": float(areas[:, i].max()),
-        }
-        for i, name in enumerate(names)
+        name: {"mean": float(column.mean()), "min": float(column.min()), "max": float(column.max())}
+        for name, column in zip(names, areas.T)
     }
     words = ", ".join(
         f"{name} {areas[:, i].mean():.0%} ({areas[:, i].min():.0%} to {areas[:, i].max():.0%})"
@@ -136,7 +132,7 @@ def _areas(section: Section, numbers: np.ndarray, masks: List[SeenMask], sampled
     if empty.any():
         section.warn(
             f"{count_of(int(empty.sum()), 'frame')} without a head in the labels: {name_frames(numbers[empty], 6)}",
-            "training would learn an empty picture there: drop these frames or process the video again",
+            "training would learn an empty image there: drop these frames or process the video again",
             numbers[empty],
         )
     _area_outliers(section, numbers, head, empty)
@@ -209,11 +205,11 @@ def _overlaps(section: Section, numbers: np.ndarray, positions: List[int], masks
 
 
 def _borders(section: Section, numbers: np.ndarray, masks: List[SeenMask]) -> None:
-    contact = np.stack([mask.contact for mask in masks]) > BORDER_SHARE
-    share = contact.mean(0)
-    section.figures["cut_at_border"] = dict(zip(("left", "right", "top"), share.tolist()))
+    contact = np.stack([mask.contact for mask in masks]) > BORDER_FRACTION
+    fraction = contact.mean(0)
+    section.figures["cut_at_border"] = dict(zip(("left", "right", "top"), fraction.tolist()))
     if contact.any():
-        words = [f"{side} in {value:.0%}" for side, value in zip(("left", "right", "top"), share) if value > 0]
+        words = [f"{side} in {value:.0%}" for side, value in zip(("left", "right", "top"), fraction) if value > 0]
         frames = numbers[contact.any(1)]
         section.add(
             Severity.WARNING if contact.any(1).mean() > 0.05 else Severity.NOTE,

@@ -90,13 +90,8 @@ def _camera(section: Section, clip: Clip) -> None:
         return  # The reader has said so.
     angle = math.degrees(2 * math.atan(max(clip.width / clip.fl_x, clip.height / clip.fl_y) / 2))
     section.figures["view_angle_degrees"] = angle
-    section.rows.append(
-        (
-            "camera",
-            f"focal length {clip.fl_x:.0f} px (view angle {angle:.0f} degrees), principal point "
-            f"({clip.cx:.0f}, {clip.cy:.0f})",
-        )
-    )
+    words = f"focal length {clip.fl_x:.0f} px (view angle {angle:.0f} degrees), principal point "
+    section.rows.append(("camera", words + f"({clip.cx:.0f}, {clip.cy:.0f})"))
     if not PLAUSIBLE_VIEW_ANGLES[0] <= angle <= PLAUSIBLE_VIEW_ANGLES[1]:
         section.warn(
             f"a view angle of {angle:.1f} degrees is unusual for a camera that films a face",

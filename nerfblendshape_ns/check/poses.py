@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Dict, Optional
+from typing import Optional, Tuple
 
 import numpy as np
 from scipy.spatial.transform import Rotation
@@ -17,14 +17,14 @@ ANGLES = ("yaw", "pitch", "roll")
 OUTLIER_DEGREES = 3.0
 """A frame whose rotation is so far from the median of its neighbours is an outlier, if its scatter allows less."""
 OUTLIER_DISTANCE = 0.03
-"""The same for its place, as a share of the distance between camera and head."""
+"""The same for its position, as a fraction of the distance between camera and head."""
 OUTLIER_SCATTERS = 8.0
 JITTER_DEGREES = 0.5
 STILL_DEGREES = 4.0
 """A head that turns less shows too little of its depth."""
 BEYOND_DEGREES = 5.0
-REPROJECTION_SHARE = 0.05
-"""Median distance between mesh and landmarks, as a share of the face's height, beyond which they do not agree."""
+REPROJECTION_FRACTION = 0.05
+"""Median distance between mesh and landmarks, as a fraction of the face's height, beyond which they do not agree."""
 
 
 def check_poses(clip: Clip, splits: Splits) -> Section:
@@ -80,12 +80,8 @@ def _motion(section: Section, angles: np.ndarray, distance: np.ndarray, numbers:
     )
     words = ", ".join(f"{name} {low:.0f} to {high:.0f}" for name, (low, high) in ranges.items())
     section.rows.append(("head turns", f"{words} degrees; distance {distance.min():.3g} to {distance.max():.3g}"))
-    section.rows.append(
-        (
-            "pose jitter",
-            "{:.3f}, {:.3f}, {:.3f} degrees".format(*angle_jitter) + f"; distance {distance_jitter:.2%}",
-        )
-    )
+    words = "{:.3f}, {:.3f}, {:.3f} degrees; distance {:.2%}".format(*angle_jitter, distance_jitter)
+    section.rows.append(("pose jitter", words))
     if angle_jitter.max() > JITTER_DEGREES:
         section.warn(
             f"the poses jitter by {angle_jitter.max():.2f} degrees from frame to frame: the avatar will be blurred",
@@ -116,7 +112,7 @@ def _outliers(
     """Single frames that leave the track of their neighbours."""
     if len(poses) < 5:
         return
-    # Neighbours by place in the clip; a gap in the numbers is a jump in time, and so no outlier's evidence.
+    # Neighbours by position in the clip; a gap in the numbers is a jump in time, and so no outlier's evidence.
     window = np.clip(np.arange(len(poses))[:, None] + np.array([-2, -1, 1, 2]), 0, len(poses) - 1)
     near = np.abs(numbers[window] - numbers[:, None]).max(1) <= 4
     centre = np.median(poses[window][:, :, :3, 3], axis=1)
@@ -163,23 +159,15 @@ def _reprojection(section: Section, clip: Clip, poses: np.ndarray, positions: np
     errors = reprojection_errors(clip, poses, positions)
     if errors is None:
         return
-    share = errors["share"]
-    section.figures["reprojection"] = {
-        "median_pixels": float(np.median(errors["pixels"])),
-        "worst_pixels": float(errors["pixels"].max()),
-        "worst_frame": int(numbers[int(errors["pixels"].argmax())]),
-    }
-    section.rows.append(
-        (
-            "mesh on landmarks",
-            f"median {np.median(errors['pixels']):.1f} px apart, worst frame {numbers[int(errors['pixels'].argmax())]} "
-            f"with {errors['pixels'].max():.1f} px",
-        )
-    )
-    apart = share > REPROJECTION_SHARE
+    pixels, fraction = errors
+    median, worst, worst_frame = float(np.median(pixels)), float(pixels.max()), int(numbers[pixels.argmax()])
+    section.figures["reprojection"] = {"median_pixels": median, "worst_pixels": worst, "worst_frame": worst_frame}
+    words = f"median {median:.1f} px apart, worst frame {worst_frame} with {worst:.1f} px"
+    section.rows.append(("mesh on landmarks", words))
+    apart = fraction > REPROJECTION_FRACTION
     if apart.mean() > 0.5:
         section.error(
-            f"the face mesh under the poses lies {np.median(share):.0%} of the face's height beside the landmarks: "
+            f"the face mesh under the poses lies {np.median(fraction):.0%} of the face's height beside the landmarks: "
             "poses, intrinsics and landmarks do not belong together",
             "check that all come from the same images at the same size; process the video again",
         )
@@ -191,13 +179,15 @@ def _reprojection(section: Section, clip: Clip, poses: np.ndarray, positions: np
         )
 
 
-def reprojection_errors(clip: Clip, poses: np.ndarray, positions: np.ndarray) -> Optional[Dict[str, np.ndarray]]:
+def reprojection_errors(
+    clip: Clip, poses: np.ndarray, positions: np.ndarray
+) -> Optional[Tuple[np.ndarray, np.ndarray]]:
     """Median distance over the face's points between the projected mesh and the landmarks, for each frame.
 
     The mesh is the neutral face, so that moving lips add to it; the median over all points hardly notices.
 
     Returns:
-        ``pixels`` [frames] and ``share`` [frames] (of the face's height); None without mesh, landmarks or camera.
+        In pixels, and as a fraction of the face's height, both ``[frames]``; None without mesh, landmarks or camera.
     """
     if clip.face_mesh is None or clip.landmarks is None or min(clip.fl_x, clip.fl_y) <= 0:
         return None
@@ -209,4 +199,4 @@ def reprojection_errors(clip: Clip, poses: np.ndarray, positions: np.ndarray) ->
     if not np.isfinite(apart).all():
         return None
     pixels = np.median(apart, axis=1)
-    return {"pixels": pixels, "share": pixels / np.maximum(np.ptp(landmarks[..., 1], axis=1), 1.0)}
+    return pixels, pixels / np.maximum(np.ptp(landmarks[..., 1], axis=1), 1.0)

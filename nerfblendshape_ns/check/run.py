@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Optional
+from typing import Optional, Tuple
 
 import tyro
 from typing_extensions import Annotated
@@ -12,13 +12,16 @@ from typing_extensions import Annotated
 from nerfblendshape_ns.check.box import check_box
 from nerfblendshape_ns.check.expressions import check_expressions
 from nerfblendshape_ns.check.files import check_files
-from nerfblendshape_ns.check.findings import Section, Severity
+from nerfblendshape_ns.check.findings import Section, Severity, from_errors
 from nerfblendshape_ns.check.masks import check_masks
 from nerfblendshape_ns.check.overview import check_overview, check_splits
 from nerfblendshape_ns.check.poses import check_poses
-from nerfblendshape_ns.check.reading import processing_warnings, read_with_errors
 from nerfblendshape_ns.check.report import CheckReport
+from nerfblendshape_ns.common import file_io
+from nerfblendshape_ns.common.errors import UserError, collect_user_errors
+from nerfblendshape_ns.data import contract
 from nerfblendshape_ns.data.expression_basis import BasisChoice
+from nerfblendshape_ns.data.layouts import Clip, read_clip
 from nerfblendshape_ns.data.splits import Protocol
 
 
@@ -52,8 +55,7 @@ def check_dataset(options: CheckOptions) -> CheckReport:
     Returns:
         What was found. Nothing in the dataset makes this raise.
     """
-    reading = Section("reading")
-    clip, reading.findings = read_with_errors(options.data, options.layout)
+    clip, reading = _read_with_errors(options.data, options.layout)
     report = CheckReport(options.data, [reading])
     if clip is None:
         return report
@@ -67,10 +69,47 @@ def check_dataset(options: CheckOptions) -> CheckReport:
     report.sections.append(check_box(clip, usable - bad_masks))
     if splits is not None:
         report.sections.append(check_poses(clip, splits))
-    report.sections.append(processing_warnings(options.data))
+    report.sections.append(_processing_warnings(options.data))
     if options.estimate and not report.count(Severity.ERROR):
         report.sections.append(_estimate(options))
     return report
+
+
+def _read_with_errors(root: Path, layout: str) -> Tuple[Optional[Clip], Section]:
+    """Read a dataset directory of any known layout.
+
+    Returns:
+        The clip, NaN or 0 standing in for what is wrong, or None where a reader could not go on; and the errors.
+    """
+    clip, section = None, Section("reading")
+    with collect_user_errors() as errors:
+        try:
+            clip = read_clip(root, layout)
+        except UserError as error:
+            errors.append(error)
+    section.findings += from_errors(errors, "layout", Path(root))
+    return clip, section
+
+
+def _processing_warnings(root: Path) -> Section:
+    """What ``nbs-process-data`` warned of when it made the dataset, where it did."""
+    section = Section("processing")
+    path = root / contract.PROCESS
+    if not path.is_file():
+        return section
+    try:
+        steps = file_io.load_json(path)["steps"]
+        warnings = [str(warning) for step in steps.values() for warning in step.get("warnings", [])]
+    except (UserError, KeyError, TypeError, AttributeError):
+        return section  # Other tools may call a file by this name.
+    section.figures["warnings"] = warnings
+    for warning in warnings:
+        message, separator, action = warning.rstrip(".").rpartition("; ")
+        section.warn(
+            f"when the video was processed: {message if separator else action}",
+            action if separator else f"look at {root / contract.REPORT / 'index.html'}",
+        )
+    return section
 
 
 def _estimate(options: CheckOptions) -> Section:

@@ -2,7 +2,7 @@
 
 The model, the sampler, the losses and the optimisers are the real ones; only the number of frames, and on a CPU the
 number of rays, are smaller. A step's time is a fixed part (the blend, the optimiser) and a part for each ray; two
-numbers of rays tell them apart.
+numbers of rays separate them.
 """
 
 from __future__ import annotations
@@ -10,8 +10,9 @@ from __future__ import annotations
 import copy
 import statistics
 import time
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Any, Callable, Dict, List, Tuple
+from typing import Any, Dict, Iterator, List, Tuple
 
 import torch
 from nerfstudio.cameras.rays import RayBundle
@@ -49,10 +50,8 @@ class Trial:
     """What the forward pass keeps for the backward, for each ray."""
     fixed_bytes: int
     """The same that does not depend on the rays: the blended tables and their gradient."""
-    samples_a_ray: float
-    """Places along a ray that the networks see."""
-    share_of_core: float
-    """Share of the time in which this program was running rather than waiting for other programs to make room."""
+    core_fraction: float
+    """Fraction of the time in which this program was running rather than waiting for other programs to make room."""
 
     def step_seconds(self, rays: int) -> float:
         """Estimated time of a step with so many rays."""
@@ -63,7 +62,7 @@ def part_of(outputs: DataparserOutputs, frames: Tensor) -> DataparserOutputs:
     """The outputs of a dataparser for some of its frames (indices ``[frames]``)."""
     indices = frames.tolist()
     metadata = dict(outputs.metadata)
-    for key in ("img_ids", "frame_files", "label_filenames"):
+    for key in ("img_ids", "frame_files"):
         metadata[key] = [metadata[key][index] for index in indices]
     metadata["regions"] = {name: rects[frames] for name, rects in metadata["regions"].items()}
     return replace(
@@ -90,29 +89,27 @@ def run_trial(method: Any, outputs: DataparserOutputs, device: str = "cpu") -> T
     if device == "cpu" and steps.seconds(most // 4) > SLOW_STEP:
         most //= 4
     counts = (max(most // 4, steps.least_rays), most)
-    seconds, kept, samples = {}, {}, 0.0
+    seconds: Dict[int, float] = {}
+    kept: Dict[int, int] = {}
     wall, running = 0.0, 0.0
     for count in counts:
         steps.take(count)  # Compiles kernels, grows buffers.
-        with _kept_bytes() as bytes_kept:
-            samples = steps.take(count)
-        kept[count] = bytes_kept()
-    times: Dict[int, List[float]] = {count: [] for count in counts}
-    for count in counts:
+        with _kept_bytes() as sizes:
+            steps.take(count)
+        kept[count] = sum(sizes.values())
+        times: List[float] = []
         started, started_running = time.perf_counter(), time.thread_time()
-        while len(times[count]) < LEAST_STEPS or (
-            time.perf_counter() - started < TRIAL_SECONDS and len(times[count]) < MOST_STEPS
-        ):
-            times[count].append(steps.seconds(count))
-        seconds[count] = statistics.median(times[count])
+        while len(times) < LEAST_STEPS or (time.perf_counter() - started < TRIAL_SECONDS and len(times) < MOST_STEPS):
+            times.append(steps.seconds(count))
+        seconds[count] = statistics.median(times)
         wall += time.perf_counter() - started
         running += time.thread_time() - started_running
     few, many = counts
     fixed_seconds, ray_seconds = _line(few, seconds[few], many, seconds[many])
     fixed_bytes, ray_bytes = _line(few, kept[few], many, kept[many])
     # A GPU run waits for its device by design.
-    share = min(1.0, running / wall) if device == "cpu" else 1.0
-    return Trial(fixed_seconds, ray_seconds, steps.state_bytes(), ray_bytes, int(fixed_bytes), samples / many, share)
+    core_fraction = min(1.0, running / wall) if device == "cpu" else 1.0
+    return Trial(fixed_seconds, ray_seconds, steps.state_bytes(), ray_bytes, int(fixed_bytes), core_fraction)
 
 
 def _line(x0: float, y0: float, x1: float, y1: float) -> Tuple[float, float]:
@@ -123,23 +120,18 @@ def _line(x0: float, y0: float, x1: float, y1: float) -> Tuple[float, float]:
     return max(0.0, y1 - slope * x1), slope
 
 
-class _kept_bytes:
-    """Counts the bytes that autograd keeps for the backward pass."""
+@contextmanager
+def _kept_bytes() -> Iterator[Dict[int, int]]:
+    """Collects the bytes of each storage that autograd keeps for the backward pass."""
+    sizes: Dict[int, int] = {}
 
-    def __enter__(self) -> Callable[[], int]:
-        seen: Dict[int, int] = {}
+    def pack(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        sizes[storage.data_ptr()] = storage.nbytes()
+        return tensor
 
-        def pack(tensor: Tensor) -> Tensor:
-            storage = tensor.untyped_storage()
-            seen[storage.data_ptr()] = storage.nbytes()
-            return tensor
-
-        self._hooks = torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor)
-        self._hooks.__enter__()
-        return lambda: sum(seen.values())
-
-    def __exit__(self, *exception: Any) -> None:
-        self._hooks.__exit__(*exception)
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        yield sizes
 
 
 class _Steps:
@@ -153,13 +145,13 @@ class _Steps:
         self.dataset.load()
         self.positions = chosen
         manager = method.pipeline.datamanager
-        self.frames_a_batch = min(manager.frames_per_batch, len(chosen))
+        self.frames_per_batch = min(manager.frames_per_batch, len(chosen))
         self.rays = manager.train_num_rays_per_batch
-        self.least_rays = self.frames_a_batch
+        self.least_rays = self.frames_per_batch
         self.pinhole = PinholeRays(self.dataset.cameras)
         self.sampler = RegionPixelSampler(manager.pixel_sampler, self.dataset)
         config = copy.deepcopy(method.pipeline.model)
-        config.perceptual_loss = "none"  # May need weights that are not here; its share of a step is small.
+        config.perceptual_loss = "none"  # May need weights that are not here; its part of a step is small.
         model = config.setup(
             scene_box=outputs.scene_box,
             num_train_data=count,
@@ -174,20 +166,16 @@ class _Steps:
         self.optimizers = Optimizers(copy.deepcopy(method.optimizers), self.model.get_param_groups())
         self.generator = torch.Generator().manual_seed(0)
         self.step = 0
-        self.samples = 0
-        self.model.field.encoding.register_forward_hook(self._count)
 
-    def take(self, rays: int) -> float:
-        """One training step; the number of samples that the networks saw."""
+    def take(self, rays: int) -> None:
+        """One training step."""
         self.step += 1
-        self.samples = 0
         bundle, batch = self._batch(rays)
         self.optimizers.zero_grad_all()
         outputs = self.model(bundle)
         losses = self.model.get_loss_dict(outputs, batch)
         torch.stack(list(losses.values())).sum().backward()
         self.optimizers.optimizer_step_all()
-        return self.samples
 
     def seconds(self, rays: int) -> float:
         """Time of one training step."""
@@ -206,20 +194,16 @@ class _Steps:
         # Of storages, since the parameter that carries the tables' gradient rows has a shape but takes no memory.
         return sum(tensor.untyped_storage().nbytes() for tensor in tensors)
 
-    def _count(self, module: Any, inputs: Tuple, output: Tensor) -> None:
-        if output.requires_grad:
-            self.samples += len(output)
-
     def _batch(self, rays: int) -> Tuple[RayBundle, Dict[str, Any]]:
         """Rays and pixels of the next frames, drawn by region as in training."""
-        count, width = self.frames_a_batch, self.dataset.image_size[1]
-        frames = torch.tensor([(self.step * count + place) % len(self.dataset) for place in range(count)])
+        count, width = self.frames_per_batch, self.dataset.image_size[1]
+        frames = torch.tensor([(self.step * count + index) % len(self.dataset) for index in range(count)])
         pixels = [self.sampler.sample(int(frame), rays // count, self.generator) for frame in frames]
         owner = frames.repeat_interleave(rays // count)
         flat = torch.cat(pixels)
         rows, columns = flat // width, flat % width
         bundle = self.pinhole(owner, flat, {})
-        # The model knows frames by their place in the whole training split.
+        # The model knows frames by their index in the whole training split.
         bundle.camera_indices = self.positions[owner][:, None]
         batch = {
             "image": self.dataset.images[owner, rows, columns].float() / 255,

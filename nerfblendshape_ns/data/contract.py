@@ -32,6 +32,16 @@ FACE_MESH = "face_mesh.npy"
 PROCESS = "process.json"
 REPORT = "report"
 
+MESH_POINTS = 468
+"""Vertices of MediaPipe's face mesh."""
+MEDIAPIPE_POINTS = (MESH_POINTS, 478)
+"""Numbers of landmarks that MediaPipe gives: without and with the irises."""
+
+# Outlines in MediaPipe's 478-landmark numbering; left and right are the person's.
+LIP_LANDMARKS = (61, 146, 91, 181, 84, 17, 314, 405, 321, 375, 291, 409, 270, 269, 267, 0, 37, 39, 40, 185)
+RIGHT_EYE_LANDMARKS = (33, 246, 161, 160, 159, 158, 157, 173, 133, 155, 154, 153, 145, 144, 163, 7)
+LEFT_EYE_LANDMARKS = (263, 466, 388, 387, 386, 385, 384, 398, 362, 382, 381, 380, 374, 373, 390, 249)
+
 
 class Label(IntEnum):
     """Values of the 8-bit images in ``parsing/``."""
@@ -152,19 +162,13 @@ def frame_entry(img_id: int, camera_to_head: np.ndarray, landmarks: np.ndarray) 
         "file_path": f"{IMAGES}/{image_name(img_id)}",
         "img_id": int(img_id),
         "transform_matrix": np.asarray(camera_to_head, dtype=np.float64).tolist(),
-        "face_rect": landmark_rect(landmarks[:468]),
+        "face_rect": landmark_rect(landmarks[:MESH_POINTS]),
         "lip_rect": landmark_rect(landmarks[list(LIP_LANDMARKS)], margin=0.15),
         "eye_rects": [
             landmark_rect(landmarks[list(LEFT_EYE_LANDMARKS)], margin=0.3),
             landmark_rect(landmarks[list(RIGHT_EYE_LANDMARKS)], margin=0.3),
         ],
     }
-
-
-# Outlines in MediaPipe's 478-landmark numbering; left and right are the person's.
-LIP_LANDMARKS = (61, 146, 91, 181, 84, 17, 314, 405, 321, 375, 291, 409, 270, 269, 267, 0, 37, 39, 40, 185)
-RIGHT_EYE_LANDMARKS = (33, 246, 161, 160, 159, 158, 157, 173, 133, 155, 154, 153, 145, 144, 163, 7)
-LEFT_EYE_LANDMARKS = (263, 466, 388, 387, 386, 385, 384, 398, 362, 382, 381, 380, 374, 373, 390, 249)
 
 
 def landmark_rect(points: np.ndarray, margin: float = 0.0) -> list:

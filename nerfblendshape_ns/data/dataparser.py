@@ -88,7 +88,7 @@ class NerfBlendshapeDataParser(DataParser):
     ``splits`` (``protocol``, and the ``img_id`` of the frames in ``train``, ``val`` and ``test``),
     ``background_filename``, ``image_size`` (height, width), ``intrinsics`` (pixels of ``image_size``), ``full_size``
     (of the files), ``target``, ``layout``, ``root``, ``dataparser_transform`` and ``dataparser_scale``; and of the
-    split: ``img_ids``, ``frame_files``, ``label_filenames``, ``regions`` (``face`` [frames, 4], ``mouth`` [frames, 4],
+    split: ``img_ids``, ``frame_files``, ``regions`` (``face`` [frames, 4], ``mouth`` [frames, 4],
     ``eyes`` [frames, 2, 4]: x, y, width, height in pixels of ``image_size``, all 0 where unknown).
     """
 
@@ -157,7 +157,6 @@ class NerfBlendshapeDataParser(DataParser):
             "dataparser_scale": normalisation.scale,
             "img_ids": clip.img_ids[index.numpy()].tolist(),
             "frame_files": [frame.files for frame in frames],
-            "label_filenames": [frame.files.labels or frame.files.head_mask for frame in frames],
             "regions": _regions(frames, scale),
         }
         return DataparserOutputs(

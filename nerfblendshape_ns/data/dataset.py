@@ -64,8 +64,6 @@ class NerfBlendshapeDataset(InputDataset):
         scale_factor: further scale of the images; cameras are rescaled with them.
     """
 
-    exclude_batch_keys_from_device: List[str] = ["image", "mask"]
-
     def __init__(self, dataparser_outputs: DataparserOutputs, scale_factor: float = 1.0):
         super().__init__(dataparser_outputs, scale_factor)
         self.frame_files: List[FrameFiles] = self.metadata["frame_files"]

@@ -52,6 +52,11 @@ class FrameFiles:
     torso: Optional[Path] = None
     """Torso image where the dataset has one: RGBA, the torso with what the head hides of it painted on."""
 
+    @property
+    def labels_by_value(self) -> bool:
+        """Whether there is a label image that holds the values of ``Label``."""
+        return self.labels is not None and not self.coloured_labels and not self.face_parsing
+
 
 @dataclass(frozen=True)
 class FrameArrays:

@@ -1,1 +1,1 @@
-"""Measures of a render against the truth: per picture, over time, of the face, and where the error lies."""
+"""Measures of a render against the truth: per image, over time, of the face, and where the error lies."""

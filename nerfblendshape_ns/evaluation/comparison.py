@@ -1,9 +1,9 @@
-"""What separates a render from the truth: the measures of one picture, whole and in its parts."""
+"""What separates a render from the truth: measures of an image, of its parts and of motion."""
 
 from __future__ import annotations
 
 from functools import cached_property
-from typing import Dict, List, Mapping
+from typing import Dict, List, Mapping, Optional, Tuple
 
 import torch
 import torch.nn.functional as F
@@ -17,6 +17,9 @@ from nerfblendshape_ns.model_components.metrics.lpips import LPIPS
 _LUMINANCE = (0.299, 0.587, 0.114)
 _LEAST_DETAIL = 1e-4
 """Added to both sides of the sharpness: a fortieth of a grey level of 8 bits, so that flat regions have a ratio."""
+
+Pair = Tuple[Float[Tensor, "height width 3"], Float[Tensor, "height width 3"]]
+"""Prediction and truth of one frame, in [0, 1]."""
 
 
 class Comparison:
@@ -72,7 +75,7 @@ class Comparison:
 
     @torch.no_grad()
     def error_map(self) -> Float[Tensor, "height width"]:
-        """Mean absolute difference of each pixel's colours, for pictures; its mean is ``l1``."""
+        """Mean absolute difference of each pixel's colours; its mean is ``l1``."""
         return (self.prediction - self.truth).abs().mean(-1)
 
     def _means(self, mask: Bool[Tensor, "height width"]) -> Dict[str, float]:
@@ -112,6 +115,20 @@ class Comparison:
     def _lpips_layers(self) -> Dict[str, List[Float[Tensor, "1 1 rows columns"]]]:
         planes = [image.permute(2, 0, 1)[None] for image in (self.prediction, self.truth)]
         return {name: network.layers(*planes) for name, network in self.lpips.items()}
+
+
+def temporal_difference(before: Pair, after: Pair, mask: Optional[Bool[Tensor, "height width"]] = None) -> float:
+    """Mean absolute difference between the prediction's change and the truth's: flicker, and motion that lags.
+
+    A constant error is no motion and costs nothing here.
+
+    Args:
+        before: prediction and truth of a frame.
+        after: those of the frame that follows it.
+        mask: where to look, such as where either frame has a head; None is the whole image. Empty gives NaN.
+    """
+    difference = ((after[0] - before[0]) - (after[1] - before[1])).abs().mean(-1)
+    return float((difference if mask is None else difference[mask.to(difference.device)]).mean())
 
 
 def _mean(values: Float[Tensor, "height width"], mask: Bool[Tensor, "height width"]) -> float:

@@ -1,7 +1,7 @@
-"""FLIP: how visible the difference of two pictures is when one alternates with the other (Andersson et al. 2020).
+"""FLIP: how visible the difference of two images is when one alternates with the other (Andersson et al. 2020).
 
 Colours are filtered by the contrast sensitivity of the eye and compared in a perceptually uniform space; edges and
-points that one picture has and the other lacks raise the error. No part of it is learnt, so it needs no weights.
+points that one image has and the other lacks raise the error. No part of it is learnt, so it needs no weights.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ PIXELS_PER_DEGREE = 0.7 * 3840 / 0.7 * math.pi / 180
 
 _COLOR_EXPONENT, _FEATURE_EXPONENT = 0.7, 0.5
 _KNEE_INPUT, _KNEE_OUTPUT = 0.4, 0.95
-"""Colour errors up to this share of the largest take up this share of the scale."""
+"""Colour errors up to this fraction of the largest take up this fraction of the scale."""
 _FEATURE_WIDTH = 0.082
 """Degrees from peak to trough of the eye's edge detector."""
 _CONTRAST_SENSITIVITY = (((1.0, 0.0047),), ((1.0, 0.0053),), ((34.1, 0.04), (13.5, 0.025)))
@@ -41,8 +41,8 @@ def flip_map(
         prediction: sRGB in [0, 1].
         truth: likewise; both on one device.
     """
-    pictures = torch.stack([prediction, truth]).permute(0, 3, 1, 2).float()
-    opponent = _opponent(_linear(pictures))
+    images = torch.stack([prediction, truth]).permute(0, 3, 1, 2).float()
+    opponent = _opponent(_linear(images))
     color = _color_difference(opponent)
     feature = _feature_difference((opponent[:, :1] + 16.0) / 116.0)
     return color ** (1.0 - feature)
@@ -95,7 +95,7 @@ def _filter_contrast(opponent: Float[Tensor, "two 3 height width"]) -> Float[Ten
 def _separable(
     plane: Float[Tensor, "two 1 height width"], along_x: Float[Tensor, "taps"], along_y: Float[Tensor, "taps"]
 ) -> Float[Tensor, "two 1 height width"]:
-    """Filter rows and columns; beyond the border the picture goes on as it is there."""
+    """Filter rows and columns; beyond the border the image goes on as it is there."""
     radius = len(along_x) // 2
     padded = F.pad(plane, (radius,) * 4, mode="replicate")
     rows = F.conv2d(padded, along_x.to(padded)[None, None, None, :])
@@ -147,6 +147,6 @@ def _hunt_adjusted(lab: Tensor) -> Tensor:
 
 
 def _hyab(lab: Float[Tensor, "two 3 height width"]) -> Float[Tensor, "height width"]:
-    """HyAB distance of the first picture from the second: of lightness and of colour, added."""
+    """HyAB distance of the first image from the second: of lightness and of colour, added."""
     difference = lab[0] - lab[1]
     return difference[0].abs() + difference[1:].norm(dim=0)

@@ -14,39 +14,39 @@ from torch import Tensor
 
 from nerfblendshape_ns.model_components.conditioning.head_pose_code import median_pose
 
-Picture = npt.NDArray[np.uint8]
+ByteImage = npt.NDArray[np.uint8]
 Figures = Dict[str, float]
 """Values by name; NaN where a frame gives none."""
 
 
 @dataclass
 class RenderedFrame:
-    """What is kept of a frame: pictures of eight bits, for a clip at 512 pixels is long, and its figures."""
+    """What is kept of a frame: 8-bit images, since a clip at 512 pixels takes much memory, and its figures."""
 
     label: str
     """What the frame is, for captions."""
-    render: Picture
+    render: ByteImage
     """``[height, width, 3]`` prediction."""
     depth: Float[Tensor, "height width 1"]
     """Expected distance along the ray, normalised units."""
     opacity: Float[Tensor, "height width 1"]
     """How much of each ray is stopped."""
-    truth: Optional[Picture] = None
+    truth: Optional[ByteImage] = None
     """``[height, width, 3]`` where there is a truth."""
-    outside: Optional[Picture] = None
+    outside: Optional[ByteImage] = None
     """``[height, width]`` opacity of the head where the truth has less."""
     rows: Dict[str, Figures] = field(default_factory=dict)
-    """Metrics against the truth by row, the whole picture first."""
+    """Metrics against the truth by row, the whole image first."""
     alignment: Figures = field(default_factory=dict)
     """Where the error lies."""
 
     @property
     def psnr(self) -> Optional[float]:
-        """Of the whole picture; None where there is no truth."""
+        """Of the whole image; None where there is no truth."""
         return next((row["psnr"] for row in self.rows.values()), None)
 
 
-def as_picture(image: Tensor) -> Picture:
+def byte_image(image: Tensor) -> ByteImage:
     """An image in [0, 1] in eight bits, on the CPU."""
     return (image.detach().clamp(0, 1) * 255 + 0.5).byte().cpu().numpy()
 
@@ -61,7 +61,7 @@ def rendered_frame(outputs: Dict[str, Tensor], label: str) -> RenderedFrame:
     """What is kept of a model's outputs for a camera."""
     return RenderedFrame(
         label=label,
-        render=as_picture(outputs["rgb"]),
+        render=byte_image(outputs["rgb"]),
         depth=outputs["depth"].cpu(),
         opacity=outputs["accumulation"].cpu(),
     )

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from nerfblendshape_ns.common.errors import UserError
 from nerfblendshape_ns.data.contract import LEFT_EYE_LANDMARKS, RIGHT_EYE_LANDMARKS
+from nerfblendshape_ns.evaluation.frames import byte_image
 from nerfblendshape_ns.process_data.face.canonical_face import NUM_LANDMARKS, NUM_MESH_LANDMARKS
 from nerfblendshape_ns.process_data.face.landmarker_model import ModelUnavailable, find_landmarker
 from nerfblendshape_ns.process_data.face.landmarks import Detector, open_landmarker, require_mediapipe
@@ -85,9 +86,9 @@ class LandmarkDistance:
 
     def _landmarks(self, image: Tensor) -> Optional[np.ndarray]:
         """Pixels ``[478, 2]`` of the enlarged image; None where there is no face."""
-        picture = (image.detach().cpu().float().clamp(0, 1).numpy() * 255.0).round().astype(np.uint8)
-        scale = LEAST_SIDE / min(picture.shape[:2])
+        pixels = byte_image(image.float())
+        scale = LEAST_SIDE / min(pixels.shape[:2])
         if scale > 1.0:
-            picture = cv2.resize(picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_CUBIC)
-        faces = self._detect(picture, 0)
+            pixels = cv2.resize(pixels, None, fx=scale, fy=scale, interpolation=cv2.INTER_CUBIC)
+        faces = self._detect(pixels, 0)
         return faces[0][0][:, :2].astype(np.float64) if faces else None

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Callable, Dict, List, Mapping, Optional, Sequence, Tuple, Union
 
 import torch
 from nerfstudio.cameras.cameras import Cameras
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from torch import Tensor
 
-from nerfblendshape_ns.evaluation.comparison import Comparison
-from nerfblendshape_ns.evaluation.frames import Figures, RenderedFrame, as_picture, rendered_frame
+from nerfblendshape_ns.evaluation.comparison import Comparison, temporal_difference
+from nerfblendshape_ns.evaluation.frames import Figures, RenderedFrame, byte_image, rendered_frame
 from nerfblendshape_ns.evaluation.landmark_distance import LandmarkDistance
-from nerfblendshape_ns.evaluation.misalignment import floaters, largest_floater, misalignment, pixels_without_cell
-from nerfblendshape_ns.evaluation.temporal import temporal_difference
+from nerfblendshape_ns.evaluation.misalignment import floaters, misalignment, pixels_without_cell
 from nerfblendshape_ns.evaluation.trained_run import FrameOfRun, TrainedRun
 from nerfblendshape_ns.evaluation.views import Mask, Views, face_regions, views_of
 from nerfblendshape_ns.model_components.metrics.lpips import LPIPS, METRICS, find_lpips, missing_lpips, smallest_side
@@ -56,6 +58,29 @@ def find_instruments(run: TrainedRun, landmarks: bool = True) -> Instruments:
     return found
 
 
+def measure_splits(
+    run: TrainedRun, splits: Mapping[str, Sequence[FrameOfRun]], instruments: Instruments, console: Console
+) -> Dict[str, List[RenderedFrame]]:
+    """Render and measure the frames of several splits, with a bar for each.
+
+    Args:
+        run: the model.
+        splits: frames by name of the split.
+        instruments: what to measure with.
+        console: for the bars.
+
+    Returns:
+        The measured frames by split.
+    """
+    columns = TextColumn("{task.description} frames"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
+    measured: Dict[str, List[RenderedFrame]] = {}
+    with Progress(*columns, console=console) as progress:
+        for split, frames in splits.items():
+            task = progress.add_task(split, total=len(frames))
+            measured[split] = measure_frames(run, frames, split, instruments, partial(progress.advance, task))
+    return measured
+
+
 @torch.no_grad()
 def measure_frames(
     run: TrainedRun,
@@ -77,11 +102,11 @@ def measure_frames(
     before: Optional[Tuple[int, Views]] = None
     for frame in frames:
         camera, faces = frame.camera.to(run.device), face_regions(frame.dataset, frame.index)
-        earlier = before[1] if before is not None and frame.place == before[0] + 1 else None
+        earlier = before[1] if before is not None and frame.frame_index == before[0] + 1 else None
         batch, label = frame.dataset[frame.index], f"{split} {frame.img_id}"
         result, views = measure_frame(run, camera, batch, faces, label, instruments, earlier)
         measured.append(result)
-        before = frame.place, views
+        before = frame.frame_index, views
         advance()
     return measured
 
@@ -108,13 +133,13 @@ def measure_frame(
         before: of the frame directly before this one, if there is one: adds ``temporal``.
     """
     result, views = compared_frame(run, camera, batch, faces, label)
-    result.outside = as_picture((views.head_opacity - views.alpha)[..., 0])
+    result.outside = byte_image((views.head_opacity - views.alpha)[..., 0])
     result.rows = _rows(views, instruments, before)
     prediction, truth = views.head
     result.alignment = misalignment(truth, prediction, views.head_mask)
     result.alignment["without_cell"] = pixels_without_cell(run.head, camera, views.head_mask)
-    result.alignment["floaters"] = floaters(views.head_opacity, views.alpha)
-    result.alignment["largest_floater"] = largest_floater(views.head_opacity, views.alpha)
+    mean, largest = floaters(views.head_opacity, views.alpha)
+    result.alignment.update(floaters=mean, largest_floater=largest)
     return result, views
 
 
@@ -125,7 +150,7 @@ def compared_frame(
     outputs = run.model.get_outputs_for_camera(camera)
     views = views_of(run.model, outputs, batch, faces)
     result = rendered_frame(outputs, label)
-    result.truth = as_picture(views.main[1])
+    result.truth = byte_image(views.main[1])
     return result, views
 
 

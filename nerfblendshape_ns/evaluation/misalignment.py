@@ -19,7 +19,7 @@ from nerfblendshape_ns.models.head import HeadModel
 ENLARGEMENT = 4
 """Flow is computed on images this much larger: shifts of part of a pixel are what is looked for."""
 RIM = 3 / 128
-"""Width of the rim as a share of the image's longer side."""
+"""Width of the rim as a fraction of the image's longer side."""
 SEEN = 0.01
 """Opacity of the truth from which on a pixel shows something; mattes of real clips are seldom 0 all over."""
 
@@ -46,8 +46,8 @@ def misalignment(
     Returns:
         ``misalignment``: median length of the flow inside the mask, in pixels of the image. ``psnr_mask psnr_inside``:
         of the render in the mask and inside it; ``psnr_aligned psnr_mask_aligned psnr_inside_aligned``: of the aligned
-        render on the whole image, in the mask and inside. ``outline_share``: part of the image's squared error that is
-        not inside. NaN where a region is empty, and for the share where the images are equal.
+        render on the whole image, in the mask and inside. ``outline_share``: fraction of the image's squared error that
+        is not inside. NaN where a region is empty, and for the fraction where the images are equal.
     """
     true_image, render = _array(truth), _array(prediction)
     head = mask.cpu().numpy()
@@ -68,7 +68,7 @@ def misalignment(
 
 @torch.no_grad()
 def pixels_without_cell(model: HeadModel, camera: Cameras, mask: Bool[Tensor, "height width"]) -> float:
-    """Share of the mask's pixels whose ray, through the centre, meets no cell that may ever be occupied.
+    """Fraction of the mask's pixels whose ray, through the centre, meets no cell that may ever be occupied.
 
     Nothing can be rendered there, however long the training. NaN where the mask is empty.
 
@@ -85,29 +85,22 @@ def pixels_without_cell(model: HeadModel, camera: Cameras, mask: Bool[Tensor, "h
     return float((~model.occupancy.meets_allowed(origins, directions)).float().mean())
 
 
-def floaters(accumulation: Float[Tensor, "height width 1"], alpha: Float[Tensor, "height width 1"]) -> float:
-    """Mean opacity of the render where the truth has nothing: outside the soft mask and a rim round it.
+def floaters(
+    accumulation: Float[Tensor, "height width 1"], alpha: Float[Tensor, "height width 1"]
+) -> Tuple[float, float]:
+    """Mean and largest opacity of the render where the truth has nothing: outside the soft mask and a rim round it.
 
     Args:
         accumulation: opacity of the render.
         alpha: opacity of the truth.
 
     Returns:
-        Between 0 and 1; NaN where the mask and its rim fill the image.
+        Both between 0 and 1; NaN where the mask and its rim fill the image.
     """
-    return float(_beyond(accumulation, alpha).mean())
-
-
-def largest_floater(accumulation: Float[Tensor, "height width 1"], alpha: Float[Tensor, "height width 1"]) -> float:
-    """The largest opacity where :func:`floaters` looks; NaN likewise."""
-    opacity = _beyond(accumulation, alpha)
-    return float(opacity.max()) if opacity.numel() else float("nan")
-
-
-def _beyond(accumulation: Tensor, alpha: Tensor) -> Float[Tensor, "pixels"]:
     present = (alpha[..., 0] > SEEN).cpu().numpy().astype(np.uint8)
     near = cv2.dilate(present, _square(present.shape)) > 0
-    return accumulation[..., 0].detach().float().cpu()[torch.from_numpy(~near)]
+    opacity = accumulation[..., 0].detach().float().cpu()[torch.from_numpy(~near)]
+    return float(opacity.mean()), float(opacity.max()) if len(opacity) else float("nan")
 
 
 def _align(truth: np.ndarray, render: np.ndarray) -> Tuple[np.ndarray, np.ndarray]:

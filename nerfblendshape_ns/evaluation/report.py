@@ -1,18 +1,20 @@
-"""The evaluation as one page: tables, where the error lies, and frames with their errors."""
+"""The files of an evaluation, and its page: tables, where the error lies, and frames with their errors."""
 
 from __future__ import annotations
 
 import html
-from typing import Any, List, Mapping, Sequence
+from pathlib import Path
+from typing import Any, List, Mapping, Sequence, Tuple
 
 import cv2
 import numpy as np
 import torch
 
+from nerfblendshape_ns.common.file_io import save_json, save_text
 from nerfblendshape_ns.common.frame_numbers import spread
 from nerfblendshape_ns.evaluation.comparison import Comparison
-from nerfblendshape_ns.evaluation.frames import Picture, RenderedFrame
-from nerfblendshape_ns.evaluation.tables import NOTHING, figure_of, measures_of, metrics_of, titled
+from nerfblendshape_ns.evaluation.frames import ByteImage, RenderedFrame
+from nerfblendshape_ns.evaluation.tables import NOTHING, as_csv, figure_of, frames_csv, measures_of, metrics_of, titled
 from nerfblendshape_ns.process_data.report.frame_images import Tile, pick_worst
 from nerfblendshape_ns.process_data.report.html_page import STYLE, tile_row
 
@@ -26,10 +28,26 @@ SPREAD_FRAMES = 8
 """Frames shown beside the worst."""
 FULL_ERROR = 0.25
 """Error at which the map is brightest."""
-PICTURES = (
+IMAGES = (
     "Truth; render; error, black is none and yellow a quarter of full brightness and more; and, in black, the opacity "
     "of the head where the truth has less."
 )
+
+
+def write_evaluation(
+    folder: Path, document: Mapping[str, Any], measured: Mapping[str, Sequence[RenderedFrame]]
+) -> None:
+    """Write ``eval.json``, ``eval.csv`` (means), ``frames.csv`` (every frame) and ``eval.html``.
+
+    Args:
+        folder: is there.
+        document: of :func:`~nerfblendshape_ns.evaluation.summary.evaluation_document`.
+        measured: the frames behind it.
+    """
+    save_json(folder / "eval.json", dict(document))
+    save_text(folder / "eval.csv", as_csv(document))
+    save_text(folder / "frames.csv", frames_csv(measured))
+    save_text(folder / "eval.html", report_page(str(document["run"]["experiment"]), document, measured))
 
 
 def report_page(name: str, document: Mapping[str, Any], measured: Mapping[str, Sequence[RenderedFrame]]) -> str:
@@ -49,7 +67,7 @@ def report_page(name: str, document: Mapping[str, Any], measured: Mapping[str, S
         parts.append(f"<h2>{html.escape(titled(split))}: {summary['frames']} frames</h2>{_rows_table(summary)}")
     parts.append(f"<h2>Where the error of the head lies</h2>{_alignment_table(document)}{_meanings(document)}")
     split, frames = next(iter(measured.items()))
-    parts.append(f'<h2>Frames: {html.escape(titled(split))}</h2><p class="note">{html.escape(PICTURES)}</p>')
+    parts.append(f'<h2>Frames: {html.escape(titled(split))}</h2><p class="note">{html.escape(IMAGES)}</p>')
     psnr = [-np.inf if frame.psnr is None else -frame.psnr for frame in frames]
     for heading, chosen in (
         ("Worst first, by PSNR", pick_worst(np.array(psnr))),
@@ -71,7 +89,7 @@ def _about(document: Mapping[str, Any]) -> str:
         f"protocol {run['protocol']} ({counts} frames)",
         f"{run['steps']} steps",
         *([f"{run['minutes']:.1f} minutes on {run['machine']}"] if "minutes" in run else []),
-        f"{speed['frames_per_second']:.2f} frames a second of {width}x{height}",
+        f"{speed['frames_per_second']:.2f} frames per second of {width}x{height}",
     ]
     return f'<p class="note">{html.escape("; ".join(words))}</p>'
 
@@ -83,27 +101,28 @@ def _notice(missing: Sequence[str]) -> str:
 
 def _rows_table(summary: Mapping[str, Any]) -> str:
     metrics = metrics_of(summary)
-    head = "".join(
-        f'<th title="{html.escape(figure_of(metric).meaning)}">{html.escape(figure_of(metric).title)}</th>'
-        for metric in metrics
-    )
-    body = ""
-    for row, figures in summary["rows"].items():
-        cells = "".join(_cell(metric, figures.get(metric), summary["frames"]) for metric in metrics)
-        body += f"<tr><td>{html.escape(titled(row))}</td>{cells}</tr>"
-    return f'<table class="figures"><tr><th></th>{head}</tr>{body}</table>'
+    head = [(figure_of(metric).title, figure_of(metric).meaning) for metric in metrics]
+    rows = {
+        titled(row): [_cell(metric, figures.get(metric), summary["frames"]) for metric in metrics]
+        for row, figures in summary["rows"].items()
+    }
+    return _table(head, rows)
 
 
 def _alignment_table(document: Mapping[str, Any]) -> str:
     splits = document["splits"]
-    head = "".join(f"<th>{html.escape(titled(split))}</th>" for split in splits)
-    body = ""
-    for measure in measures_of(document):
-        cells = "".join(
-            _cell(measure, summary["alignment"].get(measure), summary["frames"]) for summary in splits.values()
-        )
-        body += f"<tr><td>{html.escape(figure_of(measure).title)}</td>{cells}</tr>"
-    return f'<table class="figures"><tr><th></th>{head}</tr>{body}</table>'
+    rows = {
+        figure_of(name).title: [_cell(name, one["alignment"].get(name), one["frames"]) for one in splits.values()]
+        for name in measures_of(document)
+    }
+    return _table([(titled(split), "") for split in splits], rows)
+
+
+def _table(head: Sequence[Tuple[str, str]], rows: Mapping[str, Sequence[str]]) -> str:
+    """A table with titles and their explanations in its head, cells that are HTML already."""
+    titles = "".join(f'<th title="{html.escape(meaning)}">{html.escape(title)}</th>' for title, meaning in head)
+    body = "".join(f"<tr><td>{html.escape(name)}</td>{''.join(cells)}</tr>" for name, cells in rows.items())
+    return f'<table class="figures"><tr><th></th>{titles}</tr>{body}</table>'
 
 
 def _cell(name: str, figure: Any, frames: int) -> str:
@@ -131,12 +150,12 @@ def _tiles(frame: RenderedFrame) -> List[Tile]:
     return [
         Tile(_enlarged(frame.truth), f"{frame.label}, truth"),
         Tile(_enlarged(frame.render), f"render{psnr}"),
-        Tile(_enlarged(error_picture(frame.render, frame.truth)), "error"),
+        Tile(_enlarged(error_image(frame.render, frame.truth)), "error"),
         Tile(_enlarged(np.invert(frame.outside)[..., None].repeat(3, -1)), "opacity outside the mask"),
     ]
 
 
-def error_picture(render: Picture, truth: Picture) -> Picture:
+def error_image(render: ByteImage, truth: ByteImage) -> ByteImage:
     """The error map in colours, black where there is none.
 
     Args:
@@ -149,7 +168,7 @@ def error_picture(render: Picture, truth: Picture) -> Picture:
     return cv2.cvtColor(colours, cv2.COLOR_BGR2RGB)
 
 
-def _enlarged(picture: Picture, size: int = 280) -> Picture:
-    """A small picture by a whole factor, so that no pixel is blurred."""
-    factor = max(1, -(-size // max(picture.shape[:2])))
-    return np.repeat(np.repeat(picture, factor, 0), factor, 1)
+def _enlarged(image: ByteImage, size: int = 280) -> ByteImage:
+    """A small image by a whole factor, so that no pixel is blurred."""
+    factor = max(1, -(-size // max(image.shape[:2])))
+    return np.repeat(np.repeat(image, factor, 0), factor, 1)

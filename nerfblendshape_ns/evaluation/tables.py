@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from dataclasses import dataclass
-from typing import Any, Dict, List, Mapping, Optional, Sequence
+from typing import Any, Dict, List, Mapping, Optional, Sequence, Set
 
 import numpy as np
 from rich.console import Console
@@ -30,7 +30,7 @@ class Figure:
     meaning: str
     """What it is, in one line."""
     percent: bool = False
-    """Whether a share is shown in percent."""
+    """Whether a fraction is shown in percent."""
 
     def text(self, value: Optional[float]) -> str:
         """A value in the figure's unit."""
@@ -73,16 +73,17 @@ def figure_of(name: str) -> Figure:
 
 def metrics_of(split: Mapping[str, Any]) -> List[str]:
     """Metrics of a split's rows, in the order of the tables."""
-    known = list(METRICS)
-    names = {name for row in split["rows"].values() for name in row}
-    return sorted(names, key=lambda name: (known.index(name) if name in known else len(known), name))
+    return _in_order({name for row in split["rows"].values() for name in row}, METRICS)
 
 
 def measures_of(document: Mapping[str, Any]) -> List[str]:
     """What says where the error lies, in the order of the tables."""
-    known = list(ALIGNMENT)
-    names = {name for split in document["splits"].values() for name in split["alignment"]}
-    return sorted(names, key=lambda name: (known.index(name) if name in known else len(known), name))
+    return _in_order({name for split in document["splits"].values() for name in split["alignment"]}, ALIGNMENT)
+
+
+def _in_order(names: Set[str], figures: Mapping[str, Figure]) -> List[str]:
+    """Names in the order of the figures, others after them by the alphabet."""
+    return [*(name for name in figures if name in names), *sorted(names - set(figures))]
 
 
 def titled(name: str) -> str:
@@ -94,24 +95,12 @@ def print_evaluation(document: Mapping[str, Any], console: Console) -> None:
     """The tables of an evaluation, and what is missing from them."""
     splits = document["splits"]
     for name, split in splits.items():
-        table = Table(title=Text(f"{titled(name)}: {split['frames']} frames, mean"), title_justify="left")
-        table.add_column("")
-        for row in split["rows"]:
-            table.add_column(Text(titled(row)), justify="right")
-        for metric in metrics_of(split):
-            means = (row.get(metric, {}).get("mean") for row in split["rows"].values())
-            table.add_row(figure_of(metric).title, *(figure_of(metric).text(mean) for mean in means))
-        console.print(table)
-    table = Table(title=Text("where the error of the head lies"), title_justify="left")
-    table.add_column("")
-    for name in splits:
-        table.add_column(Text(titled(name)), justify="right")
-    for measure in measures_of(document):
-        means = (split["alignment"].get(measure, {}).get("mean") for split in splits.values())
-        table.add_row(figure_of(measure).title, *(figure_of(measure).text(mean) for mean in means))
-    console.print(table)
+        title = f"{titled(name)}: {split['frames']} frames, mean"
+        console.print(_table(title, split["rows"], metrics_of(split)))
+    alignment = {name: split["alignment"] for name, split in splits.items()}
+    console.print(_table("where the error of the head lies", alignment, measures_of(document)))
     height, width = document["speed"]["size"]
-    say(console, f"{document['speed']['frames_per_second']:.2f} frames a second of {width}x{height} pixels")
+    say(console, f"{document['speed']['frames_per_second']:.2f} frames per second of {width}x{height} pixels")
     run = document["run"]
     if "minutes" in run:
         memory = run["host_memory_mb"] if run["gpu_memory_mb"] is None else run["gpu_memory_mb"]
@@ -122,6 +111,18 @@ def print_evaluation(document: Mapping[str, Any], console: Console) -> None:
         )
     for sentence in document["missing"]:
         say(console, f"missing: {sentence}")
+
+
+def _table(title: str, columns: Mapping[str, Mapping[str, Any]], names: Sequence[str]) -> Table:
+    """The means of figures, one line each, in the columns."""
+    table = Table(title=Text(title), title_justify="left")
+    table.add_column("")
+    for column in columns:
+        table.add_column(Text(titled(column)), justify="right")
+    for name in names:
+        means = (figures.get(name, {}).get("mean") for figures in columns.values())
+        table.add_row(figure_of(name).title, *(figure_of(name).text(mean) for mean in means))
+    return table
 
 
 def as_csv(document: Mapping[str, Any]) -> str:

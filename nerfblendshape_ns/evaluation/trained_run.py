@@ -33,16 +33,16 @@ class FrameOfRun:
     dataset: NerfBlendshapeDataset
     """The split's."""
     index: int
-    """Place in it."""
+    """Index in it."""
 
     @property
     def camera(self) -> Cameras:
-        """Of shape ``[1]``, with expression, head pose and place on the track in its metadata."""
+        """Of shape ``[1]``, with expression, head pose and index on the track in its metadata."""
         return self.dataset.cameras[self.index : self.index + 1]
 
     @property
-    def place(self) -> int:
-        """On the clip's track."""
+    def frame_index(self) -> int:
+        """Index on the clip's track."""
         metadata: Any = self.dataset.cameras.metadata
         return int(metadata["frame_index"][self.index])
 

@@ -1,4 +1,4 @@
-"""Which pictures of a frame are compared, and where in them."""
+"""Which images of a frame are compared, and where in them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import Tensor
 
 from nerfblendshape_ns.data.dataset import NerfBlendshapeDataset
 from nerfblendshape_ns.data.labels import seam_ring
-from nerfblendshape_ns.evaluation.temporal import Pair
+from nerfblendshape_ns.evaluation.comparison import Pair
 from nerfblendshape_ns.model_components.torso.torso_metrics import head_on_true_torso
 from nerfblendshape_ns.models.load import AvatarModel
 from nerfblendshape_ns.models.torso import TorsoModel
@@ -23,7 +23,7 @@ HEAD, WHOLE, MASK, TRUE_TORSO, SEAM, MOUTH, EYES = "head", "whole", "mask", "tru
 
 @dataclass(frozen=True)
 class Views:
-    """The pictures of one frame that are compared, on the model's device."""
+    """The images of one frame that are compared, on the model's device."""
 
     pairs: Dict[str, Pair]
     """Compared as a whole, by row; the first is what the run was trained to show."""
@@ -53,7 +53,7 @@ class Views:
 def views_of(
     model: AvatarModel, outputs: Dict[str, Tensor], batch: Mapping[str, Tensor], faces: Mapping[str, Mask]
 ) -> Views:
-    """The pictures of a frame.
+    """The images of a frame.
 
     A head run has the row ``head`` on white and in it ``mask``, ``mouth`` and ``eyes``. A torso run has the ``whole``
     frame and in it ``mask``, ``seam``, ``mouth`` and ``eyes``; beside it the ``head`` on white, and the predicted head

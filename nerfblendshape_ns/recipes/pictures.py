@@ -11,7 +11,7 @@ from nerfstudio.utils import colormaps
 from PIL import Image, ImageDraw
 
 from nerfblendshape_ns.common.file_io import save_image
-from nerfblendshape_ns.evaluation.frames import Picture, RenderedFrame, as_picture
+from nerfblendshape_ns.evaluation.frames import ByteImage, RenderedFrame, byte_image
 
 TILE = 256
 """Frames smaller than this are enlarged by a whole factor, so that one can see them."""
@@ -44,14 +44,14 @@ def write_sheet(path: Path, frames: Sequence[RenderedFrame]) -> None:
     save_image(path, np.concatenate(padded, axis=1))
 
 
-def video_images(frames: Iterable[RenderedFrame]) -> Iterator[Picture]:
+def video_images(frames: Iterable[RenderedFrame]) -> Iterator[ByteImage]:
     """The images of a video: truth beside render where there is a truth, the render alone elsewhere."""
     for frame in frames:
         parts = [] if frame.truth is None else [_tile(frame.truth)]
         yield np.concatenate([*parts, _tile(frame.render)], axis=1)
 
 
-def _tile(pixels: Picture) -> Picture:
+def _tile(pixels: ByteImage) -> ByteImage:
     """A picture, enlarged by a whole factor where it is small."""
     factor = max(1, -(-TILE // max(pixels.shape[:2])))
     if factor == 1:
@@ -64,11 +64,11 @@ def _depth_range(frames: Sequence[RenderedFrame]) -> List[Optional[float]]:
     return [float(value) for value in np.percentile(seen, [2, 98])] if len(seen) else [None, None]
 
 
-def _depth_picture(frame: RenderedFrame, near: Optional[float], far: Optional[float]) -> Picture:
+def _depth_picture(frame: RenderedFrame, near: Optional[float], far: Optional[float]) -> ByteImage:
     if near is None or far is None:
         return np.full((*frame.depth.shape[:2], 3), 255, np.uint8)
     far = max(far, near + 1e-6)
-    return as_picture(colormaps.apply_depth_colormap(frame.depth, frame.opacity, near, far))
+    return byte_image(colormaps.apply_depth_colormap(frame.depth, frame.opacity, near, far))
 
 
 def _caption(frame: RenderedFrame) -> str:

@@ -16,9 +16,8 @@ from nerfblendshape_ns.common.frame_numbers import spread
 from nerfblendshape_ns.common.output_folders import claimed_folder
 from nerfblendshape_ns.common.video_writing import write_video
 from nerfblendshape_ns.evaluation.frames import RenderedFrame, furthest_turned
-from nerfblendshape_ns.evaluation.measure import find_instruments
+from nerfblendshape_ns.evaluation.measure import find_instruments, measure_splits
 from nerfblendshape_ns.evaluation.report import report_page
-from nerfblendshape_ns.evaluation.run import measure_splits
 from nerfblendshape_ns.evaluation.summary import evaluation_document
 from nerfblendshape_ns.evaluation.tables import print_evaluation
 from nerfblendshape_ns.evaluation.trained_run import TrainedRun, open_run

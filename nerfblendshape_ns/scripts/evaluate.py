@@ -1,4 +1,4 @@
-"""``nbs-eval``: what a trained run is worth, in tables and pictures."""
+"""``nbs-eval``: what a trained run is worth, in tables and images."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from nerfblendshape_ns.data.splits import Protocol
 
 @dataclass
 class EvaluationOptions:
-    """Measure a trained run on frames that it has not seen: tables, pictures of its errors, where they lie."""
+    """Measure a trained run on frames that it has not seen: tables, images of its errors, where they lie."""
 
     run: tyro.conf.Positional[Path]
     """The run's directory, its config.yml or a checkpoint."""
@@ -26,12 +26,13 @@ class EvaluationOptions:
     split: Literal["test", "val", "train"] = "test"
     """Which frames to measure, all of them."""
     train_frames: int = 20
-    """Training frames to measure beside, evenly spread; they tell how far the model has fitted. 0 leaves them out."""
+    """Training frames to measure too, evenly spread; they show how closely the model has fitted them. 0 leaves them
+    out."""
     protocol: Optional[Protocol] = None
     """Test the frames of another protocol than the run's (see docs/data.md); refused where the run was trained on some
     of them."""
     data: Optional[Path] = None
-    """The run's dataset, where its config.yml no longer finds it."""
+    """The run's dataset, where it is not where its config.yml says."""
     landmarks: bool = True
     """Compare face landmarks, which needs the extra [track] and most of a second per frame."""
 
@@ -47,8 +48,8 @@ def run(options: EvaluationOptions, console: Console) -> None:
     from nerfblendshape_ns.common.frame_numbers import spread
     from nerfblendshape_ns.common.output_folders import replaced_folder
     from nerfblendshape_ns.common.output_paths import files_among
-    from nerfblendshape_ns.evaluation.measure import find_instruments
-    from nerfblendshape_ns.evaluation.run import measure_splits, write_evaluation
+    from nerfblendshape_ns.evaluation.measure import find_instruments, measure_splits
+    from nerfblendshape_ns.evaluation.report import write_evaluation
     from nerfblendshape_ns.evaluation.summary import TOOL, evaluation_document
     from nerfblendshape_ns.evaluation.tables import print_evaluation
     from nerfblendshape_ns.evaluation.trained_run import open_run

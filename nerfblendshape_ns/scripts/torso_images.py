@@ -29,7 +29,7 @@ TOOL = "nbs-torso-images"
 class TorsoImageOptions:
     """Write every frame's torso as RGBA, extended upward behind the head; training then uses these files.
 
-    Mend them in any editor: what lies in torso_imgs/ wins over what would be cut out by the labels, and pictures that
+    Mend them in any editor: what lies in torso_imgs/ wins over what would be cut out by the labels, and images that
     were changed are kept.
     """
 
@@ -48,7 +48,7 @@ def run(options: TorsoImageOptions) -> Path:
 
     Raises:
         UserError: there is no dataset, it shows no whole frames or has no labels of neck and torso, or the folder holds
-            pictures that this tool did not write.
+            images that this tool did not write.
     """
     clip = read_clip(options.data, "auto")
     if any(frame.files.head_only for frame in clip.frames):
@@ -83,7 +83,7 @@ def run(options: TorsoImageOptions) -> Path:
     if mended:
         say(
             console,
-            f"note: pictures that were changed are kept ({len(mended)}, such as {mended[0]}); --overwrite writes them "
+            f"note: images that were changed are kept ({len(mended)}, such as {mended[0]}); --overwrite writes them "
             "again.",
         )
     return folder

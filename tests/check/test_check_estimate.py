@@ -25,8 +25,7 @@ TRIAL = Trial(
     table_bytes=40_000_000,
     ray_bytes=70_000,
     fixed_bytes=1_000_000,
-    samples_a_ray=30,
-    share_of_core=1.0,
+    core_fraction=1.0,
 )
 
 
@@ -58,7 +57,7 @@ def test_arithmetic():
 
 def test_words():
     assert in_words(estimate()) == "128x128, 14,000 steps of about 30 ms: 7 minutes; 1.6 GB"
-    busy = in_words(estimate(step_seconds=0.09, share_of_core=0.5))
+    busy = in_words(estimate(step_seconds=0.09, core_fraction=0.5))
     assert "21 minutes (perhaps 10 minutes on the idle machine)" in busy
     assert in_words(estimate(step_seconds=7.0)).startswith("128x128, 14,000 steps of about 7000 ms: 1.1 days")
     assert in_words(estimate(step_seconds=7.0)).endswith("meant for a GPU")
@@ -96,7 +95,7 @@ def test_a_real_trial(own_clip):
     method.pipeline.datamanager.train_num_rays_per_batch = 64
     trial = run_trial(method, outputs_of(root), "cpu")
     assert trial.step_seconds(64) > 0 and trial.ray_seconds >= 0 and trial.fixed_seconds >= 0
-    assert 0 < trial.share_of_core <= 1 and 0 < trial.samples_a_ray <= 32
+    assert 0 < trial.core_fraction <= 1
     # Four moving coefficients: tables of two levels of at most 256 rows and 4 features, Adam's moments, the networks.
     assert 10_000 < trial.table_bytes < 5_000_000 and trial.ray_bytes > 0
 

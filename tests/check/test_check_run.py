@@ -112,7 +112,7 @@ def test_all_problems_are_reported_at_once(own_clip):
     assert missing.frames == (3, 4, 5, 20) and "restore the files" in missing.action
     assert only(report, "1 image is empty in images/: 000009.jpg")
     assert only(report, "1 image is cut short in images/: 000010.jpg")
-    assert only(report, "1 image is no picture in images/: 000011.jpg")
+    assert only(report, "1 image is no image in images/: 000011.jpg")
     assert only(report, "1 image of another size than the clip's 96x96: 1 of 60x50 (frame 12)").frames == (12,)
     assert only(report, "1 label file is missing in parsing/: 000013.png")
     assert only(report, "parsing/000014.png is not an 8-bit single-channel image of the labels 0 to 3")
@@ -200,10 +200,10 @@ def test_images_of_another_size_than_the_camera(own_clip):
     assert only(report, "all images are 96x96 pixels but the camera is given for 192x192")
 
 
-def test_pictures_that_no_frame_names(own_clip):
+def test_images_that_no_frame_names(own_clip):
     root, _ = own_clip(20)
     (root / "images" / "extra.jpg").write_bytes(b"")
-    assert only(check(root), "images/ has 1 picture that no frame names: extra.jpg").severity == Severity.NOTE
+    assert only(check(root), "images/ has 1 image that no frame names: extra.jpg").severity == Severity.NOTE
 
 
 def test_a_missing_matte(own_clip):

@@ -26,7 +26,7 @@ def test_splits_and_track(own_clip):
     np.testing.assert_array_equal(test.cameras.metadata["expression"], active[18:])
     np.testing.assert_allclose(test.cameras.times[:, 0], [18 / 19, 1], rtol=1e-6)
     assert [path.name for path in test.image_filenames] == ["000018.jpg", "000019.jpg"]
-    assert [path.parent.name for path in test.metadata["label_filenames"]] == ["parsing"] * 2
+    assert [files.labels.parent.name for files in test.metadata["frame_files"]] == ["parsing"] * 2
     for out in parsed.values():
         np.testing.assert_array_equal(out.metadata["expression_min"], active[:16].min(0))
         np.testing.assert_array_equal(out.metadata["expression_max"], active[:16].max(0))

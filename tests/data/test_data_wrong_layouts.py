@@ -44,7 +44,7 @@ WRONG_INPUT = [
         "'exp_ori' that is not a list of numbers",
     ),
     ("official", lambda r: _json(r, "transforms.json", lambda d: d.pop("fx")), "has no 'fx'"),
-    ("official", lambda r: (r / "max_46.txt").write_text("1 2 x"), "max_46.txt does not hold one number a coefficient"),
+    ("official", lambda r: (r / "max_46.txt").write_text("1 2 x"), "does not hold one number per coefficient"),
     ("official", lambda r: np.savetxt(r / "max_46.txt", np.ones(40)), "max_46.txt is float64 of shape (40,) but must"),
     ("official", lambda r: np.savetxt(r / "min_46.txt", 2 * np.ones(46)), "min_46.txt is above max_46.txt"),
     ("official", lambda r: (r / "ori_imgs" / "5.lms").write_text("1 2 3"), "5.lms does not hold two numbers x and y"),

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from nerfblendshape_ns.common.frame_numbers import spread
-from nerfblendshape_ns.evaluation.frames import RenderedFrame, as_picture, furthest_turned, render_seconds
+from nerfblendshape_ns.evaluation.frames import RenderedFrame, byte_image, furthest_turned, render_seconds
 
 
 def test_spread():
@@ -26,7 +26,7 @@ def test_frames_turned_furthest():
 
 
 def test_pictures_have_eight_bits():
-    assert as_picture(torch.tensor([-0.5, 0.0, 0.5, 1.0, 7.0])).tolist() == [0, 0, 128, 255, 255]
+    assert byte_image(torch.tensor([-0.5, 0.0, 0.5, 1.0, 7.0])).tolist() == [0, 0, 128, 255, 255]
 
 
 def test_the_psnr_of_a_frame_is_that_of_its_first_row():

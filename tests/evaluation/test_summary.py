@@ -11,7 +11,7 @@ import torch
 from rich.console import Console
 
 from nerfblendshape_ns.evaluation.frames import RenderedFrame
-from nerfblendshape_ns.evaluation.report import error_picture, report_page
+from nerfblendshape_ns.evaluation.report import error_image, report_page
 from nerfblendshape_ns.evaluation.summary import summarise
 from nerfblendshape_ns.evaluation.tables import as_csv, frames_csv, print_evaluation
 
@@ -92,7 +92,7 @@ def test_the_console_shows_everything_in_eighty_columns(measured):
         "temporal 0.5000 –",
         "train: 1 frames, mean",
         "misalignment 0.23 0.31",
-        "2.50 frames a second of 30x20 pixels",
+        "2.50 frames per second of 30x20 pixels",
         f"missing: lpips: {NAME} is not here.",
     ):
         assert expected in words, expected
@@ -122,5 +122,5 @@ def test_the_error_map_is_dark_where_nothing_is_wrong():
     truth = np.full((8, 8, 3), 100, np.uint8)
     render = truth.copy()
     render[2:4, 2:4] = 255
-    picture = error_picture(render, truth)
+    picture = error_image(render, truth)
     assert picture[0, 0].sum() < 12 and picture[2, 2].astype(int).sum() > 500

@@ -6,7 +6,7 @@ import pytest
 import torch
 from made_pictures import square
 
-from nerfblendshape_ns.evaluation.temporal import temporal_difference
+from nerfblendshape_ns.evaluation.comparison import temporal_difference
 
 
 def plain(value: float) -> torch.Tensor:

@@ -63,7 +63,7 @@ def test_written_pictures_follow_the_labels_and_mended_ones_stay(data, capsys):
     (folder / "notes.txt").write_text("mine")
     capsys.readouterr()
     run(TorsoImageOptions(data))
-    assert "note: pictures that were changed are kept (1, such as 000001.png); --overwrite" in capsys.readouterr().err
+    assert "note: images that were changed are kept (1, such as 000001.png); --overwrite" in capsys.readouterr().err
     for number in (0, 2):
         assert (file_io.load_image(folder / f"00000{number}.png", -1) != first[number]).any()
     np.testing.assert_array_equal(file_io.load_image(folder / "000001.png", -1), mended)

@@ -8,6 +8,7 @@ from typing import Callable, List, Optional, Tuple
 
 import numpy as np
 
+from nerfblendshape_ns.data.contract import MEDIAPIPE_POINTS, MESH_POINTS
 from nerfblendshape_ns.data.frame_images import FrameFiles
 
 Rect = Tuple[float, float, float, float]
@@ -81,9 +82,9 @@ class Clip:
             ValueError: landmarks or mesh are of another size than MediaPipe's.
         """
         rows = len(self.frames)
-        if self.landmarks is not None and self.landmarks.shape not in ((rows, 468, 2), (rows, 478, 2)):
+        if self.landmarks is not None and self.landmarks.shape not in [(rows, count, 2) for count in MEDIAPIPE_POINTS]:
             raise ValueError(f"landmarks of shape {self.landmarks.shape} are not MediaPipe's of {rows} frames")
-        if self.face_mesh is not None and self.face_mesh.shape != (468, 3):
+        if self.face_mesh is not None and self.face_mesh.shape != (MESH_POINTS, 3):
             raise ValueError(f"a face mesh of shape {self.face_mesh.shape} is not MediaPipe's")
 
     @property

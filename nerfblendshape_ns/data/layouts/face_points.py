@@ -14,11 +14,7 @@ import numpy as np
 from nerfblendshape_ns.common import file_io
 from nerfblendshape_ns.common.errors import UserError
 from nerfblendshape_ns.data import contract
-
-MESH_POINTS = 468
-"""Vertices of MediaPipe's face mesh."""
-MEDIAPIPE_POINTS = (MESH_POINTS, 478)
-"""Numbers of landmarks that MediaPipe gives: without and with the irises."""
+from nerfblendshape_ns.data.contract import MEDIAPIPE_POINTS, MESH_POINTS
 
 
 def read_landmarks(root: Path) -> Tuple[Optional[np.ndarray], Optional[str]]:

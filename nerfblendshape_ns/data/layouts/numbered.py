@@ -19,10 +19,9 @@ from nerfblendshape_ns.coefficient_names.unnamed import unnamed
 from nerfblendshape_ns.common import file_io
 from nerfblendshape_ns.common.errors import UserError
 from nerfblendshape_ns.data import contract
-from nerfblendshape_ns.data.contract import landmark_rect
+from nerfblendshape_ns.data.contract import MEDIAPIPE_POINTS, MESH_POINTS, landmark_rect
 from nerfblendshape_ns.data.frame_images import FrameFiles
 from nerfblendshape_ns.data.layouts.clip import ClipFrame, Rect
-from nerfblendshape_ns.data.layouts.face_points import MEDIAPIPE_POINTS
 from nerfblendshape_ns.data.layouts.fields import (
     frame_rate,
     optional_rect,
@@ -235,7 +234,7 @@ def _rects(points: Optional[np.ndarray]) -> Tuple[Optional[Rect], Optional[Rect]
     if points is None:
         return None, None, ()
     if len(points) in MEDIAPIPE_POINTS:
-        face, mouth = points[:468], points[list(contract.LIP_LANDMARKS)]
+        face, mouth = points[:MESH_POINTS], points[list(contract.LIP_LANDMARKS)]
         eyes = [points[list(contract.LEFT_EYE_LANDMARKS)], points[list(contract.RIGHT_EYE_LANDMARKS)]]
     elif len(points) == 68:
         face, mouth, eyes = points, points[_LIPS_68], [points[_LEFT_EYE_68], points[_RIGHT_EYE_68]]
