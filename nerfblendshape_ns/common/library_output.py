@@ -24,6 +24,12 @@ LIBRARY_WARNINGS: Tuple[Tuple[str, Type[Warning], str], ...] = (
         UserWarning,
         r"nerfstudio\.cameras\.cameras",
     ),
+    # ns-render interpolate and spiral.
+    (
+        r"To copy construct from a tensor, it is recommended to use sourceTensor\.detach\(\)\.clone\(\)",
+        UserWarning,
+        r"nerfstudio\.cameras\.camera_utils",
+    ),
     (
         r"`torch\.cuda\.amp\.GradScaler\(args\.\.\.\)` is deprecated\.",
         FutureWarning,
