@@ -1,8 +1,8 @@
-# Each command does all the set-up it needs and then its work:
+# Each of these does all the set-up it needs and then its work:
 #
 #   make demo                 a synthetic talking head becomes a trained avatar: mp4, picture, metrics
 #   make demo VIDEO=me.mp4    the same from your own clip
-#   make test                 style, layers, types and all tests
+#   make test                 style, layers of imports, types and all tests
 #   make docs                 the documentation as a site in site/, to be opened in a browser
 #   make release              wheel and sdist of the checked-out tag, tried in clean environments, in dist/
 #

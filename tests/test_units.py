@@ -17,7 +17,7 @@ from nerfblendshape_ns.synthetic.dataset import ClipSettings
 
 pytestmark = pytest.mark.slow
 
-STEPS = 200
+STEPS = 60
 RAW = ("expression_source.minimum", "expression_source.maximum", "expression_source.track_expression")
 """What a run keeps in the files' own units."""
 

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Makes sure that there is a Chromium for the tests of viewer and report; without one they skip, so a failure is only told.
+# Makes sure that there is a Chromium for the tests of viewer and report; without one they skip, so a failure is only reported.
 command -v chromium >/dev/null 2>&1 || command -v chromium-browser >/dev/null 2>&1 || command -v google-chrome >/dev/null 2>&1 && exit 0
 if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then
     echo "installing chromium for the browser tests"

@@ -35,7 +35,7 @@ def main(root: Path = ROOT) -> None:
         print(f"building {tag}", flush=True)
         source = checked_out(root, tag, work / "source")
         files = build(source, work / "files")
-        print(run(sys.executable, "-m", "twine", "check", "--strict", *files, cwd=work).strip())
+        run(sys.executable, "-m", "twine", "check", "--strict", *files, cwd=work)
         for number, file in enumerate(files):
             print(f"installing {file.name} and what it requires in a clean environment", flush=True)
             python = install(file, work / f"environment{number}")

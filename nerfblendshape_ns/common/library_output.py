@@ -1,7 +1,8 @@
-"""Keeps off the console what libraries say about themselves: exact messages that no user can act on.
+"""Filters what libraries print about themselves: exact messages that no user can act on.
 
-The warnings are filtered when this package is imported, so by every tool of it, and by nerfstudio's own once those have
-looked for plugins. A filter of the user's, such as ``python -W error``, goes first.
+Warnings are filtered from the import of this package on. Its own tools import it first; nerfstudio's do when they look
+for plugins, by when ``torch.jit.script`` has warned once. A filter of the user's, such as ``python -W error``, has
+precedence.
 """
 
 from __future__ import annotations
@@ -23,6 +24,12 @@ LIBRARY_WARNINGS: Tuple[Tuple[str, Type[Warning], str], ...] = (
         UserWarning,
         r"nerfstudio\.cameras\.cameras",
     ),
+    # ns-render interpolate and spiral.
+    (
+        r"To copy construct from a tensor, it is recommended to use sourceTensor\.detach\(\)\.clone\(\)",
+        UserWarning,
+        r"nerfstudio\.cameras\.camera_utils",
+    ),
     (
         r"`torch\.cuda\.amp\.GradScaler\(args\.\.\.\)` is deprecated\.",
         FutureWarning,
@@ -39,7 +46,7 @@ LIBRARY_WARNINGS: Tuple[Tuple[str, Type[Warning], str], ...] = (
         UserWarning,
         r"nerfstudio\.utils\.writer",
     ),
-    # nerfstudio and nerfacc call it; torch names itself as the place, and Python shows one warning per place anyway.
+    # nerfstudio and nerfacc call it; the warning names torch's module as its place.
     (
         r"`torch\.jit\.script` is deprecated\. Please switch to `torch\.compile` or `torch\.export`\.$",
         FutureWarning,
@@ -56,7 +63,7 @@ MEDIAPIPE_LINES: Tuple[bytes, ...] = (
     rb"I\d{4}" + _ABSL + rb"(task_runner|gl_context|gl_context_egl)\.cc:\d+\] .*\n",
     rb"W\d{4}" + _ABSL + rb"face_landmarker_graph\.cc:\d+\] Sets FaceBlendshapesGraph acceleration to xnnpack by .*\n",
 )
-"""What MediaPipe's native code writes to stderr at its start (regular expressions); it heeds no setting for them."""
+"""What MediaPipe's native code writes to stderr at its start (regular expressions); no setting turns it off."""
 
 WARP_WITHOUT_DRIVER = (
     rb"Warp CUDA warning: Could not find or load the NVIDIA CUDA driver\. GPU execution will not be available\.\n"
@@ -66,19 +73,19 @@ WARP_WITHOUT_DRIVER = (
 PCI_DEVICES = Path("/sys/bus/pci/devices")
 WSL_GPU = Path("/dev/dxg")
 
-# Two threads must not both put stderr elsewhere and back.
+# Two threads must not redirect stderr at the same time.
 _stderr_lock = threading.RLock()
 
 
 def ignore_library_warnings() -> None:
-    """Filter :data:`LIBRARY_WARNINGS`, after whatever filters there are."""
+    """Filter :data:`LIBRARY_WARNINGS`; filters that exist have precedence."""
     for message, category, module in LIBRARY_WARNINGS:
         warnings.filterwarnings("ignore", message, category, rf"{module}$", append=True)
 
 
 @contextmanager
 def without_lines(lines: Sequence[bytes]) -> Iterator[None]:
-    """Drop lines that native code writes to stderr meanwhile; everything else is written when the context ends.
+    """Drop lines that native code writes to stderr inside the context; everything else is written when it ends.
 
     Args:
         lines: regular expressions of whole lines, line end included.
@@ -102,7 +109,7 @@ def without_lines(lines: Sequence[bytes]) -> Iterator[None]:
 
 
 def nvidia_gpu_possible() -> bool:
-    """Whether this machine has a GPU of NVIDIA's, its driver installed or not; True where that cannot be told."""
+    """Whether this machine has a GPU of NVIDIA's, with or without a driver; True where that cannot be determined."""
     if not sys.platform.startswith("linux") or not PCI_DEVICES.is_dir() or WSL_GPU.exists():
         return True
     for device in PCI_DEVICES.glob("*"):

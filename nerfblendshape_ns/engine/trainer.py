@@ -41,6 +41,9 @@ class BudgetTrainerConfig(TrainerConfig):
     """Stop cleanly (checkpoint saved, learning rates fully decayed) after this many minutes of training. A resumed run
     has as many minutes again, over which its learning rates decay further."""
 
+    def print_to_terminal(self) -> None:
+        """Print nothing: nerfstudio's 200 lines are in ``config.yml``, whose path it prints next."""
+
 
 class BudgetTrainer(Trainer):
     """Ends training when ``max_minutes`` have passed; everything else is nerfstudio's trainer.

@@ -25,6 +25,10 @@ NON_TUPLE = (
     "Using a non-tuple sequence for multidimensional indexing is deprecated and will be changed in pytorch 2.9; use "
     "x[tuple(seq)] instead of x[seq]. (Triggered internally at /pytorch/torch/csrc/autograd/python_variable.cpp:347.)"
 )
+COPY = (
+    "To copy construct from a tensor, it is recommended to use sourceTensor.detach().clone() or "
+    "sourceTensor.detach().clone().requires_grad_(True), rather than torch.tensor(sourceTensor)."
+)
 SCALER = (
     "`torch.cuda.amp.GradScaler(args...)` is deprecated. Please use `torch.amp.GradScaler('cuda', args...)` instead."
 )
@@ -57,6 +61,7 @@ def warn_from(module: str, message: str, category: Type[Warning]) -> List[str]:
     "module, message, category",
     [
         ("nerfstudio.cameras.cameras", NON_TUPLE, UserWarning),
+        ("nerfstudio.cameras.camera_utils", COPY, UserWarning),
         ("nerfstudio.engine.trainer", SCALER, FutureWarning),
         (ACTIVATIONS, FORWARD, FutureWarning),
         (ACTIVATIONS, FORWARD.replace("fwd", "bwd"), FutureWarning),
@@ -69,7 +74,7 @@ def test_a_warning_that_no_user_can_act_on_is_filtered_and_one_like_it_is_not(mo
     for other_module in ("my_project", f"{module}_of_mine", f"my.{module}"):
         assert warn_from(other_module, message, category) == [message]
     assert warn_from(module, message, RuntimeWarning) == [message]
-    other = message.replace("deprecated", "wrong").replace("unexpected", "no")
+    other = message.replace("deprecated", "wrong").replace("unexpected", "no").replace("copy", "make")
     assert warn_from(module, other, category) == [other]
 
 
@@ -214,3 +219,4 @@ def test_stderr_holds_what_is_ours_alone(tmp_path):
     assert bar.startswith("Rendering frames") and dataset == f"dataset: {tmp_path / 'clip'}"
     assert "\x1b" not in done.stdout and done.stdout.count("Step (% Done)") == 1, "rows in a file are not drawn over"
     assert "Warp" not in done.stdout and "Module" not in done.stdout
+    assert "HeadModelConfig(" not in done.stdout
