@@ -102,7 +102,7 @@ def without_lines(lines: Sequence[bytes]) -> Iterator[None]:
 
 
 def nvidia_gpu_possible() -> bool:
-    """Whether this machine has a GPU of NVIDIA's, its driver installed or not; True where that cannot be told."""
+    """Whether this machine has a GPU of NVIDIA's, its driver installed or not; True where that cannot be found out."""
     if not sys.platform.startswith("linux") or not PCI_DEVICES.is_dir() or WSL_GPU.exists():
         return True
     for device in PCI_DEVICES.glob("*"):

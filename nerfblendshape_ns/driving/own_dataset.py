@@ -10,6 +10,7 @@ import numpy as np
 import yaml
 
 from nerfblendshape_ns.common import file_io
+from nerfblendshape_ns.common.arrays import load_arrays
 from nerfblendshape_ns.common.errors import UserError
 from nerfblendshape_ns.data import contract
 from nerfblendshape_ns.data.layouts import Clip, read_clip
@@ -177,9 +178,8 @@ def source_video(root: Path) -> Optional[Path]:
 def archive_array(path: Path, name: str) -> Optional[np.ndarray]:
     """One array of an ``.npz`` file, read without pickle; None where the file or the array is missing or damaged."""
     try:
-        with np.load(path, allow_pickle=False) as archive:
-            return archive[name]
-    except (OSError, ValueError, EOFError, KeyError):
+        return load_arrays(path).get(name)
+    except UserError:
         return None
 
 

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any, Dict, List, Mapping, Sequence
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from nerfblendshape_ns.common.console import progress_bars
 from nerfblendshape_ns.common.file_io import save_json, save_text
 from nerfblendshape_ns.evaluation.frames import RenderedFrame
 from nerfblendshape_ns.evaluation.measure import Instruments, measure_frames
@@ -31,11 +31,10 @@ def measure_splits(
         instruments: what to measure with.
         console: for the bars.
     """
-    columns = TextColumn("{task.description} frames"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
     measured: Measured = {}
-    with Progress(*columns, console=console) as progress:
+    with progress_bars(console) as progress:
         for split, frames in splits.items():
-            task = progress.add_task(split, total=len(frames))
+            task = progress.add_task(f"{split} frames", total=len(frames))
             measured[split] = measure_frames(run, frames, split, instruments, partial(progress.advance, task))
     return measured
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -10,12 +9,13 @@ from pathlib import Path
 from typing import Any, Callable, Dict, Iterator, List, Optional, Sequence, Tuple
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.progress import Progress, TaskID
 from rich.table import Table
 from rich.text import Text
 
-from nerfblendshape_ns.common.console import say
+from nerfblendshape_ns.common.console import progress_bars, say
 from nerfblendshape_ns.common.errors import UserError
+from nerfblendshape_ns.common.memory import peak_memory_mb
 from nerfblendshape_ns.common.output_folders import claimed_folder, clear_folder
 from nerfblendshape_ns.common.version import __version__
 from nerfblendshape_ns.data import contract
@@ -297,7 +297,7 @@ def _run_steps(
         start = time.perf_counter()
         summary, warnings = step.run(advance)
         seconds = time.perf_counter() - start
-        summary["peak_memory_mb"] = peak_memory()
+        summary["peak_memory_mb"] = peak_memory_mb()
         record.finish(step.name, keys[step.name], seconds, summary, warnings, [known.name for known in steps])
         if step.name == "frames":
             input_checks.check_against_frames(options, shot_of(record), True, tracked=False)
@@ -306,21 +306,10 @@ def _run_steps(
             discard_partial(options.output / track_steps.STRETCHES)
 
 
-def peak_memory() -> Optional[int]:
-    """The most memory this process has held so far, in megabytes; None where the system does not tell."""
-    try:
-        import resource
-    except ImportError:
-        return None
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return round(peak / 2**20 if sys.platform == "darwin" else peak / 2**10)
-
-
 @contextmanager
 def steps_progress(console: Console) -> Iterator[Tuple[Progress, Dict[str, TaskID]]]:
     """A rich progress display with one bar a step, and the bars by step name."""
-    columns = (TextColumn("{task.description:24}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=console) as progress:
+    with progress_bars(console) as progress:
         yield progress, {}
 
 

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from nerfblendshape_ns.coefficient_names.arkit import basis_of_names, spelled_as_arkit
+from nerfblendshape_ns.common.arrays import load_arrays
 from nerfblendshape_ns.common.errors import UserError
 from nerfblendshape_ns.common.file_io import load_array
 from nerfblendshape_ns.common.safe_globals import register_checkpoint_globals
@@ -80,11 +81,7 @@ def load_archive(path: Path) -> Dict[str, Any]:
         UserError: it is damaged, needs pickle, or holds no dictionary.
     """
     if path.suffix.lower() == ".npz":
-        try:
-            with np.load(path, allow_pickle=False) as archive:
-                return {key: archive[key] for key in archive.files}
-        except (OSError, ValueError, EOFError, KeyError) as error:
-            raise UserError(f"{path} is no .npz of plain arrays ({_first_line(error)}); save it again.") from None
+        return load_arrays(path, "save it again")
     try:
         with torch.serialization.safe_globals(_numpy_globals()):
             content = torch.load(path, map_location="cpu", weights_only=True)
