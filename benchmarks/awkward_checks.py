@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any, Callable, Dict, List, Tuple
+from typing import Any, Callable, Dict, List
 
-import cv2
 import numpy as np
 from awkward_videos import Sources
 
 from nerfblendshape_ns.common import file_io
 from nerfblendshape_ns.data import contract
+from nerfblendshape_ns.process_data.video.frames import probe_video
 
 Check = Callable[[Sources, Dict[str, Any], Path], List[str]]
 """Takes the good videos, ``process.json`` and the dataset folder; returns what is wrong, nothing if all is well."""
@@ -81,7 +81,8 @@ def upright(sources: Sources, document: Dict[str, Any], root: Path) -> List[str]
     """The picture is read upright, and so is the head."""
     wrong = whole(document, root)
     summary = document["steps"]["frames"]["summary"]
-    size = _size(sources.first)
+    source = probe_video(sources.first)
+    size = source.width, source.height
     if (summary["source_width"], summary["source_height"]) != size:
         wrong.append(f"read as {summary['source_width']}x{summary['source_height']}, upright it is {size}")
     roll = np.load(root / "head_poses.npz")["angles"][:, 2]
@@ -95,7 +96,7 @@ def variable_times(sources: Sources, document: Dict[str, Any], root: Path) -> Li
     wrong = whole(document, root)
     summary = document["steps"]["frames"]["summary"]
     if abs(summary["fps"] - sources.fps) > 0.05 * sources.fps:
-        wrong.append(f"{summary['fps']} frames a second")
+        wrong.append(f"{summary['fps']} frames per second")
     if abs(summary["end"] - summary["start"] - sources.seconds) > 3 / sources.fps:
         wrong.append(f"from {summary['start']} to {summary['end']} s of {sources.seconds}")
     if not summary["repeated_frames"]:
@@ -145,10 +146,3 @@ def moving_camera(sources: Sources, document: Dict[str, Any], root: Path) -> Lis
 def nothing_more(sources: Sources, document: Dict[str, Any], root: Path) -> List[str]:
     """Whatever comes of it is right."""
     return []
-
-
-def _size(path: Path) -> Tuple[int, int]:
-    capture = cv2.VideoCapture(str(path))
-    size = int(capture.get(cv2.CAP_PROP_FRAME_WIDTH)), int(capture.get(cv2.CAP_PROP_FRAME_HEIGHT))
-    capture.release()
-    return size

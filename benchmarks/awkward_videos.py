@@ -1,13 +1,19 @@
-"""Awkward videos, made of good ones with ffmpeg."""
+"""Awkward videos, made of good ones."""
 
 from __future__ import annotations
 
-import subprocess
+import struct
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
-from typing import Any, Callable
+from typing import Callable, Iterable, List, Optional
 
-from nerfblendshape_ns.common.errors import UserError
+import av
+import cv2
+import numpy as np
+
+from nerfblendshape_ns.common.video_writing import write_video
+from nerfblendshape_ns.process_data.video.frames import decode
 from nerfblendshape_ns.synthetic.dataset import ClipSettings, write_dataset
 
 
@@ -22,7 +28,7 @@ class Sources:
     num_frames: int
     """Frames of each."""
     fps: float
-    """Frames a second of each."""
+    """Frames per second of each."""
 
     @property
     def seconds(self) -> float:
@@ -30,77 +36,157 @@ class Sources:
         return self.num_frames / self.fps
 
 
-def ffmpeg(*words: Any) -> None:
-    """Run ffmpeg quietly."""
-    command = ["ffmpeg", "-v", "error", "-y", *map(str, words)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise UserError(f"ffmpeg failed ({done.stderr.strip()[-300:]}); command: {' '.join(command)}.")
-
-
-ENCODE = ("-c:v", "libx264", "-crf", "18", "-preset", "veryfast", "-pix_fmt", "yuv420p")
+def images_of(video: Path) -> List[np.ndarray]:
+    """All images of a short video, uint8 RGB."""
+    return [image for _, _, image in decode(video)]
 
 
 def cut_source(clip: Path, output: Path, num_frames: int, fps: float, side: int) -> Path:
     """The first frames of a clip, scaled so that its shorter side is ``side``, without sound."""
-    scale = f"scale='if(gt(iw,ih),-2,{side})':'if(gt(iw,ih),{side},-2)',fps={fps:g}"
-    ffmpeg("-i", clip, "-vf", scale, "-frames:v", num_frames, "-an", *ENCODE, output)
+    images, due = [], 0.0
+    for _, seconds, image in decode(clip):
+        while seconds + 1e-6 >= due and len(images) < num_frames:
+            scale = side / min(image.shape[:2])
+            images.append(resized(image, round(image.shape[1] * scale), round(image.shape[0] * scale)))
+            due = len(images) / fps
+        if len(images) == num_frames:
+            break
+    write_video(output, images, fps)
     return output
 
 
-def filtered(graph: str, *output_words: Any) -> Callable[[Sources, Path], None]:
-    """A variant made from the first source by one filter chain."""
+def resized(image: np.ndarray, width: int, height: Optional[int] = None) -> np.ndarray:
+    """Scale to a size; without a height, in proportion and to an even one."""
+    if height is None:
+        height = 2 * round(width * image.shape[0] / image.shape[1] / 2)
+    return cv2.resize(
+        image, (width, height), interpolation=cv2.INTER_AREA if width < image.shape[1] else cv2.INTER_CUBIC
+    )
+
+
+def cropped(image: np.ndarray, width: float, height: float, x: float = 0.5, y: float = 0.5) -> np.ndarray:
+    """Cut out so large a fraction of the sides, to even pixels; ``x`` and ``y`` go from the left and top end to 1."""
+    width, height = 2 * int(image.shape[1] * width / 2), 2 * int(image.shape[0] * height / 2)
+    left, top = round((image.shape[1] - width) * x), round((image.shape[0] - height) * y)
+    return image[top : top + height, left : left + width]
+
+
+def pasted(image: np.ndarray, width: int, height: int, left: int, top: int, grey: int = 0) -> np.ndarray:
+    """Put on a canvas of one grey."""
+    canvas = np.full((height, width, 3), grey, np.uint8)
+    canvas[top : top + image.shape[0], left : left + image.shape[1]] = image
+    return canvas
+
+
+def changed(change: Callable[[np.ndarray, float], np.ndarray], most: Optional[int] = None) -> Callable:
+    """A variant made from the first source, image by image; ``change`` is given an image and its time in seconds."""
 
     def make(sources: Sources, path: Path) -> None:
-        words = [word.format(**vars(sources)) if isinstance(word, str) else word for word in output_words]
-        ffmpeg("-i", sources.first, "-vf", graph, *words, "-an", *ENCODE, path)
+        images = images_of(sources.first)[:most]
+        write_video(path, (change(image, index / sources.fps) for index, image in enumerate(images)), sources.fps)
 
     return make
 
 
+def small_in_1080p(image: np.ndarray, seconds: float) -> np.ndarray:
+    """300 pixels high, off the middle of a grey 1920 x 1080."""
+    small = resized(image, round(300 * image.shape[1] / image.shape[0]), 300)
+    return pasted(small, 1920, 1080, 1210, 330, 128)
+
+
+def letterboxed(image: np.ndarray, seconds: float) -> np.ndarray:
+    """A wide image with black bars above and below."""
+    wide = resized(cropped(image, 1.0, 0.8 * image.shape[1] / image.shape[0]), 500)
+    return pasted(wide, 500, 500, 0, (500 - wide.shape[0]) // 2)
+
+
+def portrait_4k(image: np.ndarray, seconds: float) -> np.ndarray:
+    """2160 x 3840 pixels."""
+    return resized(cropped(image, 9 / 16 * image.shape[0] / image.shape[1], 1.0), 2160, 3840)
+
+
 def rotated(sources: Sources, path: Path) -> None:
     """Stored lying on its side, with a note that it is to be turned back, as phones do it."""
-    lying = path.with_name(f"{path.stem}_lying.mp4")
-    ffmpeg("-i", sources.first, "-vf", "transpose=2", "-an", *ENCODE, lying)
-    ffmpeg("-i", lying, "-c", "copy", "-metadata:s:v:0", "rotate=270", path)
-    lying.unlink()
+    write_video(path, (np.rot90(image) for image in images_of(sources.first)), sources.fps)
+    content = bytearray(path.read_bytes())
+    start = content.index(b"tkhd") + 4 + 40
+    width = struct.unpack(">I", content[start + 40 : start + 44])[0]
+    content[start : start + 36] = struct.pack(">9i", 0, 1 << 16, 0, -(1 << 16), 0, 0, width, 0, 1 << 30)
+    path.write_bytes(content)
+
+
+def sixty(sources: Sources, path: Path) -> None:
+    """Twice as fast, at 60 frames per second."""
+    images = images_of(sources.first)
+    index = np.arange(int(len(images) * 30 / sources.fps)) * sources.fps / 30
+    write_video(path, (images[int(position)] for position in index), 60.0)
 
 
 def variable_rate(sources: Sources, path: Path) -> None:
     """Two of five frames are missing, with the times of the others unchanged."""
-    ffmpeg("-i", sources.first, "-vf", "select='not(eq(mod(n,5),2)+eq(mod(n,5),3))'", "-vsync", "vfr", "-an",
-           *ENCODE, path)  # fmt: skip
+    images = images_of(sources.first)
+    kept = [index for index in range(len(images)) if index % 5 not in (2, 3)]
+    encode(path, [images[index] for index in kept], sources.fps, kept)
 
 
 def two_shots(sources: Sources, path: Path) -> None:
     """Half of the second source, then all of the first."""
-    both = "[1:v]trim=end_frame={short},scale=400:400,setsar=1[a];[0:v]scale=400:400,setsar=1[b];[a][b]concat=n=2"
-    short = max(4, sources.num_frames // 2)
-    ffmpeg("-i", sources.first, "-i", sources.second, "-filter_complex", both.format(short=short), "-an", *ENCODE, path)
+    images = images_of(sources.second)[: max(4, sources.num_frames // 2)] + images_of(sources.first)
+    write_video(path, (resized(image, 400, 400) for image in images), sources.fps)
 
 
 def black_lead_in(sources: Sources, path: Path) -> None:
     """Eight black frames, then four that fade in."""
-    fade, black = 4 / sources.fps, 8 / sources.fps
-    graph = f"fade=in:st=0:d={fade},tpad=start_duration={black}:color=black"
-    ffmpeg("-i", sources.first, "-vf", graph, "-an", *ENCODE, path)
+    images = images_of(sources.first)
+    light = np.clip(np.arange(-8, len(images)) / 4, 0.0, 1.0)
+    images = [images[0]] * 8 + images
+    write_video(path, ((image * factor).astype(np.uint8) for image, factor in zip(images, light)), sources.fps)
 
 
 def two_faces(sources: Sources, path: Path) -> None:
     """The second source, smaller, to the left of the first."""
-    graph = (
-        "[0:v]scale=512:-2,crop=512:512,setsar=1[a];[1:v]scale=360:-2,crop=360:360,pad=400:512:20:120:gray,setsar=1[b];"
-        "[b][a]hstack"
-    )
-    ffmpeg("-i", sources.first, "-i", sources.second, "-filter_complex", graph, "-an", *ENCODE, path)
+
+    def square(image: np.ndarray, side: int) -> np.ndarray:
+        image = resized(image, side)
+        top = (image.shape[0] - side) // 2
+        return image[top : top + side]
+
+    pairs = zip(images_of(sources.second), images_of(sources.first))
+    both = (np.hstack([pasted(square(a, 360), 400, 512, 20, 120, 128), square(b, 512)]) for a, b in pairs)
+    write_video(path, both, sources.fps)
 
 
 def odd_size_with_sound(sources: Sources, path: Path) -> None:
     """An odd number of pixels along each side, and a tone."""
-    sound = f"sine=frequency=440:duration={sources.seconds}"
-    graph = "scale=333:-1,crop=333:321:0:0,format=yuv444p"
-    video = ("-c:v", "libx264", "-crf", "18", "-preset", "veryfast")
-    ffmpeg("-i", sources.first, "-f", "lavfi", "-i", sound, "-shortest", "-vf", graph, *video, "-c:a", "aac", path)
+    images = [resized(image, 333, 333)[:321] for image in images_of(sources.first)]
+    encode(path, images, sources.fps, range(len(images)), "yuv444p", has_tone=True)
+
+
+def encode(
+    path: Path,
+    images: List[np.ndarray],
+    fps: float,
+    times: Iterable[int],
+    pixels: str = "yuv420p",
+    has_tone: bool = False,
+) -> None:
+    """Write what the package's own writer never does: images at uneven times (in frames), full colour resolution."""
+    with av.open(str(path), "w") as output:
+        video = output.add_stream("libx264", rate=Fraction(fps), options={"crf": "18"})
+        video.height, video.width = images[0].shape[:2]
+        video.pix_fmt = pixels
+        audio = output.add_stream("aac", rate=16_000, layout="mono") if has_tone else None
+        for image, time in zip(images, times):
+            frame = av.VideoFrame.from_ndarray(image, "rgb24")
+            frame.pts, frame.time_base = time, 1 / Fraction(fps)
+            output.mux(video.encode(frame))
+        output.mux(video.encode(None))
+        if audio is not None:
+            samples = 0.5 * np.sin(2 * np.pi * 440 / 16_000 * np.arange(round(16_000 * len(images) / fps)))
+            sound = av.AudioFrame.from_ndarray(samples[None].astype(np.float32), "fltp", "mono")
+            sound.sample_rate, sound.pts, sound.time_base = 16_000, 0, Fraction(1, 16_000)
+            output.mux(audio.encode(sound))
+            output.mux(audio.encode(None))
 
 
 def synthetic_sources(folder: Path, num_frames: int = 75, fps: float = 25.0, side: int = 512) -> Sources:

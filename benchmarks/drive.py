@@ -45,7 +45,7 @@ def slider_seconds(path: Path, size: int, rounds: int) -> float:
 
 
 def drive_rate(path: Path, frames: int) -> float:
-    """Frames a second of ``nbs-drive``, the time of its own progress bar."""
+    """Frames per second of ``nbs-drive``, the time of its own progress bar."""
     with tempfile.TemporaryDirectory() as folder:
         name = open_avatar(path).names[0]
         keyframes = Path(folder) / "keyframes.yaml"
@@ -68,7 +68,7 @@ def main() -> None:
     with report_user_errors():
         slider = slider_seconds(options.avatar, options.size, options.rounds)
         rate = drive_rate(options.avatar, options.frames)
-    print(f"slider to picture at {options.size}: {1e3 * slider:.0f} ms; nbs-drive: {rate:.2f} frames a second")
+    print(f"slider to picture at {options.size}: {1e3 * slider:.0f} ms; nbs-drive: {rate:.2f} frames per second")
     if options.json:
         figures = {"slider_ms": round(1e3 * slider, 1), "drive_fps": round(rate, 2), "size": options.size}
         print(json.dumps({**figures, "threads": torch.get_num_threads(), "load": os.getloadavg()[0]}))

@@ -42,7 +42,7 @@ def measure(root: Path, sizes: List[int], settle: int, rounds: int, device: torc
     print(figures, flush=True)
     for size in sizes:
         run.slider_seconds(0.0, size)
-        seconds = [run.slider_seconds(share, size)[0] for share in np.linspace(0.0, 1.0, rounds)]
+        seconds = [run.slider_seconds(fraction, size)[0] for fraction in np.linspace(0.0, 1.0, rounds)]
         figures["picture_ms"][str(size)] = median_of(seconds)
     return figures
 

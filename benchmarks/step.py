@@ -7,9 +7,9 @@ step costs what it costs for the rest of training. Then the runs take turns, rou
 process; medians are printed, and of the ratios within a round, so that another job on the machine slows all sides.
 
 The contestants have 52 coefficients, as many as ARKit's, or one. ``k52`` is the method as it is, whose tables belong
-to principal directions of the coefficients; ``k52_named`` has one table a coefficient. With ``--json`` the last line
+to principal directions of the coefficients; ``k52_named`` has one table per coefficient. With ``--json`` the last line
 is one JSON object: ``step_ms`` and its ``parts_ms`` for each contestant, ``step_ratio_k52_k1``,
-``step_ratio_k52_named_k1``, ``samples`` a step, ``slider_ms`` (one 256 x 256 picture after a change of expression) and
+``step_ratio_k52_named_k1``, ``samples`` per step, ``slider_ms`` (one 256 x 256 image after a change of expression) and
 the load average. ``step_processor_ms`` and ``slider_processor_ms`` are processor time of all threads: on one thread
 what the clock would show on an idle machine. On a GPU the parts are waited for one by one, which makes the step longer
 than it is in training; ``step_ms`` is then taken from rounds of their own, without that.
@@ -158,11 +158,11 @@ class Run:
         wall, processor = start.since()
         return wall / count, processor / count
 
-    def slider_seconds(self, share: float, size: Optional[int] = None) -> Tuple[float, float]:
-        """Times to set the first coefficient to a share of its range and render the first training camera.
+    def slider_seconds(self, fraction: float, size: Optional[int] = None) -> Tuple[float, float]:
+        """Times to set the first coefficient to a fraction of its range and render the first training camera.
 
         Args:
-            share: 0 is the coefficient's smallest value, 1 its largest.
+            fraction: 0 is the coefficient's smallest value, 1 its largest.
             size: longer side of the picture in pixels; None takes the training images'.
         """
         self.pipeline.eval()
@@ -173,7 +173,7 @@ class Run:
         wait_for(self.timers.device)
         start = Moment()
         expression = source.track_expression[0].clone()
-        expression[0] = torch.lerp(source.minimum[0], source.maximum[0], share)
+        expression[0] = torch.lerp(source.minimum[0], source.maximum[0], fraction)
         self.model.render_driven(camera, DrivingState(source.clamp(expression)))
         wait_for(self.timers.device)
         spent = start.since()
@@ -273,7 +273,7 @@ def measure(root: Path, settle: int, rounds: int, device: torch.device) -> Dict[
     CONSOLE.print(f"{SIZE} x {SIZE}: {settle} steps to settle")
     large.steps(settle)
     large.slider_seconds(0.0)
-    pictures = [large.slider_seconds(share) for share in np.linspace(0.0, 1.0, rounds)]
+    pictures = [large.slider_seconds(fraction) for fraction in np.linspace(0.0, 1.0, rounds)]
     figures["slider_ms"] = median_of([wall for wall, _ in pictures], 0)
     figures["slider_processor_ms"] = median_of([processor_time for _, processor_time in pictures], 0)
     return figures
@@ -299,13 +299,13 @@ def main() -> None:
     if device.type == "cuda":
         figures["machine"] = torch.cuda.get_device_name(device)
         print(figures["machine"])
-    print(f"{figures['threads']} threads on {cores} cores, load average {load[0]:.1f} before; milliseconds a step")
+    print(f"{figures['threads']} threads on {cores} cores, load average {load[0]:.1f} before; milliseconds per step")
     print(f"{'':>12}" + "".join(f"{part:>12}" for part in ("step", *PARTS)))
     for name, parts in figures["parts_ms"].items():
         row = [figures["step_ms"][name], *parts.values()]
         print(f"{name:>12}" + "".join(f"{value:12.2f}" for value in row))
     processor = [f"{name} {value:.2f}" for name, value in figures["step_processor_ms"].items()]
-    print(f"processor time of a step: {', '.join(processor)}")
+    print(f"processor time per step: {', '.join(processor)}")
     for name in ("step_ratio_k52_k1", "step_ratio_k52_named_k1", "slider_ms", "slider_processor_ms"):
         print(f"{name:>24} {figures[name]:10.2f}")
     if arguments.json:

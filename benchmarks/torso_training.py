@@ -5,9 +5,9 @@
 RUN is the directory or config.yml of a torso run whose dataset is still there. Two torsos start from its settings, with
 new weights, and take turns of 200 steps on the same batches, on all cores of the process. With ``--json`` the last line
 is one JSON object: ``torso_step_ratio`` (time of all steps with pixels rendered anew over the time with pixels kept),
-the mean step of both in the first and in the last tenth of the steps (``ms``), the share of the training frames' pixels
-that was rendered, ``psnr_difference`` (largest difference of the two in a step's PSNR, in decibel, as a check that
-they do the same work) and the load average.
+the mean step of both in the first and in the last tenth of the steps (``ms``), the fraction of the training frames'
+pixels that was rendered, ``psnr_difference`` (largest difference of the two in a step's PSNR, in decibel, as a check
+that they do the same work) and the load average.
 """
 
 from __future__ import annotations

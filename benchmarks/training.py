@@ -16,7 +16,6 @@ import argparse
 import collections
 import copy
 import json
-import resource
 import statistics
 import sys
 import time
@@ -33,8 +32,9 @@ from torch.profiler import ProfilerActivity, profile
 from nerfblendshape_ns import method_configs
 from nerfblendshape_ns.common.errors import report_user_errors
 from nerfblendshape_ns.common.frame_numbers import spread
+from nerfblendshape_ns.common.memory import peak_memory_mb
 from nerfblendshape_ns.model_components.metrics.image_metrics import head_metrics
-from nerfblendshape_ns.recipes.overrides import apply_overrides
+from nerfblendshape_ns.recipes.values import apply_overrides
 
 NEVER = 1_000_000_000
 LAUNCHES = ("cudaLaunchKernel", "cudaLaunchKernelExC", "cuLaunchKernel", "cuLaunchKernelEx")
@@ -71,7 +71,7 @@ def train(options: argparse.Namespace) -> Dict[str, Any]:
         "minutes": options.minutes,
         "steps": trainer.step,
         "step_ms": round(1e3 * statistics.median(seconds), 2),
-        "host_peak_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
+        "host_peak_mb": peak_memory_mb(),
     }
     if device.type == "cuda":
         figures["gpu_peak_mb"] = round(torch.cuda.max_memory_allocated() / 2**20)

@@ -1,9 +1,9 @@
-"""Make awkward videos out of good ones with ffmpeg, prepare each, and say whether the right thing came out.
+"""Make awkward videos out of good ones, prepare each, and say whether the right thing came out.
 
     python benchmarks/video_variants.py CLIPS --output /tmp/variants
 
 ``CLIPS`` is a folder of talking-head videos (two at least), of which three seconds each are used. Without clips, two
-synthetic heads serve: ``--synthetic``. One line a variant: outcome, frames, seconds a frame, peak memory.
+synthetic heads serve: ``--synthetic``. One line per variant: outcome, frames, seconds per frame, peak memory.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import Any, Callable, Dict, List, Optional, Tuple
 
 import awkward_checks as checks
 import awkward_videos as videos
+import numpy as np
 import tyro
 from awkward_checks import Check
 from awkward_videos import Sources
@@ -42,16 +43,16 @@ class Variant:
 
 VARIANTS = (
     Variant("rotated", videos.rotated, checks.upright),
-    Variant("sixty", videos.filtered("setpts=0.5*PTS", "-r", 60), checks.expect(fps=lambda fps: abs(fps - 60) < 0.5)),
+    Variant("sixty", videos.sixty, checks.expect(fps=lambda fps: abs(fps - 60) < 0.5)),
     Variant("variable_rate", videos.variable_rate, checks.and_warning("variable frame rate", checks.variable_times)),
     Variant(
         "small_face_1080p",
-        videos.filtered("scale=-2:300,pad=1920:1080:1210:330:color=gray"),
+        videos.changed(videos.small_in_1080p),
         checks.expect(window=lambda window: window["left"] > 1100 and window["width"] <= 400),
     ),
     Variant(
         "letterboxed",
-        videos.filtered("crop=iw:trunc(iw*0.8/2)*2,scale=500:-2,pad=500:500:0:(oh-ih)/2"),
+        videos.changed(videos.letterboxed),
         checks.and_warning("Black bars", checks.expect(content=lambda box: box[2] == 500 and abs(box[3] - 396) <= 6)),
     ),
     Variant("cut", videos.two_shots, checks.and_warning("The video is cut at", checks.longer_shot)),
@@ -59,18 +60,16 @@ VARIANTS = (
     Variant("two_faces", videos.two_faces, checks.and_warning("2 faces are seen", checks.larger_face)),
     Variant(
         "moving_camera",
-        videos.filtered("crop=w=trunc(iw*0.45)*2:h=trunc(ih*0.45)*2:x='(iw-ow)*(0.5-0.5*cos(3*t))':y='(ih-oh)/2'"),
+        videos.changed(lambda image, time: videos.cropped(image, 0.9, 0.9, 0.5 - 0.5 * np.cos(3 * time))),
         checks.and_warning("The camera moves", checks.moving_camera),
     ),
     Variant("odd_size_with_sound", videos.odd_size_with_sound, checks.expect(source_width=lambda width: width == 333)),
     Variant(
         "face_at_the_border",
-        videos.filtered("crop=w=trunc(iw*0.3)*2:h=ih:x=0:y=0,pad=iw:ih"),
+        videos.changed(lambda image, _: videos.cropped(image, 0.6, 1.0, x=0.0)),
         checks.and_warning("border cuts the face off", checks.nothing_more),
     ),
-    Variant(
-        "portrait_4k", videos.filtered("crop=w=trunc(ih*9/32)*2:h=ih,scale=2160:3840", "-frames:v", 16), checks.expect()
-    ),
+    Variant("portrait_4k", videos.changed(videos.portrait_4k, most=16), checks.expect()),
 )
 
 
@@ -146,8 +145,8 @@ def run_variants(arguments: Arguments) -> int:
             wall, used = time.perf_counter() - wall, time.process_time() - used
             peak = max(entry["summary"].get("peak_memory_mb") or 0 for entry in document["steps"].values())
             line += (
-                f"{frames:4d} frames  {document['pose']['reprojection_rms_px']:.2f} px  {wall / frames:.3f} s a frame "
-                f"({used / frames:.3f} of processor)  peak {peak} MB so far"
+                f"{frames:4d} frames  {document['pose']['reprojection_rms_px']:.2f} px  {wall / frames:.3f} s per "
+                f"frame ({used / frames:.3f} of processor)  peak {peak} MB so far"
             )
         print(line + "".join(f"\n      {problem}" for problem in wrong), flush=True)
         failures += bool(wrong)

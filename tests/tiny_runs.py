@@ -18,7 +18,7 @@ from nerfblendshape_ns.evaluation.measure import Instruments, measure_frames
 from nerfblendshape_ns.evaluation.summary import summarise
 from nerfblendshape_ns.evaluation.trained_run import open_run
 from nerfblendshape_ns.models.rebuild import load_head
-from nerfblendshape_ns.recipes.overrides import apply_overrides
+from nerfblendshape_ns.recipes.values import apply_overrides
 
 SIZE, NUM_FRAMES, NUM_TEST, STEPS = 64, 24, 3, 80
 METHOD = "nerfblendshape-head-small"

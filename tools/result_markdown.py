@@ -45,7 +45,7 @@ def grid(titles: Sequence[str], rows: Iterable[Sequence[str]], numbers: Collecti
     lines = [f"| {' | '.join(row)} |" for row in rows]
     if not lines:
         return ""
-    rule = "|".join("--:" if place in numbers else "---" for place in range(len(titles)))
+    rule = "|".join("--:" if column in numbers else "---" for column in range(len(titles)))
     return "\n".join([f"| {' | '.join(titles)} |", f"|{rule}|", *lines])
 
 
@@ -56,7 +56,7 @@ def with_footnote(table: str) -> str:
 
 def runs_table(results: Sequence[Result]) -> str:
     """On what, with what and in what time each run was made."""
-    titles = ("run", "seed", "steps", "minutes", "processor minutes", "memory, GB", "on the GPU, GB", "frames a second")
+    titles = ("run", "seed", "steps", "minutes", "processor minutes", "memory, GB", "on the GPU, GB", "frames/s")
     rows = []
     for result in sorted(results, key=lambda each: (each.recipe, each.clip or "", each.run.experiment)):
         run, clip = result.run, Clip(result.recipe, result.clip or "")

@@ -9,10 +9,10 @@ import cv2
 import numpy as np
 import torch
 from jaxtyping import Float, UInt8
-from PIL import Image, ImageDraw, ImageFont
 
 from nerfblendshape_ns.avatar.avatar import Avatar
 from nerfblendshape_ns.avatar.sweep import CoefficientSweep, Sweep, by_change, render_expression, to_bytes
+from nerfblendshape_ns.common.contact_sheet import BLACK, GAP, caption, side_by_side
 from nerfblendshape_ns.common.file_io import save_image
 from nerfblendshape_ns.common.video_writing import write_video
 
@@ -20,11 +20,7 @@ TILE = 144
 """Longer side of a picture on the sheet."""
 VIDEO_TILE = 256
 """Smallest longer side of a picture in the video."""
-CAPTION, FONT = 20, 13
-"""Height of a caption and of its letters in pixels."""
-GAP = 4
-"""White pixels between pictures."""
-RED, BLACK, GREY = (200, 0, 0), (0, 0, 0), (130, 130, 130)
+RED, GREY = (200, 0, 0), (130, 130, 130)
 MARGIN = 0.03
 """The sheet shows the head and so much of the picture's side beyond it."""
 SEEN_SHARE = 0.01
@@ -48,8 +44,8 @@ def write_sweep_sheet(path: Path, sweep: Sweep) -> None:
         heat = heat_picture(one.heat, sweep.neutral, scale)
         pictures = [_tile(one.at_minimum[around], TILE), neutral, _tile(one.at_maximum[around], TILE)]
         pictures.append(_tile(heat[around], TILE))
-        row = _beside(pictures)
-        rows.append(np.concatenate([_caption(_title(one), row.shape[1], BLACK if one.learnt else RED), row]))
+        row = side_by_side(pictures)
+        rows.append(np.concatenate([caption(_title(one), row.shape[1], BLACK if one.learnt else RED), row]))
     height, width = rows[0].shape[:2]
     # As near to a square as whole blocks allow.
     blocks = max(1, round((len(rows) * height / width) ** 0.5))
@@ -58,9 +54,9 @@ def write_sweep_sheet(path: Path, sweep: Sweep) -> None:
     for start in range(0, len(rows), per_block):
         block = rows[start : start + per_block]
         block += [np.full_like(rows[0], 255)] * (per_block - len(block))
-        head = _beside([_caption(text, neutral.shape[1], GREY) for text in ("minimum", "neutral", "maximum", "change")])
-        columns.append(np.concatenate([head, *block]))
-    save_image(path, np.pad(_beside(columns, 4 * GAP), ((GAP,) * 2, (GAP,) * 2, (0, 0)), constant_values=255))
+        titles = [caption(text, neutral.shape[1], GREY) for text in ("minimum", "neutral", "maximum", "change")]
+        columns.append(np.concatenate([side_by_side(titles), *block]))
+    save_image(path, np.pad(side_by_side(columns, 4 * GAP), ((GAP,) * 2, (GAP,) * 2, (0, 0)), constant_values=255))
 
 
 def write_sweep_video(
@@ -121,8 +117,8 @@ def _video_frames(
                 picture = render_expression(avatar, moved, size)
                 heat = 255.0 * np.abs(picture - neutral).mean(-1)
                 tiles = [to_bytes(picture), heat_picture(heat, to_bytes(neutral), scale)]
-                row = _beside([_tile(tile, max(VIDEO_TILE, *tile.shape[:2])) for tile in tiles])
-                way.append(np.concatenate([_caption(f"{one.name} = {value:.3f}", row.shape[1], BLACK), row]))
+                row = side_by_side([_tile(tile, max(VIDEO_TILE, *tile.shape[:2])) for tile in tiles])
+                way.append(np.concatenate([caption(f"{one.name} = {value:.3f}", row.shape[1], BLACK), row]))
             yield from way + way[-2::-1]
         advance()
 
@@ -154,15 +150,3 @@ def _tile(picture: np.ndarray, side: int) -> np.ndarray:
     factor = side / max(picture.shape[:2])
     size = (max(1, round(picture.shape[1] * factor)), max(1, round(picture.shape[0] * factor)))
     return cv2.resize(picture, size, interpolation=cv2.INTER_AREA if factor < 1 else cv2.INTER_CUBIC)
-
-
-def _beside(pictures: List[np.ndarray], gap: int = GAP) -> np.ndarray:
-    space = np.full((len(pictures[0]), gap, 3), 255, np.uint8)
-    parts = [part for picture in pictures for part in (picture, space)]
-    return np.concatenate(parts[:-1], axis=1)
-
-
-def _caption(text: str, width: int, colour: Tuple[int, int, int]) -> np.ndarray:
-    line = Image.new("RGB", (width, CAPTION), "white")
-    ImageDraw.Draw(line).text((2, 2), text, fill=colour, font=ImageFont.load_default(size=FONT))
-    return np.asarray(line)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 import zipfile
+import zlib
 from pathlib import Path
 from typing import Any, Dict, List
 
@@ -18,12 +19,12 @@ def save_arrays(path: Path, **arrays: np.ndarray) -> None:
     file_io.write_atomically(path, lambda temporary: np.savez_compressed(temporary, **arrays))
 
 
-def load_arrays(path: Path, action: str = "delete it and run the same command again") -> Dict[str, Any]:
+def load_arrays(path: Path, advice: str = "delete it and run the same command again") -> Dict[str, Any]:
     """Read a file of arrays without executing anything in it.
 
     Args:
         path: an ``.npz`` file, or a dictionary of tensors that torch saved under any other suffix.
-        action: what to do about a file that cannot be read, for the message.
+        advice: what the user can do about a file that cannot be read, for the message.
 
     Returns:
         Numpy arrays by key; what torch saved beside tensors (numbers, text, dictionaries) as it is.
@@ -34,13 +35,13 @@ def load_arrays(path: Path, action: str = "delete it and run the same command ag
     try:
         content = _load_npz(path) if path.suffix.lower() == ".npz" else _load_saved_by_torch(path)
     except (
-        *(OSError, RuntimeError, ValueError, EOFError, KeyError),
-        *(zipfile.BadZipFile, pickle.UnpicklingError),
+        *(OSError, RuntimeError, ValueError, EOFError, KeyError, TypeError),
+        *(zipfile.BadZipFile, zlib.error, pickle.UnpicklingError),
     ) as error:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
-        raise UserError(f"{path} cannot be read as plain arrays ({reason}); {action}.") from None
+        raise UserError(f"{path} cannot be read as plain arrays ({reason}); {advice}.") from None
     if not isinstance(content, dict):
-        raise UserError(f"{path} holds a {type(content).__name__}, not a dictionary of arrays; {action}.")
+        raise UserError(f"{path} holds a {type(content).__name__}, not a dictionary of arrays; {advice}.")
     return content
 
 

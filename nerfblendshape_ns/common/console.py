@@ -1,10 +1,11 @@
-"""Printing what users named: file names, notes and warnings, on the console as they are."""
+"""What commands show on the console: bars, and what users named (file names, notes, warnings) as it is."""
 
 from __future__ import annotations
 
-from typing import Tuple, Union
+from typing import Optional, Tuple, Union
 
 from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.text import Text
 
 
@@ -16,3 +17,13 @@ def say(console: Console, *parts: Union[str, Tuple[str, str]]) -> None:
         parts: put together without anything between them; a pair is a text and its style, such as ``yellow``.
     """
     console.print(Text.assemble(*parts), soft_wrap=True)
+
+
+def progress_bars(console: Optional[Console] = None) -> Progress:
+    """The bars that all commands show: what is done, how much of it, the time so far and the time to go.
+
+    Args:
+        console: where to; None is the terminal.
+    """
+    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
+    return Progress(*columns, TimeRemainingColumn(), console=console)

@@ -11,7 +11,7 @@ T = TypeVar("T")
 
 
 class UserError(ValueError):
-    """Bad input, told in one sentence: what is wrong, in which file or frame, and what to do about it.
+    """Bad input, reported in one sentence: what is wrong, in which file or frame, and what to do about it.
 
     Library code raises it; the command-line tools print its message without a traceback and exit with status 1.
     """

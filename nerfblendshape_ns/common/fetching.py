@@ -56,17 +56,17 @@ def pip_download(name: str, folder: Path, arguments: Sequence[str], timeout: flo
         raise NotFetched(_reason(name, finished.stderr))
 
 
-def _reason(name: str, told: str) -> str:
+def _reason(name: str, output: str) -> str:
     """What pip's messages come down to."""
-    if "No module named pip" in told:
+    if "No module named pip" in output:
         return (
             f"{sys.executable} has no pip to download {name} with; add it with 'python -m ensurepip' or "
             "'uv pip install pip'"
         )
-    if "connection broken by" in told:
+    if "connection broken by" in output:
         return f"pip could not reach the package index to download {name}; a network connection is needed"
-    if "DO NOT MATCH THE HASHES" in told:
+    if "DO NOT MATCH THE HASHES" in output:
         return f"the package index gave another file than the known one for {name}"
-    lines = told.strip().splitlines() or ["no reason given"]
+    lines = output.strip().splitlines() or ["no reason given"]
     errors = [line for line in lines if line.startswith("ERROR")]
     return f"pip could not download {name} ({(errors or lines)[-1]})"

@@ -79,6 +79,6 @@ def fill_gaps(values: np.ndarray) -> np.ndarray:
     after = np.clip(np.searchsorted(known, position), 0, len(known) - 1)
     before = np.clip(np.searchsorted(known, position, side="right") - 1, 0, len(known) - 1)
     first, last = known[before], known[after]
-    share = np.where(last > first, (position - first) / np.maximum(last - first, 1), 0.0)[:, None]
-    filled = flat[first] * (1 - share) + flat[last] * share
+    fraction = np.where(last > first, (position - first) / np.maximum(last - first, 1), 0.0)[:, None]
+    filled = flat[first] * (1 - fraction) + flat[last] * fraction
     return filled.reshape(np.shape(values)).astype(np.asarray(values).dtype)

@@ -23,7 +23,7 @@ from nerfblendshape_ns.common.media import decoded_frames, open_media, start_tim
 
 VIDEO_CODEC, AUDIO_CODEC = "libx264", "aac"
 QUALITY = "16"
-"""x264's constant rate factor: hardly to be told from the original."""
+"""x264's constant rate factor: hardly distinguishable from the original."""
 AUDIO_BITS = 160_000
 """Bits per second of the sound."""
 

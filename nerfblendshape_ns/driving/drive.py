@@ -12,18 +12,9 @@ from typing import List, Optional, Tuple
 import numpy as np
 import torch
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TaskProgressColumn,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
 
 from nerfblendshape_ns.avatar.avatar import Avatar, open_avatar
-from nerfblendshape_ns.common.console import say
+from nerfblendshape_ns.common.console import progress_bars, say
 from nerfblendshape_ns.common.errors import UserError
 from nerfblendshape_ns.common.frame_store import FrameStore, drive_key, frames_beside
 from nerfblendshape_ns.common.media import has_sound
@@ -231,9 +222,8 @@ def _render(options: DriveOptions, plan: Drive, store: FrameStore, console: Cons
     done_before = plan.num_frames - len(missing)
     if done_before:
         say(console, f"{done_before} of {plan.num_frames} frames exist from an earlier run")
-    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TaskProgressColumn(show_speed=True)
     started = time.perf_counter()
-    with Progress(*columns, TimeElapsedColumn(), TimeRemainingColumn(), console=console) as progress:
+    with progress_bars(console) as progress:
         task = progress.add_task("frames", total=plan.num_frames, completed=done_before)
         for frame in missing:
             store.write(frame, render_frame(options, plan, frame))

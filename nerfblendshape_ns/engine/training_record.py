@@ -5,9 +5,7 @@ from __future__ import annotations
 import datetime
 import os
 import platform
-import resource
 import subprocess
-import sys
 import time
 from importlib.metadata import version
 from pathlib import Path
@@ -16,6 +14,7 @@ from typing import Any, Dict, Mapping, Optional
 import torch
 
 from nerfblendshape_ns.common.file_io import load_json, save_json
+from nerfblendshape_ns.common.memory import peak_memory_mb
 from nerfblendshape_ns.common.version import __version__
 
 FILE = "training.json"
@@ -59,7 +58,7 @@ def training_record(config: Any, steps: int, clock: TrainingClock) -> Dict[str, 
         "seed": config.machine.seed,
         "steps": steps,
         **clock.minutes(),
-        "host_memory_mb": _peak_host_memory(),
+        "host_memory_mb": peak_memory_mb(),
         "gpu_memory_mb": round(torch.cuda.max_memory_reserved() / 2**20) if on_gpu else None,
         "versions": versions(),
     }
@@ -116,9 +115,3 @@ def _processor() -> str:
         return platform.processor() or platform.machine()
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     return names[0] if names else platform.machine()
-
-
-def _peak_host_memory() -> int:
-    """MiB."""
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return round(peak / (1024**2 if sys.platform == "darwin" else 1024))

@@ -9,7 +9,6 @@ from typing import Callable, Dict, List, Mapping, Optional, Sequence, Tuple, Uni
 import torch
 from nerfstudio.cameras.cameras import Cameras
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from torch import Tensor
 
 from nerfblendshape_ns.evaluation.comparison import Comparison, temporal_difference
@@ -72,11 +71,10 @@ def measure_splits(
     Returns:
         The measured frames by split.
     """
-    columns = TextColumn("{task.description} frames"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
     measured: Dict[str, List[RenderedFrame]] = {}
-    with Progress(*columns, console=console) as progress:
+    with progress_bars(console) as progress:
         for split, frames in splits.items():
-            task = progress.add_task(split, total=len(frames))
+            task = progress.add_task(f"{split} frames", total=len(frames))
             measured[split] = measure_frames(run, frames, split, instruments, partial(progress.advance, task))
     return measured
 

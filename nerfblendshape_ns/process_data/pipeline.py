@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from pathlib import Path
 from typing import Any, Dict, Iterator, List, Optional
 
-from rich import progress
 from rich.console import Console
+from rich.progress import TaskID
 from rich.table import Table
 from rich.text import Text
 
-from nerfblendshape_ns.common.console import say
+from nerfblendshape_ns.common.console import progress_bars, say
 from nerfblendshape_ns.common.errors import UserError
+from nerfblendshape_ns.common.memory import peak_memory_mb
 from nerfblendshape_ns.common.output_folders import claimed_folder, clear_folder
 from nerfblendshape_ns.common.version import __version__
 from nerfblendshape_ns.data import contract
@@ -102,38 +102,22 @@ def _run_pending(options: ProcessOptions, steps: List[Step], record: StepRecord,
 def run_steps(steps: List[Step], record: StepRecord, console: Console) -> Iterator[Step]:
     """Run the steps that the record does not hold as done, a progress bar for each; yields each one when recorded."""
     keys, order = step_keys(steps), [step.name for step in steps]
-    columns = (
-        progress.TextColumn("{task.description:24}"),
-        progress.BarColumn(),
-        progress.MofNCompleteColumn(),
-        progress.TimeElapsedColumn(),
-    )
-    with progress.Progress(*columns, console=console) as bars:
+    with progress_bars(console) as bars:
         for step in steps:
             bar = bars.add_task(step.name, total=1)
             if record.is_done(step.name, keys[step.name], step.outputs):
                 bars.update(bar, completed=1, description=f"{step.name} (done before)")
                 continue
 
-            def advance(amount: int, total: Optional[int] = None, bar: progress.TaskID = bar) -> None:
+            def advance(amount: int, total: Optional[int] = None, bar: TaskID = bar) -> None:
                 bars.update(bar, advance=amount, total=total)
 
             start = time.perf_counter()
             summary, warnings = step.run(advance)
             seconds = time.perf_counter() - start
-            summary["peak_memory_mb"] = peak_memory()
+            summary["peak_memory_mb"] = peak_memory_mb()
             record.finish(step.name, keys[step.name], seconds, summary, warnings, order)
             yield step
-
-
-def peak_memory() -> Optional[int]:
-    """The most memory this process has held so far, in megabytes; None where the system does not tell."""
-    try:
-        import resource
-    except ImportError:
-        return None
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return round(peak / 2**20 if sys.platform == "darwin" else peak / 2**10)
 
 
 def print_summary(record: StepRecord, options: ProcessOptions, console: Console) -> None:

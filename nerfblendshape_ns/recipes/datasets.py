@@ -7,8 +7,7 @@ import os
 from pathlib import Path
 from typing import Optional
 
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-
+from nerfblendshape_ns.common.console import progress_bars
 from nerfblendshape_ns.common.errors import UserError
 from nerfblendshape_ns.data import contract
 from nerfblendshape_ns.recipes.recipe import Recipe, VideoSource
@@ -97,8 +96,7 @@ def write_synthetic(settings: ClipSettings, folder: Path) -> Path:
         with contextlib.suppress(OutdatedDataset):
             if load_settings(folder) == settings:
                 return folder
-    columns = TextColumn("synthetic frames"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
-    with Progress(*columns) as progress:
-        task = progress.add_task("", total=settings.num_frames)
+    with progress_bars() as progress:
+        task = progress.add_task("synthetic frames", total=settings.num_frames)
         write_dataset(settings, folder, progress=lambda _: progress.advance(task))
     return folder

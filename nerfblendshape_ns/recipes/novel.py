@@ -62,7 +62,7 @@ class SyntheticTruth:
             label: name of the frame and of its files.
 
         Returns:
-            The camera of shape ``[1]`` and the truth with the keys that the dataset gives a frame.
+            The camera of shape ``[1]`` and the truth with the keys that the dataset gives every frame.
         """
         pose = camera_to_head(head_to_world)
         intrinsics, samples = self.settings.intrinsics, self.settings.samples
@@ -105,7 +105,7 @@ class SyntheticTruth:
         frames: Dict[str, List[RenderedFrame]] = {}
         for split, expression, pose, label in states:
             camera, batch = self.state(run, template, expression, pose, label)
-            # Where mouth and eyes are is not told of states that no frame of the dataset shows.
+            # Where mouth and eyes are is not known of states that no frame of the dataset shows.
             frames.setdefault(split, []).append(measure_frame(run, camera, batch, {}, label, instruments)[0])
         return frames
 
@@ -121,8 +121,8 @@ def sweep(run: TrainedRun, num_frames: int, truth: Optional[SyntheticTruth] = No
     """
     metadata = run.train_dataset.metadata
     camera, frame = _central_camera(run)
-    for number, (name, low, high, share) in enumerate(_sweep_states(metadata, num_frames)):
-        expression = torch.lerp(low, high, share)
+    for number, (name, low, high, fraction) in enumerate(_sweep_states(metadata, num_frames)):
+        expression = torch.lerp(low, high, fraction)
         label = f"sweep {number:03d} {name}"
         if truth is None:
             yield render_frame(run.model, camera_with(camera, camera.camera_to_worlds[0], expression), label)
@@ -133,7 +133,7 @@ def sweep(run: TrainedRun, num_frames: int, truth: Optional[SyntheticTruth] = No
 
 
 def _sweep_states(metadata: Dict[str, Any], num_frames: int) -> Iterator[Tuple[str, Tensor, Tensor, float]]:
-    """Name, start, end and share of the way of every frame of a sweep."""
+    """Name, start, end and fraction of the way between them of every frame of a sweep."""
     minimum, maximum = metadata["expression_min"], metadata["expression_max"]
     neutral = torch.zeros_like(minimum).clamp(minimum, maximum)
     names, groups = metadata["expression_names"], {}
@@ -141,18 +141,18 @@ def _sweep_states(metadata: Dict[str, Any], num_frames: int) -> Iterator[Tuple[s
     for index, name in enumerate(names):
         if pairs.get(index, index) >= index:
             groups[name.removesuffix("Left")] = [index, pairs.get(index, index)]
-    reach = (maximum - neutral) * metadata["expression_scale"]
-    ranked = sorted(groups, key=lambda name: -float(reach[groups[name]].max()))[:SWEEP_GROUPS]
+    extent = (maximum - neutral) * metadata["expression_scale"]
+    ranked = sorted(groups, key=lambda name: -float(extent[groups[name]].max()))[:SWEEP_GROUPS]
     for number in range(num_frames):
-        place = number * len(ranked) / num_frames
-        name = ranked[int(place)]
+        position = number * len(ranked) / num_frames
+        name = ranked[int(position)]
         peak = neutral.clone()
         peak[groups[name]] = maximum[groups[name]]
-        yield name, neutral, peak, float(np.sin(np.pi * (place % 1.0)) ** 2)
+        yield name, neutral, peak, float(np.sin(np.pi * (position % 1.0)) ** 2)
 
 
 def _central_camera(run: TrainedRun) -> Tuple[Cameras, int]:
-    """The training camera nearest to the median pose, and its place on the clip's track."""
+    """The training camera nearest to the median pose, and its index on the clip's track."""
     cameras = run.train_dataset.cameras.to(run.device)
     index = median_pose(cameras.camera_to_worlds.flatten(1))
     metadata: Any = cameras.metadata

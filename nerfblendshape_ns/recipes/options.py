@@ -11,7 +11,7 @@ import tyro
 
 @dataclass
 class RecipeOptions:
-    """Runs an experiment: dataset, training, evaluation, picture, video and metrics."""
+    """Runs an experiment: dataset, training, evaluation, contact sheet, video and metrics."""
 
     recipe: tyro.conf.Positional[Path]
     """The recipe, such as configs/demo.yaml."""

@@ -1,30 +1,30 @@
-"""The contact sheet and the images of the videos of an evaluation."""
+"""The contact sheet of an evaluation, and images and sound of its videos."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Iterable, Iterator, List, Optional, Sequence
+from typing import Any, Iterable, Iterator, List, Mapping, Optional, Sequence
 
 import cv2
 import numpy as np
 from nerfstudio.utils import colormaps
-from PIL import Image, ImageDraw
 
+from nerfblendshape_ns.common.contact_sheet import GAP, caption, side_by_side
 from nerfblendshape_ns.common.file_io import save_image
+from nerfblendshape_ns.common.media import has_sound
+from nerfblendshape_ns.common.video_writing import Sound
+from nerfblendshape_ns.data.layouts import read_clip
+from nerfblendshape_ns.driving.own_dataset import frame_times, source_video
 from nerfblendshape_ns.evaluation.frames import ByteImage, RenderedFrame, byte_image
 
 TILE = 256
 """Frames smaller than this are enlarged by a whole factor, so that one can see them."""
-CAPTION = 18
-"""Height of a line of text in pixels."""
 DEPTH_OPACITY = 0.5
 """Depth is shown where at least so much of a ray is stopped."""
-GAP = 4
-"""White pixels between two tiles."""
 
 
 def write_sheet(path: Path, frames: Sequence[RenderedFrame]) -> None:
-    """Write a picture with one column a frame: truth (where there is one), render, depth.
+    """Write a contact sheet with one column per frame: truth (where there is one), render, depth.
 
     Args:
         path: a ``.png`` file.
@@ -35,13 +35,9 @@ def write_sheet(path: Path, frames: Sequence[RenderedFrame]) -> None:
     for frame in frames:
         tiles = [] if frame.truth is None else [_tile(frame.truth)]
         tiles += [_tile(frame.render), _tile(_depth_picture(frame, *depth_range))]
-        column = [_text_line(_caption(frame), tiles[0].shape[1])]
-        for tile in tiles:
-            column += [tile, np.full((GAP, tile.shape[1], 3), 255, np.uint8)]
-        columns += [np.concatenate(column), np.full((sum(len(part) for part in column), GAP, 3), 255, np.uint8)]
-    height = max(len(column) for column in columns)
-    padded = [np.pad(c, ((0, height - len(c)), (0, 0), (0, 0)), constant_values=255) for c in columns]
-    save_image(path, np.concatenate(padded, axis=1))
+        tiles = [np.pad(tile, ((0, GAP), (0, 0), (0, 0)), constant_values=255) for tile in tiles]
+        columns.append(np.concatenate([caption(_title(frame), tiles[0].shape[1]), *tiles]))
+    save_image(path, side_by_side(columns))
 
 
 def video_images(frames: Iterable[RenderedFrame]) -> Iterator[ByteImage]:
@@ -52,7 +48,7 @@ def video_images(frames: Iterable[RenderedFrame]) -> Iterator[ByteImage]:
 
 
 def _tile(pixels: ByteImage) -> ByteImage:
-    """A picture, enlarged by a whole factor where it is small."""
+    """An image, enlarged by a whole factor where it is small."""
     factor = max(1, -(-TILE // max(pixels.shape[:2])))
     if factor == 1:
         return pixels
@@ -71,11 +67,20 @@ def _depth_picture(frame: RenderedFrame, near: Optional[float], far: Optional[fl
     return byte_image(colormaps.apply_depth_colormap(frame.depth, frame.opacity, near, far))
 
 
-def _caption(frame: RenderedFrame) -> str:
+def _title(frame: RenderedFrame) -> str:
     return frame.label if frame.psnr is None else f"{frame.label}   {frame.psnr:.1f} dB"
 
 
-def _text_line(text: str, width: int) -> np.ndarray:
-    line = Image.new("RGB", (width, CAPTION), "white")
-    ImageDraw.Draw(line).text((3, 3), text, fill="black")
-    return np.asarray(line)
+def sound_of_split(metadata: Mapping[str, Any]) -> Optional[Sound]:
+    """What was heard from a split's first frame on; None where the clip's video is gone or silent.
+
+    Args:
+        metadata: of the split's dataset, as the dataparser gives it.
+    """
+    root = Path(metadata["root"])
+    video = source_video(root)
+    if video is None or not has_sound(video):
+        return None
+    clip = read_clip(root, metadata["layout"])
+    first = next(index for index, frame in enumerate(clip.frames) if frame.img_id == metadata["img_ids"][0])
+    return Sound(video, float(frame_times(clip)[first]))

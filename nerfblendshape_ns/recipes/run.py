@@ -24,11 +24,10 @@ from nerfblendshape_ns.evaluation.trained_run import TrainedRun, open_run
 from nerfblendshape_ns.recipes.datasets import prepare_dataset
 from nerfblendshape_ns.recipes.novel import SyntheticTruth, sweep
 from nerfblendshape_ns.recipes.options import RecipeOptions
-from nerfblendshape_ns.recipes.pictures import video_images, write_sheet
+from nerfblendshape_ns.recipes.pictures import sound_of_split, video_images, write_sheet
 from nerfblendshape_ns.recipes.published import print_published, published_beside
 from nerfblendshape_ns.recipes.recipe import Recipe, load_recipe
 from nerfblendshape_ns.recipes.results import record
-from nerfblendshape_ns.recipes.sound import sound_of_split
 from nerfblendshape_ns.recipes.training import data_older_than, finished_run, run_training, trainer_config
 
 TOOL = "nbs-recipe"

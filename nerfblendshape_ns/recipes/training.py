@@ -18,9 +18,8 @@ from nerfblendshape_ns.data.dataparser import NerfBlendshapeDataParserConfig
 from nerfblendshape_ns.engine.training_record import load_training_record
 from nerfblendshape_ns.evaluation.trained_run import TrainedRun
 from nerfblendshape_ns.models.rebuild import find_checkpoint
-from nerfblendshape_ns.recipes.overrides import apply_overrides
 from nerfblendshape_ns.recipes.recipe import Recipe
-from nerfblendshape_ns.recipes.values import near_matches
+from nerfblendshape_ns.recipes.values import apply_overrides, near_matches
 
 
 def trainer_config(

@@ -8,9 +8,8 @@ from typing import Literal, Optional, Sequence
 
 import tyro
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from nerfblendshape_ns.common.console import say
+from nerfblendshape_ns.common.console import progress_bars, say
 from nerfblendshape_ns.common.errors import report_user_errors
 
 
@@ -36,8 +35,7 @@ def run(options: ConvertOptions) -> None:
     from nerfblendshape_ns.data.convert import convert
 
     console = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console) as bar:
+    with progress_bars(console) as bar:
         task = bar.add_task("frames", total=None)
         clip = convert(
             options.source,

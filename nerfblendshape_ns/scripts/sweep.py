@@ -8,9 +8,8 @@ from typing import Optional, Sequence
 
 import tyro
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from nerfblendshape_ns.common.console import say
+from nerfblendshape_ns.common.console import progress_bars, say
 from nerfblendshape_ns.common.errors import UserError, report_user_errors
 
 FPS = 25.0
@@ -53,11 +52,10 @@ def run(options: SweepOptions, console: Console) -> None:
     from nerfblendshape_ns.common.output_folders import replaced_folder
     from nerfblendshape_ns.common.output_paths import files_among
 
-    columns = (TextColumn("[bold]{task.description}"), BarColumn(), MofNCompleteColumn())
-    bars = Progress(*columns, TimeElapsedColumn(), TimeRemainingColumn(), console=console)
-    with replaced_folder(options.output, "nbs-sweep", files_among([options.run])) as folder, bars as bar:
+    inputs = files_among([options.run])
+    with replaced_folder(options.output, "nbs-sweep", inputs) as folder, progress_bars(console) as bar:
         avatar = open_avatar(options.run)
-        task = bar.add_task("Sweeping coefficients", total=len(avatar.names))
+        task = bar.add_task("coefficients", total=len(avatar.names))
         sweep = sweep_avatar(avatar, options.size, options.threshold, lambda: bar.advance(task))
         write_sweep_sheet(folder / "sweep.png", sweep)
         about = {"avatar": str(avatar.path), "kind": avatar.kind, "step": avatar.step, "basis": avatar.basis_id}

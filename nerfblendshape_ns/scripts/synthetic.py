@@ -8,9 +8,8 @@ from typing import Optional, Sequence, Tuple
 
 import tyro
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from nerfblendshape_ns.common.console import say
+from nerfblendshape_ns.common.console import progress_bars, say
 from nerfblendshape_ns.common.errors import report_user_errors
 from nerfblendshape_ns.synthetic.dataset import ClipSettings, write_dataset
 
@@ -28,11 +27,11 @@ class SyntheticOptions:
     size: Tuple[int, int] = (128, 128)
     """Width and height of the images in pixels."""
     fps: float = 25.0
-    """Frames a second."""
+    """Frames per second."""
     seed: int = 0
     """Decides the person, the room and the motion; the same seed gives the same files."""
     samples: int = 2
-    """Rays a pixel along each axis; 2 means four rays a pixel."""
+    """Rays per pixel along each axis; 2 means four rays per pixel."""
     overwrite: bool = False
     """Replace the video if it exists."""
 
@@ -52,9 +51,8 @@ def run(options: SyntheticOptions) -> None:
         seed=options.seed,
         samples=options.samples,
     )
-    columns = (TextColumn("[bold]{task.description}"), BarColumn(), MofNCompleteColumn())
-    with Progress(*columns, TimeElapsedColumn(), TimeRemainingColumn(), console=console) as bar:
-        task = bar.add_task("Rendering frames", total=settings.num_frames)
+    with progress_bars(console) as bar:
+        task = bar.add_task("frames", total=settings.num_frames)
         write_dataset(settings, options.output, options.video, lambda _: bar.advance(task), options.overwrite)
     for what, path in (("dataset", options.output), ("video", options.video)):
         if path is not None:

@@ -11,10 +11,9 @@ from typing import Optional, Sequence
 
 import tyro
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from nerfblendshape_ns.common import file_io
-from nerfblendshape_ns.common.console import say
+from nerfblendshape_ns.common.console import progress_bars, say
 from nerfblendshape_ns.common.errors import UserError, report_user_errors
 from nerfblendshape_ns.common.output_folders import UNFINISHED, claimed_folder, foreign_files, publish
 from nerfblendshape_ns.data import contract
@@ -56,7 +55,6 @@ def run(options: TorsoImageOptions) -> Path:
     own = clip.root / contract.TORSO_IMAGES
     folder = own if options.output is None else options.output
     inputs = [] if os.path.realpath(folder) == os.path.realpath(own) else [options.data]
-    columns = TextColumn("torso images"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
     console = Console(stderr=True)
     with claimed_folder(folder, TOOL, inputs):
         names = {f"{frame.files.image.stem}.png" for frame in clip.frames}
@@ -73,8 +71,8 @@ def run(options: TorsoImageOptions) -> Path:
                 file_io.save_image(work / name, load_torso(files, image, load_labels(files)))
 
         try:
-            with Progress(*columns, console=console) as progress, ThreadPoolExecutor() as pool:
-                task = progress.add_task("", total=len(clip.frames))
+            with progress_bars(console) as progress, ThreadPoolExecutor() as pool:
+                task = progress.add_task("torso images", total=len(clip.frames))
                 for _ in pool.map(write, clip.frames):
                     progress.advance(task)
             publish(work, folder, TOOL, keep)

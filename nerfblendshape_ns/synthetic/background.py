@@ -1,4 +1,4 @@
-"""The clean plate: a room's wall with a window's light, a shelf and a picture, slightly out of focus."""
+"""The clean plate: a room's wall with a window's light, a shelf and a painting, slightly out of focus."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ import numpy as np
 
 
 def render_background(width: int, height: int, seed: int) -> np.ndarray:
-    """Draw the plate.
+    """Draw the clean plate.
 
-    The picture is defined on the unit square of the image height, so that every resolution shows the same room.
+    The room is defined on the unit square of the image height, so that every resolution shows the same room.
 
     Returns:
         ``[height, width, 3]`` float32 RGB in 0..1.
@@ -27,26 +27,26 @@ def render_background(width: int, height: int, seed: int) -> np.ndarray:
     def box(left: float, right: float, top: float, bottom: float) -> np.ndarray:
         return edge(x - left) * edge(right - x) * edge(y - top) * edge(bottom - y)
 
-    plate = wall * (1.0 - 0.22 * (x[..., None] + 0.5) - 0.10 * y[..., None])
+    image = wall * (1.0 - 0.22 * (x[..., None] + 0.5) - 0.10 * y[..., None])
     for scale, strength in ((5, 0.030), (17, 0.018), (61, 0.012)):
         coarse = generator.standard_normal((scale, scale)).astype(np.float32)
         size = max(height, width)
         noise = cv2.resize(coarse, (size, size), interpolation=cv2.INTER_CUBIC)[:height, :width]
-        plate = plate + strength * noise[..., None]
+        image = image + strength * noise[..., None]
     shift = float(generator.uniform(-0.03, 0.03))
     shelf = box(0.27 + shift, 0.9, 0.40, 0.435)
-    plate = plate * (1.0 - shelf[..., None]) + shelf[..., None] * np.array([0.45, 0.33, 0.24])
+    image = image * (1.0 - shelf[..., None]) + shelf[..., None] * np.array([0.45, 0.33, 0.24])
     left = 0.30 + shift
     for _ in range(7):
         thickness = float(generator.uniform(0.02, 0.04))
         tall = float(generator.uniform(0.11, 0.20))
         cover = generator.uniform(0.2, 0.65, 3)
         book = box(left, left + thickness, 0.40 - tall, 0.40)
-        plate = plate * (1.0 - book[..., None]) + book[..., None] * cover
+        image = image * (1.0 - book[..., None]) + book[..., None] * cover
         left += thickness + 0.004
     frame = box(-0.47 + shift, -0.26 + shift, 0.13, 0.42)
-    picture = box(-0.455 + shift, -0.275 + shift, 0.15, 0.40)
-    plate = plate * (1.0 - frame[..., None]) + frame[..., None] * np.array([0.25, 0.22, 0.20])
+    painting = box(-0.455 + shift, -0.275 + shift, 0.15, 0.40)
+    image = image * (1.0 - frame[..., None]) + frame[..., None] * np.array([0.25, 0.22, 0.20])
     sunset = np.stack([0.75 - 0.5 * y, 0.55 + 0.2 * np.sin(9 * x), 0.45 + 0.5 * y], -1)
-    plate = plate * (1.0 - picture[..., None]) + picture[..., None] * sunset
-    return np.clip(plate, 0.02, 0.98).astype(np.float32)
+    image = image * (1.0 - painting[..., None]) + painting[..., None] * sunset
+    return np.clip(image, 0.02, 0.98).astype(np.float32)

@@ -10,7 +10,7 @@ from nerfblendshape_ns.common.errors import UserError
 
 CAMERA_DISTANCE = 66.0
 CAMERA_HEIGHT = -0.8
-FOCAL_SHARE = 1.6  # focal length in image heights
+FOCAL_LENGTH = 1.6  # in image heights
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ def default_intrinsics(width: int, height: int) -> Intrinsics:
     """The webcam's intrinsics at an image size: the head fills about 60 % of the height."""
     if width < 16 or height < 16:
         raise UserError(f"images of {width} x {height} are too small for a head; use at least 16 x 16.")
-    focal = FOCAL_SHARE * min(height, 1.7 * width)
+    focal = FOCAL_LENGTH * min(height, 1.7 * width)
     return Intrinsics(width, height, focal, focal, 0.5 * width, 0.5 * height)
 
 

@@ -27,7 +27,7 @@ TOOL = "nbs-synthetic"
 BASIS = "custom"
 
 GENERATION = 2
-"""Raised when the same settings give another head or motion than before."""
+"""Raised with every change to the head or the motion that the same settings give."""
 
 
 @dataclass(frozen=True)
@@ -41,11 +41,11 @@ class ClipSettings:
     height: int = 128
     """Image height in pixels."""
     fps: float = 25.0
-    """Frames a second."""
+    """Frames per second."""
     seed: int = 0
     """Decides the person, the room and the motion."""
     samples: int = 2
-    """Rays a pixel along each axis."""
+    """Rays per pixel along each axis."""
 
     def check(self) -> None:
         """Refuse settings that make no clip.
@@ -58,7 +58,7 @@ class ClipSettings:
         if not 0.0 < self.fps < float("inf"):
             raise UserError(f"the frame rate must be positive, got {self.fps}; set --fps.")
         if not 1 <= self.samples <= 8:
-            raise UserError(f"between 1 and 8 rays a pixel along each axis are possible, got {self.samples}.")
+            raise UserError(f"between 1 and 8 rays per pixel along each axis are possible, got {self.samples}.")
         if self.seed < 0:
             raise UserError(f"the seed must not be negative, got {self.seed}; set --seed.")
         default_intrinsics(self.width, self.height)
@@ -70,7 +70,7 @@ class ClipSettings:
 
 
 class OutdatedDataset(UserError):
-    """A synthetic dataset whose head or motion is no longer the one that would be rendered today."""
+    """A synthetic dataset whose head or motion differs from what its settings give in this version."""
 
 
 def render_clip(settings: ClipSettings) -> Iterator[Tuple[int, Rendering]]:
@@ -148,8 +148,8 @@ def _write_arrays(settings: ClipSettings, root: Path) -> None:
     contract.save_expressions(root, motion.expressions, list(EXPRESSION_NAMES), BASIS)
     file_io.save_array(root / contract.LANDMARKS, landmarks)
     file_io.save_array(root / contract.FACE_MESH, head.landmarks(np.zeros(head.num_basis, np.float32))[:468])
-    plate = np.clip(np.round(head.background(settings.width, settings.height) * 255.0), 0, 255).astype(np.uint8)
-    file_io.save_image(root / contract.BACKGROUND, plate)
+    clean_plate = np.clip(np.round(head.background(settings.width, settings.height) * 255.0), 0, 255).astype(np.uint8)
+    file_io.save_image(root / contract.BACKGROUND, clean_plate)
     contract.save_transforms(
         root,
         width=settings.width,

@@ -100,7 +100,7 @@ class ExpressionRig:
         return float(expression[self._index[name]])
 
     def deform(self, expression: np.ndarray) -> np.ndarray:
-        """Vertices of a frame in head space, neck and clothes still at rest.
+        """Vertices of a frame in head space, neck and clothes in the neutral pose.
 
         Args:
             expression: ``[basis]`` in the order of :data:`EXPRESSION_NAMES`, each 0 (neutral) to 1.
@@ -130,9 +130,9 @@ class ExpressionRig:
 
     def _turn_lids(self, vertices: np.ndarray, side: int, upper: float, lower: float) -> None:
         field = self._lids[side]
-        rest = self.mesh.vertices[field.rows].astype(np.float64)
+        points = self.mesh.vertices[field.rows].astype(np.float64)
         angle = upper * field.upper + lower * field.lower
-        y, z = rest[:, 1] - EYE_CENTRE[1], rest[:, 2] - EYE_CENTRE[2]
+        y, z = points[:, 1] - EYE_CENTRE[1], points[:, 2] - EYE_CENTRE[2]
         cosine, sine = np.cos(angle), np.sin(angle)
         vertices[field.rows, 1] += (y * cosine - z * -sine - y).astype(np.float32)
         vertices[field.rows, 2] += (z * cosine - y * sine - z).astype(np.float32)
@@ -170,10 +170,10 @@ def _close_mouth(points: np.ndarray) -> np.ndarray:
     x, y, z = np.abs(points[:, 0]), points[:, 1], points[:, 2]
     line, gap, _, _ = lip_curves(x)
     distance = np.maximum(np.abs(y - line) - gap, 0.0)
-    reach = smoothstep(1.5, 0.0, distance) * smoothstep(3.5, 6.0, z)
+    falloff = smoothstep(1.5, 0.0, distance) * smoothstep(3.5, 6.0, z)
     remaining = 0.07 * gap
     moved = np.zeros_like(points)
-    moved[:, 1] = -np.sign(y - line) * (gap - remaining) * reach
+    moved[:, 1] = -np.sign(y - line) * (gap - remaining) * falloff
     return moved
 
 

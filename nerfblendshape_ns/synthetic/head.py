@@ -16,23 +16,12 @@ from nerfblendshape_ns.common.warp_start import start_warp
 from nerfblendshape_ns.data.contract import Label
 from nerfblendshape_ns.data.labels import soft_alpha
 from nerfblendshape_ns.synthetic.background import render_background
-from nerfblendshape_ns.synthetic.camera import Intrinsics, camera_to_head, default_camera, default_intrinsics, project
+from nerfblendshape_ns.synthetic.camera import Intrinsics, default_camera
 from nerfblendshape_ns.synthetic.expressions import EXPRESSION_NAMES, ExpressionRig
 from nerfblendshape_ns.synthetic.geometry import HeadMesh, Part, build_mesh
 from nerfblendshape_ns.synthetic.landmarks import LandmarkBinding
-from nerfblendshape_ns.synthetic.person import person
+from nerfblendshape_ns.synthetic.person import proportions_and_appearance
 from nerfblendshape_ns.synthetic.ray_casting import View, bake_occlusion, render_rows
-
-__all__ = [
-    "Intrinsics",
-    "Rendering",
-    "SyntheticHead",
-    "camera_to_head",
-    "default_camera",
-    "default_intrinsics",
-    "project",
-    "synthetic_head",
-]
 
 NECK_TOP, NECK_BOTTOM = -5.5, -15.2
 
@@ -46,7 +35,7 @@ class Rendering:
     labels: np.ndarray
     """``[height, width]`` uint8, the :class:`~nerfblendshape_ns.data.contract.Label` that covers most of each pixel."""
     alpha: np.ndarray
-    """``[height, width]`` float32, the exact share of each pixel that the head covers."""
+    """``[height, width]`` float32, the exact fraction of each pixel that the head covers."""
     head_image: np.ndarray
     """``[height, width, 3]`` float32 in 0..1, colour of the head alone times ``alpha``."""
     depth: np.ndarray
@@ -77,7 +66,7 @@ class SyntheticHead:
         start_warp()
         self.seed = int(seed)
         self.expression_names: Tuple[str, ...] = EXPRESSION_NAMES
-        self.shape, self._look = person(self.seed)
+        self.shape, self._appearance = proportions_and_appearance(self.seed)
         self.mesh: HeadMesh = build_mesh(self.shape)
         self.rig = ExpressionRig(self.mesh, self.shape.width)
         self.num_basis = len(self.expression_names)
@@ -91,17 +80,17 @@ class SyntheticHead:
             points=self._points, indices=wp.array(self.mesh.triangles.reshape(-1), dtype=int, device=self._device)
         )
         self._triangle_part = wp.array(self.mesh.triangle_part, dtype=int, device=self._device)
-        self._rest = wp.array(self.mesh.vertices, dtype=wp.vec3, device=self._device)
+        self._sculpt_points = wp.array(self.mesh.vertices, dtype=wp.vec3, device=self._device)
         self._mouth_inside = wp.array(self.mesh.mouth_inside, dtype=float, device=self._device)
         self._openness = wp.array(self._bake(neutral), dtype=float, device=self._device)
-        self._plates: Dict[Tuple[int, int], np.ndarray] = {}
+        self._clean_plates: Dict[Tuple[int, int], np.ndarray] = {}
 
     def vertices(self, expression: np.ndarray, head_to_world: Optional[np.ndarray] = None) -> np.ndarray:
         """Vertices ``[num_vertices, 3]`` float32 in head space, neck and clothes moved against the head.
 
         Args:
             expression: ``[basis]``, each 0..1.
-            head_to_world: ``[4, 4]``; None is the head at rest.
+            head_to_world: ``[4, 4]``; None is the neutral pose.
         """
         vertices = self.rig.deform(expression)
         if head_to_world is not None:
@@ -122,9 +111,9 @@ class SyntheticHead:
 
     def background(self, width: int, height: int) -> np.ndarray:
         """The clean plate ``[height, width, 3]`` float32 in 0..1."""
-        if (width, height) not in self._plates:
-            self._plates[(width, height)] = render_background(width, height, self.seed)
-        return self._plates[(width, height)]
+        if (width, height) not in self._clean_plates:
+            self._clean_plates[(width, height)] = render_background(width, height, self.seed)
+        return self._clean_plates[(width, height)]
 
     def render(
         self,
@@ -143,7 +132,7 @@ class SyntheticHead:
             head_to_world: pose of the head against shoulders and light. None means that the webcam stands where it
                 always does, so that the pose follows from ``camera_to_head``; the identity with another camera is an
                 orbit round a still person.
-            samples: rays a pixel along each axis.
+            samples: rays per pixel along each axis.
 
         Returns:
             The :class:`Rendering`.
@@ -164,31 +153,31 @@ class SyntheticHead:
         view.samples = int(samples)
         view.lip_fullness = float(self.shape.lip_fullness)
         height, width = intrinsics.height, intrinsics.width
-        plate = wp.array(self.background(width, height), dtype=wp.vec3, device=self._device)
+        background = wp.array(self.background(width, height), dtype=wp.vec3, device=self._device)
         image = wp.zeros((height, width), dtype=wp.vec3, device=self._device)
         head_image = wp.zeros_like(image)
         coverage = wp.zeros_like(image)
         depth = wp.zeros((height, width), dtype=float, device=self._device)
         inputs = [
-            self._bvh.id, self._bvh.indices, self._triangle_part, normals, self._rest, self._openness,
-            self._mouth_inside, self._look, view, plate, image, head_image, coverage, depth,
+            self._bvh.id, self._bvh.indices, self._triangle_part, normals, self._sculpt_points, self._openness,
+            self._mouth_inside, self._appearance, view, background, image, head_image, coverage, depth,
         ]  # fmt: skip
         self._launch(render_rows, height, (width,), inputs)
-        shares = coverage.numpy()
-        four = np.concatenate([1.0 - shares.sum(-1, keepdims=True), shares], -1)
+        fractions = coverage.numpy()
+        four = np.concatenate([1.0 - fractions.sum(-1, keepdims=True), fractions], -1)
         # Ties go to the head, then to what lies in front of the background.
         order = [Label.HEAD, Label.NECK, Label.TORSO, Label.BACKGROUND]
         labels = np.asarray(order, np.uint8)[np.round(four[..., order], 4).argmax(-1)]
         return Rendering(
             image=np.clip(np.round(image.numpy() * 255.0), 0, 255).astype(np.uint8),
             labels=labels,
-            alpha=shares[..., 0].copy(),
+            alpha=fractions[..., 0].copy(),
             head_image=head_image.numpy().copy(),
             depth=depth.numpy().copy(),
         )
 
     def _launch(self, kernel: Any, count: int, inner: Tuple[int, ...], inputs: list) -> None:
-        """Run a kernel over ``count`` items in contiguous parts, one a thread; Warp runs a CPU launch on one alone."""
+        """Run a kernel over ``count`` items in contiguous parts, one per thread; Warp runs a CPU launch on one."""
         parts = min(self._pool._max_workers * 4, count)
         bounds = np.linspace(0, count, parts + 1).astype(int)
 
@@ -221,10 +210,10 @@ class SyntheticHead:
         self._launch(bake_occlusion, len(neutral), (), inputs)
         result = openness.numpy().copy()
         # Two rounds of averaging over neighbours take the noise of so few rays away.
-        share = self._faces_of_vertex
-        degree = np.maximum(np.asarray(share.sum(1)).ravel(), 1.0)
+        incidence = self._faces_of_vertex
+        degree = np.maximum(np.asarray(incidence.sum(1)).ravel(), 1.0)
         for _ in range(2):
-            result = (share @ result[self.mesh.triangles].mean(1)) / degree
+            result = (incidence @ result[self.mesh.triangles].mean(1)) / degree
         return result.astype(np.float32)
 
 

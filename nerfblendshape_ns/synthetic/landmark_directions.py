@@ -1,6 +1,6 @@
 """Where MediaPipe's 468 face landmarks lie on the synthetic head: directions from a point inside the head.
 
-Measured once: the Face Landmarker was run on renders of the head at rest from seven sides; each landmark took the spot
+Measured once: the Face Landmarker was run on renders of the neutral pose from seven sides; each landmark took the spot
 of the surface whose projections lie nearest to its pixels in all of them and, mirrored, to those of its counterpart.
 What counts is that a landmark's number names the same spot of the face here and there; outlines of eyes and lips are
 taken from the sculpt's curves instead.

@@ -72,30 +72,30 @@ def _outline_points(
 
     for outline, side in ((RIGHT_EYE_LANDMARKS, -1), (LEFT_EYE_LANDMARKS, 1)):
         # Both start at the outer corner, go over the upper lid to the inner corner, and back under the eye.
-        for place, index in enumerate(outline):
-            if place in (0, 8):
-                corner = OUTER_CORNER if place == 0 else INNER_CORNER
-                outward = _ON_RIM if place == 0 else -_ON_RIM
+        for position, index in enumerate(outline):
+            if position in (0, 8):
+                corner = OUTER_CORNER if position == 0 else INNER_CORNER
+                outward = _ON_RIM if position == 0 else -_ON_RIM
                 yield index, side * (corner[0] + outward), corner[1]
                 continue
             x = float(np.clip(abs(measured_x(index, "eye")), INNER_CORNER[0] + 0.1, OUTER_CORNER[0] - 0.1))
             upper, lower, _ = eye_curves(np.array(x))
-            yield index, side * x, float(upper) + _ON_RIM if place < 8 else float(lower) - _ON_RIM
+            yield index, side * x, float(upper) + _ON_RIM if position < 8 else float(lower) - _ON_RIM
 
     for outline, inner in ((LIP_LANDMARKS, False), (INNER_LIP_LANDMARKS, True)):
         limit = APERTURE_HALF_WIDTH if inner else MOUTH_HALF_WIDTH
         right, left = outline[0], outline[10]
         # Scale what was measured so that the corners of the outline meet those of the sculpt.
         scale = limit / (0.5 * (abs(measured_x(right, "lips")) + abs(measured_x(left, "lips"))))
-        for place, index in enumerate(outline):
+        for position, index in enumerate(outline):
             x = float(np.clip(scale * measured_x(index, "lips"), -limit, limit))
             line, gap, upper, lower = (float(value) for value in lip_curves(np.array(x), lip_fullness))
-            if place in (0, 10):
+            if position in (0, 10):
                 yield index, x, line
             elif inner:
-                yield index, x, line - gap - _ON_RIM if place < 10 else line + gap + _ON_RIM
+                yield index, x, line - gap - _ON_RIM if position < 10 else line + gap + _ON_RIM
             else:
-                yield index, x, lower if place < 10 else upper
+                yield index, x, lower if position < 10 else upper
 
 
 def _cast(mesh: HeadMesh, part: Part, origins: np.ndarray, directions: np.ndarray) -> Tuple[np.ndarray, np.ndarray]:

@@ -22,7 +22,7 @@ class Motion:
     expressions: np.ndarray
     """``[num_frames, basis]`` float32 in the order of ``EXPRESSION_NAMES``, each 0..1."""
     head_to_world: np.ndarray
-    """``[num_frames, 4, 4]`` float64; identity is the head at rest, facing the camera."""
+    """``[num_frames, 4, 4]`` float64; identity is the neutral pose, facing the camera."""
 
 
 def head_pose(yaw: float, pitch: float, roll: float, translation: Optional[np.ndarray] = None) -> np.ndarray:
@@ -85,7 +85,7 @@ def talking_motion(num_frames: int, fps: float, seed: int) -> Motion:
 
     Args:
         num_frames: at least 2.
-        fps: frames a second; the motion is a function of time, so that fps only samples it.
+        fps: frames per second; the motion is a function of time, so that fps only samples it.
         seed: the same seed gives the same motion, bit for bit.
 
     Raises:
@@ -147,7 +147,7 @@ def talking_motion(num_frames: int, fps: float, seed: int) -> Motion:
     yaw = MAX_YAW * _wander(generator, times, (0.20, 0.40))
     pitch = MAX_PITCH * _wander(generator, times, (0.22, 0.50))
     roll = MAX_ROLL * _wander(generator, times, (0.20, 0.45))
-    shift = np.stack([reach * _wander(generator, times, (0.16, 0.40)) for reach in (1.2, 0.7, 1.2)], -1)
+    shift = np.stack([size * _wander(generator, times, (0.16, 0.40)) for size in (1.2, 0.7, 1.2)], -1)
     poses = np.stack([head_pose(*row) for row in zip(yaw, pitch, roll, shift)])
     return Motion(expressions=expressions, head_to_world=poses)
 
@@ -211,7 +211,7 @@ def _expression_groups() -> list:
 
 
 def unseen_views(
-    head_to_world: np.ndarray, count: int, seed: int = 0, minimum_degrees: float = 2.5, share: float = 0.95
+    head_to_world: np.ndarray, count: int, seed: int = 0, minimum_degrees: float = 2.5, fraction: float = 0.95
 ) -> np.ndarray:
     """Head poses between those of a clip: inside their range, but no frame is near.
 
@@ -220,7 +220,7 @@ def unseen_views(
         count: how many to make.
         seed: for repeatable choices.
         minimum_degrees: least rotation from every frame.
-        share: candidates stay within this share of the range of yaw, pitch and roll, about its middle, and within
+        fraction: candidates stay within this fraction of the range of yaw, pitch and roll, about its middle, and within
             9 degrees of some frame, so that they interpolate and do not extrapolate.
 
     Returns:
@@ -232,7 +232,7 @@ def unseen_views(
     generator = np.random.default_rng([seed, 3])
     angles = pose_angles(head_to_world)
     low, high = angles.min(0), angles.max(0)
-    middle, half = 0.5 * (low + high), 0.5 * share * (high - low)
+    middle, half = 0.5 * (low + high), 0.5 * fraction * (high - low)
     seen = Rotation.from_matrix(head_to_world[:, :3, :3])
     shift = np.stack([pose[:3, 3] - head_pose(*angle)[:3, 3] for pose, angle in zip(head_to_world, angles)])
     found: list = []

@@ -11,8 +11,8 @@ from nerfblendshape_ns.synthetic.sculpt import Proportions
 from nerfblendshape_ns.synthetic.shading import Appearance
 
 
-def person(seed: int) -> Tuple[Proportions, Any]:
-    """Proportions and colours of a person; the colours are an ``Appearance``; seed 0 is the average person."""
+def proportions_and_appearance(seed: int) -> Tuple[Proportions, Any]:
+    """:class:`Proportions` and ``Appearance`` (a Warp structure) of a person; seed 0 is the average person."""
     generator = np.random.default_rng([seed, 0])
     spread = 0.0 if seed == 0 else 1.0
 
@@ -34,13 +34,13 @@ def person(seed: int) -> Tuple[Proportions, Any]:
     cloths = np.array([(0.035, 0.07, 0.15), (0.22, 0.035, 0.04), (0.05, 0.12, 0.07), (0.12, 0.11, 0.10)])
     skin_index = 0 if seed == 0 else int(generator.integers(len(skins)))
     picks = [0, 0, 0] if seed == 0 else [int(value) for value in generator.integers(4, size=3)]
-    look = Appearance()
-    look.skin, look.lips = wp.vec3(*skins[skin_index]), wp.vec3(*lips[skin_index])
-    look.hair, look.iris = wp.vec3(*hairs[picks[0]]), wp.vec3(*irises[picks[1]])
-    look.cloth = wp.vec3(*cloths[picks[2]])
-    look.cloth_second = wp.vec3(*(0.5 * cloths[picks[2]] + 0.5 * np.array([0.55, 0.52, 0.46])))
+    appearance = Appearance()
+    appearance.skin, appearance.lips = wp.vec3(*skins[skin_index]), wp.vec3(*lips[skin_index])
+    appearance.hair, appearance.iris = wp.vec3(*hairs[picks[0]]), wp.vec3(*irises[picks[1]])
+    appearance.cloth = wp.vec3(*cloths[picks[2]])
+    appearance.cloth_second = wp.vec3(*(0.5 * cloths[picks[2]] + 0.5 * np.array([0.55, 0.52, 0.46])))
     key, fill = np.array([-0.45, 0.55, 0.85]), np.array([0.8, 0.1, 0.55])
-    look.key_direction = wp.vec3(*(key / np.linalg.norm(key)))
-    look.fill_direction = wp.vec3(*(fill / np.linalg.norm(fill)))
-    look.texture_seed = wp.uint32(1000 + 97 * (seed % 1_000_000))
-    return shape, look
+    appearance.key_direction = wp.vec3(*(key / np.linalg.norm(key)))
+    appearance.fill_direction = wp.vec3(*(fill / np.linalg.norm(fill)))
+    appearance.texture_seed = wp.uint32(1000 + 97 * (seed % 1_000_000))
+    return shape, appearance

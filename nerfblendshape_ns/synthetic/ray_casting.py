@@ -1,5 +1,5 @@
 # type: ignore  (Warp kernels are Python in syntax only)
-"""Warp kernels that cast rays at the head's mesh: occlusion baked once, pixels every frame. They run on the CPU."""
+"""Warp kernels that cast rays at the head's mesh: occlusion baked once, pixels of every frame. They run on the CPU."""
 
 # ruff: noqa: UP018 (in a Warp kernel, float(0.0) makes a variable where 0.0 makes a constant)
 
@@ -46,10 +46,10 @@ def bake_occlusion(
     vertices: wp.array(dtype=wp.vec3),
     normals: wp.array(dtype=wp.vec3),
     directions: wp.array(dtype=wp.vec3),
-    reach: float,
+    max_distance: float,
     openness: wp.array(dtype=float),
 ):
-    """Share of the cosine-weighted hemisphere that sees no other surface within ``reach``."""
+    """Fraction of the cosine-weighted hemisphere that sees no other surface within ``max_distance``."""
     vertex = first + wp.tid()
     normal = normals[vertex]
     helper = wp.vec3(0.0, 1.0, 0.0)
@@ -68,9 +68,9 @@ def bake_occlusion(
         across = cosine * local[0] - sine * local[1]
         along = sine * local[0] + cosine * local[1]
         direction = tangent * across + bitangent * along + normal * local[2]
-        hit = wp.mesh_query_ray(mesh, start, direction, reach)
+        hit = wp.mesh_query_ray(mesh, start, direction, max_distance)
         if hit.result:
-            blocked += 1.0 - hit.t / reach
+            blocked += 1.0 - hit.t / max_distance
     openness[vertex] = 1.0 - blocked / float(directions.shape[0])
 
 
@@ -98,10 +98,10 @@ def render_rows(
     triangles: wp.array(dtype=int),
     triangle_part: wp.array(dtype=int),
     normals: wp.array(dtype=wp.vec3),
-    rest: wp.array(dtype=wp.vec3),
+    sculpt_points: wp.array(dtype=wp.vec3),
     openness: wp.array(dtype=float),
     mouth_inside: wp.array(dtype=float),
-    look: Appearance,
+    appearance: Appearance,
     view: View,
     background: wp.array2d(dtype=wp.vec3),
     image: wp.array2d(dtype=wp.vec3),
@@ -109,10 +109,10 @@ def render_rows(
     coverage: wp.array2d(dtype=wp.vec3),
     depth: wp.array2d(dtype=float),
 ):
-    """Shade ``samples x samples`` rays a pixel; colours are averaged as displayed, as compositing does it later."""
+    """Shade ``samples x samples`` rays per pixel; colours are averaged as displayed, as compositing does it later."""
     local_row, column = wp.tid()
     row = first_row + local_row
-    plate = background[row, column]
+    behind = background[row, column]
     colour = wp.vec3(0.0, 0.0, 0.0)
     head_colour = wp.vec3(0.0, 0.0, 0.0)
     covered = wp.vec3(0.0, 0.0, 0.0)
@@ -133,15 +133,15 @@ def render_rows(
             u = hit.u
             v = hit.v
             w = 1.0 - u - v
-            texture = rest[a] * u + rest[b] * v + rest[c] * w
+            texture = sculpt_points[a] * u + sculpt_points[b] * v + sculpt_points[c] * w
             normal = wp.normalize(normals[a] * u + normals[b] * v + normals[c] * w)
-            open_share = wp.clamp(openness[a] * u + openness[b] * v + openness[c] * w, 0.0, 1.0)
+            visibility = wp.clamp(openness[a] * u + openness[b] * v + openness[c] * w, 0.0, 1.0)
             inside = mouth_inside[a] * u + mouth_inside[b] * v + mouth_inside[c] * w
             part = triangle_part[hit.face]
             footprint = hit.t / (view.fl_x * float(view.samples))
             world_normal = view.head_to_world * normal
             world_view = -(view.head_to_world * direction)
-            half_vector = wp.normalize(world_view + look.key_direction)
+            half_vector = wp.normalize(world_view + appearance.key_direction)
             gloss = wp.max(wp.dot(world_normal, half_vector), 0.0)
             rim = 1.0 - wp.max(wp.dot(world_normal, world_view), 0.0)
             label = HEAD_LABEL
@@ -149,40 +149,40 @@ def render_rows(
             shine = float(0.0)
             albedo = wp.vec3(0.0, 0.0, 0.0)
             if part == 0 or part == 7:
-                albedo = skin_colour(look, texture, inside, view.lip_fullness, footprint)
+                albedo = skin_colour(appearance, texture, inside, view.lip_fullness, footprint)
                 if part == 7:
                     label = NECK_LABEL
                     albedo = wp.cw_mul(albedo, wp.vec3(0.97, 0.95, 0.95))
-                shine = (0.09 * wp.pow(gloss, 18.0) + 0.05 * wp.pow(rim, 4.0)) * open_share * (1.0 - inside)
+                shine = (0.09 * wp.pow(gloss, 18.0) + 0.05 * wp.pow(rim, 4.0)) * visibility * (1.0 - inside)
             elif part == 1 or part == 2:
                 side = float(1.0)
                 if part == 2:
                     side = -1.0
-                albedo = eye_colour(look, texture, side, footprint)
+                albedo = eye_colour(appearance, texture, side, footprint)
                 # The upper lid throws a soft shadow on the ball.
-                open_share = open_share * (1.0 - 0.45 * ramp(0.1, 0.75, normal[1] + 0.15))
+                visibility = visibility * (1.0 - 0.45 * ramp(0.1, 0.75, normal[1] + 0.15))
                 shine = 0.9 * wp.pow(gloss, 260.0) + 0.03
             elif part == 3:
                 albedo = teeth_colour(texture, 1.0, footprint)
-                open_share = 0.72
+                visibility = 0.72
                 shine = 0.25 * wp.pow(gloss, 60.0)
             elif part == 4:
                 albedo = teeth_colour(texture, -1.0, footprint)
-                open_share = 0.55
+                visibility = 0.55
                 shine = 0.15 * wp.pow(gloss, 60.0)
             elif part == 5:
                 albedo = wp.vec3(0.36, 0.10, 0.09)
-                open_share = 0.25 + 0.35 * ramp(5.0, 7.4, texture[2])
+                visibility = 0.25 + 0.35 * ramp(5.0, 7.4, texture[2])
                 shine = 0.06 * wp.pow(gloss, 30.0)
             elif part == 6:
-                albedo = hair_colour(look, texture, footprint)
+                albedo = hair_colour(appearance, texture, footprint)
                 wrap = 0.2
-                shine = 0.05 * wp.pow(gloss, 10.0) * open_share
+                shine = 0.05 * wp.pow(gloss, 10.0) * visibility
             else:
                 label = TORSO_LABEL
-                albedo = cloth_colour(look, texture, footprint)
+                albedo = cloth_colour(appearance, texture, footprint)
                 wrap = 0.15
-            lit = wp.cw_mul(albedo, light(look, world_normal, world_normal[1], open_share, wrap))
+            lit = wp.cw_mul(albedo, light(appearance, world_normal, world_normal[1], visibility, wrap))
             lit += wp.vec3(shine, shine, shine)
             shown = wp.vec3(display(lit[0]), display(lit[1]), display(lit[2]))
             colour += shown
@@ -196,9 +196,9 @@ def render_rows(
             total_depth += hit.t
             hits += 1.0
         else:
-            colour += plate
-    share = 1.0 / float(view.samples * view.samples)
-    image[row, column] = colour * share
-    head_image[row, column] = head_colour * share
-    coverage[row, column] = covered * share
+            colour += behind
+    weight = 1.0 / float(view.samples * view.samples)
+    image[row, column] = colour * weight
+    head_image[row, column] = head_colour * weight
+    coverage[row, column] = covered * weight
     depth[row, column] = total_depth / wp.max(hits, 1.0)

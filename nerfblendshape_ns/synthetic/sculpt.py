@@ -45,7 +45,7 @@ class Proportions:
     lip_fullness: float = 1.0
     """Height and relief of the lips."""
     hair_length: float = 0.0
-    """How far the hair reaches down at the back and sides, in centimetres below the average."""
+    """How far the hair hangs down at the back and sides, in centimetres below the average."""
     hair_volume: float = 1.0
     """Thickness of the hair."""
 
@@ -123,11 +123,11 @@ def skin(points: np.ndarray, shape: Proportions) -> np.ndarray:
     solid = smooth_union(solid, capsule(p, (0.9, 4.2, 7.9), (4.9, 4.35, 6.1), 0.75, 0.75), 1.1)
     solid = smooth_subtraction(solid, ellipsoid(p, (3.15, 2.35, 9.15), (2.1, 1.25, 1.75)), 1.2)
 
-    reach = shape.nose_length
-    nose = capsule(p, (0.0, 3.2, 8.0), (0.0, -0.55, 8.0 + 2.15 * reach), 0.62, 0.72)
-    nose = smooth_union(nose, capsule(p, (0.0, 3.0, 7.5), (0.0, -1.0, 7.6 + 1.2 * reach), 0.7, 1.25), 0.7)
-    nose = smooth_union(nose, ellipsoid(p, (0.0, -0.95, 8.0 + 2.35 * reach), (0.92, 0.80, 0.78)), 0.5)
-    nose = smooth_union(nose, ellipsoid(p, (1.12, -1.42, 8.0 + 1.25 * reach), (0.66, 0.62, 0.95)), 0.45)
+    nose_length = shape.nose_length
+    nose = capsule(p, (0.0, 3.2, 8.0), (0.0, -0.55, 8.0 + 2.15 * nose_length), 0.62, 0.72)
+    nose = smooth_union(nose, capsule(p, (0.0, 3.0, 7.5), (0.0, -1.0, 7.6 + 1.2 * nose_length), 0.7, 1.25), 0.7)
+    nose = smooth_union(nose, ellipsoid(p, (0.0, -0.95, 8.0 + 2.35 * nose_length), (0.92, 0.80, 0.78)), 0.5)
+    nose = smooth_union(nose, ellipsoid(p, (1.12, -1.42, 8.0 + 1.25 * nose_length), (0.66, 0.62, 0.95)), 0.45)
     nose = smooth_union(nose, capsule(p, (0.0, -1.2, 10.2), (0.0, -2.1, 9.2), 0.45, 0.4), 0.3)
     nose = smooth_subtraction(nose, ellipsoid(p, (0.58, -2.0, 9.55), (0.36, 0.5, 0.5)), 0.22)
     solid = smooth_union(solid, nose, 0.85)

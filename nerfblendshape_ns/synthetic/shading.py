@@ -98,16 +98,18 @@ def lower_rim(position: float) -> float:
 
 
 @wp.func
-def skin_colour(look: Appearance, rest: wp.vec3, inside_mouth: float, fullness: float, footprint: float) -> wp.vec3:
+def skin_colour(
+    appearance: Appearance, point: wp.vec3, inside_mouth: float, fullness: float, footprint: float
+) -> wp.vec3:
     """Albedo of skin, lips, brows, lashes and the inside of the mouth."""
-    x = wp.abs(rest[0])
-    y = rest[1]
-    z = rest[2]
+    x = wp.abs(point[0])
+    y = point[1]
+    z = point[2]
     front = ramp(2.0, 5.0, z)
-    seed = look.texture_seed
-    blotch = layered_noise(seed, rest, 2.4, footprint)
-    pores = layered_noise(seed + wp.uint32(5), rest, 0.28, footprint)
-    colour = look.skin * (1.0 + 0.07 * blotch + 0.10 * pores)
+    seed = appearance.texture_seed
+    blotch = layered_noise(seed, point, 2.4, footprint)
+    pores = layered_noise(seed + wp.uint32(5), point, 0.28, footprint)
+    colour = appearance.skin * (1.0 + 0.07 * blotch + 0.10 * pores)
     red = 0.30 * gauss(x - 4.4, 1.5) * gauss(y + 1.6, 1.4) * front
     red += 0.30 * gauss(x, 1.3) * gauss(y + 1.2, 0.8) * front
     red += 0.22 * ramp(7.0, 8.2, x)
@@ -119,13 +121,13 @@ def skin_colour(look: Appearance, rest: wp.vec3, inside_mouth: float, fullness: 
     fold = x - (1.95 + 0.42 * (-1.4 - y))
     crease = gauss(fold, 0.16) * ramp(-4.3, -3.4, y) * ramp(-1.0, -1.8, y) * front
     colour = colour * (1.0 - 0.16 * crease)
-    stubble = wp.max(wp.noise(seed + wp.uint32(71), rest * 9.0), 0.0) * fade(0.11, footprint)
+    stubble = wp.max(wp.noise(seed + wp.uint32(71), point * 9.0), 0.0) * fade(0.11, footprint)
     beard = ramp(-2.2, -3.6, y) * ramp(6.9, 5.0, x) * ramp(0.5, 3.0, z)
     colour = colour * (1.0 - beard * (0.05 + 0.10 * stubble))
 
     lips = lip_mask(x, y, z, fullness, 0.05 + 0.5 * footprint)
-    wrinkles = layered_noise(seed + wp.uint32(9), wp.vec3(rest[0] * 3.0, y * 0.7, z * 0.7), 0.5, footprint * 2.0)
-    lip_colour = look.lips * (1.0 + 0.16 * wrinkles)
+    wrinkles = layered_noise(seed + wp.uint32(9), wp.vec3(point[0] * 3.0, y * 0.7, z * 0.7), 0.5, footprint * 2.0)
+    lip_colour = appearance.lips * (1.0 + 0.16 * wrinkles)
     colour = wp.lerp(colour, lip_colour, 0.92 * lips)
 
     # Brows: short hairs along an arch.
@@ -134,9 +136,9 @@ def skin_colour(look: Appearance, rest: wp.vec3, inside_mouth: float, fullness: 
     arch = 4.08 + 0.72 * wp.sin(inner * 2.05) - 0.42 * inner * inner
     thick = 0.44 * (1.0 - 0.70 * inner * inner) * ramp(-0.08, 0.10, along) * ramp(1.06, 0.85, along)
     across = (y - arch) / wp.max(thick, 0.02)
-    strand = wp.noise(seed + wp.uint32(3), wp.vec3(rest[0] * 5.0 + 3.2 * y * wp.sign(rest[0]), y * 1.6, z))
+    strand = wp.noise(seed + wp.uint32(3), wp.vec3(point[0] * 5.0 + 3.2 * y * wp.sign(point[0]), y * 1.6, z))
     brow = ramp(1.25, 0.55, wp.abs(across) + 0.45 * strand * fade(0.2, footprint)) * front
-    colour = wp.lerp(colour, look.hair * 0.75, 0.88 * brow * ramp(0.02, 0.12, thick))
+    colour = wp.lerp(colour, appearance.hair * 0.75, 0.88 * brow * ramp(0.02, 0.12, thick))
 
     # Lash lines and the moist pink rim of the lids.
     position = (x - INNER_X) / EYE_SPAN
@@ -161,40 +163,40 @@ def skin_colour(look: Appearance, rest: wp.vec3, inside_mouth: float, fullness: 
 
 
 @wp.func
-def eye_colour(look: Appearance, rest: wp.vec3, side: float, footprint: float) -> wp.vec3:
+def eye_colour(appearance: Appearance, point: wp.vec3, side: float, footprint: float) -> wp.vec3:
     """Albedo of the eyeball: veined sclera, limbal ring, fibrous iris, pupil."""
-    offset = wp.vec3(rest[0] - EYE_X * side, rest[1] - EYE_Y, rest[2] - EYE_Z)
+    offset = wp.vec3(point[0] - EYE_X * side, point[1] - EYE_Y, point[2] - EYE_Z)
     radius = wp.sqrt(offset[0] * offset[0] + offset[1] * offset[1])
     angle = wp.atan2(offset[1], offset[0])
     edge = 0.035 + 0.6 * footprint
     iris_radius = 0.61
     fibres = wp.noise(
-        look.texture_seed + wp.uint32(40), wp.vec3(7.0 * wp.cos(angle), 7.0 * wp.sin(angle), radius * 4.0)
+        appearance.texture_seed + wp.uint32(40), wp.vec3(7.0 * wp.cos(angle), 7.0 * wp.sin(angle), radius * 4.0)
     )
-    iris = look.iris * (1.0 + 0.5 * fibres * fade(0.12, footprint)) * (0.75 + 0.6 * gauss(radius - 0.34, 0.1))
+    iris = appearance.iris * (1.0 + 0.5 * fibres * fade(0.12, footprint)) * (0.75 + 0.6 * gauss(radius - 0.34, 0.1))
     iris = iris * (1.0 - 0.75 * ramp(iris_radius - 0.13, iris_radius, radius))
     iris = wp.lerp(iris, wp.vec3(0.004, 0.004, 0.004), ramp(0.25 + edge, 0.25 - edge, radius))
-    veins = wp.max(wp.noise(look.texture_seed + wp.uint32(41), offset * 5.0), 0.0) * ramp(0.8, 1.3, radius)
+    veins = wp.max(wp.noise(appearance.texture_seed + wp.uint32(41), offset * 5.0), 0.0) * ramp(0.8, 1.3, radius)
     sclera = wp.vec3(0.80, 0.77, 0.74)
     sclera = wp.cw_mul(sclera, wp.vec3(1.0, 1.0 - 0.25 * veins, 1.0 - 0.25 * veins))
-    iris_share = ramp(iris_radius + edge, iris_radius - edge, radius)
+    iris_mask = ramp(iris_radius + edge, iris_radius - edge, radius)
     if offset[2] < 0.0:
-        iris_share = 0.0
-    return wp.lerp(sclera, iris, iris_share)
+        iris_mask = 0.0
+    return wp.lerp(sclera, iris, iris_mask)
 
 
 @wp.func
-def teeth_colour(rest: wp.vec3, upper: float, footprint: float) -> wp.vec3:
+def teeth_colour(point: wp.vec3, upper: float, footprint: float) -> wp.vec3:
     """Albedo of teeth: ivory, with gaps between them, darker to the sides and the gum."""
-    x = wp.abs(rest[0])
+    x = wp.abs(point[0])
     width = 0.82
     if x > 0.82:
         width = 0.68
-    phase = wp.abs(rest[0]) / width
+    phase = wp.abs(point[0]) / width
     gap = wp.abs(phase - wp.round(phase)) * width
     line = ramp(0.06 + 0.5 * footprint, 0.0, gap) * wp.clamp(0.08 / wp.max(footprint, 0.01), 0.25, 1.0)
     colour = wp.vec3(0.74, 0.70, 0.61) * (1.0 - 0.45 * line)
-    gum_height = (rest[1] - MOUTH_Y) * upper
+    gum_height = (point[1] - MOUTH_Y) * upper
     gum = ramp(0.55, 0.75, gum_height + 0.12 * wp.cos(phase * 6.2832))
     if upper < 0.0:
         gum = ramp(0.95, 1.15, gum_height)
@@ -203,41 +205,41 @@ def teeth_colour(rest: wp.vec3, upper: float, footprint: float) -> wp.vec3:
 
 
 @wp.func
-def hair_colour(look: Appearance, rest: wp.vec3, footprint: float) -> wp.vec3:
+def hair_colour(appearance: Appearance, point: wp.vec3, footprint: float) -> wp.vec3:
     """Albedo of hair: strands that run down from the crown."""
-    around = wp.atan2(rest[0], rest[2] + 1.5)
-    strands = wp.noise(look.texture_seed + wp.uint32(50), wp.vec3(around * 26.0, rest[1] * 0.45, 0.5))
-    fine = wp.noise(look.texture_seed + wp.uint32(51), wp.vec3(around * 80.0, rest[1] * 0.8, 1.5))
-    locks = wp.noise(look.texture_seed + wp.uint32(52), rest * 0.6)
+    around = wp.atan2(point[0], point[2] + 1.5)
+    strands = wp.noise(appearance.texture_seed + wp.uint32(50), wp.vec3(around * 26.0, point[1] * 0.45, 0.5))
+    fine = wp.noise(appearance.texture_seed + wp.uint32(51), wp.vec3(around * 80.0, point[1] * 0.8, 1.5))
+    locks = wp.noise(appearance.texture_seed + wp.uint32(52), point * 0.6)
     value = 1.05 + 0.6 * strands * fade(0.45, footprint) + 0.35 * fine * fade(0.14, footprint) + 0.35 * locks
-    return look.hair * wp.max(value, 0.15)
+    return appearance.hair * wp.max(value, 0.15)
 
 
 @wp.func
-def cloth_colour(look: Appearance, rest: wp.vec3, footprint: float) -> wp.vec3:
+def cloth_colour(appearance: Appearance, point: wp.vec3, footprint: float) -> wp.vec3:
     """Albedo of a knitted pullover with a collar of the second colour."""
-    ribs = wp.sin(rest[0] * 9.0) * wp.sin(rest[1] * 7.0 + wp.sin(rest[0] * 9.0))
-    wool = layered_noise(look.texture_seed + wp.uint32(60), rest, 1.2, footprint)
-    patches = wp.noise(look.texture_seed + wp.uint32(61), rest * 0.22)
-    height = 0.75 * (rest[1] - COLLAR_Y + 0.20 * (rest[2] + 2.4))
-    radius = wp.sqrt(rest[0] * rest[0] / 1.2544 + (rest[2] + 2.4) * (rest[2] + 2.4)) - 6.5
+    ribs = wp.sin(point[0] * 9.0) * wp.sin(point[1] * 7.0 + wp.sin(point[0] * 9.0))
+    wool = layered_noise(appearance.texture_seed + wp.uint32(60), point, 1.2, footprint)
+    patches = wp.noise(appearance.texture_seed + wp.uint32(61), point * 0.22)
+    height = 0.75 * (point[1] - COLLAR_Y + 0.20 * (point[2] + 2.4))
+    radius = wp.sqrt(point[0] * point[0] / 1.2544 + (point[2] + 2.4) * (point[2] + 2.4)) - 6.5
     collar = ramp(1.05, 0.95, wp.sqrt(height * height + radius * radius))
-    colour = wp.lerp(look.cloth, look.cloth_second, collar)
+    colour = wp.lerp(appearance.cloth, appearance.cloth_second, collar)
     return colour * (1.0 + 0.18 * ribs * fade(0.5, footprint) + 0.25 * wool + 0.18 * patches)
 
 
 @wp.func
-def light(look: Appearance, normal: wp.vec3, up: float, occlusion: float, wrap: float) -> wp.vec3:
+def light(appearance: Appearance, normal: wp.vec3, up: float, visibility: float, wrap: float) -> wp.vec3:
     """Soft diffuse light in world space: a large key, a cool fill and the sky, with red bleeding at the terminator."""
-    key = wp.dot(normal, look.key_direction)
-    fill = wp.dot(normal, look.fill_direction)
+    key = wp.dot(normal, appearance.key_direction)
+    fill = wp.dot(normal, appearance.fill_direction)
     red = wp.max(key + wrap, 0.0) / (1.0 + wrap)
     green = wp.max(key + 0.65 * wrap, 0.0) / (1.0 + 0.65 * wrap)
     blue = wp.max(key + 0.55 * wrap, 0.0) / (1.0 + 0.55 * wrap)
     sky = 0.5 + 0.5 * up
-    shade = occlusion * (0.35 + 0.65 * occlusion)
+    shade = visibility * (0.35 + 0.65 * visibility)
     second = 0.30 * wp.max(fill + 0.3, 0.0) / 1.3
-    lit = wp.vec3(0.98 * red, 0.95 * green, 0.90 * blue) * (0.35 + 0.65 * occlusion)
+    lit = wp.vec3(0.98 * red, 0.95 * green, 0.90 * blue) * (0.35 + 0.65 * visibility)
     ambient = wp.vec3(0.24 + 0.20 * sky, 0.235 + 0.215 * sky, 0.235 + 0.235 * sky) * shade
     return lit + ambient + wp.vec3(0.9, 0.95, 1.0) * (second * shade)
 

@@ -19,7 +19,7 @@ from nerfblendshape_ns.avatar.avatar import Avatar, open_avatar
 from nerfblendshape_ns.avatar.avatar_file import Provenance
 from nerfblendshape_ns.avatar.export import export_avatar
 from nerfblendshape_ns.avatar.sweep import sweep_avatar
-from nerfblendshape_ns.recipes.overrides import apply_overrides
+from nerfblendshape_ns.recipes.values import apply_overrides
 from nerfblendshape_ns.synthetic.dataset import ClipSettings, write_dataset
 from nerfblendshape_ns.synthetic.expressions import EXPRESSION_NAMES
 from nerfblendshape_ns.synthetic.head import synthetic_head

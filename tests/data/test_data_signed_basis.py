@@ -15,7 +15,7 @@ from nerfstudio.utils import writer
 from nerfblendshape_ns.data.contract import Label
 from nerfblendshape_ns.data.layouts import read_clip
 from nerfblendshape_ns.fields import head_field
-from nerfblendshape_ns.recipes.overrides import apply_overrides
+from nerfblendshape_ns.recipes.values import apply_overrides
 
 pytestmark = pytest.mark.slow
 

@@ -6,10 +6,11 @@ import cv2
 import numpy as np
 import torch
 
+from nerfblendshape_ns.common.contact_sheet import CAPTION, GAP
 from nerfblendshape_ns.common.file_io import load_image
 from nerfblendshape_ns.common.video_writing import write_video
 from nerfblendshape_ns.evaluation.frames import RenderedFrame
-from nerfblendshape_ns.recipes.pictures import CAPTION, GAP, video_images, write_sheet
+from nerfblendshape_ns.recipes.pictures import video_images, write_sheet
 
 
 def frame(value: float, height: int = 100, width: int = 75, truth: bool = True) -> RenderedFrame:
@@ -28,7 +29,7 @@ def test_sheet_shows_truth_render_and_depth(tmp_path):
     write_sheet(tmp_path / "sheet.png", [frame(0.2), frame(0.4)])
     sheet = load_image(tmp_path / "sheet.png")
     # 100 pixels are enlarged threefold to reach 256.
-    assert sheet.shape == (CAPTION + 3 * (300 + GAP), 2 * (225 + GAP), 3)
+    assert sheet.shape == (CAPTION + 3 * (300 + GAP), 2 * 225 + GAP, 3)
     assert abs(int(sheet[CAPTION + 100, 100, 0]) - 204) <= 1
     assert abs(int(sheet[CAPTION + 300 + GAP + 100, 100, 0]) - 51) <= 1
     assert (sheet[:CAPTION] < 128).any(), "the caption is missing"
@@ -38,7 +39,7 @@ def test_sheet_of_empty_renders_is_drawn(tmp_path):
     empty = frame(1.0, truth=False)
     empty.opacity = torch.zeros_like(empty.opacity)
     write_sheet(tmp_path / "sheet.png", [empty])
-    assert load_image(tmp_path / "sheet.png").shape == (CAPTION + 2 * (300 + GAP), 225 + GAP, 3)
+    assert load_image(tmp_path / "sheet.png").shape == (CAPTION + 2 * (300 + GAP), 225, 3)
 
 
 def test_video_has_truth_beside_render_at_the_clips_rate(tmp_path):

@@ -10,8 +10,7 @@ from nerfblendshape_ns.common.media import has_sound
 from nerfblendshape_ns.common.video_writing import write_video
 from nerfblendshape_ns.data import contract
 from nerfblendshape_ns.process_data.steps.step_record import video_key
-from nerfblendshape_ns.recipes.pictures import video_images
-from nerfblendshape_ns.recipes.sound import sound_of_split
+from nerfblendshape_ns.recipes.pictures import sound_of_split, video_images
 from nerfblendshape_ns.synthetic.dataset import ClipSettings, write_dataset
 
 

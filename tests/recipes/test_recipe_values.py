@@ -9,8 +9,7 @@ from typing import Dict, List, Literal, Optional, Tuple
 import pytest
 
 from nerfblendshape_ns.common.errors import UserError
-from nerfblendshape_ns.recipes.overrides import apply_overrides
-from nerfblendshape_ns.recipes.values import build, checked
+from nerfblendshape_ns.recipes.values import apply_overrides, build, checked
 
 
 @dataclass

@@ -90,7 +90,7 @@ def test_a_video_has_the_frames_size_and_rate(tmp_path):
         ({"num_frames": 1}, "at least 2 frames, got 1; raise --num-frames"),
         ({"fps": 0.0}, "frame rate must be positive, got 0.0; set --fps"),
         ({"width": 4}, "images of 4 x 64 are too small"),
-        ({"samples": 0}, "between 1 and 8 rays a pixel along each axis are possible, got 0"),
+        ({"samples": 0}, "between 1 and 8 rays per pixel along each axis are possible, got 0"),
         ({"seed": -1}, "seed must not be negative, got -1"),
     ],
 )

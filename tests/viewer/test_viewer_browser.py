@@ -19,7 +19,7 @@ from nerfstudio.viewer.utils import get_camera
 
 from nerfblendshape_ns.expressions.live.live_link import encode_coefficients
 from nerfblendshape_ns.recipes.datasets import write_synthetic
-from nerfblendshape_ns.recipes.overrides import apply_overrides
+from nerfblendshape_ns.recipes.values import apply_overrides
 from nerfblendshape_ns.synthetic.dataset import ClipSettings
 
 CHROMIUM = find_chromium()

@@ -16,7 +16,7 @@ from test_viewer_browser import OVERRIDES, SIZE
 
 from nerfblendshape_ns.engine.trainer import BudgetTrainer
 from nerfblendshape_ns.recipes.datasets import write_synthetic
-from nerfblendshape_ns.recipes.overrides import apply_overrides
+from nerfblendshape_ns.recipes.values import apply_overrides
 from nerfblendshape_ns.synthetic.dataset import ClipSettings
 
 CHROMIUM = find_chromium()

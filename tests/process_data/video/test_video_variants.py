@@ -2,7 +2,6 @@
 clips, through the whole preparation with the real tracker."""
 
 import importlib
-import shutil
 import sys
 from pathlib import Path
 
@@ -19,8 +18,6 @@ awkward_videos, video_variants = (importlib.import_module(name) for name in ("aw
 @pytest.fixture(scope="session")
 def sources(tmp_path_factory):
     pytest.importorskip("mediapipe")
-    if shutil.which("ffmpeg") is None:
-        pytest.skip("ffmpeg is not here")
     return awkward_videos.synthetic_sources(tmp_path_factory.mktemp("sources"), NUM_FRAMES, side=400)
 
 
