@@ -30,6 +30,6 @@ def test_damaged_files_are_reported_in_one_line(tmp_path, kind):
     DAMAGED[kind](path)
     with pytest.raises(
         UserError,
-        match=r"a\.npz (cannot be read as plain arrays \(.+\)|holds a ndarray, not a dictionary of arrays); make it again\.$",
+        match=r"a\.npz (cannot be read|holds a ndarray, not) .+; make it again\.$",
     ):
         load_arrays(path, "make it again")
