@@ -25,6 +25,7 @@ from nerfblendshape_ns.model_components.losses import composite
 from nerfblendshape_ns.model_components.metrics.lpips import cached_lpips
 from nerfblendshape_ns.model_components.rendering.crop import crop_background, ray_spans
 from nerfblendshape_ns.model_components.torso.background import Background, load_plate, parse_background
+from nerfblendshape_ns.model_components.torso.compositing import composite_person, person_rgba
 from nerfblendshape_ns.model_components.torso.frozen_head_cache import FrozenHeadCache
 from nerfblendshape_ns.model_components.torso.torso_frames import TorsoFrames
 from nerfblendshape_ns.model_components.torso.torso_losses import torso_losses
@@ -228,13 +229,7 @@ class TorsoModel(ExpressionModel[TorsoFrames]):
         return TorsoFrames(head, captured, self.pose_code(captured), codes, ray_frame)
 
     def get_outputs(self, ray_bundle: RayBundle) -> Dict[str, Tensor]:  # type: ignore[override]
-        """Render rays.
-
-        Returns:
-            ``rgb [rays, 3]`` head over torso over background; ``head_rgb`` and ``torso_rgb``, each alone on white;
-            ``accumulation [rays, 1]`` of head and torso, ``head_accumulation``, ``torso_alpha``; ``depth [rays, 1]``
-            (expected distance, 0 on empty rays); ``background [rays, 3]``.
-        """
+        """Render rays; see :func:`composite_person` for what is returned."""
         origins, directions = ray_bundle.origins.reshape(-1, 3), ray_bundle.directions.reshape(-1, 3)
         frames = self.frames_of(ray_bundle)
         points, spans = self.plane(origins, directions, frames.of_rays(frames.captured)), ray_spans(ray_bundle)
@@ -248,20 +243,7 @@ class TorsoModel(ExpressionModel[TorsoFrames]):
             fade = fade * ((points.distance >= spans[:, :1]) & (points.distance <= spans[:, 1:]))
         color, alpha = self._torso(points.coordinates, fade, frames)
         background = self._background(points.coordinates)
-        behind = alpha * color + (1.0 - alpha) * background
-        hidden = 1.0 - head.alpha
-        accumulation = head.alpha + hidden * alpha
-        depth = (head.depth + hidden * alpha * points.distance) / accumulation.clamp_min(1e-6)
-        outputs = {
-            "rgb": head.color + hidden * behind,
-            "head_rgb": head.color + hidden,
-            "torso_rgb": alpha * color + (1.0 - alpha),
-            "accumulation": accumulation,
-            "head_accumulation": head.alpha,
-            "torso_alpha": alpha,
-            "depth": depth,
-            "background": background,
-        }
+        outputs = composite_person(head, color, alpha, points.distance, background)
         if self.training:
             outputs["torso_color"] = color
         return outputs
@@ -291,13 +273,7 @@ class TorsoModel(ExpressionModel[TorsoFrames]):
 
     def get_rgba_image(self, outputs: Dict[str, Tensor], output_name: str = "rgb") -> Tensor:
         """The person with opacity as the fourth channel, free of the background."""
-        if output_name != "rgb":
-            return super().get_rgba_image(outputs, output_name)
-        alpha = outputs["accumulation"]
-        hidden = 1.0 - outputs["head_accumulation"]
-        torso = outputs["torso_rgb"] - (1.0 - outputs["torso_alpha"])
-        foreground = (outputs["head_rgb"] - hidden) + hidden * torso
-        return torch.cat([(foreground / alpha.clamp_min(1e-4)).clamp(0.0, 1.0), alpha], dim=-1)
+        return person_rgba(outputs) if output_name == "rgb" else super().get_rgba_image(outputs, output_name)
 
     # --- losses and metrics ---
 
