@@ -216,7 +216,7 @@ def test_stderr_holds_what_is_ours_alone(tmp_path):
     )
     assert done.returncode == 0, done.stderr
     bar, dataset = done.stderr.splitlines()
-    assert bar.startswith("Rendering frames") and dataset == f"dataset: {tmp_path / 'clip'}"
+    assert bar.startswith("frames") and dataset == f"dataset: {tmp_path / 'clip'}"
     assert "\x1b" not in done.stdout and done.stdout.count("Step (% Done)") == 1, "rows in a file are not drawn over"
     assert "Warp" not in done.stdout and "Module" not in done.stdout
     assert "HeadModelConfig(" not in done.stdout
