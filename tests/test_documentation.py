@@ -108,12 +108,12 @@ def test_files_that_a_page_names_exist(path: Path):
     assert [name for name in sorted(named) if not (ROOT / name).exists() and "NAME" not in name] == []
 
 
-def test_options_that_the_pages_name_exist():
+def test_options_that_pages_and_messages_name_exist():
     table = (ROOT / "docs" / "options.md").read_text(encoding="utf-8").partition("<!-- options -->")[2]
     known = set(re.findall(r"^\| `(--[^`]+)`", table, flags=re.MULTILINE))
     named = {
         f"{path.name}: {option}"
-        for path in PAGES
+        for path in (*PAGES, *(ROOT / "nerfblendshape_ns").rglob("*.py"))
         for option in re.findall(r"--(?:pipeline|optimizers)\.[\w.-]*\w", path.read_text(encoding="utf-8"))
         if option.replace("_", "-") not in known
     }

@@ -93,7 +93,8 @@ def main(arguments: Optional[Sequence[str]] = None) -> None:
         filled = f"{text.split(BEGIN)[0]}{BEGIN}\n{tables()}\n{END}{text.split(END)[1]}"
         if options.check and filled != text:
             raise UserError(f"{options.page} differs from the configs; run python tools/options_table.py.")
-        save_text(options.page, filled)
+        if not options.check:
+            save_text(options.page, filled)
 
 
 def tables() -> str:

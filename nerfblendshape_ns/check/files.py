@@ -55,7 +55,7 @@ def inspect_file(path: Path) -> SeenFile:
                 except (OSError, SyntaxError, ValueError):
                     return SeenFile(path, "cut short", size, mode, num_bytes)
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
-        return SeenFile(path, "no image", bytes=num_bytes)
+        return SeenFile(path, "unreadable", bytes=num_bytes)
     return SeenFile(path, None, size, mode, num_bytes)
 
 

@@ -51,7 +51,7 @@ def check_poses(clip: Clip, splits: Splits) -> Section:
             numbers[behind],
         )
     _motion(section, angles, distance, numbers)
-    _outliers(section, clip, poses, distance, positions, numbers)
+    _outliers(section, clip, poses, distance, numbers)
     _views(section, angles, positions, splits)
     if not behind.any():
         _reprojection(section, clip, poses, positions, numbers)
@@ -106,7 +106,6 @@ def _outliers(
     clip: Clip,
     poses: np.ndarray,
     distance: np.ndarray,
-    positions: np.ndarray,
     numbers: np.ndarray,
 ) -> None:
     """Single frames that leave the track of their neighbours."""

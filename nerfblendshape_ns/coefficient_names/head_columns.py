@@ -38,4 +38,4 @@ def is_head_motion(name: str) -> bool:
 
 def has_neutral_column(values: np.ndarray) -> bool:
     """Whether the first column of coefficients ``[frames, columns]`` is the neutral 1 that some tools put in front."""
-    return values.ndim == 2 and min(values.shape) > 1 and bool((values[:, 0] == 1).all())
+    return values.ndim == 2 and min(values.shape) > 1 and bool(np.allclose(values[:, 0], 1, rtol=0, atol=1e-6))

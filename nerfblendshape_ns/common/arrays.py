@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
-import zipfile
-import zlib
 from pathlib import Path
 from typing import Any, Dict, List
 
@@ -34,10 +31,7 @@ def load_arrays(path: Path, advice: str = "delete it and run the same command ag
     """
     try:
         content = _load_npz(path) if path.suffix.lower() == ".npz" else _load_saved_by_torch(path)
-    except (
-        *(OSError, RuntimeError, ValueError, EOFError, KeyError, TypeError),
-        *(zipfile.BadZipFile, zlib.error, pickle.UnpicklingError),
-    ) as error:
+    except Exception as error:  # numpy and torch report damaged files by a dozen kinds of error.
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
         raise UserError(f"{path} cannot be read as plain arrays ({reason}); {advice}.") from None
     if not isinstance(content, dict):
@@ -60,9 +54,17 @@ def _load_saved_by_torch(path: Path) -> Any:
             content = torch.load(path, map_location="cpu", weights_only=True)
     finally:
         register_checkpoint_globals()  # Leaving the block above has taken out what both lists share.
-    if not isinstance(content, dict):
-        return content
-    return {str(key): value.numpy() if torch.is_tensor(value) else value for key, value in content.items()}
+    return _plain(content)
+
+
+def _plain(value: Any) -> Any:
+    """Tensors as numpy arrays, those in dictionaries too; half-precision types that numpy lacks as float32."""
+    if isinstance(value, dict):
+        return {str(key): _plain(entry) for key, entry in value.items()}
+    if hasattr(value, "detach"):
+        value = value.detach()
+        return (value.float() if str(value.dtype) == "torch.bfloat16" else value).numpy()
+    return value
 
 
 def _numpy_globals() -> List[Any]:

@@ -96,7 +96,7 @@ def save_expressions(
         root: the dataset directory.
         expressions: ``[num_frames, basis]``; row = ``img_id``; neutral is 0.
         names: one name for each coefficient.
-        basis: the basis id: ``arkit52``, ``facewarehouse46``, ``bfm79``, ``flame`` or ``custom``.
+        basis: the basis id: ``arkit52``, ``flame``, ``custom`` or another of ``docs/data.md``.
         test_frames: as in :func:`expression_range`.
     """
     if len(names) != expressions.shape[1]:

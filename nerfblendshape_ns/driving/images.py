@@ -20,7 +20,7 @@ def make_background(name: str, person: AvatarPerson) -> Optional[np.ndarray]:
         person: gives the size of the render and the clean plate.
 
     Returns:
-        float32 in [0, 1], a colour ``[3]`` or a image ``[height, width, 3]``; None leaves it to the model.
+        float32 in [0, 1], a colour ``[3]`` or an image ``[height, width, 3]``; None leaves it to the model.
 
     Raises:
         UserError: it is none of these, or the file cannot be read.
@@ -42,7 +42,7 @@ def make_background(name: str, person: AvatarPerson) -> Optional[np.ndarray]:
 
 
 def cover(image: np.ndarray, size: Tuple[int, int]) -> np.ndarray:
-    """Scale and crop a image about its middle so that it fills ``size`` (height, width) without distortion."""
+    """Scale and crop an image about its middle so that it fills ``size`` (height, width) without distortion."""
     height, width = size
     scale = max(height / image.shape[0], width / image.shape[1])
     scaled = resize(image, (max(height, round(image.shape[0] * scale)), max(width, round(image.shape[1] * scale))))
@@ -51,7 +51,7 @@ def cover(image: np.ndarray, size: Tuple[int, int]) -> np.ndarray:
 
 
 def resize(image: np.ndarray, size: Tuple[int, int]) -> np.ndarray:
-    """Scale a image to height and width, averaging where it gets smaller."""
+    """Scale an image to height and width, averaging where it gets smaller."""
     if image.shape[:2] == tuple(size):
         return image
     smaller = size[0] < image.shape[0]

@@ -164,5 +164,5 @@ def check_head_fits(head: Mapping[str, Any], metadata: Mapping[str, Any], aabb: 
     if saved_size != size:
         raise UserError(
             f"The head run was trained at {saved_size[1]}x{saved_size[0]} pixels, the torso at {size[1]}x{size[0]}; "
-            f"give --pipeline.datamanager.dataparser.max-size {max(saved_size)}."
+            f"give nerfblendshape-data --max-size {max(saved_size)} at the end of the command."
         )

@@ -8,7 +8,7 @@ that come while it renders end in one render. Three of its habits get in the way
   shown until the machine has waited 0.2 s. The loop asks again when the newest state was not rendered.
 - While things move, it renders as many pixels as fit 1/30 s, on a CPU down to 30 lines. A face needs more.
 - Pictures and training steps wait for one lock, which is not fair: a clip that plays would hold training still. Between
-  two images that nobody waits for the lock is left alone, as long as a image takes, and a machine that is left
+  two images that nobody waits for the lock is left alone, as long as an image takes, and a machine that is left
   without work for 0.2 s is kept from beginning its full-size image.
 """
 
@@ -22,10 +22,10 @@ from nerfstudio.viewer.render_state_machine import RenderAction, RenderStateMach
 from nerfstudio.viewer.viewer import Viewer
 
 MOVING_SIDE = 128
-"""Pixels that the shorter side of a image keeps while it moves."""
+"""Pixels that the shorter side of an image keeps while it moves."""
 _RETRY_SECONDS, _RETRIES = 0.01, 40
 TRAINING_SECONDS, MOST_TRAINING_SECONDS = 0.15, 1.0
-"""Training gets at least and at most this long between two images of playback: as long as a image takes."""
+"""Training gets at least and at most this long between two images of playback: as long as an image takes."""
 _LONGEST_IMAGE = 5.0
 
 

@@ -44,4 +44,4 @@ def test_a_damaged_clip_of_each_layout(tmp_path, layout):
     reported = "\n".join(errors(report))
     first, second = (clip.frames[position].files.image for position in (4, 6))
     assert f"2 images are missing in {first.parent.name}/: {first.name}, {second.name}" in reported
-    assert "1 image is no image" in reported
+    assert "1 image is unreadable" in reported

@@ -112,7 +112,7 @@ def test_all_problems_are_reported_at_once(own_clip):
     assert missing.frames == (3, 4, 5, 20) and "restore the files" in missing.action
     assert only(report, "1 image is empty in images/: 000009.jpg")
     assert only(report, "1 image is cut short in images/: 000010.jpg")
-    assert only(report, "1 image is no image in images/: 000011.jpg")
+    assert only(report, "1 image is unreadable in images/: 000011.jpg")
     assert only(report, "1 image of another size than the clip's 96x96: 1 of 60x50 (frame 12)").frames == (12,)
     assert only(report, "1 label file is missing in parsing/: 000013.png")
     assert only(report, "parsing/000014.png is not an 8-bit single-channel image of the labels 0 to 3")

@@ -141,8 +141,9 @@ def _files(root: Path, entry: Dict[str, Any], path: Path) -> FrameFiles:
 
 
 def _matches(root: Path) -> bool:
-    files = [root / name for name in (contract.TRANSFORMS, PARTS[0])]
-    return any(mentions(path, "exp_path") for path in files if path.is_file())
+    files = (root / name for name in (contract.TRANSFORMS, PARTS[0]))
+    first = next((path for path in files if path.is_file()), None)
+    return first is not None and mentions(first, "exp_path")
 
 
 LAYOUT = Layout(

@@ -44,7 +44,7 @@ def read(root: Path) -> Clip:
             f"{root} is a dataset of NeRFace, but its image {root / first} does not exist; restore the file."
         )
     height, width = file_io.load_image(root / first).shape[:2]
-    focal, centre = _intrinsics(document, path, width, height)
+    focal, centre = _intrinsics(document, path, width)
     poses = [_to_opengl(require_pose(entry, path), focal) for entry in entries]
     masks = (root / MASKS).is_dir()
     frames = tuple(
@@ -117,7 +117,7 @@ def _numbered(entries: List[Dict[str, Any]], path: Path) -> List[Dict[str, Any]]
     )
 
 
-def _intrinsics(document: Any, path: Path, width: int, height: int) -> Tuple[Tuple[float, float], Tuple[float, float]]:
+def _intrinsics(document: Any, path: Path, width: int) -> Tuple[Tuple[float, float], Tuple[float, float]]:
     """Focal lengths in pixels, with their signs, and the principal point as fraction of width and height."""
     values = document.get("intrinsics")
     if not values:

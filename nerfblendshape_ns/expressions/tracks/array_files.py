@@ -68,8 +68,12 @@ class ArchiveReader(ExpressionReader):
             names = spelled_as_arkit([str(name) for name in np.asarray(content["names"]).ravel()])
             basis = str(content["basis"]) if "basis" in content else basis_of_names(names)
             values, times = np.asarray(content["values"]), content.get("times")
-            if fps is None and times is None and "fps" in content:
-                fps = float(content["fps"])
+            try:
+                times = None if times is None else np.asarray(times, dtype=np.float64)
+                if fps is None and times is None and "fps" in content:
+                    fps = float(content["fps"])
+            except (TypeError, ValueError) as error:
+                raise UserError(f"{path}: its times or fps are no numbers ({error}); {SAVE_PLAIN}.") from None
             return make_track(path, names, values, basis, times=times, fps=fps)
         return parameter_track(path, content, fps)
 
@@ -88,7 +92,7 @@ def _names_beside(path: Path) -> Optional[Tuple[list, str]]:
         if as_text.is_file():
             names = [line.strip() for line in as_text.read_text(encoding="utf-8").splitlines() if line.strip()]
             return names, basis_of_names(names)
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:
         broken = as_json if as_json.is_file() else as_text
         raise UserError(f"{broken} cannot be read ({error}); write one name for each column.") from None
     return None
