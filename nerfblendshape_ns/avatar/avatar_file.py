@@ -109,7 +109,8 @@ def read_avatar_file(path: Path) -> AvatarFile:
     try:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}
+            # Copies: the tensors are views of the file, which somebody may overwrite meanwhile.
+            tensors = {name: file.get_tensor(name).clone() for name in file.keys()}
         if ENTRY not in metadata:
             raise UserError(f"{path} is no avatar file; name one that nbs-export wrote.")
         document = dict(json.loads(metadata[ENTRY]))

@@ -67,7 +67,10 @@ def plain_yaml(text: str) -> Any:
     Raises:
         yaml.YAMLError: it is no YAML.
     """
-    return yaml.load(text, Loader=_PlainLoader)
+    try:
+        return yaml.load(text, Loader=_PlainLoader)
+    except (ValueError, KeyError, RecursionError) as error:  # Of values that are none of their tag, and of depth.
+        raise yaml.YAMLError(str(error)) from error
 
 
 class _PlainLoader(yaml.SafeLoader):

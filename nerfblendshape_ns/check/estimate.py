@@ -200,7 +200,7 @@ def _compare(section: Section, estimates: List[Estimate]) -> None:
         if estimate.memory_bytes > room:
             section.warn(
                 f"{needs} and {'this machine' if on_cpu else 'the GPU'} has {room / 1e9:.1f} GB",
-                "give a smaller --pipeline.model.log2-table-size, nerfblendshape-data --max-size, or use the small method",
+                "give smaller images (nerfblendshape-data --max-size) or tables, or use the small method",
                 topic="memory",
             )
         elif on_cpu and estimate.memory_bytes > memory.available:

@@ -60,7 +60,7 @@ def read_keyframes(path: Path) -> List[Keyframe]:
         document = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise UserError(f"{path} does not exist; give a YAML file of keyframes.") from None
-    except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
+    except (yaml.YAMLError, ValueError, KeyError, RecursionError, OSError) as error:
         reason = " ".join(str(error).split())
         raise UserError(f"{path} is not readable YAML ({reason}); correct it.") from None
     if not isinstance(document, dict) or not isinstance(document.get("keyframes"), list) or not document["keyframes"]:

@@ -16,7 +16,16 @@ from nerfblendshape_ns.fields.torso_field import Deformation
 from nerfblendshape_ns.ops.hash_grid import HashGridLayout
 
 TOO_LARGE = 2**16
-"""Numbers among the options are smaller than this."""
+"""Numbers among the options are smaller than this, or than their own limit."""
+LIMITS = {
+    "num_levels": 65,
+    "features_per_level": 65,
+    "log2_table_size": 25,
+    **dict.fromkeys(("hidden_dim", "geometry_dim", "frame_code_dim"), 1025),
+    **dict.fromkeys(("density_layers", "color_layers"), 17),
+    "occupancy_resolution": 1025,
+}
+"""A file of a stranger must not ask for all of the memory."""
 
 
 @dataclass
@@ -126,7 +135,7 @@ def read_architecture(saved: Mapping[str, Any], options: Type[Architecture]) -> 
     for field in fields(options):
         if field.name not in saved:
             raise UserError(f"its description lacks the option {field.name}; train or export again.")
-        if not _fits(saved[field.name], hints[field.name]):
+        if not _fits(saved[field.name], hints[field.name], LIMITS.get(field.name, TOO_LARGE)):
             raise UserError(
                 f"its description names the option {field.name} = {saved[field.name]!r}, which it cannot have; train "
                 "or export again."
@@ -134,11 +143,25 @@ def read_architecture(saved: Mapping[str, Any], options: Type[Architecture]) -> 
     return {field.name: saved[field.name] for field in fields(options)}
 
 
-def _fits(value: Any, hint: Any) -> bool:
+def check_options(config: Architecture, options: Type[Architecture]) -> None:
+    """Refuse before training what no checkpoint could be read with.
+
+    Raises:
+        UserError: an option of the config is out of range.
+    """
+    hints = get_type_hints(options)
+    for field in fields(options):
+        value, limit = getattr(config, field.name), LIMITS.get(field.name, TOO_LARGE)
+        if not _fits(value, hints[field.name], limit):
+            option = f"--pipeline.model.{field.name.replace('_', '-')}"
+            raise UserError(f"{option} cannot be {value!r}; give a value from 0 to below {limit}.")
+
+
+def _fits(value: Any, hint: Any, limit: int) -> bool:
     if get_origin(hint) is Union:
-        return any(_fits(value, choice) for choice in get_args(hint))
+        return any(_fits(value, choice, limit) for choice in get_args(hint))
     if get_origin(hint) is Literal:
         return value in get_args(hint)
     if hint is float:
-        return type(value) in (int, float) and 0 <= value < TOO_LARGE
-    return type(value) is hint and (hint in (bool, NoneType) or 0 <= value < TOO_LARGE)
+        return type(value) in (int, float) and 0 <= value < limit
+    return type(value) is hint and (hint in (bool, NoneType) or 0 <= value < limit)

@@ -12,6 +12,8 @@ from nerfblendshape_ns.model_components.conditioning.expression_source import Ex
 
 FORMAT = 1
 """Raised when the description changes; no other format is read."""
+LARGEST_SIDE, MOST_FRAMES = 1 << 14, 1 << 24
+"""Of images in pixels and of training frames, in files of strangers."""
 
 
 def clip_description(metadata: Mapping[str, Any], source: ExpressionSource, aabb: Tensor) -> Dict[str, Any]:
@@ -48,8 +50,17 @@ def clip_metadata(description: Mapping[str, Any], state: Mapping[str, Any]) -> D
     Args:
         description: the model's.
         state: the model's state dictionary, which holds the track.
+
+    Raises:
+        UserError: a fact has a value that it cannot have, or the track is missing.
     """
-    basis, normalisation = description["basis"], description["normalisation"]
+    basis, normalisation, fps = description["basis"], description["normalisation"], float(description["fps"])
+    if not all(isinstance(name, str) for name in (*basis["names"], *basis["source_names"])):
+        raise UserError("its coefficients have names that are no text; train or export again.")
+    if not all(_is_count(side, LARGEST_SIDE) for side in description["image_size"]):
+        raise UserError(f"its description names images of {description['image_size']} pixels; train or export again.")
+    if not _is_count(description["num_frames"], MOST_FRAMES) or not 0.0 < fps < float("inf"):
+        raise UserError("its description names a number of frames or a frame rate out of range; train or export again.")
     return {
         "expression_names": list(basis["names"]),
         "basis_id": basis["id"],
@@ -61,7 +72,7 @@ def clip_metadata(description: Mapping[str, Any], state: Mapping[str, Any]) -> D
             "expression": saved_tensor(state, "expression_source.track_expression"),
             "head_pose": saved_tensor(state, "expression_source.track_pose"),
             "times": saved_tensor(state, "expression_source.track_times"),
-            "fps": description["fps"],
+            "fps": fps,
         },
         "train_frame_index": saved_tensor(state, "expression_source.train_frames"),
         "image_size": tuple(description["image_size"]),
@@ -69,6 +80,10 @@ def clip_metadata(description: Mapping[str, Any], state: Mapping[str, Any]) -> D
         "dataparser_transform": torch.tensor(normalisation["transform"]),
         "dataparser_scale": normalisation["scale"],
     }
+
+
+def _is_count(value: Any, largest: int) -> bool:
+    return type(value) is int and 1 <= value <= largest
 
 
 def saved_tensor(state: Mapping[str, Any], name: str) -> Tensor:
@@ -117,8 +132,10 @@ def check_description(saved: Mapping[str, Any], current: Mapping[str, Any]) -> N
 
 
 def _shape(description: Mapping[str, Any]) -> Dict[str, Any]:
+    """What weights belong to; the background of rendered images does not matter to them."""
     counts = {name: description[name] for name in ("num_frames", "components") if name in description}
-    return {**description["architecture"], **counts}
+    options = {name: value for name, value in description["architecture"].items() if name != "background_color"}
+    return options | counts
 
 
 def check_head_fits(head: Mapping[str, Any], metadata: Mapping[str, Any], aabb: Tensor) -> None:

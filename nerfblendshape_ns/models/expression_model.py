@@ -20,7 +20,7 @@ from nerfblendshape_ns.model_components.conditioning.expression_source import Dr
 from nerfblendshape_ns.model_components.losses import ColorKind, PatchLoss, PerceptualKind, color_difference
 from nerfblendshape_ns.model_components.metrics.image_metrics import psnr
 from nerfblendshape_ns.model_components.rendering.crop import crop_background
-from nerfblendshape_ns.models.architecture import Architecture, architecture_of
+from nerfblendshape_ns.models.architecture import Architecture, architecture_of, check_options
 from nerfblendshape_ns.models.description import FORMAT, check_description, check_format, clip_description
 from nerfblendshape_ns.ops.hash_grid import HashGridLayout
 
@@ -70,7 +70,7 @@ class ExpressionModel(Model, ABC, Generic[Frames]):
         """Read the clip from the dataset's metadata.
 
         Raises:
-            UserError: another dataparser gave it.
+            UserError: another dataparser gave it, or an option is out of range.
         """
         super().populate_modules()
         metadata: Dict[str, Any] = self.kwargs.get("metadata") or {}
@@ -79,6 +79,7 @@ class ExpressionModel(Model, ABC, Generic[Frames]):
                 "nerfblendshape methods need the nerfblendshape-data dataparser (expressions for every frame); "
                 "the chosen dataparser gives none."
             )
+        check_options(self.config, self.architecture)
         self.metadata = metadata
         self.expression_source = ExpressionSource(
             metadata["expression_names"],

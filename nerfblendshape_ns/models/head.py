@@ -133,9 +133,14 @@ class HeadModel(ExpressionModel[FrameBatch]):
         description["architecture"] |= {
             "face_parts": self.conditioning.parts is not None,
             "face_motion": self.conditioning.motion is not None,
+            "basis_parametrisation": "named" if self.field.encoding.mixing is None else "principal",
         }
         components = len(self.field.encoding.bases)
-        return description | {"components": components, "face_mesh": None if mesh is None else mesh.tolist()}
+        return description | {
+            "components": components,
+            "face_mesh": None if mesh is None else mesh.tolist(),
+            "camera_optimizer": self.config.camera_optimizer.mode,
+        }
 
     # --- training ---
 

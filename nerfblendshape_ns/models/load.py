@@ -13,7 +13,14 @@ from nerfblendshape_ns.model_components.torso.background import saved_background
 from nerfblendshape_ns.models.architecture import TorsoArchitecture, read_architecture
 from nerfblendshape_ns.models.description import check_format
 from nerfblendshape_ns.models.head import HeadModel
-from nerfblendshape_ns.models.rebuild import EXTRA_STATE, build_head, read_checkpoint, rebuild, whole_or_refused
+from nerfblendshape_ns.models.rebuild import (
+    EXTRA_STATE,
+    build_head,
+    check_size,
+    read_checkpoint,
+    rebuild,
+    whole_or_refused,
+)
 from nerfblendshape_ns.models.torso import TorsoModel, TorsoModelConfig
 
 AvatarModel = Union[HeadModel, TorsoModel]
@@ -56,6 +63,7 @@ def build_torso(state: Mapping[str, Any]) -> TorsoModel:
     description = state[EXTRA_STATE]
     check_format(description)
     config = TorsoModelConfig(**read_architecture(description["architecture"], TorsoArchitecture))
+    check_size(state, "field.table", config.grid(0, dimensions=2).rows * config.features_per_level)
     background = saved_background(description["background"], _image(state, "background.image"))
     return rebuild(config, state, plate=_image(state, "background.plate"), background=background)
 

@@ -141,8 +141,12 @@ def build_head(state: Mapping[str, Any]) -> HeadModel:
     description = state[EXTRA_STATE]
     check_format(description)
     options, mesh = read_architecture(description["architecture"], HeadArchitecture), description["face_mesh"]
-    refined = "camera_optimizer.pose_adjustment" in state
-    config = HeadModelConfig(**options, camera_optimizer=CameraOptimizerConfig(mode="SO3xR3" if refined else "off"))
+    refinement = description["camera_optimizer"] if "camera_optimizer.pose_adjustment" in state else "off"
+    if refinement not in ("off", "SO3xR3", "SE3"):
+        raise UserError(f"its description names the pose refinement {refinement!r}; train or export again.")
+    config = HeadModelConfig(**options, camera_optimizer=CameraOptimizerConfig(mode=refinement))
+    check_size(state, "occupancy.allowed", config.occupancy_resolution**3)
+    check_size(state, "field.encoding.mean", config.grid(0).rows * config.features_per_level)
     motion = ("conditioning.motion.neutral", "conditioning.motion.motion")
     return rebuild(
         config,
@@ -151,6 +155,16 @@ def build_head(state: Mapping[str, Any]) -> HeadModel:
         face_mesh=None if mesh is None else torch.tensor(mesh),
         face_motion=tuple(saved_tensor(state, name) for name in motion) if options["face_motion"] else None,
     )
+
+
+def check_size(state: Mapping[str, Any], name: str, size: int) -> None:
+    """Refuse a description that would build another tensor than the file holds, however large.
+
+    Raises:
+        UserError: the tensor is missing or has another number of elements.
+    """
+    if saved_tensor(state, name).numel() != size:
+        raise UserError(f"its description asks for {name} of {size} numbers, and it holds others; export again.")
 
 
 def rebuild(config: ExpressionModelConfig, state: Mapping[str, Any], **metadata: Any) -> Any:

@@ -7,7 +7,7 @@ that come while it renders end in one render. Three of its habits get in the way
   full-size render under way. Nothing is under way, so the flag stops the very render that was asked for, and nothing is
   shown until the machine has waited 0.2 s. The loop asks again when the newest state was not rendered.
 - While things move, it renders as many pixels as fit 1/30 s, on a CPU down to 30 lines. A face needs more.
-- Pictures and training steps wait for one lock, which is not fair: a clip that plays would hold training still. Between
+- Images and training steps wait for one lock, which is not fair: a clip that plays would hold training still. Between
   two images that nobody waits for the lock is left alone, as long as an image takes, and a machine that is left
   without work for 0.2 s is kept from beginning its full-size image.
 """

@@ -184,7 +184,7 @@ def test_what_cannot_be_opened_is_told(tmp_path, save_run):
     del content.tensors["field.encoding.mean"]
     write_avatar_file(torso, content)
     with pytest.raises(
-        UserError, match="other.avatar does not hold what its description promises .*field.encoding.mean"
+        UserError, match="other.avatar cannot be opened: the checkpoint lacks field.encoding.mean; it is damaged"
     ):
         open_avatar(torso)
     whole = (tmp_path / "a.avatar").read_bytes()
@@ -271,3 +271,13 @@ def test_malformed_checkpoints_are_told(tmp_path, save_run):
             for opens in (open_avatar, load_head, load_model):
                 with pytest.raises(UserError, match="step-000000007.ckpt (does not hold what|cannot be opened)"):
                     opens(run)
+
+
+def test_an_open_avatar_does_not_hang_on_its_file(tmp_path, save_run):
+    path = tmp_path / "a.avatar"
+    export_avatar(open_avatar(save_run(tmp_path / "run", make_torso())), path, Provenance())
+    avatar = open_avatar(path)
+    before = avatar.render(avatar.neutral(), avatar.camera)["rgb"]
+    with path.open("r+b") as file:
+        file.write(bytes(path.stat().st_size))
+    assert torch.equal(avatar.render(avatar.neutral(), avatar.camera)["rgb"], before)

@@ -86,3 +86,10 @@ def test_insta_image_without_alpha_and_mask(tmp_path):
     cv2.imwrite(str(tmp_path / "images/00002.png"), np.zeros((SIZE, SIZE, 3), np.uint8))
     with pytest.raises(UserError, match="00002.png has no alpha and there is no seg_mask"):
         load_labels(read_clip(tmp_path).frames[1].files)
+
+
+def test_a_stray_part_of_insta_does_not_hide_what_a_dataset_is(tmp_path, own_clip):
+    root, _ = own_clip(12)
+    write_insta(tmp_path / "insta")
+    (root / "transforms_train.json").write_text((tmp_path / "insta" / "transforms.json").read_text())
+    assert read_clip(root).layout == "own"

@@ -1,5 +1,7 @@
 """What a run says of its dataset, from a config that is read and never executed."""
 
+import pytest
+
 from nerfblendshape_ns.avatar.run_config import RunSettings, run_settings
 
 
@@ -22,3 +24,9 @@ def test_a_config_is_not_executed(tmp_path):
         (tmp_path / "config.yml").write_text(text)
         assert run_settings(tmp_path / "step-000000001.ckpt").protocol == read
     assert run_settings(tmp_path / "elsewhere" / "a.avatar") == RunSettings()
+
+
+@pytest.mark.parametrize("text", ["a: 2001-99-99", "a: !!int abc", "a: !!bool maybe", "[" * 3000])
+def test_a_config_of_strange_values_is_taken_for_none(tmp_path, text):
+    (tmp_path / "config.yml").write_text(text)
+    assert run_settings(tmp_path / "nerfstudio_models" / "step-000000001.ckpt") == RunSettings()

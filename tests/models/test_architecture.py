@@ -11,6 +11,7 @@ from nerfblendshape_ns.models.architecture import (
     HeadArchitecture,
     TorsoArchitecture,
     architecture_of,
+    check_options,
     read_architecture,
 )
 from nerfblendshape_ns.models.head import HeadModelConfig
@@ -39,6 +40,7 @@ WRONG = [
     ("num_levels", -1),
     ("max_resolution", 2**16),
     ("max_resolution", "64"),
+    ("hidden_dim", 60000),
     ("head_pose_scale", float("nan")),
     ("head_pose_scale", float("inf")),
     ("head_pose_scale", False),
@@ -62,3 +64,8 @@ def test_a_missing_option_is_refused_and_a_foreign_one_left_out():
     del saved["deformation"]
     with pytest.raises(UserError, match="its description lacks the option deformation"):
         read_architecture(saved, TorsoArchitecture)
+
+
+def test_options_that_no_checkpoint_could_be_read_with_are_refused_before_training():
+    with pytest.raises(UserError, match=r"^--pipeline.model.max-resolution cannot be 70000; give a value from 0 to"):
+        check_options(HeadModelConfig(max_resolution=70000), HeadArchitecture)

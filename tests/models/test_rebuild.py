@@ -44,12 +44,46 @@ def test_rebuilt_head_renders_the_same_picture(tmp_path, options):
         assert torch.equal(value, expected[name]), name
 
 
-def test_refined_poses_come_along():
-    model = make(camera_optimizer=CameraOptimizerConfig(mode="SO3xR3"))
+@pytest.mark.parametrize("mode", ["SO3xR3", "SE3"])
+def test_refined_poses_come_along(mode):
+    model = make(camera_optimizer=CameraOptimizerConfig(mode=mode))
     with torch.no_grad():
         model.camera_optimizer.pose_adjustment.normal_()
     rebuilt = build_head(model.state_dict())
-    assert torch.equal(rebuilt.camera_optimizer.pose_adjustment, model.camera_optimizer.pose_adjustment)
+    cameras = [0, 2]
+    assert torch.equal(rebuilt.camera_optimizer(cameras), model.camera_optimizer(cameras))
+
+
+def test_what_does_not_matter_to_the_weights_is_not_compared():
+    saved = make(conditioning="concat", background_color="white").state_dict()
+    make(conditioning="concat", background_color="black", basis_parametrisation="named").load_state_dict(saved)
+
+
+@pytest.mark.parametrize(
+    ("key", "wrong"),
+    [("image_size", [0, 16]), ("image_size", [-5, 10]), ("num_frames", -1), ("num_frames", 10**12)]
+    + [("fps", 0.0), ("fps", "nan"), ("camera_optimizer", "SE4")],
+)
+def test_facts_that_cannot_be_are_refused(key, wrong):
+    state = make(camera_optimizer=CameraOptimizerConfig(mode="SE3")).state_dict()
+    state["_extra_state"][key] = wrong
+    with pytest.raises(UserError, match="(train or export|export) again"):
+        build_head(state)
+
+
+@pytest.mark.parametrize(("option", "wrong"), [("occupancy_resolution", 1000), ("log2_table_size", 22)])
+def test_a_description_does_not_ask_for_memory_that_the_tensors_do_not_need(option, wrong):
+    state = make().state_dict()
+    state["_extra_state"]["architecture"][option] = wrong
+    with pytest.raises(UserError, match="its description asks for .* numbers, and it holds others; export again"):
+        build_head(state)
+
+
+def test_coefficients_whose_names_are_no_text_are_refused():
+    state = make().state_dict()
+    state["_extra_state"]["basis"]["names"] = [1, 2, 3]
+    with pytest.raises(UserError, match="its coefficients have names that are no text"):
+        build_head(state)
 
 
 def test_the_parts_of_the_face_come_along():

@@ -6,8 +6,6 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-CODE_LENGTH = 6
-"""Numbers of a pose's code."""
 SMALLEST_TURN = 0.03
 """Range of a rotation below which it is not stretched further; sine of the angle, about 2 degrees."""
 SMALLEST_SHIFT = 0.02

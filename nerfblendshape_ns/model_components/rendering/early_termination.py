@@ -72,7 +72,7 @@ class Samples:
         return self.ray_indices[mask], self.starts[mask], self.ends[mask]
 
 
-def render(samples: Samples, density: Density, color: Color, early_stop: Optional[float] = None) -> Foreground:
+def render(samples: Samples, density: Density, color: Color) -> Foreground:
     """Volume rendering (Max 1995).
 
     With gradients, densities are looked up twice: once without, to find the samples that light reaches.
@@ -81,12 +81,10 @@ def render(samples: Samples, density: Density, color: Color, early_stop: Optiona
         samples: of the rays.
         density: see :data:`Density`.
         color: see :data:`Color`.
-        early_stop: samples that a smaller fraction of the light reaches are left out; None takes :data:`EARLY_STOP`.
     """
-    early_stop = EARLY_STOP if early_stop is None else early_stop
     if not torch.is_grad_enabled():
-        return render_segments(samples, density, color, early_stop)
-    rays, starts, ends = samples.keep(visible_samples(samples, density, early_stop))
+        return render_segments(samples, density, color, EARLY_STOP)
+    rays, starts, ends = samples.keep(visible_samples(samples, density, EARLY_STOP))
     middles, count = 0.5 * (starts + ends), samples.num_rays
     densities, features = density(middles, rays)
     colors = color(features, rays)
