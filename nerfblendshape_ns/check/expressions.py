@@ -10,8 +10,8 @@ from scipy.spatial.transform import Rotation
 from nerfblendshape_ns.check.findings import Section, Severity, count_of, some
 from nerfblendshape_ns.coefficient_names.head_columns import has_neutral_column
 from nerfblendshape_ns.common.errors import UserError
-from nerfblendshape_ns.common.frame_numbers import name_frames
-from nerfblendshape_ns.common.smoothing import jitter, runs
+from nerfblendshape_ns.common.frame_numbers import name_frames, runs
+from nerfblendshape_ns.common.smoothing import jitter
 from nerfblendshape_ns.data.expression_basis import BasisChoice, ExpressionBasis, choose_basis
 from nerfblendshape_ns.data.expression_scale import expression_scale
 from nerfblendshape_ns.data.layouts import Clip

@@ -44,7 +44,7 @@ def load_json(path: Path) -> Any:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise UserError(f"{path} does not exist; is {path.parent} a dataset directory?") from None
-    except (ValueError, RecursionError) as error:
+    except (ValueError, RecursionError, OSError) as error:
         raise UserError(f"{path} is not valid JSON ({error}); write the file again.") from None
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, Iterator, Union
+from typing import Any, Iterator, Optional, Union
 
 import av
 from av.audio.stream import AudioStream
@@ -33,13 +33,18 @@ def has_sound(path: Path) -> bool:
     """Whether a file has an audio stream that can be decoded."""
     try:
         with open_media(path) as container:
-            return any(stream.codec_context is not None for stream in container.streams.audio)
+            return sound_stream(container) is not None
     except av.FFmpegError:
         return False
 
 
+def sound_stream(container: InputContainer) -> Optional[AudioStream]:
+    """The first audio stream that can be decoded; None where there is none."""
+    return next((stream for stream in container.streams.audio if stream.codec_context is not None), None)
+
+
 def start_time(stream: Union[VideoStream, AudioStream]) -> Fraction:
-    """Seconds of a stream's first frame, on the clock that all streams of a file share."""
+    """Seconds at which a stream starts, on the clock that all streams of a file share."""
     return (stream.start_time or 0) * (stream.time_base or Fraction(0))
 
 

@@ -8,9 +8,6 @@ import numpy as np
 from scipy.linalg import solveh_banded
 from scipy.signal import savgol_filter
 
-from nerfblendshape_ns.common.frame_numbers import name_frames as name_frames
-from nerfblendshape_ns.common.frame_numbers import runs as runs
-
 JITTER_WINDOW = 9
 
 

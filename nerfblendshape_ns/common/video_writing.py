@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from itertools import chain, count, repeat
 from pathlib import Path
-from typing import Iterable, Iterator, Optional
+from typing import Iterable, Iterator, List, Optional
 
 import av
 import numpy as np
@@ -19,13 +19,15 @@ from av.video.frame import VideoFrame
 
 from nerfblendshape_ns.common.errors import UserError
 from nerfblendshape_ns.common.file_io import write_atomically
-from nerfblendshape_ns.common.media import decoded_frames, open_media, start_time
+from nerfblendshape_ns.common.media import decoded_frames, open_media, sound_stream, start_time
 
 VIDEO_CODEC, AUDIO_CODEC = "libx264", "aac"
 QUALITY = "16"
 """x264's constant rate factor: hardly distinguishable from the original."""
 AUDIO_BITS = 160_000
 """Bits per second of the sound."""
+GAP_SECONDS = 0.02
+"""Times of sound that are off by more are gaps or overlaps, not rounding."""
 
 
 @dataclass(frozen=True)
@@ -80,7 +82,9 @@ def write_video(path: Path, frames: Iterable[np.ndarray], fps: float, sound: Opt
 
 def _encode(output: OutputContainer, frames: Iterable[np.ndarray], rate: Fraction, sound: Optional[Sound]) -> None:
     images = iter(frames)
-    first = next(images)
+    first = next(images, None)
+    if first is None:
+        raise UserError("there are no frames to make a video of.")
     height, width = first.shape[:2]
     odd = (0, height % 2), (0, width % 2), (0, 0)
     video = output.add_stream(VIDEO_CODEC, rate=rate, options={"crf": QUALITY})
@@ -91,7 +95,10 @@ def _encode(output: OutputContainer, frames: Iterable[np.ndarray], rate: Fractio
         audio, heard = None, repeat(None)
         if sound is not None:
             source = stack.enter_context(open_media(sound.path))
-            audio = _add_audio(output, source.streams.audio[0])
+            stream = sound_stream(source)
+            if stream is None:
+                raise UserError(f"{sound.path} holds no sound that can be decoded; give another file.")
+            audio = _add_audio(output, stream)
             heard = _heard(source, sound.start, audio, rate)
         for number, (image, samples) in enumerate(zip(chain([first], images), heard)):
             frame = VideoFrame.from_ndarray(np.pad(image, odd, mode="edge"), format="rgb24")
@@ -131,21 +138,41 @@ def _heard(source: InputContainer, start: float, audio: AudioStream, rate: Fract
 
 
 def _samples(source: InputContainer, start: float, audio: AudioStream) -> Iterator[np.ndarray]:
-    """float32 ``[channels, samples]`` from ``start`` on, piece by piece; silence first where the sound begins later."""
-    stream = source.streams.audio[0]
-    start += float(start_time(source.streams.video[0] if source.streams.video else stream))
-    resampler = av.AudioResampler("fltp", audio.layout.name, audio.rate)
-    begun, early = False, 0
-    # From the file's beginning: where to jump to in MP3 and AAC files can only be estimated.
-    for frame in chain(decoded_frames(source, stream), [None]):
-        if frame is not None and not begun:
-            offset = round(((frame.time or 0.0) - start) * audio.rate)
-            if offset + frame.samples * audio.rate // frame.sample_rate <= 0:
-                continue
-            begun, early = True, max(0, -offset)
-            yield np.zeros((audio.channels, max(0, offset)), np.float32)
-        for piece in resampler.resample(frame):
+    """float32 ``[channels, samples]`` from ``start`` on, piece by piece; silence where there is no sound."""
+    stream = sound_stream(source)
+    if stream is None:
+        return
+    start += float(start_time(source.streams.best("video") or stream))
+    resampler, kind, end, early = None, None, None, 0
+
+    def cut(pieces: List[Optional[AudioFrame]]) -> Iterator[np.ndarray]:
+        """Pieces without what is heard too early."""
+        nonlocal early
+        for piece in pieces:
             if piece is not None:
                 samples = piece.to_ndarray()
                 yield samples[:, early:]
                 early = max(0, early - samples.shape[1])
+
+    # From the file's beginning: where to jump to in MP3 and AAC files can only be estimated.
+    for frame in decoded_frames(source, stream):
+        offset = (end or 0) if frame.time is None else round((frame.time - start) * audio.rate)
+        length = frame.samples * audio.rate // frame.sample_rate
+        if end is None and offset + length <= 0:
+            continue
+        missing = offset - (end or 0)
+        is_gap = end is None or abs(missing) > GAP_SECONDS * audio.rate
+        now = frame.format.name, frame.layout.name, frame.sample_rate
+        if is_gap or now != kind:
+            if resampler is not None:
+                yield from cut(resampler.resample(None))
+            resampler = av.AudioResampler("fltp", audio.layout.name, audio.rate)
+            kind = now
+            if is_gap:
+                early = max(0, -missing)
+                yield np.zeros((audio.channels, max(0, missing)), np.float32)
+        assert resampler is not None
+        yield from cut(resampler.resample(frame))
+        end = offset + length
+    if resampler is not None:
+        yield from cut(resampler.resample(None))

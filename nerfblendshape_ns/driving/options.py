@@ -90,8 +90,8 @@ class DriveOptions:
 
     def check(self) -> None:
         """Raise a UserError for values that no drive can use."""
-        if not 0 < self.fps <= 1000:
-            raise UserError(f"--fps {self.fps:g} is not a frame rate; give a number above 0, such as 25.")
+        if not 0.1 <= self.fps <= 1000:
+            raise UserError(f"--fps {self.fps:g} is not a frame rate; give a number from 0.1 to 1000.")
         if self.source_fps is not None and not 0 < self.source_fps <= 1000:
             raise UserError(f"--source-fps {self.source_fps:g} is not a frame rate; give a number above 0.")
         if self.start < 0 or (self.end is not None and self.end <= self.start):

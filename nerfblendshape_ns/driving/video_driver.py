@@ -21,7 +21,8 @@ from nerfblendshape_ns.process_data.options import TOOL, ProcessOptions
 from nerfblendshape_ns.process_data.pipeline import run_steps
 from nerfblendshape_ns.process_data.step_graph import Step, build_steps
 from nerfblendshape_ns.process_data.steps.pose_step import HEAD_POSES
-from nerfblendshape_ns.process_data.steps.step_record import StepRecord, video_key
+from nerfblendshape_ns.process_data.steps.step_record import StepRecord, discard_partial, video_key
+from nerfblendshape_ns.process_data.steps.track_steps import STRETCHES
 from nerfblendshape_ns.process_data.video.frames import probe_video
 
 WANTED = ("head pose", "expressions")
@@ -68,8 +69,9 @@ def run_tracking(options: ProcessOptions, console: Console) -> None:
     steps = build_steps(options, find_landmarker(options.landmarker), record)
     needed = needed_steps(steps, WANTED)
     record.document.update(video=str(options.video.resolve()))
-    for _ in run_steps([step for step in steps if step.name in needed], record, console):
-        pass
+    for step in run_steps([step for step in steps if step.name in needed], record, console):
+        if step.name == "landmarks":
+            discard_partial(options.output / STRETCHES)
 
 
 def needed_steps(steps: Sequence[Step], wanted: Sequence[str]) -> Set[str]:

@@ -24,6 +24,7 @@ def test_the_quality_is_given_for_jpeg_alone(name, settings, tmp_path, monkeypat
     assert np.abs(load_image(tmp_path / name).astype(int) - image).max() <= 4
 
 
+@pytest.mark.filterwarnings("ignore:invalid escape sequence")
 @pytest.mark.parametrize("content", ["npz", "cut", "header"])
 def test_what_is_no_npy_file_is_reported(tmp_path, content):
     path = tmp_path / "a.npy"

@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from nerfblendshape_ns.common.smoothing import fill_gaps, jitter, name_frames, runs, whittaker
+from nerfblendshape_ns.common.frame_numbers import name_frames, runs
+from nerfblendshape_ns.common.smoothing import fill_gaps, jitter, whittaker
 
 
 def test_smoothing_is_zero_phase():

@@ -110,6 +110,39 @@ def test_stereo_and_sample_rates_that_aac_lacks(tmp_path):
     assert level[0] > 0.3 > 0.01 > level[1]
 
 
+def test_sound_that_changes_its_format_goes_on(tmp_path):
+    """MP3 files can be put together from mono and stereo parts."""
+    parts = [tmp_path / "mono.mp3", tmp_path / "stereo.mp3"]
+    for path, layout in zip(parts, ("mono", "stereo")):
+        with av.open(str(path), "w") as output:
+            stream = output.add_stream("libmp3lame", rate=RATE, layout=layout)
+            samples = np.repeat(tone(1.0)[None], stream.channels, axis=0)
+            frame = av.AudioFrame.from_ndarray(samples, "fltp", layout)
+            frame.sample_rate, frame.pts, frame.time_base = RATE, 0, Fraction(1, RATE)
+            output.mux(stream.encode(frame))
+            output.mux(stream.encode(None))
+    joined = tmp_path / "joined.mp3"
+    joined.write_bytes(b"".join(path.read_bytes() for path in parts))
+    write_video(tmp_path / "a.mp4", [np.zeros((16, 16, 3), np.uint8)] * 50, 25.0, Sound(joined, 0.0))
+    heard = np.abs(read_sound(tmp_path / "a.mp4"))
+    assert heard[: RATE // 2].max() > 0.3 and heard[RATE + RATE // 2 : 2 * RATE - RATE // 8].max() > 0.3
+
+
+def test_a_gap_in_the_sound_stays_a_gap(tmp_path):
+    path = tmp_path / "gap.mkv"
+    with av.open(str(path), "w") as output:
+        stream = output.add_stream("pcm_s16le", rate=RATE, layout="mono")
+        for second in (0, 2):
+            frame = av.AudioFrame.from_ndarray((tone(1.0) * 32767).astype(np.int16)[None], "s16", "mono")
+            frame.sample_rate, frame.pts, frame.time_base = RATE, second * RATE, Fraction(1, RATE)
+            output.mux(stream.encode(frame))
+        output.mux(stream.encode(None))
+    write_video(tmp_path / "a.mp4", [np.zeros((16, 16, 3), np.uint8)] * 75, 25.0, Sound(path, 0.0))
+    heard = np.abs(read_sound(tmp_path / "a.mp4"))
+    loud = [heard[int(at * RATE) : int(at * RATE) + RATE // 4].max() > 0.1 for at in (0.4, 1.4, 2.4)]
+    assert loud == [True, False, True]
+
+
 def test_failures_leave_nothing_behind(tmp_path):
     (tmp_path / "noise.mp3").write_bytes(b"no sound at all")
     assert not has_sound(tmp_path / "noise.mp3")

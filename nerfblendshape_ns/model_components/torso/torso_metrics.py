@@ -50,7 +50,7 @@ def torso_metrics(
         outputs: of the torso model.
         batch: of the dataset with target "frame".
         target: the true frame over the background that was rendered.
-        lpips: networks by the names of their metrics, as :func:`~.image_metrics.head_metrics` takes them.
+        lpips: networks by the names of their metrics, as :func:`~.metrics.image_metrics.head_metrics` takes them.
     """
     prediction, head = outputs["rgb"], batch["alpha"][..., 0] > 0.5
     metrics = head_metrics(prediction, target, head, lpips)

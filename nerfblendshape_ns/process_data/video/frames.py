@@ -16,7 +16,7 @@ from av.video.stream import VideoStream
 
 from nerfblendshape_ns.common import file_io
 from nerfblendshape_ns.common.errors import UserError
-from nerfblendshape_ns.common.media import decoded_frames, open_media, start_time
+from nerfblendshape_ns.common.media import decoded_frames, open_media, sound_stream, start_time
 from nerfblendshape_ns.data import contract
 from nerfblendshape_ns.process_data.video.crop import FrameWindow
 
@@ -67,8 +67,16 @@ def _frame_rate(stream: VideoStream) -> float:
     return rate if 1.0 <= rate <= 480.0 else 25.0
 
 
+CONVERTIBLE = (0, 1, 2, 4, 5, 6, 7, 9)
+"""FFmpeg's numbers of the colour matrices that it can convert to RGB."""
+UNSPECIFIED = 2
+"""What images with any other matrix are taken for: files state the rare ones by mistake more often than not."""
+
+
 def _upright(frame: VideoFrame) -> np.ndarray:
     """uint8 RGB ``[height, width, 3]`` in the colour space that the video states, turned as its rotation says."""
+    if frame.colorspace not in CONVERTIBLE:
+        frame.colorspace = UNSPECIFIED
     image = frame.to_ndarray(format="rgb24", interpolation="BICUBIC")
     return np.ascontiguousarray(np.rot90(image, round(frame.rotation / 90)))
 
@@ -86,7 +94,7 @@ def probe_video(path: Path) -> VideoInfo:
         height, width = _upright(first).shape[:2]
         fps = _frame_rate(stream)
         num_frames = stream.frames or max(0, round((container.duration or 0) / av.time_base * fps))
-        return VideoInfo(path, width, height, fps, num_frames, bool(container.streams.audio))
+        return VideoInfo(path, width, height, fps, num_frames, sound_stream(container) is not None)
 
 
 def decode(
@@ -100,7 +108,8 @@ def decode(
         end: frames from this many seconds on are not read.
 
     Yields:
-        The frame's number in the video from 0, its time after the first, and uint8 RGB ``[height, width, 3]``, upright.
+        The frame's number in the video from 0, seconds after the stream's start, and uint8 RGB
+        ``[height, width, 3]``, upright.
 
     Raises:
         UserError: the file is none that can be decoded.

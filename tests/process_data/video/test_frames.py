@@ -83,6 +83,25 @@ def test_colours_are_read_as_the_video_states_them(tmp_path, standard, number):
     np.testing.assert_allclose(image.mean((0, 1)), (200, 40, 60), atol=3)
 
 
+@pytest.mark.parametrize("number", [3, 8, 10, 14])
+def test_a_colour_matrix_that_cannot_be_converted_is_taken_for_unspecified(tmp_path, number):
+    """Reserved, YCgCo, BT.2020 with constant luminance, ICtCp."""
+    path = tmp_path / "rare.mp4"
+    with av.open(str(path), "w") as output:
+        stream = output.add_stream("libx264", rate=25)
+        stream.width = stream.height = 32
+        stream.pix_fmt = "yuv420p"
+        stream.codec_context.colorspace = number
+        frame = av.VideoFrame.from_ndarray(np.full((32, 32, 3), (200, 40, 60), np.uint8), "rgb24").reformat(
+            format="yuv420p"
+        )
+        frame.colorspace = number
+        output.mux(stream.encode(frame))
+        output.mux(stream.encode(None))
+    ((_, _, image),) = frames.decode(path)
+    assert np.abs(image.astype(int) - (200, 40, 60)).max() < 12
+
+
 def test_damaged_packets_are_left_out_and_times_stay(tmp_path):
     video = write_video(tmp_path / "grey.mp4", 30, size=(64, 48), fps=20.0)
     with av.open(str(video)) as container:
