@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from itertools import chain, count, repeat
 from pathlib import Path
-from typing import Iterable, Iterator, List, Optional
+from typing import Iterable, Iterator, Optional
 
 import av
 import numpy as np
@@ -16,6 +16,7 @@ from av.audio.frame import AudioFrame
 from av.audio.stream import AudioStream
 from av.container import InputContainer, OutputContainer
 from av.video.frame import VideoFrame
+from av.video.stream import VideoStream
 
 from nerfblendshape_ns.common.errors import UserError
 from nerfblendshape_ns.common.file_io import write_atomically
@@ -142,10 +143,11 @@ def _samples(source: InputContainer, start: float, audio: AudioStream) -> Iterat
     stream = sound_stream(source)
     if stream is None:
         return
-    start += float(start_time(source.streams.best("video") or stream))
+    images = source.streams.best("video")
+    start += float(start_time(images if isinstance(images, VideoStream) else stream))
     resampler, kind, end, early = None, None, None, 0
 
-    def cut(pieces: List[Optional[AudioFrame]]) -> Iterator[np.ndarray]:
+    def cut(pieces: Iterable[Optional[AudioFrame]]) -> Iterator[np.ndarray]:
         """Pieces without what is heard too early."""
         nonlocal early
         for piece in pieces:

@@ -97,15 +97,21 @@ def machine(on_gpu: bool) -> str:
 
 
 def commit() -> Optional[str]:
-    """Commit of the package's checkout, with ``+`` where tracked files differ from it; None outside of git."""
+    """Commit of the package's checkout, with ``+`` where tracked files other than results differ from it; None outside
+    of git."""
     root = Path(__file__).resolve().parents[2]
     if not (root / ".git").exists():
         return None
     try:
-        command = ["git", "-C", str(root), "describe", "--always", "--dirty=+", "--abbrev=12", "--exclude=*"]
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+        head = _git(root, "rev-parse", "--short=12", "HEAD")
+        changed = _git(root, "status", "--porcelain", "--untracked-files=no", "--", ":/", ":(top,exclude)results")
+        return f"{head}+" if changed else head
     except (OSError, subprocess.CalledProcessError):
         return None
+
+
+def _git(root: Path, *words: str) -> str:
+    return subprocess.run(["git", "-C", str(root), *words], capture_output=True, text=True, check=True).stdout.strip()
 
 
 def _processor() -> str:
