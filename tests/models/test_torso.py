@@ -197,7 +197,7 @@ def test_backgrounds_can_be_chosen(tmp_path):
     [
         (dict(names=["jawOpen", "mouthPucker", "cheekPuff"]), "they differ in browInnerUp, cheekPuff; train head"),
         (dict(scale=2.0), "was trained on another dataset: its head box lies elsewhere"),
-        (dict(size=(32, 32)), "at 16x16 pixels, the torso at 32x32; give .*dataparser.max-size 16"),
+        (dict(size=(32, 32)), "at 16x16 pixels, the torso at 32x32; give nerfblendshape-data --max-size 16"),
         (dict(train=3), "had 4 training frames, the torso has 3"),
     ],
 )
