@@ -100,7 +100,7 @@ def _encode(output: OutputContainer, frames: Iterable[np.ndarray], rate: Fractio
             if stream is None:
                 raise UserError(f"{sound.path} holds no sound that can be decoded; give another file.")
             audio = _add_audio(output, stream)
-            heard = _heard(source, sound.start, audio, rate)
+            heard = _heard(source, stream, sound.start, audio, rate)
         for number, (image, samples) in enumerate(zip(chain([first], images), heard)):
             frame = VideoFrame.from_ndarray(np.pad(image, odd, mode="edge"), format="rgb24")
             frame.pts, frame.time_base = number, 1 / rate
@@ -120,9 +120,11 @@ def _add_audio(output: OutputContainer, source: AudioStream) -> AudioStream:
     return audio
 
 
-def _heard(source: InputContainer, start: float, audio: AudioStream, rate: Fraction) -> Iterator[Optional[AudioFrame]]:
+def _heard(
+    source: InputContainer, stream: AudioStream, start: float, audio: AudioStream, rate: Fraction
+) -> Iterator[Optional[AudioFrame]]:
     """What is heard during one video frame after the other, without end; None once the sound is over."""
-    pieces = _samples(source, start, audio)
+    pieces = _samples(source, stream, start, audio)
     waiting, written = np.zeros((audio.channels, 0), np.float32), 0
     for number in count(1):
         length = round(number * audio.rate / rate) - written
@@ -138,11 +140,8 @@ def _heard(source: InputContainer, start: float, audio: AudioStream, rate: Fract
         yield frame
 
 
-def _samples(source: InputContainer, start: float, audio: AudioStream) -> Iterator[np.ndarray]:
+def _samples(source: InputContainer, stream: AudioStream, start: float, audio: AudioStream) -> Iterator[np.ndarray]:
     """float32 ``[channels, samples]`` from ``start`` on, piece by piece; silence where there is no sound."""
-    stream = sound_stream(source)
-    if stream is None:
-        return
     images = source.streams.best("video")
     start += float(start_time(images if isinstance(images, VideoStream) else stream))
     resampler, kind, end, early = None, None, None, 0
@@ -172,7 +171,8 @@ def _samples(source: InputContainer, start: float, audio: AudioStream) -> Iterat
             kind = now
             if is_gap:
                 early = max(0, -missing)
-                yield np.zeros((audio.channels, max(0, missing)), np.float32)
+                for first in range(0, missing, audio.rate):  # A second at a time: a file may state a gap of years.
+                    yield np.zeros((audio.channels, min(audio.rate, missing - first)), np.float32)
         assert resampler is not None
         yield from cut(resampler.resample(frame))
         end = offset + length

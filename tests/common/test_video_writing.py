@@ -1,5 +1,6 @@
 """Videos: frames, rate and sound as they went in."""
 
+import tracemalloc
 from fractions import Fraction
 from pathlib import Path
 
@@ -141,6 +142,22 @@ def test_a_gap_in_the_sound_stays_a_gap(tmp_path):
     heard = np.abs(read_sound(tmp_path / "a.mp4"))
     loud = [heard[int(at * RATE) : int(at * RATE) + RATE // 4].max() > 0.1 for at in (0.4, 1.4, 2.4)]
     assert loud == [True, False, True]
+
+
+def test_a_gap_of_days_needs_no_memory(tmp_path):
+    path = tmp_path / "gap.mkv"
+    with av.open(str(path), "w") as output:
+        stream = output.add_stream("pcm_s16le", rate=RATE, layout="mono")
+        for second in (0, 400_000):
+            frame = av.AudioFrame.from_ndarray((tone(1.0) * 32767).astype(np.int16)[None], "s16", "mono")
+            frame.sample_rate, frame.pts, frame.time_base = RATE, second * RATE, Fraction(1, RATE)
+            output.mux(stream.encode(frame))
+        output.mux(stream.encode(None))
+    tracemalloc.start()
+    write_video(tmp_path / "a.mp4", [np.zeros((16, 16, 3), np.uint8)] * 50, 25.0, Sound(path, 0.0))
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert most < 50e6
 
 
 def test_failures_leave_nothing_behind(tmp_path):
