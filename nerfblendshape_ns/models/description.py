@@ -123,11 +123,12 @@ def check_description(saved: Mapping[str, Any], current: Mapping[str, Any]) -> N
             f"The checkpoint was trained on {len(theirs)} coefficients ({', '.join(theirs[:3])}, …), the dataset gives "
             f"{len(ours)} ({', '.join(ours[:3])}, …); use the run's own dataset and --basis."
         )
+    configured = _shape(current)
     for name, value in _shape(saved).items():
-        if value != _shape(current).get(name):
+        if value != configured.get(name):
             raise UserError(
                 f"The checkpoint was trained with {name} = {value}, the model is configured with "
-                f"{_shape(current).get(name)}; resume with the settings of the run's config.yml."
+                f"{configured.get(name)}; resume with the settings of the run's config.yml."
             )
 
 
