@@ -6,7 +6,7 @@
 #   make docs                 the documentation as a site in site/, to be opened in a browser
 #   make release              wheel and sdist of the checked-out tag, tried in clean environments, in dist/
 #
-# Options: PYTHON=/path/to/python3.11, TORCH="torch==... torchvision==..." (another build), DEMO=folder of the results.
+# Options: PYTHON=/path/to/python3.12, TORCH="torch==... torchvision==..." (another build), DEMO=folder of the results.
 
 VENV ?= .venv
 TORCH ?= torch==2.14.1 torchvision==0.29.1
@@ -20,7 +20,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --progre
 .PHONY: demo test docs lint types tests release clean
 .DELETE_ON_ERROR:
 
-demo: $(VENV)/.installed-track
+demo: $(VENV)/.installed
 ifeq ($(strip $(VIDEO)),)
 	$(BIN)/nbs-recipe configs/demo.yaml --output $(DEMO)
 else
@@ -56,16 +56,16 @@ $(VENV)/.torch: tools/find_python.sh tools/system_packages.sh
 	$(PIP) $(TORCH)
 	touch $@
 
-$(VENV)/.installed-track: $(VENV)/.torch pyproject.toml
+$(VENV)/.installed: $(VENV)/.torch pyproject.toml
 	rm -rf *.egg-info  # A stale one would hide newly added commands and methods.
-	$(PIP) $(TORCH) --editable ".[track]"
+	$(PIP) $(TORCH) --editable .
 	touch $@
 
 $(VENV)/.installed-dev: $(VENV)/.torch pyproject.toml
 	tools/browser.sh
 	rm -rf *.egg-info
-	$(PIP) $(TORCH) --editable ".[track,dev,docs]"
-	touch $@ $(VENV)/.installed-track
+	$(PIP) $(TORCH) --editable ".[dev,docs]"
+	touch $@ $(VENV)/.installed
 
 clean:
 	rm -rf $(VENV) $(DEMO) .pytest_cache .ruff_cache .import_linter_cache build dist site

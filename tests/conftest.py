@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 import pytest
 
 from nerfblendshape_ns.common.library_output import LIBRARY_WARNINGS
 from nerfblendshape_ns.model_components.metrics.lpips import find_lpips
 from nerfblendshape_ns.model_components.metrics.lpips_weights import FOLDER_VARIABLE
+from nerfblendshape_ns.process_data.networks.model_files import LANDMARKER, PERSON_MASK, ModelFile, ModelUnavailable
 
 OWN_FOLDER = os.environ.get(FOLDER_VARIABLE)
 
@@ -35,3 +37,24 @@ def lpips_weights(monkeypatch):
         monkeypatch.setenv(FOLDER_VARIABLE, OWN_FOLDER)
     if find_lpips("alex") is None or find_lpips("vgg") is None:
         pytest.skip("the weights of LPIPS are not cached here; nbs-fetch-lpips fetches them")
+
+
+@pytest.fixture(scope="session")
+def landmarker_path():
+    """The Face Landmarker model."""
+    return found(LANDMARKER)
+
+
+@pytest.fixture(scope="session")
+def person_mask_path():
+    """The network of the person mask."""
+    return found(PERSON_MASK)
+
+
+def found(model: ModelFile) -> Path:
+    """A network's file: shared, cached, or fetched into the cache."""
+    shared = Path(os.environ.get("NBS_SHARED", Path(__file__).resolve().parents[2] / "shared")) / "models" / model.name
+    try:
+        return shared if shared.is_file() else model.find()
+    except ModelUnavailable as error:
+        pytest.skip(str(error))

@@ -1,6 +1,6 @@
 #!/bin/sh
-# Makes sure that the programs and libraries that pip cannot bring are there: libGL and glib (OpenCV as mediapipe
-# installs it), a C++ compiler and Python's headers (two dependencies of nerfstudio are compiled on install).
+# Makes sure that what pip cannot bring is there: a C++ compiler and Python's headers (two dependencies of nerfstudio
+# are compiled on install), and libGL and glib (for open3d, which nerfstudio brings).
 # Installs what is missing where it can (root and apt-get), names it otherwise.
 # Usage: tools/system_packages.sh PYTHON
 set -eu

@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Sequence
 
 CACHE_VARIABLE = "NBS_CACHE"
+OFFLINE_VARIABLE = "NBS_OFFLINE"
+"""Set to anything, nothing is fetched."""
 
 
 class NotFetched(Exception):
@@ -42,8 +44,10 @@ def pip_download(name: str, folder: Path, arguments: Sequence[str], timeout: flo
         timeout: seconds after which pip is stopped.
 
     Raises:
-        NotFetched: there is no pip, no connection, or the index does not give the file.
+        NotFetched: there is no pip, no connection, the index does not give the file, or ``NBS_OFFLINE`` is set.
     """
+    if os.environ.get(OFFLINE_VARIABLE):
+        raise NotFetched(f"{OFFLINE_VARIABLE} is set, so {name} is not downloaded")
     command = [sys.executable, "-m", "pip", "download", "--no-deps", "--quiet", "--disable-pip-version-check"]
     command += ["--no-input", "--dest", str(folder), *arguments]
     try:

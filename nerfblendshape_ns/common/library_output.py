@@ -55,15 +55,8 @@ LIBRARY_WARNINGS: Tuple[Tuple[str, Type[Warning], str], ...] = (
 )
 """Start of the message, category, and the module that the warning names as its place (regular expressions)."""
 
-_ABSL = rb" [\d:.]+ +\d+ "
-MEDIAPIPE_LINES: Tuple[bytes, ...] = (
-    rb"INFO: Created TensorFlow Lite XNNPACK delegate for CPU\.\n",
-    rb"WARNING: All log messages before absl::InitializeLog\(\) is called are written to STDERR\n",
-    # Whether there is OpenGL: MediaPipe is asked to compute on the CPU.
-    rb"I\d{4}" + _ABSL + rb"(task_runner|gl_context|gl_context_egl)\.cc:\d+\] .*\n",
-    rb"W\d{4}" + _ABSL + rb"face_landmarker_graph\.cc:\d+\] Sets FaceBlendshapesGraph acceleration to xnnpack by .*\n",
-)
-"""What MediaPipe's native code writes to stderr at its start (regular expressions); no setting turns it off."""
+LITERT_LINES: Tuple[bytes, ...] = (rb"INFO: Created TensorFlow Lite XNNPACK delegate for CPU\.\n",)
+"""What LiteRT's native code writes to stderr at its start (regular expressions); no setting turns it off."""
 
 WARP_WITHOUT_DRIVER = (
     rb"Warp CUDA warning: Could not find or load the NVIDIA CUDA driver\. GPU execution will not be available\.\n"

@@ -87,6 +87,8 @@ class DriveOptions:
     """Folder for the tracks of driving videos; by default .nbs-drive beside the output."""
     landmarker: Optional[Path] = None
     """A face_landmarker.task file for driving videos; searched for as by nbs-process-data if left out."""
+    offline: bool = False
+    """Never fetch that file: say how to bring it."""
 
     def check(self) -> None:
         """Raise a UserError for values that no drive can use."""

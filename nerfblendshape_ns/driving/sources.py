@@ -97,7 +97,7 @@ def open_driver(
     from nerfblendshape_ns.driving.video_driver import video_sequence
 
     cache = options.cache if options.cache is not None else options.output.parent / ".nbs-drive"
-    sequence, notes = video_sequence(path, cache, options.landmarker, console)
+    sequence, notes = video_sequence(path, cache, options.landmarker, options.offline, console)
     return kind, sequence, notes
 
 

@@ -15,8 +15,7 @@ from nerfblendshape_ns.common.errors import UserError
 from nerfblendshape_ns.common.output_folders import claimed_folder
 from nerfblendshape_ns.data import contract
 from nerfblendshape_ns.driving.sequence import DriverSequence, HeadMotion
-from nerfblendshape_ns.process_data.face.landmarker_model import find_landmarker
-from nerfblendshape_ns.process_data.face.landmarks import require_mediapipe
+from nerfblendshape_ns.process_data.networks.model_files import LANDMARKER
 from nerfblendshape_ns.process_data.options import TOOL, ProcessOptions
 from nerfblendshape_ns.process_data.pipeline import run_steps
 from nerfblendshape_ns.process_data.step_graph import Step, build_steps
@@ -30,7 +29,7 @@ WANTED = ("head pose", "expressions")
 
 
 def video_sequence(
-    video: Path, cache: Path, landmarker: Optional[Path], console: Console
+    video: Path, cache: Path, landmarker: Optional[Path], offline: bool, console: Console
 ) -> Tuple[DriverSequence, List[str]]:
     """Track the face of a video and make it a driver.
 
@@ -38,6 +37,7 @@ def video_sequence(
         video: the file.
         cache: tracks go to a folder of their own in it, so that the same video is tracked once.
         landmarker: a ``face_landmarker.task`` file; None searches as ``nbs-process-data`` does.
+        offline: never fetch that model.
         console: for progress.
 
     Returns:
@@ -50,7 +50,7 @@ def video_sequence(
     name = re.sub(r"[^A-Za-z0-9._-]+", "_", video.stem)
     folder = cache / f"{name}-{video_key(video)[:8]}"
     # Poses need not be sharp to the pixel to turn a head, and refining them would need labels.
-    options = ProcessOptions(video=video, output=folder, landmarker=landmarker, refine_poses=False)
+    options = ProcessOptions(video=video, output=folder, landmarker=landmarker, offline=offline, refine_poses=False)
     options.check()
     with claimed_folder(folder, TOOL, [video], "--cache", contract.PROCESS):
         run_tracking(options, console)
@@ -64,9 +64,8 @@ def run_tracking(options: ProcessOptions, console: Console) -> None:
     Raises:
         UserError: as :func:`video_sequence`.
     """
-    require_mediapipe()
     record = StepRecord(options.output)
-    steps = build_steps(options, find_landmarker(options.landmarker), record)
+    steps = build_steps(options, LANDMARKER.find(options.landmarker, options.offline), record)
     needed = needed_steps(steps, WANTED)
     record.document.update(video=str(options.video.resolve()))
     for step in run_steps([step for step in steps if step.name in needed], record, console):

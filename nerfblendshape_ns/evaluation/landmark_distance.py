@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import weakref
-from contextlib import ExitStack
 from typing import Dict, Optional, Union
 
 import cv2
@@ -11,12 +9,11 @@ import numpy as np
 from jaxtyping import Float
 from torch import Tensor
 
-from nerfblendshape_ns.common.errors import UserError
 from nerfblendshape_ns.data.contract import LEFT_EYE_LANDMARKS, RIGHT_EYE_LANDMARKS
 from nerfblendshape_ns.evaluation.frames import byte_image
 from nerfblendshape_ns.process_data.face.canonical_face import NUM_LANDMARKS, NUM_MESH_LANDMARKS
-from nerfblendshape_ns.process_data.face.landmarker_model import ModelUnavailable, find_landmarker
-from nerfblendshape_ns.process_data.face.landmarks import Detector, open_landmarker, require_mediapipe
+from nerfblendshape_ns.process_data.face.face_landmarker import Detector, FaceLandmarker
+from nerfblendshape_ns.process_data.networks.model_files import LANDMARKER, ModelUnavailable
 
 LEAST_SIDE = 256
 """Smaller images are enlarged to this shorter side for the tracker."""
@@ -52,18 +49,9 @@ class LandmarkDistance:
             UserError: the path in ``NBS_FACE_LANDMARKER`` is wrong.
         """
         try:
-            require_mediapipe()
-        except UserError as error:
-            return str(error)
-        try:
-            model = find_landmarker()
+            return cls(FaceLandmarker(LANDMARKER.find()))
         except ModelUnavailable as error:
             return str(error)
-        stack = ExitStack()
-        detect = stack.enter_context(open_landmarker(model, single_images=True))
-        distance = cls(detect)
-        weakref.finalize(distance, stack.close)
-        return distance
 
     def __call__(
         self, prediction: Float[Tensor, "height width 3"], truth: Float[Tensor, "height width 3"]
@@ -90,5 +78,5 @@ class LandmarkDistance:
         scale = LEAST_SIDE / min(pixels.shape[:2])
         if scale > 1.0:
             pixels = cv2.resize(pixels, None, fx=scale, fy=scale, interpolation=cv2.INTER_CUBIC)
-        faces = self._detect(pixels, 0)
-        return faces[0][0][:, :2].astype(np.float64) if faces else None
+        faces = self._detect(pixels)
+        return faces[0].landmarks[:, :2].astype(np.float64) if faces else None

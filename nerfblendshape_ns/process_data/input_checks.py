@@ -19,7 +19,7 @@ from nerfblendshape_ns.process_data.labels.given_labels import (
     no_head,
     read_labels,
 )
-from nerfblendshape_ns.process_data.labels.multiclass_segmenter import MediaPipeSegmenter
+from nerfblendshape_ns.process_data.labels.multiclass_segmenter import MulticlassSegmenter
 from nerfblendshape_ns.process_data.options import ProcessOptions
 from nerfblendshape_ns.process_data.steps.frame_step import FRAMES
 from nerfblendshape_ns.process_data.steps.track_steps import TRACKS_RAW, place_expressions, read_track, source_frames
@@ -32,10 +32,10 @@ def check_label_sources(options: ProcessOptions) -> None:
 
     Raises:
         UserError: there are too few masks, one cannot be read or has neither the video's nor the images' size, the
-            first has values that are no labels, or MediaPipe cannot use the model.
+            first has values that are no labels, or the model cannot be used.
     """
     if options.segmenter is not None:
-        MediaPipeSegmenter(options.segmenter).close()
+        MulticlassSegmenter(options.segmenter)
     if options.parsing is None:
         return
     masks = find_masks(options.parsing)

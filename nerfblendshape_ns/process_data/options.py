@@ -52,6 +52,10 @@ class ProcessOptions:
     stop and name them."""
     landmarker: Optional[Path] = None
     """A face_landmarker.task file; if left out NBS_FACE_LANDMARKER, the cache and the public sources are tried."""
+    person_mask: Optional[Path] = None
+    """A selfie_segmentation.tflite file; if left out NBS_PERSON_MASK, the cache and the public source are tried."""
+    offline: bool = False
+    """Never fetch these two networks: say what is missing and how to bring it."""
     parsing: Optional[Path] = None
     """A folder with your own masks, one per frame of the video, instead of the segmentation: 8-bit labels (0
     background, 1 head, 2 neck, 3 torso) or RAD-NeRF's colours, numbered like the frames."""
@@ -117,5 +121,5 @@ class ProcessOptions:
     @property
     def inputs(self) -> List[Path]:
         """Files and folders that the run reads."""
-        given = (self.video, self.parsing, self.segmenter, self.expressions, self.landmarker)
+        given = (self.video, self.parsing, self.segmenter, self.expressions, self.landmarker, self.person_mask)
         return [path for path in given if path is not None]

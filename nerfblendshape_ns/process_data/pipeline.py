@@ -18,8 +18,7 @@ from nerfblendshape_ns.common.output_folders import claimed_folder, clear_folder
 from nerfblendshape_ns.common.version import __version__
 from nerfblendshape_ns.data import contract
 from nerfblendshape_ns.process_data import input_checks
-from nerfblendshape_ns.process_data.face.landmarker_model import find_landmarker
-from nerfblendshape_ns.process_data.face.landmarks import require_mediapipe
+from nerfblendshape_ns.process_data.networks.model_files import LANDMARKER, PERSON_MASK
 from nerfblendshape_ns.process_data.options import TOOL, ProcessOptions
 from nerfblendshape_ns.process_data.report import report
 from nerfblendshape_ns.process_data.step_graph import Step, build_steps, frame_info_of, step_keys
@@ -47,8 +46,9 @@ def process_video(options: ProcessOptions, console: Optional[Console] = None) ->
     frames.probe_video(options.video)
     if options.expressions is not None:
         track_steps.read_track(options)  # It is read again in its step; here, so that a bad file is reported at once.
-    require_mediapipe()
-    model = find_landmarker(options.landmarker)
+    model = LANDMARKER.find(options.landmarker, options.offline)
+    if options.parsing is None and options.segmenter is None:
+        PERSON_MASK.find(options.person_mask, options.offline)  # Its step finds it again; here, before all the others.
     with claimed_folder(options.output, TOOL, options.inputs, record=contract.PROCESS) as is_new:
         record = StepRecord(options.output)
         try:

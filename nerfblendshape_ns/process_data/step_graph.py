@@ -8,7 +8,7 @@ from typing import Any, Callable, Dict, List, Sequence
 
 from nerfblendshape_ns.data import contract
 from nerfblendshape_ns.process_data.face.external_expressions import content_key
-from nerfblendshape_ns.process_data.face.landmarker_model import SHA256
+from nerfblendshape_ns.process_data.networks.model_files import LANDMARKER
 from nerfblendshape_ns.process_data.options import ProcessOptions
 from nerfblendshape_ns.process_data.report import report
 from nerfblendshape_ns.process_data.steps import frame_step, image_steps, pose_step, survey_step, track_steps
@@ -59,7 +59,7 @@ def build_steps(options: ProcessOptions, model: Path, record: StepRecord) -> Lis
             "survey",
             lambda bar: survey_step.run(options, model, bar),
             [],
-            {"video": video_key(options.video), "start": options.start, "end": options.end, "model": SHA256},
+            {"video": video_key(options.video), "start": options.start, "end": options.end, "model": LANDMARKER.sha256},
             [survey_step.SURVEY],
         ),
         Step(

@@ -84,14 +84,6 @@ def tiny_run(make_run) -> Tuple[Path, Path, TinyClip]:
 
 
 @pytest.fixture(scope="session")
-def landmarker_path() -> Path:
-    path = shared_folder() / "models" / "face_landmarker.task"
-    if not path.is_file():
-        pytest.skip(f"{path} is not here")
-    return path
-
-
-@pytest.fixture(scope="session")
 def plain_video() -> Path:
     path = shared_folder() / "clips" / "plain_216f_30fps.mp4"
     if not path.is_file():

@@ -26,23 +26,21 @@ def test_only_what_is_read_is_done():
 def test_what_is_no_video_is_told(tmp_path):
     (tmp_path / "a.mp4").write_bytes(b"nothing")
     with pytest.raises(UserError, match="is not a video that can be decoded"):
-        video_sequence(tmp_path / "a.mp4", tmp_path / "cache", None, QUIET)
+        video_sequence(tmp_path / "a.mp4", tmp_path / "cache", None, True, QUIET)
     assert not (tmp_path / "cache").exists()
 
 
 @pytest.mark.slow
 def test_a_video_without_a_face_is_told(tmp_path, landmarker_path):
-    pytest.importorskip("mediapipe")
     video = write_video(tmp_path / "grey.mp4", 12)
     with pytest.raises(UserError, match="no face was found"):
-        video_sequence(video, tmp_path / "cache", landmarker_path, QUIET)
+        video_sequence(video, tmp_path / "cache", landmarker_path, True, QUIET)
 
 
 @pytest.mark.slow
 def test_a_real_video_drives(tmp_path, landmarker_path, plain_video, capfd):
-    pytest.importorskip("mediapipe")
     video = cut_video(plain_video, tmp_path / "short.mp4", 14)
-    driver, notes = video_sequence(video, tmp_path / "cache", landmarker_path, QUIET)
+    driver, notes = video_sequence(video, tmp_path / "cache", landmarker_path, True, QUIET)
     assert all(isinstance(note, str) for note in notes)
     assert driver.values.shape == (14, 52) and driver.basis_id == "arkit52" and "jawOpen" in driver.names
     assert np.allclose(np.diff(driver.times), 1 / 30, atol=1e-3) and driver.times[0] == pytest.approx(0, abs=0.01)
@@ -55,5 +53,5 @@ def test_a_real_video_drives(tmp_path, landmarker_path, plain_video, capfd):
     assert not made & {"parsing", "background.png", "report", "transforms.json"}
     # A second time nothing is tracked.
     stamp = (folder / "tracks_raw.npz").stat().st_mtime_ns
-    again, _ = video_sequence(video, tmp_path / "cache", landmarker_path, QUIET)
+    again, _ = video_sequence(video, tmp_path / "cache", landmarker_path, True, QUIET)
     assert (folder / "tracks_raw.npz").stat().st_mtime_ns == stamp and np.array_equal(again.values, driver.values)

@@ -12,11 +12,9 @@ from made_pictures import blurred
 from nerfblendshape_ns.common.errors import UserError
 from nerfblendshape_ns.evaluation import landmark_distance
 from nerfblendshape_ns.evaluation.landmark_distance import LandmarkDistance
-from nerfblendshape_ns.process_data.face.landmarker_model import ModelUnavailable
-from nerfblendshape_ns.process_data.face.landmarks import INSTALL_HINT
+from nerfblendshape_ns.process_data.face.face_landmarker import Face
 
 SHARED = Path(os.environ.get("NBS_SHARED", Path(__file__).resolve().parents[3] / "shared"))
-MODEL = SHARED / "models" / "face_landmarker.task"
 CLIP = SHARED / "clips" / "plain_216f_30fps.mp4"
 
 
@@ -26,10 +24,10 @@ class GivenLandmarks:
     def __init__(self, *landmarks):
         self.landmarks, self.shown = list(landmarks), []
 
-    def __call__(self, frame, milliseconds):
+    def __call__(self, frame, milliseconds=0):
         self.shown.append(frame)
         found = self.landmarks.pop(0)
-        return [] if found is None else [(found, None)]
+        return [] if found is None else [Face(found, np.zeros(52, np.float32))]
 
 
 def face() -> np.ndarray:
@@ -76,29 +74,20 @@ def test_small_images_are_enlarged(size, shown):
 
 
 def test_what_is_missing_is_said(monkeypatch, tmp_path):
-    def missing():
-        raise UserError(INSTALL_HINT)
-
-    def unavailable():
-        raise ModelUnavailable("no connection")
-
-    monkeypatch.setattr(landmark_distance, "require_mediapipe", missing)
-    assert LandmarkDistance.find() == INSTALL_HINT
-    monkeypatch.setattr(landmark_distance, "require_mediapipe", lambda: None)
     monkeypatch.setenv("NBS_FACE_LANDMARKER", str(tmp_path / "none.task"))
     with pytest.raises(UserError, match="given by NBS_FACE_LANDMARKER, does not exist"):
         LandmarkDistance.find()
-    monkeypatch.setattr(landmark_distance, "find_landmarker", unavailable)
-    assert LandmarkDistance.find() == "no connection"
+    monkeypatch.delenv("NBS_FACE_LANDMARKER")
+    monkeypatch.setenv("NBS_CACHE", str(tmp_path))
+    monkeypatch.setenv("NBS_OFFLINE", "1")
+    reason = LandmarkDistance.find()
+    assert isinstance(reason, str) and reason.startswith("the Face Landmarker model could not be fetched (it is not in")
 
 
 @pytest.fixture(scope="module")
-def distance():
-    pytest.importorskip("mediapipe", reason="mediapipe is not installed")
-    if not MODEL.exists():
-        pytest.skip("the Face Landmarker model is not in ../shared/models")
+def distance(landmarker_path):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("NBS_FACE_LANDMARKER", str(MODEL))
+        patch.setenv("NBS_FACE_LANDMARKER", str(landmarker_path))
         found = LandmarkDistance.find()
     assert isinstance(found, LandmarkDistance)
     return found

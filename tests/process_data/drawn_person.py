@@ -53,9 +53,6 @@ def drawn_person(landmarks: np.ndarray, size: int = 128, collar_colour=CLOTH):
 class DrawnPersonMask:
     """Stands in for the network: all that is not the wall's colour."""
 
-    def close(self):
-        return None
-
     def __call__(self, frame):
         distance = np.abs(frame.astype(int) - np.array(WALL)).max(-1)
         mask = cv2.medianBlur((distance > 30).astype(np.uint8), 5)

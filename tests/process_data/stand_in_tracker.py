@@ -1,7 +1,6 @@
 """A tracker, segmenter and face finder that stand for MediaPipe's, and the little video that they know."""
 
 import os
-from contextlib import contextmanager
 
 import numpy as np
 from rich.console import Console
@@ -11,6 +10,7 @@ from nerfblendshape_ns.coefficient_names.arkit import MEDIAPIPE_NAMES
 from nerfblendshape_ns.process_data import pipeline
 from nerfblendshape_ns.process_data.face import face_track
 from nerfblendshape_ns.process_data.face.canonical_face import IRIS_MIRROR
+from nerfblendshape_ns.process_data.face.face_landmarker import Face
 from nerfblendshape_ns.process_data.options import DEFAULT_FOCAL
 from nerfblendshape_ns.process_data.steps import frame_step, image_steps, pose_step, survey_step
 
@@ -33,6 +33,13 @@ def head():
     return points
 
 
+class NothingToFind:
+    """Stands for a file of a network."""
+
+    def find(self, path=None, offline=False):
+        return path
+
+
 class Tracker:
     """Stands for MediaPipe: each grey level of the test video is a frame number, and a frame number is a head pose."""
 
@@ -40,24 +47,18 @@ class Tracker:
         self.lost = set()
         self.calls = 0
 
-        @contextmanager
-        def open_landmarker(model, single_images=False, num_faces=1):
-            yield self.detect
-
-        @contextmanager
-        def open_face_finder(model):
-            yield self.find
-
-        monkeypatch.setattr(face_track, "open_landmarker", open_landmarker)
+        monkeypatch.setattr(face_track, "FaceLandmarker", lambda model, video, num_faces: self.detect)
         for module in (face_track, pose_step):
             monkeypatch.setattr(module, "read_canonical_face", lambda model: head()[:468])
-        monkeypatch.setattr(pipeline, "find_landmarker", lambda path: path)
+        for module in (pipeline, image_steps):
+            monkeypatch.setattr(module, "PERSON_MASK", NothingToFind())
+        monkeypatch.setattr(pipeline, "LANDMARKER", NothingToFind())
+        monkeypatch.setattr(image_steps, "PersonMask", lambda model: None)
         for module in (survey_step, frame_step):
-            monkeypatch.setattr(module, "open_face_finder", open_face_finder)
-        monkeypatch.setattr(pipeline, "require_mediapipe", lambda: None)
+            monkeypatch.setattr(module, "FaceFinder", lambda model: self.find)
         monkeypatch.setattr(image_steps, "iterate_labels", self.labels)
 
-    def detect(self, frame, milliseconds):
+    def detect(self, frame, milliseconds=0):
         self.calls += 1
         number = int(np.clip(np.rint((frame.mean() - 17.3) / 5), 0, NUM_FRAMES - 1))
         if number in self.lost:
@@ -72,12 +73,12 @@ class Tracker:
         if frame.strides[1] < 0:  # A mirrored view of the frame.
             points = (points * [-1, 1, 1] + [SIZE, 0, 0]).astype(np.float32)[MIRROR]
             coefficients[[BLINK_LEFT, BLINK_RIGHT]] = coefficients[[BLINK_RIGHT, BLINK_LEFT]]
-        return [(points, coefficients)]
+        return [Face(points, coefficients)]
 
     def find(self, frame):
-        return [(*face[:, :2].min(0).tolist(), *face[:, :2].max(0).tolist()) for face, _ in self.detect(frame, 0)]
+        return [(*face[:, :2].min(0).tolist(), *face[:, :2].max(0).tolist()) for face, _ in self.detect(frame)]
 
-    def labels(self, frames, points, evidence=None, start=0):
+    def labels(self, frames, points, evidence, start=0):
         for index in range(start, len(frames)):
             label = np.zeros(frames[index].shape[:2], np.uint8)
             label[20:70, 25:70] = 1

@@ -135,11 +135,11 @@ def test_a_finished_dataset_survives_masks_that_are_incomplete(tracker, options,
 
 def test_the_segmenter_is_opened_before_anything_is_done(tracker, options, tmp_path, monkeypatch):
     def refuse(path):
-        raise UserError(f"MediaPipe cannot use {path} as an image segmenter")
+        raise UserError(f"LiteRT cannot run the network in {path}")
 
-    monkeypatch.setattr(input_checks, "MediaPipeSegmenter", refuse)
+    monkeypatch.setattr(input_checks, "MulticlassSegmenter", refuse)
     (tmp_path / "model.tflite").write_bytes(b"....TFL3" + bytes(100))
-    with pytest.raises(UserError, match="model.tflite as an image segmenter"):
+    with pytest.raises(UserError, match="cannot run the network in .*model.tflite"):
         process(replace(options, segmenter=tmp_path / "model.tflite"))
     assert tracker.calls == 0 and not options.output.exists()
 

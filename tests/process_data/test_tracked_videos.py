@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 from stand_in_tracker import process
-from video_files import shared_folder
 
 from nerfblendshape_ns.common import file_io
 from nerfblendshape_ns.data import contract
@@ -24,8 +23,7 @@ def check_tracked(root, num_frames, document):
 
 
 @pytest.mark.slow
-def test_a_real_clip(landmarker_path, clips_folder, tmp_path):
-    pytest.importorskip("mediapipe")
+def test_a_real_clip(landmarker_path, person_mask_path, clips_folder, tmp_path):
     video = next(clips_folder.glob("selfie*"))
     options = ProcessOptions(video, tmp_path / "out", max_frames=20, max_size=256, landmarker=landmarker_path)
     document = process(options)
@@ -40,15 +38,13 @@ def test_a_real_clip(landmarker_path, clips_folder, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_synthetic_head_is_tracked_like_a_real_one(tmp_path):
+def test_a_synthetic_head_is_tracked_like_a_real_one(tmp_path, landmarker_path, person_mask_path):
     """The whole chain without any real face: render a video, process it, compare with the poses it was made from."""
-    pytest.importorskip("mediapipe")
     from nerfblendshape_ns.synthetic.dataset import ClipSettings, write_dataset
 
     truth, video = tmp_path / "truth", tmp_path / "head.mp4"
     write_dataset(ClipSettings(num_frames=24, width=512, height=512, samples=1), truth, video)
-    model = shared_folder() / "models" / "face_landmarker.task"
-    options = ProcessOptions(video, tmp_path / "out", landmarker=model if model.is_file() else None)
+    options = ProcessOptions(video, tmp_path / "out", landmarker=landmarker_path)
     document = process(options)
     found = np.array(
         [f["transform_matrix"] for f in json.loads((options.output / contract.TRANSFORMS).read_text())["frames"]]

@@ -11,7 +11,7 @@ from video_files import chequer, write_video
 
 from nerfblendshape_ns.common.errors import UserError
 from nerfblendshape_ns.process_data import pipeline
-from nerfblendshape_ns.process_data.face.landmarker_model import find_landmarker
+from nerfblendshape_ns.process_data.networks.model_files import LANDMARKER
 from nerfblendshape_ns.process_data.options import ProcessOptions
 from nerfblendshape_ns.process_data.steps.step_record import StepRecord, video_key
 
@@ -93,7 +93,7 @@ def test_every_wrong_input_has_its_own_message(name, monkeypatch, tmp_path):
     chosen = ProcessOptions(video, tmp_path / "out", **{"crop": "none", **options})
     if chosen.landmarker:
         chosen.landmarker = tmp_path / chosen.landmarker
-        monkeypatch.setattr(pipeline, "find_landmarker", find_landmarker)
+        monkeypatch.setattr(pipeline, "LANDMARKER", LANDMARKER)
     with pytest.raises(UserError, match=message) as raised:
         process(chosen)
     message = str(raised.value)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zipfile
 from pathlib import Path
-from typing import Any
+from typing import Iterator, Tuple
 
 import numpy as np
 
@@ -35,17 +35,44 @@ def read_canonical_face(landmarker: Path) -> np.ndarray:
     Raises:
         UserError: the file holds no such metadata.
     """
-    from mediapipe.modules.face_geometry.protos import geometry_pipeline_metadata_pb2
-
-    # Generated classes declare their fields at run time only.
-    metadata: Any = geometry_pipeline_metadata_pb2.GeometryPipelineMetadata()
     try:
         with zipfile.ZipFile(landmarker) as archive:
-            metadata.ParseFromString(archive.read(METADATA_MEMBER))
-    except (KeyError, zipfile.BadZipFile) as error:
+            metadata = archive.read(METADATA_MEMBER)
+        mesh = dict(_fields(metadata))[1]
+        # Floats one by one or packed; a vertex is a position (3) and a texture coordinate (2).
+        values = b"".join(content for number, content in _fields(mesh) if number == 3)
+        return np.frombuffer(values, dtype="<f4").astype(np.float64).reshape(NUM_MESH_LANDMARKS, 5)[:, :3]
+    except (OSError, KeyError, IndexError, ValueError, zipfile.BadZipFile) as error:
         raise UserError(f"{landmarker} holds no canonical face mesh ({error}); fetch the model again.") from error
-    # A vertex of this mesh is a position (3) and a texture coordinate (2).
-    return np.array(metadata.canonical_mesh.vertex_buffer, dtype=np.float64).reshape(-1, 5)[:, :3]
+
+
+def _fields(message: bytes) -> Iterator[Tuple[int, bytes]]:
+    """Number and content of each field of a protocol buffer; that of an integer is left empty."""
+    position = 0
+
+    def varint() -> int:
+        nonlocal position
+        value = shift = 0
+        while True:
+            byte = message[position]
+            position += 1
+            value |= (byte & 0x7F) << shift
+            shift += 7
+            if not byte & 0x80:
+                return value
+
+    while position < len(message):
+        key = varint()
+        kind = key & 7
+        if kind == 0:
+            varint()
+            yield key >> 3, b""
+            continue
+        size = varint() if kind == 2 else {1: 8, 5: 4}[kind]
+        if position + size > len(message):
+            raise ValueError("the message ends too early")
+        yield key >> 3, message[position : position + size]
+        position += size
 
 
 def mirror_permutation(vertices: np.ndarray) -> np.ndarray:

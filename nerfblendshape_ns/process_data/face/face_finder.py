@@ -1,72 +1,70 @@
-"""All faces of single images, near and far: MediaPipe's full-range detector finds them, the landmarks measure them.
+"""All faces of single images, near and far.
 
-The detector inside the Face Landmarker sees 128 pixels of the whole image and misses faces lower than about an eighth
-of its longer side; the full-range one, in every MediaPipe wheel, finds them down to about a twentieth. Its boxes are
-coarse, so each is cut out and measured by the landmarks.
+The detector sees 128 pixels of what it is given, and misses faces lower than about an eighth of it. So it is given the
+whole image, then overlapping squares of it, then smaller ones, and each face found is measured by its landmarks.
 """
 
 from __future__ import annotations
 
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Callable, Iterator, List, Optional, Tuple
+from typing import Iterator, List, Tuple
 
 import numpy as np
 
-from nerfblendshape_ns.common.library_output import MEDIAPIPE_LINES, without_lines
-from nerfblendshape_ns.process_data.face.landmarks import open_landmarker, require_mediapipe
+from nerfblendshape_ns.process_data.face.face_landmarker import LEAST_PRESENCE, FaceLandmarker
 
 Box = Tuple[float, float, float, float]
 """``(x0, y0, x1, y1)`` in pixels: the extent of the 468 landmarks, brow line to chin."""
 
-LEAST_SCORE = 0.5
-# Side of the square cut out around a detection, in detection heights.
-CUT_SIDE = 2.2
+# Sides of the squares, as fractions of the image's shorter side.
+SQUARES = (1.0, 0.5)
 # Boxes that share more than this of their union are the same face.
 SAME_FACE = 0.4
+# A box of which more than this lies in a larger one is a part of that face: a mouth and a nose in a small square.
+INSIDE = 0.6
 
 
-@contextmanager
-def open_face_finder(model: Path) -> Iterator[Callable[[np.ndarray], List[Box]]]:
-    """A function that gives the boxes of all faces in a uint8 RGB image, largest first.
+class FaceFinder:
+    """Finds the faces of an image.
 
     Args:
-        model: the Face Landmarker.
+        model: ``face_landmarker.task``.
     """
-    require_mediapipe()
-    from mediapipe.python.solutions import face_detection
 
-    with without_lines(MEDIAPIPE_LINES):
-        detector = face_detection.FaceDetection(model_selection=1, min_detection_confidence=LEAST_SCORE)
+    def __init__(self, model: Path) -> None:
+        self._landmarker = FaceLandmarker(model)
 
-    with detector, open_landmarker(model, single_images=True) as detect:
+    def __call__(self, image: np.ndarray) -> List[Box]:
+        """Boxes of all faces in a uint8 RGB image, largest first."""
+        height, width = image.shape[:2]
+        boxes = self._boxes(image, 0, 0, max(height, width))
+        for fraction in SQUARES:
+            side = int(round(fraction * min(height, width)))
+            for left, top in _squares(height, width, side):
+                # What lies in the middle of a larger face is that face.
+                if not any(_contains(box, left + side / 2, top + side / 2) for box in boxes):
+                    boxes += self._boxes(image, left, top, side)
+            boxes = distinct(boxes)
+        return boxes
 
-        def measure(frame: np.ndarray, left: int, top: int) -> Optional[Box]:
-            found = detect(frame, 0)
-            if not found:
-                return None
-            x0, y0, x1, y1 = bounding_box(found[0][0])
-            return x0 + left, y0 + top, x1 + left, y1 + top
+    def _boxes(self, image: np.ndarray, left: int, top: int, side: int) -> List[Box]:
+        """Boxes of the faces that the detector sees in a square of the image."""
+        boxes = []
+        for region in self._landmarker.detect(image[top : top + side, left : left + side]):
+            # Measured in the whole image, where the square does not cut the face.
+            landmarks, presence = self._landmarker.measure(image, region.moved(left, top))
+            if presence > LEAST_PRESENCE:
+                boxes.append(bounding_box(landmarks))
+        return boxes
 
-        def find(frame: np.ndarray) -> List[Box]:
-            height, width = frame.shape[:2]
-            detections = detector.process(np.ascontiguousarray(frame)).detections or []  # type: ignore[attr-defined]
-            measured = []
-            for detection in detections:
-                rough = detection.location_data.relative_bounding_box
-                side = CUT_SIDE * max(rough.width * width, rough.height * height)
-                centre_x = (rough.xmin + rough.width / 2) * width
-                centre_y = (rough.ymin + rough.height / 2) * height
-                left, top = max(0, int(centre_x - side / 2)), max(0, int(centre_y - side / 2))
-                right, bottom = min(width, int(centre_x + side / 2)), min(height, int(centre_y + side / 2))
-                if right - left > 8 and bottom - top > 8:
-                    measured.append(measure(frame[top:bottom, left:right], left, top))
-            if not any(measured):
-                # A face that more than fills the image is in the landmark detector's own range.
-                measured.append(measure(frame, 0, 0))
-            return distinct([box for box in measured if box is not None])
 
-        yield find
+def _squares(height: int, width: int, side: int) -> Iterator[Tuple[int, int]]:
+    """Left and top of squares that cover an image and overlap by half or more."""
+    tops, lefts = (
+        np.linspace(0, length - side, 1 + int(np.ceil((length - side) / (side / 2)))).round().astype(int)
+        for length in (height, width)
+    )
+    return ((int(left), int(top)) for top in tops for left in lefts)
 
 
 def bounding_box(landmarks: np.ndarray) -> Box:
@@ -76,20 +74,30 @@ def bounding_box(landmarks: np.ndarray) -> Box:
 
 
 def distinct(boxes: List[Box]) -> List[Box]:
-    """Boxes without repetitions of the same face, largest first."""
+    """Boxes without repetitions and parts of the same face, largest first."""
     kept: List[Box] = []
-    for box in sorted(boxes, key=lambda box: (box[2] - box[0]) * (box[3] - box[1]), reverse=True):
-        if all(overlap(box, other) < SAME_FACE for other in kept):
+    for box in sorted(boxes, key=_area, reverse=True):
+        if all(overlap(box, other) < SAME_FACE and _shared(box, other) < INSIDE * _area(box) for other in kept):
             kept.append(box)
     return kept
 
 
 def overlap(first: Box, second: Box) -> float:
     """Intersection over union of two boxes."""
+    shared = _shared(first, second)
+    return shared / (_area(first) + _area(second) - shared) if shared else 0.0
+
+
+def _contains(box: Box, x: float, y: float) -> bool:
+    return box[0] <= x <= box[2] and box[1] <= y <= box[3]
+
+
+def _area(box: Box) -> float:
+    return (box[2] - box[0]) * (box[3] - box[1])
+
+
+def _shared(first: Box, second: Box) -> float:
+    """Area of the intersection of two boxes."""
     width = min(first[2], second[2]) - max(first[0], second[0])
     height = min(first[3], second[3]) - max(first[1], second[1])
-    if width <= 0 or height <= 0:
-        return 0.0
-    shared = width * height
-    areas = [(box[2] - box[0]) * (box[3] - box[1]) for box in (first, second)]
-    return shared / (sum(areas) - shared)
+    return max(width, 0.0) * max(height, 0.0)

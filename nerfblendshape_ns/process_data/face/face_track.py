@@ -1,8 +1,8 @@
 """The face's landmarks and coefficients in every frame of a clip.
 
-MediaPipe tracks causally and smooths with a one-euro filter, so its landmarks lag behind the image by up to a frame.
-The clip is therefore run through it forwards and backwards, plain and mirrored, and the passes are averaged: the lags
-cancel, and so does most of the left-right bias and of the noise.
+The Face Landmarker tracks causally and smooths with a one-euro filter, so its landmarks lag behind the image by up to a
+frame. The clip is therefore run through it forwards and backwards, plain and mirrored, and the passes are averaged: the
+lags cancel, and so does most of the left-right bias and of the noise.
 
 A clip is tracked in stretches of :data:`STRETCH` frames, each tracker starting :data:`WARM_UP` frames outside, so that
 memory does not grow with the passes and an interrupted run resumes at the stretch that it had reached: the result is
@@ -21,7 +21,7 @@ from nerfblendshape_ns.coefficient_names.arkit import MEDIAPIPE_NAMES
 from nerfblendshape_ns.common.arrays import load_arrays, save_arrays
 from nerfblendshape_ns.process_data.face.canonical_face import NUM_LANDMARKS, mirror_permutation, read_canonical_face
 from nerfblendshape_ns.process_data.face.face_finder import Box, bounding_box
-from nerfblendshape_ns.process_data.face.landmarks import Detection, Detector, open_landmarker
+from nerfblendshape_ns.process_data.face.face_landmarker import Detector, Face, FaceLandmarker
 
 NUM_PASSES = 4
 """Detections per frame."""
@@ -57,7 +57,7 @@ class Subject:
     boxes: Optional[np.ndarray] = None
     """float64 ``[frames, 4]``: where the subject's face is about, ``x0, y0, x1, y1`` pixels; needed with several."""
     view: Optional[Tuple[int, int, int, int]] = None
-    """``(left, top, width, height)`` of the part of the images that the detector gets; None for all of it. MediaPipe's
+    """``(left, top, width, height)`` of the part of the images that the detector gets; None for all of it. The
     detector misses faces lower than an eighth of the image."""
 
 
@@ -149,19 +149,16 @@ def _sweep(
     progress: Callable[[int], None],
 ) -> None:
     """One run through frames in ``order``: the plain pass and the mirrored one."""
-    with (
-        open_landmarker(model, num_faces=subject.num_faces) as detect,
-        open_landmarker(model, num_faces=subject.num_faces) as detect_mirrored,
-    ):
-        passes = _Follower(detect, subject), _Follower(detect_mirrored, subject, mirror)
-        for position, index in enumerate(order):
-            frame = frames[index]
-            for follower in passes:
-                found = follower.find(frame, index, int(position * 1000 / fps))
-                if found is not None:
-                    sums.add(index, *found)
-            if index in sums:
-                progress(len(passes))
+    plain, mirrored = (FaceLandmarker(model, video=True, num_faces=subject.num_faces) for _ in range(2))
+    passes = _Follower(plain, subject), _Follower(mirrored, subject, mirror)
+    for position, index in enumerate(order):
+        frame = frames[index]
+        for follower in passes:
+            found = follower.find(frame, index, int(position * 1000 / fps))
+            if found is not None:
+                sums.add(index, *found)
+        if index in sums:
+            progress(len(passes))
 
 
 class _Follower:
@@ -178,24 +175,24 @@ class _Follower:
         self.detect, self.subject, self.mirror = detect, subject, mirror
         self.seen: Optional[Tuple[int, Box]] = None
 
-    def find(self, frame: np.ndarray, index: int, milliseconds: int) -> Optional[Detection]:
+    def find(self, frame: np.ndarray, index: int, milliseconds: int) -> Optional[Face]:
         """The subject in frame ``index``, in the frame's own pixels."""
         left, top, width, height = self.subject.view or (0, 0, frame.shape[1], frame.shape[0])
         part = frame[top : top + height, left : left + width]
-        found: List[Detection] = []
+        found: List[Face] = []
         for landmarks, scores in self.detect(part if self.mirror is None else part[:, ::-1], milliseconds):
             if self.mirror is not None:
                 landmarks = landmarks.copy()
                 landmarks[:, 0] = width - landmarks[:, 0]
                 landmarks = landmarks[self.mirror]
                 scores = scores[MIRRORED_COEFFICIENTS]
-            found.append((landmarks + np.array([left, top, 0], dtype=np.float32), scores))
+            found.append(Face(landmarks + np.array([left, top, 0], dtype=np.float32), scores))
         chosen = self._choose(found, index)
         if chosen is not None:
             self.seen = index, bounding_box(chosen[0])
         return chosen
 
-    def _choose(self, faces: List[Detection], index: int) -> Optional[Detection]:
+    def _choose(self, faces: List[Face], index: int) -> Optional[Face]:
         if self.subject.num_faces == 1 or self.subject.boxes is None:
             return faces[0] if faces else None
         target = np.asarray(self.subject.boxes[index])

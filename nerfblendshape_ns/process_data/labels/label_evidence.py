@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Iterable, Optional, Tuple
+from typing import Callable, Iterable, Optional, Tuple
 
 import numpy as np
 
 from nerfblendshape_ns.process_data.labels.clip_model import ClipModel, SampleFrame
 from nerfblendshape_ns.process_data.labels.colour_models import colour_bins
 from nerfblendshape_ns.process_data.labels.face_layout import FaceGeometry
-from nerfblendshape_ns.process_data.labels.person_mask import PersonMask
 
 
 class LabelEvidence(ABC):
-    """Probabilities of background, head, neck and torso in single frames; to be closed after use."""
+    """Probabilities of background, head, neck and torso in single frames."""
 
     @abstractmethod
     def fit(self, samples: Iterable[Tuple[np.ndarray, FaceGeometry]]) -> None:
@@ -32,20 +31,16 @@ class LabelEvidence(ABC):
             float32 ``[4, height, width]``, summing to 1.
         """
 
-    @abstractmethod
-    def close(self) -> None:
-        """Release what was opened."""
-
 
 class ClipEvidence(LabelEvidence):
-    """MediaPipe's bundled person mask, and the clip's own colours and positions (:mod:`.clip_model`).
+    """A person mask, and the clip's own colours and positions (:mod:`.clip_model`).
 
-    Raises:
-        UserError: MediaPipe with its bundled models is not installed.
+    Args:
+        person_mask: gives the probability that each pixel of a uint8 RGB image belongs to a person.
     """
 
-    def __init__(self) -> None:
-        self._person_mask = PersonMask()
+    def __init__(self, person_mask: Callable[[np.ndarray], np.ndarray]) -> None:
+        self._person_mask = person_mask
         self._model: Optional[ClipModel] = None
 
     def fit(self, samples: Iterable[Tuple[np.ndarray, FaceGeometry]]) -> None:
@@ -56,10 +51,6 @@ class ClipEvidence(LabelEvidence):
         """As :meth:`LabelEvidence.probabilities`; :meth:`fit` comes first."""
         assert self._model is not None, "fit comes before probabilities"
         return self._model.label_probabilities(self._sample(image, geometry))
-
-    def close(self) -> None:
-        """Release the person network."""
-        self._person_mask.close()
 
     def _sample(self, image: np.ndarray, geometry: FaceGeometry) -> SampleFrame:
         return SampleFrame(colour_bins(image), self._person_mask(image), geometry)

@@ -7,15 +7,16 @@ and others (accessories). Whether skin and accessories belong to head, neck or t
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Iterable, List, Tuple
+from typing import Callable, Iterable, Tuple
 
+import cv2
 import numpy as np
 
 from nerfblendshape_ns.common.errors import UserError
-from nerfblendshape_ns.common.library_output import MEDIAPIPE_LINES, without_lines
 from nerfblendshape_ns.data.contract import Label
 from nerfblendshape_ns.process_data.labels.face_layout import FaceGeometry
 from nerfblendshape_ns.process_data.labels.label_evidence import LabelEvidence
+from nerfblendshape_ns.process_data.networks.litert import Network, stretched
 
 CLASSES = ("background", "hair", "body-skin", "face-skin", "clothes", "others")
 BACKGROUND, HAIR, BODY_SKIN, FACE_SKIN, CLOTHES, OTHERS = range(len(CLASSES))
@@ -25,64 +26,33 @@ NECK_RANGE = 0.7
 EARRING_RANGE = 0.15
 
 
-class MediaPipeSegmenter:
-    """Runs the model with MediaPipe's image segmenter task.
+class MulticlassSegmenter:
+    """Runs the model.
 
     Args:
         path: the ``.tflite`` file.
 
     Raises:
-        UserError: the file is missing, is no TensorFlow Lite model or not this one, or MediaPipe is not installed.
+        UserError: the file is missing, is no TensorFlow Lite model or not this one.
     """
 
     def __init__(self, path: Path) -> None:
         check_model_file(path)
-        try:
-            import mediapipe
-            from mediapipe.tasks import python as tasks
-            from mediapipe.tasks.python import vision
-        except ImportError:
+        self._network = Network(path.read_bytes(), path)
+        shapes = self._network.output_shapes
+        if len(shapes) != 1 or shapes[0][-1] != len(CLASSES) or len(shapes[0]) != 4:
             raise UserError(
-                "--segmenter needs MediaPipe 0.10.9; install this package with the extra [track], on Python 3.10 or "
-                "3.11."
-            ) from None
-        self._path = path
-        self._mediapipe: Any = mediapipe
-        options = vision.ImageSegmenterOptions(
-            base_options=tasks.BaseOptions(model_asset_path=str(path)),
-            running_mode=vision.RunningMode.IMAGE,
-            output_confidence_masks=True,
-            output_category_mask=False,
-        )
-        try:
-            with without_lines(MEDIAPIPE_LINES):
-                self._network: Any = vision.ImageSegmenter.create_from_options(options)
-        except (RuntimeError, ValueError) as error:
-            reason = str(error).splitlines()[0]
-            raise UserError(
-                f"MediaPipe cannot use {path} as an image segmenter ({reason}); give --segmenter the file "
+                f"the model {path} gives {' and '.join(str(list(shape)) for shape in shapes)}, not the {len(CLASSES)} "
+                f"classes of MediaPipe's multiclass selfie model ({', '.join(CLASSES)}); give --segmenter the file "
                 "selfie_multiclass_256x256.tflite."
-            ) from error
-        # A model with other classes is refused here, not when a clip is segmented.
-        try:
-            self(np.zeros((64, 64, 3), np.uint8))
-        except UserError:
-            self.close()
-            raise
+            )
 
     def __call__(self, image: np.ndarray) -> np.ndarray:
-        """Probabilities float32 ``[6, height, width]`` in the order of :data:`CLASSES`, of a uint8 RGB image.
-
-        Raises:
-            UserError: the model has other classes.
-        """
-        wrapped = self._mediapipe.Image(image_format=self._mediapipe.ImageFormat.SRGB, data=np.ascontiguousarray(image))
-        masks = [np.asarray(mask.numpy_view()) for mask in self._network.segment(wrapped).confidence_masks or []]
-        return stack_masks(masks, image.shape[:2], self._path)
-
-    def close(self) -> None:
-        """Release the network."""
-        self._network.close()
+        """Probabilities float32 ``[6, height, width]`` in the order of :data:`CLASSES`, of a uint8 RGB image."""
+        (out,) = self._network(stretched(image, *self._network.input_size)).values()
+        height, width = image.shape[:2]
+        layers = class_probabilities(out[0])
+        return np.stack([cv2.resize(layer, (width, height), interpolation=cv2.INTER_LINEAR) for layer in layers])
 
 
 class MulticlassEvidence(LabelEvidence):
@@ -92,7 +62,7 @@ class MulticlassEvidence(LabelEvidence):
         segmenter: the network.
     """
 
-    def __init__(self, segmenter: MediaPipeSegmenter) -> None:
+    def __init__(self, segmenter: Callable[[np.ndarray], np.ndarray]) -> None:
         self._segmenter = segmenter
 
     def fit(self, samples: Iterable[Tuple[np.ndarray, FaceGeometry]]) -> None:
@@ -101,10 +71,6 @@ class MulticlassEvidence(LabelEvidence):
     def probabilities(self, image: np.ndarray, geometry: FaceGeometry) -> np.ndarray:
         """As :meth:`~.label_evidence.LabelEvidence.probabilities`."""
         return labels_of_classes(self._segmenter(image), geometry)
-
-    def close(self) -> None:
-        """Release the network."""
-        self._segmenter.close()
 
 
 def labels_of_classes(classes: np.ndarray, geometry: FaceGeometry) -> np.ndarray:
@@ -137,25 +103,16 @@ def labels_of_classes(classes: np.ndarray, geometry: FaceGeometry) -> np.ndarray
     return labels / np.maximum(labels.sum(0), 1e-6)
 
 
-def stack_masks(masks: List[np.ndarray], size: Tuple[int, ...], path: Path) -> np.ndarray:
-    """The network's masks as float32 ``[6, height, width]``.
+def class_probabilities(out: np.ndarray) -> np.ndarray:
+    """The network's output ``[height, width, 6]`` as probabilities float32 ``[6, height, width]``.
 
-    Raises:
-        UserError: there are not six, or they have another size than the image.
+    Files of this model exist with the softmax inside and without it.
     """
-    if len(masks) != len(CLASSES):
-        raise UserError(
-            f"the model {path} has {len(masks)} classes, not the {len(CLASSES)} of MediaPipe's multiclass selfie "
-            f"model ({', '.join(CLASSES)}); give --segmenter the file selfie_multiclass_256x256.tflite."
-        )
-    for mask in masks:
-        if mask.shape[:2] != tuple(size):
-            raise UserError(
-                f"the model {path} gave a mask of {mask.shape[1]}x{mask.shape[0]} for an image of "
-                f"{size[1]}x{size[0]}; give --segmenter the file selfie_multiclass_256x256.tflite."
-            )
-    stacked = np.stack([np.asarray(mask, dtype=np.float32).reshape(size) for mask in masks])
-    return np.clip(stacked, 0.0, 1.0)
+    layers = np.moveaxis(out, -1, 0).astype(np.float32)
+    if layers.min() < 0 or np.abs(layers.sum(0) - 1).max() > 0.01:
+        exponentials = np.exp(layers - layers.max(0))
+        layers = exponentials / exponentials.sum(0)
+    return layers
 
 
 def check_model_file(path: Path) -> None:

@@ -1,36 +1,27 @@
-"""Person against background: the selfie segmentation network that MediaPipe's wheel contains."""
+"""Person against background: MediaPipe's general selfie segmentation network (256 x 256 pixels)."""
 
 from __future__ import annotations
 
-from typing import Any
+from pathlib import Path
 
+import cv2
 import numpy as np
 
-from nerfblendshape_ns.common.errors import UserError
-from nerfblendshape_ns.common.library_output import MEDIAPIPE_LINES, without_lines
+from nerfblendshape_ns.process_data.networks.litert import Network, stretched
 
 
 class PersonMask:
-    """Runs MediaPipe's bundled general selfie segmentation model (256 x 256 input), each frame by itself.
+    """Runs the network, each frame by itself.
+
+    Args:
+        model: ``selfie_segmentation.tflite``.
 
     Raises:
-        UserError: MediaPipe with its bundled models is not installed.
+        UserError: the file is not that model.
     """
 
-    def __init__(self) -> None:
-        try:
-            from mediapipe.python.solutions import selfie_segmentation
-        except ImportError:
-            raise UserError(
-                "person segmentation needs MediaPipe 0.10.9 with its bundled models; install this package with the "
-                "extra [track], on Python 3.10 or 3.11."
-            ) from None
-        with without_lines(MEDIAPIPE_LINES):
-            self._network: Any = selfie_segmentation.SelfieSegmentation(model_selection=0)
-
-    def close(self) -> None:
-        """Release the network."""
-        self._network.close()
+    def __init__(self, model: Path) -> None:
+        self._network = Network(model.read_bytes(), model)
 
     def __call__(self, frame: np.ndarray) -> np.ndarray:
         """Probability that each pixel belongs to a person.
@@ -41,5 +32,7 @@ class PersonMask:
         Returns:
             float32 ``[height, width]`` in 0..1.
         """
-        mask = self._network.process(np.ascontiguousarray(frame)).segmentation_mask
-        return np.clip(np.asarray(mask, dtype=np.float32).reshape(frame.shape[:2]), 0.0, 1.0)
+        (mask,) = self._network(stretched(frame, *self._network.input_size)).values()
+        height, width = frame.shape[:2]
+        resized = cv2.resize(mask.reshape(mask.shape[1:3]), (width, height), interpolation=cv2.INTER_LINEAR)
+        return np.clip(resized, 0.0, 1.0)

@@ -8,9 +8,8 @@ are averaged along the optical flow (:mod:`.temporal_consensus`) and upsampled a
 from __future__ import annotations
 
 from collections import deque
-from contextlib import closing
 from dataclasses import dataclass
-from typing import Any, Deque, Iterator, Optional, Sequence, Tuple
+from typing import Any, Deque, Iterator, Sequence, Tuple
 
 import cv2
 import numpy as np
@@ -18,7 +17,7 @@ import numpy as np
 from nerfblendshape_ns.process_data.labels.face_layout import FaceGeometry, HeadFrame, face_geometry
 from nerfblendshape_ns.process_data.labels.guided_filter import ColourGuide
 from nerfblendshape_ns.process_data.labels.label_cleanup import tidy_labels
-from nerfblendshape_ns.process_data.labels.label_evidence import ClipEvidence, LabelEvidence
+from nerfblendshape_ns.process_data.labels.label_evidence import LabelEvidence
 from nerfblendshape_ns.process_data.labels.temporal_consensus import TemporalConsensus
 from nerfblendshape_ns.process_data.video.frame_selection import spread_frames
 
@@ -38,7 +37,7 @@ EDGE_EPSILON = 1e-4
 def iterate_labels(
     frames: Sequence[np.ndarray],
     landmarks: np.ndarray,
-    evidence: Optional[LabelEvidence] = None,
+    evidence: LabelEvidence,
     start: int = 0,
 ) -> Iterator[np.ndarray]:
     """Yield the labels of one frame after the other, in order, holding only a window of the clip in memory.
@@ -46,32 +45,29 @@ def iterate_labels(
     Args:
         frames: uint8 RGB ``[height, width, 3]`` images of one size; anything with a length that can be indexed.
         landmarks: float ``[num_frames, 478, 2]`` pixels, Face Landmarker order, no NaN.
-        evidence: where label probabilities come from; None is :class:`~.label_evidence.ClipEvidence`.
+        evidence: where label probabilities come from.
         start: the first frame wanted; its labels are the same as if all before it had been asked for.
 
     Yields:
         uint8 ``[height, width]``, values of :class:`~nerfblendshape_ns.data.contract.Label`.
     """
-    with closing(evidence or ClipEvidence()) as known:
-        reader = _FrameReader(frames, landmarks)
-        samples = (reader.read(index) for index in spread_frames(len(frames), MODEL_FRAMES).tolist())
-        known.fit((sample.small, sample.geometry) for sample in samples)
-        consensus = TemporalConsensus(TEMPORAL_RADIUS)
-        window: Deque[_WindowFrame] = deque()
-        read = max(0, start - TEMPORAL_RADIUS)
-        for index in range(start, len(frames)):
-            while read < min(len(frames), index + TEMPORAL_RADIUS + 1):
-                entry = reader.read(read)
-                entry.probabilities = known.probabilities(entry.small, entry.geometry)
-                window.append(entry)
-                read += 1
-            while window[0].index < index - TEMPORAL_RADIUS:
-                window.popleft()
-            centre = index - window[0].index
-            smooth = consensus.combine(
-                [entry.grey for entry in window], [entry.probabilities for entry in window], centre
-            )
-            yield _full_size_labels(window[centre], smooth, landmarks[index, NOSE_TIP], reader.face_height(index))
+    reader = _FrameReader(frames, landmarks)
+    samples = (reader.read(index) for index in spread_frames(len(frames), MODEL_FRAMES).tolist())
+    evidence.fit((sample.small, sample.geometry) for sample in samples)
+    consensus = TemporalConsensus(TEMPORAL_RADIUS)
+    window: Deque[_WindowFrame] = deque()
+    read = max(0, start - TEMPORAL_RADIUS)
+    for index in range(start, len(frames)):
+        while read < min(len(frames), index + TEMPORAL_RADIUS + 1):
+            entry = reader.read(read)
+            entry.probabilities = evidence.probabilities(entry.small, entry.geometry)
+            window.append(entry)
+            read += 1
+        while window[0].index < index - TEMPORAL_RADIUS:
+            window.popleft()
+        centre = index - window[0].index
+        smooth = consensus.combine([entry.grey for entry in window], [entry.probabilities for entry in window], centre)
+        yield _full_size_labels(window[centre], smooth, landmarks[index, NOSE_TIP], reader.face_height(index))
 
 
 @dataclass

@@ -16,7 +16,7 @@ from nerfblendshape_ns.common.arrays import save_arrays
 from nerfblendshape_ns.common.errors import UserError
 from nerfblendshape_ns.data import contract
 from nerfblendshape_ns.process_data.face.face_choice import FaceSequence, bystanders, describe_bystanders, follow_people
-from nerfblendshape_ns.process_data.face.face_finder import open_face_finder
+from nerfblendshape_ns.process_data.face.face_finder import FaceFinder
 from nerfblendshape_ns.process_data.options import ProcessOptions
 from nerfblendshape_ns.process_data.steps.step_record import Progress, Result, put_in_place, resumed_folder, video_key
 from nerfblendshape_ns.process_data.steps.survey_step import SURVEY, Survey, load_survey, save_survey
@@ -208,12 +208,12 @@ def _no_face(video: Path, num_frames: int) -> str:
 def _probe_every_frame(options: ProcessOptions, model: Path, survey: Survey) -> Survey:
     """The survey with faces looked for in every frame, where the probed frames show none."""
     probes, faces = [], []
-    with open_face_finder(model) as find:
-        for position, (_, _, frame) in enumerate(video_frames.decode(options.video, options.start, options.end)):
-            found = find(frame)
-            if found:
-                probes.append(position)
-                faces.append(found)
+    find = FaceFinder(model)
+    for position, (_, _, frame) in enumerate(video_frames.decode(options.video, options.start, options.end)):
+        found = find(frame)
+        if found:
+            probes.append(position)
+            faces.append(found)
     if not faces:
         raise UserError(_no_face(options.video, len(survey.times)))
     return replace(survey, probes=np.array(probes), faces=faces)

@@ -23,10 +23,13 @@ from nerfblendshape_ns.data.contract import Label
 from nerfblendshape_ns.process_data.labels.background import clean_plate
 from nerfblendshape_ns.process_data.labels.face_layout import CHIN, TOP
 from nerfblendshape_ns.process_data.labels.given_labels import GivenLabels, find_masks, no_head
+from nerfblendshape_ns.process_data.labels.label_evidence import ClipEvidence, LabelEvidence
 from nerfblendshape_ns.process_data.labels.label_statistics import LabelStatistics
 from nerfblendshape_ns.process_data.labels.matting import person_matte
-from nerfblendshape_ns.process_data.labels.multiclass_segmenter import MediaPipeSegmenter, MulticlassEvidence
+from nerfblendshape_ns.process_data.labels.multiclass_segmenter import MulticlassEvidence, MulticlassSegmenter
+from nerfblendshape_ns.process_data.labels.person_mask import PersonMask
 from nerfblendshape_ns.process_data.labels.segmentation import iterate_labels
+from nerfblendshape_ns.process_data.networks.model_files import PERSON_MASK
 from nerfblendshape_ns.process_data.options import ProcessOptions
 from nerfblendshape_ns.process_data.pose.background_motion import measure, sampled_frames
 from nerfblendshape_ns.process_data.steps.frame_step import FRAMES
@@ -105,9 +108,13 @@ def _labels(
         given = GivenLabels(options.parsing, numbers, frame_info)
         yield from (given[index] for index in range(done, len(images)))
     elif done < len(images):
-        segmenter = options.segmenter and MulticlassEvidence(MediaPipeSegmenter(options.segmenter))
+        evidence: LabelEvidence
+        if options.segmenter is not None:
+            evidence = MulticlassEvidence(MulticlassSegmenter(options.segmenter))
+        else:
+            evidence = ClipEvidence(PersonMask(PERSON_MASK.find(options.person_mask, options.offline)))
         landmarks = fill_gaps(tracks["landmarks"])[:, :, :2]
-        yield from iterate_labels(images, landmarks, evidence=segmenter, start=done)
+        yield from iterate_labels(images, landmarks, evidence, start=done)
 
 
 def _source_name(options: ProcessOptions) -> str:

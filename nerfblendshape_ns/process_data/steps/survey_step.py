@@ -15,7 +15,7 @@ import numpy as np
 
 from nerfblendshape_ns.common.arrays import load_arrays, save_arrays
 from nerfblendshape_ns.common.errors import UserError
-from nerfblendshape_ns.process_data.face.face_finder import Box, open_face_finder
+from nerfblendshape_ns.process_data.face.face_finder import Box, FaceFinder
 from nerfblendshape_ns.process_data.options import ProcessOptions
 from nerfblendshape_ns.process_data.steps.step_record import Progress, Result
 from nerfblendshape_ns.process_data.video import frames as video_frames
@@ -80,18 +80,18 @@ def measure_video(options: ProcessOptions, info: video_frames.VideoInfo, model: 
     probes: List[int] = []
     faces: List[List[Box]] = []
     due = -1.0
-    with open_face_finder(model) as find:
-        for number, seconds, frame in video_frames.decode(options.video, options.start, options.end):
-            meter.add(frame)
-            # Half an interval of tolerance: times are rounded.
-            if seconds >= due - 0.5 / info.fps:
-                probes.append(len(times))
-                faces.append(find(frame))
-                bars.add(frame)
-                due = seconds + interval
-            numbers.append(number)
-            times.append(seconds)
-            progress(1)
+    find = FaceFinder(model)
+    for number, seconds, frame in video_frames.decode(options.video, options.start, options.end):
+        meter.add(frame)
+        # Half an interval of tolerance: times are rounded.
+        if seconds >= due - 0.5 / info.fps:
+            probes.append(len(times))
+            faces.append(find(frame))
+            bars.add(frame)
+            due = seconds + interval
+        numbers.append(number)
+        times.append(seconds)
+        progress(1)
     if not times:
         raise UserError(nothing_left(options, info))
     return Survey(np.array(numbers), np.array(times), meter.changes(), np.array(probes), faces, bars.content())

@@ -1,9 +1,8 @@
-from contextlib import contextmanager
-
 import numpy as np
 import pytest
 
 from nerfblendshape_ns.process_data.face import face_track
+from nerfblendshape_ns.process_data.face.face_landmarker import Face
 from nerfblendshape_ns.process_data.face.face_track import NUM_PASSES, Subject, mirrored_names, track_face
 
 
@@ -44,8 +43,7 @@ class FakeDetector:
     def __init__(self, monkeypatch):
         self.calls = []
 
-        @contextmanager
-        def open_landmarker(model, single_images=False, num_faces=1):
+        def landmarker(model, video, num_faces=1):
             seen = []
 
             def detect(frame, milliseconds):
@@ -57,11 +55,11 @@ class FakeDetector:
                 late = seen[max(0, len(seen) - 3)]
                 points = np.zeros((478, 3), np.float32)
                 points[:, 0] = late
-                return [(mirrored_back(frame, points), np.full(52, late / 100, np.float32))]
+                return [Face(mirrored_back(frame, points), np.full(52, late / 100, np.float32))]
 
-            yield detect
+            return detect
 
-        monkeypatch.setattr(face_track, "open_landmarker", open_landmarker)
+        monkeypatch.setattr(face_track, "FaceLandmarker", landmarker)
 
 
 def test_forward_and_backward_passes_cancel_the_lag(monkeypatch, tmp_path):
@@ -120,18 +118,17 @@ def test_the_subject_is_followed_among_several_faces(monkeypatch, tmp_path):
         points[:, 1] = 50 + 30 * np.linspace(-1, 1, 478)
         return points, np.full(52, x / 1000, np.float32)
 
-    @contextmanager
-    def open_landmarker(model, single_images=False, num_faces=1):
+    def landmarker(model, video, num_faces=1):
         assert num_faces == 2
 
         def detect(frame, milliseconds):
             number = int(frame[0, 0, 0])
             faces = [face(300.0)] + ([] if 14 <= number < 18 else [face(100.0 + number)])
-            return [(mirrored_back(frame, points), scores) for points, scores in faces[:: 1 if number % 2 else -1]]
+            return [Face(mirrored_back(frame, points), scores) for points, scores in faces[:: 1 if number % 2 else -1]]
 
-        yield detect
+        return detect
 
-    monkeypatch.setattr(face_track, "open_landmarker", open_landmarker)
+    monkeypatch.setattr(face_track, "FaceLandmarker", landmarker)
     boxes = np.tile([85.0, 20, 125, 80], (30, 1))
     found = track(frames_of(30), tmp_path, subject=Subject(2, boxes))
     assert np.flatnonzero(~found.found).tolist() == [14, 15, 16, 17]
@@ -142,18 +139,17 @@ def test_the_subject_is_followed_among_several_faces(monkeypatch, tmp_path):
 def test_what_is_seen_in_a_part_of_the_image_is_placed_in_the_whole(monkeypatch, tmp_path):
     seen = []
 
-    @contextmanager
-    def open_landmarker(model, single_images=False, num_faces=1):
+    def landmarker(model, video, num_faces=1):
         def detect(frame, milliseconds):
             seen.append(frame.shape)
             # The brightest pixel of the cut-out is the face.
             row, column = np.unravel_index(frame[..., 0].argmax(), frame.shape[:2])
             points = np.tile(np.array([column + 0.5, row + 0.5, 0], np.float32), (478, 1))
-            return [(points, np.zeros(52, np.float32))]
+            return [Face(points, np.zeros(52, np.float32))]
 
-        yield detect
+        return detect
 
-    monkeypatch.setattr(face_track, "open_landmarker", open_landmarker)
+    monkeypatch.setattr(face_track, "FaceLandmarker", landmarker)
     frame = np.zeros((60, 80, 3), np.uint8)
     frame[25, 47] = 255
     found = track([frame] * 3, tmp_path, subject=Subject(view=(30, 10, 40, 40)))

@@ -21,7 +21,6 @@ def combined(values, names, signs):
 
 @pytest.mark.slow
 def test_gaze_and_jaw_follow_the_truth(landmarker_path, tmp_path):
-    pytest.importorskip("mediapipe")
     from nerfblendshape_ns.synthetic.dataset import ClipSettings, write_dataset
 
     root = tmp_path / "head"

@@ -1,6 +1,3 @@
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
 from drawn_person import HEAD, NECK, TORSO, drawn_landmarks
@@ -17,8 +14,8 @@ from nerfblendshape_ns.process_data.labels.multiclass_segmenter import (
     FACE_SKIN,
     HAIR,
     OTHERS,
-    MediaPipeSegmenter,
     MulticlassEvidence,
+    MulticlassSegmenter,
 )
 from nerfblendshape_ns.process_data.labels.segmentation import iterate_labels
 
@@ -28,7 +25,6 @@ class DrawnClasses:
 
     def __init__(self, truth):
         self.truth = truth
-        self.closed = False
 
     def __call__(self, image):
         size = image.shape[:2]
@@ -37,9 +33,6 @@ class DrawnClasses:
         chosen = self.truth["classes"][nearest].reshape(size)
         np.put_along_axis(classes, chosen[None], 0.9, axis=0)
         return classes
-
-    def close(self):
-        self.closed = True
 
 
 def layout(landmarks):
@@ -83,51 +76,37 @@ def test_the_model_takes_the_place_of_the_clip_model(drawn_clip):
     colours = np.array([(150, 190, 160), (60, 40, 25), (205, 150, 130), (40, 60, 140)])
     network = DrawnClasses({"colours": colours, "classes": np.array([BACKGROUND, HAIR, BODY_SKIN, CLOTHES])})
     labels = np.stack(list(iterate_labels(frames, landmarks, evidence=MulticlassEvidence(network))))
-    assert network.closed
     for label, bound in ((HEAD, 0.93), (NECK, 0.7), (TORSO, 0.9)):
         mine, wanted = labels == label, truth == label
         assert (mine & wanted).sum() / (mine | wanted).sum() > bound, Label(label).name
 
 
-def test_wrong_models_have_their_own_messages(tmp_path, monkeypatch):
-    with pytest.raises(UserError, match=r"--segmenter .*none.tflite does not exist; give the path of selfie_multi"):
-        MediaPipeSegmenter(tmp_path / "none.tflite")
-    (tmp_path / "page.tflite").write_text("<html>not found</html>")
-    with pytest.raises(UserError, match=r"page.tflite is not a TensorFlow Lite model; give the path of selfie_multi"):
-        MediaPipeSegmenter(tmp_path / "page.tflite")
-    path = Path("some.tflite")
-    with pytest.raises(UserError, match=r"some.tflite has 2 classes, not the 6 of MediaPipe's multiclass selfie model"):
-        segmenter.stack_masks([np.zeros((4, 4))] * 2, (4, 4), path)
-    with pytest.raises(UserError, match=r"some.tflite gave a mask of 5x4 for an image of 4x4"):
-        segmenter.stack_masks([np.zeros((4, 5))] * 6, (4, 4), path)
-    assert segmenter.stack_masks([np.full((4, 4, 1), 1.5)] * 6, (4, 4), path).max() == 1
-    (tmp_path / "empty.tflite").write_bytes(b"\x1c\0\0\0TFL3" + bytes(64))
-    monkeypatch.setitem(sys.modules, "mediapipe", None)
-    with pytest.raises(UserError, match=r"--segmenter needs MediaPipe 0.10.9; install this package with the extra"):
-        MediaPipeSegmenter(tmp_path / "empty.tflite")
+def test_wrong_files_have_their_own_messages(tmp_path):
+    with pytest.raises(UserError, match=r"--segmenter .*none.tflite does not exist; give the path of selfie_mult"):
+        MulticlassSegmenter(tmp_path / "none.tflite")
+    (tmp_path / "page.tflite").write_bytes(b"<html>not found</html>")
+    with pytest.raises(UserError, match=r"--segmenter .*page.tflite is not a TensorFlow Lite model"):
+        MulticlassSegmenter(tmp_path / "page.tflite")
+    (tmp_path / "broken.tflite").write_bytes(b"\x1c\0\0\0TFL3" + bytes(64))
+    with pytest.raises(UserError, match=r"LiteRT cannot run the network in .*broken.tflite \(.*give the right file"):
+        MulticlassSegmenter(tmp_path / "broken.tflite")
 
 
-def test_a_model_that_mediapipe_cannot_use_is_named(tmp_path):
-    mediapipe = pytest.importorskip("mediapipe")
-    bundled = Path(mediapipe.__file__).parent / "modules" / "selfie_segmentation" / "selfie_segmentation.tflite"
-    if not bundled.is_file():
-        pytest.skip("this MediaPipe bundles no model")
+def test_a_network_with_other_outputs_is_refused(person_mask_path):
     # The person mask is a segmenter too, and runs, but it does not tell hair from skin.
-    with pytest.raises(UserError, match=r"selfie_segmentation.tflite has 1 classes, not the 6 of MediaPipe's"):
-        MediaPipeSegmenter(bundled)
-    broken = tmp_path / "broken.tflite"
-    broken.write_bytes(bundled.read_bytes()[:5000])
-    with pytest.raises(UserError, match=r"MediaPipe cannot use .*broken.tflite as an image segmenter \(.*give --segm"):
-        MediaPipeSegmenter(broken)
+    expected = r"gives \[1, 256, 256, 1\], not the 6 classes of MediaPipe's multiclass selfie model \(background, hair"
+    with pytest.raises(UserError, match=expected):
+        MulticlassSegmenter(person_mask_path)
 
 
-def test_the_network_gives_masks_of_the_image_s_size(monkeypatch):
-    mediapipe = pytest.importorskip("mediapipe")
-    bundled = Path(mediapipe.__file__).parent / "modules" / "selfie_segmentation" / "selfie_segmentation.tflite"
-    if not bundled.is_file():
-        pytest.skip("this MediaPipe bundles no model")
+def test_the_network_gives_probabilities_of_the_image_s_size(monkeypatch, person_mask_path):
     monkeypatch.setattr(segmenter, "CLASSES", ("person",))
-    network = MediaPipeSegmenter(bundled)
-    masks = network(np.zeros((60, 80, 3), np.uint8))
-    network.close()
-    assert masks.shape == (1, 60, 80) and masks.dtype == np.float32
+    layers = MulticlassSegmenter(person_mask_path)(np.zeros((60, 80, 3), np.uint8))
+    assert layers.shape == (1, 60, 80) and layers.dtype == np.float32
+
+
+def test_outputs_become_probabilities_with_the_softmax_in_the_network_or_without():
+    logits = np.random.default_rng(0).normal(0, 3, (4, 5, 6)).astype(np.float32)
+    expected = np.exp(logits) / np.exp(logits).sum(-1, keepdims=True)
+    for out in (logits, expected):
+        np.testing.assert_allclose(segmenter.class_probabilities(out), np.moveaxis(expected, -1, 0), atol=1e-6)

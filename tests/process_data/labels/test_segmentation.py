@@ -3,20 +3,22 @@ import numpy as np
 import pytest
 from drawn_person import BACKGROUND, HAIR, HEAD, NECK, TORSO, DrawnPersonMask, drawn_landmarks, drawn_person
 
-from nerfblendshape_ns.common.errors import UserError
 from nerfblendshape_ns.data.contract import Label
-from nerfblendshape_ns.process_data.labels import label_evidence, segmentation
+from nerfblendshape_ns.process_data.face.face_landmarker import FaceLandmarker
 from nerfblendshape_ns.process_data.labels.face_layout import FACE_OVAL
+from nerfblendshape_ns.process_data.labels.label_evidence import ClipEvidence
 from nerfblendshape_ns.process_data.labels.label_statistics import LabelStatistics
+from nerfblendshape_ns.process_data.labels.person_mask import PersonMask
+from nerfblendshape_ns.process_data.labels.segmentation import iterate_labels
 
 
-def labelled(frames, landmarks):
-    return np.stack(list(segmentation.iterate_labels(frames, landmarks)))
+def labelled(frames, landmarks, person_mask=None, start=0):
+    evidence = ClipEvidence(person_mask or DrawnPersonMask())
+    return np.stack(list(iterate_labels(frames, landmarks, evidence, start)))
 
 
-def test_drawn_person_gets_the_right_labels(drawn_clip, monkeypatch):
+def test_drawn_person_gets_the_right_labels(drawn_clip):
     frames, landmarks, truth = drawn_clip
-    monkeypatch.setattr(label_evidence, "PersonMask", DrawnPersonMask)
     labels = labelled(frames, landmarks)
     assert labels.dtype == np.uint8 and labels.shape == truth.shape
     for label, bound in ((BACKGROUND, 0.97), (HEAD, 0.95), (NECK, 0.75), (TORSO, 0.9)):
@@ -24,30 +26,24 @@ def test_drawn_person_gets_the_right_labels(drawn_clip, monkeypatch):
         assert (mine & wanted).sum() / (mine | wanted).sum() > bound, Label(label).name
 
 
-def test_shirt_in_the_colour_of_the_hair_is_not_head(monkeypatch):
+def test_shirt_in_the_colour_of_the_hair_is_not_head():
     landmarks = np.stack([drawn_landmarks((64.0 + i % 3, 50.0)) for i in range(6)])
     drawn = [drawn_person(points, collar_colour=HAIR) for points in landmarks]
-    monkeypatch.setattr(label_evidence, "PersonMask", DrawnPersonMask)
     labels = labelled([image for image, _ in drawn], landmarks)
     shirt = np.stack([truth for _, truth in drawn]) == TORSO
     assert (labels[shirt] == HEAD).mean() < 0.01
     assert (labels[shirt] == TORSO).mean() > 0.9
 
 
-def test_a_later_start_gives_the_same_labels(drawn_clip, monkeypatch):
+def test_a_later_start_gives_the_same_labels(drawn_clip):
     frames, landmarks, _ = drawn_clip
-    monkeypatch.setattr(label_evidence, "PersonMask", DrawnPersonMask)
-    whole = list(segmentation.iterate_labels(frames, landmarks))
-    rest = list(segmentation.iterate_labels(frames, landmarks, start=6))
+    whole = labelled(frames, landmarks)
+    rest = labelled(frames, landmarks, start=6)
     np.testing.assert_array_equal(rest, whole[6:])
 
 
 @pytest.mark.parametrize("name", ["plain_216f_30fps", "longhair_200f_25fps"])
-def test_real_clip_is_steady(name, clips_folder, landmarker_path):
-    mediapipe = pytest.importorskip("mediapipe")
-    from mediapipe.tasks import python as tasks
-    from mediapipe.tasks.python import vision
-
+def test_real_clip_is_steady(name, clips_folder, landmarker_path, person_mask_path):
     capture = cv2.VideoCapture(str(clips_folder / f"{name}.mp4"))
     frames = []
     for _ in range(24):
@@ -55,17 +51,10 @@ def test_real_clip_is_steady(name, clips_folder, landmarker_path):
         assert read
         frames.append(np.ascontiguousarray(image[..., ::-1]))
     capture.release()
-    options = vision.FaceLandmarkerOptions(
-        base_options=tasks.BaseOptions(model_asset_path=str(landmarker_path)), running_mode=vision.RunningMode.IMAGE
-    )
-    landmarks = []
-    with vision.FaceLandmarker.create_from_options(options) as landmarker:
-        for frame in frames:
-            found = landmarker.detect(mediapipe.Image(image_format=mediapipe.ImageFormat.SRGB, data=frame))
-            height, width = frame.shape[:2]
-            landmarks.append([(point.x * width, point.y * height) for point in found.face_landmarks[0]])
-    tracked = np.array(landmarks, np.float32)
-    clip_labels, statistics = labelled(frames, tracked), LabelStatistics()
+    landmarker = FaceLandmarker(landmarker_path)
+    tracked = np.stack([landmarker(frame)[0].landmarks[:, :2] for frame in frames])
+    clip_labels = labelled(frames, tracked, PersonMask(person_mask_path))
+    statistics = LabelStatistics()
     for labels, frame in zip(clip_labels, frames):
         statistics.add(labels, frame)
     mean, least = statistics.summary()["iou"]["head"]
@@ -78,11 +67,3 @@ def test_real_clip_is_steady(name, clips_folder, landmarker_path):
         assert (labels[rows, columns] == HEAD).all()
         pieces, _ = cv2.connectedComponents((labels == HEAD).astype(np.uint8), connectivity=4)
         assert pieces == 2  # the rest of the image and one head
-
-
-def test_without_mediapipe_the_message_says_what_to_install(monkeypatch):
-    import sys
-
-    monkeypatch.setitem(sys.modules, "mediapipe.python.solutions", None)
-    with pytest.raises(UserError, match=r"needs MediaPipe 0.10.9.*install this package with the extra \[track\]"):
-        label_evidence.PersonMask()

@@ -92,12 +92,12 @@ def test_doubtful_masks_are_named(options, tmp_path):
 def test_a_broken_segmentation_goes_on_where_it_was(options, monkeypatch):
     asked = []
 
-    def labels(frames, landmarks, evidence=None, start=0):
+    def labels(frames, landmarks, evidence, start=0):
         for index in range(start, NUM_FRAMES):
             asked.append(index)
             yield drawn_labels(index)
 
-    def first(frames, landmarks, evidence=None, start=0):
+    def first(frames, landmarks, evidence, start=0):
         for index in range(start, 7):
             yield drawn_labels(index)
         raise KeyboardInterrupt
