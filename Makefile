@@ -6,10 +6,13 @@
 #   make docs                 the documentation as a site in site/, to be opened in a browser
 #   make release              wheel and sdist of the checked-out tag, tried in clean environments, in dist/
 #
-# Options: PYTHON=/path/to/python3.12, TORCH="torch==... torchvision==..." (another build), DEMO=folder of the results.
+# Options: PYTHON=/path/to/python3.12, TORCH="torch==... torchvision==..." (another build),
+# NUMPY="numpy>=2", DEMO=folder of the results.
 
 VENV ?= .venv
 TORCH ?= torch==2.14.1 torchvision==0.29.1
+# With numpy 2 the nuscenes-devkit that nerfstudio requires brings a second OpenCV, which needs libGL.
+NUMPY ?= numpy<2
 DEMO ?= demo
 VIDEO ?=
 PYTEST_ARGS ?=
@@ -58,13 +61,13 @@ $(VENV)/.torch: tools/find_python.sh tools/system_packages.sh
 
 $(VENV)/.installed: $(VENV)/.torch pyproject.toml
 	rm -rf *.egg-info  # A stale one would hide newly added commands and methods.
-	$(PIP) $(TORCH) --editable .
+	$(PIP) $(TORCH) "$(NUMPY)" --editable .
 	touch $@
 
 $(VENV)/.installed-dev: $(VENV)/.torch pyproject.toml
 	tools/browser.sh
 	rm -rf *.egg-info
-	$(PIP) $(TORCH) --editable ".[dev,docs]"
+	$(PIP) $(TORCH) "$(NUMPY)" --editable ".[dev,docs]"
 	touch $@ $(VENV)/.installed
 
 clean:

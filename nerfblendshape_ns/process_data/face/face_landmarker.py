@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import zipfile
 from pathlib import Path
-from typing import List, NamedTuple, Optional, Protocol, Sequence, Tuple
+from typing import List, NamedTuple, Optional, Protocol, Tuple
 
 import cv2
 import numpy as np
@@ -167,7 +167,7 @@ class FaceLandmarker:
             placed = whole.place(merged)
             centre, size = (placed[0] + placed[1]) / 2, (placed[1] - placed[0]) * MARGIN
             left, right = (placed[2 + eye] for eye in DETECTED_EYES)
-            regions.append(Region(*centre, *size, _angle(left, right)))
+            regions.append(Region(centre[0], centre[1], size[0], size[1], _angle(left, right)))
         return regions
 
     def measure(self, image: np.ndarray, region: Region) -> Tuple[np.ndarray, float]:
@@ -218,7 +218,8 @@ def _region_of_landmarks(landmarks: np.ndarray) -> Region:
     low, high = landmarks[:, :2].min(0), landmarks[:, :2].max(0)
     side = float((high - low).max()) * MARGIN
     left, right = (landmarks[eye, :2] for eye in MESH_EYES)
-    return Region(*((low + high) / 2), side, side, _angle(left, right))
+    x, y = (low + high) / 2
+    return Region(x, y, side, side, _angle(left, right))
 
 
 def _angle(start: np.ndarray, end: np.ndarray) -> float:
@@ -231,8 +232,8 @@ def _box(region: Region) -> np.ndarray:
     return np.stack([centre - half, centre + half])
 
 
-def _overlap(first: Sequence[np.ndarray], second: Sequence[np.ndarray]) -> float:
-    """Intersection over union of two boxes, each given by two corners."""
+def _overlap(first: np.ndarray, second: np.ndarray) -> float:
+    """Intersection over union of two boxes, each two corners ``[2, 2]``."""
     shared = np.prod(np.clip(np.minimum(first[1], second[1]) - np.maximum(first[0], second[0]), 0, None))
     union = np.prod(first[1] - first[0]) + np.prod(second[1] - second[0]) - shared
     return float(shared / union) if union > 0 else 0.0
