@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, Iterator, Optional, Union
+from typing import Any, Dict, Iterator, Optional, Union
 
 import av
 from av.audio.stream import AudioStream
@@ -19,6 +19,9 @@ PLAIN_MEDIA = {
 """Options with which FFmpeg opens local files that hold their own sound and images, and nothing else: playlists and
 scripts (HLS, DASH, concat) name other files and addresses that it would open."""
 
+# PyAV 19 takes metadata in any encoding; those before it raise an error unless asked not to.
+_ANY_METADATA: Dict[str, Any] = {} if int(av.__version__.split(".")[0]) >= 19 else {"metadata_errors": "replace"}
+
 
 def open_media(path: Path) -> InputContainer:
     """Open a video or audio file; its name is never taken for an address.
@@ -26,7 +29,7 @@ def open_media(path: Path) -> InputContainer:
     Raises:
         av.FFmpegError: it is none that :data:`PLAIN_MEDIA` allows, or is damaged.
     """
-    return av.open(f"file:{path.resolve()}", options=PLAIN_MEDIA, metadata_errors="replace")
+    return av.open(f"file:{path.resolve()}", options=PLAIN_MEDIA, **_ANY_METADATA)
 
 
 def has_sound(path: Path) -> bool:
