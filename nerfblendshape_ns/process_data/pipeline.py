@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import threading
 import time
+from concurrent.futures import FIRST_COMPLETED, CancelledError, Future, ThreadPoolExecutor, wait
 from pathlib import Path
-from typing import Any, Dict, Iterator, List, Optional
+from typing import Any, Dict, Iterator, List, Optional, Tuple
 
+import cv2
 from rich.console import Console
-from rich.progress import TaskID
 from rich.table import Table
 from rich.text import Text
 
@@ -15,6 +17,7 @@ from nerfblendshape_ns.common.console import progress_bars, say
 from nerfblendshape_ns.common.errors import UserError
 from nerfblendshape_ns.common.memory import peak_memory_mb
 from nerfblendshape_ns.common.output_folders import claimed_folder, clear_folder
+from nerfblendshape_ns.common.parallel import num_workers
 from nerfblendshape_ns.common.version import __version__
 from nerfblendshape_ns.data import contract
 from nerfblendshape_ns.process_data import input_checks
@@ -23,7 +26,7 @@ from nerfblendshape_ns.process_data.options import TOOL, ProcessOptions
 from nerfblendshape_ns.process_data.report import report
 from nerfblendshape_ns.process_data.step_graph import Step, build_steps, frame_info_of, step_keys
 from nerfblendshape_ns.process_data.steps import track_steps
-from nerfblendshape_ns.process_data.steps.step_record import StepRecord, discard_partial, remove_temporaries
+from nerfblendshape_ns.process_data.steps.step_record import Result, StepRecord, discard_partial, remove_temporaries
 from nerfblendshape_ns.process_data.video import frames
 
 
@@ -100,24 +103,55 @@ def _run_pending(options: ProcessOptions, steps: List[Step], record: StepRecord,
 
 
 def run_steps(steps: List[Step], record: StepRecord, console: Console) -> Iterator[Step]:
-    """Run the steps that the record does not hold as done, a progress bar for each; yields each one when recorded."""
-    keys, order = step_keys(steps), [step.name for step in steps]
-    with progress_bars(console) as bars:
-        for step in steps:
-            bar = bars.add_task(step.name, total=1)
-            if record.is_done(step.name, keys[step.name], step.outputs):
-                bars.update(bar, completed=1, description=f"{step.name} (done before)")
-                continue
+    """Run the steps that the record does not hold as done, each as soon as those are done that it reads from.
 
-            def advance(amount: int, total: Optional[int] = None, bar: TaskID = bar) -> None:
+    Steps run in threads of their own, each with a progress bar, so that those that do not need each other overlap. The
+    error of one stops the others at their next progress.
+
+    Yields:
+        Each step when it is recorded; none that reads from it has begun.
+    """
+    keys, order = step_keys(steps), [step.name for step in steps]
+    waiting = list(steps)
+    running: Dict[Future[Tuple[float, float, Result]], Step] = {}
+    stop = threading.Event()
+    # Frames are worked on side by side; a second thread inside of each would only be in the way.
+    cv2.setNumThreads(1)
+    with progress_bars(console) as bars, ThreadPoolExecutor(num_workers()) as pool:
+
+        def run(step: Step) -> Tuple[float, float, Result]:
+            if stop.is_set():
+                raise CancelledError
+            bar = bars.add_task(step.name, total=1)
+
+            def advance(amount: int, total: Optional[int] = None) -> None:
+                if stop.is_set():
+                    raise CancelledError
                 bars.update(bar, advance=amount, total=total)
 
-            start = time.perf_counter()
-            summary, warnings = step.run(advance)
-            seconds = time.perf_counter() - start
-            summary["peak_memory_mb"] = peak_memory_mb()
-            record.finish(step.name, keys[step.name], seconds, summary, warnings, order)
-            yield step
+            start, begun = time.perf_counter(), time.time()
+            result = step.run(advance)
+            return begun, time.perf_counter() - start, result
+
+        try:
+            while waiting or running:
+                unfinished = {step.name for step in [*waiting, *running.values()]}
+                for step in [step for step in waiting if not unfinished.intersection(step.after)]:
+                    waiting.remove(step)
+                    if record.is_done(step.name, keys[step.name], step.outputs):
+                        bars.add_task(f"{step.name} (done before)", total=1, completed=1)
+                    else:
+                        running[pool.submit(run, step)] = step
+                # With a time limit, because Windows does not interrupt an endless wait.
+                finished, _ = wait(running, timeout=1.0, return_when=FIRST_COMPLETED)
+                for future in sorted(finished, key=lambda future: order.index(running[future].name)):
+                    step = running.pop(future)
+                    begun, seconds, (summary, warnings) = future.result()
+                    summary["peak_memory_mb"] = peak_memory_mb()
+                    record.finish(step.name, keys[step.name], begun, seconds, summary, warnings, order)
+                    yield step
+        finally:
+            stop.set()
 
 
 def print_summary(record: StepRecord, options: ProcessOptions, console: Console) -> None:

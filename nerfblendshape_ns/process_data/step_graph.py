@@ -34,7 +34,7 @@ class Step:
 
 
 def build_steps(options: ProcessOptions, model: Path, record: StepRecord) -> List[Step]:
-    """The steps in order; each reads what earlier ones left in the folder and in ``record``.
+    """The steps, each after those it depends on; each reads what earlier ones left in the folder and in ``record``.
 
     Args:
         options: of the run.
@@ -115,7 +115,8 @@ def build_steps(options: ProcessOptions, model: Path, record: StepRecord) -> Lis
         Step(
             "dataset",
             on_images(image_steps.dataset),
-            ["head pose"],
+            # What makes the folder a dataset comes when everything else is there.
+            ["camera", "mattes", "head pose", "expressions"],
             {},
             [contract.TRANSFORMS, contract.LANDMARKS, contract.FACE_MESH],
         ),

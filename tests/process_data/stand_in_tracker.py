@@ -84,7 +84,7 @@ class Tracker:
             label[20:70, 25:70] = 1
             label[70:80, 35:60] = 2
             label[80:, 10:] = 3
-            yield label
+            yield frames[index], label
 
 
 def process(options):

@@ -2,16 +2,18 @@
 
 import os
 import signal
+from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 from stand_in_tracker import NUM_FRAMES, process, snapshot
 
-from nerfblendshape_ns.common import file_io
+from nerfblendshape_ns.common import file_io, parallel
 from nerfblendshape_ns.data import contract
 from nerfblendshape_ns.process_data import pipeline
 from nerfblendshape_ns.process_data.face import face_track
+from nerfblendshape_ns.process_data.options import ProcessOptions
 from nerfblendshape_ns.process_data.step_graph import Step
 from nerfblendshape_ns.process_data.steps import step_record
 from nerfblendshape_ns.process_data.steps.step_record import StepRecord
@@ -85,6 +87,15 @@ def killed_run(options, monkeypatch, step_name, calls):
     assert os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL
 
 
+def read_by(step_name):
+    """The steps that a step reads from, and those that these read from."""
+    after = {step.name: step.after for step in pipeline.build_steps(ProcessOptions(Path(__file__), Path()), None, None)}
+    found = set(after[step_name])
+    while found != (more := found.union(*(after[name] for name in found))):
+        found = more
+    return found
+
+
 @pytest.fixture(scope="module")
 def expected():
     """What an unbroken run leaves, made once."""
@@ -109,8 +120,8 @@ def test_a_killed_run_goes_on_and_ends_as_if_nothing_had_happened(
         step_record.shutil.rmtree(root)
     killed_run(options, monkeypatch, step_name, calls)
     finished = list(StepRecord(root).steps)
-    # Steps before the killed one stay done, and the folder does not pass for a dataset before it is one.
-    assert finished == STEPS[: STEPS.index(step_name)]
+    # Steps that the killed one reads from stay done, and the folder does not pass for a dataset before it is one.
+    assert read_by(step_name) <= set(finished) <= set(STEPS) - {step_name}
     assert (root / contract.TRANSFORMS).exists() == (step_name == "report" or (step_name, calls) == ("dataset", -1) or
                                                      (step_name == "dataset" and calls == 2))  # fmt: skip
     seconds = {name: StepRecord(root).steps[name]["seconds"] for name in finished}
@@ -130,7 +141,7 @@ def test_images_written_before_a_kill_are_not_written_again(tracker, options, mo
     killed_run(options, monkeypatch, "frames", 9)
     partial = options.output / ".images.partial"
     written = {path.name: path.stat().st_mtime_ns for path in partial.glob("*.jpg") if not path.name.startswith(".")}
-    assert len(written) == 8
+    assert 8 <= len(written) < NUM_FRAMES
     process(options)
     images = snapshot(options.output / contract.IMAGES)
     assert len(images) == NUM_FRAMES
@@ -141,6 +152,7 @@ def test_stretches_tracked_before_a_kill_are_not_tracked_again(tracker, options,
     cv2.setNumThreads(0)
     monkeypatch.setattr(face_track, "STRETCH", 5)
     monkeypatch.setattr(face_track, "WARM_UP", 0)
+    monkeypatch.setattr(parallel, "num_workers", lambda: 1)
     # One call says how much there is to do; forwards and backwards, the first stretch takes ten and the next begins.
     killed_run(options, monkeypatch, "landmarks", 1 + 10 + 7)
     before = tracker.calls

@@ -98,9 +98,7 @@ class Detector(Protocol):
 
 
 class FaceLandmarker:
-    """Finds faces in single images, or follows them through the frames of one video.
-
-    Not for several threads at once.
+    """Finds faces in single images, or follows them through the frames of one video (not by several threads at once).
 
     Args:
         model: ``face_landmarker.task``.

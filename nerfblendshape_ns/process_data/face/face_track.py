@@ -11,6 +11,7 @@ that of an uninterrupted run.
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Callable, List, Optional, Sequence, Tuple
@@ -19,6 +20,7 @@ import numpy as np
 
 from nerfblendshape_ns.coefficient_names.arkit import MEDIAPIPE_NAMES
 from nerfblendshape_ns.common.arrays import load_arrays, save_arrays
+from nerfblendshape_ns.common.parallel import ordered_map
 from nerfblendshape_ns.process_data.face.canonical_face import NUM_LANDMARKS, mirror_permutation, read_canonical_face
 from nerfblendshape_ns.process_data.face.face_finder import Box, bounding_box
 from nerfblendshape_ns.process_data.face.face_landmarker import Detector, Face, FaceLandmarker
@@ -75,7 +77,7 @@ def track_face(
         frames: uint8 RGB images ``[h, w, 3]`` by index.
         fps: frames per second.
         model: the Face Landmarker.
-        progress: called with a number of frames times :data:`NUM_PASSES`, as they are done.
+        progress: called with a number of frames times :data:`NUM_PASSES`, as they are done; from several threads.
         subject: whose face, and where.
         store: a folder in which finished runs over stretches are kept; those found in it are not repeated.
 
@@ -85,21 +87,33 @@ def track_face(
     mirror = mirror_permutation(read_canonical_face(model))
     landmarks = np.empty((len(frames), NUM_LANDMARKS, 3), dtype=np.float32)
     coefficients = np.empty((len(frames), len(MEDIAPIPE_NAMES)), dtype=np.float32)
-    for first in range(0, len(frames), STRETCH):
+
+    def sweep(first: int, forward: bool) -> None:
         last = min(first + STRETCH, len(frames))
+        path = _sums_path(store, first, forward)
+        if path.is_file():
+            progress((last - first) * NUM_PASSES // 2)
+            return
         before, after = max(0, first - WARM_UP), min(len(frames), last + WARM_UP)
+        order = range(before, last) if forward else range(after - 1, first - 1, -1)
+        sums = _Sums(first, last)
+        _sweep(frames, order, fps, model, mirror, subject, sums, progress)
+        sums.save(path)
+
+    starts = range(0, len(frames), STRETCH)
+    for _ in ordered_map(lambda which: sweep(*which), itertools.product(starts, (True, False))):
+        pass
+    for first in starts:
+        last = min(first + STRETCH, len(frames))
         total = _Sums(first, last)
-        for name, order in (("forward", range(before, last)), ("backward", range(after - 1, first - 1, -1))):
-            path = store / f"{first:06d}_{name}.npz"
-            if path.is_file():
-                progress((last - first) * NUM_PASSES // 2)
-            else:
-                sums = _Sums(first, last)
-                _sweep(frames, order, fps, model, mirror, subject, sums, progress)
-                sums.save(path)
-            total.add_saved(path)
+        for forward in (True, False):
+            total.add_saved(_sums_path(store, first, forward))
         landmarks[first:last], coefficients[first:last] = total.means()
     return FaceTrack(landmarks, coefficients)
+
+
+def _sums_path(store: Path, first: int, forward: bool) -> Path:
+    return store / f"{first:06d}_{'forward' if forward else 'backward'}.npz"
 
 
 class _Sums:

@@ -7,13 +7,14 @@ are averaged along the optical flow (:mod:`.temporal_consensus`) and upsampled a
 
 from __future__ import annotations
 
-from collections import deque
+import itertools
 from dataclasses import dataclass
-from typing import Any, Deque, Iterator, Sequence, Tuple
+from typing import Any, Iterator, List, Sequence, Tuple
 
 import cv2
 import numpy as np
 
+from nerfblendshape_ns.common.parallel import PerThread, ordered_map
 from nerfblendshape_ns.process_data.labels.face_layout import FaceGeometry, HeadFrame, face_geometry
 from nerfblendshape_ns.process_data.labels.guided_filter import ColourGuide
 from nerfblendshape_ns.process_data.labels.label_cleanup import tidy_labels
@@ -39,35 +40,48 @@ def iterate_labels(
     landmarks: np.ndarray,
     evidence: LabelEvidence,
     start: int = 0,
-) -> Iterator[np.ndarray]:
-    """Yield the labels of one frame after the other, in order, holding only a window of the clip in memory.
+) -> Iterator[Tuple[np.ndarray, np.ndarray]]:
+    """Yield one frame after the other with its labels, in order, holding only a window of the clip in memory.
 
     Args:
         frames: uint8 RGB ``[height, width, 3]`` images of one size; anything with a length that can be indexed.
         landmarks: float ``[num_frames, 478, 2]`` pixels, Face Landmarker order, no NaN.
-        evidence: where label probabilities come from.
+        evidence: where label probabilities come from; used by several threads.
         start: the first frame wanted; its labels are the same as if all before it had been asked for.
 
     Yields:
-        uint8 ``[height, width]``, values of :class:`~nerfblendshape_ns.data.contract.Label`.
+        The frame, and uint8 ``[height, width]``, values of :class:`~nerfblendshape_ns.data.contract.Label`.
     """
     reader = _FrameReader(frames, landmarks)
-    samples = (reader.read(index) for index in spread_frames(len(frames), MODEL_FRAMES).tolist())
+    samples = ordered_map(reader.read, spread_frames(len(frames), MODEL_FRAMES).tolist())
     evidence.fit((sample.small, sample.geometry) for sample in samples)
-    consensus = TemporalConsensus(TEMPORAL_RADIUS)
-    window: Deque[_WindowFrame] = deque()
-    read = max(0, start - TEMPORAL_RADIUS)
-    for index in range(start, len(frames)):
-        while read < min(len(frames), index + TEMPORAL_RADIUS + 1):
-            entry = reader.read(read)
-            entry.probabilities = evidence.probabilities(entry.small, entry.geometry)
-            window.append(entry)
-            read += 1
-        while window[0].index < index - TEMPORAL_RADIUS:
-            window.popleft()
-        centre = index - window[0].index
-        smooth = consensus.combine([entry.grey for entry in window], [entry.probabilities for entry in window], centre)
-        yield _full_size_labels(window[centre], smooth, landmarks[index, NOSE_TIP], reader.face_height(index))
+    consensus = PerThread(lambda: TemporalConsensus(TEMPORAL_RADIUS))
+
+    def evaluated(index: int) -> _WindowFrame:
+        entry = reader.read(index)
+        entry.probabilities = evidence.probabilities(entry.small, entry.geometry)
+        return entry
+
+    def windows() -> Iterator[Tuple[List[_WindowFrame], int]]:
+        begin = end = max(0, start - TEMPORAL_RADIUS)
+        entries = ordered_map(evaluated, range(begin, len(frames)))
+        window: List[_WindowFrame] = []
+        for index in range(start, len(frames)):
+            dropped = max(0, index - TEMPORAL_RADIUS) - begin
+            added = min(len(frames), index + TEMPORAL_RADIUS + 1) - end
+            # Another list each time: earlier ones are still in use.
+            window = [*window[dropped:], *itertools.islice(entries, added)]
+            begin, end = begin + dropped, end + added
+            yield window, index - begin
+
+    def labelled(item: Tuple[List[_WindowFrame], int]) -> Tuple[np.ndarray, np.ndarray]:
+        window, centre = item
+        frame = window[centre]
+        smooth = consensus().combine([one.grey for one in window], [one.probabilities for one in window], centre)
+        nose, height = landmarks[frame.index, NOSE_TIP], reader.face_height(frame.index)
+        return frame.image, _full_size_labels(frame, smooth, nose, height)
+
+    return ordered_map(labelled, windows())
 
 
 @dataclass

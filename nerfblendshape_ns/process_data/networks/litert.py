@@ -10,10 +10,11 @@ import numpy as np
 
 from nerfblendshape_ns.common.errors import UserError
 from nerfblendshape_ns.common.library_output import LITERT_LINES, without_lines
+from nerfblendshape_ns.common.parallel import PerThread
 
 
 class Network:
-    """A network with one input.
+    """A network with one input, for any number of threads.
 
     Args:
         content: of a ``.tflite`` file.
@@ -34,15 +35,22 @@ class Network:
             ) from error
 
         self._content = content  # LiteRT reads the weights where they lie.
-        try:
+
+        def interpreter() -> Interpreter:
             with without_lines(LITERT_LINES):
-                self._interpreter = Interpreter(model_content=content, num_threads=threads)
-                self._interpreter.allocate_tensors()
+                made = Interpreter(model_content=content, num_threads=threads)
+                made.allocate_tensors()
+            return made
+
+        # One interpreter holds the values of one run.
+        self._interpreter = PerThread(interpreter)
+        try:
+            first = self._interpreter()
         except (RuntimeError, ValueError) as error:
             reason = str(error).splitlines()[0]
             raise UserError(f"LiteRT cannot run the network in {origin} ({reason}); give the right file.") from error
-        self._input = self._interpreter.get_input_details()[0]
-        self._outputs = self._interpreter.get_output_details()
+        self._input = first.get_input_details()[0]
+        self._outputs = first.get_output_details()
 
     @property
     def input_size(self) -> Tuple[int, int]:
@@ -65,9 +73,10 @@ class Network:
             float32 outputs by name.
         """
         shaped = values.reshape(self._input["shape"]).astype(np.float32)
-        self._interpreter.set_tensor(self._input["index"], shaped)
-        self._interpreter.invoke()
-        return {output["name"]: self._interpreter.get_tensor(output["index"]) for output in self._outputs}
+        interpreter = self._interpreter()
+        interpreter.set_tensor(self._input["index"], shaped)
+        interpreter.invoke()
+        return {output["name"]: interpreter.get_tensor(output["index"]) for output in self._outputs}
 
 
 def stretched(image: np.ndarray, height: int, width: int) -> np.ndarray:

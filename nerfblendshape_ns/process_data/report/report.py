@@ -127,7 +127,7 @@ def summary_rows(document: Dict[str, Any]) -> List[Tuple[str, str]]:
         for name in ("frames", "landmarks", "head pose", "expressions", "segmentation", "background")
     )
     num_frames = tracks["num_frames"]
-    seconds = sum(entry["seconds"] for entry in steps.values())
+    seconds = busy_seconds(document)
     slowest = max(steps, key=lambda name: steps[name]["seconds"])
     window = frames["window"]
     jitter = [document["pose"][key][name] for key in ("jitter_after", "jitter_before") for name in ANGLES]
@@ -160,6 +160,16 @@ def summary_rows(document: Dict[str, Any]) -> List[Tuple[str, str]]:
         ("clean plate", f"{plate['never_seen']:.0%} is never uncovered and filled in"),
         ("time", f"{seconds:.0f} s, {seconds / num_frames:.2f} s per frame; longest: {slowest}"),
     ]
+
+
+def busy_seconds(document: Dict[str, Any]) -> float:
+    """Seconds in which any step ran; steps overlap."""
+    total = end = 0.0
+    for entry in sorted(document["steps"].values(), key=lambda entry: entry["begun"]):
+        begun = max(entry["begun"], end)
+        end = max(entry["begun"] + entry["seconds"], end)
+        total += end - begun
+    return total
 
 
 def _overlap_text(labels: Dict[str, Any]) -> str:

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Dict, List, Tuple
+from typing import Dict, Iterator, List, Tuple
 
 import numpy as np
 
 from nerfblendshape_ns.common import file_io
 from nerfblendshape_ns.common.arrays import save_arrays
 from nerfblendshape_ns.common.errors import UserError
+from nerfblendshape_ns.common.parallel import ordered_map
 from nerfblendshape_ns.data import contract
 from nerfblendshape_ns.process_data.face.face_choice import FaceSequence, bystanders, describe_bystanders, follow_people
 from nerfblendshape_ns.process_data.face.face_finder import FaceFinder
@@ -208,9 +209,8 @@ def _no_face(video: Path, num_frames: int) -> str:
 def _probe_every_frame(options: ProcessOptions, model: Path, survey: Survey) -> Survey:
     """The survey with faces looked for in every frame, where the probed frames show none."""
     probes, faces = [], []
-    find = FaceFinder(model)
-    for position, (_, _, frame) in enumerate(video_frames.decode(options.video, options.start, options.end)):
-        found = find(frame)
+    images = (frame for _, _, frame in video_frames.decode(options.video, options.start, options.end))
+    for position, found in enumerate(ordered_map(FaceFinder(model), images)):
         if found:
             probes.append(position)
             faces.append(found)
@@ -230,16 +230,23 @@ def write_images(options: ProcessOptions, numbers: np.ndarray, window: FrameWind
     images_of: Dict[int, List[int]] = {}
     for image, number in enumerate(numbers.tolist()):
         images_of.setdefault(number, []).append(image)
+
+    def wanted() -> Iterator[Tuple[Path, np.ndarray]]:
+        for number, _, frame in video_frames.decode(options.video, options.start, options.end):
+            for image in images_of.pop(number, []):
+                yield partial / contract.image_name(image), frame
+            if not images_of:
+                return
+
+    def write(item: Tuple[Path, np.ndarray]) -> None:
+        path, frame = item
+        if not path.exists():
+            file_io.save_image(path, video_frames.apply_window(frame, window))
+
     written = 0
-    for number, _, frame in video_frames.decode(options.video, options.start, options.end):
-        for image in images_of.get(number, []):
-            path = partial / contract.image_name(image)
-            if not path.exists():
-                file_io.save_image(path, video_frames.apply_window(frame, window))
-            written += 1
-            progress(1)
-        if written == len(numbers):
-            break
+    for _ in ordered_map(write, wanted()):
+        written += 1
+        progress(1)
     if written != len(numbers):
         raise UserError(
             f"{options.video} gave {written} of its {len(numbers)} frames when read a second time; "

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import shutil
 from pathlib import Path
-from typing import Any, Dict, Iterator, List
+from typing import Any, Dict, Iterator, List, Tuple
 
 import cv2
 import numpy as np
@@ -17,6 +17,7 @@ from nerfblendshape_ns.common import file_io
 from nerfblendshape_ns.common.arrays import load_arrays
 from nerfblendshape_ns.common.errors import UserError
 from nerfblendshape_ns.common.frame_numbers import name_frames
+from nerfblendshape_ns.common.parallel import ordered_map
 from nerfblendshape_ns.common.smoothing import fill_gaps
 from nerfblendshape_ns.data import contract
 from nerfblendshape_ns.data.contract import Label
@@ -74,10 +75,10 @@ def segment(options: ProcessOptions, frame_info: Dict[str, Any], progress: Progr
     while done < len(images) and (partial / contract.parsing_name(done)).is_file():
         done += 1
     statistics = LabelStatistics()
-    for index, labels in enumerate(_labels(options, frame_info, tracks, images, partial, done)):
+    for index, (image, labels) in enumerate(_labels(options, frame_info, tracks, images, partial, done)):
         if index >= done:
             file_io.save_image(partial / contract.parsing_name(index), labels)
-        statistics.add(labels, images[index])
+        statistics.add(labels, image)
         progress(1)
     if not any(areas[Label.HEAD] for areas in statistics.areas):
         if options.parsing is not None:
@@ -99,14 +100,14 @@ def _labels(
     images: ImageFolder,
     partial: Path,
     done: int,
-) -> Iterator[np.ndarray]:
-    """Labels of every image, the first ``done`` of them from an earlier, interrupted run."""
+) -> Iterator[Tuple[np.ndarray, np.ndarray]]:
+    """Every image and its labels, the first ``done`` of them from an earlier, interrupted run."""
     for index in range(done):
-        yield file_io.load_image(partial / contract.parsing_name(index), cv2.IMREAD_UNCHANGED)
+        yield images[index], file_io.load_image(partial / contract.parsing_name(index), cv2.IMREAD_UNCHANGED)
     if options.parsing is not None:
         numbers = load_arrays(options.output / FRAMES)["numbers"][tracks["kept_frames"]]
         given = GivenLabels(options.parsing, numbers, frame_info)
-        yield from (given[index] for index in range(done, len(images)))
+        yield from ordered_map(lambda index: (images[index], given[index]), range(done, len(images)))
     elif done < len(images):
         evidence: LabelEvidence
         if options.segmenter is not None:
@@ -197,15 +198,19 @@ def mattes(options: ProcessOptions, frame_info: Dict[str, Any], progress: Progre
     progress(0, len(images))
     # The clean plate depends on all labels and stands for them here.
     partial = resumed_folder(root / contract.ALPHA, hashlib.sha256(plate.tobytes()).hexdigest())
-    soft = 0.0
-    for index in range(len(images)):
+
+    def soft_fraction(index: int) -> float:
         path = partial / contract.alpha_name(index)
         if path.is_file():
             matte = file_io.load_image(path, cv2.IMREAD_UNCHANGED)
         else:
             matte = person_matte(images[index], labels[index], face_height, plate, seen)
             file_io.save_image(path, matte)
-        soft += float(((matte > 0) & (matte < 255)).mean())
+        return float(((matte > 0) & (matte < 255)).mean())
+
+    soft = 0.0
+    for fraction in ordered_map(soft_fraction, range(len(images))):
+        soft += fraction
         progress(1)
     put_in_place(partial, root / contract.ALPHA)
     return {"soft_fraction": round(soft / len(images), 4)}, []

@@ -55,14 +55,28 @@ class StepRecord:
         return bool(entry) and entry.get("key") == key and all((self.root / output).exists() for output in outputs)
 
     def finish(
-        self, name: str, key: str, seconds: float, summary: Dict[str, Any], warnings: List[str], order: Sequence[str]
+        self,
+        name: str,
+        key: str,
+        begun: float,
+        seconds: float,
+        summary: Dict[str, Any],
+        warnings: List[str],
+        order: Sequence[str],
     ) -> None:
         """Record a finished step and save the record, its steps in ``order``.
 
-        What the summary holds under ``sections`` goes to the top level of the record, for reports and other tools.
+        ``begun``, the time by the clock in seconds, tells which steps overlapped. What the summary holds under
+        ``sections`` goes to the top level of the record, for reports and other tools.
         """
         self.document.update(summary.pop("sections", {}))
-        self.steps[name] = {"key": key, "seconds": round(seconds, 3), "summary": summary, "warnings": warnings}
+        self.steps[name] = {
+            "key": key,
+            "begun": round(begun, 3),
+            "seconds": round(seconds, 3),
+            "summary": summary,
+            "warnings": warnings,
+        }
         # A step done again keeps its position among the others.
         self.document["steps"] = {known: self.steps[known] for known in order if known in self.steps}
         self.save()

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import List, Optional, Tuple
+from typing import Iterator, List, Optional, Tuple
 
 import numpy as np
 
 from nerfblendshape_ns.common.arrays import load_arrays, save_arrays
 from nerfblendshape_ns.common.errors import UserError
+from nerfblendshape_ns.common.parallel import ordered_map
 from nerfblendshape_ns.process_data.face.face_finder import Box, FaceFinder
 from nerfblendshape_ns.process_data.options import ProcessOptions
 from nerfblendshape_ns.process_data.steps.step_record import Progress, Result
@@ -79,16 +80,29 @@ def measure_video(options: ProcessOptions, info: video_frames.VideoInfo, model: 
     times: List[float] = []
     probes: List[int] = []
     faces: List[List[Box]] = []
-    due = -1.0
     find = FaceFinder(model)
-    for number, seconds, frame in video_frames.decode(options.video, options.start, options.end):
+
+    def decoded() -> Iterator[Tuple[int, float, np.ndarray, bool]]:
+        due = -1.0
+        for number, seconds, frame in video_frames.decode(options.video, options.start, options.end):
+            # Half an interval of tolerance: times are rounded.
+            is_probe = seconds >= due - 0.5 / info.fps
+            if is_probe:
+                due = seconds + interval
+            yield number, seconds, frame, is_probe
+
+    def look(
+        item: Tuple[int, float, np.ndarray, bool],
+    ) -> Tuple[int, float, np.ndarray, Optional[List[Box]]]:
+        number, seconds, frame, is_probe = item
+        return number, seconds, frame, find(frame) if is_probe else None
+
+    for number, seconds, frame, found in ordered_map(look, decoded()):
         meter.add(frame)
-        # Half an interval of tolerance: times are rounded.
-        if seconds >= due - 0.5 / info.fps:
+        if found is not None:
             probes.append(len(times))
-            faces.append(find(frame))
+            faces.append(found)
             bars.add(frame)
-            due = seconds + interval
         numbers.append(number)
         times.append(seconds)
         progress(1)

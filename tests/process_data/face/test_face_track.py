@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from nerfblendshape_ns.common import parallel
 from nerfblendshape_ns.process_data.face import face_track
 from nerfblendshape_ns.process_data.face.face_landmarker import Face
 from nerfblendshape_ns.process_data.face.face_track import NUM_PASSES, Subject, mirrored_names, track_face
@@ -85,6 +86,7 @@ def test_stretches_with_warm_up_give_what_one_run_gives(monkeypatch, tmp_path):
 
 def test_a_broken_run_goes_on_with_the_stretch_it_had_reached(monkeypatch, tmp_path):
     detector = FakeDetector(monkeypatch)
+    monkeypatch.setattr(parallel, "num_workers", lambda: 2)
     monkeypatch.setattr(face_track, "STRETCH", 8)
     monkeypatch.setattr(face_track, "WARM_UP", 0)
     expected = track(frames_of(40), tmp_path / "expected")

@@ -3,6 +3,7 @@ import numpy as np
 import pytest
 from drawn_person import BACKGROUND, HAIR, HEAD, NECK, TORSO, DrawnPersonMask, drawn_landmarks, drawn_person
 
+from nerfblendshape_ns.common import parallel
 from nerfblendshape_ns.data.contract import Label
 from nerfblendshape_ns.process_data.face.face_landmarker import FaceLandmarker
 from nerfblendshape_ns.process_data.labels.face_layout import FACE_OVAL
@@ -14,7 +15,7 @@ from nerfblendshape_ns.process_data.labels.segmentation import iterate_labels
 
 def labelled(frames, landmarks, person_mask=None, start=0):
     evidence = ClipEvidence(person_mask or DrawnPersonMask())
-    return np.stack(list(iterate_labels(frames, landmarks, evidence, start)))
+    return np.stack([labels for _, labels in iterate_labels(frames, landmarks, evidence, start)])
 
 
 def test_drawn_person_gets_the_right_labels(drawn_clip):
@@ -40,6 +41,15 @@ def test_a_later_start_gives_the_same_labels(drawn_clip):
     whole = labelled(frames, landmarks)
     rest = labelled(frames, landmarks, start=6)
     np.testing.assert_array_equal(rest, whole[6:])
+
+
+def test_labels_do_not_depend_on_the_number_of_threads(drawn_clip, monkeypatch):
+    frames, landmarks, _ = drawn_clip
+    found = []
+    for workers in (1, 3):
+        monkeypatch.setattr(parallel, "num_workers", lambda workers=workers: workers)
+        found.append(labelled(frames, landmarks))
+    np.testing.assert_array_equal(*found)
 
 
 @pytest.mark.parametrize("name", ["plain_216f_30fps", "longhair_200f_25fps"])

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from nerfblendshape_ns.common.errors import UserError
+from nerfblendshape_ns.common.parallel import ordered_map
 from nerfblendshape_ns.process_data.networks.litert import Network, stretched
 
 
@@ -40,3 +41,11 @@ def test_a_machine_without_litert_is_told_what_to_install(monkeypatch, tmp_path)
     monkeypatch.setattr(builtins, "__import__", without)
     with pytest.raises(UserError, match=r"LiteRT, .* cannot be imported .*; run pip install 'ai-edge-litert>=2.3,<3'"):
         Network(b"nothing", tmp_path / "some.tflite")
+
+
+def test_several_threads_may_run_one_network(person_mask_path):
+    network = Network(person_mask_path.read_bytes(), person_mask_path)
+    images = np.random.default_rng(0).random((12, 256, 256, 3), dtype=np.float32)
+    expected = [network(image)["activation_10"] for image in images]
+    for image, mask in zip(expected, ordered_map(lambda image: network(image)["activation_10"], images, workers=3)):
+        np.testing.assert_array_equal(mask, image)

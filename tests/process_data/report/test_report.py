@@ -82,7 +82,9 @@ def processed(tmp_path):
     }
     document = {
         "video": "talk.mp4",
-        "steps": {name: {"seconds": 1.0, "summary": value, "warnings": []} for name, value in summaries.items()},
+        "steps": {
+            name: {"begun": 5.0, "seconds": 1.0, "summary": value, "warnings": []} for name, value in summaries.items()
+        },
         "pose": {
             "reprojection_px": reprojection.tolist(),
             "jitter_before_frames": np.linspace(0, 1, NUM_FRAMES).tolist(),
@@ -206,3 +208,9 @@ def test_a_browser_shows_the_page(processed, tmp_path):
     assert found, done.stdout[:300]
     decoded, total, width = map(int, found.groups())
     assert decoded == total == 33 and width <= 1200
+
+
+def test_time_counts_once_where_steps_overlap():
+    spans = {"a": (100.0, 3.0), "c": (104.0, 2.0), "b": (102.0, 5.0), "report": (110.0, 1.0)}
+    steps = {name: {"begun": begun, "seconds": seconds} for name, (begun, seconds) in spans.items()}
+    assert report.busy_seconds({"steps": steps}) == 7.0 + 1.0

@@ -95,11 +95,11 @@ def test_a_broken_segmentation_goes_on_where_it_was(options, monkeypatch):
     def labels(frames, landmarks, evidence, start=0):
         for index in range(start, NUM_FRAMES):
             asked.append(index)
-            yield drawn_labels(index)
+            yield frames[index], drawn_labels(index)
 
     def first(frames, landmarks, evidence, start=0):
         for index in range(start, 7):
-            yield drawn_labels(index)
+            yield frames[index], drawn_labels(index)
         raise KeyboardInterrupt
 
     with monkeypatch.context() as broken:

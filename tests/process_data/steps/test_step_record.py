@@ -17,7 +17,7 @@ def test_a_step_counts_as_done_only_for_its_key_and_with_its_outputs(tmp_path):
     record = StepRecord(tmp_path)
     (tmp_path / "out.npy").write_text("")
     assert not record.is_done("frames", "a", ["out.npy"])
-    record.finish("frames", "a", 1.0, {"num_frames": 3}, ["careful"], ["frames"])
+    record.finish("frames", "a", 7.0, 1.0, {"num_frames": 3}, ["careful"], ["frames"])
     again = StepRecord(tmp_path)
     assert again.is_done("frames", "a", ["out.npy"])
     assert not again.is_done("frames", "b", ["out.npy"])
@@ -29,7 +29,7 @@ def test_a_step_counts_as_done_only_for_its_key_and_with_its_outputs(tmp_path):
 def test_steps_keep_their_order_when_one_is_done_again(tmp_path):
     record = StepRecord(tmp_path)
     for name in ("a", "b", "a"):
-        record.finish(name, "key", 0.0, {}, [], ["a", "b"])
+        record.finish(name, "key", 7.0, 0.0, {}, [], ["a", "b"])
     assert list(StepRecord(tmp_path).steps) == ["a", "b"]
 
 

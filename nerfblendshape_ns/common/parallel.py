@@ -1,0 +1,79 @@
+"""Work on independent items in several threads: NumPy, OpenCV, FFmpeg and LiteRT run outside of Python's lock."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections import deque
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
+from typing import Callable, Deque, Generic, Iterable, Iterator, Optional, TypeVar
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+MOST_WORKERS = 8
+
+
+def num_workers() -> int:
+    """Threads worth having: the cores that this process may use, at most :data:`MOST_WORKERS`."""
+    if hasattr(os, "sched_getaffinity"):  # Linux.
+        cores = len(os.sched_getaffinity(0))
+    else:
+        cores = os.cpu_count() or 1
+    return min(cores, MOST_WORKERS)
+
+
+def ordered_map(
+    function: Callable[[Item], Result], items: Iterable[Item], workers: Optional[int] = None
+) -> Iterator[Result]:
+    """Yield ``function(item)`` for each item, in order, while threads compute the next ones.
+
+    Little more than one item per worker is under way or waiting, so memory does not grow with their number. ``items``
+    are taken in the thread of the caller. When an item fails, its error is raised in place of its result; from then on,
+    or when the caller stops early, what is under way is finished and nothing else is begun.
+
+    Args:
+        function: called from several threads.
+        items: what it is called with.
+        workers: threads; None for :func:`num_workers`.
+    """
+    workers = workers or num_workers()
+    stop = threading.Event()
+
+    def work(item: Item) -> Result:
+        if stop.is_set():
+            raise CancelledError
+        try:
+            return function(item)
+        except BaseException:
+            stop.set()
+            raise
+
+    pool = ThreadPoolExecutor(workers)
+    pending: Deque[Future[Result]] = deque()
+    try:
+        for item in items:
+            pending.append(pool.submit(work, item))
+            if len(pending) >= workers + 2:
+                yield pending.popleft().result()
+        while pending:
+            yield pending.popleft().result()
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+class PerThread(Generic[Result]):
+    """An object for each thread that asks for it, for those that several threads must not use at once.
+
+    Args:
+        make: makes one.
+    """
+
+    def __init__(self, make: Callable[[], Result]) -> None:
+        self._make, self._local = make, threading.local()
+
+    def __call__(self) -> Result:
+        """The object of the calling thread."""
+        if not hasattr(self._local, "value"):
+            self._local.value = self._make()
+        return self._local.value
