@@ -6,7 +6,6 @@ from typing import Optional
 
 import numpy as np
 from scipy.linalg import solveh_banded
-from scipy.signal import savgol_filter
 
 JITTER_WINDOW = 9
 
@@ -58,7 +57,12 @@ def jitter_by_frame(values: np.ndarray) -> np.ndarray:
     """What a nine-frame parabola cannot follow in each frame, ``[frames, columns]``; 0 for shorter clips."""
     if len(values) < JITTER_WINDOW:
         return np.zeros(np.shape(values))
-    return values - savgol_filter(values, JITTER_WINDOW, 2, axis=0)
+    # From a window's values to those of its parabola; at the clip's ends the first and last parabola serve.
+    powers = np.vander(np.arange(JITTER_WINDOW) - JITTER_WINDOW // 2, 3)
+    fit = powers @ np.linalg.pinv(powers)
+    middle = np.lib.stride_tricks.sliding_window_view(values, JITTER_WINDOW, axis=0) @ fit[JITTER_WINDOW // 2]
+    ends = [fit[: JITTER_WINDOW // 2] @ values[:JITTER_WINDOW], fit[-(JITTER_WINDOW // 2) :] @ values[-JITTER_WINDOW:]]
+    return values - np.concatenate([ends[0], middle, ends[1]])
 
 
 def fill_gaps(values: np.ndarray) -> np.ndarray:

@@ -1,9 +1,9 @@
-"""nerfstudio's checkpoints load with ``weights_only=True`` once the package is imported."""
+"""nerfstudio's checkpoints load with ``weights_only=True`` once the models are imported."""
 
 import numpy as np
 import torch
 
-import nerfblendshape_ns  # noqa: F401
+import nerfblendshape_ns.models  # noqa: F401
 
 
 def test_numpy_scalars_of_a_scheduler_load(tmp_path):

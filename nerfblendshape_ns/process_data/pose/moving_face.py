@@ -11,7 +11,7 @@ its face model and these poses agree.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Callable, Optional, Tuple
+from typing import Optional, Tuple
 
 import numpy as np
 import torch
@@ -56,7 +56,6 @@ def refine_on_moving_face(
     *,
     image_size: float = 512.0,
     breaks: Optional[np.ndarray] = None,
-    progress: Optional[Callable[[int], None]] = None,
 ) -> Tuple[np.ndarray, MovingFace]:
     """Refine the poses of a clip by all landmarks.
 
@@ -69,7 +68,6 @@ def refine_on_moving_face(
         smoothness: in frames, as for :func:`~nerfblendshape_ns.process_data.pose.head_pose.fit_clip`.
         image_size: longer image side, which the noise floor is relative to.
         breaks: bool ``[frames]``, frames before which motion is interrupted; nothing is smoothed across them.
-        progress: called with 1 after each of :data:`ROUNDS` rounds.
 
     Returns:
         Poses ``[frames, 6]`` relative to ``fit.reference``, and the face that they were fitted with.
@@ -89,8 +87,6 @@ def refine_on_moving_face(
                 poses, fit, face, observed, expression, intrinsics, image_size
             )
             poses = poses + smooth_step(information, gradient, poses, smoothness, breaks)
-        if progress is not None:
-            progress(1)
     return poses, face
 
 

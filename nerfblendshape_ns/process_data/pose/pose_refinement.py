@@ -16,6 +16,7 @@ from typing import IO, Callable, Optional, Sequence, Tuple
 import cv2
 import numpy as np
 
+from nerfblendshape_ns.common.parallel import ordered_map
 from nerfblendshape_ns.process_data.pose.banded_system import smooth_step
 from nerfblendshape_ns.process_data.pose.head_points import PointSet
 from nerfblendshape_ns.process_data.pose.head_pose import PoseFit, landmark_information
@@ -24,7 +25,6 @@ from nerfblendshape_ns.process_data.pose.pose_geometry import (
     Intrinsics,
     left_jacobian,
     project,
-    projection_jacobian,
     rotations,
     to_camera,
 )
@@ -38,7 +38,7 @@ CONTRAST_FLOOR = 4.0
 # Normalised images are kept as int8 with this many steps per unit.
 STEPS_PER_UNIT = 24.0
 # Images of more bytes than this are kept in a temporary file.
-BYTES_IN_MEMORY = 2**30
+BYTES_IN_MEMORY = 2**28
 # Points fade out between these cosines of the angle to the camera.
 VISIBLE_FROM, VISIBLE_FULL = 0.2, 0.5
 
@@ -56,9 +56,9 @@ class _BandPassed:
         return self.pixels[index].astype(np.float32)
 
     def sample(self, image: np.ndarray, pixels: np.ndarray) -> np.ndarray:
-        """Bilinear values at ``pixels`` (whole-image coordinates; the centre of the first pixel is 0.5, 0.5)."""
-        columns = (pixels[:, 0] - self.left - 0.5).astype(np.float32)[None]
-        rows = (pixels[:, 1] - self.top - 0.5).astype(np.float32)[None]
+        """Bilinear values at ``pixels`` ``[2, points]`` (whole image; the centre of its first pixel is 0.5, 0.5)."""
+        columns = (pixels[0] - self.left - 0.5).astype(np.float32)[None]
+        rows = (pixels[1] - self.top - 0.5).astype(np.float32)[None]
         return cv2.remap(image, columns, rows, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)[0]
 
 
@@ -95,8 +95,7 @@ def refine_poses(
             clip_images = _band_passed(frames, poses, fit.reference, point_sets, intrinsics, low, high, file)
             for _ in range(ROUNDS_PER_BAND):
                 information, gradient = landmark_information(fit, poses, fit.shape, fit.noise, observed, intrinsics)
-                for point_set in point_sets:
-                    _add_texture(information, gradient, clip_images, poses, fit.reference, point_set, intrinsics)
+                _add_texture(information, gradient, clip_images, poses, fit.reference, point_sets, intrinsics)
                 poses = poses + smooth_step(information, gradient, poses, smoothness, breaks)
                 progress(1)
     return poses
@@ -108,33 +107,38 @@ def _add_texture(
     clip_images: _BandPassed,
     poses: np.ndarray,
     reference: np.ndarray,
-    point_set: PointSet,
+    point_sets: Sequence[PointSet],
     intrinsics: Intrinsics,
 ) -> None:
-    """Add the evidence of one set of points on every pose to ``information`` and ``gradient``, in place."""
-    rotation = rotations(poses, reference)
-    points = point_set.points
-    values = np.empty((len(poses), len(points)), dtype=np.float32)
-    visible = np.ones_like(values)
+    """Add the points' evidence on every pose to ``information`` and ``gradient``, in place."""
+    rotation, jacobians = rotations(poses, reference), left_jacobian(poses[:, :3])
+    points = np.concatenate([one.points for one in point_sets]).T
+    ends = np.cumsum([len(one.points) for one in point_sets])
+    parts = [slice(end - len(one.points), end) for one, end in zip(point_sets, ends)]
+    values = np.empty((len(poses), points.shape[1]), dtype=np.float32)
+    weights = np.ones_like(values)
+    # Coordinates are rows of [3, points]: numpy is slow where the last axis is short.
     for index in range(len(poses)):
-        camera = points @ rotation[index].T + poses[index, 3:]
-        values[index] = clip_images.sample(clip_images.values(index), project(camera, intrinsics))
-        if point_set.normals is not None:
-            facing = -((point_set.normals @ rotation[index].T) * camera).sum(-1) / np.linalg.norm(camera, axis=-1)
-            visible[index] = np.clip((facing - VISIBLE_FROM) / (VISIBLE_FULL - VISIBLE_FROM), 0, 1)
+        camera = rotation[index] @ points + poses[index, 3:, None]
+        values[index] = clip_images.sample(clip_images.values(index), _pixels(camera, intrinsics))
+        for one, part in zip(point_sets, parts):
+            if one.normals is not None:
+                normals, away = rotation[index] @ one.normals.T, camera[:, part]
+                facing = -(normals * away).sum(0) / np.sqrt((away * away).sum(0))
+                weights[index, part] = np.clip((facing - VISIBLE_FROM) / (VISIBLE_FULL - VISIBLE_FROM), 0, 1)
     values /= STEPS_PER_UNIT
-    residual = _template(values, visible) - values
-    spread = max(1.4826 * float(np.median(np.abs(residual))), 1e-3)
-    # Loose hair and glints count little.
-    weights = point_set.weight * visible * geman_mcclure(residual / spread, 2.0) / spread**2
-    jacobians = left_jacobian(poses[:, :3])
+    residual = _template(values, weights) - values
+    for one, part in zip(point_sets, parts):
+        spread = max(1.4826 * float(np.median(np.abs(residual[:, part]))), 1e-3)
+        # Loose hair and glints count little.
+        weights[:, part] *= one.weight * geman_mcclure(residual[:, part] / spread, 2.0) / spread**2
     for index in range(len(poses)):
-        by_pose = _texture_jacobian(
-            clip_images, index, points, rotation[index], poses[index], jacobians[index], intrinsics
-        )
-        weighted = by_pose * weights[index][:, None]
-        information[index] += weighted.T @ by_pose
-        gradient[index] += weighted.T @ residual[index]
+        turned = rotation[index] @ points
+        camera = turned + poses[index, 3:, None]
+        by_pose = _texture_jacobian(clip_images, index, turned, camera, jacobians[index], intrinsics)
+        weighted = by_pose * weights[index]
+        information[index] += weighted @ by_pose.T
+        gradient[index] += weighted @ residual[index]
 
 
 def _template(values: np.ndarray, visible: np.ndarray) -> np.ndarray:
@@ -149,25 +153,38 @@ def _template(values: np.ndarray, visible: np.ndarray) -> np.ndarray:
 def _texture_jacobian(
     clip_images: _BandPassed,
     index: int,
-    points: np.ndarray,
-    rotation: np.ndarray,
-    pose: np.ndarray,
+    turned: np.ndarray,
+    camera: np.ndarray,
     jacobian: np.ndarray,
     intrinsics: Intrinsics,
 ) -> np.ndarray:
-    """Derivative of the sampled brightness by the pose, ``[points, 6]``."""
-    turned = points @ rotation.T
-    camera = turned + pose[3:]
-    pixels = project(camera, intrinsics)
-    image = clip_images.values(index)
+    """Derivative of the sampled brightness by the pose, ``[6, points]``.
+
+    Args:
+        clip_images: that are sampled.
+        index: of the frame.
+        turned: ``[3, points]`` in the axes of the camera, from the head's origin.
+        camera: ``[3, points]`` in the camera.
+        jacobian: ``[3, 3]``, the left Jacobian of the pose's rotation vector.
+        intrinsics: the camera.
+    """
+    image, pixels = clip_images.values(index), _pixels(camera, intrinsics)
     slopes = [
         clip_images.sample(cv2.Sobel(image, cv2.CV_32F, right, down, ksize=3, scale=0.125 / STEPS_PER_UNIT), pixels)
         for right, down in ((1, 0), (0, 1))
     ]
-    by_camera = np.einsum("pi,pia->pa", np.stack(slopes, -1), projection_jacobian(camera, intrinsics.focal))
-    # A row g times -[y]_x is the cross product y x g.
-    by_rotation = np.cross(turned, by_camera) @ jacobian
-    return np.concatenate([by_rotation, by_camera], axis=-1)
+    per_depth = intrinsics.focal / camera[2]
+    x, y = slopes[0] * per_depth, slopes[1] * per_depth
+    z = -(x * camera[0] + y * camera[1]) / camera[2]
+    # A row g times -[p]_x is the cross product p x g.
+    by_turn = np.stack([turned[1] * z - turned[2] * y, turned[2] * x - turned[0] * z, turned[0] * y - turned[1] * x])
+    return np.concatenate([jacobian.T @ by_turn, [x, y, z]])
+
+
+def _pixels(camera: np.ndarray, intrinsics: Intrinsics) -> np.ndarray:
+    """Pixels ``[2, points]`` of points ``[3, points]`` in the camera."""
+    centre = np.array([[intrinsics.centre_x], [intrinsics.centre_y]])
+    return camera[:2] * (intrinsics.focal / camera[2]) + centre
 
 
 def _band_passed(
@@ -192,9 +209,13 @@ def _band_passed(
         pixels: np.ndarray = np.memmap(file, dtype=np.int8, mode="w+", shape=shape)
     else:
         pixels = np.empty(shape, dtype=np.int8)
-    for index in range(len(poses)):
+
+    def add(index: int) -> None:
         grey = cv2.cvtColor(frames[index][top:bottom, left:right], cv2.COLOR_RGB2GRAY).astype(np.float32)
         band = cv2.GaussianBlur(grey, (0, 0), low * scale) - cv2.GaussianBlur(grey, (0, 0), high * scale)
         contrast = np.sqrt(cv2.GaussianBlur(band * band, (0, 0), high * scale)) + CONTRAST_FLOOR
         pixels[index] = np.clip(np.rint(band / contrast * STEPS_PER_UNIT), -127, 127)
+
+    for _ in ordered_map(add, range(len(poses))):
+        pass
     return _BandPassed(pixels, int(left), int(top))

@@ -30,10 +30,9 @@ from nerfblendshape_ns.common.arrays import load_arrays, save_arrays
 from nerfblendshape_ns.common.frame_numbers import name_frames
 from nerfblendshape_ns.common.smoothing import fill_gaps, jitter, jitter_by_frame
 from nerfblendshape_ns.data import contract
-from nerfblendshape_ns.data.expression_scale import coefficient_scale
 from nerfblendshape_ns.process_data.face.canonical_face import NUM_MESH_LANDMARKS, RIGID_LANDMARKS, read_canonical_face
 from nerfblendshape_ns.process_data.options import ProcessOptions
-from nerfblendshape_ns.process_data.pose import head_points, head_pose, moving_face, pose_geometry, pose_refinement
+from nerfblendshape_ns.process_data.pose import head_points, head_pose, pose_geometry, pose_refinement
 from nerfblendshape_ns.process_data.pose.landmark_trust import DISTRUSTED
 from nerfblendshape_ns.process_data.pose.pose_geometry import Intrinsics
 from nerfblendshape_ns.process_data.steps.step_record import Progress, Result
@@ -68,7 +67,7 @@ def run(options: ProcessOptions, model: Path, frame_info: Dict[str, Any], progre
     per_512 = 512.0 / image_size
     passes = [pose_refinement.PASS_BANDS, pose_refinement.PASS_BANDS[-1:]] if options.refine_poses else []
     rounds = head_pose.ROUNDS + pose_refinement.ROUNDS_PER_BAND * sum(map(len, passes))
-    progress(0, rounds + moving_face.ROUNDS if options.moving_face else rounds)
+    progress(0, rounds + options.moving_face)
 
     def fit_mesh(fit: head_pose.PoseFit) -> np.ndarray:
         return head_pose.fit_mesh(fit, observed, reference, intrinsics, image_size=image_size)
@@ -100,6 +99,10 @@ def run(options: ProcessOptions, model: Path, frame_info: Dict[str, Any], progre
         fit, mesh = refined, refined_mesh
     errors = fit.reprojection_errors(rigid, intrinsics)
     if options.moving_face:
+        # Here, because both need torch: seconds and half a gigabyte that nothing else in data preparation needs.
+        from nerfblendshape_ns.data.expression_scale import coefficient_scale
+        from nerfblendshape_ns.process_data.pose import moving_face
+
         names = file_io.load_json(options.output / contract.EXPRESSION_NAMES)["names"]
         expression = file_io.load_array(options.output / contract.EXPRESSIONS).astype(np.float64)
         expression = expression * coefficient_scale(expression, names)
@@ -112,8 +115,8 @@ def run(options: ProcessOptions, model: Path, frame_info: Dict[str, Any], progre
             options.smooth_poses,
             image_size=image_size,
             breaks=breaks,
-            progress=progress,
         )
+        progress(1)
         fit = replace(fit, poses=poses)
         mesh = fit_mesh(fit)
         moved = replace(fit, shape=face.shapes(expression)[:, RIGID_LANDMARKS])

@@ -28,14 +28,16 @@ def track(frames, folder, done=None, subject=None):
 
 
 def mirrored_back(frame, points):
-    """Points of a frame as a detector gives them that may see a mirrored view of it, all landmarks alike."""
-    if frame.strides[1] < 0:
+    """Points of a frame as a detector gives them that may see a mirrored one, all landmarks alike."""
+    if frame[0, 0, 1] > frame[0, -1, 1]:
         points = points * np.float32([-1, 1, 1]) + np.float32([frame.shape[1], 0, 0])
     return points
 
 
 def frames_of(count):
-    return [np.full((4, 4, 3), number, np.uint8) for number in range(count)]
+    """Frames whose red is their number; their green grows to the right."""
+    red, green = np.full((4, 4), 1), np.tile(np.arange(4), (4, 1))
+    return [np.dstack([number * red, green, green]).astype(np.uint8) for number in range(count)]
 
 
 class FakeDetector:
