@@ -146,28 +146,30 @@ def choose_shot(options: ProcessOptions, survey: Survey, width: int, warnings: L
     """
     cuts, jumps = shots.find_cuts(survey.changes)
     times = survey.times
-    if len(cuts) and options.on_cut == "refuse":
-        raise UserError(
-            f"{options.video} is cut at {shots.name_times(times[cuts])}; keep one scene with --start and --end, "
-            "or pass --on-cut longest for the longest one."
-        )
     if options.on_cut == "keep":
         cuts, jumps = np.zeros(0, dtype=int), np.union1d(cuts, jumps)
-    found = [_shot(survey, frames) for frames in shots.find_shots(survey.changes, cuts.tolist(), times)]
+    scenes = shots.find_shots(survey.changes, cuts.tolist(), times)
+    starts = times[[frames[0] for frames in scenes[1:]]]
+    if len(starts) and options.on_cut == "refuse":
+        raise UserError(
+            f"{options.video} is cut at {shots.name_times(starts)}; keep one scene with --start and --end, "
+            "or pass --on-cut longest for the longest one."
+        )
+    found = [_shot(survey, frames) for frames in scenes]
     if not found:
         raise UserError(f"{options.video} shows nothing but black or one-coloured frames; use another video.")
     shot = max(found, key=lambda shot: shot.seconds_with_face(times))
     if not shot.people:
         raise UserError(_no_face(options.video, len(times)))
-    if len(cuts):
+    if len(starts):
         warnings.append(
-            f"The video is cut at {shots.name_times(times[cuts])}; only the scene from {times[shot.frames[0]]:.2f} to "
+            f"The video is cut at {shots.name_times(starts)}; only the scene from {times[shot.frames[0]]:.2f} to "
             f"{times[shot.frames[-1]]:.2f} s, in which a face is seen longest, is used. Choose another one with "
             "--start and --end; if these are no cuts, pass --on-cut keep."
         )
-    ends = shots.dropped_ends(times, shot.frames, survey.changes.blank)
-    if ends and not len(cuts):
-        warnings.append(f"Black frames and fades are left out: {ends} of the video.")
+    ends = shots.dropped_ends(times, shot.frames)
+    if ends and not len(starts):
+        warnings.append(f"Black frames, fades and stray frames of another scene are left out: {ends} of the video.")
     jumps = jumps[np.isin(jumps, shot.frames)]
     if len(jumps):
         warnings.append(

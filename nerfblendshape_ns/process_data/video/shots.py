@@ -1,4 +1,4 @@
-"""Scene cuts, blank stretches and fades, from a few numbers per frame; and the choice of one shot.
+"""Scene cuts, blank stretches, fades and stray frames, from a few numbers per frame; and the choice of one shot.
 
 A cut is a change between frames that is large relative to the changes around it and that alters the image's structure,
 not only its brightness. A flash changes back at once and is no cut. Nor is a jump inside a scene (words cut out of a
@@ -20,6 +20,8 @@ BLANK_CONTRAST = 12.0
 # Next to a blank stretch, frames with less than this fraction of the shot's median contrast belong to a fade.
 FADE_FRACTION = 0.85
 LONGEST_FADE = 3.0
+# A shorter stretch between cuts, in seconds, is no scene: a recording that was trimmed a frame too wide.
+SHORTEST_SHOT = 0.2
 # A cut changes thumbnails by at least this many grey levels, this many times the usual change, and their structure
 # (one minus the correlation) by this much. On four real clips head motion stays below 16, 3 and 0.1.
 CUT_CHANGE, CUT_RATIO, CUT_STRUCTURE = 9.0, 4.0, 0.14
@@ -113,24 +115,31 @@ def _is_flash(changes: Changes, shown: np.ndarray, position: int) -> bool:
 
 
 def find_shots(changes: Changes, cuts: Sequence[int], times: np.ndarray) -> List[np.ndarray]:
-    """Frame numbers of each shot, without blank frames and the fades next to them."""
+    """Frame numbers of each shot, without blank frames and the fades next to them, and without stray frames.
+
+    Stray frames are stretches between cuts of less than :data:`SHORTEST_SHOT`, beside longer ones.
+    """
     blank = changes.blank
-    shots = []
-    for piece in np.split(np.arange(len(blank)), np.asarray(cuts, dtype=int)):
-        shown = piece[~blank[piece]]
-        if len(shown) < 2:
-            continue
-        usual = float(np.median(changes.contrast[shown]))
-        faded = changes.contrast[shown] < FADE_FRACTION * usual
-        first, last = 0, len(shown) - 1
-        if shown[0] > 0 and blank[shown[0] - 1]:
-            while first < last and faded[first] and times[shown[first]] - times[shown[0]] < LONGEST_FADE:
-                first += 1
-        if shown[-1] + 1 < len(blank) and blank[shown[-1] + 1]:
-            while last > first and faded[last] and times[shown[-1]] - times[shown[last]] < LONGEST_FADE:
-                last -= 1
-        shots.append(shown[first : last + 1])
-    return shots
+    pieces = np.split(np.arange(len(blank)), np.asarray(cuts, dtype=int))
+    pieces = [shown for shown in (piece[~blank[piece]] for piece in pieces) if len(shown) > 1]
+    interval = float(np.median(np.diff(times))) if len(times) > 1 else 0.0
+    long = [shown for shown in pieces if times[shown[-1]] - times[shown[0]] + interval > SHORTEST_SHOT]
+    return [_without_fades(changes, shown, times) for shown in long or pieces]
+
+
+def _without_fades(changes: Changes, shown: np.ndarray, times: np.ndarray) -> np.ndarray:
+    """The frames of a shot that are not part of a fade from or to a blank stretch."""
+    blank = changes.blank
+    usual = float(np.median(changes.contrast[shown]))
+    faded = changes.contrast[shown] < FADE_FRACTION * usual
+    first, last = 0, len(shown) - 1
+    if shown[0] > 0 and blank[shown[0] - 1]:
+        while first < last and faded[first] and times[shown[first]] - times[shown[0]] < LONGEST_FADE:
+            first += 1
+    if shown[-1] + 1 < len(blank) and blank[shown[-1] + 1]:
+        while last > first and faded[last] and times[shown[-1]] - times[shown[last]] < LONGEST_FADE:
+            last -= 1
+    return shown[first : last + 1]
 
 
 def name_times(times: Union[np.ndarray, Sequence[float]], most: int = 8) -> str:
@@ -141,12 +150,11 @@ def name_times(times: Union[np.ndarray, Sequence[float]], most: int = 8) -> str:
     return ", ".join(parts)
 
 
-def dropped_ends(times: np.ndarray, chosen: np.ndarray, blank: np.ndarray) -> Optional[str]:
-    """The blank or fading lead-in and lead-out that the chosen shot leaves out, as text; None where there is none."""
+def dropped_ends(times: np.ndarray, chosen: np.ndarray) -> Optional[str]:
+    """The lead-in and lead-out that the chosen shot leaves out, as text; None where there is none."""
     parts = []
-    before, after = np.arange(chosen[0]), np.arange(chosen[-1] + 1, len(blank))
-    if len(before) and blank[before].any():
+    if chosen[0] > 0:
         parts.append(f"the first {times[chosen[0]] - times[0]:.2f} s")
-    if len(after) and blank[after].any():
+    if chosen[-1] + 1 < len(times):
         parts.append(f"the last {times[-1] - times[chosen[-1]]:.2f} s")
     return " and ".join(parts) or None

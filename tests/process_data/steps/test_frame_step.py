@@ -2,7 +2,10 @@ import numpy as np
 import pytest
 
 from nerfblendshape_ns.process_data.face.face_choice import FaceSequence
-from nerfblendshape_ns.process_data.steps.frame_step import Shot, break_flags
+from nerfblendshape_ns.process_data.options import ProcessOptions
+from nerfblendshape_ns.process_data.steps.frame_step import Shot, break_flags, choose_shot
+from nerfblendshape_ns.process_data.steps.survey_step import Survey
+from nerfblendshape_ns.process_data.video.shots import ChangeMeter
 
 
 def test_a_shot_counts_as_long_as_its_subject_is_seen():
@@ -19,3 +22,19 @@ def test_motion_is_interrupted_by_a_jump_even_where_its_frame_is_left_out():
     assert np.flatnonzero(break_flags(positions, np.array([2, 7, 12]))).tolist() == [2, 4]
     # A jump before the first frame, or at it, interrupts nothing.
     assert not break_flags(positions, np.array([3, 4])).any()
+
+
+@pytest.mark.parametrize("on_cut", ["longest", "refuse"])
+def test_a_stray_first_frame_is_no_scene(on_cut, tmp_path):
+    other, first = np.random.default_rng(0).integers(30, 220, (2, 8, 8, 3), dtype=np.uint8).repeat(8, 1).repeat(8, 2)
+    meter = ChangeMeter()
+    for picture in [other] + [first] * 20:
+        meter.add(picture)
+    faces = [[(10.0, 10.0, 50.0, 50.0)]] * 21
+    survey = Survey(np.arange(21), np.arange(21) / 25, meter.changes(), np.arange(21), faces, None)
+    warnings = []
+    shot, jumps = choose_shot(ProcessOptions(tmp_path / "a.mp4", tmp_path, on_cut=on_cut), survey, 64, warnings)
+    assert shot.frames.tolist() == list(range(1, 21)) and len(jumps) == 0
+    assert warnings == [
+        "Black frames, fades and stray frames of another scene are left out: the first 0.04 s of the video."
+    ]
