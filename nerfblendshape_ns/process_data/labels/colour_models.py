@@ -16,6 +16,8 @@ SMOOTHING = 1.0
 """Standard deviation of the Gaussian kernel, in bins."""
 UNIFORM_WEIGHT = 0.02
 """Weight of a uniform density that is mixed in, so that a colour never seen stays possible."""
+DARKEST_SHADE, LIGHTEST_SHADE = 0.38, 1.45
+"""Lightness beyond which a colour is no shade of a material, as multiples of its mean lightness."""
 
 
 def colour_bins(image: np.ndarray) -> np.ndarray:
@@ -71,7 +73,8 @@ class ColourModel:
         """How well each colour passes for a lighter or darker shade of this material.
 
         Light scales a surface's lightness and chroma together, so the ratio of chroma to lightness stays. Colours are
-        judged by the distance of their ratio from the material's, in standard deviations.
+        judged by the distance of their ratio from the material's, in standard deviations, and by their lightness, as a
+        multiple of the material's mean: a chin's shadow halves it, a black or a white collar is farther away.
 
         Returns:
             float32 ``[BINS ** 3]`` in 0..1; 1 everywhere for a model without pixels.
@@ -87,4 +90,10 @@ class ColourModel:
         mean = weights @ ratios
         covariance = (ratios - mean).T @ ((ratios - mean) * weights[:, None]) + 0.04**2 * np.eye(2)
         distance = np.einsum("ni,ij,nj->n", ratios - mean, np.linalg.inv(covariance), ratios - mean)
-        return np.exp(-0.5 * distance / 2.0**2).astype(np.float32)
+        relative = lightness.reshape(-1) / (weights @ lightness.reshape(-1))
+        return (
+            np.exp(-0.5 * distance / 2.0**2)
+            * np.clip((4.0 - np.sqrt(distance)) / 1.5, 0, 1)
+            * np.clip((relative - DARKEST_SHADE) / 0.15, 0, 1)
+            * np.clip((LIGHTEST_SHADE - relative) / 0.15, 0, 1)
+        ).astype(np.float32)

@@ -117,6 +117,8 @@ class FaceGeometry:
     """Canonical y of the chin."""
     lobes: float
     """Canonical y of the ear lobes."""
+    beside_lobe: np.ndarray
+    """Canonical distance sideways from the nearer ear lobe, float32, not negative."""
     across: np.ndarray
     """Distance to the middle of the jaw in units of the jaw's width, float32; 0.5 at its ends."""
     across_neck: np.ndarray
@@ -145,7 +147,8 @@ def face_geometry(
     features = cv2.dilate(features, _disc(0.04 * unit))
     inner = cv2.erode(oval, _disc(0.05 * unit))
     jaw = head_frame.to_canonical(frame, landmarks[list(JAW_LINE)])
-    lobes = float(head_frame.to_canonical(frame, landmarks[list(EAR_LOBES)])[:, 1].mean())
+    right_lobe, left_lobe = head_frame.to_canonical(frame, landmarks[list(EAR_LOBES)])
+    lobes = float(right_lobe[1] + left_lobe[1]) / 2
     order = np.argsort(jaw[:, 0])
     middle, jaw_width = 0.5 * (jaw[:, 0].min() + jaw[:, 0].max()), np.ptp(jaw[:, 0])
     nose = float(head_frame.to_canonical(frame, landmarks[NOSE_TIP])[0])
@@ -159,6 +162,7 @@ def face_geometry(
         below_jaw=(y - np.maximum(line, lobes)).astype(np.float32),
         chin=float(jaw[JAW_LINE.index(CHIN), 1]),
         lobes=lobes,
+        beside_lobe=np.minimum(np.abs(x - right_lobe[0]), np.abs(x - left_lobe[0])),
         across=np.abs(x - middle) / jaw_width,
         across_neck=np.maximum(np.abs(x - middle), np.abs(x - neck) * (np.sign(x - middle) == np.sign(middle - neck)))
         / jaw_width,

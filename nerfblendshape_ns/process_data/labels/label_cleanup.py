@@ -1,4 +1,4 @@
-"""Cleanup of label images: one head, no islands, no holes, no slivers."""
+"""Cleanup of label images: one head with what hangs from it, no islands, no holes, no slivers."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ from nerfblendshape_ns.data.contract import Label
 def tidy_labels(labels: np.ndarray, face_point: Tuple[float, float], face_height: float) -> np.ndarray:
     """Remove errors of labels that no person can show.
 
-    Slivers of head that run down between neck and clothes go to their neighbours; the head is the one piece that holds
-    the face; small pieces of neck, clothes and background are absorbed by what surrounds them.
+    Slivers of head that run down between neck and clothes go to their neighbours; the head is the piece that holds the
+    face, and pieces beside it (an earring, a pigtail below its tie); small pieces of neck, clothes and background are
+    absorbed by what surrounds them.
 
     Args:
         labels: uint8 ``[height, width]``, values of :class:`~nerfblendshape_ns.data.contract.Label`.
@@ -26,7 +27,7 @@ def tidy_labels(labels: np.ndarray, face_point: Tuple[float, float], face_height
     """
     labels = cut_slivers(labels, 0.02 * face_height)
     area = face_height * face_height
-    labels = absorb_islands(labels, Label.HEAD, keep_point=face_point)
+    labels = absorb_islands(labels, Label.HEAD, keep_point=face_point, near=0.1 * face_height)
     labels = absorb_islands(labels, Label.NECK, min_area=0.02 * area, keep_bottom=True)
     labels = absorb_islands(labels, Label.TORSO, min_area=0.05 * area, keep_bottom=True)
     return absorb_islands(labels, Label.BACKGROUND, min_area=0.01 * area)
@@ -38,6 +39,7 @@ def absorb_islands(
     *,
     min_area: Optional[float] = None,
     keep_point: Tuple[float, float] = (0.0, 0.0),
+    near: float = 0.0,
     keep_bottom: bool = False,
 ) -> np.ndarray:
     """Relabel unwanted pieces of one label with the label most common around them.
@@ -47,6 +49,7 @@ def absorb_islands(
         label: whose pieces are meant.
         min_area: pieces of at least this many pixels stay; None keeps one piece only.
         keep_point: with ``min_area=None``, the piece at this x, y stays; the largest if another label lies there.
+        near: with ``min_area=None``, larger pieces stay too if they are at most this many pixels from that one.
         keep_bottom: pieces that touch the lower border stay when they have at least a tenth of ``min_area``.
 
     Returns:
@@ -61,7 +64,12 @@ def absorb_islands(
         row = int(np.clip(keep_point[1], 0, labels.shape[0] - 1))
         column = int(np.clip(keep_point[0], 0, labels.shape[1] - 1))
         kept = int(pieces[row, column]) or 1 + int(areas[1:].argmax())
-        unwanted = [piece for piece in range(1, count) if piece != kept]
+        wanted = {kept}
+        if near >= 1 and (areas[1:] > near**2).sum() > 1:
+            size = 2 * int(near) + 1
+            around = cv2.dilate((pieces == kept).astype(np.uint8), np.ones((size, size), np.uint8)) > 0
+            wanted |= {int(piece) for piece in np.unique(pieces[around]) if areas[piece] > near**2}
+        unwanted = [piece for piece in range(1, count) if piece not in wanted]
     else:
         bottom = statistics[:, cv2.CC_STAT_TOP] + statistics[:, cv2.CC_STAT_HEIGHT] == labels.shape[0]
         needed = np.where(bottom & keep_bottom, 0.1 * min_area, min_area)
@@ -80,7 +88,7 @@ def absorb_islands(
 
 
 def cut_slivers(labels: np.ndarray, radius: float) -> np.ndarray:
-    """Relabel thin spikes of head in neck and clothes; wisps of hair against the background stay.
+    """Relabel thin spikes of head between neck and clothes; strands of hair against either or the background stay.
 
     Args:
         labels: uint8 ``[height, width]``.
@@ -100,5 +108,5 @@ def cut_slivers(labels: np.ndarray, radius: float) -> np.ndarray:
         mask = (labels == label).astype(np.float32)
         near.append(cv2.boxFilter(mask, -1, (2 * size + 1, 2 * size + 1), borderType=cv2.BORDER_REPLICATE))
     background, neck, torso = near
-    taken = spikes & (neck + torso > background)
+    taken = spikes & (neck + torso > background) & (np.minimum(neck, torso) > 0.1 * (neck + torso))
     return np.where(taken, np.where(neck > torso, np.uint8(Label.NECK), np.uint8(Label.TORSO)), labels).astype(np.uint8)

@@ -2,9 +2,10 @@ import numpy as np
 import pytest
 from drawn_person import DrawnPersonMask, drawn_landmarks
 
-from nerfblendshape_ns.process_data.labels.clip_model import ClipModel, SampleFrame, hanging_support, standing_support
+from nerfblendshape_ns.process_data.labels.clip_model import ClipModel, SampleFrame
 from nerfblendshape_ns.process_data.labels.colour_models import colour_bins
 from nerfblendshape_ns.process_data.labels.face_layout import HeadFrame, face_geometry
+from nerfblendshape_ns.process_data.labels.material_priors import hanging_support, standing_support
 
 
 def test_hair_needs_hair_above_it():
@@ -23,7 +24,7 @@ def test_hair_needs_hair_above_it():
 def test_clothes_need_clothes_below_them():
     cloth = np.zeros((320, 256), np.float32)
     cloth[200:, 40:120] = 1
-    support = standing_support(cloth)
+    support = standing_support(cloth, 64)
     assert support[250, 80] == 1
     # Half after 0.25 units (16 rows) without clothes; the unknown below the map counts half.
     assert support[184, 80] == pytest.approx(0.5, abs=1e-3)

@@ -30,4 +30,5 @@ def test_shades_of_skin_are_the_neck_but_a_white_collar_is_not():
     assert shades[colour_bins(pixel((144, 105, 91)))[0, 0]] > 0.5  # the same skin in the shadow of the chin
     assert shades[colour_bins(pixel((230, 230, 230)))[0, 0]] < 0.2
     assert shades[colour_bins(pixel((40, 60, 140)))[0, 0]] < 0.01
+    assert shades[colour_bins(pixel((62, 44, 38)))[0, 0]] == 0  # the skin's hue, but as dark as a T-shirt
     assert (ColourModel().shades() == 1).all()

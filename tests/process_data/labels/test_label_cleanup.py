@@ -41,11 +41,22 @@ def test_two_halves_of_a_neck_beside_the_chin_both_stay():
     np.testing.assert_array_equal(tidy_labels(labels, (20.0, 10.0), face_height=30.0), labels)
 
 
-def test_spikes_towards_the_clothes_go_but_hair_against_the_wall_stays():
+def test_spikes_between_neck_and_clothes_go_but_strands_of_hair_stay():
     labels = labels_of()
-    labels[35:44, 25:26] = HEAD  # a sliver down the side of the neck
-    labels[35:44, 24:25] = NECK
-    labels[4:10, 30] = HEAD  # a wisp of hair
+    labels[35:60, 25:26] = HEAD  # a sliver between the neck and the clothes beside it
+    labels[35:60, 15:25] = TORSO
+    labels[4:10, 30] = HEAD  # a wisp of hair against the wall
+    labels[35:60, 18] = HEAD  # a strand on the clothes
+    labels[35:44, 30] = HEAD  # and one on the neck
     cut = cut_slivers(labels, radius=2)
-    assert (cut[37:43, 25] == NECK).all() and (cut[37:45] != HEAD).all()
-    assert (cut[5:10, 30] == HEAD).all()
+    assert (cut[37:44, 25] != HEAD).all()
+    assert (cut[5:10, 30] == HEAD).all() and (cut[37:58, 18] == HEAD).all() and (cut[36:39, 30] == HEAD).all()
+
+
+def test_what_hangs_beside_the_head_belongs_to_it():
+    labels = labels_of(80)
+    labels[30:60, 43:47] = HEAD  # a pigtail 3 pixels beside the head, above the clothes and on them
+    labels[70:76, 20:24] = HEAD  # a print on the clothes
+    tidied = tidy_labels(labels, (30.0, 20.0), face_height=40.0)
+    assert (tidied[30:60, 43:47] == HEAD).all()
+    assert (tidied[70:76, 20:24] == TORSO).all()

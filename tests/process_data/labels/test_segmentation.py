@@ -1,7 +1,23 @@
 import cv2
 import numpy as np
 import pytest
-from drawn_person import BACKGROUND, HAIR, HEAD, NECK, TORSO, DrawnPersonMask, drawn_landmarks, drawn_person
+from drawn_person import (
+    BACKGROUND,
+    CLOTH,
+    HAIR,
+    HEAD,
+    NECK,
+    TORSO,
+    DrawnPersonMask,
+    HeadAndShouldersMask,
+    dark_shirt,
+    drawn_landmarks,
+    drawn_person,
+    earrings,
+    long_hair,
+    pigtails,
+    strands,
+)
 
 from nerfblendshape_ns.common import parallel
 from nerfblendshape_ns.data.contract import Label
@@ -34,6 +50,29 @@ def test_shirt_in_the_colour_of_the_hair_is_not_head():
     shirt = np.stack([truth for _, truth in drawn]) == TORSO
     assert (labels[shirt] == HEAD).mean() < 0.01
     assert (labels[shirt] == TORSO).mean() > 0.9
+
+
+@pytest.mark.parametrize("network", [DrawnPersonMask, HeadAndShouldersMask])
+@pytest.mark.parametrize(
+    "wear, collar_colour, least",
+    [
+        (dark_shirt, CLOTH, 0.9),
+        (strands, CLOTH, 0.7),
+        (pigtails, CLOTH, 0.9),
+        (earrings, CLOTH, 0.9),
+        (long_hair, CLOTH, 0.9),
+        (long_hair, (28, 27, 30), 0.9),
+    ],
+)
+def test_what_a_person_wears_has_one_label(wear, collar_colour, least, network):
+    landmarks = np.stack([drawn_landmarks((64.0 + i % 3, 50.0)) for i in range(6)])
+    bare = np.stack([drawn_person(points, collar_colour=collar_colour)[0] for points in landmarks])
+    worn = [drawn_person(points, collar_colour=collar_colour, wear=wear) for points in landmarks]
+    frames, truth = (np.stack(images) for images in zip(*worn))
+    labels = labelled(frames, landmarks, network())
+    worn_pixels = np.abs(frames.astype(int) - bare).max(-1) > 40
+    assert (labels == truth)[worn_pixels].mean() > least
+    assert (labels == truth)[~worn_pixels].mean() > 0.97
 
 
 def test_a_later_start_gives_the_same_labels(drawn_clip):
