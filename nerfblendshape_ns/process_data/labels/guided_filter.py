@@ -6,7 +6,7 @@ arXiv:1505.00996, 2015. The headless OpenCV wheel has no ``ximgproc``, so it is 
 
 from __future__ import annotations
 
-from typing import Tuple
+from typing import List, Sequence
 
 import cv2
 import numpy as np
@@ -23,14 +23,13 @@ class ColourGuide:
 
     def __init__(self, guide: np.ndarray, radius: int, epsilon: float) -> None:
         self._window = (2 * radius + 1, 2 * radius + 1)
-        self._guide = np.ascontiguousarray(guide, dtype=np.float32)
-        self._mean = self._box(self._guide)
-        channels = cv2.split(self._guide)
+        # One array per channel: sums over channels of interleaved ones take several times longer.
+        self._guide = cv2.split(np.asarray(guide, dtype=np.float32))
+        self._mean = [self._box(channel) for channel in self._guide]
         pairs = [(0, 0), (0, 1), (0, 2), (1, 1), (1, 2), (2, 2)]
-        products = [channels[first] * channels[second] for first, second in pairs]
         rr, rg, rb, gg, gb, bb = (
-            self._box(product) - self._mean[..., first] * self._mean[..., second]
-            for product, (first, second) in zip(products, pairs)
+            self._box(self._guide[first] * self._guide[second]) - self._mean[first] * self._mean[second]
+            for first, second in pairs
         )
         rr, gg, bb = rr + epsilon, gg + epsilon, bb + epsilon
         # Inverse of the symmetric 3 x 3 covariance of each window, by cofactors.
@@ -43,45 +42,54 @@ class ColourGuide:
     def _box(self, image: np.ndarray) -> np.ndarray:
         return cv2.boxFilter(image, -1, self._window, borderType=cv2.BORDER_REFLECT)
 
-    def coefficients(self, image: np.ndarray) -> Tuple[np.ndarray, np.ndarray]:
+    def coefficients(self, image: np.ndarray) -> List[np.ndarray]:
         """Local linear model of one image on the guide, averaged over the windows that see a pixel.
 
         Args:
             image: float32 ``[height, width]``.
 
         Returns:
-            Slope ``[height, width, 3]`` and offset ``[height, width]``: the filtered image is their product with the
-            guide, summed over colours, plus the offset.
+            Four arrays ``[height, width]``, the slopes on red, green and blue and the offset: the filtered image is the
+            slopes times the guide's channels, plus the offset.
         """
         mean_image = self._box(image)
-        covariance = [
-            self._box(self._guide[..., channel] * image) - self._mean[..., channel] * mean_image for channel in range(3)
-        ]
+        red, green, blue = (
+            self._box(channel * image) - mean * mean_image for channel, mean in zip(self._guide, self._mean)
+        )
         rr, rg, rb, gg, gb, bb = self._inverse
-        red, green, blue = covariance
-        slope_red = rr * red + rg * green + rb * blue
-        slope_green = rg * red + gg * green + gb * blue
-        slope_blue = rb * red + gb * green + bb * blue
-        slope = np.dstack([slope_red, slope_green, slope_blue])
-        offset = mean_image - np.einsum("hwc,hwc->hw", slope, self._mean)
-        return self._box(slope), self._box(offset)
+        slopes = [
+            rr * red + rg * green + rb * blue,
+            rg * red + gg * green + gb * blue,
+            rb * red + gb * green + bb * blue,
+        ]
+        offset = mean_image - _weighted_sum(slopes, self._mean)
+        return [self._box(layer) for layer in (*slopes, offset)]
 
     def filter(self, image: np.ndarray) -> np.ndarray:
         """Filter one float32 image ``[height, width]``; returns the same shape."""
-        slope, offset = self.coefficients(image)
-        return np.einsum("hwc,hwc->hw", slope, self._guide) + offset
+        *slopes, offset = self.coefficients(image)
+        return _weighted_sum(slopes, self._guide) + offset
 
-    def upsample(self, image: np.ndarray, large_guide: np.ndarray) -> np.ndarray:
+    def upsample(self, image: np.ndarray, large_guide: Sequence[np.ndarray]) -> np.ndarray:
         """Filter a small image and bring it to the size of a large guide, whose edges it then follows.
 
         Args:
             image: float32 ``[height, width]``, at the size of this guide.
-            large_guide: float32 ``[large_height, large_width, 3]`` in 0..1, the same image.
+            large_guide: the same picture, a float32 ``[large_height, large_width]`` in 0..1 for each channel.
 
         Returns:
             float32 ``[large_height, large_width]``.
         """
-        slope, offset = self.coefficients(image)
-        size = (large_guide.shape[1], large_guide.shape[0])
-        model = cv2.resize(np.dstack([slope, offset]), size, interpolation=cv2.INTER_LINEAR)
-        return np.einsum("hwc,hwc->hw", model[..., :3], large_guide) + model[..., 3]
+        size = large_guide[0].shape[::-1]
+        *slopes, offset = (
+            cv2.resize(layer, size, interpolation=cv2.INTER_LINEAR) for layer in self.coefficients(image)
+        )
+        return _weighted_sum(slopes, large_guide) + offset
+
+
+def _weighted_sum(layers: Sequence[np.ndarray], weights: Sequence[np.ndarray]) -> np.ndarray:
+    """Sum over three pairs of arrays of their products."""
+    first, second, third = (layer * weight for layer, weight in zip(layers, weights))
+    first += second
+    first += third
+    return first

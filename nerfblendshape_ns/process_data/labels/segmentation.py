@@ -124,9 +124,14 @@ def _full_size_labels(
     frame: _WindowFrame, probabilities: np.ndarray, nose: np.ndarray, face_height: float
 ) -> np.ndarray:
     guide = ColourGuide(frame.small.astype(np.float32) / 255, EDGE_RADIUS, EDGE_EPSILON)
-    large = frame.image.astype(np.float32) / 255
+    large = cv2.split(frame.image.astype(np.float32) / 255)
     # The filter follows single hairs; a little smoothing leaves an outline that can be the same in the next frame.
     blur = 0.006 * face_height
-    scores = np.stack([cv2.GaussianBlur(guide.upsample(layer, large), (0, 0), blur) for layer in probabilities])
-    labels = scores.argmax(0).astype(np.uint8)
+    scores = [cv2.GaussianBlur(guide.upsample(layer, large), (0, 0), blur) for layer in probabilities[:-1]]
+    # The filter is linear and keeps constants: the last label's score is what is left.
+    scores.append(1 - sum(scores))
+    labels, best = np.zeros(scores[0].shape, np.uint8), scores[0]
+    for label, score in enumerate(scores[1:], 1):
+        labels = np.where(score > best, np.uint8(label), labels)
+        best = np.maximum(best, score)
     return tidy_labels(labels, (float(nose[0]), float(nose[1])), face_height)

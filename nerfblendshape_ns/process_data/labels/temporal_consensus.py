@@ -31,9 +31,13 @@ class OpticalFlow:
         """
         flow = self._flow.calc(grey, other, None)  # type: ignore[call-overload]
         if flow.shape[:2] != (height, width):
-            flow = cv2.resize(flow, (width, height)) * (np.array([width, height]) / grey.shape[::-1])
-        columns, rows = np.meshgrid(np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32))
-        return columns + flow[..., 0].astype(np.float32), rows + flow[..., 1].astype(np.float32)
+            flow = cv2.resize(flow, (width, height))
+        x, y = cv2.split(flow)
+        x *= np.float32(width / grey.shape[1])
+        y *= np.float32(height / grey.shape[0])
+        x += np.arange(width, dtype=np.float32)
+        y += np.arange(height, dtype=np.float32)[:, None]
+        return x, y
 
 
 class TemporalConsensus:
@@ -62,7 +66,8 @@ class TemporalConsensus:
             float32 ``[num_labels, height, width]``, summing to 1 where the inputs do.
         """
         height, width = greys[centre].shape
-        total = probabilities[centre].copy()
+        # Labels last, as OpenCV warps them.
+        total = cv2.merge(list(probabilities[centre]))
         weights = np.ones((height, width), dtype=np.float32)
         for index, (grey, neighbour) in enumerate(zip(greys, probabilities)):
             if index == centre:
@@ -70,10 +75,10 @@ class TemporalConsensus:
             map_x, map_y = self._flow.maps(greys[centre], grey, height, width)
             seen = cv2.remap(grey, map_x, map_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
             difference = cv2.GaussianBlur(cv2.absdiff(seen, greys[centre]).astype(np.float32), (0, 0), 1.5)
-            in_time = np.exp(-0.5 * ((index - centre) / (0.6 * self._radius + 0.4)) ** 2)
-            weight = (in_time * np.exp(-0.5 * (difference / TOLERANCE) ** 2)).astype(np.float32)
-            layers = np.ascontiguousarray(neighbour.transpose(1, 2, 0))
+            in_time = np.float32(np.exp(-0.5 * ((index - centre) / (0.6 * self._radius + 0.4)) ** 2))
+            weight = in_time * np.exp(np.float32(-0.5 / TOLERANCE**2) * difference**2)
+            layers = cv2.merge(list(neighbour))
             warped = cv2.remap(layers, map_x, map_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-            total += weight * warped.transpose(2, 0, 1)
+            total += cv2.multiply(warped, cv2.merge([weight] * len(neighbour)))
             weights += weight
-        return total / weights
+        return np.stack(cv2.split(total)) / weights

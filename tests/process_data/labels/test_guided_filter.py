@@ -18,6 +18,6 @@ def test_guided_filter_keeps_edges_and_affine_images():
     small = cv2.resize(large, (32, 32), interpolation=cv2.INTER_AREA)
     mask = np.zeros((32, 32), np.float32)
     mask[:, 18:] = 1
-    sharp = ColourGuide(small, radius=4, epsilon=1e-4).upsample(mask, large)
+    sharp = ColourGuide(small, radius=4, epsilon=1e-4).upsample(mask, cv2.split(large))
     assert sharp.shape == (64, 64)
     assert ((sharp[:, 20:44] > 0.5) == (large[:, 20:44, 0] > 0.5)).mean() > 0.95
