@@ -56,7 +56,7 @@ VARIANTS = (
         checks.and_warning("Black bars", checks.expect(content=lambda box: box[2] == 500 and abs(box[3] - 396) <= 6)),
     ),
     Variant("cut", videos.two_shots, checks.and_warning("The video is cut at", checks.longer_shot)),
-    Variant("black_lead_in", videos.black_lead_in, checks.and_warning("fades are left out", checks.no_lead_in)),
+    Variant("black_lead_in", videos.black_lead_in, checks.and_warning("are left out: the first", checks.no_lead_in)),
     Variant("two_faces", videos.two_faces, checks.and_warning("2 faces are seen", checks.larger_face)),
     Variant(
         "moving_camera",
