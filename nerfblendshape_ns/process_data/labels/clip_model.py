@@ -138,7 +138,9 @@ class ClipModel:
             weights[Material.NECK] *= (layout.across_neck < 0.3) * self._skin_shades[sample.bins]
             weights[Material.HAIR : Material.EARRING] *= sample.person > 0.5
             weights[Material.BACKGROUND] *= (sample.person < 0.5) & elsewhere
-            weights[Material.CLOTH] *= elsewhere
+            # The side of a turned neck is no garment.
+            bare = (self._skin_shades[sample.bins] > 0.5) & (layout.y < layout.chin + 0.3)
+            weights[Material.CLOTH] *= elsewhere & ~bare
             for material in EVERYWHERE:
                 models[material].add(sample.bins, weights[material])
             models[Material.NECK].add(sample.bins, 0.1 * layout.plain_skin)

@@ -25,8 +25,9 @@ class Material(IntEnum):
 
 
 HAIR_GAP, TIE_GAP = 0.03, 0.1
-"""Canonical units without hair over which :func:`hanging_support` halves: below the jaw, and farther to the side, where
-pigtails are tied."""
+"""Canonical units without hair over which :func:`hanging_support` halves, below the jaw and beside it."""
+TIE_RANGE = 0.25
+"""How far below the ear lobes, in canonical units, pigtails are tied and bulge."""
 BESIDE_HEAD = 1.0
 """How far from the middle of the jaw hair begins that hangs down, in widths of the jaw."""
 CLOTH_GAP = 0.25
@@ -90,8 +91,8 @@ def hanging_support(hair: np.ndarray, layout: FaceGeometry) -> np.ndarray:
     """How well each pixel of a frame is connected to the hair above the ears by hair that hangs down.
 
     Below the ear lobes the support is propagated down row by row, one column sideways every third row, and halves every
-    :data:`HAIR_GAP` that is not hair. So a collar or a shoulder in the colour of the hair gets none. Beside the jaw,
-    where pigtails bulge, it spreads faster through hair.
+    :data:`HAIR_GAP` that is not hair. So a collar or a shoulder in the colour of the hair gets none. Beside the jaw it
+    bridges a tie, and just below that, where pigtails bulge, it spreads faster through hair.
 
     Args:
         hair: float32 ``[height, width]`` probability of hair.
@@ -107,11 +108,11 @@ def hanging_support(hair: np.ndarray, layout: FaceGeometry) -> np.ndarray:
     beside = (layout.y < layout.lobes) & (layout.y > layout.lobes - 0.5) & (layout.across < BESIDE_HEAD)
     source = np.where(beside, passes, 0)
     keep = np.where(layout.y < layout.lobes, 1, decay + (1 - decay) * passes)
-    bulges = passes * beside_jaw
+    bulges = passes * (beside_jaw & (layout.y < layout.lobes + TIE_RANGE))
     support = np.ones_like(passes)
     propagated = np.zeros(passes.shape[1], dtype=np.float32)
     spread = np.ones((1, 3), np.uint8)
-    for row in range(len(passes)):
+    for row in range(int(np.argmax((layout.y > layout.lobes - 0.5).any(1))), len(passes)):
         sideways = cv2.dilate(propagated[None], spread)[0]
         if row % 3 == 0:
             propagated = sideways

@@ -129,7 +129,7 @@ def _full_size_labels(
     blur = 0.006 * face_height
     scores = [cv2.GaussianBlur(guide.upsample(layer, large), (0, 0), blur) for layer in probabilities[:-1]]
     # The filter is linear and keeps constants: the last label's score is what is left.
-    scores.append(1 - np.sum(scores, axis=0))
+    scores.append(1 - sum(scores[1:], scores[0]))
     labels, best = np.zeros(scores[0].shape, np.uint8), scores[0]
     for label, score in enumerate(scores[1:], 1):
         labels = np.where(score > best, np.uint8(label), labels)
