@@ -65,13 +65,14 @@ def person_matte(
         return person * np.uint8(255)
     colours = _opponent(image)
     scale = max(1.0, NEAR * face_height / NEAR_PIXELS)
-    foreground = _nearby(colours, surely_person, scale, band)
-    background = _nearby(colours, surely_background, scale, band)
+    squares = colours * colours
+    foreground = _nearby(colours, squares, surely_person, scale, band)
+    background = _nearby(colours, squares, surely_background, scale, band)
     background = _with_plate(background, colours, _opponent(plate), surely_background, seen, band, scale)
     # The labels' outline is evidence too, weaker the farther a pixel is from it.
-    signed = np.where(person > 0, inward / inside, -outward / np.maximum(extent, 1e-3))[band]
+    signed = np.where(person[band] > 0, inward[band] / inside, -outward[band] / np.maximum(extent[band], 1e-3))
     matte = person.astype(np.float32)
-    matte[band] = _posterior_mean(colours[band], foreground, background, signed)
+    matte[band] = _posterior_mean(_values(colours, band), foreground, background, signed)
     guide = ColourGuide(image.astype(np.float32) / 255, max(1, round(0.008 * face_height)), 1e-3)
     smooth = guide.filter(matte)
     # What is nearly clear or nearly solid becomes so: a faint haze around a head shows on every other background.
@@ -102,20 +103,26 @@ def _opponent(image: np.ndarray) -> np.ndarray:
     return cv2.cvtColor(image, cv2.COLOR_RGB2YCrCb).astype(np.float32) / 255
 
 
-def _nearby(colours: np.ndarray, known: np.ndarray, scale: float, band: np.ndarray) -> Tuple[np.ndarray, np.ndarray]:
-    """Mean and variance ``[band, 3]`` of the known colours around each pixel of the band."""
+def _values(image: np.ndarray, band: np.ndarray) -> np.ndarray:
+    """An image's values in the band, ``[channels, band]``: numpy is slow where the last axis is short."""
+    return np.ascontiguousarray(image[band].T)
+
+
+def _nearby(
+    colours: np.ndarray, squares: np.ndarray, known: np.ndarray, scale: float, band: np.ndarray
+) -> Tuple[np.ndarray, np.ndarray]:
+    """Mean and variance ``[3, band]`` of the known colours around each pixel of the band, given their squares."""
     height, width = known.shape
     size = (max(1, round(width / scale)), max(1, round(height / scale)))
-    weight = known.astype(np.float32)
-    weighted = colours * weight[..., None]
-    layers = (weighted, weighted * colours, weight)
+    mask = known.astype(np.uint8)
+    layers = cv2.copyTo(colours, mask), cv2.copyTo(squares, mask), mask.astype(np.float32)
     small = np.dstack([cv2.resize(layer, size, interpolation=cv2.INTER_AREA) for layer in layers])
     # A faint wide window serves where the near one holds nothing.
     gathered = cv2.GaussianBlur(small, (0, 0), NEAR_PIXELS) + 1e-3 * cv2.GaussianBlur(small, (0, 0), 5 * NEAR_PIXELS)
     gathered /= np.maximum(gathered[..., 6:], 1e-8)
-    full = cv2.resize(np.ascontiguousarray(gathered[..., :6]), (width, height), interpolation=cv2.INTER_LINEAR)[band]
-    mean = full[:, :3]
-    return mean, np.maximum(full[:, 3:] - mean**2, LEAST_SPREAD**2)
+    full = cv2.resize(np.ascontiguousarray(gathered[..., :6]), (width, height), interpolation=cv2.INTER_LINEAR)
+    mean, square = _values(full, band).reshape(2, 3, -1)
+    return mean, np.maximum(square - mean**2, LEAST_SPREAD**2)
 
 
 def _with_plate(
@@ -129,10 +136,11 @@ def _with_plate(
 ) -> Tuple[np.ndarray, np.ndarray]:
     """Background colours of the band from the clean plate, with its error nearby as variance."""
     mean, variance = background
-    difference, spread = _nearby(colours - plate, surely_background, scale, band)
+    change = colours - plate
+    difference, spread = _nearby(change, change * change, surely_background, scale, band)
     # A light that changed shifts all colours alike; what is left is how far the plate can be trusted.
-    known = plate[band] + difference
-    trust = ((spread.sum(1) < variance.sum(1)) & seen[band])[:, None]
+    known = _values(plate, band) + difference
+    trust = (spread.sum(0) < variance.sum(0)) & seen[band]
     return np.where(trust, known, mean), np.where(trust, spread, variance)
 
 
@@ -144,11 +152,11 @@ def _posterior_mean(
 ) -> np.ndarray:
     """Mean opacity ``[band]`` given the colours, the materials nearby, and -1..1 from far outside to far inside."""
     (mean_f, variance_f), (mean_b, variance_b) = foreground, background
-    logs = np.empty((len(OPACITIES), len(colours)), dtype=np.float32)
+    logs = np.empty((len(OPACITIES), len(signed)), dtype=np.float32)
     for row, opacity in enumerate(OPACITIES):
         mean = opacity * mean_f + (1 - opacity) * mean_b
         variance = opacity**2 * variance_f + (1 - opacity) ** 2 * variance_b + PIXEL_NOISE**2
-        logs[row] = -0.5 * ((colours - mean) ** 2 / variance + np.log(variance)).sum(1)
+        logs[row] = -0.5 * (((colours - mean) ** 2 / variance).sum(0) + np.log(variance.prod(0)))
         # Most pixels are one or the other; towards the ends of the band more and more surely so.
         solid = 2.5 * abs(2 * opacity - 1) - 2.5
         logs[row] += solid + 6.0 * signed * (opacity - 0.5)
