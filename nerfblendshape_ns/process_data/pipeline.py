@@ -15,7 +15,7 @@ from rich.text import Text
 
 from nerfblendshape_ns.common.console import progress_bars, say
 from nerfblendshape_ns.common.errors import UserError
-from nerfblendshape_ns.common.memory import peak_memory_mb
+from nerfblendshape_ns.common.memory import keep_freed_memory, peak_memory_mb
 from nerfblendshape_ns.common.output_folders import claimed_folder, clear_folder
 from nerfblendshape_ns.common.parallel import num_workers
 from nerfblendshape_ns.common.version import __version__
@@ -117,6 +117,7 @@ def run_steps(steps: List[Step], record: StepRecord, console: Console) -> Iterat
     stop = threading.Event()
     # Frames are worked on side by side; a second thread inside of each would only be in the way.
     cv2.setNumThreads(1)
+    keep_freed_memory()
     with progress_bars(console) as bars, ThreadPoolExecutor(num_workers()) as pool:
 
         def run(step: Step) -> Tuple[float, float, Result]:

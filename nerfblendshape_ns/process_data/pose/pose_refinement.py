@@ -213,8 +213,9 @@ def _band_passed(
     def add(index: int) -> None:
         grey = cv2.cvtColor(frames[index][top:bottom, left:right], cv2.COLOR_RGB2GRAY).astype(np.float32)
         band = cv2.GaussianBlur(grey, (0, 0), low * scale) - cv2.GaussianBlur(grey, (0, 0), high * scale)
-        contrast = np.sqrt(cv2.GaussianBlur(band * band, (0, 0), high * scale)) + CONTRAST_FLOOR
-        pixels[index] = np.clip(np.rint(band / contrast * STEPS_PER_UNIT), -127, 127)
+        band /= np.sqrt(cv2.GaussianBlur(band * band, (0, 0), high * scale)) + CONTRAST_FLOOR
+        band *= STEPS_PER_UNIT
+        pixels[index] = np.clip(np.rint(band, out=band), -127, 127, out=band)
 
     for _ in ordered_map(add, range(len(poses))):
         pass

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Dict, List, Tuple
+from typing import Any, Callable, Dict, List, Tuple
 
 import numpy as np
 
 from nerfblendshape_ns.common import file_io
 from nerfblendshape_ns.common.arrays import load_arrays
+from nerfblendshape_ns.common.parallel import ordered_map
 from nerfblendshape_ns.data import contract
 from nerfblendshape_ns.process_data.face.canonical_face import RIGID_LANDMARKS
 from nerfblendshape_ns.process_data.options import ProcessOptions
@@ -37,11 +38,11 @@ def run(options: ProcessOptions, frame_info: Dict[str, Any], document: Dict[str,
     landmarks = file_io.load_array(root / contract.LANDMARKS)
     poses = load_arrays(root / HEAD_POSES)
     projected = projected_rigid_points(poses, frame_info)
-    sections = [
-        _worst_frames(root, document, landmarks, projected),
-        _all_frames(root, landmarks, projected),
-        *_curves(root, frame_info["fps"], document, poses),
+    parts: List[Callable[[], List[Section]]] = [
+        lambda: [_worst_frames(root, document, landmarks, projected), _all_frames(root, landmarks, projected)],
+        lambda: _curves(root, frame_info["fps"], document, poses),
     ]
+    sections = [section for part in ordered_map(lambda part: part(), parts) for section in part]
     text = page(root.name, quality_grades(document), all_warnings(document), sections, summary_rows(document))
     partial = fresh_folder(root / contract.REPORT)
     (partial / "index.html").write_text(text, encoding="utf-8")
