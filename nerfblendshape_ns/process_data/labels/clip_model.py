@@ -1,4 +1,4 @@
-"""A clip's materials (hair, skin, clothes, background): their colours, and where they lie relative to the face.
+"""A clip's materials (hair, skin, earrings, clothes, background): their colours, and their places relative to the face.
 
 A single frame does not distinguish a dark collar from dark hair. The clip does: hair hangs down from the head, clothes
 come up from the bottom, and both keep their position and colour. The model is fitted to a sample of frames by a few
@@ -25,7 +25,8 @@ from nerfblendshape_ns.process_data.labels.material_priors import (
     standing_support,
 )
 
-EVERYWHERE = tuple(material for material in Material if material != Material.EARRING)
+REFITTED = tuple(material for material in Material if material != Material.EARRING)
+"""Materials whose colours are refitted."""
 MAP_SCALE = 64
 """Pixels of the canonical maps per canonical unit (a face height)."""
 MAP_LEFT, MAP_TOP, MAP_WIDTH, MAP_HEIGHT = -2.0, -1.5, 4.0, 5.0
@@ -141,15 +142,15 @@ class ClipModel:
             # The side of a turned neck is no garment.
             bare = (self._skin_shades[sample.bins] > 0.5) & (layout.y < layout.chin + 0.3)
             weights[Material.CLOTH] *= elsewhere & ~bare
-            for material in EVERYWHERE:
+            for material in REFITTED:
                 models[material].add(sample.bins, weights[material])
             models[Material.NECK].add(sample.bins, 0.1 * layout.plain_skin)
             warped, valid = _to_map(posterior, layout)
             total += warped
             seen += valid
         if not keep_colours:
-            # Earrings keep the colours that nothing else had.
-            for material in EVERYWHERE:
+            # Earrings keep the colours that nothing else has at the start.
+            for material in REFITTED:
                 self._colour_log[material] = models[material].log_density()
         self._position_log = _position_scores(total, seen)
 

@@ -38,3 +38,7 @@ def test_geometry_keeps_an_open_jaw_inside_the_face():
     assert wide.chin > shut.chin + 0.2
     assert wide.below_jaw[90, 64] > 0 > wide.below_jaw[80, 64]
     assert JAW_LINE[10] == 152
+    # The landmarks of the ear lobes lie ten degrees below the middle of the drawn face.
+    row, column = round(50 + 24 * np.sin(np.radians(10))), round(64 + 18 * np.cos(np.radians(10)))
+    assert shut.beside_lobe[row, column] < 0.03 and shut.y[row, column] == pytest.approx(shut.lobes, abs=0.03)
+    assert shut.beside_lobe[row, column + 12] == pytest.approx(12 / 48, abs=0.03)
