@@ -43,10 +43,9 @@ def geometric_scores(layout: FaceGeometry) -> np.ndarray:
     beside_neck = np.maximum(across - 0.5, 0)
     # Ears and temples: skin at the sides of the face, above the ear lobes.
     scores[Material.FACE] = -80 * np.maximum(layout.below_jaw, 0) - 12 * np.maximum(beside - 0.12, 0)
-    # The neck widens towards the shoulders; below the ears it is no wider than the jaw.
     scores[Material.NECK] = (
         -80 * np.maximum(-layout.below_jaw, 0)
-        - (15 + 75 * np.clip(1 - layout.below_jaw / 0.25, 0, 1)) * np.maximum(beside_neck - 0.02, 0)
+        - 15 * np.maximum(beside_neck - 0.02, 0)
         - 8 * np.maximum(under_chin - 0.4, 0)
     )
     # Hair extends below the chin only at the sides of the neck; a beard stays close to the jaw.

@@ -23,7 +23,7 @@ BACKGROUND, HAIR, BODY_SKIN, FACE_SKIN, CLOTHES, OTHERS = range(len(CLASSES))
 # Skin farther than this below the chin, in face heights, is a chest or an arm, not a neck.
 NECK_RANGE = 0.7
 # Accessories up to this far below the jaw line, in face heights, are earrings, glasses or a hat; others the torso's.
-EARRING_RANGE = 0.15
+EARRING_RANGE = 0.35
 
 
 class MulticlassSegmenter:
