@@ -6,7 +6,7 @@ import os
 import threading
 from collections import deque
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
-from typing import Callable, Deque, Generic, Iterable, Iterator, Optional, TypeVar
+from typing import Callable, Deque, Generic, Iterable, Iterator, List, Optional, TypeVar
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -38,22 +38,22 @@ def ordered_map(
         workers: threads; None for :func:`num_workers`.
     """
     workers = workers or num_workers()
-    stop = threading.Event()
+    failed: List[int] = []
 
-    def work(item: Item) -> Result:
-        if stop.is_set():
+    def work(number: int, item: Item) -> Result:
+        if any(number > other for other in failed):  # Those before the failed one still give their own results.
             raise CancelledError
         try:
             return function(item)
         except BaseException:
-            stop.set()
+            failed.append(number)
             raise
 
     pool = ThreadPoolExecutor(workers)
     pending: Deque[Future[Result]] = deque()
     try:
-        for item in items:
-            pending.append(pool.submit(work, item))
+        for number, item in enumerate(items):
+            pending.append(pool.submit(work, number, item))
             if len(pending) >= workers + 2:
                 yield pending.popleft().result()
         while pending:

@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Float
 from torch import Tensor
 
+from nerfblendshape_ns.common.errors import UserError
 from nerfblendshape_ns.data.contract import LEFT_EYE_LANDMARKS, RIGHT_EYE_LANDMARKS
 from nerfblendshape_ns.evaluation.frames import byte_image
 from nerfblendshape_ns.process_data.face.canonical_face import NUM_LANDMARKS, NUM_MESH_LANDMARKS
@@ -49,8 +50,12 @@ class LandmarkDistance:
             UserError: the path in ``NBS_FACE_LANDMARKER`` is wrong.
         """
         try:
-            return cls(FaceLandmarker(LANDMARKER.find()))
+            model = LANDMARKER.find()
         except ModelUnavailable as error:
+            return str(error)
+        try:
+            return cls(FaceLandmarker(model))
+        except UserError as error:  # No LiteRT on this machine.
             return str(error)
 
     def __call__(

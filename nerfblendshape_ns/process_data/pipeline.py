@@ -50,8 +50,6 @@ def process_video(options: ProcessOptions, console: Optional[Console] = None) ->
     if options.expressions is not None:
         track_steps.read_track(options)  # It is read again in its step; here, so that a bad file is reported at once.
     model = LANDMARKER.find(options.landmarker, options.offline)
-    if options.parsing is None and options.segmenter is None:
-        PERSON_MASK.find(options.person_mask, options.offline)  # Its step finds it again; here, before all the others.
     with claimed_folder(options.output, TOOL, options.inputs, record=contract.PROCESS) as is_new:
         record = StepRecord(options.output)
         try:
@@ -80,6 +78,8 @@ def _run_pending(options: ProcessOptions, steps: List[Step], record: StepRecord,
             pending.add(step.name)
     if "segmentation" in pending:
         input_checks.check_label_sources(options)
+        if options.parsing is None and options.segmenter is None:
+            PERSON_MASK.find(options.person_mask, options.offline)  # Its step finds it again; here, before the others.
     if "frames" not in pending and pending.intersection(("segmentation", "expressions")):
         input_checks.check_against_frames(
             options, frame_info_of(record), "segmentation" in pending, tracked="landmarks" not in pending

@@ -76,7 +76,7 @@ def find_clip(file: Optional[str], video: Optional[Path]) -> Path:
 
 
 def _process(source: VideoSource, folder: Path, video: Optional[Path]) -> Path:
-    # Tracking needs the extra [track]; recipes without a video do not.
+    # Imported here: recipes without a video track nothing.
     from nerfblendshape_ns.process_data.options import ProcessOptions
     from nerfblendshape_ns.process_data.pipeline import process_video
 

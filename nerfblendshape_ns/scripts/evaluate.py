@@ -34,7 +34,7 @@ class EvaluationOptions:
     data: Optional[Path] = None
     """The run's dataset, where it is not where its config.yml says."""
     landmarks: bool = True
-    """Compare face landmarks, which needs the extra [track] and most of a second per frame."""
+    """Compare face landmarks, which needs the Face Landmarker model and some time per frame."""
 
 
 def run(options: EvaluationOptions, console: Console) -> None:

@@ -1,4 +1,5 @@
 import threading
+import time
 
 import pytest
 
@@ -77,3 +78,19 @@ def test_workers_follow_the_cores_that_may_be_used(monkeypatch):
     monkeypatch.delattr("os.sched_getaffinity")
     monkeypatch.setattr("os.cpu_count", lambda: None)
     assert num_workers() == 1
+
+
+def test_items_before_the_failed_one_give_their_own_error():
+    """The second item fails while the first is under way, and fails too, later: the first one's error is told."""
+    second_failed = threading.Event()
+
+    def work(item):
+        if item == 1:
+            second_failed.set()
+            raise KeyError("second")
+        second_failed.wait(5)
+        time.sleep(0.05)
+        raise ValueError("first")
+
+    with pytest.raises(ValueError, match="first"):
+        list(ordered_map(work, [0, 1, 2], workers=2))

@@ -134,3 +134,12 @@ def test_on_a_real_face(distance):
     square = np.ascontiguousarray(frame[top : top + side, left : left + side])
     image = torch.from_numpy(cv2.resize(square, (256, 256), interpolation=cv2.INTER_AREA)).float() / 255
     check_on_a_face(distance, image)
+
+
+def test_a_machine_without_litert_has_no_distance(monkeypatch, landmarker_path):
+    def refuse(model):
+        raise UserError("LiteRT cannot be imported.")
+
+    monkeypatch.setenv("NBS_FACE_LANDMARKER", str(landmarker_path))
+    monkeypatch.setattr(landmark_distance, "FaceLandmarker", refuse)
+    assert LandmarkDistance.find() == "LiteRT cannot be imported."

@@ -138,6 +138,7 @@ def test_a_killed_run_goes_on_and_ends_as_if_nothing_had_happened(
 
 def test_images_written_before_a_kill_are_not_written_again(tracker, options, monkeypatch):
     cv2.setNumThreads(0)
+    monkeypatch.setattr(parallel, "num_workers", lambda: 2)
     killed_run(options, monkeypatch, "frames", 9)
     partial = options.output / ".images.partial"
     written = {path.name: path.stat().st_mtime_ns for path in partial.glob("*.jpg") if not path.name.startswith(".")}

@@ -18,6 +18,8 @@ Box = Tuple[float, float, float, float]
 
 # Sides of the squares, as fractions of the image's shorter side.
 SQUARES = (1.0, 0.5)
+# Smaller squares than this, in pixels, show nothing that the detector could know.
+LEAST_SIDE = 32
 # Boxes that share more than this of their union are the same face.
 SAME_FACE = 0.4
 # A box of which more than this lies in a larger one is a part of that face: a mouth and a nose in a small square.
@@ -40,6 +42,8 @@ class FaceFinder:
         boxes = self._boxes(image, 0, 0, max(height, width))
         for fraction in SQUARES:
             side = int(round(fraction * min(height, width)))
+            if side < LEAST_SIDE:
+                break
             for left, top in _squares(height, width, side):
                 # What lies in the middle of a larger face is that face.
                 if not any(_contains(box, left + side / 2, top + side / 2) for box in boxes):

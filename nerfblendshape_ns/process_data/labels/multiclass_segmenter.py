@@ -40,7 +40,7 @@ class MulticlassSegmenter:
         check_model_file(path)
         self._network = Network(path.read_bytes(), path)
         shapes = self._network.output_shapes
-        if len(shapes) != 1 or shapes[0][-1] != len(CLASSES) or len(shapes[0]) != 4:
+        if not self._network.takes_image or len(shapes) != 1 or shapes[0][-1] != len(CLASSES) or len(shapes[0]) != 4:
             raise UserError(
                 f"the model {path} gives {' and '.join(str(list(shape)) for shape in shapes)}, not the {len(CLASSES)} "
                 f"classes of MediaPipe's multiclass selfie model ({', '.join(CLASSES)}); give --segmenter the file "

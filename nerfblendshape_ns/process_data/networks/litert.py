@@ -19,13 +19,12 @@ class Network:
     Args:
         content: of a ``.tflite`` file.
         origin: where it comes from, for messages.
-        threads: that LiteRT may use.
 
     Raises:
         UserError: LiteRT is not installed, or this is no TensorFlow Lite model that it can run.
     """
 
-    def __init__(self, content: bytes, origin: Path, threads: int = 1) -> None:
+    def __init__(self, content: bytes, origin: Path) -> None:
         try:
             from ai_edge_litert.interpreter import Interpreter
         except ImportError as error:
@@ -38,7 +37,7 @@ class Network:
 
         def interpreter() -> Interpreter:
             with without_lines(LITERT_LINES):
-                made = Interpreter(model_content=content, num_threads=threads)
+                made = Interpreter(model_content=content, num_threads=1)
                 made.allocate_tensors()
             return made
 
@@ -46,10 +45,10 @@ class Network:
         self._interpreter = PerThread(interpreter)
         try:
             first = self._interpreter()
-        except (RuntimeError, ValueError) as error:
+            self._input = first.get_input_details()[0]
+        except (RuntimeError, ValueError, IndexError) as error:
             reason = str(error).splitlines()[0]
             raise UserError(f"LiteRT cannot run the network in {origin} ({reason}); give the right file.") from error
-        self._input = first.get_input_details()[0]
         self._outputs = first.get_output_details()
 
     @property
@@ -57,6 +56,12 @@ class Network:
         """Height and width of the image that the network takes."""
         _, height, width, _ = self._input["shape"]
         return int(height), int(width)
+
+    @property
+    def takes_image(self) -> bool:
+        """Whether the input is one RGB image of real numbers."""
+        shape = self._input["shape"]
+        return len(shape) == 4 and shape[0] == 1 and shape[3] == 3 and self._input["dtype"] == np.float32
 
     @property
     def output_shapes(self) -> List[Tuple[int, ...]]:

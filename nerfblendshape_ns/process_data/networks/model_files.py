@@ -132,7 +132,7 @@ class ModelFile:
         if cached.is_file() and digest(cached) == self.sha256:
             return cached
         if offline or os.environ.get(OFFLINE_VARIABLE):
-            raise self._unavailable(f"it is not in {cached.parent}, and nothing is fetched offline")
+            raise self._unavailable(f"it is not in {cached.parent}, or damaged, and nothing is fetched offline")
         reasons: List[str] = []
         for source in self.sources:
             try:

@@ -70,7 +70,7 @@ def run(options: ProcessOptions, model: Path, progress: Progress) -> Result:
     survey = load_survey(options.output / SURVEY)
     warnings: List[str] = []
     if not any(survey.faces):
-        survey = _probe_every_frame(options, model, survey)
+        survey = _probe_every_frame(options, model, survey, progress)
         save_survey(options.output / SURVEY, survey)
     shot, jumps = choose_shot(options, survey, info.width, warnings)
     selection = select_frames(survey.times[shot.frames], options.fps, options.max_frames)
@@ -208,11 +208,12 @@ def _no_face(video: Path, num_frames: int) -> str:
     )
 
 
-def _probe_every_frame(options: ProcessOptions, model: Path, survey: Survey) -> Survey:
+def _probe_every_frame(options: ProcessOptions, model: Path, survey: Survey, progress: Progress) -> Survey:
     """The survey with faces looked for in every frame, where the probed frames show none."""
     probes, faces = [], []
     images = (frame for _, _, frame in video_frames.decode(options.video, options.start, options.end))
     for position, found in enumerate(ordered_map(FaceFinder(model), images)):
+        progress(0)  # Ends here where another step has failed or the user has stopped.
         if found:
             probes.append(position)
             faces.append(found)

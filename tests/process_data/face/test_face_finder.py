@@ -59,3 +59,8 @@ def test_two_people_largest_first(face, find):
 def test_no_face_no_box(find):
     noise = np.random.default_rng(0).integers(0, 255, (240, 320, 3), dtype=np.uint8)
     assert find(noise) == [] and find(np.zeros((64, 64, 3), np.uint8)) == []
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 50), (480, 16), (2, 64)])
+def test_tiny_and_long_images_show_no_face(find, shape):
+    assert find(np.random.default_rng(0).integers(0, 255, (*shape, 3), dtype=np.uint8)) == []

@@ -78,8 +78,9 @@ def test_a_wrong_download_is_never_kept(model):
 def test_offline_nothing_is_fetched_and_the_message_says_how_to_bring_it(model, monkeypatch):
     ready = replace(model, sources=(Source("https://models.example/m", RIGHT),))
     expected = (
-        rf"could not be fetched \(it is not in .*cache, and nothing is fetched offline\); on a machine with a network "
-        rf"download https://models.example/m, and name the file with {model.option} or {model.variable}\.$"
+        r"could not be fetched \(it is not in .*cache, or damaged, and nothing is fetched offline\); on a machine "
+        r"with a network download https://models.example/m, and name the file with "
+        rf"{model.option} or {model.variable}\.$"
     )
     with pytest.raises(ModelUnavailable, match=expected):
         ready.find(offline=True)
