@@ -11,10 +11,14 @@ from typing import Iterator, List, Tuple
 
 import numpy as np
 
-from nerfblendshape_ns.process_data.face.face_landmarker import LEAST_PRESENCE, FaceLandmarker
-
-Box = Tuple[float, float, float, float]
-"""``(x0, y0, x1, y1)`` in pixels: the extent of the 468 landmarks, brow line to chin."""
+from nerfblendshape_ns.process_data.face.face_landmarker import (
+    LEAST_PRESENCE,
+    Box,
+    FaceLandmarker,
+    area,
+    overlap,
+    shared_area,
+)
 
 # Sides of the squares, as fractions of the image's shorter side.
 SQUARES = (1.0, 0.5)
@@ -72,7 +76,7 @@ def _squares(height: int, width: int, side: int) -> Iterator[Tuple[int, int]]:
 
 
 def bounding_box(landmarks: np.ndarray) -> Box:
-    """The box of landmarks ``[points, 2 or 3]`` in pixels."""
+    """The extent of landmarks ``[points, 2 or 3]`` in pixels: of a face brow line to chin."""
     low, high = landmarks.min(0), landmarks.max(0)
     return float(low[0]), float(low[1]), float(high[0]), float(high[1])
 
@@ -80,28 +84,11 @@ def bounding_box(landmarks: np.ndarray) -> Box:
 def distinct(boxes: List[Box]) -> List[Box]:
     """Boxes without repetitions and parts of the same face, largest first."""
     kept: List[Box] = []
-    for box in sorted(boxes, key=_area, reverse=True):
-        if all(overlap(box, other) < SAME_FACE and _shared(box, other) < INSIDE * _area(box) for other in kept):
+    for box in sorted(boxes, key=area, reverse=True):
+        if all(overlap(box, other) < SAME_FACE and shared_area(box, other) < INSIDE * area(box) for other in kept):
             kept.append(box)
     return kept
 
 
-def overlap(first: Box, second: Box) -> float:
-    """Intersection over union of two boxes."""
-    shared = _shared(first, second)
-    return shared / (_area(first) + _area(second) - shared) if shared else 0.0
-
-
 def _contains(box: Box, x: float, y: float) -> bool:
     return box[0] <= x <= box[2] and box[1] <= y <= box[3]
-
-
-def _area(box: Box) -> float:
-    return (box[2] - box[0]) * (box[3] - box[1])
-
-
-def _shared(first: Box, second: Box) -> float:
-    """Area of the intersection of two boxes."""
-    width = min(first[2], second[2]) - max(first[0], second[0])
-    height = min(first[3], second[3]) - max(first[1], second[1])
-    return max(width, 0.0) * max(height, 0.0)

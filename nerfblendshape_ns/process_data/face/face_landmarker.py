@@ -18,6 +18,7 @@ from typing import List, NamedTuple, Optional, Protocol, Tuple
 
 import cv2
 import numpy as np
+from scipy.special import expit
 
 from nerfblendshape_ns.common.errors import UserError
 from nerfblendshape_ns.process_data.face.canonical_face import NUM_LANDMARKS
@@ -46,6 +47,10 @@ EXPRESSIVE = np.array(
     387 388 389 390 397 398 400 402 405 409 415 454 466 468 469 470 471 472 473 474 475 476 477""".split(),
     dtype=np.int64,
 )
+
+
+Box = Tuple[float, float, float, float]
+"""``(x0, y0, x1, y1)`` in pixels."""
 
 
 class Region(NamedTuple):
@@ -135,7 +140,7 @@ class FaceLandmarker:
         if len(regions) < self._num_faces:
             for detected in self.detect(image)[: self._num_faces]:
                 if self._video:
-                    regions = [region for region in regions if _overlap(_box(region), _box(detected)) <= SAME_FACE]
+                    regions = [region for region in regions if overlap(_box(region), _box(detected)) <= SAME_FACE]
                 regions.append(detected)
         found = [self.measure(image, region) for region in regions[: self._num_faces]]
         faces = [landmarks for landmarks, presence in found if presence > LEAST_PRESENCE]
@@ -152,7 +157,7 @@ class FaceLandmarker:
         whole = Region(width / 2, height / 2, side, side, 0.0)
         pixels = whole.cut(image, DETECTOR_SIDE, cv2.BORDER_CONSTANT).astype(np.float32) * (2 / 255) - 1
         out = self._networks[DETECTOR](pixels)
-        scores = _sigmoid(out["classificators"].reshape(-1))
+        scores = expit(out["classificators"].reshape(-1).astype(np.float64))
         values = out["regressors"].reshape(len(scores), -1, 2).astype(np.float64) / DETECTOR_SIDE
         likely = np.flatnonzero((scores >= LEAST_DETECTION) & (values[:, 1] >= 0).all(-1))
         likely = likely[np.argsort(-scores[likely], kind="stable")]
@@ -174,7 +179,7 @@ class FaceLandmarker:
         out = self._networks[MESH](pixels)
         points = out["Identity"].reshape(NUM_LANDMARKS, 3).astype(np.float64) / MESH_SIDE
         landmarks = np.column_stack([region.place(points[:, :2]), points[:, 2] * region.width])
-        return landmarks, float(_sigmoid(out["Identity_1"].reshape(())))
+        return landmarks, float(expit(out["Identity_1"].astype(np.float64)).reshape(()))
 
     def coefficients(self, landmarks: np.ndarray) -> np.ndarray:
         """Blendshape coefficients ``[52]`` of landmarks."""
@@ -205,7 +210,8 @@ def _merge(points: np.ndarray, scores: np.ndarray) -> List[np.ndarray]:
     """Detections ``[n, points, 2]``, likeliest first, those of the same face averaged with their scores as weights."""
     merged = []
     while len(points):
-        same = np.array([_overlap(other[:2], points[0][:2]) > SAME_FACE for other in points])
+        boxes = points[:, :2].reshape(-1, 4).tolist()
+        same = np.array([overlap(other, boxes[0]) > SAME_FACE for other in boxes])
         same[0] = True
         merged.append(np.average(points[same], axis=0, weights=scores[same]))
         points, scores = points[~same], scores[~same]
@@ -224,18 +230,25 @@ def _angle(start: np.ndarray, end: np.ndarray) -> float:
     return float(np.arctan2(end[1] - start[1], end[0] - start[0]))
 
 
-def _box(region: Region) -> np.ndarray:
-    """Two corners of a region, not turned."""
-    centre, half = np.array(region[:2]), np.array(region[2:4]) / 2
-    return np.stack([centre - half, centre + half])
+def _box(region: Region) -> Box:
+    """The box of a region that is not turned."""
+    x, y, width, height, _ = region
+    return x - width / 2, y - height / 2, x + width / 2, y + height / 2
 
 
-def _overlap(first: np.ndarray, second: np.ndarray) -> float:
-    """Intersection over union of two boxes, each two corners ``[2, 2]``."""
-    shared = np.prod(np.clip(np.minimum(first[1], second[1]) - np.maximum(first[0], second[0]), 0, None))
-    union = np.prod(first[1] - first[0]) + np.prod(second[1] - second[0]) - shared
-    return float(shared / union) if union > 0 else 0.0
+def area(box: Box) -> float:
+    """Area of a box."""
+    return (box[2] - box[0]) * (box[3] - box[1])
 
 
-def _sigmoid(values: np.ndarray) -> np.ndarray:
-    return 1 / (1 + np.exp(-np.clip(values.astype(np.float64), -100, 100)))
+def shared_area(first: Box, second: Box) -> float:
+    """Area of the intersection of two boxes."""
+    width = min(first[2], second[2]) - max(first[0], second[0])
+    height = min(first[3], second[3]) - max(first[1], second[1])
+    return max(width, 0.0) * max(height, 0.0)
+
+
+def overlap(first: Box, second: Box) -> float:
+    """Intersection over union of two boxes."""
+    shared = shared_area(first, second)
+    return shared / (area(first) + area(second) - shared) if shared else 0.0

@@ -11,6 +11,7 @@ from typing import Callable, Iterable, Tuple
 
 import cv2
 import numpy as np
+from scipy.special import softmax
 
 from nerfblendshape_ns.common.errors import UserError
 from nerfblendshape_ns.data.contract import Label
@@ -106,12 +107,11 @@ def labels_of_classes(classes: np.ndarray, geometry: FaceGeometry) -> np.ndarray
 def class_probabilities(out: np.ndarray) -> np.ndarray:
     """The network's output ``[height, width, 6]`` as probabilities float32 ``[6, height, width]``.
 
-    Files of this model exist with the softmax inside and without it.
+    The softmax is applied unless the output is probabilities.
     """
     layers = np.moveaxis(out, -1, 0).astype(np.float32)
     if layers.min() < 0 or np.abs(layers.sum(0) - 1).max() > 0.01:
-        exponentials = np.exp(layers - layers.max(0))
-        layers = exponentials / exponentials.sum(0)
+        layers = softmax(layers, axis=0)
     return layers
 
 
