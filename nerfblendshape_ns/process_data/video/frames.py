@@ -55,7 +55,7 @@ def _opened(path: Path) -> Iterator[Tuple[InputContainer, VideoStream]]:
         with suppress(av.FFmpegError):
             container = stack.enter_context(open_media(path))
             stream = container.streams.best("video")
-        if container is None or stream is None or stream.codec_context is None or stream.width < 1:
+        if container is None or not isinstance(stream, VideoStream) or stream.codec_context is None or stream.width < 1:
             raise UserError(f"{path} is not a video that can be decoded; convert it to mp4 (H.264) and try again.")
         stream.thread_type = "AUTO"
         yield container, stream
