@@ -63,6 +63,9 @@ WARP_WITHOUT_DRIVER = (
 )
 """What Warp's native code writes to stderr without libcuda, at every log level (a regular expression)."""
 
+WARP_ON_OLD_PYTHON = rb"Warp FutureWarning: Support for Python 3\.10 is deprecated .*\n"
+"""What Warp writes on Python 3.10, for which pip chooses a release of Warp that supports it (a regular expression)."""
+
 PCI_DEVICES = Path("/sys/bus/pci/devices")
 WSL_GPU = Path("/dev/dxg")
 

@@ -6,7 +6,12 @@ from functools import cache
 
 import warp as wp
 
-from nerfblendshape_ns.common.library_output import WARP_WITHOUT_DRIVER, nvidia_gpu_possible, without_lines
+from nerfblendshape_ns.common.library_output import (
+    WARP_ON_OLD_PYTHON,
+    WARP_WITHOUT_DRIVER,
+    nvidia_gpu_possible,
+    without_lines,
+)
 
 
 @cache
@@ -18,8 +23,5 @@ def start_warp() -> None:
     """
     if wp.config.log_level == wp.LOG_INFO:  # Warp's default.
         wp.config.log_level = wp.LOG_WARNING
-    if nvidia_gpu_possible():
-        wp.init()
-        return
-    with without_lines([WARP_WITHOUT_DRIVER]):
+    with without_lines([WARP_ON_OLD_PYTHON] + ([] if nvidia_gpu_possible() else [WARP_WITHOUT_DRIVER])):
         wp.init()
