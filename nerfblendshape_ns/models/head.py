@@ -31,6 +31,7 @@ from nerfblendshape_ns.model_components.rendering.view_range import ViewRange
 from nerfblendshape_ns.models.architecture import HeadArchitecture
 from nerfblendshape_ns.models.expression_model import ExpressionModel, ExpressionModelConfig
 from nerfblendshape_ns.ops import nerfacc_backend
+from nerfblendshape_ns.ops.canonical import Marched
 
 
 @dataclass
@@ -255,7 +256,7 @@ class HeadModel(ExpressionModel[FrameBatch]):
         viewed = directions if self.training else self.view_range(origins, directions)
 
         def density_at(distances: Tensor, rays: Tensor) -> Tuple[Tensor, Tensor]:
-            return self._density(origins[rays] + directions[rays] * distances[:, None], frames, rays)
+            return self._density(origins, Marched(directions, distances, rays, self.aabb), frames)
 
         def color_of(geometry: Tensor, rays: Tensor) -> Tensor:
             frame = None if frames.ray_frame is None else frames.ray_frame[rays]
@@ -263,12 +264,10 @@ class HeadModel(ExpressionModel[FrameBatch]):
 
         return render(samples, density_at, color_of)
 
-    def _density(self, positions: Tensor, frames: FrameBatch, ray_indices: Tensor) -> Tuple[Tensor, Tensor]:
-        """Density and geometry features at positions in scene coordinates."""
-        unit = ((positions - self.aabb[0]) / (self.aabb[1] - self.aabb[0])).clamp(0.0, 1.0)
-        unit = self.conditioning.to_canonical(unit, frames, ray_indices)
-        variant = self.conditioning.variant(unit.detach(), frames, ray_indices)
-        return self.field.density(unit, frames.tables, frames.condition, variant)
+    def _density(self, origins: Tensor, marched: Marched, frames: FrameBatch) -> Tuple[Tensor, Tensor]:
+        """Density and geometry features of samples on rays."""
+        positions, row = self.conditioning.to_canonical(origins, marched, frames)
+        return self.field.density(positions, frames.tables, frames.condition, row)
 
     def _background(self, like: Float[Tensor, "rays 3"]) -> Float[Tensor, "rays 3"]:
         if self.training:

@@ -6,7 +6,7 @@ import torch
 from tiny_head import batch_for, bundle, camera, make, metadata
 
 from nerfblendshape_ns.model_components.conditioning import face_motion
-from nerfblendshape_ns.model_components.conditioning.face_parts import LOWER_FACE, OFF_FACE, UPPER_FACE
+from nerfblendshape_ns.ops.canonical import LOWER_FACE, OFF_FACE, UPPER_FACE, Marched, canonical_positions
 
 
 def face_metadata() -> Dict[str, Any]:
@@ -114,15 +114,15 @@ def test_head_pose_changes_the_picture():
 def test_brows_leave_the_lower_face_and_the_jaw_the_upper():
     model = make(face_metadata()).eval()
     rays = bundle([0], rays_each=400)
-    points = rays.origins + 3.5 * rays.directions
-    points[:50, 0] = 0.9 * model.aabb[1, 0]  # Beside the face.
+    rays.origins[:50, 0] = 0.9 * model.aabb[1, 0]  # Beside the face.
+    rays.directions[:50, 0] = 0.0
+    samples = Marched(rays.directions, torch.full((400,), 3.5), torch.arange(400), model.aabb)
 
     def density(values: list) -> torch.Tensor:
         frames = model.frames(torch.tensor([values]))
-        return model._density(points, frames, torch.zeros(400, dtype=torch.long))[0]
+        return model._density(rays.origins, samples, frames)[0]
 
-    unit = (points - model.aabb[0]) / (model.aabb[1] - model.aabb[0])
-    part = model.conditioning.parts(unit, soft=False)
+    part = canonical_positions(rays.origins, samples, face=model.conditioning.parts.face_map(soft=False))[1]
     assert set(part.tolist()) == {OFF_FACE, LOWER_FACE, UPPER_FACE}
     neutral, jaw, brow = density([0.0, 0.0, 0.0]), density([0.8, 0.0, 0.0]), density([0.0, 0.0, 0.8])
     assert torch.equal(jaw[part == UPPER_FACE], neutral[part == UPPER_FACE])

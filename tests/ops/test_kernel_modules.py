@@ -1,4 +1,4 @@
-"""Every kernel module compiles for CUDA, which needs no GPU: to PTX, for the A100's and the H100's architecture."""
+"""Every kernel module compiles for CUDA, which needs no GPU: to PTX, for the architectures of A100, H100 and RTX 50."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import pytest
 import warp as wp
 
 import nerfblendshape_ns.ops
+from nerfblendshape_ns.ops.canonical_kernels import module as canonical_module
 from nerfblendshape_ns.ops.hash_grid_kernels import hash_grid_kernels
 from nerfblendshape_ns.ops.packed_scan_kernels import module as packed_scan_module
 from nerfblendshape_ns.ops.ray_marching_kernels import module as ray_marching_module
@@ -16,6 +17,7 @@ from nerfblendshape_ns.ops.table_update_kernels import table_kernels
 MODULES = {
     **{f"hash_grid_{d}d_{f}f": (lambda d=d, f=f: hash_grid_kernels(d, f).module) for d in (2, 3) for f in (1, 2, 4, 8)},
     **{f"table_update_{f}f": (lambda f=f: table_kernels(f).module) for f in (1, 2, 4, 8)},
+    "canonical": lambda: canonical_module,
     "packed_scan": lambda: packed_scan_module,
     "ray_marching": lambda: ray_marching_module,
 }
@@ -25,10 +27,10 @@ MODULES = {
 def test_module_compiles_for_cuda(name, tmp_path):
     module = MODULES[name]()
     assert module.kernels
-    wp.compile_aot_module(module, arch=[80, 90], use_ptx=True, module_dir=tmp_path)
+    wp.compile_aot_module(module, arch=[80, 90, 120], use_ptx=True, module_dir=tmp_path)
     targets = [path.read_text() for path in sorted(tmp_path.rglob("*sm*.ptx"))]
-    assert len(targets) == 2
-    for text, architecture in zip(targets, ("sm_80", "sm_90")):
+    assert len(targets) == 3
+    for text, architecture in zip(targets, ("sm_120", "sm_80", "sm_90")):
         assert f".target {architecture}" in text
         for kernel in module.kernels.values():
             assert kernel.key in text
@@ -39,4 +41,4 @@ def test_every_kernel_file_is_among_them():
     files = {
         path.stem.removesuffix("_kernels") for path in Path(nerfblendshape_ns.ops.__path__[0]).glob("*_kernels.py")
     }
-    assert files == {"hash_grid", "table_update", "packed_scan", "ray_marching"}
+    assert files == {"canonical", "hash_grid", "table_update", "packed_scan", "ray_marching"}

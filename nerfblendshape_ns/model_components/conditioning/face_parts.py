@@ -11,19 +11,18 @@ from __future__ import annotations
 from typing import List, Sequence
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from nerfblendshape_ns.coefficient_names.face_groups import upper_and_lower
 from nerfblendshape_ns.model_components.conditioning.face_region import FaceRegion
+from nerfblendshape_ns.ops.canonical import FaceMap
 
 NOSE_TIP, NOSE_BRIDGE = 5, 6
 """Vertices of the tracked face mesh, in MediaPipe's numbering: middle of the nose, and between the eyes."""
 BORDER_BLUR = 0.03
 """Standard deviation by which training shifts the borders for each sample, as a fraction of the box's height: both
 sides learn to agree there."""
-OFF_FACE, LOWER_FACE, UPPER_FACE = range(3)
-"""Parts of the head."""
 
 
 class FaceParts(nn.Module):
@@ -71,15 +70,13 @@ class FaceParts(nn.Module):
             torch.where(self.lower, self.reference, condition),
         ]
 
-    def forward(self, positions: Float[Tensor, "samples 3"], soft: bool) -> Int[Tensor, "samples"]:
-        """The part that each sample lies in: :data:`OFF_FACE`, :data:`LOWER_FACE` or :data:`UPPER_FACE`.
+    def face_map(self, soft: bool) -> FaceMap:
+        """Where the parts are.
 
         Args:
-            positions: in [0, 1] over the box.
-            soft: blur the borders (training).
+            soft: blur the borders by another draw for each sample (training).
         """
-        height = positions[:, 2]
+        seed = None
         if soft:
-            height = height + BORDER_BLUR * torch.randn_like(height)
-        part = torch.where(height < self.border, LOWER_FACE, UPPER_FACE)
-        return torch.where(self.region(positions, soft), part, OFF_FACE)
+            seed = torch.randint(2**31 - 1, (1,), dtype=torch.int32, device=self.border.device)
+        return FaceMap(self.region.weights, self.region.rear, self.border, BORDER_BLUR, seed)

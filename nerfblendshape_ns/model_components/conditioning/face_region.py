@@ -5,7 +5,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from nerfblendshape_ns.model_components.occupancy.visual_hull import CHIN, FOREHEAD
@@ -15,7 +15,8 @@ CELLS = 128
 
 
 class FaceRegion(nn.Module):
-    """A map over the frontal plane: 1 on the face, 0 off it, a ramp between.
+    """``weights [128, 128]``, a map over the box's frontal plane (z, x): 1 on the face, 0 off it, a ramp between; and
+    ``rear``, the depth in the box at which the region ends.
 
     Args:
         aabb: ``[2, 3]`` the head box (z up, the face looks along -y).
@@ -55,17 +56,3 @@ class FaceRegion(nn.Module):
         self.register_buffer("weights", torch.from_numpy(weights))
         rear = (vertices[:, 1].min() + depth * height - low[1]) / (high - low)[1]
         self.register_buffer("rear", torch.tensor(rear).float())
-
-    def forward(self, positions: Float[Tensor, "samples 3"], soft: bool) -> Bool[Tensor, "samples"]:
-        """Which samples lie in it.
-
-        Args:
-            positions: in [0, 1] over the box.
-            soft: decide at random by the ramp's weight (training, so that both sides learn to agree there), else by
-                its middle.
-        """
-        column = (positions[:, 0] * CELLS).long().clamp(0, CELLS - 1)
-        row = (positions[:, 2] * CELLS).long().clamp(0, CELLS - 1)
-        weight = self.weights[row, column]
-        threshold = torch.rand_like(weight) if soft else 0.5
-        return (weight > threshold) & (positions[:, 1] < self.rear)

@@ -13,6 +13,7 @@ from nerfblendshape_ns.model_components.conditioning.expression_source import Ex
 from nerfblendshape_ns.model_components.conditioning.face_motion import FaceMotion
 from nerfblendshape_ns.model_components.conditioning.face_parts import FaceParts
 from nerfblendshape_ns.model_components.conditioning.head_pose_code import HeadPoseCode
+from nerfblendshape_ns.ops.canonical import Marched, canonical_positions
 
 EXPRESSION_SWAP = 0.2
 """Probability, per training step, that the head off the face sees the coefficients of other training frames: hair shall
@@ -34,7 +35,7 @@ class FrameBatch:
     """Appearance codes."""
     count: int = 1
     """Number of frames."""
-    motion: Optional[Float[Tensor, "frames 3 grid grid grid"]] = None
+    motion: Optional[Float[Tensor, "frames grid grid grid 3"]] = None
     """The skin's displacement in each; None where samples stay where they are."""
 
 
@@ -163,37 +164,19 @@ class HeadConditioning(nn.Module):
         return FrameBatch(condition, blend(condition), ray_frame, codes, count, motion)
 
     def to_canonical(
-        self, unit: Float[Tensor, "samples 3"], frames: FrameBatch, ray_indices: Int[Tensor, "samples"]
-    ) -> Float[Tensor, "samples 3"]:
-        """Canonical positions of samples of these frames; gradients to positions pass unchanged.
+        self, origins: Float[Tensor, "rays 3"], marched: Marched, frames: FrameBatch
+    ) -> tuple[Float[Tensor, "samples 3"], Optional[Int[Tensor, "samples"]]]:
+        """Canonical positions of samples on the rays of these frames, and the row of the frames' conditions that each
+        uses; None where there is one row.
 
         Args:
-            unit: positions in [0, 1] over the head box.
+            origins: of the rays, in scene coordinates.
+            marched: the samples.
             frames: from :meth:`frame_batch`.
-            ray_indices: the ray of each sample.
         """
-        if self.motion is None or frames.motion is None:
-            return unit
-        frame = None if frames.ray_frame is None else frames.ray_frame[ray_indices]
-        moved = unit.detach()
-        return unit + (self.motion.to_canonical(moved, frames.motion, frame) - moved)
-
-    def variant(
-        self, unit: Float[Tensor, "samples 3"], frames: FrameBatch, ray_indices: Int[Tensor, "samples"]
-    ) -> Optional[Int[Tensor, "samples"]]:
-        """Which row of the frames' conditions each sample uses; None where there is one.
-
-        Args:
-            unit: positions in [0, 1] over the head box.
-            frames: from :meth:`frame_batch`.
-            ray_indices: the ray of each sample.
-        """
-        frame = None if frames.ray_frame is None else frames.ray_frame[ray_indices]
-        if len(frames.condition) == frames.count:
-            return frame
-        if frame is None:
-            frame = torch.zeros_like(ray_indices)
-        return self._row(unit, frame, frames.count, self.training)
+        face = None if self.parts is None else self.parts.face_map(self.training)
+        positions, rows = canonical_positions(origins, marched, frames.ray_frame, frames.count, frames.motion, face)
+        return positions, rows if len(frames.condition) > 1 else None
 
     def probes(
         self,
@@ -207,16 +190,13 @@ class HeadConditioning(nn.Module):
         Args:
             unit: positions in [0, 1].
             conditions: a few.
-            probe: which one each position was given.
+            probe: int32, which one each position was given.
             codes: of the training frames, some of which stand in for the conditions where codes are the condition.
         """
         if self.by_code:
             assert codes is not None, "the field has no codes"
             conditions = codes[torch.randint(len(codes), (len(conditions),)).to(codes.device)]
-        if self.motion is not None:
-            unit = self.motion.to_canonical(unit, self.motion.fields(conditions[:, : self.basis]), probe)
-        return unit, self.variants(conditions), self._row(unit, probe, len(conditions), soft=True)
-
-    def _row(self, unit: Tensor, frame: Tensor, count: int, soft: bool) -> Int[Tensor, "samples"]:
-        """Row of :meth:`variants` for samples of ``count`` frames."""
-        return (frame if self.parts is None else frame + count * self.parts(unit, soft)).int()
+        fields = None if self.motion is None else self.motion.fields(conditions[:, : self.basis])
+        face = None if self.parts is None else self.parts.face_map(soft=True)
+        positions, rows = canonical_positions(unit, None, probe, len(conditions), fields, face)
+        return positions, self.variants(conditions), rows

@@ -4,14 +4,12 @@ import pytest
 import torch
 
 from nerfblendshape_ns.model_components.conditioning.face_parts import (
-    LOWER_FACE,
     NOSE_BRIDGE,
     NOSE_TIP,
-    OFF_FACE,
-    UPPER_FACE,
     FaceParts,
 )
 from nerfblendshape_ns.model_components.occupancy.visual_hull import CHIN, FOREHEAD
+from nerfblendshape_ns.ops.canonical import LOWER_FACE, OFF_FACE, UPPER_FACE, canonical_positions
 
 AABB = torch.tensor([[-1.0, -1.0, -1.0], [1.0, 1.0, 1.0]])
 NAMES = ["eyeBlinkLeft", "browInnerUp", "jawOpen", "mouthPucker", "noseSneerLeft"]
@@ -29,6 +27,10 @@ def mesh() -> torch.Tensor:
 
 def make() -> FaceParts:
     return FaceParts(AABB, mesh(), NAMES, REFERENCE)
+
+
+def part(parts: FaceParts, points: torch.Tensor, soft: bool) -> torch.Tensor:
+    return canonical_positions(points, face=parts.face_map(soft))[1]
 
 
 def test_each_part_sees_what_moves_it():
@@ -58,14 +60,14 @@ def test_where_the_parts_are():
     points = positions(torch.tensor([-0.3, -0.05, 0.05, 0.3, -0.3]))
     points[3, 0] = 0.95  # Beside the face.
     points[4, 1] = 0.9  # The back of the head.
-    assert make()(in_box(points), soft=False).tolist() == [LOWER_FACE, LOWER_FACE, UPPER_FACE, OFF_FACE, OFF_FACE]
+    assert part(make(), in_box(points), soft=False).tolist() == [LOWER_FACE, LOWER_FACE, UPPER_FACE, OFF_FACE, OFF_FACE]
 
 
 def test_borders_are_blurred_in_training():
     torch.manual_seed(0)
-    at_border = make()(in_box(positions(torch.full((1000,), -1e-3))), soft=True)
+    at_border = part(make(), in_box(positions(torch.full((1000,), -1e-3))), soft=True)
     assert 400 < int((at_border == LOWER_FACE).sum()) < 600 and not bool((at_border == OFF_FACE).any())
-    inside = make()(in_box(positions(torch.full((1000,), -0.3))), soft=True)
+    inside = part(make(), in_box(positions(torch.full((1000,), -0.3))), soft=True)
     assert bool((inside == LOWER_FACE).all())
 
 
@@ -73,5 +75,5 @@ def test_checkpoints_bring_it_back():
     other = FaceParts(AABB, 0.5 * mesh(), NAMES, torch.zeros(7))
     other.load_state_dict(make().state_dict())
     points = in_box(torch.rand(500, 3, generator=torch.Generator().manual_seed(0)) * 2 - 1)
-    assert torch.equal(other(points, soft=False), make()(points, soft=False))
+    assert torch.equal(part(other, points, soft=False), part(make(), points, soft=False))
     assert torch.equal(other.reference, REFERENCE)

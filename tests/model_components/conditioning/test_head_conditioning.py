@@ -9,6 +9,7 @@ from nerfblendshape_ns.model_components.conditioning import head_conditioning
 from nerfblendshape_ns.model_components.conditioning.face_motion import FaceMotion
 from nerfblendshape_ns.model_components.conditioning.face_parts import FaceParts
 from nerfblendshape_ns.model_components.conditioning.head_conditioning import HeadConditioning
+from nerfblendshape_ns.ops.canonical import FaceMap, Marched
 
 
 def poses(shifts: Tensor) -> Tensor:
@@ -29,9 +30,18 @@ class Bottom(nn.Module):
         rows[1][:, 1:], rows[2][:, 1:] = 7.0, 8.0
         return rows
 
-    def forward(self, positions: Tensor, soft: bool) -> Tensor:
-        height = positions[:, 2]
-        return (height < 0.2) * 1 + (height > 0.8) * 2
+    def face_map(self, soft: bool) -> FaceMap:
+        face = torch.tensor([1.0, 1.0, 0, 0, 0, 0, 0, 0, 1.0, 1.0])[:, None]
+        return FaceMap(face, torch.tensor(2.0), torch.tensor(0.5))
+
+
+BOX = torch.tensor([[0.0] * 3, [1.0] * 3])
+
+
+def at(positions: Tensor, rays: Tensor) -> tuple[Tensor, Marched]:
+    """Origins and samples of rays that lie at positions in the unit box."""
+    origins = torch.zeros(int(rays.max()) + 1, 3).index_copy(0, rays, positions)
+    return origins, Marched(torch.zeros_like(origins), torch.zeros(len(rays)), rays, BOX)
 
 
 def batch(conditioning: HeadConditioning, expression: Tensor, ray_frame: Optional[Tensor] = None):
@@ -57,21 +67,20 @@ def test_head_pose_follows_the_coefficients():
 def test_one_frame_needs_no_choice():
     conditioning = HeadConditioning(torch.ones(2), TRAIN, pose_scale=0.5).eval()
     frames = batch(conditioning, torch.ones(1, 2))
-    assert conditioning.variant(torch.rand(4, 3), frames, torch.zeros(4, dtype=torch.long)) is None
+    assert conditioning.to_canonical(*at(torch.rand(4, 3), torch.arange(4)), frames)[1] is None
 
 
 def test_each_sample_finds_its_row():
     conditioning = HeadConditioning(torch.ones(2), TRAIN, 0.5, parts=Bottom()).eval()  # type: ignore[arg-type]
     expression = torch.tensor([[0.1, 0.2], [0.3, 0.4]])
-    frames = batch(conditioning, expression, torch.tensor([0, 1], dtype=torch.int32))
+    frames = batch(conditioning, expression, torch.tensor([0, 0, 0, 1, 1, 1], dtype=torch.int32))
     assert frames.condition.shape == (6, 8) and frames.tables.shape == (6, 8, 1) and frames.count == 2
     torch.testing.assert_close(frames.condition[:2, :2], expression)
     torch.testing.assert_close(frames.condition[2:4], torch.tensor([[0.1] + [7.0] * 7, [0.3] + [7.0] * 7]))
     torch.testing.assert_close(frames.condition[4:6], torch.tensor([[0.1] + [8.0] * 7, [0.3] + [8.0] * 7]))
     samples = torch.tensor([[0.1, 0.5, 0.5], [0.1, 0.5, 0.1], [0.1, 0.5, 0.9]])
-    for ray, rows in ((0, [0, 2, 4]), (1, [1, 3, 5])):
-        variant = conditioning.variant(samples, frames, torch.full((3,), ray))
-        assert variant is not None and variant.tolist() == rows and variant.dtype == torch.int32
+    _, rows = conditioning.to_canonical(*at(samples.repeat(2, 1), torch.arange(6)), frames)
+    assert rows is not None and rows.tolist() == [0, 2, 4, 1, 3, 5] and rows.dtype == torch.int32
 
 
 def test_noise_is_for_training():
@@ -107,7 +116,7 @@ def test_occupancy_sees_the_parts():
     conditioning = HeadConditioning(torch.ones(2), TRAIN, 0.5, parts=Bottom())  # type: ignore[arg-type]
     conditions = torch.tensor([[1.0] * 8, [2.0] * 8])
     samples = torch.tensor([[0.1, 0, 0.5], [0.9, 0, 0.1], [0.9, 0, 0.9]])
-    _, rows, probe = conditioning.probes(samples, conditions, torch.tensor([0, 1, 1]))
+    _, rows, probe = conditioning.probes(samples, conditions, torch.tensor([0, 1, 1], dtype=torch.int32))
     torch.testing.assert_close(rows[probe], torch.tensor([[1.0] * 8, [2.0] + [7.0] * 7, [2.0] + [8.0] * 7]))
 
 
@@ -116,8 +125,8 @@ def test_real_parts_fit():
     parts = FaceParts(aabb, mesh, ["eyeBlinkLeft", "jawOpen"], torch.zeros(8))
     conditioning = HeadConditioning(torch.ones(2), TRAIN, 0.5, parts=parts)
     frames = batch(conditioning, torch.ones(1, 2))
-    variant = conditioning.variant(torch.rand(50, 3), frames, torch.zeros(50, dtype=torch.long))
-    assert variant is not None and set(variant.tolist()) <= {0, 1, 2} and len(frames.condition) == 3
+    _, rows = conditioning.to_canonical(*at(torch.rand(50, 3), torch.arange(50)), frames)
+    assert rows is not None and set(rows.tolist()) <= {0, 1, 2} and len(frames.condition) == 3
 
 
 def sideways() -> FaceMotion:
@@ -133,20 +142,17 @@ def sideways() -> FaceMotion:
 def test_samples_are_moved_by_their_own_frames_coefficients():
     conditioning = HeadConditioning(torch.ones(2), TRAIN, 0.5, noise=5.0, motion=sideways())
     expression = torch.tensor([[0.0, 0.0], [1.0, 0.0]])
-    unit = torch.full((2, 3), 0.5, requires_grad=True)
-    frames = batch(
-        conditioning, expression, torch.tensor([0, 1], dtype=torch.int32)
-    )  # Training: noise leaves it alone.
-    canonical = conditioning.to_canonical(unit, frames, torch.tensor([0, 1]))
-    torch.testing.assert_close(canonical.detach(), torch.tensor([[0.5] * 3, [0.4, 0.5, 0.5]]), rtol=0, atol=2e-3)
-    (gradient,) = torch.autograd.grad(canonical.sum(), unit)
-    torch.testing.assert_close(gradient, torch.ones(2, 3))
-    alone = batch(HeadConditioning(torch.ones(2), TRAIN, 0.5), expression)
-    assert HeadConditioning(torch.ones(2), TRAIN, 0.5).to_canonical(unit, alone, torch.tensor([0, 1])) is unit
+    frames = batch(conditioning, expression, torch.tensor([0, 1], dtype=torch.int32))  # Training: noise moves nothing.
+    middle, samples = at(torch.full((2, 3), 0.5), torch.arange(2))
+    canonical, rows = conditioning.to_canonical(middle, samples, frames)
+    torch.testing.assert_close(canonical, torch.tensor([[0.5] * 3, [0.4, 0.5, 0.5]]), rtol=0, atol=2e-3)
+    assert rows is not None and rows.tolist() == [0, 1]
+    still = HeadConditioning(torch.ones(2), TRAIN, 0.5)
+    assert torch.equal(still.to_canonical(middle, samples, batch(still, expression, frames.ray_frame))[0], middle)
 
 
 def test_occupancy_looks_up_canonical_positions():
     conditioning = HeadConditioning(torch.ones(2), TRAIN, 0.5, motion=sideways())
     conditions = torch.tensor([[1.0] + [0.0] * 7, [0.0] * 8])
-    unit, _, _ = conditioning.probes(torch.full((2, 3), 0.5), conditions, torch.tensor([0, 1]))
+    unit, _, _ = conditioning.probes(torch.full((2, 3), 0.5), conditions, torch.tensor([0, 1], dtype=torch.int32))
     torch.testing.assert_close(unit, torch.tensor([[0.4, 0.5, 0.5], [0.5] * 3]), rtol=0, atol=2e-3)

@@ -1,0 +1,159 @@
+# type: ignore  (Warp kernels are Python in syntax only)
+"""Warp kernels of :mod:`nerfblendshape_ns.ops.canonical`; a work item is a sample."""
+
+# ruff: noqa: UP018 (in a Warp kernel, int(0) makes a variable where 0 makes a constant)
+
+import warp as wp
+
+from nerfblendshape_ns.ops.launch import ParallelKernel
+
+module = wp.get_module("nerfblendshape_ns.canonical")
+module.options.update(enable_backward=False)
+
+ITERATIONS = wp.constant(4)
+"""Steps of the fixed-point iteration to a point's canonical position, whose displacement leads back to the point."""
+MOST_BACK = wp.constant(0.9)
+"""Bound on how much of the last change a secant step takes back; and, next, on how much of it a step adds."""
+MOST_AHEAD = wp.constant(2.0)
+MINIMUM_SAMPLES = 512
+"""Samples worth a thread of their own."""
+
+
+@wp.func
+def _unit(point: wp.vec3):
+    return wp.vec3(wp.clamp(point[0], 0.0, 1.0), wp.clamp(point[1], 0.0, 1.0), wp.clamp(point[2], 0.0, 1.0))
+
+
+# The cell is clamped as an integer, so that no position, NaN included, leaves the grid.
+@wp.func
+def _cell(position: float, last: int):
+    return wp.clamp(int(position * float(last)), 0, last - 1)
+
+
+@wp.func
+def _displacement(fields: wp.array4d(dtype=wp.vec3), frame: int, point: wp.vec3):
+    """Trilinear value of a frame's grid, indexed z, y, x, at a point in [0, 1]."""
+    last = fields.shape[1] - 1
+    x = _cell(point[0], last)
+    y = _cell(point[1], last)
+    z = _cell(point[2], last)
+    fx = point[0] * float(last) - float(x)
+    fy = point[1] * float(last) - float(y)
+    fz = point[2] * float(last) - float(z)
+    low = (1.0 - fy) * ((1.0 - fx) * fields[frame, z, y, x] + fx * fields[frame, z, y, x + 1]) + fy * (
+        (1.0 - fx) * fields[frame, z, y + 1, x] + fx * fields[frame, z, y + 1, x + 1]
+    )
+    high = (1.0 - fy) * ((1.0 - fx) * fields[frame, z + 1, y, x] + fx * fields[frame, z + 1, y, x + 1]) + fy * (
+        (1.0 - fx) * fields[frame, z + 1, y + 1, x] + fx * fields[frame, z + 1, y + 1, x + 1]
+    )
+    return (1.0 - fz) * low + fz * high
+
+
+@wp.kernel(module=module, enable_backward=False)
+def _canonical(
+    first: int,
+    stride: int,
+    points: wp.array(dtype=wp.vec3),
+    directions: wp.array(dtype=wp.vec3),
+    distances: wp.array(dtype=float),
+    rays: wp.array(dtype=wp.int64),
+    box: wp.array(dtype=wp.vec3),
+    frame_index: wp.array(dtype=int),
+    frames: int,
+    fields: wp.array4d(dtype=wp.vec3),
+    face: wp.array2d(dtype=float),
+    rear: wp.array(dtype=float),
+    border: wp.array(dtype=float),
+    blur: float,
+    seed: wp.array(dtype=int),
+    positions: wp.array(dtype=wp.vec3),
+    rows: wp.array(dtype=int),
+):
+    sample = first + wp.tid() * stride
+    point = int(sample)
+    unit = wp.vec3()
+    if rays.shape[0] > 0:
+        point = int(rays[sample])
+        low = box[0]
+        offset = points[point] + directions[point] * distances[sample] - low
+        unit = _unit(wp.cw_div(offset, box[1] - low))
+    else:
+        unit = _unit(points[point])
+    frame = int(0)
+    if frame_index.shape[0] > 0:
+        frame = frame_index[point]
+    canonical = unit
+    if fields.shape[0] > 0:
+        # Anderson's method of depth one, a secant method for each sample.
+        last_change = unit
+        last_step = unit
+        for iteration in range(ITERATIONS):
+            step = unit - _displacement(fields, frame, canonical) - canonical
+            change = step
+            if iteration > 0:
+                difference = step - last_step
+                factor = wp.dot(difference, step) / wp.max(wp.dot(difference, difference), 1.0e-12)
+                change = step - wp.clamp(factor, -MOST_AHEAD, MOST_BACK) * (last_change + difference)
+            canonical = _unit(canonical + change)
+            last_step = step
+            last_change = change
+    positions[sample] = canonical
+    if face.shape[0] > 0:
+        height = canonical[2]
+        threshold = float(0.5)
+        if seed.shape[0] > 0:
+            state = wp.rand_init(seed[0], sample)
+            threshold = wp.randf(state)
+            height += blur * wp.randn(state)
+        row = wp.clamp(int(canonical[2] * float(face.shape[0])), 0, face.shape[0] - 1)
+        column = wp.clamp(int(canonical[0] * float(face.shape[1])), 0, face.shape[1] - 1)
+        if face[row, column] > threshold and canonical[1] < rear[0]:
+            frame += wp.where(height < border[0], 1, 2) * frames
+    rows[sample] = frame
+
+
+@wp.kernel(module=module, enable_backward=False)
+def _field_gradient(
+    first: int,
+    stride: int,
+    block: int,
+    positions: wp.array(dtype=wp.vec3),
+    rays: wp.array(dtype=wp.int64),
+    frame_index: wp.array(dtype=int),
+    gradient: wp.array(dtype=wp.vec3),
+    result: wp.array4d(dtype=wp.vec3),
+):
+    begin = (first + wp.tid() * stride) * block
+    last = result.shape[1] - 1
+    for sample in range(begin, wp.min(begin + block, positions.shape[0])):
+        frame = int(0)
+        if frame_index.shape[0] > 0:
+            point = int(sample)
+            if rays.shape[0] > 0:
+                point = int(rays[sample])
+            frame = frame_index[point]
+        position = positions[sample]
+        x = _cell(position[0], last)
+        y = _cell(position[1], last)
+        z = _cell(position[2], last)
+        for corner in range(8):
+            right = corner & 1
+            up = (corner >> 1) & 1
+            far = corner >> 2
+            weight = (
+                (1.0 - wp.abs(position[0] * float(last) - float(x + right)))
+                * (1.0 - wp.abs(position[1] * float(last) - float(y + up)))
+                * (1.0 - wp.abs(position[2] * float(last) - float(z + far)))
+            )
+            wp.atomic_add(result, frame, z + far, y + up, x + right, -weight * gradient[sample])
+
+
+_vector, _real, _index = wp.vec3, wp.float32, wp.int32
+
+canonical = ParallelKernel(
+    _canonical,
+    (_vector, _vector, _real, wp.int64, _vector, _index, None, _vector, _real, _real, _real, None, _index)
+    + (_vector, _index),
+    minimum=MINIMUM_SAMPLES,
+)
+field_gradient = ParallelKernel(_field_gradient, (None, _vector, wp.int64, _index, _vector, _vector))
