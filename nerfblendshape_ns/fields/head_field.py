@@ -6,19 +6,18 @@ from typing import Any, Literal, Optional, Tuple, cast
 
 import torch
 from jaxtyping import Float, Int
-from nerfstudio.field_components.encodings import SHEncoding
 from nerfstudio.field_components.mlp import MLP
 from torch import Tensor, nn
 
 from nerfblendshape_ns.field_components.blendshape_encoding import BlendshapeHashEncoding
 from nerfblendshape_ns.fields.networks import (
     Implementation,
-    encode_directions,
     evaluate,
     implementation_of,
     make_frame_codes,
 )
 from nerfblendshape_ns.ops.hash_grid import HashGridLayout
+from nerfblendshape_ns.ops.spherical_harmonics import COMPONENTS, spherical_harmonics
 
 Conditioning = Literal["blend", "concat", "code", "static"]
 DENSITY_BIAS = -1.0
@@ -90,9 +89,9 @@ def _with_frame_inputs(
     constant = nn.functional.linear(inputs, first.weight[:, width:], first.bias)
     hidden = nn.functional.linear(features, first.weight[:, :width])
     if frame_index is None:
-        hidden = hidden + constant
+        hidden += constant
     else:
-        hidden = torch.addmm(hidden, one_hot(frame_index, constant), constant)
+        hidden.addmm_(one_hot(frame_index, constant), constant)
     for layer in network.layers[1:]:
         hidden = layer(network.activation(hidden))
     return hidden
@@ -161,16 +160,15 @@ class HeadField(nn.Module):
             num_layers=self.density_layers,
             layer_width=self.hidden_dim,
             out_dim=1 + self.geometry_dim,
-            activation=nn.ReLU(),
+            activation=nn.ReLU(inplace=True),
             implementation=implementation,
         )
-        self.direction_encoding = SHEncoding(levels=4, implementation=implementation)
         self.color_network = MLP(
-            in_dim=self.geometry_dim + self.direction_encoding.get_out_dim() + self.frame_code_dim,
+            in_dim=self.geometry_dim + COMPONENTS + self.frame_code_dim,
             num_layers=self.color_layers,
             layer_width=self.hidden_dim,
             out_dim=3,
-            activation=nn.ReLU(),
+            activation=nn.ReLU(inplace=True),
             out_activation=nn.Sigmoid(),
             implementation=implementation,
         )
@@ -207,7 +205,8 @@ class HeadField(nn.Module):
 
     def color(
         self,
-        directions: Float[Tensor, "samples 3"],
+        directions: Float[Tensor, "rays 3"],
+        rays: Int[Tensor, "samples"],
         geometry: Float[Tensor, "samples geometry_dim"],
         codes: Optional[Float[Tensor, "frames code"]] = None,
         frame_index: Optional[Int[Tensor, "samples"]] = None,
@@ -217,15 +216,16 @@ class HeadField(nn.Module):
         Args:
             directions: unit viewing directions in head space: a turning head moves them as a moving camera does, so
                 they carry the change of shading with head rotation.
+            rays: int64, the ray of each sample.
             geometry: from :meth:`density`.
             codes: the appearance codes; required when the field has them.
             frame_index: row of ``codes`` for each sample; None takes the first.
         """
-        parts = [geometry, encode_directions(self.direction_encoding, directions)]
+        parts = [geometry, spherical_harmonics(directions, rays)]
         if self.frame_codes is not None:
             assert codes is not None, "this field was built with appearance codes"
             if frame_index is None:
-                parts.append(codes[:1].expand(len(directions), -1))
+                parts.append(codes[:1].expand(len(geometry), -1))
             else:
                 parts.append(one_hot(frame_index, codes) @ codes)
         return evaluate(self.color_network, torch.cat(parts, dim=-1))

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal, Optional, Protocol, Union
+from typing import Literal, Optional, Protocol
 
 from jaxtyping import Float, Int
-from nerfstudio.field_components.encodings import SHEncoding
 from nerfstudio.field_components.mlp import MLP
 from nerfstudio.utils import external
 from torch import Tensor, nn
@@ -59,18 +58,11 @@ def implementation_of(network: MLP) -> Implementation:
     return "torch" if network.tcnn_encoding is None else "tcnn"
 
 
-def evaluate(network: Union[MLP, SHEncoding], inputs: Float[Tensor, "rows inputs"]) -> Float[Tensor, "rows outputs"]:
+def evaluate(network: MLP, inputs: Float[Tensor, "rows inputs"]) -> Float[Tensor, "rows outputs"]:
     """Outputs in single precision; tiny-cuda-nn's are of half precision, and it needs at least one row."""
     if network.tcnn_encoding is not None and len(inputs) == 0:
         return network(inputs.new_zeros(1, inputs.shape[1]))[:0].float()
     return network(inputs).float()
-
-
-def encode_directions(encoding: SHEncoding, directions: Float[Tensor, "rows 3"]) -> Float[Tensor, "rows components"]:
-    """Spherical harmonics of unit vectors; tiny-cuda-nn wants their coordinates in [0, 1], torch in [-1, 1]."""
-    if encoding.tcnn_encoding is not None:
-        directions = ((directions + 1.0) / 2.0).clamp(0.0, 1.0)
-    return evaluate(encoding, directions)
 
 
 def require_implementation(implementation: Implementation) -> None:

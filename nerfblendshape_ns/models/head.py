@@ -260,7 +260,7 @@ class HeadModel(ExpressionModel[FrameBatch]):
 
         def color_of(geometry: Tensor, rays: Tensor) -> Tensor:
             frame = None if frames.ray_frame is None else frames.ray_frame[rays]
-            return self.field.color(viewed[rays], geometry, frames.codes, frame)
+            return self.field.color(viewed, rays, geometry, frames.codes, frame)
 
         return render(samples, density_at, color_of)
 

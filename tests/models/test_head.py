@@ -87,7 +87,7 @@ def show_block(model, monkeypatch, value: float) -> None:
         return value * ((places > low) & (places < high)).all(1), places[:, :1]
 
     monkeypatch.setattr(model.field, "density", density)
-    monkeypatch.setattr(model.field, "color", lambda directions, *_: BLOCK_COLOUR.expand(len(directions), 3))
+    monkeypatch.setattr(model.field, "color", lambda _, rays, *others: BLOCK_COLOUR.expand(len(rays), 3))
 
 
 @pytest.mark.parametrize("background", ["white", "black"])

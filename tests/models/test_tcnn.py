@@ -12,7 +12,6 @@ from nerfblendshape_ns.avatar.avatar import open_avatar
 from nerfblendshape_ns.avatar.avatar_file import Provenance
 from nerfblendshape_ns.avatar.export import export_avatar
 from nerfblendshape_ns.common.errors import UserError
-from nerfblendshape_ns.fields.networks import encode_directions
 from nerfblendshape_ns.models.load import build_model
 from nerfblendshape_ns.models.rebuild import build_head
 
@@ -74,15 +73,6 @@ def test_rays_that_meet_nothing_train_all_the_same(monkeypatch):
     rays.directions = -rays.directions
     sum(model.get_loss_dict(model.get_outputs(rays), batch_for(rays)).values()).backward()
     assert not model.eval().get_outputs(rays)["accumulation"].any()
-
-
-def test_both_see_a_direction_alike(monkeypatch):
-    directions = torch.nn.functional.normalize(torch.randn(200, 3, generator=torch.Generator().manual_seed(0)), dim=-1)
-    directions = torch.cat([directions, torch.eye(3), -torch.eye(3)])
-    by_torch = encode_directions(make().field.direction_encoding, directions)
-    install(monkeypatch)
-    by_tcnn = encode_directions(tcnn_head().field.direction_encoding, directions)
-    torch.testing.assert_close(by_tcnn, by_torch, rtol=0, atol=2e-3)
 
 
 def of_torch(kind: str):
