@@ -23,7 +23,7 @@ import torch
 from step import STEPS_A_ROUND, Run
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from nerfblendshape_ns.model_components.rendering.early_termination import Samples
+from nerfblendshape_ns.model_components.rendering import early_termination
 from nerfblendshape_ns.ops.launch import ParallelKernel
 from nerfblendshape_ns.synthetic.dataset import ClipSettings, write_dataset
 
@@ -107,7 +107,7 @@ def measure(root: Path, settle: int, max_size: int = IMAGE, **options: Any) -> D
     """
     run = Run(root, max_size, torch.device("cpu"), **options)
     run.steps(settle)
-    with mock.patch.object(Samples, "on_gpu", True):
+    with mock.patch.object(early_termination, "at_once", lambda _: True):
         step = counts(lambda: run.steps(STEPS_A_ROUND), STEPS_A_ROUND)
         run.slider_seconds(0.3, IMAGE)
         return {"step": step, "image": counts(lambda: run.slider_seconds(0.6, IMAGE))}

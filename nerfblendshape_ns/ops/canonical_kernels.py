@@ -30,23 +30,37 @@ def _cell(position: float, last: int):
     return wp.clamp(int(position * float(last)), 0, last - 1)
 
 
+# Plain C++ for the reason given in hash_grid_kernels.
+_TRILINEAR = """
+    const float fx = scaled.c[0] - (float)x, fy = scaled.c[1] - (float)y, fz = scaled.c[2] - (float)z;
+    const int side = fields.shape[1];
+    const float* corner = (const float*)(fields.data + ((size_t)(frame * side + z) * side + y) * side + x);
+    const int row = 3 * side, layer = 3 * side * side;
+    wp::vec_t<3, float> value;
+    for (int axis = 0; axis < 3; ++axis, ++corner) {
+        const float a = corner[0] + fx * (corner[3] - corner[0]);
+        const float b = corner[row] + fx * (corner[row + 3] - corner[row]);
+        const float c = corner[layer] + fx * (corner[layer + 3] - corner[layer]);
+        const float d = corner[layer + row] + fx * (corner[layer + row + 3] - corner[layer + row]);
+        const float low = a + fy * (b - a);
+        const float high = c + fy * (d - c);
+        value.c[axis] = low + fz * (high - low);
+    }
+    return value;
+"""
+
+
+@wp.func_native(_TRILINEAR)
+def _trilinear(fields: wp.array4d(dtype=wp.vec3), frame: int, scaled: wp.vec3, x: int, y: int, z: int) -> wp.vec3: ...
+
+
 @wp.func
 def _displacement(fields: wp.array4d(dtype=wp.vec3), frame: int, point: wp.vec3):
     """Trilinear value of a frame's grid, indexed z, y, x, at a point in [0, 1]."""
     last = fields.shape[1] - 1
-    x = _cell(point[0], last)
-    y = _cell(point[1], last)
-    z = _cell(point[2], last)
-    fx = point[0] * float(last) - float(x)
-    fy = point[1] * float(last) - float(y)
-    fz = point[2] * float(last) - float(z)
-    low = (1.0 - fy) * ((1.0 - fx) * fields[frame, z, y, x] + fx * fields[frame, z, y, x + 1]) + fy * (
-        (1.0 - fx) * fields[frame, z, y + 1, x] + fx * fields[frame, z, y + 1, x + 1]
+    return _trilinear(
+        fields, frame, float(last) * point, _cell(point[0], last), _cell(point[1], last), _cell(point[2], last)
     )
-    high = (1.0 - fy) * ((1.0 - fx) * fields[frame, z + 1, y, x] + fx * fields[frame, z + 1, y, x + 1]) + fy * (
-        (1.0 - fx) * fields[frame, z + 1, y + 1, x] + fx * fields[frame, z + 1, y + 1, x + 1]
-    )
-    return (1.0 - fz) * low + fz * high
 
 
 @wp.kernel(module=module, enable_backward=False)

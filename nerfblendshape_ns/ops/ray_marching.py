@@ -8,13 +8,14 @@ step_size``. It becomes a sample when its midpoint lies in an occupied cell.
 from __future__ import annotations
 
 from types import SimpleNamespace
-from typing import Tuple
+from typing import Any, List, Tuple
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from nerfblendshape_ns.ops.ray_marching_kernels import intersect_boxes, march_rays
+from nerfblendshape_ns.ops.compositing import PackedSamples
+from nerfblendshape_ns.ops.ray_marching_kernels import COUNT, EDGES_TOO, SAMPLES, intersect_boxes, march_rays
 
 
 def ray_aabb_intersect(
@@ -96,26 +97,16 @@ def traverse_grids(
         )
     if not step_size > 0.0:
         raise ValueError(f"Rays are marched with a positive step size, not {step_size}.")
-    num_rays = rays_o.shape[0]
-    long = {"dtype": torch.int64, "device": rays_o.device}
-    counts = torch.zeros(2, num_rays, **long)
     grid = (binaries.flatten(), *binaries.shape[1:], aabbs.flatten())
     spans = (t_mins.flatten(), t_maxs.flatten(), hits.flatten(), near_planes, far_planes)
     inputs = (*grid, rays_o, rays_d, *spans, float(step_size))
-    no_index, no_value = torch.empty(0, **long), torch.empty(0, device=rays_o.device)
-    no_flag = torch.empty(0, dtype=torch.bool, device=rays_o.device)
-    march_rays(num_rays, (), (0, *inputs, counts, no_index, no_value, no_flag, no_flag, no_index, no_value, no_index))
-
-    ends = counts.cumsum(1)
-    starts = ends - counts
-    num_edges, num_samples = ends[:, -1].tolist() if num_rays else (0, 0)
+    counts, starts, (num_edges, num_samples) = _count(inputs)
     edges, middles = rays_o.new_empty(num_edges), rays_o.new_empty(num_samples)
-    edge_rays, sample_rays = torch.empty(num_edges, **long), torch.empty(num_samples, **long)
-    is_left = torch.zeros(num_edges, dtype=torch.bool, device=rays_o.device)
-    is_right = torch.zeros_like(is_left)
+    edge_rays, sample_rays = counts.new_empty(num_edges), counts.new_empty(num_samples)
+    is_left, is_right = (torch.zeros(num_edges, dtype=torch.bool, device=rays_o.device) for _ in range(2))
     if num_samples:
         outputs = (counts, starts, edges, is_left, is_right, edge_rays, middles, sample_rays)
-        march_rays(num_rays, (), (1, *inputs, *outputs))
+        march_rays(len(rays_o), (), (EDGES_TOO, *inputs, *outputs))
     intervals = SimpleNamespace(
         vals=edges,
         is_left=is_left,
@@ -126,3 +117,54 @@ def traverse_grids(
     )
     samples = SimpleNamespace(vals=middles, chunk_starts=starts[1], chunk_cnts=counts[1], ray_indices=sample_rays)
     return intervals, samples
+
+
+def march(
+    origins: Float[Tensor, "rays 3"],
+    directions: Float[Tensor, "rays 3"],
+    binaries: Bool[Tensor, "1 width height depth"],
+    aabb: Float[Tensor, "1 6"],
+    near: Float[Tensor, "rays"],
+    far: Float[Tensor, "rays"],
+    step_size: float,
+) -> PackedSamples:
+    """Samples of rays in occupied cells, by :func:`traverse_grids`' rule.
+
+    Args:
+        origins: of the rays.
+        directions: unit vectors.
+        binaries: whether a cell is occupied.
+        aabb: box of the grid, smallest corner, then largest corner.
+        near: distance at which a ray's first step begins.
+        far: distance beyond which no sample's middle lies.
+        step_size: length of a step.
+    """
+    origins, directions = origins.contiguous(), directions.contiguous()
+    infinity = float("inf")
+    spans = ray_aabb_intersect(origins, directions, aabb, -infinity, infinity, infinity)
+    grid = (binaries.flatten(), *binaries.shape[1:], aabb.flatten())
+    inputs = (*grid, origins, directions, *(span.view(-1) for span in spans), near, far, step_size)
+    counts, starts, (_, number) = _count(inputs)
+    distances, rays = origins.new_empty(number), counts.new_empty(number)
+    if number:
+        no_value, no_index = origins.new_empty(0), counts.new_empty(0)
+        no_flag = torch.empty(0, dtype=torch.bool, device=origins.device)
+        outputs = (counts, starts, no_value, no_flag, no_flag, no_index, distances, rays)
+        march_rays(len(origins), (), (SAMPLES, *inputs, *outputs))
+    return PackedSamples(rays, distances, starts[1], counts[1], step_size)
+
+
+def _count(inputs: Tuple[Any, ...]) -> Tuple[Int[Tensor, "2 rays"], Int[Tensor, "2 rays"], List[int]]:
+    """Edges and samples of each ray, the first of each, and how many there are of all rays; waits for the device.
+
+    Args:
+        inputs: of the kernel, from the grid to the step size.
+    """
+    origins = inputs[5]
+    counts = torch.zeros(2, len(origins), dtype=torch.int64, device=origins.device)
+    no_value, no_index = origins.new_empty(0), counts.new_empty(0)
+    no_flag = torch.empty(0, dtype=torch.bool, device=origins.device)
+    outputs = (counts, no_index.view(2, 0), no_value, no_flag, no_flag, no_index, no_value, no_index)
+    march_rays(len(origins), (), (COUNT, *inputs, *outputs))
+    ends = counts.cumsum(1)
+    return counts, ends - counts, ends[:, -1].tolist() if len(origins) else [0, 0]

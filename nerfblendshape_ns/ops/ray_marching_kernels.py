@@ -12,6 +12,8 @@ module.options.update(enable_backward=False)
 
 INFINITY = wp.constant(float("inf"))
 LARGEST_STEP = wp.constant(1.0e9)
+COUNT, SAMPLES, EDGES_TOO = wp.constant(0), wp.constant(1), wp.constant(2)
+"""What a march writes: numbers of edges and samples, or samples, or edges and samples."""
 MINIMUM_RAYS = 64
 """Rays worth a thread of their own."""
 
@@ -129,7 +131,8 @@ def _march_rays(
     first_edge = int(0)
     first_sample = int(0)
     if write != 0:
-        first_edge = int(starts[0, ray])
+        if write == EDGES_TOO:
+            first_edge = int(starts[0, ray])
         first_sample = int(starts[1, ray])
     edge = int(0)
     sample = int(0)
@@ -150,7 +153,7 @@ def _march_rays(
         while middle < target and middle < end:
             following = near + float(step + 1) * step_size
             if keep:
-                if write != 0:
+                if write == EDGES_TOO:
                     at = first_edge + edge
                     if step == last_kept + 1:
                         is_left[at - 1] = True
@@ -162,6 +165,7 @@ def _march_rays(
                     edges[at] = following
                     is_right[at] = True
                     edge_rays[at] = wp.int64(ray)
+                if write != 0:
                     samples[first_sample + sample] = middle
                     sample_rays[first_sample + sample] = wp.int64(ray)
                 edge += wp.where(step == last_kept + 1, 1, 2)

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Callable, Optional, cast
+from typing import Callable, Optional
 
-import nerfacc
 import torch
 from jaxtyping import Bool, Float, Int
 from nerfacc import OccGridEstimator
 from torch import Tensor, nn
 
-from nerfblendshape_ns.model_components.rendering.early_termination import Samples
+from nerfblendshape_ns.ops.compositing import PackedSamples
+from nerfblendshape_ns.ops.ray_marching import march
 
 DensityFunction = Callable[
     [Float[Tensor, "samples 3"], Float[Tensor, "probes basis"], Int[Tensor, "samples"]], Float[Tensor, "samples"]
@@ -162,7 +162,7 @@ class ExpressionOccupancy(nn.Module):
         directions: Float[Tensor, "rays 3"],
         stratified: bool,
         spans: Optional[Float[Tensor, "rays 2"]] = None,
-    ) -> Samples:
+    ) -> PackedSamples:
         """March rays through occupied cells.
 
         Args:
@@ -175,17 +175,11 @@ class ExpressionOccupancy(nn.Module):
         if spans is not None:
             # At a whole number of steps, so that what a crop box leaves looks as it does without the box.
             near = (spans[:, 0] / self.step_size - 0.5).ceil().clamp_min(0.0) * self.step_size
-            far = spans[:, 1]
-        packed = self.estimator.sampling(
-            origins,
-            directions,
-            t_min=near,
-            t_max=far,
-            render_step_size=self.step_size,
-            stratified=stratified,
-            early_stop_eps=0.0,
-        )
-        return Samples(*packed, len(origins))
+            far = spans[:, 1].contiguous()
+        if stratified:
+            shift = torch.rand(len(origins), device=origins.device) * self.step_size
+            near = shift if near is None else near + shift
+        return self._march(self.estimator.binaries, origins, directions, near, far)
 
     @torch.no_grad()
     def meets_allowed(
@@ -197,9 +191,12 @@ class ExpressionOccupancy(nn.Module):
             origins: of the rays.
             directions: unit vectors.
         """
-        estimator = self.estimator
-        allowed = self.allowed.view_as(estimator.binaries)
-        _, samples = nerfacc.traverse_grids(
-            origins, directions, allowed, estimator.aabbs, step_size=self.step_size, cone_angle=0.0
-        )
-        return torch.bincount(cast(Tensor, samples.ray_indices), minlength=len(origins)) > 0
+        allowed = self.allowed.view_as(self.estimator.binaries)
+        return self._march(allowed, origins, directions, None, None).counts > 0
+
+    def _march(
+        self, cells: Tensor, origins: Tensor, directions: Tensor, near: Optional[Tensor], far: Optional[Tensor]
+    ) -> PackedSamples:
+        near = torch.zeros_like(origins[:, 0]) if near is None else near
+        far = torch.full_like(origins[:, 0], float("inf")) if far is None else far
+        return march(origins, directions, cells, self.estimator.aabbs, near, far, self.step_size)

@@ -187,7 +187,8 @@ def test_sampling_stays_inside_occupied_cells():
     origins = torch.tensor([[0.1, -3.0, 0.1], [5.0, -3.0, 0.0]])
     directions = torch.tensor([[0.0, 1.0, 0.0], [0.0, 1.0, 0.0]])
     samples = occupancy.sample(origins, directions, stratified=False)
-    rays, starts, ends = samples.ray_indices, samples.starts, samples.ends
+    rays, half = samples.rays, 0.5 * samples.step_size
+    starts, ends = samples.distances - half, samples.distances + half
     assert rays.unique().tolist() == [0]  # The second ray misses the box.
     middles = 0.5 * (starts + ends) - 3.0
     assert bool((middles > 0.0).all()) and bool((middles < 1.0).all())
