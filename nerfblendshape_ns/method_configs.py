@@ -15,7 +15,7 @@ from nerfblendshape_ns.data.dataparser import NerfBlendshapeDataParserConfig
 from nerfblendshape_ns.data.pixel_sampler import RegionPixelSamplerConfig
 from nerfblendshape_ns.engine.pipeline import AvatarPipeline
 from nerfblendshape_ns.engine.schedules import ProgressDecaySchedulerConfig
-from nerfblendshape_ns.engine.table_optimizer import BlendshapeTableAdamConfig
+from nerfblendshape_ns.engine.table_optimizer import BlendshapeTableAdamConfig, FusedAdam
 from nerfblendshape_ns.engine.trainer import BudgetTrainerConfig
 from nerfblendshape_ns.models.head import HeadModelConfig
 from nerfblendshape_ns.models.torso import TorsoModelConfig
@@ -38,11 +38,11 @@ def _head_optimizers(steps: int, table_rate: float, network_rate: float, table_l
             "scheduler": _schedule(steps, warmup=200),
         },
         "networks": {
-            "optimizer": AdamOptimizerConfig(lr=network_rate, eps=1e-15),
+            "optimizer": AdamOptimizerConfig(_target=FusedAdam, lr=network_rate, eps=1e-15),
             "scheduler": _schedule(steps, warmup=200),
         },
         "camera_opt": {
-            "optimizer": AdamOptimizerConfig(lr=1e-3, eps=1e-15),
+            "optimizer": AdamOptimizerConfig(_target=FusedAdam, lr=1e-3, eps=1e-15),
             "scheduler": _schedule(steps, warmup=500),
         },
     }
@@ -51,7 +51,10 @@ def _head_optimizers(steps: int, table_rate: float, network_rate: float, table_l
 def _torso_optimizers(steps: int, table_rate: float, network_rate: float) -> Dict[str, Any]:
     rates = {"tables": table_rate, "networks": network_rate}
     return {
-        name: {"optimizer": AdamOptimizerConfig(lr=rate, eps=1e-15), "scheduler": _schedule(steps, warmup=100)}
+        name: {
+            "optimizer": AdamOptimizerConfig(_target=FusedAdam, lr=rate, eps=1e-15),
+            "scheduler": _schedule(steps, warmup=100),
+        }
         for name, rate in rates.items()
     }
 

@@ -12,9 +12,11 @@ left as they are.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any, Callable, Iterable, Optional, Tuple, Type
 
 import torch
+from jaxtyping import Float
 from nerfstudio.engine.optimizers import OptimizerConfig
 from torch import Tensor, nn
 
@@ -38,6 +40,13 @@ class BlendshapeTableAdamConfig(OptimizerConfig):
     """Learning rate of the basis tables relative to the mean table's."""
     basis_l1: float = 0.0
     """L1 regulariser on the basis tables: each step shrinks touched entries by this times the learning rate."""
+
+
+class FusedAdam(torch.optim.Adam):
+    """torch's Adam with one kernel for all parameters, on the CPU too; it reads no number back from the device."""
+
+    def __init__(self, params: Iterable[nn.Parameter], **options: Any) -> None:
+        super().__init__(params, fused=True, **options)
 
 
 class BlendshapeTableAdam(torch.optim.Optimizer):
@@ -97,10 +106,8 @@ class BlendshapeTableAdam(torch.optim.Optimizer):
             bases_state["idle"] = torch.zeros(len(bases), device=bases.device)
         mean_state["step"] += 1
         bases_state["step"] += 1
-        step = float(mean_state["step"])
+        step = mean_state["step"]
         beta1, beta2 = group["betas"]
-        multipliers = torch.full((bases.shape[0] + 1,), group["basis_lr_factor"], device=mean.device)
-        multipliers[:1].fill_(1.0)  # Assigning a number to an element would copy it from the CPU and wait for a GPU.
         table_update(
             mean,
             bases,
@@ -110,7 +117,7 @@ class BlendshapeTableAdam(torch.optim.Optimizer):
             gradients.coefficients,
             gradients.grad,
             learning_rate=group["lr"],
-            multipliers=multipliers,
+            multipliers=self._multipliers(len(bases), group["basis_lr_factor"], bases.device),
             betas=(beta1, beta2),
             epsilon=group["eps"],
             first_correction=1.0 / (1.0 - beta1**step),
@@ -120,6 +127,12 @@ class BlendshapeTableAdam(torch.optim.Optimizer):
         )
         return loss
 
+    @staticmethod
+    @lru_cache(1)
+    def _multipliers(bases: int, factor: float, device: torch.device) -> Float[Tensor, "tables"]:
+        """Factors on the learning rate of the mean table and of each basis."""
+        return torch.tensor([1.0] + bases * [factor], device=device)
+
     def _tables(self) -> Tuple[Any, Any, TableGradients]:
         mean, bases, gradients = self.param_groups[0]["params"]
         return mean, bases, gradients
@@ -127,6 +140,6 @@ class BlendshapeTableAdam(torch.optim.Optimizer):
     def _state(self, table: Tensor) -> dict:
         state = self.state[table]
         if not state:
-            state["step"] = torch.zeros(())
+            state["step"] = 0
             state["first_moment"] = torch.zeros_like(table)
         return state

@@ -13,12 +13,12 @@ from nerfstudio.cameras.rays import RayBundle
 from nerfstudio.data.scene_box import OrientedBox
 from nerfstudio.models.base_model import Model, ModelConfig
 from torch import Tensor
+from torch.nn.functional import mse_loss
 
 from nerfblendshape_ns.common.errors import UserError
 from nerfblendshape_ns.fields.networks import AvatarField, adopt_implementation
 from nerfblendshape_ns.model_components.conditioning.expression_source import DrivingState, ExpressionSource
 from nerfblendshape_ns.model_components.losses import ColorKind, PatchLoss, PerceptualKind, color_difference
-from nerfblendshape_ns.model_components.metrics.image_metrics import psnr
 from nerfblendshape_ns.model_components.rendering.crop import crop_background
 from nerfblendshape_ns.models.architecture import Architecture, architecture_of, check_options
 from nerfblendshape_ns.models.description import FORMAT, check_description, check_format, clip_description
@@ -175,7 +175,8 @@ class ExpressionModel(Model, ABC, Generic[Frames]):
     def get_metrics_dict(self, outputs: Dict[str, Tensor], batch: Dict[str, Tensor]) -> Dict[str, Tensor]:
         """PSNR of the sampled rays; evaluation rays hold the raw frame, so they composite too."""
         with torch.no_grad():
-            return {"psnr": torch.tensor(psnr(outputs["rgb"], self.ray_target(outputs, batch)))}
+            error = mse_loss(outputs["rgb"], self.ray_target(outputs, batch))
+            return {"psnr": -10.0 * torch.log10(error.clamp_min(1e-10))}
 
     def image_losses(self, prediction: Tensor, target: Tensor, batch: Dict[str, Tensor]) -> Dict[str, Tensor]:
         """Weighted losses of all rays: colour, patches where there are any, frame codes.

@@ -162,12 +162,15 @@ class HeadModel(ExpressionModel[FrameBatch]):
         """Start the occupancy from the visual hull, then follow the density; refined poses get no common drift."""
         share_tables([self.field.encoding.mean, self.field.encoding.bases])
         pipeline = training_callback_attributes.pipeline
+        may_need_hull = pipeline is not None
 
         def before(step: int) -> None:
+            nonlocal may_need_hull
             self.step = step
             self.field.max_density = largest_optical_depth(step) / self.occupancy.step_size
-            if not bool(self.occupancy.initialised) and pipeline is not None:
+            if may_need_hull and pipeline is not None and not bool(self.occupancy.initialised):
                 self.init_from_visual_hull(cast(NerfBlendshapeDataset, pipeline.datamanager.train_dataset))
+            may_need_hull = False  # Asking the buffer again would wait for the device in each step.
             self._update_occupancy(step)
 
         def after(step: int) -> None:

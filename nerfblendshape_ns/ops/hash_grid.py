@@ -114,14 +114,20 @@ def hash_grid_encode(
         raise ValueError(f"frame_index must be [{positions.shape[0]}], not {list(frame_index.shape)}.")
     else:
         frame_index = frame_index.to(torch.int32).contiguous()
-        # On CUDA the test would wait for the device.
         if frame_index.device.type == "cpu" and frame_index.numel():
-            lowest, highest = (int(bound) for bound in frame_index.aminmax())
-            if lowest < 0 or highest >= tables.shape[0]:
-                raise ValueError(
-                    f"frame_index runs from {lowest} to {highest}, but there are {tables.shape[0]} tables."
-                )
+            check_frame_index(frame_index, tables.shape[0])  # On CUDA it would wait for the device.
     return _HashGridEncode.apply(positions.float().contiguous(), tables.float().contiguous(), frame_index, layout)
+
+
+def check_frame_index(frame_index: Int[Tensor, " samples"], frames: int) -> None:
+    """Refuse an index of a table that is not there.
+
+    Raises:
+        ValueError: it is out of range.
+    """
+    lowest, highest = (int(bound) for bound in frame_index.aminmax())
+    if lowest < 0 or highest >= frames:
+        raise ValueError(f"frame_index runs from {lowest} to {highest}, but there are {frames} tables.")
 
 
 _layout_tensors: Dict[Tuple[HashGridLayout, torch.device], Tuple[Tensor, Tensor]] = {}

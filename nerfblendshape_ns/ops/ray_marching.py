@@ -8,7 +8,7 @@ step_size``. It becomes a sample when its midpoint lies in an occupied cell.
 from __future__ import annotations
 
 from types import SimpleNamespace
-from typing import Any, List, Tuple
+from typing import Any, Tuple
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -100,7 +100,8 @@ def traverse_grids(
     grid = (binaries.flatten(), *binaries.shape[1:], aabbs.flatten())
     spans = (t_mins.flatten(), t_maxs.flatten(), hits.flatten(), near_planes, far_planes)
     inputs = (*grid, rays_o, rays_d, *spans, float(step_size))
-    counts, starts, (num_edges, num_samples) = _count(inputs)
+    counts, starts, ends = _count(inputs)
+    num_edges, num_samples = (int(end) for end in ends)
     edges, middles = rays_o.new_empty(num_edges), rays_o.new_empty(num_samples)
     edge_rays, sample_rays = counts.new_empty(num_edges), counts.new_empty(num_samples)
     is_left, is_right = (torch.zeros(num_edges, dtype=torch.bool, device=rays_o.device) for _ in range(2))
@@ -144,7 +145,8 @@ def march(
     spans = ray_aabb_intersect(origins, directions, aabb, -infinity, infinity, infinity)
     grid = (binaries.flatten(), *binaries.shape[1:], aabb.flatten())
     inputs = (*grid, origins, directions, *(span.view(-1) for span in spans), near, far, step_size)
-    counts, starts, (_, number) = _count(inputs)
+    counts, starts, ends = _count(inputs)
+    number = int(ends[1])  # Waits for the device.
     distances, rays = origins.new_empty(number), counts.new_empty(number)
     if number:
         no_value, no_index = origins.new_empty(0), counts.new_empty(0)
@@ -154,8 +156,8 @@ def march(
     return PackedSamples(rays, distances, starts[1], counts[1], step_size)
 
 
-def _count(inputs: Tuple[Any, ...]) -> Tuple[Int[Tensor, "2 rays"], Int[Tensor, "2 rays"], List[int]]:
-    """Edges and samples of each ray, the first of each, and how many there are of all rays; waits for the device.
+def _count(inputs: Tuple[Any, ...]) -> Tuple[Int[Tensor, "2 rays"], Int[Tensor, "2 rays"], Int[Tensor, "2"]]:
+    """Edges and samples of each ray, the first of each, and how many there are of all rays.
 
     Args:
         inputs: of the kernel, from the grid to the step size.
@@ -167,4 +169,4 @@ def _count(inputs: Tuple[Any, ...]) -> Tuple[Int[Tensor, "2 rays"], Int[Tensor, 
     outputs = (counts, no_index.view(2, 0), no_value, no_flag, no_flag, no_index, no_value, no_index)
     march_rays(len(origins), (), (COUNT, *inputs, *outputs))
     ends = counts.cumsum(1)
-    return counts, ends - counts, ends[:, -1].tolist() if len(origins) else [0, 0]
+    return counts, ends - counts, ends[:, -1] if len(origins) else counts.new_zeros(2)

@@ -41,7 +41,7 @@ def blend_tables(
     table_kernels(mean.shape[-1]).blend(
         -(-mean.shape[0] // BLOCK),
         (),
-        (BLOCK, coefficients, mean.detach(), bases.detach(), _active_bases(coefficients), blended),
+        (BLOCK, coefficients, mean.detach(), bases.detach(), blended),
     )
     return blended
 
@@ -91,7 +91,7 @@ def table_update(
         coefficients: the neutral 1, then one coefficient per basis, for every frame.
         gradients: of the blended tables.
         learning_rate: rate of the step.
-        multipliers: factor on the rate, for the mean table and for every basis.
+        multipliers: float32, factor on the rate, for the mean table and for every basis.
         betas: decay of the first and the second moment.
         epsilon: added to the root of the second moment.
         first_correction: ``1 / (1 - beta1 ** step)``.
@@ -108,39 +108,17 @@ def table_update(
             raise ValueError("table_update changes its tables in place: they must be contiguous float32 tensors.")
     kernels = table_kernels(mean.shape[-1])
     block = BLOCK if mean.device.type == "cpu" else 1
-    rates = multipliers.to(device=mean.device, dtype=torch.float32) * learning_rate
-    thresholds = rates * shrink
-    rates = rates * first_correction
     scale, touched = _scratch(mean)
     coefficients = coefficients.float().contiguous()
-    decays = torch.full((bases.shape[0],), betas[0], device=mean.device)
-    if idle is not None:
-        decays **= 1.0 + idle
-        idle.add_(1.0).mul_(coefficients[:, 1:].eq(0).all(0))
     kernels.update(
         -(-mean.shape[0] // block),
         (),
-        (
-            block,
-            mean.detach(),
-            bases.detach(),
-            mean_moment,
-            basis_moments,
-            second_moment,
-            coefficients,
-            gradients.float().contiguous(),
-            _active_bases(coefficients),
-            rates,
-            thresholds,
-            decays,
-            scale,
-            touched,
-            betas[0],
-            betas[1],
-            epsilon,
-            second_correction,
-        ),
+        (block, mean.detach(), bases.detach(), mean_moment, basis_moments, second_moment, coefficients)
+        + (gradients.float().contiguous(), multipliers, mean.new_empty(0) if idle is None else idle, scale, touched)
+        + (learning_rate, shrink, *betas, epsilon, first_correction, second_correction),
     )
+    if idle is not None:
+        idle.add_(1.0).mul_(coefficients[:, 1:].eq(0).all(0))
 
 
 def _check_coefficients(coefficients: Tensor, bases: Tensor) -> None:
@@ -148,11 +126,6 @@ def _check_coefficients(coefficients: Tensor, bases: Tensor) -> None:
         raise ValueError(
             f"coefficients must be [frames, {bases.shape[0] + 1}], the neutral 1 first, not {list(coefficients.shape)}."
         )
-
-
-def _active_bases(coefficients: Tensor) -> Tensor:
-    """Indices of the bases that some frame uses."""
-    return coefficients[:, 1:].ne(0).any(0).nonzero().flatten().to(torch.int32)
 
 
 _scratch_tensors: Dict[Tuple[torch.Size, torch.device], Tuple[Tensor, Tensor]] = {}

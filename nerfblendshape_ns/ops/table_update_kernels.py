@@ -69,21 +69,25 @@ _ADD_BASES = """
     const size_t first = (size_t)begin * FEATURES;
     const size_t last = (size_t)end * FEATURES;
     for (size_t i = first; i < last; ++i) sum[i] = weights[0] * neutral[i];
-    const int count = active.shape[0];
-    int item = 0;
-    for (; item + 4 <= count; item += 4) {
-        const int b0 = active.data[item], b1 = active.data[item + 1];
-        const int b2 = active.data[item + 2], b3 = active.data[item + 3];
-        const float w0 = weights[b0 + 1], w1 = weights[b1 + 1], w2 = weights[b2 + 1], w3 = weights[b3 + 1];
-        const float* t0 = tables + b0 * entries;
-        const float* t1 = tables + b1 * entries;
-        const float* t2 = tables + b2 * entries;
-        const float* t3 = tables + b3 * entries;
-        for (size_t i = first; i < last; ++i) sum[i] += w0 * t0[i] + w1 * t1[i] + w2 * t2[i] + w3 * t3[i];
+    const int count = bases.shape[0];
+    int used[4];
+    int number = 0;
+    for (int basis = 0; basis < count; ++basis) {
+        if (weights[basis + 1] != 0.0f) used[number++] = basis;
+        if (number == 4) {
+            const float w0 = weights[used[0] + 1], w1 = weights[used[1] + 1];
+            const float w2 = weights[used[2] + 1], w3 = weights[used[3] + 1];
+            const float* t0 = tables + used[0] * entries;
+            const float* t1 = tables + used[1] * entries;
+            const float* t2 = tables + used[2] * entries;
+            const float* t3 = tables + used[3] * entries;
+            for (size_t i = first; i < last; ++i) sum[i] += w0 * t0[i] + w1 * t1[i] + w2 * t2[i] + w3 * t3[i];
+            number = 0;
+        }
     }
-    for (; item < count; ++item) {
-        const float w0 = weights[active.data[item] + 1];
-        const float* t0 = tables + active.data[item] * entries;
+    for (int item = 0; item < number; ++item) {
+        const float w0 = weights[used[item] + 1];
+        const float* t0 = tables + used[item] * entries;
         for (size_t i = first; i < last; ++i) sum[i] += w0 * t0[i];
     }
 """
@@ -128,15 +132,16 @@ def table_kernels(features: int) -> TableKernels:
         second_moment: wp.array(dtype=Row),
         coefficients: wp.array2d(dtype=float),
         gradients: wp.array2d(dtype=Row),
-        active: wp.array(dtype=int),
-        rates: wp.array(dtype=float),
-        thresholds: wp.array(dtype=float),
-        decays: wp.array(dtype=float),
+        multipliers: wp.array(dtype=float),
+        idle: wp.array(dtype=float),
         scale: wp.array(dtype=Row),
         touched: wp.array(dtype=int),
+        learning_rate: float,
+        shrink: float,
         beta1: float,
         beta2: float,
         epsilon: float,
+        first_correction: float,
         second_correction: float,
     ):
         begin = (first + wp.tid() * stride) * block
@@ -167,25 +172,33 @@ def table_kernels(features: int) -> TableKernels:
                 count += 1
                 moment = beta1 * mean_moment[row] + (1.0 - beta1) * shared
                 mean_moment[row] = moment
-                mean[row] = mean[row] - rates[0] * wp.cw_mul(moment, inverse)
-        for index in range(active.shape[0]):
-            basis = active[index]
-            update_basis(
-                basis,
-                begin,
-                count,
-                mean,
-                bases,
-                basis_moments,
-                coefficients,
-                gradients,
-                scale,
-                touched,
-                rates[basis + 1],
-                thresholds[basis + 1],
-                decays[basis],
-                beta1,
-            )
+                rate = learning_rate * multipliers[0] * first_correction
+                mean[row] = mean[row] - rate * wp.cw_mul(moment, inverse)
+        for basis in range(bases.shape[0]):
+            used = bool(False)
+            for frame in range(frames):
+                used = used or coefficients[frame, basis + 1] != 0.0
+            if used and count > begin:
+                decay = float(beta1)
+                if idle.shape[0] > 0:
+                    decay = wp.pow(beta1, 1.0 + idle[basis])
+                rate = learning_rate * multipliers[basis + 1]
+                update_basis(
+                    basis,
+                    begin,
+                    count,
+                    mean,
+                    bases,
+                    basis_moments,
+                    coefficients,
+                    gradients,
+                    scale,
+                    touched,
+                    rate * first_correction,
+                    rate * shrink,
+                    decay,
+                    beta1,
+                )
 
     @wp.func_native(_ADD_BASES.replace("FEATURES", str(features)))
     def add_bases(
@@ -195,7 +208,6 @@ def table_kernels(features: int) -> TableKernels:
         coefficients: wp.array2d(dtype=float),
         mean: wp.array(dtype=Row),
         bases: wp.array2d(dtype=Row),
-        active: wp.array(dtype=int),
         blended: wp.array2d(dtype=Row),
     ):
         """The blended table of one frame for a range of rows."""
@@ -209,35 +221,18 @@ def table_kernels(features: int) -> TableKernels:
         coefficients: wp.array2d(dtype=float),
         mean: wp.array(dtype=Row),
         bases: wp.array2d(dtype=Row),
-        active: wp.array(dtype=int),
         blended: wp.array2d(dtype=Row),
     ):
         begin = (first + wp.tid() * stride) * block
         end = wp.min(begin + block, mean.shape[0])
         for frame in range(blended.shape[0]):
-            add_bases(frame, begin, end, coefficients, mean, bases, active, blended)
+            add_bases(frame, begin, end, coefficients, mean, bases, blended)
 
     return TableKernels(
-        blend=ParallelKernel(blend, (None, wp.float32, Row, Row, wp.int32, Row)),
+        blend=ParallelKernel(blend, (None, wp.float32, Row, Row, Row)),
         update=ParallelKernel(
             update,
-            (
-                None,
-                Row,
-                Row,
-                Row,
-                Row,
-                Row,
-                wp.float32,
-                Row,
-                wp.int32,
-                wp.float32,
-                wp.float32,
-                wp.float32,
-                Row,
-                wp.int32,
-            )
-            + (wp.float32, wp.float32, wp.float32, Row, wp.int32, None, None, None, None),
+            (None, Row, Row, Row, Row, Row, wp.float32, Row, wp.float32, wp.float32, Row, wp.int32) + 7 * (None,),
         ),
         module=module,
     )

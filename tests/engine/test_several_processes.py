@@ -151,7 +151,7 @@ def an_infinite_gradient_on_one_process(rank: int) -> List[torch.Tensor]:
         scaler.scale(encoding_step(encoding, rank, step, scale=1e37 if (rank, step) == (1, 1) else 1.0)).backward()
         scaler.step(optimizer)
         scaler.update()
-    step = optimizer.state[encoding.mean]["step"]
+    step = torch.tensor(optimizer.state[encoding.mean]["step"])
     return [encoding.mean.detach(), encoding.bases.detach(), torch.tensor(scaler.get_scale()), step]
 
 

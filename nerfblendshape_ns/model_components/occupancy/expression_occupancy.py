@@ -123,27 +123,26 @@ class ExpressionOccupancy(nn.Module):
         """
         estimator = self.estimator
         cells = self._choose_cells(generator)
-        if len(cells) == 0:
-            return
         probes = self._probes(settling, generator)
         probe = torch.randint(len(probes), (len(cells),), generator=generator).int().to(cells.device)
         jitter = torch.rand(len(cells), 3, generator=generator).to(cells.device)
         positions = (estimator.grid_coords[cells] + jitter) / estimator.resolution
         opacity = 1.0 - torch.exp(-density(positions, probes, probe) * self.step_size)
         decay = SETTLING_DECAY if settling else self.decay
-        estimator.occs[cells] = torch.maximum(estimator.occs[cells] * decay, opacity)
+        estimator.occs[cells] = estimator.occs[cells] * decay
+        estimator.occs.scatter_reduce_(0, cells, opacity, "amax")
         occupied = ((estimator.occs > THRESHOLD) & self.allowed) | self.kept
         estimator.binaries.copy_(occupied.view_as(estimator.binaries))
 
     def _choose_cells(self, generator: Optional[torch.Generator]) -> Tensor:
-        """Half of the visits to occupied cells, half to all that are allowed."""
+        """Half of the visits to occupied cells, half to all that are allowed; the same cell may be among them twice."""
         chosen = []
         for candidates in (self.estimator.binaries.flatten(), self.allowed):
-            cells = candidates.nonzero()[:, 0]
-            if len(cells):
-                picks = torch.randint(len(cells), (self.visits // 2,), generator=generator)
-                chosen.append(cells[picks.to(cells.device)])
-        return torch.cat(chosen).unique() if chosen else self.allowed.nonzero()[:, 0]
+            # The n-th candidate is where n are counted: a list of candidates would have to wait for the device.
+            numbers = candidates.cumsum(0)
+            places = torch.rand(self.visits // 2, generator=generator).to(numbers.device) * numbers[-1]
+            chosen.append(torch.searchsorted(numbers, places.long() + 1).clamp(max=len(numbers) - 1))
+        return torch.cat(chosen)
 
     def _probes(self, settling: bool, generator: Optional[torch.Generator]) -> Float[Tensor, "probes basis"]:
         count = 2 if settling or not len(self.extremes) else 1
@@ -151,9 +150,9 @@ class ExpressionOccupancy(nn.Module):
         probes = self.train_expressions[chosen.to(self.train_expressions.device)]
         if count == 2:
             return probes
-        position = int(self.probe_position)
-        self.probe_position.fill_((position + 1) % len(self.extremes))
-        return torch.cat([probes, self.extremes[position : position + 1]])
+        extreme = self.extremes[self.probe_position[None]]
+        self.probe_position.add_(1).remainder_(len(self.extremes))
+        return torch.cat([probes, extreme])
 
     @torch.no_grad()
     def sample(
