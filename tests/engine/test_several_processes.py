@@ -62,7 +62,7 @@ def state_of(trainer: Any) -> Dict[str, Any]:
     model = {name: value for name, value in trainer.pipeline.model.state_dict().items() if torch.is_tensor(value)}
     for group, optimizer in trainer.optimizers.optimizers.items():
         for place, state in optimizer.state_dict()["state"].items():
-            model.update({f"{group}.{place}.{name}": value for name, value in state.items()})
+            model.update({f"{group}.{place}.{name}": torch.as_tensor(value) for name, value in state.items()})
     return {name: value.clone() for name, value in model.items()}
 
 
