@@ -59,8 +59,9 @@ class NerfBlendshapeDataManager(VanillaDataManager[NerfBlendshapeDataset]):
     often in an epoch as the rarity of their expression asks for.
 
     Ray bundles carry ``camera_indices`` [rays, 1] (index in the split's dataset; rays of a frame are contiguous) and
-    in ``metadata`` ``directions_norm`` and ``frame_index`` [rays, 1] (index on the clip's track); those of evaluation
-    also ``expression`` [rays, basis] and ``head_pose`` [rays, 12].
+    in ``metadata`` ``directions_norm``, ``frame_index`` [rays, 1] (index on the clip's track), ``ray_frame`` [rays, 1]
+    int32 (which of the bundle's frames) and ``frame_counts``, the rays of each frame, one frame after the other; those
+    of evaluation also ``expression`` [rays, basis] and ``head_pose`` [rays, 12].
 
     Batches carry, for each ray: ``image`` [rays, 3] colour of the frame (for the head target that of the head itself
     under its soft edge, not composited), ``alpha`` [rays, 1] soft head mask, ``labels`` [rays, 1], ``indices``
@@ -202,7 +203,11 @@ class NerfBlendshapeDataManager(VanillaDataManager[NerfBlendshapeDataset]):
         if source.torso is not None:
             batch["torso"] = source.torso[positions].to(device).float() / 255
         camera_indices = camera_indices.to(device)
-        metadata = {"frame_index": cameras.frame_index[camera_indices]}
+        metadata = {
+            "frame_index": cameras.frame_index[camera_indices],
+            "ray_frame": batch["ray_frame"][:, None],
+            "frame_counts": tuple(counts),
+        }
         return cameras.rays(camera_indices, pixels.to(device), metadata), batch
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Any, ClassVar, Dict, Generic, Literal, Optional, Type, TypeVar
 
 import torch
@@ -141,7 +142,8 @@ class ExpressionModel(Model, ABC, Generic[Frames]):
         return self.frames(state.expression[None].to(self.device), captured, None, self.train_frame_of(state))
 
     def frames_of(self, ray_bundle: RayBundle) -> Frames:
-        """The frames of a bundle: the driven one, those that its metadata names, or those of a training batch.
+        """The frames of a bundle: the driven one, those that its metadata names, or those of a training batch, whose
+        metadata say how many rays each has (see ``NerfBlendshapeDataManager``).
 
         Gradients reach an ``expression`` in the metadata, in evaluation too.
         """
@@ -161,10 +163,13 @@ class ExpressionModel(Model, ABC, Generic[Frames]):
             captured = rows[:, basis:] if rows.shape[1] > basis else None
             return self.frames(rows[:, :basis], captured, ray_frame.int() if len(rows) > 1 else None)
         if self.training and ray_bundle.camera_indices is not None:
-            frames, ray_frame = torch.unique_consecutive(ray_bundle.camera_indices.flatten(), return_inverse=True)
+            counts, cameras = metadata["frame_counts"], ray_bundle.camera_indices.flatten()
+            assert sum(counts) == len(cameras), "a part of a training bundle does not know its frames"
+            firsts = [last - count for last, count in zip(accumulate(counts), counts)]
+            frames = torch.cat([cameras[first : first + 1] for first in firsts])
             position = source.train_frames[frames]
             expression = source.clamp(source.track_expression[position])
-            several = ray_frame.int() if len(frames) > 1 else None
+            several = metadata["ray_frame"].flatten() if len(counts) > 1 else None
             return self.frames(expression, source.track_pose[position], several, frames)
         return self.drive(source.neutral())
 

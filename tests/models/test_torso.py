@@ -7,7 +7,7 @@ import torch
 from nerfstudio.cameras.cameras import Cameras
 from nerfstudio.engine.callbacks import TrainingCallbackAttributes
 from test_rebuild import save_run
-from tiny_head import NAMES, POSE, bundle, make
+from tiny_head import NAMES, POSE, bundle, make, of_frames
 from tiny_torso import frame_metadata, make_torso, torso_batch
 
 from nerfblendshape_ns.common.errors import UserError
@@ -108,7 +108,9 @@ def test_rays_of_a_batch_use_their_own_frame():
     torch.testing.assert_close(both.captured, torch.stack([POSE.flatten(), turned.flatten()]))
     assert both.of_rays(both.codes).shape == (16, 8)
     outputs = model.get_outputs(bundle([1, 3]))["torso_alpha"]
-    alone = model.get_outputs(bundle([1, 3])[8:])["torso_alpha"]
+    second = bundle([1, 3])[8:]
+    second.metadata = of_frames([8])
+    alone = model.get_outputs(second)["torso_alpha"]
     torch.testing.assert_close(outputs[8:], alone)
 
 

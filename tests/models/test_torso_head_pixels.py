@@ -3,7 +3,7 @@
 import torch
 from nerfstudio.cameras.rays import RayBundle
 from test_torso import view
-from tiny_head import NAMES, POSE, bundle
+from tiny_head import NAMES, POSE, bundle, of_frames
 from tiny_torso import frame_metadata, make_torso, torso_batch
 
 from nerfblendshape_ns.models.torso import TorsoModel
@@ -26,7 +26,7 @@ def pixels_of(frame: int, model: TorsoModel, count: int = 24) -> RayBundle:
     chosen = torch.randperm(len(rays), generator=torch.Generator().manual_seed(frame))[:count]
     rays = rays[chosen]
     rays.camera_indices = torch.full((count, 1), frame)
-    rays.metadata = {}
+    rays.metadata = of_frames([count])
     return rays
 
 
@@ -37,7 +37,7 @@ def batch_of(model: TorsoModel) -> RayBundle:
         directions=torch.cat([part.directions for part in parts]),
         pixel_area=torch.cat([part.pixel_area for part in parts]),
         camera_indices=torch.cat([part.camera_indices for part in parts]),
-        metadata={},
+        metadata=of_frames([len(part) for part in parts]),
     )
 
 
@@ -78,7 +78,9 @@ def test_the_rest_of_a_batch_is_rendered_with_its_own_frames():
     rays = batch_of(model)
     model.train()
     plain.train()
-    model.get_outputs(rays[:20])
+    some = rays[:20]
+    some.metadata = of_frames([20])
+    model.get_outputs(some)
     outputs, expected = model.get_outputs(rays), plain.get_outputs(rays)
     for name in ("head_rgb", "head_accumulation"):
         torch.testing.assert_close(outputs[name], expected[name], msg=name)

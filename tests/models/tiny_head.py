@@ -55,6 +55,12 @@ def make(data: Optional[Dict[str, Any]] = None, **options) -> HeadModel:
     return model
 
 
+def of_frames(counts: list) -> Dict[str, Any]:
+    """What a bundle of so many rays of each frame says of its frames."""
+    ray_frame = torch.arange(len(counts), dtype=torch.int32).repeat_interleave(torch.tensor(counts))
+    return {"frame_counts": tuple(counts), "ray_frame": ray_frame[:, None]}
+
+
 def bundle(frames: list, rays_each: int = 8) -> RayBundle:
     indices = torch.tensor(frames).repeat_interleave(rays_each)[:, None]
     generator = torch.Generator().manual_seed(1)
@@ -65,7 +71,7 @@ def bundle(frames: list, rays_each: int = 8) -> RayBundle:
         directions=torch.nn.functional.normalize(directions, dim=-1),
         pixel_area=torch.full((len(indices), 1), 1e-4),
         camera_indices=indices,
-        metadata={},
+        metadata=of_frames([rays_each] * len(frames)),
     )
 
 
