@@ -108,9 +108,9 @@ def measure(root: Path, settle: int, max_size: int = IMAGE, **options: Any) -> D
     """
     run = Run(root, max_size, torch.device("cpu"), **options)
     run.steps(settle)
-    # As on a GPU: all samples at once, and no test of a CPU tensor's values.
-    all_samples = mock.patch.object(early_termination, "at_once", lambda _: True)
-    with all_samples, mock.patch.object(hash_grid, "check_frame_index"):
+    # As on a GPU: its segments, and no test of a CPU tensor's values.
+    as_on_gpu = mock.patch.object(early_termination, "is_gpu", lambda _: True)
+    with as_on_gpu, mock.patch.object(hash_grid, "check_frame_index"):
         step = counts(lambda: run.steps(STEPS_A_ROUND), STEPS_A_ROUND)
         run.slider_seconds(0.3, IMAGE)
         return {"step": step, "image": counts(lambda: run.slider_seconds(0.6, IMAGE))}

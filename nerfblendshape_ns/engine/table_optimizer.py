@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Any, Callable, Iterable, Optional, Tuple, Type
+from typing import Any, Callable, Dict, Iterable, Optional, Tuple, Type
 
 import torch
 from jaxtyping import Float
@@ -47,6 +47,11 @@ class FusedAdam(torch.optim.Adam):
 
     def __init__(self, params: Iterable[nn.Parameter], **options: Any) -> None:
         super().__init__(params, fused=True, **options)
+
+    def load_state_dict(self, state_dict: Dict[str, Any]) -> None:
+        """As torch's; the kernel is this class's, whatever wrote the checkpoint."""
+        groups = [{**group, "fused": True, "foreach": None} for group in state_dict["param_groups"]]
+        super().load_state_dict({**state_dict, "param_groups": groups})
 
 
 class BlendshapeTableAdam(torch.optim.Optimizer):
@@ -104,9 +109,8 @@ class BlendshapeTableAdam(torch.optim.Optimizer):
         if "second_moment" not in mean_state:
             mean_state["second_moment"] = torch.zeros_like(mean)
             bases_state["idle"] = torch.zeros(len(bases), device=bases.device)
-        mean_state["step"] += 1
-        bases_state["step"] += 1
-        step = mean_state["step"]
+        # A number, whatever a checkpoint holds: it goes into a kernel.
+        step = mean_state["step"] = bases_state["step"] = int(mean_state["step"]) + 1
         beta1, beta2 = group["betas"]
         table_update(
             mean,

@@ -163,13 +163,16 @@ class ExpressionModel(Model, ABC, Generic[Frames]):
             captured = rows[:, basis:] if rows.shape[1] > basis else None
             return self.frames(rows[:, :basis], captured, ray_frame.int() if len(rows) > 1 else None)
         if self.training and ray_bundle.camera_indices is not None:
-            counts, cameras = metadata["frame_counts"], ray_bundle.camera_indices.flatten()
-            assert sum(counts) == len(cameras), "a part of a training bundle does not know its frames"
+            cameras = ray_bundle.camera_indices.flatten()
+            counts, ray_frame = metadata.get("frame_counts", ()), metadata.get("ray_frame")
+            if sum(counts) != len(cameras) or ray_frame is None:  # Another datamanager's, or a part of a bundle.
+                _, ray_frame, found = torch.unique_consecutive(cameras, return_inverse=True, return_counts=True)
+                counts = found.tolist()
             firsts = [last - count for last, count in zip(accumulate(counts), counts)]
             frames = torch.cat([cameras[first : first + 1] for first in firsts])
             position = source.train_frames[frames]
             expression = source.clamp(source.track_expression[position])
-            several = metadata["ray_frame"].flatten() if len(counts) > 1 else None
+            several = ray_frame.flatten().int() if len(counts) > 1 else None
             return self.frames(expression, source.track_pose[position], several, frames)
         return self.drive(source.neutral())
 

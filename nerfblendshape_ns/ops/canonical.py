@@ -81,9 +81,10 @@ def canonical_positions(
 @cache
 def _absent(device: torch.device) -> Tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
     """Empty tensors, from which the kernels know that something is not given."""
-    real = torch.empty(0, device=device)
-    index = torch.empty(0, dtype=torch.int32, device=device)
-    return real, real.view(0, 0), real.view(0, 3), real.view(0, 0, 0, 0, 3), index, index.long()
+    with torch.inference_mode(False):  # They stay for later training.
+        real = torch.empty(0, device=device)
+        index = torch.empty(0, dtype=torch.int32, device=device)
+        return real, real.view(0, 0), real.view(0, 3), real.view(0, 0, 0, 0, 3), index, index.long()
 
 
 class _Canonical(torch.autograd.Function):
@@ -111,7 +112,7 @@ class _Canonical(torch.autograd.Function):
             parts = (face.weights, face.rear.view(1), face.border.view(1), face.blur, seed)
         positions = points.new_empty(samples, 3, dtype=torch.float32)
         rows = torch.empty(samples, dtype=torch.int32, device=points.device)
-        displacement = grid if fields is None else fields.contiguous()
+        displacement = grid if fields is None else fields.float().contiguous()
         canonical_kernels.canonical(
             samples, (), (origins, *on_ray, frame_index, frames, displacement, *parts, positions, rows)
         )

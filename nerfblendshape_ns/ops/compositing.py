@@ -64,7 +64,7 @@ class _Composite(torch.autograd.Function):
         counts: Optional[Tensor],
         order: Optional[Tensor],
     ) -> Tuple[Tensor, Tensor, Tensor]:
-        densities, colors = densities.contiguous(), colors.contiguous()
+        densities, colors = densities.float().contiguous(), colors.float().contiguous()
         rays = len(samples.counts)
         order = samples.counts.new_empty(0, dtype=torch.int32) if order is None else order
         color = densities.new_empty(rays, 3)
@@ -135,7 +135,7 @@ class Segments:
         compositing_kernels.attenuate(
             len(self.counts),
             (),
-            (samples.counts, densities.contiguous(), samples.step_size, self.least, next(self._sizes))
+            (samples.counts, densities.float().contiguous(), samples.step_size, self.least, next(self._sizes))
             + (self.light, self.counts, self._ends, self._taken),
         )
         self._ends = self._taken.cumsum(0)

@@ -132,6 +132,9 @@ class ParallelKernel:
         return launches
 
     def _warp_arguments(self, arguments: Sequence[Argument]) -> List[Any]:
+        for dtype, argument in zip(self.dtypes, arguments):
+            if isinstance(argument, Tensor) == (dtype is None):
+                raise TypeError(f"{self.kernel.key}: an argument is {type(argument).__name__}, wanted is {dtype}")
         return [
             wp.from_torch(argument, dtype=dtype, requires_grad=False, return_ctype=True)
             if isinstance(argument, Tensor)

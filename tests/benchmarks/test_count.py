@@ -15,8 +15,8 @@ sys.path.append(str(Path(__file__).resolve().parents[2] / "benchmarks"))
 benchmark: Any = importlib.import_module("count")
 
 MOST = {
-    "step": {"operations": 230, "launches": 12, "synchronisations": 1},
-    "image": {"operations": 195, "launches": 8, "synchronisations": 19},
+    "step": {"operations": 231, "launches": 12, "synchronisations": 1},
+    "image": {"operations": 240, "launches": 18, "synchronisations": 23},
 }
 """As many as there are. Whoever lowers a count lowers its number here."""
 

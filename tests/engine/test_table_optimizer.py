@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from nerfblendshape_ns.common.errors import UserError
-from nerfblendshape_ns.engine.table_optimizer import BlendshapeTableAdam
+from nerfblendshape_ns.engine.table_optimizer import BlendshapeTableAdam, FusedAdam
 from nerfblendshape_ns.field_components.blendshape_encoding import BlendshapeHashEncoding
 from nerfblendshape_ns.ops.hash_grid import HashGridLayout
 
@@ -202,3 +202,33 @@ def test_zero_grad_to_zero_keeps_no_rows():
     backward(encoding, optimizer)
     optimizer.zero_grad(set_to_none=False)
     assert encoding.table_gradients.grad is None
+
+
+def test_a_checkpoint_whose_step_is_a_tensor_goes_on_alike():
+    (first, whole), (second, resumed) = make(), make()
+    for seed in range(3):
+        train_step(first, whole, seed)
+    for seed in range(2):
+        train_step(second, resumed, seed)
+    state = copy.deepcopy(resumed.state_dict())
+    for values in state["state"].values():
+        if "step" in values:
+            values["step"] = torch.tensor(float(values["step"]))
+    resumed.load_state_dict(state)
+    train_step(second, resumed, 2)
+    assert torch.equal(first.mean, second.mean) and torch.equal(first.bases, second.bases)
+
+
+def test_adam_stays_fused_after_the_checkpoint_of_another_adam():
+    weights = [torch.nn.Parameter(torch.ones(3)) for _ in range(2)]
+    plain, fused = torch.optim.Adam(weights[:1], lr=0.1), FusedAdam(weights[1:], lr=0.1)
+    weights[0].grad = torch.ones(3)
+    plain.step()
+    fused.load_state_dict(copy.deepcopy(plain.state_dict()))
+    assert fused.param_groups[0]["fused"] and fused.param_groups[0]["lr"] == 0.1
+    weights[1].data.copy_(weights[0].data)
+    for weight in weights:
+        weight.grad = torch.full((3,), 0.5)
+    plain.step()
+    fused.step()
+    torch.testing.assert_close(weights[1], weights[0])

@@ -143,3 +143,13 @@ def test_a_training_step_reaches_all_tables():
     assert rows.grad is not None and rows.coefficients is not None
     gradients = torch.einsum("fk,frc->krc", rows.coefficients, rows.grad)
     assert bool((gradients.abs().sum((1, 2)) > 0).all())
+
+
+def test_a_head_with_moving_skin_trains_in_half_precision():
+    model = make(lifted_metadata()).train()
+    rays = bundle([0, 1], 8)
+    with torch.autocast("cpu", torch.bfloat16):
+        outputs = model.get_outputs(rays)
+    outputs["rgb"].float().sum().backward()
+    gradient = model.field.encoding.tables[2].grad
+    assert gradient is not None and bool(gradient.isfinite().all()) and bool(gradient.any())

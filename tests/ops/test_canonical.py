@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from nerfblendshape_ns.ops import canonical
 from nerfblendshape_ns.ops.canonical import FaceMap, Marched, canonical_positions
 
 BOX = torch.tensor([[-0.8, -0.9, -1.0], [0.8, 0.9, 1.1]])
@@ -139,3 +140,13 @@ def test_borders_are_drawn_for_each_sample():
     border = torch.tensor([[0.9, 0.5, 0.43]]).expand(4000, 3)  # One standard deviation above it.
     lower = (canonical_positions(border, face=halves(0, blur=0.03))[1] == 1).float().mean()
     assert float(lower) == pytest.approx(0.159, abs=0.02)
+
+
+def test_a_first_call_in_inference_mode_does_not_spoil_training():
+    canonical._absent.cache_clear()
+    points = torch.rand(5, 3)
+    with torch.inference_mode():
+        canonical_positions(points)
+    points.requires_grad_()
+    canonical_positions(points)[0].sum().backward()
+    assert points.grad is not None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from dataclasses import dataclass
 from typing import Any, Callable, Mapping, Optional
 
@@ -158,7 +157,7 @@ class HeadConditioning(nn.Module):
         if self.training:
             condition = condition + self.noise * torch.randn_like(condition)
         condition = self.variants(condition)
-        if self.training and self.parts is not None and random.random() < EXPRESSION_SWAP:
+        if self.training and self.parts is not None and torch.rand(1).numpy()[0] < EXPRESSION_SWAP:
             chosen = torch.randint(len(pool), (count,)).to(pool.device)
             foreign = torch.cat([pool[chosen, : self.basis], condition[:count, self.basis :]], dim=-1)
             condition = torch.cat([foreign, condition[count:]])

@@ -1,8 +1,8 @@
 """Volume rendering with early ray termination.
 
 Most of a head's occupied cells lie inside it, behind the skin: a ray that has met the skin need not look up its
-remaining samples. On a CPU rays are looked up in segments, front to back, until no light passes. A GPU looks up all
-samples at once: it would wait for the host to learn which rays go on.
+remaining samples. Rays are looked up in segments, front to back, until no light passes. On a GPU, which waits for the
+host to learn which rays go on, a training batch is looked up at once, and an image in few segments.
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ EARLY_STOP = 5e-3
 """Samples that a smaller fraction of the light reaches are left out."""
 SEGMENTS = (8, 8, 16, 16, 32)
 """Samples per ray of each segment, the last repeated: fewer and fewer rays go on."""
+SEGMENTS_GPU = (16, 32, 64, 128)
+"""The same of images on a GPU."""
 
 Density = Callable[
     [Float[Tensor, "looked"], Int[Tensor, "looked"]], Tuple[Float[Tensor, "looked"], Float[Tensor, "looked features"]]
@@ -47,10 +49,11 @@ def render(samples: PackedSamples, density: Density, color: Color) -> Foreground
         density: see :data:`Density`.
         color: see :data:`Color`.
     """
-    if at_once(samples.distances):
+    on_gpu = is_gpu(samples.distances)
+    if on_gpu and torch.is_grad_enabled():
         densities, features = density(samples.distances, samples.rays)
         return Foreground(*composite(densities, color(features, samples.rays), samples, EARLY_STOP))
-    segments = Segments(samples, EARLY_STOP, SEGMENTS)
+    segments = Segments(samples, EARLY_STOP, SEGMENTS_GPU if on_gpu else SEGMENTS)
     parts = []
     for distances, rays in segments:
         densities, features = density(distances, rays)
@@ -63,6 +66,6 @@ def render(samples: PackedSamples, density: Density, color: Color) -> Foreground
     return Foreground(*composite(densities, colors, samples, EARLY_STOP, segments.counts, segments.order))
 
 
-def at_once(tensor: Tensor) -> bool:
-    """Whether all samples are looked up at once: on a GPU."""
+def is_gpu(tensor: Tensor) -> bool:
+    """Whether a GPU holds a tensor."""
     return tensor.device.type != "cpu"

@@ -1,6 +1,5 @@
 """Conditions of the head: coefficients, head pose, and which of them a sample uses."""
 
-import random
 from typing import List, Optional
 
 import torch
@@ -100,7 +99,7 @@ def test_parts_keep_their_reference_in_training(monkeypatch):
 
 def test_the_head_off_the_face_sees_other_coefficients_at_times():
     conditioning = HeadConditioning(torch.ones(2), TRAIN, 0.5, parts=Bottom())  # type: ignore[arg-type]
-    random.seed(0)
+    torch.manual_seed(0)
     swapped = 0
     for _ in range(300):
         condition = batch(conditioning, torch.ones(1, 2)).condition

@@ -47,7 +47,7 @@ def test_segments_give_what_all_samples_at_once_give(sizes, early_stop, monkeypa
     monkeypatch.setattr(early_termination, "SEGMENTS", sizes)
     results, looked = [], []
     for at_once in (True, False):
-        monkeypatch.setattr(early_termination, "at_once", lambda _, value=at_once: value)
+        monkeypatch.setattr(early_termination, "is_gpu", lambda _, value=at_once: value)
         field = Field()
         foreground = render(scene(), field.density, field.color)
         generator = torch.Generator().manual_seed(1)
