@@ -10,9 +10,11 @@ from jaxtyping import Float
 from nerfstudio.cameras.camera_optimizers import CameraOptimizer, CameraOptimizerConfig
 from nerfstudio.cameras.rays import RayBundle
 from nerfstudio.engine.callbacks import TrainingCallback, TrainingCallbackAttributes, TrainingCallbackLocation
+from nerfstudio.utils.rich_utils import CONSOLE
 from torch import Tensor
 from torch.nn import Parameter
 
+from nerfblendshape_ns.common.console import say
 from nerfblendshape_ns.common.errors import UserError
 from nerfblendshape_ns.data.dataset import NerfBlendshapeDataset
 from nerfblendshape_ns.field_components.blendshape_encoding import principal_components
@@ -24,7 +26,7 @@ from nerfblendshape_ns.model_components.losses import anneal, composite
 from nerfblendshape_ns.model_components.metrics.image_metrics import head_metrics
 from nerfblendshape_ns.model_components.metrics.lpips import cached_lpips
 from nerfblendshape_ns.model_components.occupancy.expression_occupancy import ExpressionOccupancy
-from nerfblendshape_ns.model_components.occupancy.visual_hull import head_region
+from nerfblendshape_ns.model_components.occupancy.visual_hull import agreement, head_region
 from nerfblendshape_ns.model_components.rendering.crop import crop_background, ray_spans
 from nerfblendshape_ns.model_components.rendering.early_termination import Foreground, render
 from nerfblendshape_ns.model_components.rendering.view_range import ViewRange
@@ -169,7 +171,8 @@ class HeadModel(ExpressionModel[FrameBatch]):
             self.step = step
             self.field.max_density = largest_optical_depth(step) / self.occupancy.step_size
             if may_need_hull and pipeline is not None and not bool(self.occupancy.initialised):
-                self.init_from_visual_hull(cast(NerfBlendshapeDataset, pipeline.datamanager.train_dataset))
+                dataset = cast(NerfBlendshapeDataset, pipeline.datamanager.train_dataset)
+                say(CONSOLE, agreement(self.init_from_visual_hull(dataset), dataset.metadata["img_ids"]))
             may_need_hull = False  # Asking the buffer again would wait for the device in each step.
             self._update_occupancy(step)
 
@@ -184,14 +187,20 @@ class HeadModel(ExpressionModel[FrameBatch]):
             TrainingCallback([TrainingCallbackLocation.AFTER_TRAIN_ITERATION], after),
         ]
 
-    def init_from_visual_hull(self, dataset: NerfBlendshapeDataset) -> None:
-        """Start the occupancy from where the head can be in any of the training frames."""
+    def init_from_visual_hull(self, dataset: NerfBlendshapeDataset) -> Float[Tensor, "frames"]:
+        """Start the occupancy from where the head can be in any of the training frames.
+
+        Returns:
+            How far each frame disagrees with the others: see ``outside`` of :class:`HeadRegion`.
+        """
         source, motion = self.expression_source, self.conditioning.motion
-        points, mesh = self.occupancy.cell_centers(), self.metadata.get("face_mesh")
-        mesh = None if mesh is None else mesh.to(points.device)
+        mesh = self.metadata.get("face_mesh")
+        mesh = None if mesh is None else mesh.to(self.device)
         expression = source.clamp(source.train_expression()) * self.conditioning.scale
         skin = None if motion is None else motion.skin(expression)
-        self.occupancy.start_from(*head_region(points, dataset, mesh, skin))
+        region = head_region(self.occupancy, dataset, mesh, skin)
+        self.occupancy.start_from(region.allowed, region.swept)
+        return region.outside
 
     def _update_occupancy(self, step: int) -> None:
         config = self.config

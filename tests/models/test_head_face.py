@@ -58,14 +58,11 @@ class NarrowMasks:
 
     def __init__(self) -> None:
         self.cameras, self.metadata = camera()[torch.zeros(3, dtype=torch.long)], {}
+        self.alpha = torch.zeros(3, 16, 16, dtype=torch.uint8)
+        self.alpha[:, 9:11] = 255
 
     def __len__(self) -> int:
         return 3
-
-    def get_data(self, index: int) -> Dict[str, torch.Tensor]:
-        alpha = torch.zeros(16, 16, 1)
-        alpha[9:11] = 1.0
-        return {"alpha": alpha}
 
 
 def test_moved_skin_may_be_occupied_where_masks_show_none(monkeypatch):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Callable, Optional
+from typing import Callable, Optional, Tuple
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -190,8 +190,38 @@ class ExpressionOccupancy(nn.Module):
             origins: of the rays.
             directions: unit vectors.
         """
-        allowed = self.allowed.view_as(self.estimator.binaries)
-        return self._march(allowed, origins, directions, None, None).counts > 0
+        return self.meets(self.allowed, origins, directions)
+
+    @torch.no_grad()
+    def meets(
+        self, cells: Bool[Tensor, "cells"], origins: Float[Tensor, "rays 3"], directions: Float[Tensor, "rays 3"]
+    ) -> Bool[Tensor, "rays"]:
+        """Whether rays have any step, marched as by :meth:`sample`, in one of some cells.
+
+        Args:
+            cells: these.
+            origins: of the rays.
+            directions: unit vectors.
+        """
+        return self._march(cells.view_as(self.estimator.binaries), origins, directions, None, None).counts > 0
+
+    @torch.no_grad()
+    def cells_along(
+        self, cells: Bool[Tensor, "cells"], origins: Float[Tensor, "rays 3"], directions: Float[Tensor, "rays 3"]
+    ) -> Tuple[Int[Tensor, "steps"], Int[Tensor, "steps"]]:
+        """Ray and cell of every step, marched as by :meth:`sample`, that lies in one of some cells.
+
+        Args:
+            cells: these.
+            origins: of the rays.
+            directions: unit vectors.
+        """
+        samples = self._march(cells.view_as(self.estimator.binaries), origins, directions, None, None)
+        positions = origins[samples.rays] + directions[samples.rays] * samples.distances[:, None]
+        low, high = self.estimator.aabbs[0, :3], self.estimator.aabbs[0, 3:]
+        resolution = self.estimator.resolution
+        index = ((positions - low) / (high - low) * resolution).long().clamp_min(0).minimum(resolution - 1)
+        return samples.rays, (index[:, 0] * resolution[1] + index[:, 1]) * resolution[2] + index[:, 2]
 
     def _march(
         self, cells: Tensor, origins: Tensor, directions: Tensor, near: Optional[Tensor], far: Optional[Tensor]

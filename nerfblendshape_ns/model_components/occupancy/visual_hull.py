@@ -1,8 +1,8 @@
-"""Where a head can be at all: the visual hull of its masks, and a shell round the tracked face."""
+"""Where a head can be at all: the visual hull of its masks, a shell round the tracked face, and what masks show."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Optional, Tuple
+from typing import TYPE_CHECKING, NamedTuple, Optional, Sequence
 
 import numpy as np
 import torch
@@ -13,6 +13,9 @@ from scipy.spatial import ConvexHull, KDTree
 from torch import Tensor
 
 from nerfblendshape_ns.common.errors import UserError
+from nerfblendshape_ns.common.frame_numbers import spread
+from nerfblendshape_ns.model_components.occupancy.expression_occupancy import ExpressionOccupancy
+from nerfblendshape_ns.model_components.occupancy.mask_cover import cover_masks
 
 if TYPE_CHECKING:
     from nerfblendshape_ns.data.dataset import NerfBlendshapeDataset
@@ -28,79 +31,99 @@ JAW_BAND = 0.15
 """Width of the outline of the jaw, in face heights."""
 
 
+class HeadRegion(NamedTuple):
+    """Where the head may be."""
+
+    allowed: Bool[Tensor, "cells"]
+    """Cells that may be occupied."""
+    swept: Bool[Tensor, "cells"]
+    """Those of them where the skin is in some frame: none without mesh or moved skin."""
+    outside: Float[Tensor, "frames"]
+    """Fraction of the pixels of each frame's mask that only cells of their own let be seen: how far its mask or its
+    pose disagrees with the other frames'."""
+
+
 @torch.no_grad()
 def head_region(
-    points: Float[Tensor, "points 3"],
+    occupancy: ExpressionOccupancy,
     dataset: "NerfBlendshapeDataset",
     mesh: Optional[Tensor],
     skin: Optional[Float[Tensor, "frames vertices 3"]] = None,
-) -> Tuple[Bool[Tensor, "points"], Bool[Tensor, "points"]]:
-    """Points that may belong to the head in some frame: in visual hull and shell, or near moved skin.
+) -> HeadRegion:
+    """Cells that may belong to the head in some frame: in visual hull and shell, near moved skin, or seen in a mask.
 
     Args:
-        points: in scene coordinates.
-        dataset: the training frames.
+        occupancy: the grid of cells.
+        dataset: the training frames, loaded.
         mesh: ``[468, 3]`` the clip's face mesh in scene coordinates; without one there is no shell.
         skin: positions of the mesh's vertices in training frames, in scene coordinates: the shell moves with them, and
             what is near them is kept whatever most masks say, since a cheek is puffed in few frames.
 
-    Returns:
-        These points, and those of them where the skin is in some frame: none without mesh or ``skin``.
-
     Raises:
-        UserError: nothing is left.
+        UserError: hull and shell leave nothing.
     """
-    count = len(dataset)
-    chosen = torch.linspace(0, count - 1, min(count, MAX_FRAMES)).round().long().unique()
-    masks = torch.stack([dataset.get_data(int(index))["alpha"][..., 0] for index in chosen])
-    region = visual_hull(points, dataset.cameras[chosen], masks.to(points.device), hull_fraction(points, mesh))
-    swept = torch.zeros_like(region)
+    points = occupancy.cell_centers()
+    shell, swept = torch.ones_like(occupancy.allowed), torch.zeros_like(occupancy.allowed)
     if mesh is not None:
         sweep = SkinSweep(mesh, skin)
-        region &= face_shell(points, sweep)
+        shell = face_shell(points, sweep)
         if skin is not None:
             swept = sweep.near_swept_surface(points)
-            region |= swept
+    chosen = torch.tensor(spread(len(dataset), MAX_FRAMES))
+    masks = dataset.alpha[chosen].to(points.device).float() / 255
+    votes = torch.zeros_like(points[:, 0])
+    votes[shell] = mask_votes(points[shell], dataset.cameras[chosen], masks)
+    region = (shell & (votes >= hull_fraction(points, mesh))) | swept
     if not bool(region.any()):
         raise UserError(
             f"The visual hull of the head masks of {dataset.metadata.get('root', 'the dataset')} is empty: poses, "
             "intrinsics and masks are inconsistent; look at the dataset's report, or process the video again."
         )
-    return region, swept
+    added, outside = cover_masks(occupancy, dataset, region, shell, votes)
+    return HeadRegion(region | added, swept, outside)
+
+
+def agreement(outside: Float[Tensor, "frames"], img_ids: Sequence[int]) -> str:
+    """The frame that agrees least with the hull, in a sentence.
+
+    Args:
+        outside: see :class:`HeadRegion`.
+        img_ids: numbers of the frames.
+    """
+    worst = int(outside.argmax())
+    if not bool(outside[worst] > 0):
+        return f"Visual hull: all {len(img_ids)} masks agree."
+    return (
+        f"Visual hull: frame {img_ids[worst]} agrees least of {len(img_ids)}: {float(outside[worst]):.1%} of its mask "
+        "is where other masks or their poses allow nothing, and is given cells of its own."
+    )
 
 
 @torch.no_grad()
-def visual_hull(
-    points: Float[Tensor, "points 3"],
-    cameras: Cameras,
-    masks: Float[Tensor, "frames height width"],
-    keep: Float[Tensor, "points"],
-    grow: int = 5,
-) -> Bool[Tensor, "points"]:
-    """Points that project into the head mask in at least a fraction ``keep`` of the frames (Laurentini 1994).
+def mask_votes(
+    points: Float[Tensor, "points 3"], cameras: Cameras, masks: Float[Tensor, "frames height width"], grow: int = 5
+) -> Float[Tensor, "points"]:
+    """Fraction of the head masks that each point projects into; 1 is the visual hull (Laurentini 1994).
 
     Args:
         points: in scene coordinates.
         cameras: one per mask, OpenGL axes; points outside an image count as inside the head.
         masks: head opacity in [0, 1].
-        keep: the fraction required of each point: high for rigid parts, low where expressions move the outline.
         grow: the masks are dilated by this many pixels (odd) against tracking error.
     """
-    device = points.device
+    device, (height, width) = points.device, masks.shape[1:]
     grown = torch.nn.functional.max_pool2d(masks[:, None], grow, 1, grow // 2)[:, 0] > 0.05
-    height, width = masks.shape[1:]
-    inside = torch.zeros(len(points), device=device)
+    framed = torch.nn.functional.pad(grown, (1, 1, 1, 1), value=True).flatten(1)
+    inside = torch.zeros(len(points), dtype=torch.int32, device=device)
     for index in range(len(masks)):
         pose = cameras.camera_to_worlds[index].to(device)
-        local = (points - pose[:, 3]) @ pose[:, :3]
-        depth = (-local[:, 2]).clamp_min(1e-6)
-        column = (local[:, 0] / depth * cameras.fx[index].to(device) + cameras.cx[index].to(device)).floor().long()
-        row = (-local[:, 1] / depth * cameras.fy[index].to(device) + cameras.cy[index].to(device)).floor().long()
-        visible = (column >= 0) & (column < width) & (row >= 0) & (row < height)
-        hit = torch.ones(len(points), device=device)
-        hit[visible] = grown[index].to(device)[row[visible], column[visible]].float()
-        inside += hit
-    return inside >= keep * len(masks)
+        right, up, back = ((points - pose[:, 3]) @ pose[:, :3]).unbind(-1)
+        depth = (-back).clamp_min(1e-6)
+        column = right / depth * cameras.fx[index].to(device) + cameras.cx[index].to(device)
+        row = -up / depth * cameras.fy[index].to(device) + cameras.cy[index].to(device)
+        place = (row.floor().clamp(-1, height) + 1) * (width + 2) + column.floor().clamp(-1, width) + 1
+        inside += framed[index][place.long()]
+    return inside / len(masks)
 
 
 class SkinSweep:

@@ -5,7 +5,7 @@ import torch
 from nerfstudio.cameras.cameras import Cameras
 
 from nerfblendshape_ns.model_components.occupancy.expression_occupancy import ExpressionOccupancy
-from nerfblendshape_ns.model_components.occupancy.visual_hull import SkinSweep, face_shell, hull_fraction, visual_hull
+from nerfblendshape_ns.model_components.occupancy.visual_hull import SkinSweep, face_shell, hull_fraction, mask_votes
 from nerfblendshape_ns.ops import nerfacc_backend
 
 AABB = torch.tensor([[-1.0, -1.0, -1.0], [1.0, 1.0, 1.0]])
@@ -28,26 +28,25 @@ def front_camera(count: int = 1) -> Cameras:
     return Cameras(pose.expand(count, 3, 4).clone(), 60.0, 60.0, 32.0, 32.0, 64, 64)
 
 
-def test_hull_is_what_the_mask_covers():
+def test_votes_are_the_masks_that_cover_a_point():
     mask = torch.zeros(1, 64, 64)
     mask[0, 16:48, 16:48] = 1.0
     points = torch.tensor([[0.0, 0.0, 0.0], [0.9, 0.0, 0.0], [2.0, 0.0, 0.0], [0.0, 0.0, 1.5]])
     # Pixel = 32 + 60 * x / 4: 32, 45.5, 62 and row 9.5; the mask (grown by two) spans 14 to 50.
-    inside = visual_hull(points, front_camera(), mask, torch.ones(4))
-    assert inside.tolist() == [True, True, False, False]
+    assert mask_votes(points, front_camera(), mask).tolist() == [1.0, 1.0, 0.0, 0.0]
 
 
-def test_the_hull_keeps_what_few_frames_show():
+def test_votes_are_a_fraction():
     masks = torch.zeros(10, 64, 64)
     masks[:, 20:40, 20:40] = 1.0
     masks[0, 20:56, 20:40] = 1.0  # The jaw drops in one frame of ten.
     chin = torch.tensor([[0.0, 0.0, -1.4]])
-    assert not visual_hull(chin, front_camera(10), masks, torch.tensor([0.95])).item()
-    assert visual_hull(chin, front_camera(10), masks, torch.tensor([0.03])).item()
+    assert mask_votes(chin, front_camera(10), masks).item() == pytest.approx(0.1)
 
 
-def test_points_outside_the_image_stay_in_the_hull():
-    assert visual_hull(torch.tensor([[9.0, 0.0, 0.0]]), front_camera(), torch.zeros(1, 64, 64), torch.ones(1)).all()
+def test_points_outside_the_image_count_as_covered():
+    beside = torch.tensor([[9.0, 0.0, 0.0], [0.0, 0.0, -9.0], [0.0, -5.0, 0.1]])  # The last is behind the camera.
+    assert mask_votes(beside, front_camera(), torch.zeros(1, 64, 64)).tolist() == [1.0, 1.0, 1.0]
 
 
 def flat_mesh() -> torch.Tensor:
