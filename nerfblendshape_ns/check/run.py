@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Optional, Tuple
+from typing import TYPE_CHECKING, Optional, Tuple
 
 import tyro
 from typing_extensions import Annotated
@@ -24,6 +24,9 @@ from nerfblendshape_ns.data.expression_basis import BasisChoice
 from nerfblendshape_ns.data.layouts import Clip, read_clip
 from nerfblendshape_ns.data.splits import Protocol
 
+if TYPE_CHECKING:
+    from nerfblendshape_ns.data.dataparser import NerfBlendshapeDataParserConfig
+
 
 @dataclass
 class CheckOptions:
@@ -42,7 +45,8 @@ class CheckOptions:
     val_frames: Optional[int] = None
     """As in training: number of frames before the test frames kept for validation."""
     estimate: bool = True
-    """Try each method for a moment to estimate memory and time; without it the check takes half as long."""
+    """Hold the masks against their visual hull, and try each method for a moment to estimate memory and time; without
+    it the check takes half as long."""
     json: bool = False
     """Print one JSON object instead of text."""
     strict: bool = False
@@ -70,8 +74,9 @@ def check_dataset(options: CheckOptions) -> CheckReport:
     if splits is not None:
         report.sections.append(check_poses(clip, splits))
     report.sections.append(_processing_warnings(options.data))
-    if options.estimate and not report.count(Severity.ERROR):
-        report.sections.append(_estimate(options))
+    for look in (_hull, _estimate):
+        if options.estimate and not report.count(Severity.ERROR):
+            report.sections.append(look(_dataparser(options)))
     return report
 
 
@@ -112,12 +117,25 @@ def _processing_warnings(root: Path) -> Section:
     return section
 
 
-def _estimate(options: CheckOptions) -> Section:
-    # Imported here: the models take longer to import than all other checks to run.
+# The models are imported in functions: that takes longer than all other checks.
+
+
+def _hull(config: NerfBlendshapeDataParserConfig) -> Section:
+    from nerfblendshape_ns.check.hull import check_hull
+
+    return check_hull(config)
+
+
+def _estimate(config: NerfBlendshapeDataParserConfig) -> Section:
     from nerfblendshape_ns.check.estimate import estimate_methods
+
+    return estimate_methods(config)
+
+
+def _dataparser(options: CheckOptions) -> NerfBlendshapeDataParserConfig:
     from nerfblendshape_ns.data.dataparser import NerfBlendshapeDataParserConfig
 
-    config = NerfBlendshapeDataParserConfig(
+    return NerfBlendshapeDataParserConfig(
         data=options.data,
         layout=options.layout,  # type: ignore[arg-type]
         basis=options.basis,
@@ -125,4 +143,3 @@ def _estimate(options: CheckOptions) -> Section:
         test_frames=options.test_frames,
         val_frames=options.val_frames,
     )
-    return estimate_methods(config)

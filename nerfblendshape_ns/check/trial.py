@@ -73,6 +73,21 @@ def part_of(outputs: DataparserOutputs, frames: Tensor) -> DataparserOutputs:
     )
 
 
+def untrained_head(method: Any, outputs: DataparserOutputs, device: str) -> HeadModel:
+    """The model of a head method (its ``TrainerConfig``) on a training split, as training makes it."""
+    config = copy.deepcopy(method.pipeline.model)
+    config.perceptual_loss = "none"  # May need weights that are not here; its part of a step is small.
+    model = config.setup(
+        scene_box=outputs.scene_box,
+        num_train_data=len(outputs.image_filenames),
+        metadata=outputs.metadata,
+        device=device,
+        grad_scaler=None,
+    )
+    assert isinstance(model, HeadModel)
+    return model.to(device).train()
+
+
 def run_trial(method: Any, outputs: DataparserOutputs, device: str = "cpu") -> Trial:
     """Train a head method for a moment.
 
@@ -150,18 +165,7 @@ class _Steps:
         self.least_rays = self.frames_per_batch
         self.pinhole = PinholeRays(self.dataset.cameras)
         self.sampler = RegionPixelSampler(manager.pixel_sampler, self.dataset)
-        config = copy.deepcopy(method.pipeline.model)
-        config.perceptual_loss = "none"  # May need weights that are not here; its part of a step is small.
-        model = config.setup(
-            scene_box=outputs.scene_box,
-            num_train_data=count,
-            metadata=outputs.metadata,
-            device=device,
-            grad_scaler=None,
-        )
-        assert isinstance(model, HeadModel)
-        self.model = model.to(device)
-        self.model.train()
+        self.model = untrained_head(method, outputs, device)
         self.model.init_from_visual_hull(self.dataset)
         self.optimizers = Optimizers(copy.deepcopy(method.optimizers), self.model.get_param_groups())
         self.generator = torch.Generator().manual_seed(0)

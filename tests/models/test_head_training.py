@@ -1,5 +1,8 @@
 """What a training step of the head does besides rendering: schedules, random draws, losses worked out by hand."""
 
+from types import SimpleNamespace
+from typing import Any, cast
+
 import pytest
 import torch
 from nerfstudio.cameras.camera_optimizers import CameraOptimizerConfig
@@ -7,6 +10,7 @@ from nerfstudio.engine.callbacks import TrainingCallbackAttributes, TrainingCall
 from tiny_head import bundle, make
 
 from nerfblendshape_ns.fields import head_field
+from nerfblendshape_ns.models import head
 from nerfblendshape_ns.models.head import HeadModel
 
 NO_PIPELINE = TrainingCallbackAttributes(None, None, None, None)
@@ -36,6 +40,19 @@ def test_the_occupancy_follows_after_its_warm_up_and_settles(monkeypatch):
     for step in range(97):
         before(model, step)
     assert updates == [(32, True), (48, True), (64, False), (80, False), (96, False)]
+
+
+def test_the_start_of_training_names_the_frame_that_agrees_least(monkeypatch):
+    model, said = make(), []
+    dataset = SimpleNamespace(metadata={"img_ids": [3, 8, 9]})
+    pipeline = SimpleNamespace(datamanager=SimpleNamespace(train_dataset=dataset))
+    monkeypatch.setattr(model, "init_from_visual_hull", lambda dataset: torch.tensor([0.0, 0.25, 0.1]))
+    monkeypatch.setattr(head, "say", lambda console, line: said.append(line))
+    attributes = TrainingCallbackAttributes(None, None, cast(Any, pipeline), None)
+    (first, _) = model.get_training_callbacks(attributes)
+    for step in range(2):
+        first.run_callback_at_location(step, TrainingCallbackLocation.BEFORE_TRAIN_ITERATION)
+    assert len(said) == 1 and "frame 8" in said[0] and "25.0%" in said[0]
 
 
 def test_updates_ask_the_field_for_its_density(monkeypatch):
