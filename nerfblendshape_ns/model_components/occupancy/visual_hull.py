@@ -25,6 +25,8 @@ SUBNASALE, FOREHEAD, CHIN = 2, 10, 152
 
 MAX_FRAMES = 100
 """Largest number of silhouettes that the hull is made of; more add nothing."""
+AGREEMENT = 0.001
+"""Fraction of a mask outside the hull that is not worth naming the frame."""
 DEPTH_MAP = 96
 """Cells of the map of the face's depth along each side."""
 JAW_BAND = 0.15
@@ -91,8 +93,8 @@ def agreement(outside: Float[Tensor, "frames"], img_ids: Sequence[int]) -> str:
         img_ids: numbers of the frames.
     """
     worst = int(outside.argmax())
-    if not bool(outside[worst] > 0):
-        return f"Visual hull: all {len(img_ids)} masks agree."
+    if float(outside[worst]) < AGREEMENT:
+        return f"Visual hull: all {len(img_ids)} masks agree; less than {AGREEMENT:.1%} of any lies outside."
     return (
         f"Visual hull: frame {img_ids[worst]} agrees least of {len(img_ids)}: {float(outside[worst]):.1%} of its mask "
         "is where other masks or their poses allow nothing, and is given cells of its own."
@@ -109,7 +111,7 @@ def mask_votes(
         points: in scene coordinates.
         cameras: one per mask, OpenGL axes; points outside an image count as inside the head.
         masks: head opacity in [0, 1].
-        grow: the masks are dilated by this many pixels (odd) against tracking error.
+        grow: width in pixels (odd) of the square that the masks are dilated by against tracking error.
     """
     device, (height, width) = points.device, masks.shape[1:]
     grown = torch.nn.functional.max_pool2d(masks[:, None], grow, 1, grow // 2)[:, 0] > 0.05

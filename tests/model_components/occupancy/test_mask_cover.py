@@ -125,4 +125,4 @@ def test_missed_pixels_are_found_as_far_as_they_reach():
 def test_the_frame_that_agrees_least_is_named():
     sentence = agreement(torch.tensor([0.0, 0.073, 0.01]), [3, 94, 95])
     assert "frame 94" in sentence and "7.3%" in sentence
-    assert agreement(torch.zeros(3), [3, 94, 95]) == "Visual hull: all 3 masks agree."
+    assert agreement(torch.tensor([0.0, 9e-4, 0.0]), [3, 94, 95]).startswith("Visual hull: all 3 masks agree")
