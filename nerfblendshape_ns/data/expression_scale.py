@@ -11,7 +11,6 @@ from functools import partial
 from typing import Callable, Optional, Sequence
 
 import numpy as np
-import torch
 
 from nerfblendshape_ns.coefficient_names.arkit import arkit_name
 from nerfblendshape_ns.data.landmark_motion import EVERY_POINT, landmark_motion
@@ -88,9 +87,7 @@ def _landmark_motion(clip: Clip, train: np.ndarray, unit_range: np.ndarray) -> O
     chosen = slice(0, points, EVERY_POINT)
     tangents = clip.tangents(clip.landmarks[train][:, chosen])
     poses = clip.camera_to_head[train][:, :3].reshape(len(train), 12)
-    seen, coefficients, cameras, mesh = (
-        torch.from_numpy(np.ascontiguousarray(array)) for array in (tangents, unit_range, poses, clip.face_mesh[chosen])
-    )
-    motion = landmark_motion(seen, coefficients, cameras, mesh, RIDGE)[1].norm(dim=-1)
-    furthest = motion.topk(max(1, round(FURTHEST * motion.shape[1])), dim=1).values.mean(1).double().numpy()
+    motion = np.linalg.norm(landmark_motion(tangents, unit_range, poses, clip.face_mesh[chosen], RIDGE)[1], axis=-1)
+    most = max(1, round(FURTHEST * motion.shape[1]))
+    furthest = np.sort(motion, axis=1)[:, -most:].mean(1)
     return furthest / furthest.max() if furthest.max() > 0 else None

@@ -8,9 +8,11 @@ coefficients are known. A head that turns shows depth too; a ridge keeps small w
 
 from __future__ import annotations
 
-import torch
+from typing import Tuple
+
+import numpy as np
 from jaxtyping import Float
-from torch import Tensor
+from numpy import ndarray
 
 from nerfblendshape_ns.common.frame_numbers import spread
 
@@ -24,14 +26,13 @@ NEUTRAL_WEIGHT = 1e-3
 """Weight of the given mesh as evidence of a landmark's neutral position, per frame."""
 
 
-@torch.no_grad()
 def landmark_motion(
-    tangents: Float[Tensor, "frames points 2"],
-    expression: Float[Tensor, "frames basis"],
-    poses: Float[Tensor, "frames 12"],
-    mesh: Float[Tensor, "points 3"],
+    tangents: Float[ndarray, "frames points 2"],
+    expression: Float[ndarray, "frames basis"],
+    poses: Float[ndarray, "frames 12"],
+    mesh: Float[ndarray, "points 3"],
     ridge: float,
-) -> tuple[Float[Tensor, "points 3"], Float[Tensor, "basis points 3"]]:
+) -> Tuple[Float[ndarray, "points 3"], Float[ndarray, "basis points 3"]]:
     """Neutral positions of the landmarks, and their displacements per unit of each coefficient.
 
     Args:
@@ -44,28 +45,29 @@ def landmark_motion(
             scaled so that the widest has range 1; the longer the clip the less it counts.
 
     Returns:
-        Neutral positions (all coefficients 0) and displacements, float32 in scene units.
+        Neutral positions (all coefficients 0) and displacements, float64 in scene units.
     """
     picked = spread(len(tangents), MOST_FRAMES)
-    seen, coefficients = tangents[picked].double().cpu(), expression[picked].double().cpu()
-    widest = float((coefficients.amax(0) - coefficients.amin(0)).max()) or 1.0
-    weights = torch.cat([torch.ones(len(picked), 1).double(), coefficients / widest], dim=1)
-    pose, mesh = poses[picked].double().cpu().view(-1, 3, 4), mesh.double().cpu()
-    penalty = torch.full((weights.shape[1],), max(ridge, 1e-9)).double()
+    seen, coefficients = (np.asarray(array, np.float64)[picked] for array in (tangents, expression))
+    widest = float(np.ptp(coefficients, axis=0).max()) or 1.0
+    weights = np.concatenate([np.ones((len(picked), 1)), coefficients / widest], axis=1)
+    pose, mesh = np.asarray(poses, np.float64)[picked].reshape(-1, 3, 4), np.asarray(mesh, np.float64)
+    penalty = np.full(weights.shape[1], max(ridge, 1e-9))
     penalty[0] = NEUTRAL_WEIGHT * len(weights)
-    groups = zip(seen.split(POINTS_AT_ONCE, dim=1), mesh.split(POINTS_AT_ONCE))
-    offsets = torch.cat([_offsets(weights, *_equations(some, pose, near), penalty) for some, near in groups])
-    offsets = offsets.view(len(mesh), -1, 3)
-    return (mesh + offsets[:, 0]).float(), (offsets[:, 1:] / widest).permute(1, 0, 2).float().contiguous()
+    pieces = [slice(first, first + POINTS_AT_ONCE) for first in range(0, len(mesh), POINTS_AT_ONCE)]
+    offsets = np.concatenate(
+        [_offsets(weights, *_equations(seen[:, piece], pose, mesh[piece]), penalty) for piece in pieces]
+    )
+    return mesh + offsets[:, 0], np.ascontiguousarray((offsets[:, 1:] / widest).transpose(1, 0, 2))
 
 
 def _offsets(
-    weights: Float[Tensor, "frames unknowns"],
-    rows: Float[Tensor, "frames points 2 3"],
-    right: Float[Tensor, "frames points 2"],
-    penalty: Float[Tensor, "unknowns"],
-) -> Float[Tensor, "points values 1"]:
-    """The ridge regression of every point by its normal equations: three values per unknown, one after the other.
+    weights: Float[ndarray, "frames unknowns"],
+    rows: Float[ndarray, "frames points 2 3"],
+    right: Float[ndarray, "frames points 2"],
+    penalty: Float[ndarray, "unknowns"],
+) -> Float[ndarray, "points unknowns 3"]:
+    """The ridge regression of every point by its normal equations: three values per unknown.
 
     Args:
         weights: 1 and the coefficients of each frame.
@@ -74,27 +76,29 @@ def _offsets(
         penalty: on the squares of the unknowns.
     """
     (frames, unknowns), points = weights.shape, rows.shape[1]
-    pairs = (weights[:, :, None] * weights[:, None, :]).view(frames, -1)
-    outer = torch.einsum("fpei,fpej->fpij", rows, rows).reshape(frames, -1)
-    normal = (pairs.T @ outer).view(unknowns, unknowns, points, 3, 3).permute(2, 0, 3, 1, 4)
+    pairs = (weights[:, :, None] * weights[:, None, :]).reshape(frames, -1)
+    outer = (rows.swapaxes(-1, -2) @ rows).reshape(frames, -1)
+    normal = (pairs.T @ outer).reshape(unknowns, unknowns, points, 3, 3).transpose(2, 0, 3, 1, 4)
     normal = normal.reshape(points, 3 * unknowns, 3 * unknowns)
-    sums = (weights.T @ torch.einsum("fpei,fpe->fpi", rows, right).reshape(frames, -1)).view(unknowns, points, 3)
-    normal.diagonal(dim1=1, dim2=2).add_(penalty.repeat_interleave(3))
-    return torch.cholesky_solve(sums.permute(1, 0, 2).reshape(points, -1, 1), torch.linalg.cholesky(normal))
+    sums = (weights.T @ (right[..., None, :] @ rows).reshape(frames, -1)).reshape(unknowns, points, 3)
+    diagonal = np.arange(3 * unknowns)
+    normal[:, diagonal, diagonal] += np.repeat(penalty, 3)
+    values = np.linalg.solve(normal, sums.transpose(1, 0, 2).reshape(points, -1, 1))
+    return values.reshape(points, unknowns, 3)
 
 
 def _equations(
-    seen: Float[Tensor, "frames points 2"], pose: Float[Tensor, "frames 3 4"], mesh: Float[Tensor, "points 3"]
-) -> tuple[Float[Tensor, "frames points 2 3"], Float[Tensor, "frames points 2"]]:
+    seen: Float[ndarray, "frames points 2"], pose: Float[ndarray, "frames 3 4"], mesh: Float[ndarray, "points 3"]
+) -> Tuple[Float[ndarray, "frames points 2 3"], Float[ndarray, "frames points 2"]]:
     """Two linear equations per sighting, ``row · offset = right``, for the offset of the point from the mesh.
 
     With p the point in camera space, ``x = -p_x / p_z`` and ``y = p_y / p_z``; multiplied by ``p_z``, so that an error
     is a length at the point's depth.
     """
-    found = torch.isfinite(seen).all(-1)[..., None]
-    seen = torch.where(found, seen, torch.zeros_like(seen))
+    found = np.isfinite(seen).all(-1)[..., None]
+    seen = np.where(found, seen, 0.0)
     rotation, centre = pose[:, :, :3], pose[:, :, 3]
     axis_x, axis_y, axis_z = (rotation[:, None, :, axis] for axis in range(3))
-    rows = torch.stack([axis_x + seen[..., :1] * axis_z, seen[..., 1:] * axis_z - axis_y], dim=2)
+    rows = np.stack([axis_x + seen[..., :1] * axis_z, seen[..., 1:] * axis_z - axis_y], axis=2)
     rows = rows * found[..., None]
-    return rows, torch.einsum("fpei,fpi->fpe", rows, centre[:, None] - mesh)
+    return rows, np.einsum("fpei,fpi->fpe", rows, centre[:, None] - mesh)

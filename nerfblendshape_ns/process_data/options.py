@@ -66,9 +66,6 @@ class ProcessOptions:
     """Soft opacity along the outline (alpha/), so that hair does not end in a hard edge; else labels are blurred."""
     refine_poses: bool = True
     """Refine the head poses by tracking the texture of upper face and hair."""
-    moving_face: bool = False
-    """With refined poses, fit them last to all landmarks of a face that moves with the coefficients: for people whose
-    brows and nose move much, which may otherwise be taken for a nod."""
     smooth_poses: float = 0.5
     """Smoothing of head poses in frames (motion with a period of 6.3 times this is halved); 0 for none."""
     smooth_expressions: float = 0.5
@@ -96,8 +93,6 @@ class ProcessOptions:
             raise UserError(f"--max-frames {self.max_frames} is too few; at least {MIN_FRAMES} are needed.")
         if self.max_size < 64:
             raise UserError(f"--max-size {self.max_size} is too small to track a face; give at least 64.")
-        if self.moving_face and not self.refine_poses:
-            raise UserError("--moving-face refines head poses; leave out --no-refine-poses.")
         if not 0.2 <= self.focal <= 50:
             raise UserError(
                 f"--focal {self.focal:g} is not that of a camera; give a multiple of the shorter side such as 1.6."

@@ -25,7 +25,7 @@ from nerfblendshape_ns.process_data.networks.model_files import LANDMARKER, PERS
 from nerfblendshape_ns.process_data.options import TOOL, ProcessOptions
 from nerfblendshape_ns.process_data.report import report
 from nerfblendshape_ns.process_data.step_graph import Step, build_steps, frame_info_of, step_keys
-from nerfblendshape_ns.process_data.steps import track_steps
+from nerfblendshape_ns.process_data.steps import expression_step, track_steps
 from nerfblendshape_ns.process_data.steps.step_record import Result, StepRecord, discard_partial, remove_temporaries
 from nerfblendshape_ns.process_data.video import frames
 
@@ -48,7 +48,9 @@ def process_video(options: ProcessOptions, console: Optional[Console] = None) ->
     options.check()
     frames.probe_video(options.video)
     if options.expressions is not None:
-        track_steps.read_track(options)  # It is read again in its step; here, so that a bad file is reported at once.
+        expression_step.read_track(
+            options
+        )  # It is read again in its step; here, so that a bad file is reported at once.
     model = LANDMARKER.find(options.landmarker, options.offline)
     with claimed_folder(options.output, TOOL, options.inputs, record=contract.PROCESS) as is_new:
         record = StepRecord(options.output)

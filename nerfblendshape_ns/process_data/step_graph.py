@@ -11,7 +11,14 @@ from nerfblendshape_ns.process_data.face.external_expressions import content_key
 from nerfblendshape_ns.process_data.networks.model_files import LANDMARKER
 from nerfblendshape_ns.process_data.options import ProcessOptions
 from nerfblendshape_ns.process_data.report import report
-from nerfblendshape_ns.process_data.steps import frame_step, image_steps, pose_step, survey_step, track_steps
+from nerfblendshape_ns.process_data.steps import (
+    expression_step,
+    frame_step,
+    image_steps,
+    pose_step,
+    survey_step,
+    track_steps,
+)
 from nerfblendshape_ns.process_data.steps.step_record import Progress, Result, StepRecord, step_key, video_key
 
 EXPRESSION_FILES = contract.EXPRESSIONS, contract.EXPRESSION_MIN, contract.EXPRESSION_MAX, contract.EXPRESSION_NAMES
@@ -49,9 +56,6 @@ def build_steps(options: ProcessOptions, model: Path, record: StepRecord) -> Lis
     pose_options = {"focal": options.focal, "smooth_poses": options.smooth_poses, "refine_poses": options.refine_poses}
     if options.refine_poses:
         pose_inputs.append("segmentation")
-    if options.moving_face:
-        pose_inputs.append("expressions")
-        pose_options["moving_face"] = True
     # Dropped frames change the images, so the images must be made again when on_missing changes.
     frame_options = ("fps", "on_cut", "max_size", "crop", "max_frames", "on_missing")
     steps = [
@@ -107,10 +111,10 @@ def build_steps(options: ProcessOptions, model: Path, record: StepRecord) -> Lis
         ),
         Step(
             "expressions",
-            on_images(track_steps.express),
-            ["landmarks"],
+            on_images(expression_step.run),
+            ["landmarks", "head pose"] if options.expressions is None else ["landmarks"],
             _expression_options(options),
-            [*EXPRESSION_FILES, track_steps.EXPRESSIONS_RAW],
+            [*EXPRESSION_FILES, expression_step.EXPRESSIONS_RAW],
         ),
         Step(
             "dataset",
@@ -121,8 +125,6 @@ def build_steps(options: ProcessOptions, model: Path, record: StepRecord) -> Lis
             [contract.TRANSFORMS, contract.LANDMARKS, contract.FACE_MESH],
         ),
     ]
-    if options.moving_face:
-        steps[-3:-1] = steps[-2], steps[-3]
     page = Step(
         "report",
         lambda bar: report.run(options, frame_info_of(record), record.document, bar),

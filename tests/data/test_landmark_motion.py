@@ -1,7 +1,9 @@
 """Landmarks seen under known poses and coefficients show their neutral positions and how they move."""
 
 import math
+from typing import Tuple
 
+import numpy as np
 import torch
 
 from nerfblendshape_ns.data import landmark_motion as module
@@ -38,10 +40,16 @@ def seen(expression: torch.Tensor, pose: torch.Tensor) -> torch.Tensor:
     return torch.stack([local[..., 0] / -local[..., 2], -local[..., 1] / -local[..., 2]], -1)
 
 
+def measured(*tensors: torch.Tensor, ridge: float) -> Tuple[torch.Tensor, torch.Tensor]:
+    neutral, motion = landmark_motion(*(tensor.numpy() for tensor in tensors), ridge=ridge)
+    assert neutral.dtype == motion.dtype == np.float64
+    return torch.from_numpy(neutral).float(), torch.from_numpy(motion).float()
+
+
 def test_neutral_positions_and_motion_come_out_of_what_is_seen():
     expression, pose = expressions(), poses()
     mesh = NEUTRAL + 0.02 * torch.randn(POINTS, 3, generator=torch.Generator().manual_seed(1))
-    neutral, motion = landmark_motion(seen(expression, pose), expression, pose, mesh, ridge=1e-6)
+    neutral, motion = measured(seen(expression, pose), expression, pose, mesh, ridge=1e-6)
     torch.testing.assert_close(neutral, NEUTRAL, rtol=0, atol=2e-3)
     torch.testing.assert_close(motion, MOTION, rtol=0, atol=1e-3)
 
@@ -49,18 +57,18 @@ def test_neutral_positions_and_motion_come_out_of_what_is_seen():
 def test_the_ridge_keeps_small_what_is_not_determined():
     expression, pose = expressions(), poses()
     expression[:, 1] = 0.0  # Never smiled.
-    _, motion = landmark_motion(seen(expression, pose), expression, pose, NEUTRAL, ridge=0.05)
+    _, motion = measured(seen(expression, pose), expression, pose, NEUTRAL, ridge=0.05)
     assert float(motion[1].abs().max()) < 1e-6
     torch.testing.assert_close(motion[0], MOTION[0], rtol=0, atol=5e-3)
-    _, stiff = landmark_motion(seen(expression, pose), expression, pose, NEUTRAL, ridge=1e6)
+    _, stiff = measured(seen(expression, pose), expression, pose, NEUTRAL, ridge=1e6)
     assert float(stiff.abs().max()) < 1e-4
 
 
 def test_units_of_the_coefficients_do_not_matter():
     expression, pose = expressions(), poses()
     tangents = seen(expression, pose)
-    _, motion = landmark_motion(tangents, expression, pose, NEUTRAL, ridge=0.05)
-    _, scaled = landmark_motion(tangents, 10 * expression, pose, NEUTRAL, ridge=0.05)
+    _, motion = measured(tangents, expression, pose, NEUTRAL, ridge=0.05)
+    _, scaled = measured(tangents, 10 * expression, pose, NEUTRAL, ridge=0.05)
     torch.testing.assert_close(10 * scaled, motion)
 
 
@@ -69,11 +77,11 @@ def test_landmarks_that_were_not_found_are_left_out():
     tangents = seen(expression, pose)
     tangents[::2, 4] = float("nan")
     tangents[1, 0, 0] = float("inf")
-    neutral, motion = landmark_motion(tangents, expression, pose, NEUTRAL, ridge=1e-6)
+    neutral, motion = measured(tangents, expression, pose, NEUTRAL, ridge=1e-6)
     torch.testing.assert_close(neutral, NEUTRAL, rtol=0, atol=1e-3)
     torch.testing.assert_close(motion, MOTION, rtol=0, atol=1e-3)
     tangents[:, 4] = float("nan")  # Never found: it stays where the mesh has it.
-    neutral, motion = landmark_motion(tangents, expression, pose, NEUTRAL, ridge=1e-6)
+    neutral, motion = measured(tangents, expression, pose, NEUTRAL, ridge=1e-6)
     torch.testing.assert_close(neutral[4], NEUTRAL[4])
     assert float(motion[:, 4].abs().max()) == 0.0
 
@@ -81,5 +89,5 @@ def test_landmarks_that_were_not_found_are_left_out():
 def test_a_long_clip_is_thinned(monkeypatch):
     expression, pose = expressions(), poses()
     monkeypatch.setattr(module, "MOST_FRAMES", 20)
-    _, motion = landmark_motion(seen(expression, pose), expression, pose, NEUTRAL, ridge=1e-6)
+    _, motion = measured(seen(expression, pose), expression, pose, NEUTRAL, ridge=1e-6)
     torch.testing.assert_close(motion, MOTION, rtol=0, atol=1e-3)

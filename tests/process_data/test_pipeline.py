@@ -5,7 +5,6 @@ import json
 import os
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -45,8 +44,12 @@ def test_a_video_becomes_a_whole_dataset(tracker, options):
     assert expressions.shape[0] == NUM_FRAMES and expressions.dtype == np.float32
     assert file_io.load_json(root / contract.EXPRESSION_NAMES)["basis"] == "arkit52"
     # The jaw opens from frame to frame; left and right are not exchanged by the mirrored passes.
-    assert np.allclose(expressions[3:-3, JAW_OPEN], np.arange(3, NUM_FRAMES - 3) / NUM_FRAMES, atol=0.02)
     raw = file_io.load_array(root / "expr_raw.npy")
+    assert np.allclose(raw[3:-3, JAW_OPEN], np.arange(3, NUM_FRAMES - 3) / NUM_FRAMES, atol=0.02)
+    # The drawn face does not move with them, so that the fit to its landmarks changes them little.
+    assert np.allclose(expressions[:, JAW_OPEN], raw[:, JAW_OPEN], atol=0.12)
+    fit = document["steps"]["expressions"]["summary"]
+    assert fit["landmarks_rms_pixels_at_512"] <= fit["landmarks_rms_pixels_at_512_tracked"] < 2.0
     assert raw[1, BLINK_LEFT] == 1 and raw[0, BLINK_LEFT] == 0 and np.all(raw[:, BLINK_RIGHT] == 0.25)
     assert 0 <= expressions.min() and expressions.max() <= 1
     assert file_io.load_array(root / contract.LANDMARKS).shape == (NUM_FRAMES, 478, 2)
@@ -65,27 +68,6 @@ def test_a_refinement_that_strays_from_the_landmarks_is_not_taken(tracker, optio
     monkeypatch.setattr(pose_step.pose_refinement, "refine_poses", lambda frames, fit, *_: fit.poses + 0.2)
     summary = process(options)["steps"]["head pose"]["summary"]
     assert summary["reprojection_rms_pixels_at_512"] == summary["reprojection_rms_pixels_at_512_landmarks_only"]
-
-
-def test_poses_are_fitted_to_a_face_that_moves_with_known_coefficients(tracker, options, tmp_path):
-    values = np.stack([np.arange(NUM_FRAMES) % 2, np.arange(NUM_FRAMES) % 3 / 3], axis=1).astype(np.float32)
-    np.save(tmp_path / "take.npy", values)
-    options = replace(options, expressions=tmp_path / "take.npy", moving_face=True)
-    document = process(options)
-    order = list(document["steps"])
-    assert order.index("expressions") < order.index("head pose")
-    moved = np.load(options.output / "head_poses.npz")["angles"]
-    again = process(replace(options, moving_face=False))
-    assert again["steps"]["expressions"] == document["steps"]["expressions"]  # Only the poses follow from the choice.
-    still = np.load(options.output / "head_poses.npz")["angles"]
-    # The face of this video is rigid.
-    assert 1e-6 < np.abs(moved - still).max() < 1.0
-
-
-def test_a_moving_face_needs_refined_poses(tracker, options):
-    with pytest.raises(UserError, match="--moving-face refines head poses; leave out --no-refine-poses"):
-        process(replace(options, moving_face=True, refine_poses=False))
-    assert not options.output.exists()
 
 
 def test_a_second_run_does_nothing_again(tracker, options):

@@ -50,8 +50,8 @@ class FaceMotion(nn.Module):
         self.volume: Tensor
         self.aabb: Tensor
         self.register_buffer("aabb", aabb.float().clone(), persistent=False)
-        self.register_buffer("neutral", neutral.float().clone())
-        self.register_buffer("motion", motion.float().clone())
+        self.register_buffer("neutral", neutral.to(self.aabb, copy=True))
+        self.register_buffer("motion", motion.to(self.aabb, copy=True))
         self.register_buffer("volume", _interpolated(self.aabb, self.neutral, self.motion), persistent=False)
 
     def _load_from_state_dict(self, state_dict: Dict[str, Any], prefix: str, *args: Any, **kwargs: Any) -> None:
@@ -81,7 +81,9 @@ class FaceMotion(nn.Module):
             if tangents is None or mesh is None:
                 return None
             points = min(len(mesh), tangents.shape[1])
-            measured = landmark_motion(tangents[:, :points], expression, poses, mesh[:points], RIDGE)
+            tensors = tangents[:, :points], expression, poses, mesh[:points]
+            seen, values, cameras, vertices = (tensor.cpu().numpy() for tensor in tensors)
+            measured = map(torch.from_numpy, landmark_motion(seen, values, cameras, vertices, RIDGE))
         return cls(aabb, *measured)
 
     def skin(self, expression: Float[Tensor, "frames basis"]) -> Float[Tensor, "chosen points 3"]:

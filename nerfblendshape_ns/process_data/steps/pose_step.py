@@ -10,7 +10,7 @@ drawn:
     the same residual per frame: degrees, the norm over the three angles.
 ``reprojection_px``
     per frame: rms distance in pixels of a 512-pixel image between the rigid landmarks and the personalised face under
-    the frame's final pose (and as its coefficients move it, with ``--moving-face``).
+    the frame's final pose.
 ``reprojection_rms_px``
     the same over the clip.
 ``bad_frames``
@@ -29,7 +29,6 @@ from nerfblendshape_ns.common import file_io
 from nerfblendshape_ns.common.arrays import load_arrays, save_arrays
 from nerfblendshape_ns.common.frame_numbers import name_frames
 from nerfblendshape_ns.common.smoothing import fill_gaps, jitter, jitter_by_frame
-from nerfblendshape_ns.data import contract
 from nerfblendshape_ns.process_data.face.canonical_face import NUM_MESH_LANDMARKS, RIGID_LANDMARKS, read_canonical_face
 from nerfblendshape_ns.process_data.options import ProcessOptions
 from nerfblendshape_ns.process_data.pose import head_points, head_pose, pose_geometry, pose_refinement
@@ -40,8 +39,9 @@ from nerfblendshape_ns.process_data.steps.track_steps import TRACKS_RAW, images_
 from nerfblendshape_ns.process_data.video.frames import LabelFolder
 
 HEAD_POSES = "head_poses.npz"
-"""``camera_to_head`` as in ``transforms.json``, ``focal`` (pixels), ``mesh`` (the personalised face), and for the
-report ``angles`` and ``translation`` (degrees, centimetres; ``_raw``: each frame by itself)."""
+"""``camera_to_head`` as in ``transforms.json``, ``focal`` (pixels), ``mesh`` (the personalised face), ``trust`` in the
+landmarks of each frame (0 to 1), and for the report ``angles`` and ``translation`` (degrees, centimetres; ``_raw``:
+each frame by itself)."""
 POSES_RAW = "poses_raw.npy"
 """Each frame's pose by itself, before refinement and smoothing: float64 ``[frames, 4, 4]``, as in transforms.json."""
 # A refinement that takes the rigid landmarks farther than this from the image's, in pixels of a 512-pixel image, is
@@ -53,7 +53,7 @@ def run(options: ProcessOptions, model: Path, frame_info: Dict[str, Any], progre
     """Head poses and the personalised mesh into ``head_poses.npz``.
 
     Args:
-        options: of the run; with ``moving_face`` the coefficients must be in ``expr.npy`` already.
+        options: of the run.
         model: the Face Landmarker.
         frame_info: summary of the step ``frames``.
         progress: the step's bar.
@@ -67,7 +67,7 @@ def run(options: ProcessOptions, model: Path, frame_info: Dict[str, Any], progre
     per_512 = 512.0 / image_size
     passes = [pose_refinement.PASS_BANDS, pose_refinement.PASS_BANDS[-1:]] if options.refine_poses else []
     rounds = head_pose.ROUNDS + pose_refinement.ROUNDS_PER_BAND * sum(map(len, passes))
-    progress(0, rounds + options.moving_face)
+    progress(0, rounds)
 
     def fit_mesh(fit: head_pose.PoseFit) -> np.ndarray:
         return head_pose.fit_mesh(fit, observed, reference, intrinsics, image_size=image_size)
@@ -98,30 +98,6 @@ def run(options: ProcessOptions, model: Path, frame_info: Dict[str, Any], progre
             break
         fit, mesh = refined, refined_mesh
     errors = fit.reprojection_errors(rigid, intrinsics)
-    if options.moving_face:
-        # Here, because both need torch: seconds and half a gigabyte that nothing else in data preparation needs.
-        from nerfblendshape_ns.data.expression_scale import coefficient_scale
-        from nerfblendshape_ns.process_data.pose import moving_face
-
-        names = file_io.load_json(options.output / contract.EXPRESSION_NAMES)["names"]
-        expression = file_io.load_array(options.output / contract.EXPRESSIONS).astype(np.float64)
-        expression = expression * coefficient_scale(expression, names)
-        poses, face = moving_face.refine_on_moving_face(
-            fit,
-            mesh,
-            observed,
-            expression,
-            intrinsics,
-            options.smooth_poses,
-            image_size=image_size,
-            breaks=breaks,
-        )
-        progress(1)
-        fit = replace(fit, poses=poses)
-        mesh = fit_mesh(fit)
-        moved = replace(fit, shape=face.shapes(expression)[:, RIGID_LANDMARKS])
-        errors = moved.reprojection_errors(rigid, intrinsics)
-        fit.shape = mesh[RIGID_LANDMARKS]
     frame_errors = np.sqrt((errors**2).mean(1)) * per_512
     rms = head_pose.rms(errors) * per_512
     bad = np.flatnonzero(np.broadcast_to(fit.trust, len(rigid)) < DISTRUSTED)
@@ -138,6 +114,7 @@ def run(options: ProcessOptions, model: Path, frame_info: Dict[str, Any], progre
         translation_raw=single[:, 3:],
         mesh=mesh.astype(np.float32),
         focal=np.array(intrinsics.focal),
+        trust=np.array(np.broadcast_to(fit.trust, len(rigid))),
     )
     summary = {
         "focal_pixels": intrinsics.focal,

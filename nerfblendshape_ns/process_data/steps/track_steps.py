@@ -1,21 +1,17 @@
-"""Steps of data preparation on the face track: landmarks and expressions."""
+"""The step of data preparation that tracks the face: landmarks and coefficients of every frame."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Dict, List, Tuple
+from typing import Any, Dict, Tuple
 
 import numpy as np
 
-from nerfblendshape_ns.coefficient_names.arkit import ARKIT_BASIS, MEDIAPIPE_NAMES
 from nerfblendshape_ns.common import file_io
 from nerfblendshape_ns.common.arrays import load_arrays, save_arrays
 from nerfblendshape_ns.common.errors import UserError
 from nerfblendshape_ns.common.frame_numbers import name_frames
-from nerfblendshape_ns.common.smoothing import fill_gaps, jitter, whittaker
 from nerfblendshape_ns.data import contract
-from nerfblendshape_ns.expressions.tracks import ExpressionTrack, read_expression_track
-from nerfblendshape_ns.process_data.face.external_expressions import external_expressions
 from nerfblendshape_ns.process_data.face.face_track import NUM_PASSES, STRETCH, Subject, track_face
 from nerfblendshape_ns.process_data.options import ProcessOptions
 from nerfblendshape_ns.process_data.steps.frame_step import FRAMES
@@ -33,8 +29,6 @@ from nerfblendshape_ns.process_data.video.frames import ImageFolder, LabelFolder
 TRACKS_RAW = "tracks_raw.npz"
 """``landmarks`` and ``coefficients`` as tracked, ``found`` (False where they are interpolated), ``kept_frames`` (which
 of the chosen frames are left) and ``breaks``, before which motion is interrupted."""
-EXPRESSIONS_RAW = "expr_raw.npy"
-"""Coefficients as tracked, before smoothing: float32 ``[frames, basis]``, columns as in ``expr.npy``."""
 STRETCHES = "track"
 # Lower than this fraction of the image's longer side, a face is looked for in a part of the image.
 LEAST_FACE_FRACTION = 0.2
@@ -174,69 +168,3 @@ def images_and_labels(options: ProcessOptions, frame_info: Dict[str, Any]) -> Tu
     count = len(load_arrays(options.output / TRACKS_RAW)["found"])
     labels = LabelFolder(options.output, count, frame_info["height"], frame_info["width"])
     return ImageFolder(options.output, count), labels
-
-
-def read_track(options: ProcessOptions) -> ExpressionTrack:
-    """The file of ``--expressions``.
-
-    Raises:
-        UserError: it cannot be read.
-    """
-    assert options.expressions is not None
-    return read_expression_track(options.expressions, options.expressions_fps, options.names)
-
-
-def place_expressions(
-    options: ProcessOptions, track: ExpressionTrack, frame_info: Dict[str, Any], kept: np.ndarray, times: np.ndarray
-) -> Tuple[np.ndarray, List[str]]:
-    """The coefficients of ``--expressions`` for those images that are kept, at their times, and warnings.
-
-    Raises:
-        UserError: as :func:`~nerfblendshape_ns.process_data.face.external_expressions.external_expressions`.
-    """
-    assert options.expressions is not None
-    return external_expressions(
-        track,
-        options.expressions,
-        frame_times=times,
-        frame_numbers=load_arrays(options.output / FRAMES)["numbers"],
-        kept=kept,
-        num_source=source_frames(options, frame_info),
-        offset=options.expressions_offset,
-    )
-
-
-def source_frames(options: ProcessOptions, frame_info: Dict[str, Any]) -> int:
-    """Frames of the video, or -1 where only a part of it was decoded."""
-    return frame_info["source_frames"] if options.start is None and options.end is None else -1
-
-
-def express(options: ProcessOptions, frame_info: Dict[str, Any], progress: Progress) -> Result:
-    """``expr.npy`` and the files that belong to it.
-
-    Raises:
-        UserError: the file of ``--expressions`` is wrong or does not cover the clip.
-    """
-    tracks = load_arrays(options.output / TRACKS_RAW)
-    if options.expressions is not None:
-        given = read_track(options)
-        times = file_io.load_array(options.output / contract.FRAME_TIMES)
-        raw, warnings = place_expressions(options, given, frame_info, tracks["kept_frames"], times)
-        values, names, basis = raw, list(given.names), given.basis_id
-    else:
-        raw, warnings = fill_gaps(tracks["coefficients"]), []
-        smooth = whittaker(raw, options.smooth_expressions, tracks["breaks"])
-        values = np.clip(smooth, 0.0, 1.0).astype(np.float32, order="C")
-        names, basis = list(MEDIAPIPE_NAMES), ARKIT_BASIS
-    file_io.save_array(options.output / EXPRESSIONS_RAW, raw)
-    contract.save_expressions(options.output, values, names, basis)
-    progress(1)
-    moving = values.std(0) > 0.01
-    summary = {
-        "basis": basis,
-        "coefficients": len(names),
-        "moving": int(moving.sum()),
-        "jitter_raw": float(np.median(jitter(raw)[moving])) if moving.any() else 0.0,
-        "jitter": float(np.median(jitter(values)[moving])) if moving.any() else 0.0,
-    }
-    return summary, warnings

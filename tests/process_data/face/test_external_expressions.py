@@ -14,7 +14,7 @@ from nerfblendshape_ns.expressions.tracks import make_track
 from nerfblendshape_ns.process_data import pipeline, step_graph
 from nerfblendshape_ns.process_data.face.external_expressions import content_key, external_expressions
 from nerfblendshape_ns.process_data.options import ProcessOptions
-from nerfblendshape_ns.process_data.steps import track_steps
+from nerfblendshape_ns.process_data.steps import expression_step, track_steps
 from nerfblendshape_ns.process_data.steps.step_record import StepRecord
 from nerfblendshape_ns.scripts import process_data as script
 
@@ -122,7 +122,7 @@ def test_the_step_writes_the_files_coefficients(tmp_path):
     values = np.random.default_rng(0).normal(0, 2, (12, 50)).astype(np.float32)
     np.savez(tmp_path / "flame.npz", expr=values)
     options = ProcessOptions(tmp_path / "v.mp4", tmp_path / "data", expressions=tmp_path / "flame.npz")
-    summary, warnings = track_steps.express(options, {"source_frames": 12}, lambda *_: None)
+    summary, warnings = expression_step.run(options, {"source_frames": 12}, lambda *_: None)
     assert summary["basis"] == "flame" and summary["coefficients"] == 50 and warnings == []
     # Neither smoothed nor clipped.
     np.testing.assert_array_equal(file_io.load_array(tmp_path / "data" / contract.EXPRESSIONS), values)
@@ -193,9 +193,9 @@ def test_columns_without_names_are_named(tmp_path):
     tracked_folder(tmp_path / "data")
     np.save(tmp_path / "bs.npy", np.random.default_rng(0).uniform(0, 1, (12, 52)).astype(np.float32))
     options = ProcessOptions(tmp_path / "v.mp4", tmp_path / "data", expressions=tmp_path / "bs.npy")
-    summary, warnings = track_steps.express(options, {"source_frames": 12}, lambda *_: None)
+    summary, warnings = expression_step.run(options, {"source_frames": 12}, lambda *_: None)
     assert summary["basis"] == "custom" and "--names arkit52 or --names mediapipe52" in warnings[0]
-    summary, warnings = track_steps.express(replace(options, names="arkit52"), {"source_frames": 12}, lambda *_: None)
+    summary, warnings = expression_step.run(replace(options, names="arkit52"), {"source_frames": 12}, lambda *_: None)
     assert summary["basis"] == "arkit52" and warnings == []
     names = file_io.load_json(tmp_path / "data" / contract.EXPRESSION_NAMES)
     assert names["basis"] == "arkit52" and names["names"][17] == "jawOpen"

@@ -1,0 +1,119 @@
+"""The step of data preparation that writes the expression coefficients: the tracker's, or those of a file."""
+
+from __future__ import annotations
+
+from typing import Any, Dict, List, Tuple
+
+import numpy as np
+
+from nerfblendshape_ns.coefficient_names.arkit import ARKIT_BASIS, MEDIAPIPE_NAMES
+from nerfblendshape_ns.common import file_io
+from nerfblendshape_ns.common.arrays import load_arrays
+from nerfblendshape_ns.common.smoothing import fill_gaps, jitter, whittaker
+from nerfblendshape_ns.data import contract
+from nerfblendshape_ns.expressions.tracks import ExpressionTrack, read_expression_track
+from nerfblendshape_ns.process_data.face.coefficient_fit import fit_coefficients
+from nerfblendshape_ns.process_data.face.external_expressions import external_expressions
+from nerfblendshape_ns.process_data.options import ProcessOptions
+from nerfblendshape_ns.process_data.steps.frame_step import FRAMES
+from nerfblendshape_ns.process_data.steps.pose_step import HEAD_POSES
+from nerfblendshape_ns.process_data.steps.step_record import Progress, Result
+from nerfblendshape_ns.process_data.steps.track_steps import TRACKS_RAW
+
+EXPRESSIONS_RAW = "expr_raw.npy"
+"""Coefficients as tracked, neither fitted to the landmarks nor smoothed: float32 ``[frames, basis]``, columns as in
+``expr.npy``."""
+
+
+def run(options: ProcessOptions, frame_info: Dict[str, Any], progress: Progress) -> Result:
+    """``expr.npy`` and the files that belong to it.
+
+    Raises:
+        UserError: the file of ``--expressions`` is wrong or does not cover the clip.
+    """
+    tracks = load_arrays(options.output / TRACKS_RAW)
+    warnings: List[str] = []
+    if options.expressions is not None:
+        given = read_track(options)
+        times = file_io.load_array(options.output / contract.FRAME_TIMES)
+        raw, warnings = place_expressions(options, given, frame_info, tracks["kept_frames"], times)
+        values, names, basis, fit = raw, list(given.names), given.basis_id, {}
+    else:
+        raw = fill_gaps(tracks["coefficients"])
+        values, fit = _fitted(options, frame_info, tracks, raw)
+        names, basis = list(MEDIAPIPE_NAMES), ARKIT_BASIS
+    file_io.save_array(options.output / EXPRESSIONS_RAW, raw)
+    contract.save_expressions(options.output, values, names, basis)
+    progress(1)
+    moving = values.std(0) > 0.01
+    summary = {
+        "basis": basis,
+        "coefficients": len(names),
+        "moving": int(moving.sum()),
+        "jitter_raw": float(np.median(jitter(raw)[moving])) if moving.any() else 0.0,
+        "jitter": float(np.median(jitter(values)[moving])) if moving.any() else 0.0,
+        **fit,
+    }
+    return summary, warnings
+
+
+def _fitted(
+    options: ProcessOptions, frame_info: Dict[str, Any], tracks: Dict[str, np.ndarray], raw: np.ndarray
+) -> Tuple[np.ndarray, Dict[str, float]]:
+    """The tracker's coefficients, smoothed and fitted to landmarks that are smoothed alike, and what that changed."""
+    head, smoothness, breaks = load_arrays(options.output / HEAD_POSES), options.smooth_expressions, tracks["breaks"]
+    points, focal = len(head["mesh"]), float(head["focal"])
+    landmarks = whittaker(fill_gaps(tracks["landmarks"])[:, :points, :2].reshape(len(raw), -1), smoothness, breaks)
+    tangents = landmarks.reshape(len(raw), points, 2) - (frame_info["centre_x"], frame_info["centre_y"])
+    smooth = np.clip(whittaker(raw, smoothness, breaks), 0.0, 1.0)
+    values, before, after = fit_coefficients(
+        tangents / focal,
+        smooth,
+        head["camera_to_head"][:, :3].reshape(len(raw), 12),
+        head["mesh"],
+        pixel=max(frame_info["width"], frame_info["height"]) / 512.0 / focal,
+        trust=head["trust"] * tracks["found"],
+    )
+    values = np.clip(values, 0.0, 1.0)
+    deviation = smooth.std(0)
+    change = ((values - smooth) / np.maximum(deviation, 1e-9))[:, deviation > 0.01]
+    return values.astype(np.float32, order="C"), {
+        "landmarks_rms_pixels_at_512_tracked": float(np.sqrt((before**2).mean())),
+        "landmarks_rms_pixels_at_512": float(np.sqrt((after**2).mean())),
+        "change_rms_deviations": float(np.sqrt((change**2).mean())) if change.size else 0.0,
+    }
+
+
+def read_track(options: ProcessOptions) -> ExpressionTrack:
+    """The file of ``--expressions``.
+
+    Raises:
+        UserError: it cannot be read.
+    """
+    assert options.expressions is not None
+    return read_expression_track(options.expressions, options.expressions_fps, options.names)
+
+
+def place_expressions(
+    options: ProcessOptions, track: ExpressionTrack, frame_info: Dict[str, Any], kept: np.ndarray, times: np.ndarray
+) -> Tuple[np.ndarray, List[str]]:
+    """The coefficients of ``--expressions`` for those images that are kept, at their times, and warnings.
+
+    Raises:
+        UserError: as :func:`~nerfblendshape_ns.process_data.face.external_expressions.external_expressions`.
+    """
+    assert options.expressions is not None
+    return external_expressions(
+        track,
+        options.expressions,
+        frame_times=times,
+        frame_numbers=load_arrays(options.output / FRAMES)["numbers"],
+        kept=kept,
+        num_source=source_frames(options, frame_info),
+        offset=options.expressions_offset,
+    )
+
+
+def source_frames(options: ProcessOptions, frame_info: Dict[str, Any]) -> int:
+    """Frames of the video, or -1 where only a part of it was decoded."""
+    return frame_info["source_frames"] if options.start is None and options.end is None else -1
