@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Callable, Dict, List, Mapping, Optional, Sequence, Tuple, Union
 
@@ -16,9 +16,11 @@ from nerfblendshape_ns.evaluation.comparison import Comparison, temporal_differe
 from nerfblendshape_ns.evaluation.frames import Figures, RenderedFrame, byte_image, rendered_frame
 from nerfblendshape_ns.evaluation.landmark_distance import LandmarkDistance
 from nerfblendshape_ns.evaluation.misalignment import floaters, misalignment, pixels_without_cell
+from nerfblendshape_ns.evaluation.pose_fit import fit_pose
 from nerfblendshape_ns.evaluation.trained_run import FrameOfRun, TrainedRun
-from nerfblendshape_ns.evaluation.views import Mask, Views, face_regions, views_of
+from nerfblendshape_ns.evaluation.views import ALIGNED, ALIGNED_MASK, MASK, Mask, Views, face_regions, views_of
 from nerfblendshape_ns.model_components.metrics.lpips import LPIPS, METRICS, find_lpips, missing_lpips, smallest_side
+from nerfblendshape_ns.models.head import HeadModel
 
 
 @dataclass
@@ -132,9 +134,13 @@ def measure_frame(
         before: of the frame directly before this one, if there is one: adds ``temporal``.
     """
     result, views = compared_frame(run, camera, batch, faces, label)
+    prediction, truth = views.head
+    if isinstance(run.model, HeadModel):
+        aligned = replace(camera, camera_to_worlds=fit_pose(run.model, camera, truth)[None])
+        shown = run.model.get_outputs_for_camera(aligned)["rgb"].clamp(0, 1)
+        views = replace(views, pairs={**views.pairs, ALIGNED: (shown, truth)})
     result.outside = byte_image((views.head_opacity - views.alpha)[..., 0])
     result.rows = _rows(views, instruments, before)
-    prediction, truth = views.head
     result.alignment = misalignment(truth, prediction, views.head_mask)
     result.alignment["without_cell"] = pixels_without_cell(run.head, camera, views.head_mask)
     mean, largest = floaters(views.head_opacity, views.alpha)
@@ -157,14 +163,19 @@ def _rows(views: Views, instruments: Instruments, before: Optional[Views]) -> Di
     rows: Dict[str, Figures] = {}
     for name, (prediction, truth) in views.pairs.items():
         comparison = Comparison(prediction, truth, instruments.lpips)
+        parts: Dict[str, Mask] = {}
+        first = not rows
         rows[name] = comparison.whole()
         if before is not None:
             rows[name]["temporal"] = temporal_difference(before.pairs[name], views.pairs[name])
-        if len(rows) == 1:
+        if first:
+            parts = views.regions
             if instruments.landmarks is not None:
                 rows[name].update(instruments.landmarks(prediction, truth))
-            for region, mask in views.regions.items():
-                rows[region] = comparison.inside(mask)
-                if before is not None:
-                    rows[region]["temporal"] = temporal_difference(before.main, views.main, mask)
+        elif name == ALIGNED and MASK in views.regions:
+            parts = {ALIGNED_MASK: views.regions[MASK]}
+        for part, mask in parts.items():
+            rows[part] = comparison.inside(mask)
+            if before is not None:
+                rows[part]["temporal"] = temporal_difference(before.pairs[name], views.pairs[name], mask)
     return rows

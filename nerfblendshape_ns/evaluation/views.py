@@ -19,6 +19,7 @@ from nerfblendshape_ns.models.torso import TorsoModel
 Mask = Bool[Tensor, "height width"]
 
 HEAD, WHOLE, MASK, TRUE_TORSO, SEAM, MOUTH, EYES = "head", "whole", "mask", "true_torso", "seam", "mouth", "eyes"
+ALIGNED, ALIGNED_MASK = "aligned", "aligned_mask"
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from nerfblendshape_ns.model_components.metrics.image_metrics import psnr
 from nerfblendshape_ns.scripts.evaluate import main
 
 ROWS = {
-    "head": ["head", "mask", "mouth", "eyes"],
+    "head": ["head", "mask", "mouth", "eyes", "aligned", "aligned_mask"],
     "torso": ["whole", "mask", "seam", "mouth", "eyes", "head", "true_torso"],
 }
 
@@ -45,6 +45,9 @@ def test_a_run_is_measured(kind, runs, tmp_path, capsys):
         for name in ("psnr", "ssim", "l1", "flip", "sharpness"):
             assert np.isfinite(row[name]["mean"]) and row[name]["frames"] == 3
         assert row["temporal"]["frames"] == 2, "between three frames lie two changes"
+    if kind == "head":
+        for split in (test, train):
+            assert split["rows"]["aligned"]["psnr"]["mean"] >= split["rows"]["head"]["psnr"]["mean"]
     assert all("temporal" not in row for row in train["rows"].values()), "the first and the last training frame"
     for name in ("misalignment", "outline_share", "without_cell", "floaters"):
         assert name in test["alignment"]

@@ -1,0 +1,149 @@
+"""The head pose that an image asks for, with the avatar frozen: what is wrong then is no error of the tracker's.
+
+Photometric trackers find poses in this way. The squared colour difference is minimised by Levenberg and Marquardt's
+method. Moving the head moves a pixel's surface point, known from the rendered depth; what colour that brings follows
+from the mean of both images' gradients, which converges as fast as second derivatives would (Benhimane and Malis 2004,
+"Real-time image-based tracking of planes using efficient second-order minimization").
+"""
+
+from __future__ import annotations
+
+from typing import Callable, Tuple
+
+import cv2
+import numpy as np
+import torch
+from jaxtyping import Float
+from nerfstudio.cameras.cameras import Cameras
+from numpy import ndarray
+from scipy.spatial.transform import Rotation
+from torch import Tensor
+
+SIZE = 128
+"""Longer side in pixels of the images that are compared, at most."""
+BLURS = (2.0, 2.0, 1.0, 0.0, 0.0, 0.0, 0.0, 0.0)
+"""Standard deviations in pixels of the Gaussian that both images are blurred by, step after step."""
+DAMPING, LEAST_DAMPING, MOST_TRIES = 1e-2, 1e-3, 3
+"""Damping of the first step; it rises tenfold where a step does not help, so many times."""
+LEAST_GAIN = 0.01
+"""A step on sharp images that gains less, in dB, is the last."""
+NEAR = 4
+"""Pixels beyond the rendered head that are compared, for its outline."""
+
+Rendered = Tuple[Float[ndarray, "height width 3"], Float[ndarray, "height width"], Float[ndarray, "height width"]]
+"""Colour, opacity, and distance along the ray."""
+
+
+@torch.no_grad()
+def fit_pose(model: object, camera: Cameras, truth: Float[Tensor, "height width 3"]) -> Float[Tensor, "3 4"]:
+    """Six numbers of a camera fitted to an image; nothing else is.
+
+    Args:
+        model: renders the head on the background of ``truth``; in evaluation mode.
+        camera: of shape ``[1]``, the tracked one; its metadata, coefficients and head pose of the condition, stay.
+        truth: in [0, 1].
+
+    Returns:
+        The camera-to-world matrix, whose render is nowhere worse in the mean squared error than the tracked one's.
+    """
+    small, target = _reduced(camera, truth)
+    height, width = target.shape[:2]
+    focal = np.array([float(small.fx[0]), float(small.fy[0])])
+    centre = np.array([float(small.cx[0]), float(small.cy[0])])
+    pixels = np.stack(np.meshgrid(np.arange(width) + 0.5, np.arange(height) + 0.5), axis=-1)
+    rays = np.concatenate([(pixels - centre) / focal * (1.0, -1.0), -np.ones((height, width, 1))], axis=-1)
+    rays /= np.linalg.norm(rays, axis=-1, keepdims=True)
+
+    def render(pose: ndarray) -> Rendered:
+        small.camera_to_worlds = torch.from_numpy(pose[None].astype(np.float32)).to(small.device)
+        outputs = model.get_outputs_for_camera(small)  # type: ignore[attr-defined]
+        images = (outputs[name].float().cpu().numpy() for name in ("rgb", "accumulation", "depth"))
+        color, opacity, depth = images
+        return color.clip(0.0, 1.0), opacity[..., 0], depth[..., 0]
+
+    pose = camera.camera_to_worlds[0].double().cpu().numpy()
+    return torch.from_numpy(_descend(render, pose, target, rays, focal)).to(camera.camera_to_worlds)
+
+
+def _descend(
+    render: Callable[[ndarray], Rendered], pose: ndarray, target: ndarray, rays: ndarray, focal: ndarray
+) -> ndarray:
+    """The pose after the steps of :data:`BLURS`; none makes the error larger."""
+    damping, image = DAMPING, render(pose)
+    error = _error(image, target)
+    for blur in BLURS:
+        if not (image[1] > 0.5).any():
+            break
+        slopes, difference, centre = _linearised(image, target, rays, focal, blur)
+        normal, right = slopes.T @ slopes, slopes.T @ difference
+        gain = 0.0
+        for _ in range(MOST_TRIES):
+            step = np.linalg.solve(normal + damping * np.diag(np.diag(normal) + 1e-12), right)
+            moved = _moved(pose, step, centre)
+            there = render(moved)
+            if _error(there, target) < error:
+                gain = 10.0 * np.log10(error / _error(there, target))
+                pose, image, error = moved, there, _error(there, target)
+                damping = max(damping / 5.0, LEAST_DAMPING)
+                break
+            damping *= 10.0
+        if blur == 0.0 and gain < LEAST_GAIN:
+            break
+    return pose
+
+
+def _linearised(
+    image: Rendered, target: ndarray, rays: ndarray, focal: ndarray, blur: float
+) -> Tuple[Float[ndarray, "values 6"], Float[ndarray, "values"], Float[ndarray, "3"]]:
+    """How colours change with a turn about the head's centre and a shift in the camera's axes, by what they differ from
+    the target, and that centre."""
+    color, opacity, depth = image
+    solid = opacity > 0.5
+    # Beyond the outline the surface goes on at the depth of its nearest point.
+    _, nearest = cv2.distanceTransformWithLabels(
+        (~solid).astype(np.uint8), cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL
+    )
+    nearest = nearest.astype(np.intp)
+    depths = np.zeros(int(nearest.max()) + 1)
+    depths[nearest[solid]] = depth[solid]
+    near = cv2.dilate(solid.astype(np.uint8), np.ones((2 * NEAR + 1, 2 * NEAR + 1), np.uint8)) > 0
+    rendered, wanted = (_blurred(part.astype(np.float32), blur) for part in (color, target))
+    mean = 0.5 * (rendered + wanted)
+    gradient = np.stack([cv2.Sobel(mean, cv2.CV_32F, *axis, ksize=3) / 8.0 for axis in ((1, 0), (0, 1))], axis=-1)
+    points = rays[near] * depths[nearest[near]][:, None]
+    centre = points.mean(0)
+    away, x, y = -points[:, 2], points[:, 0], points[:, 1]
+    shift = np.zeros((len(points), 2, 3))  # Of the pixel with the point.
+    shift[:, 0, 0], shift[:, 0, 2] = focal[0] / away, focal[0] * x / away**2
+    shift[:, 1, 1], shift[:, 1, 2] = -focal[1] / away, -focal[1] * y / away**2
+    arm = points - centre
+    turn = np.cross(np.eye(3)[None], arm[:, None]).swapaxes(1, 2)  # Column i: axis i times the arm.
+    slopes = gradient[near] @ np.concatenate([shift @ turn, shift], axis=-1)
+    return slopes.reshape(-1, 6), (rendered - wanted)[near].reshape(-1), centre
+
+
+def _moved(pose: ndarray, step: ndarray, centre: ndarray) -> ndarray:
+    """The camera-to-world matrix that shows the head turned about a centre and shifted, all in the camera's axes."""
+    rotation = Rotation.from_rotvec(step[:3]).as_matrix()
+    shift = centre + step[3:] - rotation @ centre
+    axes = pose[:, :3] @ rotation.T
+    return np.concatenate([axes, (pose[:, 3] - axes @ shift)[:, None]], axis=1)
+
+
+def _reduced(camera: Cameras, truth: Tensor) -> Tuple[Cameras, ndarray]:
+    """Camera and image with a longer side of :data:`SIZE` at most."""
+    image = truth.float().cpu().numpy()
+    small = camera[0:1].to(camera.device)  # A copy.
+    factor = min(1.0, SIZE / max(image.shape[:2]))
+    if factor < 1.0:
+        small.rescale_output_resolution(factor)
+        image = cv2.resize(image, (int(small.width[0]), int(small.height[0])), interpolation=cv2.INTER_AREA)
+    return small, image
+
+
+def _error(image: Rendered, target: ndarray) -> float:
+    return float(((image[0] - target) ** 2).mean())
+
+
+def _blurred(image: ndarray, deviation: float) -> ndarray:
+    return image if deviation == 0.0 else cv2.GaussianBlur(image, (0, 0), deviation)
