@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Callable, Dict, List
+from typing import Any, Callable, Dict, List, Sequence, Tuple
 
 import nerfacc
 import pytest
@@ -20,8 +20,13 @@ from torch import Tensor
 from nerfblendshape_ns.avatar.avatar import open_avatar
 from nerfblendshape_ns.model_components.conditioning.expression_source import DrivingState
 from nerfblendshape_ns.model_components.metrics.lpips import find_lpips
+from nerfblendshape_ns.model_components.rendering.early_termination import render
 from nerfblendshape_ns.ops import nerfacc_backend
+from nerfblendshape_ns.ops.canonical import FaceMap, Marched, canonical_positions
+from nerfblendshape_ns.ops.compositing import PackedSamples, composite
 from nerfblendshape_ns.ops.hash_grid import HashGridLayout, hash_grid_encode
+from nerfblendshape_ns.ops.ray_marching import march
+from nerfblendshape_ns.ops.spherical_harmonics import spherical_harmonics
 from nerfblendshape_ns.ops.table_update import blend_tables, table_update
 from nerfblendshape_ns.recipes.datasets import write_synthetic
 from nerfblendshape_ns.synthetic.dataset import ClipSettings
@@ -139,6 +144,112 @@ def test_marching():
     assert torch.equal(rays[kept], on_gpu[1][kept_gpu])
     close = (starts[kept] - on_gpu[2][kept_gpu]).abs() <= 1e-4
     assert float(close.float().mean()) > 0.999 and bool((ends > starts).all())
+
+
+def _gradients(outputs: Sequence[Tensor], *leaves: Tensor) -> List[Tensor]:
+    """The outputs, then the gradients of a weighted sum of all of them."""
+    generator = torch.Generator().manual_seed(9)
+    weights = [torch.randn(output.shape, generator=generator).to(output.device) for output in outputs]
+    total = torch.stack([(output * weight).sum() for output, weight in zip(outputs, weights)]).sum()
+    return [*outputs, *torch.autograd.grad(total, leaves)]
+
+
+def _packed(rays: int = 300) -> List[Tensor]:
+    """Rays, distances, first samples and numbers of samples of rays, some of which have none."""
+    counts = torch.randint(0, 60, (rays,), generator=torch.Generator().manual_seed(3))
+    starts, index = counts.cumsum(0) - counts, torch.repeat_interleave(torch.arange(rays), counts)
+    return [index, 0.1 * (torch.arange(len(index)) - starts[index] + 0.5), starts, counts]
+
+
+def test_canonical_positions():
+    generator = torch.Generator().manual_seed(4)
+    rays, distances, _, counts = _packed()
+    origins = torch.tensor([0.0, -3.0, 0.0]) + 0.1 * torch.randn(len(counts), 3, generator=generator)
+    directions = torch.nn.functional.normalize(torch.randn(len(counts), 3, generator=generator) * 0.2 - origins)
+    box = torch.tensor([[-0.8, -0.9, -1.0], [0.8, 0.9, 1.1]])
+    ramp = torch.linspace(0.0, 0.08, 12)
+    fields = ramp[:, None, None, None] * torch.randn(2, 1, 1, 1, 3, generator=generator)
+    fields = (fields + ramp[None, None, :, None]).expand(2, 12, 12, 12, 3).contiguous()
+    frame = torch.randint(2, (len(counts),), generator=generator, dtype=torch.int32)
+    face = torch.rand(8, 8, generator=generator)
+
+    def run(origins, directions, fields, rays, distances, frame, box, face) -> List[Tensor]:
+        leaves = [leaf.requires_grad_() for leaf in (origins, directions, fields)]
+        parts = FaceMap(face, torch.tensor(0.7).to(face.device), torch.tensor(0.4).to(face.device))
+        marched = Marched(directions, distances, rays, box)
+        positions, rows = canonical_positions(origins, marched, frame, 2, fields, parts)
+        return [*_gradients([positions], *leaves), rows]
+
+    *on_cpu, rows = (results := on_both(run, origins, directions, fields, rays, distances, frame, box, face))[0]
+    *on_gpu, rows_gpu = results[1]
+    assert_close([on_cpu, on_gpu], 1e-3)
+    # On a border of the face rounding decides.
+    assert float((rows == rows_gpu).float().mean()) > 0.999 and set(rows.tolist()) == set(range(6))
+
+
+@pytest.mark.parametrize("early_stop", [0.0, 0.1])
+def test_compositing(early_stop):
+    generator = torch.Generator().manual_seed(5)
+    packed = _packed()
+    densities, colors = (torch.rand(len(packed[0]), size, generator=generator) for size in (1, 3))
+
+    def run(densities, colors, *packed) -> List[Tensor]:
+        densities, colors = 4.0 * densities[:, 0].requires_grad_(), colors.requires_grad_()
+        samples = PackedSamples(*packed, 0.1)
+        return _gradients(composite(densities, colors, samples, early_stop), densities, colors)
+
+    assert_close(on_both(run, densities, colors, *packed), 1e-4)
+
+
+@pytest.mark.parametrize("training", [False, True])
+def test_rendering(training):
+    """Segments on the CPU, and what a GPU does."""
+
+    def run(*packed) -> List[Tensor]:
+        scale = torch.tensor(3.0, device=packed[0].device, requires_grad=True)
+
+        def density(distances: Tensor, rays: Tensor) -> Tuple[Tensor, Tensor]:
+            return scale * (1.0 + torch.sin(2.0 * distances + rays)), torch.stack([distances, rays.float()], -1)
+
+        def color(features: Tensor, rays: Tensor) -> Tensor:
+            return torch.sigmoid(scale * torch.stack([features[:, 0], features[:, 1] - rays, features[:, 0]], -1))
+
+        with torch.set_grad_enabled(training):
+            outputs = render(PackedSamples(*packed, 0.1), density, color)
+            return _gradients(outputs, scale) if training else list(outputs)
+
+    assert_close(on_both(run, *_packed()), 1e-3)
+
+
+def test_spherical_harmonics():
+    directions = torch.nn.functional.normalize(torch.randn(300, 3, generator=torch.Generator().manual_seed(6)))
+
+    def run(directions: Tensor, rays: Tensor) -> List[Tensor]:
+        return [spherical_harmonics(directions, rays)]
+
+    assert_close(on_both(run, directions, _packed()[0]), 1e-5)
+
+
+def test_march_of_the_renderer():
+    generator = torch.Generator().manual_seed(7)
+    binaries = torch.rand(1, 8, 10, 7, generator=generator) < 0.3
+    origins = 2 * torch.randn(2000, 3, generator=generator)
+    directions = torch.nn.functional.normalize(0.5 * torch.randn(2000, 3, generator=generator) - origins, dim=-1)
+    box = torch.tensor([[-1.0, -1.0, -1.0, 1.0, 1.0, 1.5]])
+    near, far = 0.05 * torch.rand(2000, generator=generator), torch.full((2000,), 3.0)
+
+    def run(origins, directions, binaries, box, near, far) -> List[Tensor]:
+        samples = march(origins, directions, binaries, box, near, far, 0.05)
+        return [samples.rays, samples.distances, samples.starts, samples.counts]
+
+    (rays, distances, starts, counts), on_gpu = on_both(run, origins, directions, binaries, box, near, far)
+    same = counts == on_gpu[3]
+    assert float(same.float().mean()) > 0.99 and len(rays) > 5000
+    assert torch.equal(on_gpu[2], on_gpu[3].cumsum(0) - on_gpu[3]) and torch.equal(starts, counts.cumsum(0) - counts)
+    kept, kept_gpu = same[rays], same[on_gpu[0]]
+    assert torch.equal(rays[kept], on_gpu[0][kept_gpu])
+    close = (distances[kept] - on_gpu[1][kept_gpu]).abs() <= 1e-4
+    assert float(close.float().mean()) > 0.999
 
 
 def test_launches_follow_the_current_stream():
