@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import collections
+import contextlib
 import json
 import tempfile
 from pathlib import Path
@@ -30,7 +31,8 @@ from nerfblendshape_ns.synthetic.dataset import ClipSettings, write_dataset
 
 FREE = frozenset(
     "view detach permute expand slice select t unsqueeze squeeze transpose _unsafe_view alias reshape split unbind "
-    "empty empty_strided as_strided new_empty new_empty_strided empty_like diagonal lift_fresh".split()
+    "empty empty_strided as_strided new_empty new_empty_strided empty_like diagonal lift_fresh "
+    "_record_function_enter_new _record_function_exit".split()
 )
 """Operations that launch nothing."""
 WAITS = frozenset(
@@ -49,7 +51,7 @@ class Count(TorchDispatchMode):
         super().__init__()
         self.names: collections.Counter[str] = collections.Counter()
         self.launches = 0
-        self._patch: Any = None
+        self._patches = contextlib.ExitStack()
 
     def __enter__(self) -> Count:
         call = ParallelKernel.__call__
@@ -58,13 +60,20 @@ class Count(TorchDispatchMode):
             self.launches += 1
             call(kernel, *arguments)
 
-        self._patch = mock.patch.object(ParallelKernel, "__call__", counted)
-        self._patch.start()
+        to_list = torch.Tensor.tolist
+
+        def waited(tensor: torch.Tensor) -> Any:
+            self.names["_local_scalar_dense"] += 1  # torch does not say so.
+            return to_list(tensor)
+
+        self._patches = contextlib.ExitStack()
+        self._patches.enter_context(mock.patch.object(ParallelKernel, "__call__", counted))
+        self._patches.enter_context(mock.patch.object(torch.Tensor, "tolist", waited))
         return super().__enter__()
 
     def __exit__(self, *exception: Any) -> None:
         super().__exit__(*exception)
-        self._patch.stop()
+        self._patches.close()
 
     def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         name = function._schema.name.split("::")[1]

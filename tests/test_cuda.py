@@ -20,10 +20,10 @@ from torch import Tensor
 from nerfblendshape_ns.avatar.avatar import open_avatar
 from nerfblendshape_ns.model_components.conditioning.expression_source import DrivingState
 from nerfblendshape_ns.model_components.metrics.lpips import find_lpips
-from nerfblendshape_ns.model_components.rendering.early_termination import render
+from nerfblendshape_ns.model_components.rendering.early_termination import render, segment_sizes
 from nerfblendshape_ns.ops import nerfacc_backend
 from nerfblendshape_ns.ops.canonical import FaceMap, Marched, canonical_positions
-from nerfblendshape_ns.ops.compositing import PackedSamples, composite
+from nerfblendshape_ns.ops.compositing import ALL, PackedSamples, composite
 from nerfblendshape_ns.ops.hash_grid import HashGridLayout, hash_grid_encode
 from nerfblendshape_ns.ops.ray_marching import march
 from nerfblendshape_ns.ops.spherical_harmonics import spherical_harmonics
@@ -154,16 +154,21 @@ def _gradients(outputs: Sequence[Tensor], *leaves: Tensor) -> List[Tensor]:
     return [*outputs, *torch.autograd.grad(total, leaves)]
 
 
-def _packed(rays: int = 300) -> List[Tensor]:
-    """Rays, distances, first samples and numbers of samples of rays, some of which have none."""
+def _packed(rays: int = 300, front: int = ALL) -> List[Tensor]:
+    """Rays, distances, first samples and numbers of samples of rays, some of which have none; then those in front."""
     counts = torch.randint(0, 60, (rays,), generator=torch.Generator().manual_seed(3))
     starts, index = counts.cumsum(0) - counts, torch.repeat_interleave(torch.arange(rays), counts)
-    return [index, 0.1 * (torch.arange(len(index)) - starts[index] + 0.5), starts, counts]
+    first = counts.clamp(max=front)
+    return [index, 0.1 * (torch.arange(len(index)) - starts[index] + 0.5), starts, counts, first, first.cumsum(0)]
+
+
+def _samples(rays: Tensor, distances: Tensor, starts: Tensor, counts: Tensor, *front: Tensor) -> PackedSamples:
+    return PackedSamples(rays, distances, starts, counts, 0.1, *front, int(front[0].sum()))
 
 
 def test_canonical_positions():
     generator = torch.Generator().manual_seed(4)
-    rays, distances, _, counts = _packed()
+    rays, distances, _, counts, *_ = _packed()
     origins = torch.tensor([0.0, -3.0, 0.0]) + 0.1 * torch.randn(len(counts), 3, generator=generator)
     directions = torch.nn.functional.normalize(torch.randn(len(counts), 3, generator=generator) * 0.2 - origins)
     box = torch.tensor([[-0.8, -0.9, -1.0], [0.8, 0.9, 1.1]])
@@ -195,7 +200,7 @@ def test_compositing(early_stop):
 
     def run(densities, colors, *packed) -> List[Tensor]:
         densities, colors = 4.0 * densities[:, 0].requires_grad_(), colors.requires_grad_()
-        samples = PackedSamples(*packed, 0.1)
+        samples = _samples(*packed)
         return _gradients(composite(densities, colors, samples, early_stop), densities, colors)
 
     assert_close(on_both(run, densities, colors, *packed), 1e-4)
@@ -203,10 +208,10 @@ def test_compositing(early_stop):
 
 @pytest.mark.parametrize("training", [False, True])
 def test_rendering(training):
-    """Segments on the CPU, and what a GPU does."""
+    """Segments of 8 on the CPU, one or two on a GPU."""
 
-    def run(*packed) -> List[Tensor]:
-        scale = torch.tensor(3.0, device=packed[0].device, requires_grad=True)
+    def run(like: Tensor) -> List[Tensor]:
+        scale = torch.tensor(3.0, device=like.device, requires_grad=True)
 
         def density(distances: Tensor, rays: Tensor) -> Tuple[Tensor, Tensor]:
             return scale * (1.0 + torch.sin(2.0 * distances + rays)), torch.stack([distances, rays.float()], -1)
@@ -215,10 +220,12 @@ def test_rendering(training):
             return torch.sigmoid(scale * torch.stack([features[:, 0], features[:, 1] - rays, features[:, 0]], -1))
 
         with torch.set_grad_enabled(training):
-            outputs = render(PackedSamples(*packed, 0.1), density, color)
+            sizes = segment_sizes(like)
+            samples = _packed(front=sizes[0])
+            outputs = render(_samples(*(part.to(scale.device) for part in samples)), density, color, sizes)
             return _gradients(outputs, scale) if training else list(outputs)
 
-    assert_close(on_both(run, *_packed()), 1e-3)
+    assert_close(on_both(run, torch.empty(0)), 1e-3)
 
 
 def test_spherical_harmonics():
@@ -239,7 +246,7 @@ def test_march_of_the_renderer():
     near, far = 0.05 * torch.rand(2000, generator=generator), torch.full((2000,), 3.0)
 
     def run(origins, directions, binaries, box, near, far) -> List[Tensor]:
-        samples = march(origins, directions, binaries, box, near, far, 0.05)
+        samples = march(origins, directions, binaries, box, 0.05, near, far)
         return [samples.rays, samples.distances, samples.starts, samples.counts]
 
     (rays, distances, starts, counts), on_gpu = on_both(run, origins, directions, binaries, box, near, far)

@@ -1,21 +1,20 @@
-"""Rays of a clip's cameras, which share one pinhole camera: the same values as nerfstudio's, many times faster."""
+"""Rays of pinhole cameras, made in one launch: the same values as nerfstudio's, many times faster."""
 
 from __future__ import annotations
 
-from typing import Dict, Union
+from typing import Any, Dict, Optional, Tuple, Union
 
 import torch
-from jaxtyping import Int
+from jaxtyping import Float, Int
 from nerfstudio.cameras.cameras import Cameras, CameraType
 from nerfstudio.cameras.rays import RayBundle
 from torch import Tensor
 
+from nerfblendshape_ns.ops.camera_ray_kernels import pinhole_rays
+
 
 class PinholeRays:
-    """Makes rays through pixel centres from directions computed once for each pixel.
-
-    ``nerfstudio.cameras.Cameras.generate_rays`` works the camera model out for every ray of every batch; here a batch
-    is two look-ups and a rotation.
+    """Makes rays through pixel centres of a clip's cameras, which are alike.
 
     Args:
         cameras: perspective cameras of one size and one set of intrinsics, without distortion.
@@ -33,23 +32,12 @@ class PinholeRays:
             or (cameras.distortion_params is not None and cameras.distortion_params.any())
         ):
             raise ValueError("the cameras must be undistorted pinhole cameras with the same intrinsics")
-        fl_x, fl_y, cx, cy = (float(value) for value in intrinsics[0, :4])
         self.height, self.width = int(cameras.height[0]), int(cameras.width[0])
-        y, x = torch.meshgrid(torch.arange(self.height) + 0.5, torch.arange(self.width) + 0.5, indexing="ij")
-        horizontal, vertical = (x - cx) / fl_x, -(y - cy) / fl_y
-        directions, norm = _unit(horizontal, vertical)
-        # The area a pixel covers at distance 1: how far the directions of the next pixels right and down are away.
-        right, _ = _unit(horizontal + 1 / fl_x, vertical)
-        below, _ = _unit(horizontal, vertical - 1 / fl_y)
-        area = (directions - right).norm(dim=-1) * (directions - below).norm(dim=-1)
-        self._directions = directions.reshape(-1, 3).to(device)
-        # Norm and area of a pixel side by side, so that one look-up serves both.
-        self._norm_and_area = torch.stack([norm, area], dim=-1).reshape(-1, 2).to(device)
-        self._poses = cameras.camera_to_worlds.to(device)
+        self._cameras = _camera_rows(cameras).to(device)
         self._times = None if cameras.times is None else cameras.times.to(device)
 
     def __call__(
-        self, camera_indices: Int[Tensor, " rays"], pixels: Int[Tensor, " rays"], metadata: Dict[str, Tensor]
+        self, camera_indices: Int[Tensor, " rays"], pixels: Int[Tensor, " rays"], metadata: Dict[str, Any]
     ) -> RayBundle:
         """Rays through pixel centres.
 
@@ -61,21 +49,44 @@ class PinholeRays:
         Returns:
             The rays, directions of unit length.
         """
-        poses = self._poses[camera_indices]
-        norm_and_area = self._norm_and_area[pixels]
-        directions = (poses[:, :, :3] @ self._directions[pixels, :, None])[..., 0]
-        return RayBundle(
-            origins=poses[:, :, 3],
-            directions=directions,
-            pixel_area=norm_and_area[:, 1:],
-            camera_indices=camera_indices[:, None],
-            times=None if self._times is None else self._times[camera_indices],
-            metadata={"directions_norm": norm_and_area[:, :1], **metadata},
-        )
+        bundle = _rays(self._cameras, self.width, (len(pixels),), camera_indices, pixels)
+        bundle.camera_indices = camera_indices[:, None]
+        bundle.times = None if self._times is None else self._times[camera_indices]
+        bundle.metadata.update(metadata)
+        return bundle
 
 
-def _unit(horizontal: Tensor, vertical: Tensor) -> tuple[Tensor, Tensor]:
-    """Directions of unit length ``[..., 3]`` and the length they had."""
-    directions = torch.stack([horizontal, vertical, -torch.ones_like(horizontal)], dim=-1)
-    norm = directions.norm(dim=-1)
-    return directions / norm[..., None], norm
+def image_rays(camera: Cameras, device: Union[torch.device, str]) -> Optional[RayBundle]:
+    """Rays through all pixel centres of one camera, without camera index and time.
+
+    Args:
+        camera: of shape ``[]`` or ``[1]``. Where a GPU holds it, its size is waited for.
+        device: where rays are made.
+
+    Returns:
+        ``[height, width]`` rays, directions of unit length; None where the camera is no undistorted pinhole camera.
+    """
+    if type(camera) is not Cameras:  # Others may make their rays in another way.
+        return None
+    numbers = [camera.height, camera.width, camera.camera_type]
+    if camera.distortion_params is not None:
+        numbers.append(camera.distortion_params)
+    height, width, kind, *distortion = torch.cat([part.reshape(-1) for part in numbers]).cpu().numpy()
+    if kind != CameraType.PERSPECTIVE.value or any(distortion):
+        return None
+    no_index = torch.empty(0, dtype=torch.long, device=device)
+    return _rays(_camera_rows(camera).to(device), int(width), (int(height), int(width)), no_index, no_index)
+
+
+def _camera_rows(cameras: Cameras) -> Float[Tensor, "cameras 16"]:
+    """What the kernel reads of each camera: fx, fy, cx, cy, and the pose row by row."""
+    parts = (cameras.fx, cameras.fy, cameras.cx, cameras.cy, cameras.camera_to_worlds.flatten(-2))
+    return torch.cat(parts, dim=-1).view(-1, 16)
+
+
+def _rays(cameras: Tensor, width: int, shape: Tuple[int, ...], camera_indices: Tensor, pixels: Tensor) -> RayBundle:
+    origins, directions = cameras.new_empty(*shape, 3), cameras.new_empty(*shape, 3)
+    norm, area = cameras.new_empty(*shape, 1), cameras.new_empty(*shape, 1)
+    flat = (origins.view(-1, 3), directions.view(-1, 3), norm.view(-1), area.view(-1))
+    pinhole_rays(norm.numel(), (), (cameras, width, camera_indices, pixels, *flat))
+    return RayBundle(origins, directions, area, metadata={"directions_norm": norm})

@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.nn.functional import mse_loss
 
 from nerfblendshape_ns.common.errors import UserError
+from nerfblendshape_ns.data.pinhole_rays import image_rays
 from nerfblendshape_ns.fields.networks import AvatarField, adopt_implementation
 from nerfblendshape_ns.model_components.conditioning.expression_source import DrivingState, ExpressionSource
 from nerfblendshape_ns.model_components.losses import ColorKind, PatchLoss, PerceptualKind, color_difference
@@ -225,13 +226,17 @@ class ExpressionModel(Model, ABC, Generic[Frames]):
             obb_box: only what this box holds is seen. A background colour that nerfstudio gives with it overrides the
                 state's.
         """
-        plain = camera.to(self.device)
-        if plain.shape == ():
-            plain = plain.reshape((1,))
-        plain.metadata = None  # Already resolved; nerfstudio would copy it to every ray.
+        rays = None if obb_box is not None else image_rays(camera, self.device)
         self._driven = self.drive(state)
         try:
-            outputs = super().get_outputs_for_camera(plain, obb_box)
+            if rays is not None:
+                outputs = self.get_outputs_for_camera_ray_bundle(rays)
+            else:
+                plain = camera.to(self.device)
+                if plain.shape == ():
+                    plain = plain.reshape((1,))
+                plain.metadata = None  # Already resolved; nerfstudio would copy it to every ray.
+                outputs = super().get_outputs_for_camera(plain, obb_box)
         finally:
             self._driven = None
         return outputs if crop_background() is not None else state.over_background(outputs, outputs["background"])

@@ -28,7 +28,7 @@ from nerfblendshape_ns.model_components.metrics.lpips import cached_lpips
 from nerfblendshape_ns.model_components.occupancy.expression_occupancy import ExpressionOccupancy
 from nerfblendshape_ns.model_components.occupancy.visual_hull import agreement, head_region
 from nerfblendshape_ns.model_components.rendering.crop import crop_background, ray_spans
-from nerfblendshape_ns.model_components.rendering.early_termination import Foreground, render
+from nerfblendshape_ns.model_components.rendering.early_termination import Foreground, render, segment_sizes
 from nerfblendshape_ns.model_components.rendering.view_range import ViewRange
 from nerfblendshape_ns.models.architecture import HeadArchitecture
 from nerfblendshape_ns.models.expression_model import ExpressionModel, ExpressionModelConfig
@@ -264,7 +264,8 @@ class HeadModel(ExpressionModel[FrameBatch]):
             frames: what the rays belong to.
             spans: see :func:`ray_spans`.
         """
-        samples = self.occupancy.sample(origins.detach(), directions.detach(), self.training, spans)
+        sizes = segment_sizes(origins)
+        samples = self.occupancy.sample(origins.detach(), directions.detach(), self.training, spans, sizes[0])
         viewed = directions if self.training else self.view_range(origins, directions)
 
         def density_at(distances: Tensor, rays: Tensor) -> Tuple[Tensor, Tensor]:
@@ -274,7 +275,7 @@ class HeadModel(ExpressionModel[FrameBatch]):
             frame = None if frames.ray_frame is None else frames.ray_frame[rays]
             return self.field.color(viewed, rays, geometry, frames.codes, frame)
 
-        return render(samples, density_at, color_of)
+        return render(samples, density_at, color_of, sizes)
 
     def _density(self, origins: Tensor, marched: Marched, frames: FrameBatch) -> Tuple[Tensor, Tensor]:
         """Density and geometry features of samples on rays."""

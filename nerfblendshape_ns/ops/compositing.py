@@ -1,9 +1,9 @@
-"""Volume rendering of packed samples (Max 1995) with early ray termination: composite, and segments of the rays."""
+"""Volume rendering of packed samples (Max 1995) with early ray termination: composite, and look-ups in segments."""
 
 from __future__ import annotations
 
 from itertools import chain, repeat
-from typing import Any, Iterator, NamedTuple, Optional, Sequence, Tuple
+from typing import Any, Callable, NamedTuple, Optional, Sequence, Tuple
 
 import torch
 from jaxtyping import Float, Int
@@ -11,6 +11,9 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from nerfblendshape_ns.ops import compositing_kernels
+
+ALL = 2**30
+"""More samples than any ray has."""
 
 
 class PackedSamples(NamedTuple):
@@ -26,6 +29,12 @@ class PackedSamples(NamedTuple):
     """int64, samples of each ray, some of none."""
     step_size: float
     """Length of a sample."""
+    front_counts: Int[Tensor, "rays"]
+    """int64, samples of each ray that are looked up first."""
+    front_ends: Int[Tensor, "rays"]
+    """int64, their running total."""
+    in_front: int
+    """Their total."""
 
 
 def composite(
@@ -95,47 +104,48 @@ class _Composite(torch.autograd.Function):
         return *results, None, None, None, None
 
 
-class Segments:
-    """Segments of rays, front to back, of which only those are taken that light reaches.
+def look_up_segments(
+    samples: PackedSamples,
+    early_stop: float,
+    sizes: Sequence[int],
+    look_up: Callable[[Float[Tensor, "rows"], Int[Tensor, "rows"]], Float[Tensor, "rows"]],
+) -> Tuple[Int[Tensor, "taken"], Int[Tensor, "rays"], Int[Tensor, "samples"]]:
+    """Look samples up in segments of their rays, front to back, only where light reaches.
 
     Args:
-        samples: of the rays.
+        samples: of the rays; what is in front is the first segment.
         early_stop: a ray ends where a smaller fraction of the light is left.
-        sizes: samples per ray of each segment; the last is repeated.
+        sizes: samples per ray of each further segment; the last is repeated. After one of :data:`ALL` there is none.
+        look_up: from distances along the ray and rays of a segment to densities. Before each but the first the host
+            waits for the device.
+
+    Returns:
+        The ray of each sample taken, one segment after the other; the samples taken of each ray; and the position of
+        each of ``samples`` among those taken (int32).
     """
-
-    def __init__(self, samples: PackedSamples, early_stop: float, sizes: Sequence[int]) -> None:
-        self.samples, self.least = samples, max(early_stop, 1e-30)
-        self._sizes = chain(sizes, repeat(sizes[-1]))
-        self.light = samples.distances.new_ones(len(samples.counts))
-        self.counts = torch.zeros_like(samples.counts)
-        """Samples taken of each ray."""
-        self.order = torch.empty_like(samples.distances, dtype=torch.int32)
-        """Position of each of ``samples`` among those taken, one segment after the other."""
-        self._taken = samples.counts.clamp(max=next(self._sizes))
-        self._ends = self._taken.cumsum(0)
-
-    def __iter__(self) -> Iterator[Tuple[Tensor, Tensor]]:
-        """Distances and rays of each segment; :meth:`attenuate` must be called with the densities there."""
-        samples, earlier = self.samples, 0
-        while rows := int(self._ends[-1]) if len(self._ends) else 0:
-            distances, rays = samples.distances.new_empty(rows), samples.rays.new_empty(rows)
-            compositing_kernels.take(
-                len(self.counts),
-                (),
-                (samples.starts, samples.distances, self.counts, self._ends, self._taken, earlier)
-                + (self.order, rays, distances),
-            )
-            yield distances, rays
-            earlier += rows
-
-    def attenuate(self, densities: Float[Tensor, "rows"]) -> None:
-        """Let light through the segment and choose the next."""
-        samples = self.samples
-        compositing_kernels.attenuate(
-            len(self.counts),
+    light, counts = torch.empty_like(samples.front_ends, dtype=torch.float32), torch.empty_like(samples.counts)
+    order, rays = torch.empty_like(samples.rays, dtype=torch.int32), torch.empty_like(samples.rays)
+    taken, ends, rows, earlier = samples.front_counts, samples.front_ends, samples.in_front, 0
+    following = chain(sizes, repeat(sizes[-1]))
+    size = 0
+    while rows:
+        chosen, distances = rays[earlier : earlier + rows], samples.distances.new_empty(rows)
+        compositing_kernels.take(
+            len(counts),
             (),
-            (samples.counts, densities.float().contiguous(), samples.step_size, self.least, next(self._sizes))
-            + (self.light, self.counts, self._ends, self._taken),
+            (samples.starts, samples.distances, ends, taken, earlier, counts, order, chosen, distances),
         )
-        self._ends = self._taken.cumsum(0)
+        densities = look_up(distances, chosen).float().contiguous()
+        earlier += rows
+        if earlier == len(rays) or size == ALL:
+            break
+        size, first, rest = next(following), earlier == rows, torch.empty_like(taken)
+        compositing_kernels.attenuate(
+            len(counts),
+            (),
+            (samples.counts, densities, samples.step_size, max(early_stop, 1e-30), size, int(first), counts, ends)
+            + (taken, light, rest),
+        )
+        taken, ends = rest, rest.cumsum(0)
+        rows = int(ends[-1])
+    return rays[:earlier], counts, order

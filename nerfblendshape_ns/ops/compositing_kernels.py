@@ -100,13 +100,6 @@ def _composite_gradient(
         behind += weight * value
 
 
-@wp.func
-def _samples_to_take(light: float, least: float, done: int, count: int, size: int):
-    if light < least:
-        return 0
-    return wp.min(size, count - done)
-
-
 @wp.kernel(module=module, enable_backward=False)
 def _attenuate(
     first: int,
@@ -116,10 +109,12 @@ def _attenuate(
     step_size: float,
     least: float,
     size: int,
-    light: wp.array(dtype=float),
+    is_first: int,
     done: wp.array(dtype=wp.int64),
     ends: wp.array(dtype=wp.int64),
     taken: wp.array(dtype=wp.int64),
+    light: wp.array(dtype=float),
+    following: wp.array(dtype=wp.int64),
 ):
     """Lets light through the samples of a segment and counts those of the next."""
     ray = first + wp.tid() * stride
@@ -127,10 +122,14 @@ def _attenuate(
     depth = float(0.0)
     for index in range(number):
         depth += densities[int(ends[ray]) - number + index] * step_size
-    passing = light[ray] * wp.exp(-depth)
+    passing = wp.exp(-depth)
+    if is_first == 0:
+        passing *= light[ray]
     light[ray] = passing
-    done[ray] = done[ray] + taken[ray]
-    taken[ray] = wp.int64(_samples_to_take(passing, least, int(done[ray]), int(counts[ray]), size))
+    rest = int(0)
+    if passing >= least:
+        rest = wp.min(size, int(counts[ray] - done[ray]))
+    following[ray] = wp.int64(rest)
 
 
 @wp.kernel(module=module, enable_backward=False)
@@ -139,20 +138,24 @@ def _take(
     stride: int,
     starts: wp.array(dtype=wp.int64),
     distances: wp.array(dtype=float),
-    done: wp.array(dtype=wp.int64),
     ends: wp.array(dtype=wp.int64),
     taken: wp.array(dtype=wp.int64),
     earlier: int,
+    done: wp.array(dtype=wp.int64),
     order: wp.array(dtype=int),
     rays: wp.array(dtype=wp.int64),
     chosen: wp.array(dtype=float),
 ):
-    """Writes ray and distance of the samples of a segment, and where their results will be."""
+    """Writes ray and distance of the samples of a segment, where their results will be, and how many are done."""
     ray = first + wp.tid() * stride
     number = int(taken[ray])
+    before = int(0)
+    if earlier > 0:
+        before = int(done[ray])
+    done[ray] = wp.int64(before + number)
     for index in range(number):
         row = int(ends[ray]) - number + index
-        sample = int(starts[ray] + done[ray]) + index
+        sample = int(starts[ray]) + before + index
         order[sample] = earlier + row
         rays[row] = wp.int64(ray)
         chosen[row] = distances[sample]
@@ -173,6 +176,8 @@ composite_gradient = ParallelKernel(
     minimum=MINIMUM_RAYS,
 )
 attenuate = ParallelKernel(
-    _attenuate, (_long, _real, None, None, None, _real, _long, _long, _long), minimum=4 * MINIMUM_RAYS
+    _attenuate,
+    (_long, _real, None, None, None, None, _long, _long, _long, _real, _long),
+    minimum=4 * MINIMUM_RAYS,
 )
-take = ParallelKernel(_take, (_long, _real, _long, _long, _long, None, _index, _long, _real), minimum=4 * MINIMUM_RAYS)
+take = ParallelKernel(_take, (_long, _real, _long, _long, None, _long, _index, _long, _real), minimum=4 * MINIMUM_RAYS)

@@ -8,13 +8,13 @@ step_size``. It becomes a sample when its midpoint lies in an occupied cell.
 from __future__ import annotations
 
 from types import SimpleNamespace
-from typing import Any, Tuple
+from typing import Any, Optional, Tuple
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from nerfblendshape_ns.ops.compositing import PackedSamples
+from nerfblendshape_ns.ops.compositing import ALL, PackedSamples
 from nerfblendshape_ns.ops.ray_marching_kernels import COUNT, EDGES_TOO, SAMPLES, intersect_boxes, march_rays
 
 
@@ -99,14 +99,14 @@ def traverse_grids(
         raise ValueError(f"Rays are marched with a positive step size, not {step_size}.")
     grid = (binaries.flatten(), *binaries.shape[1:], aabbs.flatten())
     spans = (t_mins.flatten(), t_maxs.flatten(), hits.flatten(), near_planes, far_planes)
-    inputs = (*grid, rays_o, rays_d, *spans, float(step_size))
-    counts, starts, ends = _count(inputs)
-    num_edges, num_samples = (int(end) for end in ends)
+    inputs = (*grid, rays_o, rays_d, *spans, rays_o.new_empty(0), float(step_size), 0)
+    counts, ends, (num_edges, num_samples) = _count(inputs)
+    starts = torch.zeros_like(counts)
     edges, middles = rays_o.new_empty(num_edges), rays_o.new_empty(num_samples)
     edge_rays, sample_rays = counts.new_empty(num_edges), counts.new_empty(num_samples)
     is_left, is_right = (torch.zeros(num_edges, dtype=torch.bool, device=rays_o.device) for _ in range(2))
     if num_samples:
-        outputs = (counts, starts, edges, is_left, is_right, edge_rays, middles, sample_rays)
+        outputs = (counts, ends, starts, edges, is_left, is_right, edge_rays, middles, sample_rays)
         march_rays(len(rays_o), (), (EDGES_TOO, *inputs, *outputs))
     intervals = SimpleNamespace(
         vals=edges,
@@ -125,48 +125,52 @@ def march(
     directions: Float[Tensor, "rays 3"],
     binaries: Bool[Tensor, "1 width height depth"],
     aabb: Float[Tensor, "1 6"],
-    near: Float[Tensor, "rays"],
-    far: Float[Tensor, "rays"],
     step_size: float,
+    near: Optional[Float[Tensor, "rays"]] = None,
+    far: Optional[Float[Tensor, "rays"]] = None,
+    shifts: Optional[Float[Tensor, "rays"]] = None,
+    front: int = ALL,
 ) -> PackedSamples:
-    """Samples of rays in occupied cells, by :func:`traverse_grids`' rule.
+    """Samples of rays in occupied cells, by :func:`traverse_grids`' rule. Waits for the device once.
 
     Args:
-        origins: of the rays.
+        origins: of the rays. A ray that is not finite has no samples.
         directions: unit vectors.
         binaries: whether a cell is occupied.
         aabb: box of the grid, smallest corner, then largest corner.
-        near: distance at which a ray's first step begins.
-        far: distance beyond which no sample's middle lies.
         step_size: length of a step.
+        near: distance at which a ray's first step begins; None is 0.
+        far: distance beyond which no sample's middle lies; None is everywhere.
+        shifts: added to ``near``, in steps.
+        front: samples of a ray that are in front at most; see :class:`PackedSamples`.
     """
-    origins, directions = origins.contiguous(), directions.contiguous()
-    infinity = float("inf")
-    spans = ray_aabb_intersect(origins, directions, aabb, -infinity, infinity, infinity)
+    no_value = origins.new_empty(0)
+    no_flag = torch.empty(0, dtype=torch.bool, device=origins.device)
     grid = (binaries.flatten(), *binaries.shape[1:], aabb.flatten())
-    inputs = (*grid, origins, directions, *(span.view(-1) for span in spans), near, far, step_size)
-    counts, starts, ends = _count(inputs)
-    number = int(ends[1])  # Waits for the device.
-    distances, rays = origins.new_empty(number), counts.new_empty(number)
-    if number:
-        no_value, no_index = origins.new_empty(0), counts.new_empty(0)
-        no_flag = torch.empty(0, dtype=torch.bool, device=origins.device)
-        outputs = (counts, starts, no_value, no_flag, no_flag, no_index, distances, rays)
-        march_rays(len(origins), (), (SAMPLES, *inputs, *outputs))
-    return PackedSamples(rays, distances, starts[1], counts[1], step_size)
+    planes = (no_value if plane is None else plane for plane in (near, far, shifts))
+    rays = (origins.contiguous(), directions.contiguous())
+    inputs = (*grid, *rays, no_value, no_value, no_flag, *planes, step_size, front)
+    counts, ends, (in_front, number) = _count(inputs)
+    starts, distances, ray_of_each = torch.empty_like(counts), origins.new_empty(number), counts.new_empty(number)
+    no_index = counts.new_empty(0)
+    outputs = (counts, ends, starts, no_value, no_flag, no_flag, no_index, distances, ray_of_each)
+    march_rays(len(origins), (), (SAMPLES, *inputs, *outputs))
+    return PackedSamples(ray_of_each, distances, starts[1], counts[1], step_size, counts[0], ends[0], in_front)
 
 
-def _count(inputs: Tuple[Any, ...]) -> Tuple[Int[Tensor, "2 rays"], Int[Tensor, "2 rays"], Int[Tensor, "2"]]:
-    """Edges and samples of each ray, the first of each, and how many there are of all rays.
+def _count(inputs: Tuple[Any, ...]) -> Tuple[Int[Tensor, "2 rays"], Int[Tensor, "2 rays"], Tuple[int, int]]:
+    """Edges and samples of each ray, their running totals, and their totals. Waits for the device.
 
     Args:
-        inputs: of the kernel, from the grid to the step size.
+        inputs: of the kernel, from the grid to the front's size; where that is positive, the samples in front are
+            counted in place of the edges.
     """
     origins = inputs[5]
-    counts = torch.zeros(2, len(origins), dtype=torch.int64, device=origins.device)
+    counts = torch.empty(2, len(origins), dtype=torch.int64, device=origins.device)
     no_value, no_index = origins.new_empty(0), counts.new_empty(0)
     no_flag = torch.empty(0, dtype=torch.bool, device=origins.device)
-    outputs = (counts, no_index.view(2, 0), no_value, no_flag, no_flag, no_index, no_value, no_index)
+    nothing = no_index.view(2, 0)
+    outputs = (counts, nothing, nothing, no_value, no_flag, no_flag, no_index, no_value, no_index)
     march_rays(len(origins), (), (COUNT, *inputs, *outputs))
     ends = counts.cumsum(1)
-    return counts, ends - counts, ends[:, -1] if len(origins) else counts.new_zeros(2)
+    return counts, ends, tuple(ends[:, -1].tolist()) if len(origins) else (0, 0)

@@ -13,9 +13,33 @@ module.options.update(enable_backward=False)
 INFINITY = wp.constant(float("inf"))
 LARGEST_STEP = wp.constant(1.0e9)
 COUNT, SAMPLES, EDGES_TOO = wp.constant(0), wp.constant(1), wp.constant(2)
-"""What a march writes: numbers of edges and samples, or samples, or edges and samples."""
+"""What a march writes: numbers of edges and samples, or samples, or edges and samples; with the latter two also the
+first of each ray."""
 MINIMUM_RAYS = 64
 """Rays worth a thread of their own."""
+
+
+@wp.func
+def _span(origin: wp.vec3, direction: wp.vec3, low: wp.vec3, high: wp.vec3):
+    """Where a ray enters and leaves a box; it never does where the second is less than the first."""
+    enter = float(-INFINITY)
+    leave = float(INFINITY)
+    for axis in range(3):
+        to_low = low[axis] - origin[axis]
+        to_high = high[axis] - origin[axis]
+        if direction[axis] == 0.0:
+            # Parallel to the slab: inside it all along, or never.
+            if to_low > 0.0 or to_high < 0.0:
+                leave = -INFINITY
+        else:
+            a = to_low / direction[axis]
+            b = to_high / direction[axis]
+            enter = wp.max(enter, wp.min(a, b))
+            leave = wp.min(leave, wp.max(a, b))
+    # A ray that is not a number, or stands still, would be marched for ever.
+    if not (leave >= enter and leave > 0.0 and leave < INFINITY) or wp.isnan(wp.dot(origin, direction)):
+        return wp.vec2(INFINITY, -INFINITY)
+    return wp.vec2(enter, leave)
 
 
 @wp.kernel(module=module, enable_backward=False)
@@ -34,27 +58,14 @@ def _intersect_boxes(
 ):
     item, box = wp.tid()
     ray = first + item * stride
-    origin = origins[ray]
-    direction = directions[ray]
-    enter = float(-INFINITY)
-    leave = float(INFINITY)
-    for axis in range(3):
-        low = boxes[box, axis] - origin[axis]
-        high = boxes[box, 3 + axis] - origin[axis]
-        if direction[axis] == 0.0:
-            # Parallel to the slab: inside it all along, or never.
-            if low > 0.0 or high < 0.0:
-                leave = -INFINITY
-        else:
-            a = low / direction[axis]
-            b = high / direction[axis]
-            enter = wp.max(enter, wp.min(a, b))
-            leave = wp.min(leave, wp.max(a, b))
-    hit = leave >= enter and leave > 0.0
+    low = wp.vec3(boxes[box, 0], boxes[box, 1], boxes[box, 2])
+    high = wp.vec3(boxes[box, 3], boxes[box, 4], boxes[box, 5])
+    span = _span(origins[ray], directions[ray], low, high)
+    hit = span[1] >= span[0]
     hits[ray, box] = hit
     if hit:
-        t_mins[ray, box] = wp.clamp(enter, near, far)
-        t_maxs[ray, box] = wp.clamp(leave, near, far)
+        t_mins[ray, box] = wp.clamp(span[0], near, far)
+        t_maxs[ray, box] = wp.clamp(span[1], near, far)
     else:
         t_mins[ray, box] = miss
         t_maxs[ray, box] = miss
@@ -101,8 +112,11 @@ def _march_rays(
     hits: wp.array(dtype=wp.bool),
     near_planes: wp.array(dtype=float),
     far_planes: wp.array(dtype=float),
+    shifts: wp.array(dtype=float),
     step_size: float,
+    front: int,
     counts: wp.array2d(dtype=wp.int64),
+    ends: wp.array2d(dtype=wp.int64),
     starts: wp.array2d(dtype=wp.int64),
     edges: wp.array(dtype=float),
     is_left: wp.array(dtype=wp.bool),
@@ -122,17 +136,29 @@ def _march_rays(
     size = wp.vec3(
         (box[3] - low[0]) / float(width), (box[4] - low[1]) / float(height), (box[5] - low[2]) / float(depth)
     )
-    near = near_planes[ray]
+    near = float(0.0)
+    if near_planes.shape[0] > 0:
+        near = near_planes[ray]
+    if shifts.shape[0] > 0:
+        near += shifts[ray] * step_size
     begin = float(INFINITY)
     end = float(-INFINITY)
-    if hits[ray]:
-        begin = t_mins[ray]
-        end = wp.min(t_maxs[ray], far_planes[ray])
+    if hits.shape[0] > 0:
+        if hits[ray]:
+            begin = t_mins[ray]
+            end = t_maxs[ray]
+    else:
+        span = _span(origin, direction, low, wp.vec3(box[3], box[4], box[5]))
+        begin = span[0]
+        end = span[1]
+    if far_planes.shape[0] > 0:
+        end = wp.min(end, far_planes[ray])
     first_edge = int(0)
     first_sample = int(0)
     if write != 0:
-        if write == EDGES_TOO:
-            first_edge = int(starts[0, ray])
+        starts[0, ray] = ends[0, ray] - counts[0, ray]
+        starts[1, ray] = ends[1, ray] - counts[1, ray]
+        first_edge = int(starts[0, ray])
         first_sample = int(starts[1, ray])
     edge = int(0)
     sample = int(0)
@@ -212,7 +238,7 @@ def _march_rays(
         if not (target > middle):
             target = middle + 0.25 * step_size
     if write == 0:
-        counts[0, ray] = wp.int64(edge)
+        counts[0, ray] = wp.int64(wp.where(front > 0, wp.min(sample, front), edge))
         counts[1, ray] = wp.int64(sample)
 
 
@@ -225,8 +251,8 @@ intersect_boxes = ParallelKernel(
 )
 march_rays = ParallelKernel(
     _march_rays,
-    (None, _flag, None, None, None, _real, _vector, _vector, _real, _real, _flag, _real, _real, None)
-    + (_index, _index, _real, _flag, _flag, _index, _real, _index),
+    (None, _flag, None, None, None, _real, _vector, _vector, _real, _real, _flag, _real, _real, _real)
+    + (None, None, _index, _index, _index, _real, _flag, _flag, _index, _real, _index),
     interleaved=True,  # Rays through the head cost far more than others.
     minimum=MINIMUM_RAYS,
 )

@@ -1,9 +1,9 @@
 import pytest
 import torch
-from nerfstudio.cameras.cameras import Cameras
+from nerfstudio.cameras.cameras import Cameras, CameraType
 from nerfstudio.model_components.ray_generators import RayGenerator
 
-from nerfblendshape_ns.data.pinhole_rays import PinholeRays
+from nerfblendshape_ns.data.pinhole_rays import PinholeRays, image_rays
 
 
 def cameras(**changes) -> Cameras:
@@ -36,3 +36,29 @@ def test_rays_equal_nerfstudios():
 def test_only_one_undistorted_camera_model(changes):
     with pytest.raises(ValueError, match="undistorted pinhole cameras with the same intrinsics"):
         PinholeRays(cameras(**changes))
+
+
+@pytest.mark.parametrize("distortion", [None, torch.zeros(1, 6)])
+def test_all_rays_of_a_camera_equal_nerfstudios(distortion):
+    camera = cameras(distortion_params=None if distortion is None else distortion.expand(5, 6))[2:3]
+    expected, rays = camera.generate_rays(camera_indices=0, keep_shape=True), image_rays(camera, "cpu")
+    assert rays is not None
+    for name, tolerance in (("origins", 0.0), ("directions", 1e-6), ("pixel_area", 1e-6)):
+        assert getattr(rays, name).shape == getattr(expected, name).shape
+        torch.testing.assert_close(getattr(rays, name), getattr(expected, name), atol=tolerance, rtol=2e-4)
+    torch.testing.assert_close(rays.metadata["directions_norm"], expected.metadata["directions_norm"])
+    single = image_rays(cameras()[2], "cpu")
+    assert single is not None and torch.equal(single.directions, rays.directions)
+
+
+class OtherCameras(Cameras):
+    """Whose rays may be anything."""
+
+
+def test_other_cameras_make_their_own_rays():
+    one = {"camera_to_worlds": torch.eye(4)[None, :3], "fx": 31.0, "fy": 33.0, "cx": 11.5, "cy": 8.2}
+    assert image_rays(Cameras(**one, width=20, height=18), "cpu") is not None
+    assert image_rays(OtherCameras(**one, width=20, height=18), "cpu") is None
+    assert image_rays(Cameras(**one, width=20, height=18, camera_type=CameraType.FISHEYE), "cpu") is None
+    bent = torch.tensor([[0.0, 0.1, 0.0, 0.0, 0.0, 0.0]])
+    assert image_rays(Cameras(**one, width=20, height=18, distortion_params=bent), "cpu") is None

@@ -18,7 +18,7 @@ def packed(counts: list, step_size: float) -> PackedSamples:
     rays = torch.repeat_interleave(torch.arange(len(counts)), lengths)
     starts = lengths.cumsum(0) - lengths
     distances = (torch.arange(len(rays)) - starts[rays] + 0.5) * step_size
-    return PackedSamples(rays, distances, starts, lengths, step_size)
+    return PackedSamples(rays, distances, starts, lengths, step_size, lengths, starts + lengths, len(rays))
 
 
 def test_by_hand():

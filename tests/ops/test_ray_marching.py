@@ -11,6 +11,7 @@ from nerfacc import OccGridEstimator, ray_aabb_intersect, traverse_grids
 from nerfacc.grid import _ray_aabb_intersect
 
 from nerfblendshape_ns.ops import nerfacc_backend
+from nerfblendshape_ns.ops.ray_marching import march
 
 nerfacc_backend.install()
 
@@ -113,6 +114,34 @@ def test_rays_that_miss_and_zero_occupancy():
     intervals, samples = traverse_grids(origins, directions, ~full, UNIT_BOX, step_size=0.25)
     assert samples.vals.numel() == intervals.vals.numel() == 0
     assert samples.packed_info.tolist() == [[0, 0]] * 3
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf"), 0.0])
+def test_a_ray_that_leads_nowhere_ends(bad):
+    """It was marched for ever."""
+    origins, directions = torch.full((3, 3), 0.5), torch.tensor([[0.0, 0.0, 1.0]]).repeat(3, 1)
+    origins[1, 0], directions[2] = bad or float("nan"), bad
+    full = torch.ones(1, 4, 4, 4, dtype=torch.bool)
+    _, samples = traverse_grids(origins, directions, full, UNIT_BOX, step_size=0.1)
+    assert samples.packed_info[:, 1].tolist() == [5, 0, 0]
+    assert march(origins, directions, full, UNIT_BOX, 0.1).counts.tolist() == [5, 0, 0]
+
+
+def test_the_renderers_march_takes_the_same_steps():
+    """With planes and shifts; and the samples in front are counted."""
+    binaries = torch.rand(1, 8, 10, 7, generator=torch.Generator().manual_seed(1)) < 0.3
+    origins, directions = rays_towards_origin(300, seed=7)
+    near, far, shifts = (torch.rand(300, generator=torch.Generator().manual_seed(seed)) for seed in range(3))
+    box = torch.tensor([[-1.0, -1.0, -1.0, 1.0, 1.0, 1.5]])
+    planes = near + shifts * 0.05, far + 2.0
+    _, expected = traverse_grids(origins, directions, binaries, box, *planes, step_size=0.05)
+    samples = march(origins, directions, binaries, box, 0.05, near, planes[1], shifts, 3)
+    assert torch.equal(samples.distances, expected.vals) and torch.equal(samples.rays, expected.ray_indices)
+    assert torch.equal(torch.stack([samples.starts, samples.counts], -1), expected.packed_info)
+    assert len(samples.rays) > 1000 and torch.equal(samples.front_counts, samples.counts.clamp(max=3))
+    assert torch.equal(samples.front_ends, samples.front_counts.cumsum(0))
+    assert samples.in_front == int(samples.front_counts.sum())
+    assert (whole := march(origins, directions, binaries, box, 0.05)).in_front == len(whole.rays)
 
 
 def test_no_rays():

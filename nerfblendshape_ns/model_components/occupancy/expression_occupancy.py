@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float, Int
 from nerfacc import OccGridEstimator
 from torch import Tensor, nn
 
-from nerfblendshape_ns.ops.compositing import PackedSamples
+from nerfblendshape_ns.ops.compositing import ALL, PackedSamples
 from nerfblendshape_ns.ops.ray_marching import march
 
 DensityFunction = Callable[
@@ -161,6 +161,7 @@ class ExpressionOccupancy(nn.Module):
         directions: Float[Tensor, "rays 3"],
         stratified: bool,
         spans: Optional[Float[Tensor, "rays 2"]] = None,
+        front: int = ALL,
     ) -> PackedSamples:
         """March rays through occupied cells.
 
@@ -169,16 +170,16 @@ class ExpressionOccupancy(nn.Module):
             directions: unit vectors.
             stratified: shift each ray's samples by a random part of a step.
             spans: distances between which the middles of samples lie; None is everywhere.
+            front: samples of a ray that are looked up first.
         """
         near = far = None
         if spans is not None:
             # At a whole number of steps, so that what a crop box leaves looks as it does without the box.
             near = (spans[:, 0] / self.step_size - 0.5).ceil().clamp_min(0.0) * self.step_size
             far = spans[:, 1].contiguous()
-        if stratified:
-            shift = torch.rand(len(origins), device=origins.device) * self.step_size
-            near = shift if near is None else near + shift
-        return self._march(self.estimator.binaries, origins, directions, near, far)
+        shifts = torch.rand(len(origins), device=origins.device) if stratified else None
+        grid = self.estimator
+        return march(origins, directions, grid.binaries, grid.aabbs, self.step_size, near, far, shifts, front)
 
     @torch.no_grad()
     def meets_allowed(
@@ -203,7 +204,12 @@ class ExpressionOccupancy(nn.Module):
             origins: of the rays.
             directions: unit vectors.
         """
-        return self._march(cells.view_as(self.estimator.binaries), origins, directions, None, None).counts > 0
+        return (
+            march(
+                origins, directions, cells.view_as(self.estimator.binaries), self.estimator.aabbs, self.step_size
+            ).counts
+            > 0
+        )
 
     @torch.no_grad()
     def cells_along(
@@ -216,16 +222,11 @@ class ExpressionOccupancy(nn.Module):
             origins: of the rays.
             directions: unit vectors.
         """
-        samples = self._march(cells.view_as(self.estimator.binaries), origins, directions, None, None)
+        samples = march(
+            origins, directions, cells.view_as(self.estimator.binaries), self.estimator.aabbs, self.step_size
+        )
         positions = origins[samples.rays] + directions[samples.rays] * samples.distances[:, None]
         low, high = self.estimator.aabbs[0, :3], self.estimator.aabbs[0, 3:]
         resolution = self.estimator.resolution
         index = ((positions - low) / (high - low) * resolution).long().clamp_min(0).minimum(resolution - 1)
         return samples.rays, (index[:, 0] * resolution[1] + index[:, 1]) * resolution[2] + index[:, 2]
-
-    def _march(
-        self, cells: Tensor, origins: Tensor, directions: Tensor, near: Optional[Tensor], far: Optional[Tensor]
-    ) -> PackedSamples:
-        near = torch.zeros_like(origins[:, 0]) if near is None else near
-        far = torch.full_like(origins[:, 0], float("inf")) if far is None else far
-        return march(origins, directions, cells, self.estimator.aabbs, near, far, self.step_size)

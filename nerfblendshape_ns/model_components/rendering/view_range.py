@@ -12,6 +12,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
+from nerfblendshape_ns.ops.camera_ray_kernels import within_view_range
+
 MARGIN = 1e-4
 """Radians by which the range is wider than the training cameras, so that rounding turns none of their own rays."""
 
@@ -43,25 +45,19 @@ class ViewRange(nn.Module):
             angles = self._angles(normalize(self.centre - positions, dim=-1))
             self.low, self.high = angles.amin(0) - MARGIN, angles.amax(0) + MARGIN
 
+    @torch.no_grad()
     def forward(self, origins: Float[Tensor, "rays 3"], directions: Float[Tensor, "rays 3"]) -> Float[Tensor, "rays 3"]:
-        """Directions as the nearest camera within the range would have them.
+        """Directions as the nearest camera within the range would have them; without gradients.
 
         Args:
             origins: of the rays; the direction from there to the middle of the head decides.
             directions: unit vectors. Within the range they stay as they are, bit by bit; beyond it they are turned as
                 the direction to the head must be to come to the range's edge, the shortest way.
         """
-        towards = normalize(self.centre - origins, dim=-1)
-        angles = self._angles(towards)
-        nearest = torch.maximum(torch.minimum(angles, self.high), self.low)
-        outside = (angles != nearest).any(-1)
-        (yaw, pitch), level = nearest.unbind(-1), nearest[:, 1].cos()
-        wanted = torch.stack([yaw.sin() * level, pitch.sin(), yaw.cos() * level], -1) @ self.axes
-        # Rodrigues' rotation from one unit vector to another, without angles.
-        cross, cosine = torch.linalg.cross(towards, wanted), (towards * wanted).sum(-1, keepdim=True)
-        along = cross * (cross * directions).sum(-1, keepdim=True) / (1.0 + cosine).clamp_min(1e-3)
-        turned = directions * cosine + torch.linalg.cross(cross, directions) + along
-        return torch.where(outside[:, None], turned, directions)
+        origins, directions = origins.float().contiguous(), directions.float().contiguous()
+        turned = torch.empty_like(directions)
+        within_view_range(len(origins), (), (origins, directions, self.centre, self.axes, self.low, self.high, turned))
+        return turned
 
     def _angles(self, towards: Float[Tensor, "rays 3"]) -> Float[Tensor, "rays 2"]:
         right, up, ahead = (towards @ self.axes.T).unbind(-1)

@@ -7,10 +7,16 @@ import torch
 
 from nerfblendshape_ns.model_components.rendering import early_termination
 from nerfblendshape_ns.model_components.rendering.early_termination import render
-from nerfblendshape_ns.ops.compositing import PackedSamples
+from nerfblendshape_ns.ops.compositing import ALL, PackedSamples
 
 
-def scene(rays=60, most=45, seed=0) -> PackedSamples:
+def packed(rays, distances, counts, step_size, front) -> PackedSamples:
+    first = counts.clamp(max=front)
+    starts = counts.cumsum(0) - counts
+    return PackedSamples(rays, distances, starts, counts, step_size, first, first.cumsum(0), int(first.sum()))
+
+
+def scene(front=ALL, rays=60, most=45, seed=0) -> PackedSamples:
     """Packed samples of rays of different lengths, some of none; density and colour are functions of position."""
     generator = torch.Generator().manual_seed(seed)
     counts = torch.randint(0, most, (rays,), generator=generator)
@@ -19,7 +25,7 @@ def scene(rays=60, most=45, seed=0) -> PackedSamples:
     index = torch.cat([torch.arange(int(count)) for count in counts])
     # Every third ray has a gap in it.
     middles = 0.05 + 0.1 * index + 0.5 * ((index > 5) & (ray_indices % 3 == 0))
-    return PackedSamples(ray_indices, middles, counts.cumsum(0) - counts, counts, 0.1)
+    return packed(ray_indices, middles, counts, 0.1, front)
 
 
 class Field:
@@ -39,17 +45,15 @@ class Field:
         return torch.sigmoid(self.tint * torch.stack([features[:, 0], features[:, 1], features[:, 0] - 1.0], -1))
 
 
-@pytest.mark.parametrize("sizes", [[1], [3, 5], [8, 2, 1], [100]])
+@pytest.mark.parametrize("sizes", [[1], [3, 5], [8, 2, 1], [20, ALL], [100]])
 @pytest.mark.parametrize("early_stop", [0.0, 5e-3, 0.2])
 def test_segments_give_what_all_samples_at_once_give(sizes, early_stop, monkeypatch):
     """The image and its gradients."""
     monkeypatch.setattr(early_termination, "EARLY_STOP", early_stop)
-    monkeypatch.setattr(early_termination, "SEGMENTS", sizes)
     results, looked = [], []
     for at_once in (True, False):
-        monkeypatch.setattr(early_termination, "is_gpu", lambda _, value=at_once: value)
-        field = Field()
-        foreground = render(scene(), field.density, field.color)
+        field, chosen = Field(), [ALL] if at_once else sizes
+        foreground = render(scene(chosen[0]), field.density, field.color, chosen)
         generator = torch.Generator().manual_seed(1)
         sum((part * torch.randn(part.shape, generator=generator)).sum() for part in foreground).backward()
         results.append([*foreground, field.scale.grad, field.tint.grad])
@@ -64,16 +68,14 @@ def test_what_is_hidden_is_not_looked_up(monkeypatch):
     """One ray through 100 samples of which each lets a tenth of the light pass: segments of two and of four, then
     hardly any is left."""
     monkeypatch.setattr(early_termination, "EARLY_STOP", 2e-3)
-    monkeypatch.setattr(early_termination, "SEGMENTS", (2, 4))
     looked = []
-    none = torch.zeros(1, dtype=torch.long)
-    samples = PackedSamples(none.expand(100).contiguous(), torch.arange(100.0) + 0.5, none, none + 100, 1.0)
+    samples = packed(torch.zeros(100).long(), torch.arange(100.0) + 0.5, torch.tensor([100]), 1.0, 2)
 
     def opaque(middles, rays):
         looked.extend(middles.tolist())
         return torch.full_like(middles, 2.302585093), middles[:, None]
 
-    rgb, opacity, depth = render(samples, opaque, lambda features, rays: torch.ones(len(features), 3))
+    rgb, opacity, depth = render(samples, opaque, lambda features, rays: torch.ones(len(features), 3), (2, 4))
     assert looked == [0.5, 1.5, 2.5, 3.5, 4.5, 5.5]
     # Light before the samples: 1, 0.1, 0.01, 0.001.
     assert opacity.item() == pytest.approx(0.999) and rgb[0].tolist() == pytest.approx([0.999] * 3)
@@ -85,7 +87,7 @@ def test_no_rays_and_no_samples():
     for rays in (0, 5):
         counts = torch.zeros(rays, dtype=torch.long)
         field = Field()
-        outputs = render(PackedSamples(none, torch.empty(0), counts, counts, 0.1), field.density, field.color)
+        outputs = render(packed(none, torch.empty(0), counts, 0.1, 8), field.density, field.color, (8, 4))
         assert [tuple(output.shape) for output in outputs] == [(rays, 3), (rays, 1), (rays, 1)]
         assert not any(bool(output.any()) for output in outputs)
         sum(output.sum() for output in outputs).backward()
