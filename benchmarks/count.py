@@ -30,9 +30,9 @@ from nerfblendshape_ns.ops.launch import ParallelKernel
 from nerfblendshape_ns.synthetic.dataset import ClipSettings, write_dataset
 
 FREE = frozenset(
-    "view detach permute expand slice select t unsqueeze squeeze transpose _unsafe_view alias reshape split unbind "
-    "empty empty_strided as_strided new_empty new_empty_strided empty_like diagonal lift_fresh "
-    "_record_function_enter_new _record_function_exit".split()
+    "view detach permute expand slice select t unsqueeze squeeze transpose _unsafe_view alias reshape split "
+    "split_with_sizes unbind empty empty_strided as_strided new_empty new_empty_strided empty_like diagonal "
+    "lift_fresh _record_function_enter_new _record_function_exit".split()
 )
 """Operations that launch nothing."""
 WAITS = frozenset(
@@ -121,8 +121,11 @@ def measure(root: Path, settle: int, max_size: int = IMAGE, **options: Any) -> D
     as_on_gpu = mock.patch.object(early_termination, "is_gpu", lambda _: True)
     with as_on_gpu, mock.patch.object(hash_grid, "check_frame_index"):
         step = counts(lambda: run.steps(STEPS_A_ROUND), STEPS_A_ROUND)
-        run.slider_seconds(0.3, IMAGE)
-        return {"step": step, "image": counts(lambda: run.slider_seconds(0.6, IMAGE))}
+        run.pipeline.eval()
+        source, camera = run.model.expression_source, run.manager.train_dataset.cameras[0:1]
+        camera.rescale_output_resolution(IMAGE / max(camera.height.item(), camera.width.item()))
+        state = source.at_track(int(source.train_frames[0]))
+        return {"step": step, "image": counts(lambda: run.model.render_driven(camera, state))}
 
 
 def main() -> None:

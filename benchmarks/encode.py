@@ -117,10 +117,10 @@ def frame_contestants(device: torch.device) -> Dict[str, Callable[[], object]]:
 
         @torch.no_grad()
         def render() -> Tensor:
-            tables = field.blend(expression)
+            tables, inputs = field.blend(expression)
             rays, starts, ends = estimator.sampling(origins, directions, render_step_size=2.0 / STEPS_PER_BOX)
             positions = origins[rays] + directions[rays] * (0.5 * (starts + ends))[:, None]
-            density, geometry = field.density(0.5 * (positions + 1.0), tables, expression)
+            density, geometry = field.density(0.5 * (positions + 1.0), tables, inputs)
             color = field.color(directions, rays, geometry)
             weights, _, _ = render_weight_from_density(starts, ends, density, ray_indices=rays, n_rays=len(origins))
             return accumulate_along_rays(weights, color, rays, len(origins))

@@ -10,6 +10,7 @@ import pytest
 import torch
 from baselines import mean_picture
 from nerfacc import OccGridEstimator
+from nerfstudio.cameras.cameras import Cameras
 from nerfstudio.utils.eval_utils import eval_setup
 from stand_in_lpips import install
 from test_large_methods import SMALLER_HEAD
@@ -18,10 +19,13 @@ from tiny_runs import TORSO_METHOD, checkpoint, measured, tiny_config, train_run
 from torch import Tensor
 
 from nerfblendshape_ns.avatar.avatar import open_avatar
+from nerfblendshape_ns.data.pinhole_rays import PinholeRays, image_rays
 from nerfblendshape_ns.model_components.conditioning.expression_source import DrivingState
 from nerfblendshape_ns.model_components.metrics.lpips import find_lpips
 from nerfblendshape_ns.model_components.rendering.early_termination import render, segment_sizes
+from nerfblendshape_ns.model_components.rendering.view_range import ViewRange
 from nerfblendshape_ns.ops import nerfacc_backend
+from nerfblendshape_ns.ops.bounded_exponential import bounded_exponential
 from nerfblendshape_ns.ops.canonical import FaceMap, Marched, canonical_positions
 from nerfblendshape_ns.ops.compositing import ALL, PackedSamples, composite
 from nerfblendshape_ns.ops.hash_grid import HashGridLayout, hash_grid_encode
@@ -235,6 +239,44 @@ def test_spherical_harmonics():
         return [spherical_harmonics(directions, rays)]
 
     assert_close(on_both(run, directions, _packed()[0]), 1e-5)
+
+
+def test_bounded_exponential():
+    values = 4.0 * torch.randn(5000, 3, generator=torch.Generator().manual_seed(8))
+
+    def run(values: Tensor) -> List[Tensor]:
+        values.requires_grad_()
+        return _gradients([bounded_exponential(values[:, 1], -1.0, 5.0)], values)
+
+    assert_close(on_both(run, values), 1e-5)
+
+
+@pytest.mark.parametrize("whole", [False, True])
+def test_rays_of_cameras(whole):
+    def run(poses: Tensor, pixels: Tensor) -> List[Tensor]:
+        cameras = Cameras(poses, 31.0, 33.0, 11.5, 8.2, 20, 18)
+        made = (
+            image_rays(cameras[:1], poses.device)
+            if whole
+            else PinholeRays(cameras, poses.device)(pixels % 2, pixels, {})
+        )
+        assert made is not None
+        return [made.origins, made.directions, made.pixel_area, made.metadata["directions_norm"]]
+
+    generator = torch.Generator().manual_seed(10)
+    poses, pixels = torch.randn(2, 3, 4, generator=generator), torch.randint(360, (500,), generator=generator)
+    assert_close(on_both(run, poses, pixels), 1e-5)
+
+
+def test_view_range():
+    generator = torch.Generator().manual_seed(11)
+    poses, origins = torch.randn(9, 12, generator=generator) * 0.3 + 2.0, torch.randn(500, 3, generator=generator) * 3.0
+    directions = torch.nn.functional.normalize(-origins, dim=-1)
+
+    def run(origins: Tensor, directions: Tensor) -> List[Tensor]:
+        return [ViewRange(poses, torch.zeros(3)).to(origins.device)(origins, directions)]
+
+    assert_close(on_both(run, origins, directions), 1e-4)
 
 
 def test_march_of_the_renderer():

@@ -78,11 +78,13 @@ class BlendshapeHashEncoding(nn.Module):
             expression: scaled coefficients without the neutral 1, which is prepended here and nowhere else. Zero
                 touches no basis table.
         """
+        return self.blend_components(self.components(expression))
+
+    def blend_components(self, components: Float[Tensor, "frames components"]) -> Float[Tensor, "frames rows features"]:
+        """The same for :meth:`components`."""
         if self.num_basis == 0:
-            weights = expression.new_zeros(len(expression), 0)  # A static grid, trained by the same optimiser.
-        else:
-            weights = self.components(expression)
-        coefficients = torch.cat([weights.new_ones(len(weights), 1), weights], dim=-1)
+            components = components[:, :0]  # A static grid, trained by the same optimiser.
+        coefficients = nn.functional.pad(components, (1, 0), value=1.0)
         return _Blend.apply(coefficients, self.mean, self.bases, self.table_gradients.record)
 
     def forward(

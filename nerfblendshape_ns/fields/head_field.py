@@ -16,6 +16,7 @@ from nerfblendshape_ns.fields.networks import (
     implementation_of,
     make_frame_codes,
 )
+from nerfblendshape_ns.ops.bounded_exponential import bounded_exponential
 from nerfblendshape_ns.ops.hash_grid import HashGridLayout
 from nerfblendshape_ns.ops.spherical_harmonics import COMPONENTS, spherical_harmonics
 
@@ -37,34 +38,31 @@ def largest_optical_depth(step: int) -> float:
     return OPACITY_START * (OPAQUE_STEP / OPACITY_START) ** fraction
 
 
-class _BoundedExponential(torch.autograd.Function):
-    """``min(exp(x), bound)`` that above the bound lets only gradients through that lead back below it.
+class _RowsOfFrames(torch.autograd.Function):
+    """Rows by index, whose backward is a matrix product.
 
-    A plain clamp would trap what once became opaque; no clamp would let it run away where the bound hides it.
+    That of indexing adds thousands of gradients to a few rows one after the other: on a GPU it took half of a training
+    step of the large head, and the product is faster on a CPU too.
     """
 
     @staticmethod
-    def forward(ctx: Any, logarithm: Tensor, bound: float) -> Tensor:
-        value = torch.exp(logarithm)
-        bounded = value.clamp(max=bound)
-        ctx.save_for_backward(bounded, value > bound)
-        return bounded
+    def forward(ctx: Any, rows: Tensor, frame_index: Tensor) -> Tensor:
+        ctx.save_for_backward(frame_index)
+        ctx.frames = len(rows)
+        return rows.index_select(0, frame_index)
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> Tuple[Tensor, None]:  # type: ignore[override]
-        bounded, above = ctx.saved_tensors
-        return torch.where(above, gradient.clamp(min=0.0), gradient) * bounded, None
+        (frame_index,) = ctx.saved_tensors
+        one_hot = gradient.new_zeros(len(gradient), ctx.frames).scatter_(1, frame_index.long()[:, None], 1.0)
+        return one_hot.T @ gradient, None
 
 
-def one_hot(
-    frame_index: Int[Tensor, "samples"], rows: Float[Tensor, "frames values"]
-) -> Float[Tensor, "samples frames"]:
-    """One-hot rows that pick each sample's row when multiplied by ``rows``.
-
-    A product and not indexing, whose backward pass adds thousands of gradients to a few rows one after the other: on a
-    GPU it took half of a training step of the large head, and the product is faster on a CPU too.
-    """
-    return rows.new_zeros(len(frame_index), len(rows)).scatter_(1, frame_index.long()[:, None], 1.0)
+def rows_of_frames(
+    rows: Float[Tensor, "frames values"], frame_index: Int[Tensor, "samples"]
+) -> Float[Tensor, "samples values"]:
+    """The row of each sample's frame."""
+    return _RowsOfFrames.apply(rows, frame_index)
 
 
 def _with_frame_inputs(
@@ -87,14 +85,11 @@ def _with_frame_inputs(
     assert network.layers is not None and network.activation is not None
     first, width = cast(nn.Linear, network.layers[0]), features.shape[1]
     constant = nn.functional.linear(inputs, first.weight[:, width:], first.bias)
-    hidden = nn.functional.linear(features, first.weight[:, :width])
-    if frame_index is None:
-        hidden += constant
-    else:
-        hidden.addmm_(one_hot(frame_index, constant), constant)
+    rows = constant if frame_index is None else rows_of_frames(constant, frame_index)
+    hidden = torch.addmm(rows, features, first.weight[:, :width].T)
     for layer in network.layers[1:]:
         hidden = layer(network.activation(hidden))
-    return hidden
+    return hidden.float()
 
 
 class HeadField(nn.Module):
@@ -174,15 +169,23 @@ class HeadField(nn.Module):
         )
         self.to(self.encoding.mean.device)
 
-    def blend(self, expression: Float[Tensor, "frames basis"]) -> Float[Tensor, "frames rows features"]:
-        """The tables that samples of these frames look up."""
-        return self.encoding.blend(expression)
+    def blend(
+        self, expression: Float[Tensor, "frames basis"]
+    ) -> Tuple[Float[Tensor, "frames rows features"], Float[Tensor, "frames inputs"]]:
+        """The tables that samples of these frames look up, and what the density network may read of each frame.
+
+        Args:
+            expression: the coefficients; with "code" the codes.
+        """
+        # What the tables cannot distinguish the network must not either: nothing would teach it.
+        components = self.encoding.components(expression)
+        return self.encoding.blend_components(components), components
 
     def density(
         self,
         positions: Float[Tensor, "samples 3"],
         tables: Float[Tensor, "frames rows features"],
-        expression: Float[Tensor, "frames basis"],
+        inputs: Float[Tensor, "frames inputs"],
         frame_index: Optional[Int[Tensor, "samples"]] = None,
     ) -> Tuple[Float[Tensor, "samples"], Float[Tensor, "samples geometry_dim"]]:
         """Density (per unit length of normalised space) and geometry features.
@@ -190,18 +193,16 @@ class HeadField(nn.Module):
         Args:
             positions: in [0, 1], over the head box.
             tables: from :meth:`blend`.
-            expression: the coefficients that were blended, which the network may read here; with "code" the codes.
-            frame_index: row of ``tables`` and ``expression`` for each sample; None where there is one frame.
+            inputs: from :meth:`blend`.
+            frame_index: row of ``tables`` and ``inputs`` for each sample; None where there is one frame.
         """
         features = self.encoding(positions, tables, frame_index)
         if self.num_inputs:
-            # What the tables cannot distinguish the network must not either: nothing would teach it.
-            inputs = self.encoding.components(expression)
             hidden = _with_frame_inputs(self.density_network, features, inputs, frame_index)
         else:
             hidden = evaluate(self.density_network, features)
-        density = _BoundedExponential.apply(hidden[:, 0] + DENSITY_BIAS, self.max_density)
-        return density, hidden[:, 1:]
+        logarithm, geometry = hidden.split([1, self.geometry_dim], dim=1)
+        return bounded_exponential(logarithm.squeeze(1), DENSITY_BIAS, self.max_density), geometry
 
     def color(
         self,
@@ -227,5 +228,5 @@ class HeadField(nn.Module):
             if frame_index is None:
                 parts.append(codes[:1].expand(len(geometry), -1))
             else:
-                parts.append(one_hot(frame_index, codes) @ codes)
+                parts.append(rows_of_frames(codes, frame_index))
         return evaluate(self.color_network, torch.cat(parts, dim=-1))

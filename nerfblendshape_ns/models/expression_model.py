@@ -8,7 +8,7 @@ from itertools import accumulate
 from typing import Any, ClassVar, Dict, Generic, Literal, Optional, Type, TypeVar
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from nerfstudio.cameras.cameras import Cameras
 from nerfstudio.cameras.rays import RayBundle
 from nerfstudio.data.scene_box import OrientedBox
@@ -171,11 +171,20 @@ class ExpressionModel(Model, ABC, Generic[Frames]):
                 counts = found.tolist()
             firsts = [last - count for last, count in zip(accumulate(counts), counts)]
             frames = torch.cat([cameras[first : first + 1] for first in firsts])
-            position = source.train_frames[frames]
-            expression = source.clamp(source.track_expression[position])
-            several = ray_frame.flatten().int() if len(counts) > 1 else None
-            return self.frames(expression, source.track_pose[position], several, frames)
+            return self.training_frames(frames, ray_frame.flatten().int() if len(counts) > 1 else None)
         return self.drive(source.neutral())
+
+    def training_frames(self, frames: Int[Tensor, "frames"], ray_frame: Optional[Int[Tensor, "rays"]]) -> Frames:
+        """Prepare training frames for their rays.
+
+        Args:
+            frames: their indices.
+            ray_frame: see :meth:`frames`.
+        """
+        source = self.expression_source
+        position = source.train_frames[frames]
+        expression = source.clamp(source.track_expression[position])
+        return self.frames(expression, source.track_pose[position], ray_frame, frames)
 
     @abstractmethod
     def ray_target(self, outputs: Dict[str, Tensor], batch: Dict[str, Tensor]) -> Float[Tensor, "rays 3"]:
@@ -213,6 +222,20 @@ class ExpressionModel(Model, ABC, Generic[Frames]):
     def get_outputs_for_camera(self, camera: Cameras, obb_box: Optional[OrientedBox] = None) -> Dict[str, Tensor]:
         """Render a camera with the state that the expression source resolves for it."""
         return self.render_driven(camera, self.expression_source.resolve(camera), obb_box)
+
+    @torch.no_grad()
+    def get_outputs_for_camera_ray_bundle(self, camera_ray_bundle: RayBundle) -> Dict[str, Tensor]:
+        """Render ``[height, width]`` rays in chunks, as nerfstudio does; one chunk is not copied."""
+        chunk, shape = self.config.eval_num_rays_per_chunk, camera_ray_bundle.origins.shape[:2]
+        rays = [
+            camera_ray_bundle.get_row_major_sliced_ray_bundle(start, start + chunk)
+            for start in range(0, len(camera_ray_bundle), chunk)
+        ]
+        parts = [self.forward(some.to(self.device)) for some in rays]
+        outputs = parts[0]
+        if len(parts) > 1:
+            outputs = {name: torch.cat([part[name] for part in parts]) for name in outputs}
+        return {name: part.reshape(*shape, -1).to(camera_ray_bundle.origins.device) for name, part in outputs.items()}
 
     @torch.no_grad()
     def render_driven(

@@ -163,6 +163,8 @@ class HeadModel(ExpressionModel[FrameBatch]):
     ) -> List[TrainingCallback]:
         """Start the occupancy from the visual hull, then follow the density; refined poses get no common drift."""
         share_tables([self.field.encoding.mean, self.field.encoding.bases])
+        # A run that is resumed has the clip's expressions and poses from its checkpoint.
+        self.occupancy.train_expressions.copy_(self.conditioning.of_training(self.expression_source))
         pipeline = training_callback_attributes.pipeline
         may_need_hull = pipeline is not None
 
@@ -213,7 +215,7 @@ class HeadModel(ExpressionModel[FrameBatch]):
         """Density at positions in [0, 1], each under one of a few conditions."""
         codes = None if self.field.frame_codes is None else self.field.frame_codes.weight
         positions, conditions, probe = self.conditioning.probes(positions, conditions, probe, codes)
-        return self.field.density(positions, self.field.blend(conditions), conditions, probe)[0]
+        return self.field.density(positions, *self.field.blend(conditions), probe)[0]
 
     # --- rendering ---
 
@@ -225,8 +227,14 @@ class HeadModel(ExpressionModel[FrameBatch]):
         train_frame: Optional[Tensor] = None,
     ) -> FrameBatch:
         """Blend the tables of a few frames; see :meth:`ExpressionModel.frames`."""
-        codes = frame_code(self.field.frame_codes, train_frame, len(expression))
-        condition = self.conditioning(expression, captured)
+        return self._blended(self.conditioning(expression, captured), ray_frame, train_frame)
+
+    def training_frames(self, frames: Tensor, ray_frame: Optional[Tensor]) -> FrameBatch:
+        """Blend the tables of training frames, whose conditions are known."""
+        return self._blended(self.occupancy.train_expressions[frames], ray_frame, frames)
+
+    def _blended(self, condition: Tensor, ray_frame: Optional[Tensor], train_frame: Optional[Tensor]) -> FrameBatch:
+        codes = frame_code(self.field.frame_codes, train_frame, len(condition))
         pool = self.occupancy.train_expressions
         return self.conditioning.frame_batch(condition, self.field.blend, pool, ray_frame, codes)
 
@@ -243,7 +251,7 @@ class HeadModel(ExpressionModel[FrameBatch]):
         head = self.foreground(origins, directions, self.frames_of(ray_bundle), ray_spans(ray_bundle))
         background = self._background(head.color)
         return {
-            "rgb": head.color + (1.0 - head.alpha) * background,
+            "rgb": torch.addcmul(head.color + background, head.alpha, background, value=-1.0),
             "accumulation": head.alpha,
             "depth": head.depth / head.alpha.clamp_min(1e-6),
             "background": background,
@@ -280,7 +288,7 @@ class HeadModel(ExpressionModel[FrameBatch]):
     def _density(self, origins: Tensor, marched: Marched, frames: FrameBatch) -> Tuple[Tensor, Tensor]:
         """Density and geometry features of samples on rays."""
         positions, row = self.conditioning.to_canonical(origins, marched, frames)
-        return self.field.density(positions, frames.tables, frames.condition, row)
+        return self.field.density(positions, frames.tables, frames.inputs, row)
 
     def _background(self, like: Float[Tensor, "rays 3"]) -> Float[Tensor, "rays 3"]:
         if self.training:

@@ -35,7 +35,7 @@ def blend_tables(
     _check_coefficients(coefficients, bases)
     coefficients = coefficients.float().contiguous()
     if mean.device.type != "cpu":
-        flat = torch.addmm(coefficients[:, :1] * mean.reshape(1, -1), coefficients[:, 1:], bases.flatten(1))
+        flat = torch.addmm(mean.reshape(1, -1), coefficients[:, 1:], bases.flatten(1))
         return flat.view(-1, *mean.shape)
     blended = mean.new_empty(coefficients.shape[0], *mean.shape)
     table_kernels(mean.shape[-1]).blend(

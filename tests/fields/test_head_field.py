@@ -9,18 +9,18 @@ from nerfblendshape_ns.fields.head_field import (
     OPACITY_WARMUP,
     OPAQUE_STEP,
     HeadField,
-    _BoundedExponential,
     largest_optical_depth,
 )
 from nerfblendshape_ns.fields.networks import frame_code
+from nerfblendshape_ns.ops.bounded_exponential import bounded_exponential
 from nerfblendshape_ns.ops.hash_grid import HashGridLayout
 
 LAYOUT = HashGridLayout(num_levels=3, features_per_level=2, log2_table_size=8, base_resolution=4, max_resolution=16)
 
 
 def test_bounded_exponential_by_hand():
-    logarithm = torch.tensor([0.0, 1.0, 5.0, 5.0], requires_grad=True)
-    value = _BoundedExponential.apply(logarithm, 10.0)
+    logarithm = torch.tensor([1.0, 2.0, 6.0, 6.0], requires_grad=True)
+    value = bounded_exponential(torch.stack([logarithm, logarithm], dim=1)[:, 1], -1.0, 10.0)
     torch.testing.assert_close(value.detach(), torch.tensor([1.0, 2.718282, 10.0, 10.0]))
     # The third is above the bound and asked to shrink: it may. The fourth is asked to grow: it may not.
     value.backward(torch.tensor([1.0, -1.0, 1.0, -1.0]))
@@ -33,7 +33,7 @@ def test_density_never_exceeds_its_bound():
     expression = torch.rand(1, 2)
     with torch.no_grad():
         field.density_network.layers[-1].bias[0] = 6.0
-    density, geometry = field.density(torch.rand(100, 3), field.blend(expression), expression)
+    density, geometry = field.density(torch.rand(100, 3), *field.blend(expression))
     assert float(density.max()) == pytest.approx(3.0) and geometry.shape == (100, 15)
 
 
@@ -64,8 +64,8 @@ def test_what_is_constant_in_a_frame_is_computed_once(conditioning, frames):
         field.encoding.mean.normal_()
     positions, expression = torch.rand(50, 3), torch.rand(frames, 2)
     frame_index = None if frames == 1 else torch.randint(3, (50,)).int()
-    tables = field.blend(expression).detach()
-    density, geometry = field.density(positions, tables, expression, frame_index)
+    tables, read = field.blend(expression)
+    density, geometry = field.density(positions, tables := tables.detach(), read, frame_index)
     rows = expression.expand(50, -1) if frame_index is None else expression[frame_index]
     inputs = torch.cat([field.encoding(positions, tables, frame_index), rows], -1)
     expected = field.density_network(inputs)
@@ -85,7 +85,7 @@ def test_the_network_sees_no_more_than_the_tables():
     assert field.density_network.layers[0].in_features == field.encoding.output_dim + 1
     positions = torch.rand(20, 3)
     both = [
-        field.density(positions, field.blend(e), e)[1] for e in (torch.tensor([[1.0, 0.0]]), torch.tensor([[0.0, 1.0]]))
+        field.density(positions, *field.blend(e))[1] for e in (torch.tensor([[1.0, 0.0]]), torch.tensor([[0.0, 1.0]]))
     ]
     torch.testing.assert_close(both[0], both[1])
 
@@ -95,7 +95,7 @@ def test_concat_reads_the_coefficients_and_blend_does_not_read_them_twice():
     field = HeadField(LAYOUT, num_basis=2, num_frames=1, conditioning="concat")
     positions = torch.rand(20, 3)
     quiet, loud = torch.zeros(1, 2), torch.ones(1, 2)
-    first, _ = field.density(positions, field.blend(quiet), quiet)
-    second, _ = field.density(positions, field.blend(loud), loud)
+    first, _ = field.density(positions, *field.blend(quiet))
+    second, _ = field.density(positions, *field.blend(loud))
     assert not torch.allclose(first, second)
     assert field.encoding.bases.shape[0] == 0

@@ -8,6 +8,7 @@ import pytest
 import warp as wp
 
 import nerfblendshape_ns.ops
+from nerfblendshape_ns.ops.bounded_exponential_kernels import module as bounded_exponential_module
 from nerfblendshape_ns.ops.camera_ray_kernels import module as camera_ray_module
 from nerfblendshape_ns.ops.canonical_kernels import module as canonical_module
 from nerfblendshape_ns.ops.compositing_kernels import module as compositing_module
@@ -20,6 +21,7 @@ from nerfblendshape_ns.ops.table_update_kernels import table_kernels
 MODULES = {
     **{f"hash_grid_{d}d_{f}f": (lambda d=d, f=f: hash_grid_kernels(d, f).module) for d in (2, 3) for f in (1, 2, 4, 8)},
     **{f"table_update_{f}f": (lambda f=f: table_kernels(f).module) for f in (1, 2, 4, 8)},
+    "bounded_exponential": lambda: bounded_exponential_module,
     "camera_ray": lambda: camera_ray_module,
     "canonical": lambda: canonical_module,
     "compositing": lambda: compositing_module,

@@ -8,7 +8,7 @@ of jaw and mouth. Off the face, where a tracker's errors follow the expression a
 
 from __future__ import annotations
 
-from typing import List, Sequence
+from typing import Sequence
 
 import torch
 from jaxtyping import Float
@@ -48,12 +48,11 @@ class FaceParts(nn.Module):
         self.region = FaceRegion(aabb, mesh)
         upper, lower = upper_and_lower(names)
         pose = [False] * (len(reference) - len(names))
-        self.upper: Tensor
-        self.lower: Tensor
+        self.still: Tensor
         self.reference: Tensor
         self.border: Tensor
-        self.register_buffer("upper", torch.tensor(upper + pose), persistent=False)
-        self.register_buffer("lower", torch.tensor(lower + pose), persistent=False)
+        still = torch.tensor([[False] * len(reference), upper + pose, lower + pose])
+        self.register_buffer("still", still[:, None], persistent=False)
         self.register_buffer("reference", reference.float().clone())
         self.register_buffer("border", 0.5 * (height[NOSE_TIP] + height[NOSE_BRIDGE]))
 
@@ -62,13 +61,9 @@ class FaceParts(nn.Module):
         """Whether the names of coefficients say which part of the face they move."""
         return all(any(part) for part in upper_and_lower(names))
 
-    def conditions(self, condition: Float[Tensor, "frames condition"]) -> List[Float[Tensor, "frames condition"]]:
-        """What the parts of the head see of each frame's condition, in the order of their numbers."""
-        return [
-            condition,
-            torch.where(self.upper, self.reference, condition),
-            torch.where(self.lower, self.reference, condition),
-        ]
+    def conditions(self, condition: Float[Tensor, "frames condition"]) -> Float[Tensor, "variants condition"]:
+        """What the parts of the head see of each frame's condition, one part after the other by their numbers."""
+        return torch.where(self.still, self.reference, condition).flatten(0, 1)
 
     def face_map(self, soft: bool) -> FaceMap:
         """Where the parts are.

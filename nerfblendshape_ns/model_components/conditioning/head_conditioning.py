@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Callable, Mapping, Optional
+from typing import Any, Callable, Mapping, Optional, Tuple
 
 import torch
 from jaxtyping import Float, Int
@@ -29,6 +29,8 @@ class FrameBatch:
     them."""
     tables: Float[Tensor, "variants rows features"]
     """Blended for each of them."""
+    inputs: Float[Tensor, "variants inputs"]
+    """What the density network reads of each of them."""
     ray_frame: Optional[Tensor]
     """``[rays]`` int32: which frame each ray belongs to; None where there is one."""
     codes: Optional[Float[Tensor, "frames code"]]
@@ -66,8 +68,7 @@ class HeadConditioning(nn.Module):
         self.basis = len(scale)
         self.scale: Tensor
         self.register_buffer("scale", scale.float().clone())
-        self.pose_scale = pose_scale
-        self.pose_code = HeadPoseCode(train_pose) if pose_scale > 0 else None
+        self.pose_code = HeadPoseCode(train_pose, scale=pose_scale) if pose_scale > 0 else None
         self.noise = noise
         self.parts = parts
         self.motion = motion
@@ -125,16 +126,16 @@ class HeadConditioning(nn.Module):
             return expression
         if captured is None:
             captured = self.pose_code.reference.expand(len(expression), -1)
-        return torch.cat([expression, self.pose_scale * self.pose_code(captured)], dim=-1)
+        return torch.cat([expression, self.pose_code(captured)], dim=-1)
 
     def variants(self, condition: Float[Tensor, "frames condition"]) -> Float[Tensor, "variants condition"]:
         """All that any sample of these frames may see, in the order of :class:`FrameBatch`."""
-        return condition if self.parts is None else torch.cat(self.parts.conditions(condition))
+        return condition if self.parts is None else self.parts.conditions(condition)
 
     def frame_batch(
         self,
         condition: Float[Tensor, "frames condition"],
-        blend: Callable[[Tensor], Tensor],
+        blend: Callable[[Tensor], Tuple[Tensor, Tensor]],
         pool: Float[Tensor, "train condition"],
         ray_frame: Optional[Tensor],
         codes: Optional[Tensor],
@@ -143,7 +144,7 @@ class HeadConditioning(nn.Module):
 
         Args:
             condition: from :meth:`forward`.
-            blend: from conditions to tables.
+            blend: from conditions to tables and what the density network reads.
             pool: conditions of all training frames.
             ray_frame: see :class:`FrameBatch`.
             codes: see :class:`FrameBatch`.
@@ -155,13 +156,13 @@ class HeadConditioning(nn.Module):
         # Without noise and swaps: those keep the tables from learning a tracker's errors; the skin is where it is.
         motion = None if self.motion is None else self.motion.fields(condition[:, : self.basis])
         if self.training:
-            condition = condition + self.noise * torch.randn_like(condition)
+            condition = torch.add(condition, torch.randn_like(condition), alpha=self.noise)
         condition = self.variants(condition)
         if self.training and self.parts is not None and torch.rand(1).numpy()[0] < EXPRESSION_SWAP:
             chosen = torch.randint(len(pool), (count,)).to(pool.device)
             foreign = torch.cat([pool[chosen, : self.basis], condition[:count, self.basis :]], dim=-1)
             condition = torch.cat([foreign, condition[count:]])
-        return FrameBatch(condition, blend(condition), ray_frame, codes, count, motion)
+        return FrameBatch(condition, *blend(condition), ray_frame, codes, count, motion)
 
     def to_canonical(
         self, origins: Float[Tensor, "rays 3"], marched: Marched, frames: FrameBatch

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any, Dict
+
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -31,40 +33,58 @@ class HeadPoseCode(nn.Module):
     Args:
         head_pose: ``[train, 12]`` camera-to-head matrices of the training frames, row by row.
         beyond: how far codes may go beyond ±1.
+        scale: factor of the codes.
     """
 
-    def __init__(self, head_pose: Float[Tensor, "train 12"], beyond: float = 0.0) -> None:
+    def __init__(self, head_pose: Float[Tensor, "train 12"], beyond: float = 0.0, scale: float = 1.0) -> None:
         super().__init__()
-        self.limit = 1.0 + beyond
+        self.limit, self.scale = (1.0 + beyond) * scale, scale
         self.reference: Tensor
         self.low: Tensor
         self.high: Tensor
         flat = head_pose.float()
         middle = flat[median_pose(flat)]
         self.register_buffer("reference", middle.clone())
-        raw = self._relative(flat)
+        raw = (self._relative(flat) - self._relative(middle[None])) @ _PARTS.to(flat)
         low, high = raw.amin(0), raw.amax(0)
         distance = middle.view(3, 4)[:, 3].norm()
         floor = torch.cat([torch.full((3,), SMALLEST_TURN), torch.ones(3) * SMALLEST_SHIFT * distance]).to(raw)
         missing = (floor - (high - low)).clamp_min(0.0) / 2
         self.register_buffer("low", low - missing)
         self.register_buffer("high", high + missing)
+        self.factors: Tensor
+        self.offset: Tensor
+        self.register_buffer("factors", torch.empty(12, 6), persistent=False)
+        self.register_buffer("offset", torch.empty(6), persistent=False)
+        self._set_factors()
+
+    def _set_factors(self) -> None:
+        """So that codes are a linear map of relative poses."""
+        stretch = 2.0 * self.scale / (self.high - self.low)
+        parts = _PARTS.to(stretch)
+        # The reference's own shift is what the others are relative to.
+        own = (self._relative(self.reference[None]) @ parts)[0]
+        self.factors, self.offset = parts * stretch, -(own + self.low) * stretch - self.scale
+
+    def _load_from_state_dict(self, state_dict: Dict[str, Any], *args: Any, **kwargs: Any) -> None:
+        super()._load_from_state_dict(state_dict, *args, **kwargs)
+        self._set_factors()
 
     def forward(self, head_pose: Float[Tensor, "frames 12"]) -> Float[Tensor, "frames 6"]:
-        """The code of captured poses: three of rotation, three of translation; training poses lie within ±1."""
-        fraction = (self._relative(head_pose) - self.low) / (self.high - self.low)
-        return (fraction * 2.0 - 1.0).clamp(-self.limit, self.limit)
+        """The code of captured poses: three of rotation, three of translation; those of training lie within ± scale."""
+        return torch.addmm(self.offset, self._relative(head_pose), self.factors).clamp(-self.limit, self.limit)
 
-    def _relative(self, head_pose: Tensor) -> Tensor:
-        rotation, shift = _head_in_camera(head_pose)
-        reference, reference_shift = _head_in_camera(self.reference[None])
-        turn = rotation @ reference.transpose(1, 2)
-        skew = 0.5 * (turn - turn.transpose(1, 2))
-        axis = torch.stack([skew[:, 2, 1], skew[:, 0, 2], skew[:, 1, 0]], -1)
-        return torch.cat([axis, shift - reference_shift], -1)
+    def _relative(self, head_pose: Float[Tensor, "frames 12"]) -> Float[Tensor, "frames 12"]:
+        """Of each pose the head's rotation in the camera relative to the reference's, and the camera's place in its own
+        axes, as a 3x4 matrix row by row."""
+        pose = head_pose.reshape(-1, 3, 4)
+        reference = self.reference.view(3, 4)[:, :3].expand(len(pose), 3, 3)
+        return (pose[:, :, :3].transpose(1, 2) @ torch.cat([reference, pose[:, :, 3:]], dim=2)).flatten(1)
 
 
-def _head_in_camera(head_pose: Tensor) -> tuple[Tensor, Tensor]:
-    pose = head_pose.reshape(-1, 3, 4)
-    rotation = pose[:, :, :3].transpose(1, 2)
-    return rotation, -(rotation @ pose[:, :, 3:])[..., 0]
+_PARTS = torch.zeros(12, 6)
+"""From a relative pose to the axis of its rotation (half the skew part) and the head's place in the camera's axes."""
+for _part, (_plus, _minus) in enumerate(((9, 6), (2, 8), (4, 1))):
+    _PARTS[_plus, _part], _PARTS[_minus, _part] = 0.5, -0.5
+for _part in range(3):
+    _PARTS[4 * _part + 3, 3 + _part] = -1.0

@@ -35,7 +35,7 @@ def part(parts: FaceParts, points: torch.Tensor, soft: bool) -> torch.Tensor:
 
 def test_each_part_sees_what_moves_it():
     own = torch.full((2, 7), 9.0)
-    conditions = make().conditions(own)
+    conditions = make().conditions(own).view(3, 2, 7)
     assert torch.equal(conditions[OFF_FACE], own)
     # Eyes and brows stand still below the border, jaw and mouth above it; the nose's own and the head pose act in both.
     assert conditions[LOWER_FACE].tolist() == [[0.0, 1.0, 9.0, 9.0, 9.0, 9.0, 9.0]] * 2

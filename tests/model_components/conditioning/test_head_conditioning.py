@@ -1,6 +1,6 @@
 """Conditions of the head: coefficients, head pose, and which of them a sample uses."""
 
-from typing import List, Optional
+from typing import Optional
 
 import torch
 from torch import Tensor, nn
@@ -25,10 +25,10 @@ TRAIN = poses(torch.tensor([-1.0, 0.0, 1.0]))
 class Bottom(nn.Module):
     """Parts of a face: the lower is below 0.2 and sees 7 after the first number, the upper above 0.8 and sees 8."""
 
-    def conditions(self, condition: Tensor) -> List[Tensor]:
+    def conditions(self, condition: Tensor) -> Tensor:
         rows = [condition, condition.clone(), condition.clone()]
         rows[1][:, 1:], rows[2][:, 1:] = 7.0, 8.0
-        return rows
+        return torch.cat(rows)
 
     def face_map(self, soft: bool) -> FaceMap:
         face = torch.tensor([1.0, 1.0, 0, 0, 0, 0, 0, 0, 1.0, 1.0])[:, None]
@@ -47,7 +47,7 @@ def at(positions: Tensor, rays: Tensor) -> tuple[Tensor, Marched]:
 def batch(conditioning: HeadConditioning, expression: Tensor, ray_frame: Optional[Tensor] = None):
     condition = conditioning(expression, poses(torch.linspace(-1, 1, len(expression))))
     pool = torch.full((5, condition.shape[1]), 9.0)
-    return conditioning.frame_batch(condition, lambda rows: rows[..., None], pool, ray_frame, None)
+    return conditioning.frame_batch(condition, lambda rows: (rows[..., None], rows), pool, ray_frame, None)
 
 
 def test_head_pose_follows_the_coefficients():
