@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Dict, List, NamedTuple, Optional, Tuple, Type, Union
+from functools import lru_cache
+from typing import Dict, List, NamedTuple, Tuple, Type, Union
 
 import numpy as np
 import torch
@@ -21,7 +22,8 @@ from nerfblendshape_ns.data.dataparser import NerfBlendshapeDataParserConfig
 from nerfblendshape_ns.data.dataset import NerfBlendshapeDataset
 from nerfblendshape_ns.data.frame_balance import balanced_order, frame_weights
 from nerfblendshape_ns.data.pinhole_rays import PinholeRays
-from nerfblendshape_ns.data.pixel_sampler import RegionPixelSampler, RegionPixelSamplerConfig
+from nerfblendshape_ns.data.pixel_sampler import RegionPixelSampler, RegionPixelSamplerConfig, frame_of_rays
+from nerfblendshape_ns.ops.pixel_sampling_kernels import gather
 
 
 @dataclass
@@ -59,15 +61,14 @@ class NerfBlendshapeDataManager(VanillaDataManager[NerfBlendshapeDataset]):
     often in an epoch as the rarity of their expression asks for.
 
     Ray bundles carry ``camera_indices`` [rays, 1] (index in the split's dataset; rays of a frame are contiguous) and
-    in ``metadata`` ``directions_norm``, ``frame_index`` [rays, 1] (index on the clip's track), ``ray_frame`` [rays, 1]
-    int32 (which of the bundle's frames) and ``frame_counts``, the rays of each frame, one frame after the other; those
-    of evaluation also ``expression`` [rays, basis] and ``head_pose`` [rays, 12].
+    in ``metadata`` ``directions_norm``, ``ray_frame`` [rays, 1] int32 (which of the bundle's frames) and
+    ``frame_counts``, the rays of each frame, one frame after the other; those of evaluation also ``expression``
+    [rays, basis] and ``head_pose`` [rays, 12].
 
     Batches carry, for each ray: ``image`` [rays, 3] colour of the frame (for the head target that of the head itself
-    under its soft edge, not composited), ``alpha`` [rays, 1] soft head mask, ``labels`` [rays, 1], ``indices``
-    [rays, 3] (camera, row, column), ``ray_frame`` [rays] int32 (which of the batch's frames); for each frame:
-    ``frame_ids`` [frames] (index in the dataset), ``frame_expression`` [frames, basis], ``frame_head_pose``
-    [frames, 12]; and ``num_patches`` and ``patch_size``, integers: the first ``num_patches * patch_size ** 2`` rays are
+    under its soft edge, not composited), ``alpha`` [rays, 1] soft head mask, ``indices`` [rays, 3] (camera, row,
+    column), ``ray_frame`` [rays] int32 (which of the batch's frames); for each frame ``frame_ids`` [frames] (index in
+    the dataset); and ``num_patches`` and ``patch_size``, integers: the first ``num_patches * patch_size ** 2`` rays are
     patches, one after the other, each row by row. Where the dataset's target is the whole frame also ``torso``
     [rays, 4], the torso image.
 
@@ -85,7 +86,8 @@ class NerfBlendshapeDataManager(VanillaDataManager[NerfBlendshapeDataset]):
         self.train_dataset.check_files()
         self.train_dataset.load()
         self._train_pixels = _Pixels.of(self.train_dataset, self.device if config.images_on_gpu else "cpu")
-        self._train_sampler = RegionPixelSampler(config.pixel_sampler, self.train_dataset)
+        labels = self.train_dataset.labels.view(-1).to(self._train_pixels.alpha.device)
+        self._train_sampler = RegionPixelSampler(config.pixel_sampler, self.train_dataset, labels)
         self._train_cameras = _FrameCameras(self.train_dataset, self.device)
         metadata, cameras = self.train_dataset.metadata, self.train_dataset.cameras.metadata or {}
         self._frame_weights = frame_weights(
@@ -103,20 +105,15 @@ class NerfBlendshapeDataManager(VanillaDataManager[NerfBlendshapeDataset]):
     def next_train(self, step: int) -> Tuple[RayBundle, Dict]:
         """Rays and pixels of the training batch of a step; see the class."""
         self.train_count += 1
-        config, sampler, generator = self.config, self._train_sampler, self._generator(step, _TRAIN_STREAM)
+        config, generator = self.config, self._generator(step, _TRAIN_STREAM)
         frames = self._train_frames(step)
         counts = [
             (config.train_num_rays_per_batch + len(frames) - 1 - index) // len(frames) for index in range(len(frames))
         ]
-        pixels = []
-        num_patches = self._num_patches
-        if num_patches > 0:
-            pixels.append(sampler.sample_patches(frames[0], num_patches, config.patch_size, generator).flatten())
-        for index, (frame, count) in enumerate(zip(frames, counts)):
-            already = len(pixels[0]) if index == 0 and pixels else 0
-            pixels.append(sampler.sample(frame, count - already, generator))
-        rays, batch = self._batch(self._train_cameras, self._train_pixels, frames, counts, torch.cat(pixels))
-        batch["num_patches"], batch["patch_size"] = num_patches, config.patch_size
+        frame_ids, patches = torch.tensor(frames), (self._num_patches, config.patch_size)
+        pixels = self._train_sampler.draw(frame_ids, counts, generator, *patches)
+        rays, batch = self._batch(self._train_cameras, self._train_pixels, frame_ids, counts, pixels)
+        batch["num_patches"], batch["patch_size"] = patches
         return rays, batch
 
     def next_eval(self, step: int) -> Tuple[RayBundle, Dict]:
@@ -128,7 +125,8 @@ class NerfBlendshapeDataManager(VanillaDataManager[NerfBlendshapeDataset]):
         count, (height, width) = self.config.eval_num_rays_per_batch, self.eval_dataset.image_size
         pixels = torch.randint(height * width, (count,), generator=generator)
         cameras = self._eval_cameras
-        rays, batch = self._batch(cameras, _Pixels.of(self.eval_dataset, "cpu"), [frame], [count], pixels)
+        everything = _Pixels.of(self.eval_dataset, "cpu")
+        rays, batch = self._batch(cameras, everything, torch.tensor([frame]), [count], pixels)
         rays.metadata["expression"] = cameras.expression[frame].expand(count, -1)
         rays.metadata["head_pose"] = cameras.head_pose[frame].expand(count, -1)
         batch["num_patches"], batch["patch_size"] = 0, self.config.patch_size
@@ -180,35 +178,23 @@ class NerfBlendshapeDataManager(VanillaDataManager[NerfBlendshapeDataset]):
         return frames
 
     def _batch(
-        self, cameras: _FrameCameras, source: _Pixels, frames: List[int], counts: List[int], pixels: Tensor
+        self, cameras: _FrameCameras, source: _Pixels, frame_ids: Tensor, counts: List[int], pixels: Tensor
     ) -> Tuple[RayBundle, Dict]:
-        """Bundle and batch for ``pixels``: ``counts[i]`` of ``frames[i]``, one frame after the other."""
-        frame_ids = torch.tensor(frames)
-        ray_frame = torch.repeat_interleave(torch.arange(len(frames), dtype=torch.int32), torch.tensor(counts))
-        camera_indices = frame_ids[ray_frame]
-        row = torch.div(pixels, cameras.rays.width, rounding_mode="floor")
-        positions = camera_indices * (cameras.rays.width * cameras.rays.height) + pixels
-        positions = positions.to(source.images.device)
-        frame_ids, device = frame_ids.to(self.device), self.device
-        batch = {
-            "image": source.images[positions].to(device).float() / 255,
-            "alpha": source.alpha[positions, None].to(device).float() / 255,
-            "labels": source.labels[positions, None].to(device),
-            "indices": torch.stack([camera_indices, row, pixels - row * cameras.rays.width], dim=-1).to(device),
-            "ray_frame": ray_frame.to(device),
-            "frame_ids": frame_ids,
-            "frame_expression": cameras.expression[frame_ids],
-            "frame_head_pose": cameras.head_pose[frame_ids],
-        }
-        if source.torso is not None:
-            batch["torso"] = source.torso[positions].to(device).float() / 255
-        camera_indices = camera_indices.to(device)
-        metadata = {
-            "frame_index": cameras.frame_index[camera_indices],
-            "ray_frame": batch["ray_frame"][:, None],
-            "frame_counts": tuple(counts),
-        }
+        """Bundle and batch for ``pixels``: ``counts[i]`` of ``frame_ids[i]``, one frame after the other."""
+        device = self.device
+        ray_frame = self._ray_frames(tuple(counts), source.images.device)
+        seen = source.at(frame_ids.to(source.images.device), ray_frame, pixels, cameras.rays)
+        camera_indices = seen.pop("camera_indices").to(device)
+        batch = {name: value.to(device) for name, value in seen.items()}
+        batch["ray_frame"], batch["frame_ids"] = self._ray_frames(tuple(counts), device), frame_ids.to(device)
+        metadata = {"ray_frame": batch["ray_frame"][:, None], "frame_counts": tuple(counts)}
         return cameras.rays(camera_indices, pixels.to(device), metadata), batch
+
+    @staticmethod
+    @lru_cache(8)
+    def _ray_frames(counts: Tuple[int, ...], device: Union[torch.device, str]) -> Tensor:
+        """Which of the batch's frames each ray belongs to."""
+        return frame_of_rays(counts).to(device)
 
 
 # Batches, evaluation and the order of frames draw from streams of their own.
@@ -220,17 +206,25 @@ class _Pixels(NamedTuple):
 
     images: Tensor
     alpha: Tensor
-    labels: Tensor
-    torso: Optional[Tensor]
+    torso: Tensor
+    """Without rows where the dataset has none."""
 
     @classmethod
     def of(cls, dataset: NerfBlendshapeDataset, device: Union[torch.device, str]) -> _Pixels:
-        return cls(
-            dataset.images.view(-1, 3).to(device),
-            dataset.alpha.view(-1).to(device),
-            dataset.labels.view(-1).to(device),
-            None if dataset.torso is None else dataset.torso.view(-1, 4).to(device),
-        )
+        torso = dataset.images.new_empty(0, 4) if dataset.torso is None else dataset.torso.view(-1, 4)
+        return cls(dataset.images.view(-1, 3).to(device), dataset.alpha.view(-1).to(device), torso.to(device))
+
+    def at(self, frames: Tensor, ray_frame: Tensor, pixels: Tensor, size: PinholeRays) -> Dict[str, Tensor]:
+        """What a batch holds of each ray, and ``camera_indices`` [rays]."""
+        rays = len(pixels)
+        indices, cameras = pixels.new_empty(rays, 3), torch.empty_like(pixels)
+        image, alpha = (torch.empty(rays, channels, device=pixels.device) for channels in (3, 1))
+        torso = image.new_empty(rays if len(self.torso) else 0, 4)
+        outputs = (cameras, indices, image, alpha.view(-1), torso)
+        where = (size.width, size.height, frames, ray_frame, pixels)
+        gather(rays, (), (*where, self.images, self.alpha, self.torso, *outputs))
+        seen = {"image": image, "alpha": alpha, "indices": indices, "camera_indices": cameras}
+        return {**seen, "torso": torso} if len(self.torso) else seen
 
 
 class _FrameCameras:
@@ -241,4 +235,3 @@ class _FrameCameras:
         self.rays = PinholeRays(dataset.cameras, device)
         self.expression: Tensor = metadata["expression"].to(device)
         self.head_pose: Tensor = metadata["head_pose"].to(device)
-        self.frame_index: Tensor = metadata["frame_index"].to(device)

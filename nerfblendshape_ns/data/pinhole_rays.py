@@ -34,7 +34,6 @@ class PinholeRays:
             raise ValueError("the cameras must be undistorted pinhole cameras with the same intrinsics")
         self.height, self.width = int(cameras.height[0]), int(cameras.width[0])
         self._cameras = _camera_rows(cameras).to(device)
-        self._times = None if cameras.times is None else cameras.times.to(device)
 
     def __call__(
         self, camera_indices: Int[Tensor, " rays"], pixels: Int[Tensor, " rays"], metadata: Dict[str, Any]
@@ -47,11 +46,10 @@ class PinholeRays:
             metadata: goes into the bundle's metadata beside ``directions_norm`` [rays, 1].
 
         Returns:
-            The rays, directions of unit length.
+            The rays, directions of unit length, without time.
         """
         bundle = _rays(self._cameras, self.width, (len(pixels),), camera_indices, pixels)
         bundle.camera_indices = camera_indices[:, None]
-        bundle.times = None if self._times is None else self._times[camera_indices]
         bundle.metadata.update(metadata)
         return bundle
 

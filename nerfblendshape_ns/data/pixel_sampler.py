@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Dict, Iterable, List, NamedTuple, Tuple, Type
+from typing import Callable, Dict, Optional, Sequence, Tuple, Type
 
 import cv2
 import numpy as np
@@ -16,9 +16,7 @@ from nerfblendshape_ns.common.errors import UserError
 from nerfblendshape_ns.data.contract import Label
 from nerfblendshape_ns.data.dataset import NerfBlendshapeDataset
 from nerfblendshape_ns.data.labels import seam
-
-CANDIDATES = 6
-"""Pixels drawn for each ray that should be on the head; the first that is on it is taken."""
+from nerfblendshape_ns.ops import pixel_sampling_kernels as kernels
 
 
 @dataclass
@@ -60,12 +58,9 @@ class RegionPixelSamplerConfig(InstantiateConfig):
 REGIONS = ("face", "mouth", "eyes", "head", "torso", "ring", "seam", "rest")
 """What rays are shared among, in the order they come in."""
 
-# Rows of a frame's table of boxes.
-_FACE, _MOUTH, _FIRST_EYE, _SECOND_EYE, _TORSO, _HEAD, _IMAGE = range(7)
-
 
 class RegionPixelSampler:
-    """Draws pixels of single frames by region.
+    """Draws pixels of frames by region.
 
     Numbers of rays per region are fixed, not drawn, so every batch has the same shape. A region that a frame does not
     have (no rectangle) falls back to the head, and the head of a frame without one to the whole image.
@@ -73,25 +68,34 @@ class RegionPixelSampler:
     Args:
         config: weights.
         dataset: the dataset, loaded; its labels and rectangles are used.
+        labels: the dataset's labels in one row, on the device where pixels are to be drawn; None draws on the CPU.
     """
 
     config: RegionPixelSamplerConfig
 
-    def __init__(self, config: RegionPixelSamplerConfig, dataset: NerfBlendshapeDataset):
+    def __init__(
+        self, config: RegionPixelSamplerConfig, dataset: NerfBlendshapeDataset, labels: Optional[Tensor] = None
+    ):
         self.config = config
         self.height, self.width = dataset.image_size
-        self._labels = dataset.labels.reshape(len(dataset), -1)
+        self._labels = dataset.labels.view(-1) if labels is None else labels
+        device = self._labels.device
         weights = [getattr(config, name) for name in REGIONS]
         if min(weights) < 0 or sum(weights) <= 0:
             raise UserError("the pixel sampler's region weights must be 0 or more and not all 0.")
         self._weights = np.array(weights) / sum(weights)
-        self._boxes = _boxes(dataset)
-        self._ring = _Outline.of(_head_outline(labels.numpy()) for labels in dataset.labels)
-        self._seam = _Outline.of(_seam_outline(labels.numpy()) for labels in dataset.labels)
-        self._templates: Dict[int, Tuple[Tensor, Dict[str, int]]] = {}
+        self._boxes = _boxes(dataset).to(device)
+        outlines = [_head_outline, _seam_outline]
+        points, starts = zip(*(_points(dataset, outline) for outline in outlines))
+        starts = torch.stack([starts[0], starts[1] + len(points[0])])
+        self._outline, self._outline_starts = torch.cat(points).to(device), starts.int().to(device)
+        self._reach = config.ring_width * max(self.height, self.width)
+        self._templates: Dict[Tuple[int, ...], Tuple[Tensor, Tensor]] = {}
         eye = config.patch_eyes / 2
         patch_weights = torch.tensor([config.patch_face, config.patch_mouth, eye, eye, config.patch_torso])
-        self._patch_weights = patch_weights if patch_weights.sum() > 0 else torch.ones(len(patch_weights))
+        if not patch_weights.sum() > 0:
+            patch_weights = torch.ones(len(patch_weights))
+        self._patch_weights = (patch_weights.cumsum(0) / patch_weights.sum()).to(device)
 
     def region_counts(self, num_rays: int) -> Dict[str, int]:
         """Number of rays of each region among ``num_rays`` rays of a frame, in the order they come."""
@@ -103,86 +107,68 @@ class RegionPixelSampler:
         return dict(zip(REGIONS, counts.tolist()))
 
     def sample(self, frame: int, num_rays: int, generator: torch.Generator) -> Int[Tensor, " rays"]:
-        """Draw pixels of one frame.
+        """Draw pixels of one frame; see :meth:`draw`."""
+        return self.draw(torch.tensor([frame]), [num_rays], generator)
+
+    def draw(
+        self,
+        frames: Int[Tensor, "frames"],
+        counts: Sequence[int],
+        generator: torch.Generator,
+        num_patches: int = 0,
+        patch_size: int = 1,
+    ) -> Int[Tensor, " rays"]:
+        """Draw pixels of some frames, one frame after the other.
 
         Args:
-            frame: index in the dataset.
-            num_rays: number of pixels.
+            frames: indices in the dataset.
+            counts: numbers of pixels of the frames; those of patches are among them.
             generator: source of the draws, on the CPU.
+            num_patches: square patches of the first frame round points of its mouth, eyes and face, wholly inside the
+                image. They come first, one after the other, each row by row.
+            patch_size: their side in pixels.
 
         Returns:
-            int64 pixels, row times width plus column, ordered by region as in :meth:`region_counts`.
+            int64 pixels, row times width plus column; of each frame ordered by region as in :meth:`region_counts`.
         """
-        template, counts = self._template(num_rays)
-        boxes = self._boxes[frame][template]
-        positions = boxes[:, :2] + torch.rand(len(template), 2, generator=generator) * boxes[:, 2:]
-        # A draw just below a box's far side may round up to it.
-        columns = positions[:, 0].long().clamp(max=self.width - 1)
-        pixels = positions[:, 1].long().clamp(max=self.height - 1) * self.width + columns
-        num_picked = num_rays - counts["ring"] - counts["seam"] - counts["rest"]
-        candidates = pixels[: num_picked * CANDIDATES].view(CANDIDATES, num_picked)
-        labels = self._labels[frame][candidates]
-        num_on_head = num_picked - counts["torso"]
-        wanted = torch.cat([labels[:, :num_on_head] == Label.HEAD, _is_torso(labels[:, num_on_head:])], dim=1)
-        first = wanted.to(torch.uint8).argmax(0, keepdim=True)
-        chosen = candidates.gather(0, first)[0]
-        ring = self._near(self._ring, frame, counts["ring"], generator)
-        seam = self._near(self._seam, frame, counts["seam"], generator)
-        return torch.cat([chosen, ring, seam, pixels[num_picked * CANDIDATES :]])
+        patch_rays = num_patches * patch_size**2
+        regions, ray_frame = self._template(patch_rays, *counts)
+        pixels = torch.empty(len(regions), dtype=torch.int64, device=regions.device)
+        seed = int(torch.randint(2**31 - 1, (1,), generator=generator).numpy()[0])
+        drawn_from = (frames.to(regions.device), ray_frame, regions, patch_size, patch_rays, self._patch_weights)
+        tables = (self._boxes, self._labels, self._outline, self._outline_starts, self._reach)
+        kernels.draw(len(pixels), (), (seed, self.width, self.height, *drawn_from, *tables, pixels))
+        return pixels
 
-    def sample_patches(
-        self, frame: int, num_patches: int, patch_size: int, generator: torch.Generator
-    ) -> Int[Tensor, "patches size size"]:
-        """Draw square patches of one frame round points of its mouth, eyes and face, wholly inside the image.
+    def _template(self, patch_rays: int, *counts: int) -> Tuple[Tensor, Tensor]:
+        """The region that each ray is drawn from, and which of the frames it belongs to; both int32."""
+        key = (patch_rays, *counts)
+        if key not in self._templates:
+            regions = [kernels.IMAGE] * patch_rays  # Not read.
+            for index, count in enumerate(counts):
+                numbers = self.region_counts(count - patch_rays * (index == 0))
+                first_eye = (numbers["eyes"] + 1) // 2
+                for region, number in (
+                    (kernels.FACE, numbers["face"]),
+                    (kernels.MOUTH, numbers["mouth"]),
+                    (kernels.FIRST_EYE, first_eye),
+                    (kernels.SECOND_EYE, numbers["eyes"] - first_eye),
+                    (kernels.HEAD, numbers["head"]),
+                    (kernels.TORSO, numbers["torso"]),
+                    (kernels.RING, numbers["ring"]),
+                    (kernels.SEAM, numbers["seam"]),
+                    (kernels.IMAGE, numbers["rest"]),
+                ):
+                    regions += [region] * number
+            device = self._labels.device
+            codes = torch.tensor([int(region) for region in regions], dtype=torch.int32)
+            self._templates[key] = (codes.to(device), frame_of_rays(counts).to(device))
+        return self._templates[key]
 
-        Args:
-            frame: index in the dataset.
-            num_patches: number of patches.
-            patch_size: side in pixels.
-            generator: source of the draws, on the CPU.
 
-        Returns:
-            int64 pixels, row times width plus column.
-        """
-        region = torch.multinomial(self._patch_weights, num_patches, replacement=True, generator=generator)
-        boxes = self._boxes[frame][region]
-        centres = boxes[:, :2] + torch.rand(num_patches, 2, generator=generator) * boxes[:, 2:]
-        corners = (centres - patch_size / 2).long()
-        left = corners[:, 0].clamp(0, self.width - patch_size)
-        top = corners[:, 1].clamp(0, self.height - patch_size)
-        steps = torch.arange(patch_size)
-        return (top[:, None, None] + steps[:, None]) * self.width + left[:, None, None] + steps
-
-    def _template(self, num_rays: int) -> Tuple[Tensor, Dict[str, int]]:
-        """Box of each draw: candidates for the rays on head and torso, then the rest; and the counts of regions."""
-        if num_rays not in self._templates:
-            counts = self.region_counts(num_rays)
-            first_eye = (counts["eyes"] + 1) // 2
-            picked = (
-                [_FACE] * counts["face"]
-                + [_MOUTH] * counts["mouth"]
-                + [_FIRST_EYE] * first_eye
-                + [_SECOND_EYE] * (counts["eyes"] - first_eye)
-                + [_HEAD] * counts["head"]
-                + [_TORSO] * counts["torso"]
-            )
-            template = torch.tensor(picked * CANDIDATES + [_IMAGE] * counts["rest"], dtype=torch.int64)
-            self._templates[num_rays] = (template, counts)
-        return self._templates[num_rays]
-
-    def _near(self, outline: _Outline, frame: int, count: int, generator: torch.Generator) -> Int[Tensor, " rays"]:
-        """Pixels near random points of an outline; of the whole image where a frame has none."""
-        points = outline.of_frame(frame)
-        if len(points) == 0:
-            box = self._boxes[frame][_IMAGE]
-            positions = (torch.rand(count, 2, generator=generator) * box[2:]).long()
-        else:
-            picked = torch.randint(len(points), (count,), generator=generator)
-            half_width = self.config.ring_width * max(self.height, self.width)
-            offsets = (torch.rand(count, 2, generator=generator) * 2 - 1) * half_width
-            positions = (points[picked] + offsets).round().long()
-        x, y = positions[:, 0].clamp(0, self.width - 1), positions[:, 1].clamp(0, self.height - 1)
-        return y * self.width + x
+def frame_of_rays(counts: Sequence[int]) -> Int[Tensor, "rays"]:
+    """Which of some frames each ray belongs to, int32, from the numbers of their rays."""
+    return torch.repeat_interleave(torch.arange(len(counts), dtype=torch.int32), torch.tensor(counts))
 
 
 def _is_torso(labels: Tensor) -> Tensor:
@@ -202,9 +188,9 @@ def _boxes(dataset: NerfBlendshapeDataset) -> Tensor:
         low = rects[frame, :, :2].clamp(min=0)
         high = torch.minimum(rects[frame, :, :2] + rects[frame, :, 2:], image_box[2:])
         inside = (high - low >= 1).all(-1, keepdim=True)
-        boxes[frame, :_TORSO] = torch.where(inside, torch.cat([low, high - low], dim=-1), head_box)
-        boxes[frame, _TORSO] = _bounds(_is_torso(labels), image_box)
-        boxes[frame, _HEAD], boxes[frame, _IMAGE] = head_box, image_box
+        boxes[frame, : int(kernels.TORSO)] = torch.where(inside, torch.cat([low, high - low], dim=-1), head_box)
+        boxes[frame, int(kernels.TORSO)] = _bounds(_is_torso(labels), image_box)
+        boxes[frame, int(kernels.HEAD)], boxes[frame, int(kernels.IMAGE)] = head_box, image_box
     return boxes
 
 
@@ -214,23 +200,16 @@ def _bounds(mask: Tensor, otherwise: Tensor) -> Tensor:
     return torch.tensor(cv2.boundingRect(mask.numpy().astype(np.uint8)), dtype=torch.float32)
 
 
-class _Outline(NamedTuple):
-    """Points of all frames, one frame after the other."""
-
-    points: Tensor
-    starts: List[int]
-
-    @classmethod
-    def of(cls, masks: Iterable[np.ndarray]) -> _Outline:
-        points, starts = [], [0]
-        for mask in masks:
-            y, x = np.nonzero(mask)
-            points.append(np.stack([x, y], axis=-1).astype(np.int16))
-            starts.append(starts[-1] + len(x))
-        return cls(torch.from_numpy(np.concatenate(points)), starts)
-
-    def of_frame(self, frame: int) -> Tensor:
-        return self.points[self.starts[frame] : self.starts[frame + 1]]
+def _points(
+    dataset: NerfBlendshapeDataset, outline: Callable[[np.ndarray], np.ndarray]
+) -> Tuple[Int[Tensor, "points 2"], Int[Tensor, "frames_and_end"]]:
+    """Pixels x, y (int16) of an outline in all frames, one frame after the other, and the first of each."""
+    points, starts = [], [0]
+    for labels in dataset.labels:
+        y, x = np.nonzero(outline(labels.numpy()))
+        points.append(np.stack([x, y], axis=-1).astype(np.int16))
+        starts.append(starts[-1] + len(x))
+    return torch.from_numpy(np.concatenate(points)), torch.tensor(starts)
 
 
 def _head_outline(labels: np.ndarray) -> np.ndarray:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from itertools import accumulate
-from typing import Any, ClassVar, Dict, Generic, Literal, Optional, Type, TypeVar
+from typing import Any, ClassVar, Dict, Generic, List, Literal, Optional, Type, TypeVar, cast
 
 import torch
 from jaxtyping import Float, Int
@@ -231,7 +231,7 @@ class ExpressionModel(Model, ABC, Generic[Frames]):
             camera_ray_bundle.get_row_major_sliced_ray_bundle(start, start + chunk)
             for start in range(0, len(camera_ray_bundle), chunk)
         ]
-        parts = [self.forward(some.to(self.device)) for some in rays]
+        parts = cast(List[Dict[str, Tensor]], [self.forward(some.to(self.device)) for some in rays])
         outputs = parts[0]
         if len(parts) > 1:
             outputs = {name: torch.cat([part[name] for part in parts]) for name in outputs}

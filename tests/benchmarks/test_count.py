@@ -15,7 +15,7 @@ sys.path.append(str(Path(__file__).resolve().parents[2] / "benchmarks"))
 benchmark: Any = importlib.import_module("count")
 
 MOST = {
-    "step": {"operations": 176, "launches": 13.25, "synchronisations": 1.125},
+    "step": {"operations": 108, "launches": 16, "synchronisations": 2},
     "image": {"operations": 42, "launches": 16, "synchronisations": 2},
 }
 """As many as there are. Whoever lowers a count lowers its number here."""

@@ -22,7 +22,7 @@ def test_rays_equal_nerfstudios():
     row, column = torch.randint(18, (200,), generator=generator), torch.randint(20, (200,), generator=generator)
     expected = RayGenerator(ours)(torch.stack([camera, row, column], -1))
     rays = PinholeRays(ours)(camera, row * 20 + column, {"frame_index": camera[:, None]})
-    for name in ("origins", "directions", "pixel_area", "camera_indices", "times"):
+    for name in ("origins", "directions", "pixel_area", "camera_indices"):
         assert getattr(rays, name).shape == getattr(expected, name).shape
         torch.testing.assert_close(getattr(rays, name), getattr(expected, name), atol=1e-6, rtol=2e-4)
     torch.testing.assert_close(rays.metadata["directions_norm"], expected.metadata["directions_norm"])

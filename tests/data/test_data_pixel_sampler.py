@@ -1,3 +1,4 @@
+import pytest
 import torch
 from tiny_clips import SIZE
 
@@ -65,7 +66,8 @@ def test_ring_surrounds_the_outline(own_clip):
     ring = draw(RegionPixelSampler(config, dataset), 0, 3000)["ring"].float()
     # The ball appears as a disc of radius 10 / sqrt(60² - 10²) * 150 = 25.35 pixels round the image's middle.
     radius = (ring + 0.5 - SIZE / 2).norm(dim=-1)
-    reach = 0.04 * SIZE * 2**0.5 + 1.5
+    # An outermost pixel lies up to its diagonal further in, and a place is rounded by up to half of one.
+    reach = 0.04 * SIZE * 2**0.5 + 1.5 * 2**0.5
     assert radius.min() > 25.35 - reach and radius.max() < 25.35 + reach
     on_head = dataset.labels[0][ring[:, 1].long(), ring[:, 0].long()] == Label.HEAD
     assert 0.3 < on_head.float().mean() < 0.7
@@ -110,9 +112,10 @@ def test_a_frame_without_a_head_is_sampled_everywhere(own_clip):
 def test_patches_are_squares_inside_the_image_round_the_face(own_clip):
     root, truth = own_clip(12)
     sampler = RegionPixelSampler(RegionPixelSamplerConfig(), loaded(root))
-    patches = sampler.sample_patches(2, 50, 16, torch.Generator().manual_seed(0))
+    pixels = sampler.draw(torch.tensor([2]), [50 * 16**2 + 7], torch.Generator().manual_seed(0), 50, 16)
+    patches = pixels[:-7].view(50, 16, 16)
     y, x = torch.div(patches, SIZE, rounding_mode="floor"), patches % SIZE
-    assert patches.shape == (50, 16, 16)
+    assert len(patches.unique()) > 5 * 16**2
     assert (y[:, 1:] - y[:, :-1] == 1).all() and (x[:, :, 1:] - x[:, :, :-1] == 1).all()
     assert (y == y[:, :, :1]).all() and (x == x[:, :1]).all()
     left, top, width, height = truth.face_rect
@@ -120,7 +123,36 @@ def test_patches_are_squares_inside_the_image_round_the_face(own_clip):
     assert (centre_x >= left).all() and (centre_x <= left + width).all()
     assert (centre_y >= top).all() and (centre_y <= top + height).all()
     # As large as the image still fits.
-    assert sampler.sample_patches(2, 3, SIZE, torch.Generator())[0, 0, 0] == 0
+    assert sampler.draw(torch.tensor([2]), [3 * SIZE**2], torch.Generator(), 3, SIZE)[0] == 0
+
+
+def test_patches_lie_on_regions_by_weight(own_clip):
+    root, truth = own_clip(12)
+    config = RegionPixelSamplerConfig(patch_mouth=0.6, patch_eyes=0.4, patch_face=0.0)
+    sampler = RegionPixelSampler(config, loaded(root))
+    pixels = sampler.draw(torch.tensor([5]), [2000 * 9], torch.Generator().manual_seed(0), 2000, 3)[4::9]
+    middles = torch.stack([pixels % SIZE, torch.div(pixels, SIZE, rounding_mode="floor")], -1)
+    x, y, width, height = truth.lip_rect
+    low, high = torch.tensor([x, y]) - 1, torch.tensor([x + width, y + height]) + 1
+    on_mouth = ((middles >= low) & (middles <= high)).all(1).float().mean()
+    assert float(on_mouth) == pytest.approx(0.6, abs=0.05)
+
+
+def test_frames_of_a_batch_are_drawn_alike(own_clip):
+    """Each as by itself: its own regions, one frame after the other."""
+    root, _ = own_clip(12)
+    dataset = loaded(root)
+    dataset.labels[4] = Label.BACKGROUND
+    sampler = RegionPixelSampler(RegionPixelSamplerConfig(face=0, mouth=0, eyes=0, head=1, rest=0), dataset)
+    pixels = sampler.draw(torch.tensor([3, 4, 3]), [500, 300, 400], torch.Generator().manual_seed(0))
+    on_head = [
+        float((dataset.labels[frame].flatten()[some] == Label.HEAD).float().mean())
+        for frame, some in zip((3, 4, 3), pixels.split([500, 300, 400]))
+    ]
+    assert min(on_head[0], on_head[2]) > 0.7 and on_head[1] == 0.0
+    counts = sampler.region_counts(400)
+    last = dataset.labels[3].flatten()[pixels[-400:][: counts["head"]]]
+    assert (last == Label.HEAD).float().mean() > 0.99
 
 
 def test_draws_depend_on_the_generator_alone(own_clip):

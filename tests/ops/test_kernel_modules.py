@@ -14,6 +14,7 @@ from nerfblendshape_ns.ops.canonical_kernels import module as canonical_module
 from nerfblendshape_ns.ops.compositing_kernels import module as compositing_module
 from nerfblendshape_ns.ops.hash_grid_kernels import hash_grid_kernels
 from nerfblendshape_ns.ops.packed_scan_kernels import module as packed_scan_module
+from nerfblendshape_ns.ops.pixel_sampling_kernels import module as pixel_sampling_module
 from nerfblendshape_ns.ops.ray_marching_kernels import module as ray_marching_module
 from nerfblendshape_ns.ops.spherical_harmonics_kernels import module as spherical_harmonics_module
 from nerfblendshape_ns.ops.table_update_kernels import table_kernels
@@ -26,6 +27,7 @@ MODULES = {
     "canonical": lambda: canonical_module,
     "compositing": lambda: compositing_module,
     "packed_scan": lambda: packed_scan_module,
+    "pixel_sampling": lambda: pixel_sampling_module,
     "spherical_harmonics": lambda: spherical_harmonics_module,
     "ray_marching": lambda: ray_marching_module,
 }
