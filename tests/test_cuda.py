@@ -19,6 +19,8 @@ from tiny_runs import TORSO_METHOD, checkpoint, measured, tiny_config, train_run
 from torch import Tensor
 
 from nerfblendshape_ns.avatar.avatar import open_avatar
+from nerfblendshape_ns.data.datamanager import NerfBlendshapeDataManagerConfig
+from nerfblendshape_ns.data.dataparser import NerfBlendshapeDataParserConfig
 from nerfblendshape_ns.data.pinhole_rays import PinholeRays, image_rays
 from nerfblendshape_ns.model_components.conditioning.expression_source import DrivingState
 from nerfblendshape_ns.model_components.metrics.lpips import find_lpips
@@ -33,7 +35,7 @@ from nerfblendshape_ns.ops.ray_marching import march
 from nerfblendshape_ns.ops.spherical_harmonics import spherical_harmonics
 from nerfblendshape_ns.ops.table_update import blend_tables, table_update
 from nerfblendshape_ns.recipes.datasets import write_synthetic
-from nerfblendshape_ns.synthetic.dataset import ClipSettings
+from nerfblendshape_ns.synthetic.dataset import ClipSettings, write_dataset
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA GPU on this machine")
 nerfacc_backend.install()
@@ -266,6 +268,21 @@ def test_rays_of_cameras(whole):
     generator = torch.Generator().manual_seed(10)
     poses, pixels = torch.randn(2, 3, 4, generator=generator), torch.randint(360, (500,), generator=generator)
     assert_close(on_both(run, poses, pixels), 1e-5)
+
+
+def test_pixels_of_a_batch(tmp_path):
+    """The same draws; a place that rounding puts beside a pixel's border falls to the next."""
+    write_dataset(ClipSettings(num_frames=6, width=64, height=64, samples=1), tmp_path / "clip")
+    batches = []
+    for device in ("cpu", "cuda"):
+        parser = NerfBlendshapeDataParserConfig(target="frame")
+        options = {"patch_size": 8, "num_patches": 3, "frames_per_batch": 2, "images_on_gpu": True}
+        config = NerfBlendshapeDataManagerConfig(data=tmp_path / "clip", dataparser=parser, **options)
+        batches.append(config.setup(device=device).next_train(3)[1])
+    same = (batches[0]["indices"] == batches[1]["indices"].cpu()).all(1)
+    assert float(same.float().mean()) > 0.99
+    for name in ("image", "alpha", "torso"):
+        torch.testing.assert_close(batches[0][name][same], batches[1][name].cpu()[same])
 
 
 def test_view_range():

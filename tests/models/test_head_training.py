@@ -7,7 +7,7 @@ import pytest
 import torch
 from nerfstudio.cameras.camera_optimizers import CameraOptimizerConfig
 from nerfstudio.engine.callbacks import TrainingCallbackAttributes, TrainingCallbackLocation
-from tiny_head import bundle, make
+from tiny_head import bundle, make, metadata
 
 from nerfblendshape_ns.fields import head_field
 from nerfblendshape_ns.models import head
@@ -68,6 +68,22 @@ def test_updates_ask_the_field_for_its_density(monkeypatch):
     for step in range(40, 80):
         before(model, step)
     assert not bool(model.occupancy.estimator.binaries.any())
+
+
+def test_a_resumed_run_has_its_conditions_from_the_checkpoint():
+    """Those of the dataset may have changed since."""
+    moved = metadata()
+    moved["track"]["expression"] = moved["track"]["expression"].flip(0)
+    saved, model = make(), make(moved)
+    assert not torch.equal(model.occupancy.train_expressions, saved.occupancy.train_expressions)
+    model.load_state_dict(saved.state_dict())
+    before(model, 0)
+    torch.testing.assert_close(model.occupancy.train_expressions, saved.occupancy.train_expressions)
+    source, frames = saved.expression_source, torch.tensor([2, 0])
+    known = model.eval().training_frames(frames, None)
+    anew = model.frames(source.clamp(source.track_expression[frames]), source.track_pose[frames], None, frames)
+    torch.testing.assert_close(known.condition, anew.condition)
+    torch.testing.assert_close(known.tables, anew.tables)
 
 
 def test_each_step_has_a_random_background_and_shifted_samples():

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from nerfblendshape_ns.model_components.rendering import early_termination
-from nerfblendshape_ns.model_components.rendering.early_termination import render
+from nerfblendshape_ns.model_components.rendering.early_termination import SEGMENTS, SEGMENTS_GPU, render, segment_sizes
 from nerfblendshape_ns.ops.compositing import ALL, PackedSamples
 
 
@@ -62,6 +62,15 @@ def test_segments_give_what_all_samples_at_once_give(sizes, early_stop, monkeypa
         assert ours.shape == theirs.shape
         torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-5)
     assert looked[0] == len(scene().rays) and (looked[1] < looked[0]) == (early_stop > 0.0 and sizes != [100])
+
+
+def test_a_gpu_looks_a_batch_up_at_once_and_an_image_in_two_segments(monkeypatch):
+    rays = torch.empty(0)
+    assert segment_sizes(rays) == SEGMENTS
+    monkeypatch.setattr(early_termination, "is_gpu", lambda _: True)
+    assert segment_sizes(rays) == (ALL,)
+    with torch.no_grad():
+        assert segment_sizes(rays) == SEGMENTS_GPU and SEGMENTS_GPU[1:] == (ALL,)
 
 
 def test_what_is_hidden_is_not_looked_up(monkeypatch):
