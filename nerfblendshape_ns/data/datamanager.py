@@ -67,10 +67,10 @@ class NerfBlendshapeDataManager(VanillaDataManager[NerfBlendshapeDataset]):
 
     Batches carry, for each ray: ``image`` [rays, 3] colour of the frame (for the head target that of the head itself
     under its soft edge, not composited), ``alpha`` [rays, 1] soft head mask, ``indices`` [rays, 3] (camera, row,
-    column), ``ray_frame`` [rays] int32 (which of the batch's frames); for each frame ``frame_ids`` [frames] (index in
-    the dataset); and ``num_patches`` and ``patch_size``, integers: the first ``num_patches * patch_size ** 2`` rays are
-    patches, one after the other, each row by row. Where the dataset's target is the whole frame also ``torso``
-    [rays, 4], the torso image.
+    column; it stays where the images are), ``ray_frame`` [rays] int32 (which of the batch's frames); for each frame
+    ``frame_ids`` [frames] (index in the dataset); and ``num_patches`` and ``patch_size``, integers: the first ``num_patches *
+    patch_size ** 2`` rays are patches, one after the other, each row by row. Where the dataset's target is the whole
+    frame also ``torso`` [rays, 4], the torso image.
 
     Raises:
         UserError: the data are wrong, or the batch's numbers do not fit together.
@@ -86,7 +86,7 @@ class NerfBlendshapeDataManager(VanillaDataManager[NerfBlendshapeDataset]):
         self.train_dataset.check_files()
         self.train_dataset.load()
         self._train_pixels = _Pixels.of(self.train_dataset, self.device if config.images_on_gpu else "cpu")
-        labels = self.train_dataset.labels.view(-1).to(self._train_pixels.alpha.device)
+        labels = self.train_dataset.labels.flatten(1).to(self._train_pixels.alpha.device)
         self._train_sampler = RegionPixelSampler(config.pixel_sampler, self.train_dataset, labels)
         self._train_cameras = _FrameCameras(self.train_dataset, self.device)
         metadata, cameras = self.train_dataset.metadata, self.train_dataset.cameras.metadata or {}
@@ -183,9 +183,10 @@ class NerfBlendshapeDataManager(VanillaDataManager[NerfBlendshapeDataset]):
         """Bundle and batch for ``pixels``: ``counts[i]`` of ``frame_ids[i]``, one frame after the other."""
         device = self.device
         ray_frame = self._ray_frames(tuple(counts), source.images.device)
-        seen = source.at(frame_ids.to(source.images.device), ray_frame, pixels, cameras.rays)
-        camera_indices = seen.pop("camera_indices").to(device)
+        seen = source.at(frame_ids.to(source.images.device), ray_frame, pixels, cameras.rays.width)
+        camera_indices, indices = seen.pop("camera_indices").to(device), seen.pop("indices")
         batch = {name: value.to(device) for name, value in seen.items()}
+        batch["indices"] = indices  # Nothing on the device needs it.
         batch["ray_frame"], batch["frame_ids"] = self._ray_frames(tuple(counts), device), frame_ids.to(device)
         metadata = {"ray_frame": batch["ray_frame"][:, None], "frame_counts": tuple(counts)}
         return cameras.rays(camera_indices, pixels.to(device), metadata), batch
@@ -202,27 +203,26 @@ _TRAIN_STREAM, _EVAL_STREAM, _ORDER_STREAM = range(3)
 
 
 class _Pixels(NamedTuple):
-    """The pixels of all images of a dataset, one after the other."""
+    """All images of a dataset, ``[frames, pixels times channels]``."""
 
     images: Tensor
     alpha: Tensor
     torso: Tensor
-    """Without rows where the dataset has none."""
+    """Of no frames where the dataset has none."""
 
     @classmethod
     def of(cls, dataset: NerfBlendshapeDataset, device: Union[torch.device, str]) -> _Pixels:
-        torso = dataset.images.new_empty(0, 4) if dataset.torso is None else dataset.torso.view(-1, 4)
-        return cls(dataset.images.view(-1, 3).to(device), dataset.alpha.view(-1).to(device), torso.to(device))
+        torso = dataset.images.new_empty(0, 4) if dataset.torso is None else dataset.torso
+        return cls(*(part.flatten(1).to(device) for part in (dataset.images, dataset.alpha, torso)))
 
-    def at(self, frames: Tensor, ray_frame: Tensor, pixels: Tensor, size: PinholeRays) -> Dict[str, Tensor]:
+    def at(self, frames: Tensor, ray_frame: Tensor, pixels: Tensor, width: int) -> Dict[str, Tensor]:
         """What a batch holds of each ray, and ``camera_indices`` [rays]."""
         rays = len(pixels)
         indices, cameras = pixels.new_empty(rays, 3), torch.empty_like(pixels)
         image, alpha = (torch.empty(rays, channels, device=pixels.device) for channels in (3, 1))
         torso = image.new_empty(rays if len(self.torso) else 0, 4)
         outputs = (cameras, indices, image, alpha.view(-1), torso)
-        where = (size.width, size.height, frames, ray_frame, pixels)
-        gather(rays, (), (*where, self.images, self.alpha, self.torso, *outputs))
+        gather(rays, (), (width, frames, ray_frame, pixels, self.images, self.alpha, self.torso, *outputs))
         seen = {"image": image, "alpha": alpha, "indices": indices, "camera_indices": cameras}
         return {**seen, "torso": torso} if len(self.torso) else seen
 

@@ -68,7 +68,8 @@ class RegionPixelSampler:
     Args:
         config: weights.
         dataset: the dataset, loaded; its labels and rectangles are used.
-        labels: the dataset's labels in one row, on the device where pixels are to be drawn; None draws on the CPU.
+        labels: the dataset's labels ``[frames, pixels]`` on the device where pixels are to be drawn; None draws on the
+            CPU.
     """
 
     config: RegionPixelSamplerConfig
@@ -78,7 +79,7 @@ class RegionPixelSampler:
     ):
         self.config = config
         self.height, self.width = dataset.image_size
-        self._labels = dataset.labels.view(-1) if labels is None else labels
+        self._labels = dataset.labels.flatten(1) if labels is None else labels
         device = self._labels.device
         weights = [getattr(config, name) for name in REGIONS]
         if min(weights) < 0 or sum(weights) <= 0:

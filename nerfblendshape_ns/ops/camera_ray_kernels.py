@@ -35,7 +35,7 @@ def _pinhole_rays(
     if pixels.shape[0] > 0:
         camera = int(camera_index[ray])
         pixel = int(pixels[ray])
-    row = pixel / width
+    row = pixel // width
     column = pixel - row * width
     x = (float(column) + 0.5 - cameras[camera, 2]) / cameras[camera, 0]
     y = -(float(row) + 0.5 - cameras[camera, 3]) / cameras[camera, 1]

@@ -1,5 +1,8 @@
 # type: ignore  (Warp kernels are Python in syntax only)
-"""Warp kernels of a training batch: which pixels its rays see, and what is there; a work item is a ray."""
+"""Warp kernels of a training batch: which pixels its rays see, and what is there; a work item is a ray.
+
+Images of 8 bits come as ``[frames, pixels times channels]``.
+"""
 
 # ruff: noqa: UP018 (in a Warp kernel, int(0) makes a variable where 0 makes a constant)
 
@@ -18,6 +21,11 @@ HEAD_LABEL, NECK_LABEL, TORSO_LABEL = wp.constant(1), wp.constant(2), wp.constan
 """Of :class:`~nerfblendshape_ns.data.contract.Label`."""
 MINIMUM_RAYS = 256
 """Rays worth a thread of their own."""
+
+
+# Warp's own indexing ends at 2 GiB, which 2,700 images of 512 pixels exceed.
+@wp.func_native("return (int)values.data[(size_t)frame * (size_t)values.shape[1] + (size_t)place];")
+def _byte(values: wp.array2d(dtype=wp.uint8), frame: int, place: int) -> int: ...
 
 
 @wp.func
@@ -53,7 +61,7 @@ def _draw(
     patch_rays: int,
     patch_weights: wp.array(dtype=float),
     boxes: wp.array3d(dtype=float),
-    labels: wp.array(dtype=wp.uint8),
+    labels: wp.array2d(dtype=wp.uint8),
     outline: wp.array2d(dtype=wp.int16),
     outline_starts: wp.array2d(dtype=int),
     reach: float,
@@ -63,7 +71,7 @@ def _draw(
     frame = int(frames[ray_frame[ray]])
     if ray < patch_rays:
         # All rays of a patch make the same draws. Its region is where its number falls among the summed weights.
-        patch = ray / (patch_size * patch_size)
+        patch = ray // (patch_size * patch_size)
         within = ray - patch * patch_size * patch_size
         state = wp.rand_init(seed, patch)
         number = wp.randf(state)
@@ -74,7 +82,7 @@ def _draw(
         half = 0.5 * float(patch_size)
         left = wp.clamp(int(centre[0] - half), 0, width - patch_size)
         top = wp.clamp(int(centre[1] - half), 0, height - patch_size)
-        row = within / patch_size
+        row = within // patch_size
         pixels[ray] = wp.int64((top + row) * width + left + within - row * patch_size)
         return
     state = wp.rand_init(seed, ray)
@@ -94,7 +102,7 @@ def _draw(
         place = _in_box(wp.vec2(wp.randf(state), wp.randf(state)), boxes, frame, region)
         pixel = _pixel(int(place[0]), int(place[1]), width, height)
         # Where none fits, the first remains.
-        if _label_fits(int(labels[frame * width * height + pixel]), region):
+        if _label_fits(_byte(labels, frame, pixel), region):
             chosen = pixel
             break
         if chosen < 0:
@@ -107,12 +115,11 @@ def _gather(
     first: int,
     stride: int,
     width: int,
-    height: int,
     frames: wp.array(dtype=wp.int64),
     ray_frame: wp.array(dtype=int),
     pixels: wp.array(dtype=wp.int64),
     images: wp.array2d(dtype=wp.uint8),
-    alphas: wp.array(dtype=wp.uint8),
+    alphas: wp.array2d(dtype=wp.uint8),
     torsos: wp.array2d(dtype=wp.uint8),
     cameras: wp.array(dtype=wp.int64),
     indices: wp.array2d(dtype=wp.int64),
@@ -123,29 +130,28 @@ def _gather(
     ray = first + wp.tid() * stride
     frame = frames[ray_frame[ray]]
     pixel = int(pixels[ray])
-    row = pixel / width
+    row = pixel // width
     cameras[ray] = frame
     indices[ray, 0] = frame
     indices[ray, 1] = wp.int64(row)
     indices[ray, 2] = wp.int64(pixel - row * width)
-    place = int(frame) * width * height + pixel
     for channel in range(3):
-        image[ray, channel] = float(images[place, channel]) / 255.0
-    alpha[ray] = float(alphas[place]) / 255.0
+        image[ray, channel] = float(_byte(images, int(frame), 3 * pixel + channel)) / 255.0
+    alpha[ray] = float(_byte(alphas, int(frame), pixel)) / 255.0
     if torsos.shape[0] > 0:
         for channel in range(4):
-            torso[ray, channel] = float(torsos[place, channel]) / 255.0
+            torso[ray, channel] = float(_byte(torsos, int(frame), 4 * pixel + channel)) / 255.0
 
 
-_real, _byte, _index, _long = wp.float32, wp.uint8, wp.int32, wp.int64
+_real, _index, _long = wp.float32, wp.int32, wp.int64
 
 draw = ParallelKernel(
     _draw,
-    (None, None, None, _long, _index, _index, None, None, _real, _real, _byte, wp.int16, _index, None, _long),
+    (None, None, None, _long, _index, _index, None, None, _real, _real, wp.uint8, wp.int16, _index, None, _long),
     minimum=MINIMUM_RAYS,
 )
 gather = ParallelKernel(
     _gather,
-    (None, None, _long, _index, _long, _byte, _byte, _byte, _long, _long, _real, _real, _real),
+    (None, _long, _index, _long, wp.uint8, wp.uint8, wp.uint8, _long, _long, _real, _real, _real),
     minimum=MINIMUM_RAYS,
 )
