@@ -68,9 +68,9 @@ class NerfBlendshapeDataManager(VanillaDataManager[NerfBlendshapeDataset]):
     Batches carry, for each ray: ``image`` [rays, 3] colour of the frame (for the head target that of the head itself
     under its soft edge, not composited), ``alpha`` [rays, 1] soft head mask, ``indices`` [rays, 3] (camera, row,
     column; it stays where the images are), ``ray_frame`` [rays] int32 (which of the batch's frames); for each frame
-    ``frame_ids`` [frames] (index in the dataset); and ``num_patches`` and ``patch_size``, integers: the first ``num_patches *
-    patch_size ** 2`` rays are patches, one after the other, each row by row. Where the dataset's target is the whole
-    frame also ``torso`` [rays, 4], the torso image.
+    ``frame_ids`` [frames] (index in the dataset); and ``num_patches`` and ``patch_size``, integers: the first
+    ``num_patches * patch_size ** 2`` rays are patches, one after the other, each row by row. Where the dataset's target
+    is the whole frame also ``torso`` [rays, 4], the torso image.
 
     Raises:
         UserError: the data are wrong, or the batch's numbers do not fit together.
