@@ -32,7 +32,7 @@ class PinholeRays:
             or (cameras.distortion_params is not None and cameras.distortion_params.any())
         ):
             raise ValueError("the cameras must be undistorted pinhole cameras with the same intrinsics")
-        self.height, self.width = int(cameras.height[0]), int(cameras.width[0])
+        self.width = int(cameras.width[0])
         self._cameras = _camera_rows(cameras).to(device)
 
     def __call__(
