@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Callable, Optional, Tuple
+from typing import Callable, Optional, Tuple, cast
 
+import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 from nerfacc import OccGridEstimator
+from scipy import ndimage
 from torch import Tensor, nn
 
 from nerfblendshape_ns.ops.compositing import ALL, PackedSamples
@@ -73,6 +75,7 @@ class ExpressionOccupancy(nn.Module):
         self.allowed: Tensor
         self.kept: Tensor
         self.initialised: Tensor
+        self._connected: Optional[Tuple[object, Tensor]] = None
         self.probe_position: Tensor
         self.train_expressions: Tensor
         self.extremes: Tensor
@@ -168,7 +171,8 @@ class ExpressionOccupancy(nn.Module):
         Args:
             origins: of the rays.
             directions: unit vectors.
-            stratified: shift each ray's samples by a random part of a step.
+            stratified: shift each ray's samples by a random part of a step (training); else :meth:`connected` cells
+                alone are marched.
             spans: distances between which the middles of samples lie; None is everywhere.
             front: samples of a ray that are looked up first.
         """
@@ -178,8 +182,25 @@ class ExpressionOccupancy(nn.Module):
             near = (spans[:, 0] / self.step_size - 0.5).ceil().clamp_min(0.0) * self.step_size
             far = spans[:, 1].contiguous()
         shifts = torch.rand(len(origins), device=origins.device) if stratified else None
-        grid = self.estimator
-        return march(origins, directions, grid.binaries, grid.aabbs, self.step_size, near, far, shifts, front)
+        cells = self.estimator.binaries if stratified else self.connected()
+        return march(origins, directions, cells, self.estimator.aabbs, self.step_size, near, far, shifts, front)
+
+    @torch.no_grad()
+    def connected(self) -> Bool[Tensor, "1 width height depth"]:
+        """The largest piece of occupied cells that share sides: what floats beside the head is none of it.
+
+        Crumbs beside a jaw are hidden or faint in all training frames and come forth where the head turns beyond them.
+        """
+        binaries = self.estimator.binaries
+        state = binaries.data_ptr(), binaries._version, binaries.device
+        if self._connected is None or self._connected[0] != state:
+            pieces, count = cast(Tuple[np.ndarray, int], ndimage.label(binaries[0].cpu().numpy()))
+            cells = binaries.clone()
+            if count > 1:
+                largest = 1 + int(np.bincount(pieces.ravel())[1:].argmax())
+                cells = torch.from_numpy(pieces == largest)[None].to(binaries.device)
+            self._connected = state, cells
+        return self._connected[1]
 
     @torch.no_grad()
     def meets_allowed(

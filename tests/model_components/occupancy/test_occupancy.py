@@ -205,3 +205,24 @@ def test_rays_that_meet_what_may_ever_be_occupied():
     assert occupancy.meets_allowed(origins, directions).tolist() == [True, False, False, True]
     assert occupancy.meets_allowed(origins[:0], directions[:0]).tolist() == []
     assert not occupancy.estimator.binaries.any()
+
+
+def test_images_leave_out_what_floats_beside_the_head():
+    occupancy = make()
+    binaries = occupancy.estimator.binaries
+    binaries.fill_(False)
+    binaries[0, 4:8, 4:8, 4:8] = True  # The head, and a lobe of it.
+    binaries[0, 8, 5, 5] = True
+    binaries[0, 9, 6, 6] = True  # Touches the lobe with a corner.
+    binaries[0, 12, 12, 12] = True
+    assert int(occupancy.connected().sum()) == 65 and int(binaries.sum()) == 67
+    x = torch.tensor([5, 12]) / 8.0 - 1 + 1 / 16
+    origins = torch.stack([x, torch.full_like(x, -4.0), x], -1)
+    directions = torch.tensor([[0.0, 1.0, 0.0]]).expand(2, 3)
+    assert (occupancy.sample(origins, directions, stratified=False).counts > 0).tolist() == [True, False]
+    assert (occupancy.sample(origins, directions, stratified=True).counts > 0).tolist() == [True, True]
+    binaries[0, 8:13, 7, 7] = binaries[0, 12, 7:13, 7] = binaries[0, 12, 12, 7:13] = True
+    binaries[0, 8, 5:8, 5:8] = True
+    assert bool((occupancy.connected() == binaries).all()), "it is connected, and the change is seen"
+    binaries.fill_(False)
+    assert not occupancy.connected().any()
