@@ -79,7 +79,7 @@ def image_rays(camera: Cameras, device: Union[torch.device, str]) -> Optional[Ra
 def _camera_rows(cameras: Cameras) -> Float[Tensor, "cameras 16"]:
     """What the kernel reads of each camera: fx, fy, cx, cy, and the pose row by row."""
     parts = (cameras.fx, cameras.fy, cameras.cx, cameras.cy, cameras.camera_to_worlds.flatten(-2))
-    return torch.cat(parts, dim=-1).view(-1, 16)
+    return torch.cat(parts, dim=-1).float().view(-1, 16)
 
 
 def _rays(cameras: Tensor, width: int, shape: Tuple[int, ...], camera_indices: Tensor, pixels: Tensor) -> RayBundle:

@@ -44,7 +44,8 @@ def fit_pose(model: object, camera: Cameras, truth: Float[Tensor, "height width 
         truth: in [0, 1].
 
     Returns:
-        The camera-to-world matrix, whose render is nowhere worse in the mean squared error than the tracked one's.
+        The camera-to-world matrix; on images of :data:`SIZE` its mean squared error is no larger than the tracked
+        one's.
     """
     small, target = _reduced(camera, truth)
     height, width = target.shape[:2]
@@ -82,7 +83,7 @@ def _descend(
             moved = _moved(pose, step, centre)
             there = render(moved)
             if _error(there, target) < error:
-                gain = 10.0 * np.log10(error / _error(there, target))
+                gain = 10.0 * np.log10(error / max(_error(there, target), 1e-12))
                 pose, image, error = moved, there, _error(there, target)
                 damping = max(damping / 5.0, LEAST_DAMPING)
                 break
@@ -136,8 +137,13 @@ def _reduced(camera: Cameras, truth: Tensor) -> Tuple[Cameras, ndarray]:
     small = camera[0:1].to(camera.device)  # A copy.
     factor = min(1.0, SIZE / max(image.shape[:2]))
     if factor < 1.0:
-        small.rescale_output_resolution(factor)
-        image = cv2.resize(image, (int(small.width[0]), int(small.height[0])), interpolation=cv2.INTER_AREA)
+        height, width = (max(1, round(factor * side)) for side in image.shape[:2])
+        across, down = width / image.shape[1], height / image.shape[0]
+        small.fx, small.cx, small.fy, small.cy = (
+            part * scale for part, scale in ((small.fx, across), (small.cx, across), (small.fy, down), (small.cy, down))
+        )
+        small.width, small.height = torch.full_like(small.width, width), torch.full_like(small.height, height)
+        image = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
     return small, image
 
 

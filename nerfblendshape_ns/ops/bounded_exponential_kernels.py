@@ -22,7 +22,10 @@ def _bounded_exponential(
     result: wp.array(dtype=float),
 ):
     item = first + wp.tid() * stride
-    result[item] = wp.min(wp.exp(values[item] + shift), bound)
+    value = wp.exp(values[item] + shift)
+    if value > bound:  # Unlike a minimum this leaves NaN to be seen.
+        value = bound
+    result[item] = value
 
 
 @wp.kernel(module=module, enable_backward=False)

@@ -17,9 +17,6 @@ from torch.autograd.function import once_differentiable
 
 from nerfblendshape_ns.ops import canonical_kernels
 
-OFF_FACE, LOWER_FACE, UPPER_FACE = range(3)
-"""Parts of the head."""
-
 
 class FaceMap(NamedTuple):
     """Where the parts of the head are, in canonical space."""

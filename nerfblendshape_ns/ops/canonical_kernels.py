@@ -10,6 +10,8 @@ from nerfblendshape_ns.ops.launch import ParallelKernel
 module = wp.get_module("nerfblendshape_ns.canonical")
 module.options.update(enable_backward=False)
 
+OFF_FACE, LOWER_FACE, UPPER_FACE = wp.constant(0), wp.constant(1), wp.constant(2)
+"""Parts of the head."""
 ITERATIONS = wp.constant(4)
 """Steps of the fixed-point iteration to a point's canonical position, whose displacement leads back to the point."""
 MOST_BACK = wp.constant(0.9)
@@ -122,7 +124,7 @@ def _canonical(
         row = wp.clamp(int(canonical[2] * float(face.shape[0])), 0, face.shape[0] - 1)
         column = wp.clamp(int(canonical[0] * float(face.shape[1])), 0, face.shape[1] - 1)
         if face[row, column] > threshold and canonical[1] < rear[0]:
-            frame += wp.where(height < border[0], 1, 2) * frames
+            frame += wp.where(height < border[0], LOWER_FACE, UPPER_FACE) * frames
     rows[sample] = frame
 
 

@@ -106,10 +106,13 @@ class ParallelKernel:
                 launch.set_param_at_index_from_ctype(index, value)
             first += size
         if on_cpu:
-            pending = [_workers.submit(parts - 1, launch) for launch in launches[1:]]
-            launches[0].launch()
-            for future in pending:
-                future.result()
+            pending = []
+            try:
+                pending.extend(_workers.submit(parts - 1, launch) for launch in launches[1:])
+                launches[0].launch()
+            finally:  # nerfstudio's viewer interrupts a render at any line; the tensors must outlive the threads.
+                for future in pending:
+                    future.result()
         else:
             launches[0].launch(_current_stream(device))
         for _, value in packed:

@@ -23,7 +23,7 @@ MINIMUM_RAYS = 256
 """Rays worth a thread of their own."""
 
 
-# Warp's own indexing ends at 2 GiB, which 2,700 images of 512 pixels exceed.
+# 2,700 images of 512 pixels exceed 2 GiB, where indexing by int ends; not every accepted Warp indexes by size_t.
 @wp.func_native("return (int)values.data[(size_t)frame * (size_t)values.shape[1] + (size_t)place];")
 def _byte(values: wp.array2d(dtype=wp.uint8), frame: int, place: int) -> int: ...
 

@@ -51,6 +51,16 @@ def degrees_between(first, second):
     return math.degrees(math.acos(min(1.0, cosine)))
 
 
+@pytest.mark.parametrize("width, height", [(388, 388), (342, 512), (512, 342), (96, 96)])
+def test_a_pose_that_is_right_stays_at_every_size(width, height):
+    model = Ball()
+    given = Cameras(POSE[None].float(), 450.0, 450.0, width / 2, height / 2, width, height)
+    image = model.get_outputs_for_camera(given[0:1])["rgb"]
+    given.camera_to_worlds = fit_pose(model, given, image)[None]
+    error = float(((model.get_outputs_for_camera(given)["rgb"] - image) ** 2).mean())
+    assert error < 2e-5, "47 dB"
+
+
 @pytest.mark.parametrize("size", [96, 200])
 def test_a_moved_head_is_found(size):
     model, true = Ball(), moved((2.0, -3.0, 1.5), (0.03, 0.1, -0.02))

@@ -6,7 +6,8 @@ import torch
 from tiny_head import batch_for, bundle, camera, make, metadata
 
 from nerfblendshape_ns.model_components.conditioning import face_motion
-from nerfblendshape_ns.ops.canonical import LOWER_FACE, OFF_FACE, UPPER_FACE, Marched, canonical_positions
+from nerfblendshape_ns.ops.canonical import Marched, canonical_positions
+from nerfblendshape_ns.ops.canonical_kernels import LOWER_FACE, OFF_FACE, UPPER_FACE
 
 
 def face_metadata() -> Dict[str, Any]:

@@ -26,6 +26,8 @@ PRIOR = 0.5
 """Standard deviation of a coefficient's change, relative to that of the coefficient over the clip."""
 LEAST_DEVIATION = 1e-4
 """Coefficients that vary by less, in the units of the widest one's range, stay as they are."""
+LEAST_TRUST = 0.1
+"""In a frame's landmarks, to count for the motion."""
 NOISE = 1.0
 """Standard deviation of a landmark's error, in pixels of a 512-pixel image."""
 INDEPENDENT = 20
@@ -48,20 +50,22 @@ def fit_coefficients(
         poses: camera-to-head matrices (OpenGL axes), row by row.
         mesh: the clip's face, in the poses' space.
         pixel: size of a pixel of a 512-pixel image at distance 1.
-        trust: in the landmarks of each frame, 0 to 1.
+        trust: in the landmarks of each frame, 0 to 1; below :data:`LEAST_TRUST` they say nothing of the motion.
 
     Returns:
-        Coefficients, and per frame the rms distance of the landmarks from the face, before and after, in pixels of a
-        512-pixel image.
+        Coefficients, none beyond the smallest and the largest tracked one, and per frame the rms distance of the
+        landmarks from the face, before and after, in pixels of a 512-pixel image.
     """
     widest = float(np.ptp(coefficients, axis=0).max()) or 1.0
     deviation = PRIOR * coefficients.std(0)
     moving = deviation > PRIOR * LEAST_DEVIATION * widest
     precision = np.diag((NOISE * pixel / deviation[moving]) ** 2)
     weight = INDEPENDENT / len(mesh)
+    believed = np.where((trust >= LEAST_TRUST)[:, None, None], tangents, np.nan)
+    bounds = coefficients.min(), coefficients.max()
     fitted, before = coefficients.astype(np.float64), None
     for _ in range(ROUNDS):
-        neutral, motion = landmark_motion(tangents, fitted, poses, mesh, RIDGE)
+        neutral, motion = landmark_motion(believed, fitted, poses, mesh, RIDGE)
         if before is None:
             before = _distances(tangents, fitted, poses, neutral, motion)
         for frame, (seen, tracked, pose) in enumerate(zip(tangents, coefficients, poses)):
@@ -69,8 +73,8 @@ def fit_coefficients(
             residual, slopes = _linearised(seen, tracked, pose, neutral, motion[moving], motion)
             normal = weight * trust[frame] * slopes.T @ slopes + precision
             change = np.linalg.solve(normal, weight * trust[frame] * slopes.T @ residual)
-            fitted[frame, moving] = tracked[moving] + change
-    neutral, motion = landmark_motion(tangents, fitted, poses, mesh, RIDGE)
+            fitted[frame, moving] = (tracked[moving] + change).clip(*bounds)
+    neutral, motion = landmark_motion(believed, fitted, poses, mesh, RIDGE)
     assert before is not None
     return fitted, before / pixel, _distances(tangents, fitted, poses, neutral, motion) / pixel
 

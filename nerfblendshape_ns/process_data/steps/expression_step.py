@@ -12,7 +12,7 @@ from nerfblendshape_ns.common.arrays import load_arrays
 from nerfblendshape_ns.common.smoothing import fill_gaps, jitter, whittaker
 from nerfblendshape_ns.data import contract
 from nerfblendshape_ns.expressions.tracks import ExpressionTrack, read_expression_track
-from nerfblendshape_ns.process_data.face.coefficient_fit import fit_coefficients
+from nerfblendshape_ns.process_data.face.coefficient_fit import LEAST_TRUST, fit_coefficients
 from nerfblendshape_ns.process_data.face.external_expressions import external_expressions
 from nerfblendshape_ns.process_data.options import ProcessOptions
 from nerfblendshape_ns.process_data.steps.frame_step import FRAMES
@@ -63,7 +63,11 @@ def _fitted(
     """The tracker's coefficients, smoothed and fitted to landmarks that are smoothed alike, and what that changed."""
     head, smoothness, breaks = load_arrays(options.output / HEAD_POSES), options.smooth_expressions, tracks["breaks"]
     points, focal = len(head["mesh"]), float(head["focal"])
-    landmarks = whittaker(fill_gaps(tracks["landmarks"])[:, :points, :2].reshape(len(raw), -1), smoothness, breaks)
+    trust = head["trust"] * tracks["found"]
+    believed = trust >= LEAST_TRUST
+    # What is not believed must not be smeared over the frames beside it.
+    seen = np.where((believed | ~believed.any())[:, None, None], tracks["landmarks"][:, :points, :2], np.nan)
+    landmarks = whittaker(fill_gaps(seen).reshape(len(raw), -1), smoothness, breaks)
     tangents = landmarks.reshape(len(raw), points, 2) - (frame_info["centre_x"], frame_info["centre_y"])
     smooth = np.clip(whittaker(raw, smoothness, breaks), 0.0, 1.0)
     values, before, after = fit_coefficients(
@@ -72,9 +76,8 @@ def _fitted(
         head["camera_to_head"][:, :3].reshape(len(raw), 12),
         head["mesh"],
         pixel=max(frame_info["width"], frame_info["height"]) / 512.0 / focal,
-        trust=head["trust"] * tracks["found"],
+        trust=trust,
     )
-    values = np.clip(values, 0.0, 1.0)
     deviation = smooth.std(0)
     change = ((values - smooth) / np.maximum(deviation, 1e-9))[:, deviation > 0.01]
     return values.astype(np.float32, order="C"), {

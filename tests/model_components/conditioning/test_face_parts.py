@@ -9,7 +9,8 @@ from nerfblendshape_ns.model_components.conditioning.face_parts import (
     FaceParts,
 )
 from nerfblendshape_ns.model_components.occupancy.visual_hull import CHIN, FOREHEAD
-from nerfblendshape_ns.ops.canonical import LOWER_FACE, OFF_FACE, UPPER_FACE, canonical_positions
+from nerfblendshape_ns.ops.canonical import canonical_positions
+from nerfblendshape_ns.ops.canonical_kernels import LOWER_FACE, OFF_FACE, UPPER_FACE
 
 AABB = torch.tensor([[-1.0, -1.0, -1.0], [1.0, 1.0, 1.0]])
 NAMES = ["eyeBlinkLeft", "browInnerUp", "jawOpen", "mouthPucker", "noseSneerLeft"]

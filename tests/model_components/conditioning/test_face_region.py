@@ -5,7 +5,8 @@ from typing import Optional
 import torch
 
 from nerfblendshape_ns.model_components.conditioning.face_region import FaceRegion
-from nerfblendshape_ns.ops.canonical import OFF_FACE, FaceMap, canonical_positions
+from nerfblendshape_ns.ops.canonical import FaceMap, canonical_positions
+from nerfblendshape_ns.ops.canonical_kernels import OFF_FACE
 
 AABB = torch.tensor([[-1.0, -1.0, -1.0], [1.0, 1.0, 1.0]])
 

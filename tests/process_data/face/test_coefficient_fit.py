@@ -61,9 +61,12 @@ def test_distances_are_pixels_of_512():
 def test_frames_whose_landmarks_are_not_trusted_stay_as_tracked():
     given, _ = clip()
     given["trust"][62:70] = 0.0
+    expected, _, _ = fit_coefficients(**given)
+    given["tangents"][62:70] += 60 * PIXEL  # A slip of the tracker.
     fitted, _, _ = fit_coefficients(**given)
     np.testing.assert_array_equal(fitted[62:70], given["coefficients"][62:70])
     assert np.abs(fitted - given["coefficients"])[75:80, 2].mean() > 0.2
+    np.testing.assert_array_equal(fitted, expected)
 
 
 def test_a_coefficient_that_never_moves_stays():
