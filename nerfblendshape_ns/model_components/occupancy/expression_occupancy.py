@@ -195,7 +195,7 @@ class ExpressionOccupancy(nn.Module):
         state = binaries.data_ptr(), binaries._version, binaries.device
         if self._connected is None or self._connected[0] != state:
             pieces, count = cast(Tuple[np.ndarray, int], ndimage.label(binaries[0].cpu().numpy()))
-            cells = binaries.clone()
+            cells = binaries
             if count > 1:
                 largest = 1 + int(np.bincount(pieces.ravel())[1:].argmax())
                 cells = torch.from_numpy(pieces == largest)[None].to(binaries.device)
