@@ -49,7 +49,7 @@ def landmark_motion(
     """
     picked = spread(len(tangents), MOST_FRAMES)
     seen, coefficients = (np.asarray(array, np.float64)[picked] for array in (tangents, expression))
-    widest = float(np.ptp(coefficients, axis=0).max()) or 1.0
+    widest = widest_range(coefficients)
     weights = np.concatenate([np.ones((len(picked), 1)), coefficients / widest], axis=1)
     pose, mesh = np.asarray(poses, np.float64)[picked].reshape(-1, 3, 4), np.asarray(mesh, np.float64)
     penalty = np.full(weights.shape[1], max(ridge, 1e-9))
@@ -59,6 +59,12 @@ def landmark_motion(
         [_offsets(weights, *_equations(seen[:, piece], pose, mesh[piece]), penalty) for piece in pieces]
     )
     return mesh + offsets[:, 0], np.ascontiguousarray((offsets[:, 1:] / widest).transpose(1, 0, 2))
+
+
+def widest_range(coefficients: Float[ndarray, "frames basis"]) -> float:
+    """Largest range of any coefficient; 1 where all stand still but for rounding."""
+    widest = float(np.ptp(coefficients, axis=0).max())
+    return widest if widest > 1e-9 * float(np.abs(coefficients).max()) else 1.0
 
 
 def _offsets(

@@ -16,7 +16,7 @@ import numpy as np
 from jaxtyping import Float
 from numpy import ndarray
 
-from nerfblendshape_ns.data.landmark_motion import landmark_motion
+from nerfblendshape_ns.data.landmark_motion import landmark_motion, widest_range
 
 ROUNDS = 3
 """Times that the motion, then the coefficients are solved for."""
@@ -56,9 +56,8 @@ def fit_coefficients(
         Coefficients, none beyond the smallest and the largest tracked one, and per frame the rms distance of the
         landmarks from the face, before and after, in pixels of a 512-pixel image.
     """
-    widest = float(np.ptp(coefficients, axis=0).max()) or 1.0
     deviation = PRIOR * coefficients.std(0)
-    moving = deviation > PRIOR * LEAST_DEVIATION * widest
+    moving = deviation > PRIOR * LEAST_DEVIATION * widest_range(coefficients)
     precision = np.diag((NOISE * pixel / deviation[moving]) ** 2)
     weight = INDEPENDENT / len(mesh)
     believed = np.where((trust >= LEAST_TRUST)[:, None, None], tangents, np.nan)
