@@ -30,7 +30,7 @@ SMALLER = {
     **{f"optimizers.{group}.scheduler.warmup_steps": 20 for group in ("tables", "networks")},
 }
 SMALLER_HEAD = {
-    "max_num_iterations": 160,
+    "max_num_iterations": 240,
     "pipeline.model.num_levels": 8,
     "pipeline.model.occupancy_resolution": 32,
     "pipeline.model.samples_per_box": 64,
@@ -53,7 +53,7 @@ def test_head_and_torso_of_the_large_methods_learn(tmp_path, monkeypatch):
     figures = measured(head)
     baseline = mean_picture(pipeline)
     assert figures["head"]["psnr"] > baseline["psnr"] + 1.0, (figures, baseline)
-    assert figures["mask"]["psnr"] > max(baseline["psnr_head"], baseline["psnr_colour"]) + 1.5, (figures, baseline)
+    assert figures["mask"]["psnr"] > max(baseline["psnr_head"], baseline["psnr_colour"]) + 2.5, (figures, baseline)
     torso = run(data, tmp_path, "nerfblendshape-torso", **{"pipeline.model.head_run": str(head.parent)})
     _, pipeline, _, _ = eval_setup(torso, test_mode="test")
     whole, baseline = measured(torso), mean_picture(pipeline)

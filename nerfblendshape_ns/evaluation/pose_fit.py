@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from jaxtyping import Float
 from nerfstudio.cameras.cameras import Cameras
+from nerfstudio.models.base_model import Model
 from numpy import ndarray
 from scipy.spatial.transform import Rotation
 from torch import Tensor
@@ -35,7 +36,7 @@ Rendered = Tuple[Float[ndarray, "height width 3"], Float[ndarray, "height width"
 
 
 @torch.no_grad()
-def fit_pose(model: object, camera: Cameras, truth: Float[Tensor, "height width 3"]) -> Float[Tensor, "3 4"]:
+def fit_pose(model: Model, camera: Cameras, truth: Float[Tensor, "height width 3"]) -> Float[Tensor, "3 4"]:
     """Six numbers of a camera fitted to an image; nothing else is.
 
     Args:
@@ -57,9 +58,8 @@ def fit_pose(model: object, camera: Cameras, truth: Float[Tensor, "height width 
 
     def render(pose: ndarray) -> Rendered:
         small.camera_to_worlds = torch.from_numpy(pose[None].astype(np.float32)).to(small.device)
-        outputs = model.get_outputs_for_camera(small)  # type: ignore[attr-defined]
-        images = (outputs[name].float().cpu().numpy() for name in ("rgb", "accumulation", "depth"))
-        color, opacity, depth = images
+        outputs = model.get_outputs_for_camera(small)
+        color, opacity, depth = (outputs[name].float().cpu().numpy() for name in ("rgb", "accumulation", "depth"))
         return color.clip(0.0, 1.0), opacity[..., 0], depth[..., 0]
 
     pose = camera.camera_to_worlds[0].double().cpu().numpy()
@@ -82,9 +82,10 @@ def _descend(
             step = np.linalg.solve(normal + damping * np.diag(np.diag(normal) + 1e-12), right)
             moved = _moved(pose, step, centre)
             there = render(moved)
-            if _error(there, target) < error:
-                gain = 10.0 * np.log10(error / max(_error(there, target), 1e-12))
-                pose, image, error = moved, there, _error(there, target)
+            least = _error(there, target)
+            if least < error:
+                gain = 10.0 * np.log10(error / max(least, 1e-12))
+                pose, image, error = moved, there, least
                 damping = max(damping / 5.0, LEAST_DAMPING)
                 break
             damping *= 10.0

@@ -189,7 +189,8 @@ class ExpressionOccupancy(nn.Module):
     def connected(self) -> Bool[Tensor, "1 width height depth"]:
         """The largest piece of occupied cells that share sides: what floats beside the head is none of it.
 
-        Crumbs beside a jaw are hidden or faint in all training frames and come forth where the head turns beyond them.
+        Crumbs beside a jaw come forth where the head turns beyond the training frames. An earring that no cell joins
+        to the head would be left out too.
         """
         binaries = self.estimator.binaries
         state = binaries.data_ptr(), binaries._version, binaries.device

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Callable, Tuple
 
 import torch
 from jaxtyping import Bool, Float, Int
+from scipy import ndimage
 from torch import Tensor
 
 from nerfblendshape_ns.data.pinhole_rays import PinholeRays
@@ -62,7 +63,8 @@ def cover_masks(
             most = votes.new_zeros(len(pixels)).scatter_reduce(0, ray, votes[cell], "amax")
             added[cell[votes[cell] >= most[ray]]] = True
     grid = added.view(*occupancy.estimator.binaries.shape[1:])
-    return _with_neighbours(grid).flatten() & (candidates | added), torch.cat(fractions)
+    with_neighbours = torch.from_numpy(ndimage.binary_dilation(grid.cpu().numpy())).to(added.device)
+    return with_neighbours.flatten() & (candidates | added), torch.cat(fractions)
 
 
 def find_missed(
@@ -93,13 +95,3 @@ def find_missed(
         asked = (waiting & near).nonzero()
         waiting &= ~near
     return missed
-
-
-def _with_neighbours(cells: Bool[Tensor, "x y z"]) -> Bool[Tensor, "x y z"]:
-    """Cells and those that share a side with one."""
-    grown = cells.clone()
-    for axis in range(3):
-        length = cells.shape[axis] - 1
-        grown.narrow(axis, 1, length).logical_or_(cells.narrow(axis, 0, length))
-        grown.narrow(axis, 0, length).logical_or_(cells.narrow(axis, 1, length))
-    return grown

@@ -12,9 +12,11 @@ from nerfblendshape_ns.common.arrays import load_arrays
 from nerfblendshape_ns.common.smoothing import fill_gaps, jitter, whittaker
 from nerfblendshape_ns.data import contract
 from nerfblendshape_ns.expressions.tracks import ExpressionTrack, read_expression_track
-from nerfblendshape_ns.process_data.face.coefficient_fit import LEAST_TRUST, fit_coefficients
 from nerfblendshape_ns.process_data.face.external_expressions import external_expressions
 from nerfblendshape_ns.process_data.options import ProcessOptions
+from nerfblendshape_ns.process_data.pose.coefficient_fit import fit_coefficients
+from nerfblendshape_ns.process_data.pose.landmark_trust import DISTRUSTED
+from nerfblendshape_ns.process_data.pose.pose_geometry import Intrinsics
 from nerfblendshape_ns.process_data.steps.frame_step import FRAMES
 from nerfblendshape_ns.process_data.steps.pose_step import HEAD_POSES
 from nerfblendshape_ns.process_data.steps.step_record import Progress, Result
@@ -62,27 +64,29 @@ def _fitted(
 ) -> Tuple[np.ndarray, Dict[str, float]]:
     """The tracker's coefficients, smoothed and fitted to landmarks that are smoothed alike, and what that changed."""
     head, smoothness, breaks = load_arrays(options.output / HEAD_POSES), options.smooth_expressions, tracks["breaks"]
-    points, focal = len(head["mesh"]), float(head["focal"])
     trust = head["trust"] * tracks["found"]
-    believed = trust >= LEAST_TRUST
+    believed = trust >= DISTRUSTED
     # What is not believed must not be smeared over the frames beside it.
-    seen = np.where((believed | ~believed.any())[:, None, None], tracks["landmarks"][:, :points, :2], np.nan)
-    landmarks = whittaker(fill_gaps(seen).reshape(len(raw), -1), smoothness, breaks)
-    tangents = landmarks.reshape(len(raw), points, 2) - (frame_info["centre_x"], frame_info["centre_y"])
+    landmarks = tracks["landmarks"][:, : len(head["mesh"]), :2]
+    landmarks = fill_gaps(np.where((believed | ~believed.any())[:, None, None], landmarks, np.nan))
     smooth = np.clip(whittaker(raw, smoothness, breaks), 0.0, 1.0)
-    values, before, after = fit_coefficients(
-        tangents / focal,
+    image_size = max(frame_info["width"], frame_info["height"])
+    values, *distances = fit_coefficients(
+        whittaker(landmarks.reshape(len(raw), -1), smoothness, breaks).reshape(landmarks.shape),
         smooth,
-        head["camera_to_head"][:, :3].reshape(len(raw), 12),
+        head["poses"],
+        head["reference"],
         head["mesh"],
-        pixel=max(frame_info["width"], frame_info["height"]) / 512.0 / focal,
-        trust=trust,
+        Intrinsics(float(head["focal"]), frame_info["centre_x"], frame_info["centre_y"]),
+        trust,
+        image_size,
     )
+    before, after = (float(np.sqrt((distance**2).mean())) * 512.0 / image_size for distance in distances)
     deviation = smooth.std(0)
     change = ((values - smooth) / np.maximum(deviation, 1e-9))[:, deviation > 0.01]
     return values.astype(np.float32, order="C"), {
-        "landmarks_rms_pixels_at_512_tracked": float(np.sqrt((before**2).mean())),
-        "landmarks_rms_pixels_at_512": float(np.sqrt((after**2).mean())),
+        "landmarks_rms_pixels_at_512_tracked": before,
+        "landmarks_rms_pixels_at_512": after,
         "change_rms_deviations": float(np.sqrt((change**2).mean())) if change.size else 0.0,
     }
 

@@ -40,8 +40,8 @@ from nerfblendshape_ns.process_data.video.frames import LabelFolder
 
 HEAD_POSES = "head_poses.npz"
 """``camera_to_head`` as in ``transforms.json``, ``focal`` (pixels), ``mesh`` (the personalised face), ``trust`` in the
-landmarks of each frame (0 to 1), and for the report ``angles`` and ``translation`` (degrees, centimetres; ``_raw``:
-each frame by itself)."""
+landmarks of each frame (0 to 1), ``poses`` and ``reference`` as in :mod:`.pose_geometry`, and for the report ``angles``
+and ``translation`` (degrees, centimetres; ``_raw``: each frame by itself)."""
 POSES_RAW = "poses_raw.npy"
 """Each frame's pose by itself, before refinement and smoothing: float64 ``[frames, 4, 4]``, as in transforms.json."""
 # A refinement that takes the rigid landmarks farther than this from the image's, in pixels of a 512-pixel image, is
@@ -115,6 +115,8 @@ def run(options: ProcessOptions, model: Path, frame_info: Dict[str, Any], progre
         mesh=mesh.astype(np.float32),
         focal=np.array(intrinsics.focal),
         trust=np.array(np.broadcast_to(fit.trust, len(rigid))),
+        poses=fit.poses,
+        reference=fit.reference,
     )
     summary = {
         "focal_pixels": intrinsics.focal,

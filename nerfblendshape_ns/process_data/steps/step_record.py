@@ -15,7 +15,7 @@ from nerfblendshape_ns.common.errors import UserError
 from nerfblendshape_ns.data import contract
 
 # To be raised when a step's code changes so that output of the earlier code must not be reused.
-FORMAT = 3
+FORMAT = 4
 # Names that write_atomically gives to what it is writing.
 TEMPORARY = re.compile(r"\..+\.\d+\.tmp(\.[^.]*)?")
 

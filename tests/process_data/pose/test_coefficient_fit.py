@@ -5,10 +5,11 @@ from typing import Any, Dict, Tuple
 import numpy as np
 import pytest
 
-from nerfblendshape_ns.process_data.face.coefficient_fit import fit_coefficients
+from nerfblendshape_ns.process_data.pose.coefficient_fit import fit_coefficients
+from nerfblendshape_ns.process_data.pose.pose_geometry import FRONTAL, Intrinsics, project, to_camera
 
 FRAMES, POINTS, BASIS = 90, 60, 4
-PIXEL = 1.0 / 800
+CAMERA = Intrinsics(800.0, 250.0, 260.0)
 MISSED = slice(60, 80)
 """Frames in which the tracker does not see the third coefficient."""
 
@@ -20,19 +21,14 @@ def clip() -> Tuple[Dict[str, Any], np.ndarray]:
     motion = random.normal(0, 0.6, (BASIS, POINTS, 3))
     phase = np.arange(FRAMES)[:, None] * (0.31, 0.17, 0.23, 0.11)
     truth = 0.5 + 0.5 * np.sin(phase)
-    yaw = 0.4 * np.sin(0.2 * np.arange(FRAMES))
-    axes = np.zeros((FRAMES, 3, 3))  # Columns: right, up, back.
-    axes[:, :, 0] = np.stack([np.cos(yaw), 0 * yaw, -np.sin(yaw)], 1)
-    axes[:, 1, 1] = 1.0
-    axes[:, :, 2] = np.stack([np.sin(yaw), 0 * yaw, np.cos(yaw)], 1)
-    poses = np.concatenate([axes, 60.0 * axes[:, :, 2:]], axis=2)
+    poses = np.zeros((FRAMES, 6))
+    poses[:, 1], poses[:, 5] = 0.4 * np.sin(0.2 * np.arange(FRAMES)), 60.0
     points = mesh + np.einsum("fk,kpa->fpa", truth, motion)
-    local = np.einsum("fpa,fab->fpb", points - poses[:, None, :, 3], axes)
-    tangents = np.stack([local[..., 0], -local[..., 1]], -1) / -local[..., 2:]
+    observed = project(to_camera(poses, FRONTAL, points), CAMERA)
     tracked = truth.copy()
     tracked[MISSED, 2] = 0.5
-    shared = {"tangents": tangents, "coefficients": tracked, "poses": poses.reshape(FRAMES, 12), "mesh": mesh}
-    return {**shared, "pixel": PIXEL, "trust": np.ones(FRAMES)}, truth
+    given = {"observed": observed, "coefficients": tracked, "poses": poses, "reference": FRONTAL, "mesh": mesh}
+    return {**given, "intrinsics": CAMERA, "trust": np.ones(FRAMES)}, truth
 
 
 def test_a_movement_that_the_tracker_misses_is_found():
@@ -46,11 +42,11 @@ def test_a_movement_that_the_tracker_misses_is_found():
     assert before[MISSED].mean() > 2.0 and after.max() < 0.3
 
 
-def test_distances_are_pixels_of_512():
+def test_distances_are_pixels():
     given, truth = clip()
     given["coefficients"] = truth
-    shifted = given["tangents"] + np.random.default_rng(1).normal(0, 3 * PIXEL, given["tangents"].shape)
-    fitted, before, after = fit_coefficients(**{**given, "tangents": shifted})
+    shifted = given["observed"] + np.random.default_rng(1).normal(0, 3, given["observed"].shape)
+    fitted, before, after = fit_coefficients(**{**given, "observed": shifted})
     # Two directions of three pixels each; a few unknowns take up a little of it.
     assert np.sqrt((before**2).mean()) == pytest.approx(3 * 2**0.5, rel=0.1)
     assert np.sqrt((after**2).mean()) == pytest.approx(3 * 2**0.5, rel=0.15)
@@ -62,7 +58,7 @@ def test_frames_whose_landmarks_are_not_trusted_stay_as_tracked():
     given, _ = clip()
     given["trust"][62:70] = 0.0
     expected, _, _ = fit_coefficients(**given)
-    given["tangents"][62:70] += 60 * PIXEL  # A slip of the tracker.
+    given["observed"][62:70] += 60  # A slip of the tracker.
     fitted, _, _ = fit_coefficients(**given)
     np.testing.assert_array_equal(fitted[62:70], given["coefficients"][62:70])
     assert np.abs(fitted - given["coefficients"])[75:80, 2].mean() > 0.2
