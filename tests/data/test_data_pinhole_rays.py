@@ -62,3 +62,14 @@ def test_other_cameras_make_their_own_rays():
     assert image_rays(Cameras(**one, width=20, height=18, camera_type=CameraType.FISHEYE), "cpu") is None
     bent = torch.tensor([[0.0, 0.1, 0.0, 0.0, 0.0, 0.0]])
     assert image_rays(Cameras(**one, width=20, height=18, distortion_params=bent), "cpu") is None
+
+
+def test_cameras_in_double_precision():
+    camera = Cameras(torch.eye(4)[None, :3], 20.0, 20.0, 4.0, 3.0, 8, 6)
+    expected = image_rays(camera, "cpu")
+    camera.fx, camera.fy, camera.cx, camera.cy = (
+        part.double() for part in (camera.fx, camera.fy, camera.cx, camera.cy)
+    )
+    rays = image_rays(camera, "cpu")
+    assert rays is not None and expected is not None
+    assert rays.directions.dtype == torch.float32 and torch.equal(rays.directions, expected.directions)
