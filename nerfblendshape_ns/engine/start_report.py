@@ -64,7 +64,12 @@ def _head_parts(model: HeadModel) -> List[Part]:
         (no_mesh, NO_MESH),
         (not FaceParts.has_region_names(model.expression_source.names), FOREIGN_NAMES),
     )
+    poses = _first(
+        (not config.pose_correction, "by --pipeline.model.pose-correction False"),
+        (not model.corrects_poses, f"by --pipeline.model.camera-optimizer.mode {config.camera_optimizer.mode}"),
+    )
     return [
+        Part("pose correction", poses),
         Part("face motion", None if conditioning.motion is not None else motion),
         Part("face parts", None if conditioning.parts is not None else parts),
         Part("shell round the face", NO_MESH if no_mesh else None),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from dataclasses import dataclass, field
-from typing import Any, Dict, Iterator, Literal, Optional, Tuple, Type
+from typing import Any, Dict, Iterator, Literal, Optional, Tuple, Type, cast
 
 import torch
 import torch.distributed as dist
@@ -17,7 +17,9 @@ from nerfstudio.utils.rich_utils import CONSOLE
 from nerfblendshape_ns.common.console import say
 from nerfblendshape_ns.common.errors import UserError
 from nerfblendshape_ns.common.file_io import save_json
+from nerfblendshape_ns.data.dataset import NerfBlendshapeDataset
 from nerfblendshape_ns.data.splits import SPLIT_FILE
+from nerfblendshape_ns.engine.pose_rounds import FIRST_STEP, ROUNDS, correct_poses
 from nerfblendshape_ns.engine.schedules import ProgressDecay
 from nerfblendshape_ns.engine.start_report import start_report
 from nerfblendshape_ns.engine.table_optimizer import BlendshapeTableAdam
@@ -29,6 +31,7 @@ from nerfblendshape_ns.engine.training_record import (
 )
 from nerfblendshape_ns.field_components.table_gradients import TableGradients, several_processes
 from nerfblendshape_ns.model_components.losses import prepare_patch_loss
+from nerfblendshape_ns.models.head import HeadModel
 from nerfblendshape_ns.models.unseen_frames import check_same_training_frames
 
 
@@ -69,6 +72,10 @@ class BudgetTrainer(Trainer):
             check_same_training_frames(self.pipeline.model, self._train_metadata)
         self._trained_step = self._start_step - 1
         self._started: Optional[float] = None
+        if isinstance(self._model, HeadModel) and self._model.corrects_poses:
+            self.callbacks.append(
+                TrainingCallback([TrainingCallbackLocation.BEFORE_TRAIN_ITERATION], self._correct_poses)
+            )
         if self.config.max_minutes is not None:
             for decay, step in self._decays():
                 decay.start_budget(step)
@@ -129,6 +136,10 @@ class BudgetTrainer(Trainer):
             save_training_record(self.base_dir, training_record(self.config, step + 1, self._clock))
 
     @property
+    def _model(self) -> Any:
+        return self.pipeline.model
+
+    @property
     def _train_metadata(self) -> Dict[str, Any]:
         return self.pipeline.datamanager.train_dataset.metadata  # type: ignore[union-attr]
 
@@ -138,6 +149,14 @@ class BudgetTrainer(Trainer):
         if checkpoints is None and self.config.load_checkpoint is not None:
             checkpoints = self.config.load_checkpoint.parent
         return None if checkpoints is None else load_training_record(checkpoints.parent)
+
+    def _correct_poses(self, step: int) -> None:
+        """Fit the training frames' poses when the training has come so far."""
+        progress = max((decay.progress(step) for decay, _ in self._decays()), default=0.0)
+        due = sum(progress >= start for start in ROUNDS)
+        if step >= FIRST_STEP and self._model.conditioning.correction.done < due:
+            dataset = cast(NerfBlendshapeDataset, self.pipeline.datamanager.train_dataset)
+            say(CONSOLE, correct_poses(self._model, dataset))
 
     def _watch_budget(self, step: int) -> None:
         """Report the spent budget to the schedules; stop after the step that begins when all of it is."""

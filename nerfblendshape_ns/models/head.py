@@ -34,6 +34,7 @@ from nerfblendshape_ns.models.architecture import HeadArchitecture
 from nerfblendshape_ns.models.expression_model import ExpressionModel, ExpressionModelConfig
 from nerfblendshape_ns.ops import nerfacc_backend
 from nerfblendshape_ns.ops.canonical import Marched
+from nerfblendshape_ns.ops.rigid_motion import move_rays
 
 
 @dataclass
@@ -56,6 +57,9 @@ class HeadModelConfig(HeadArchitecture, ExpressionModelConfig):
     """Weight of the mask loss after its warm-up."""
     mask_loss_warmup: int = 500
     """Steps over which the mask loss's weight changes."""
+    pose_correction: bool = True
+    """Whether training frames' poses are fitted to the half-trained head; what follows from the tracked pose corrects
+    all others."""
     camera_optimizer: CameraOptimizerConfig = field(default_factory=lambda: CameraOptimizerConfig(mode="off"))
     """Photometric refinement of the training poses."""
 
@@ -147,6 +151,11 @@ class HeadModel(ExpressionModel[FrameBatch]):
 
     # --- training ---
 
+    @property
+    def corrects_poses(self) -> bool:
+        """Whether training frames' poses are fitted; no head needs that whose poses gradients refine."""
+        return self.config.pose_correction and self.config.camera_optimizer.mode == "off"
+
     def get_param_groups(self) -> Dict[str, List[Parameter]]:
         """The networks, the tables, and the poses where they are refined."""
         tables = self.field.encoding.tables
@@ -227,16 +236,25 @@ class HeadModel(ExpressionModel[FrameBatch]):
         train_frame: Optional[Tensor] = None,
     ) -> FrameBatch:
         """Blend the tables of a few frames; see :meth:`ExpressionModel.frames`."""
-        return self._blended(self.conditioning(expression, captured), ray_frame, train_frame)
+        condition = self.conditioning(expression, captured)
+        correction = self.conditioning.corrections(condition, captured, train_frame)
+        return self._blended(condition, ray_frame, train_frame, correction)
 
     def training_frames(self, frames: Tensor, ray_frame: Optional[Tensor]) -> FrameBatch:
         """Blend the tables of training frames, whose conditions are known."""
-        return self._blended(self.occupancy.train_expressions[frames], ray_frame, frames)
+        condition = self.occupancy.train_expressions[frames]
+        return self._blended(condition, ray_frame, frames, self.conditioning.corrections(condition, None, frames))
 
-    def _blended(self, condition: Tensor, ray_frame: Optional[Tensor], train_frame: Optional[Tensor]) -> FrameBatch:
+    def _blended(
+        self,
+        condition: Tensor,
+        ray_frame: Optional[Tensor],
+        train_frame: Optional[Tensor],
+        correction: Optional[Tensor],
+    ) -> FrameBatch:
         codes = frame_code(self.field.frame_codes, train_frame, len(condition))
         pool = self.occupancy.train_expressions
-        return self.conditioning.frame_batch(condition, self.field.blend, pool, ray_frame, codes)
+        return self.conditioning.frame_batch(condition, self.field.blend, pool, ray_frame, codes, correction)
 
     def get_outputs(self, ray_bundle: RayBundle) -> Dict[str, Tensor]:  # type: ignore[override]
         """Render rays.
@@ -272,6 +290,8 @@ class HeadModel(ExpressionModel[FrameBatch]):
             frames: what the rays belong to.
             spans: see :func:`ray_spans`.
         """
+        if frames.correction is not None:
+            origins, directions = move_rays(origins, directions, frames.correction, frames.ray_frame)
         sizes = segment_sizes(origins)
         samples = self.occupancy.sample(origins.detach(), directions.detach(), self.training, spans, sizes[0])
         viewed = directions if self.training else self.view_range(origins, directions)

@@ -44,7 +44,7 @@ def make(data: Optional[Dict[str, Any]] = None, **options) -> HeadModel:
         setattr(config, name, value)
     model = config.setup(
         scene_box=SceneBox(torch.tensor([[-0.8, -0.9, -1.0], [0.8, 0.9, 1.0]])),
-        num_train_data=4,
+        num_train_data=len((data or metadata())["train_frame_index"]),
         metadata=data or metadata(),
         device="cpu",
         grad_scaler=None,

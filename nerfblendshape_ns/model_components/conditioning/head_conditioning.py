@@ -13,6 +13,7 @@ from nerfblendshape_ns.model_components.conditioning.expression_source import Ex
 from nerfblendshape_ns.model_components.conditioning.face_motion import FaceMotion
 from nerfblendshape_ns.model_components.conditioning.face_parts import FaceParts
 from nerfblendshape_ns.model_components.conditioning.head_pose_code import HeadPoseCode
+from nerfblendshape_ns.model_components.conditioning.pose_correction import PoseCorrection
 from nerfblendshape_ns.ops.canonical import Marched, canonical_positions
 
 EXPRESSION_SWAP = 0.2
@@ -39,6 +40,8 @@ class FrameBatch:
     """Number of frames."""
     motion: Optional[Float[Tensor, "frames grid grid grid 3"]] = None
     """The skin's displacement in each; None where samples stay where they are."""
+    correction: Optional[Float[Tensor, "frames 12"]] = None
+    """Rigid motion of each frame's rays, a 3x4 matrix row by row; None where the tracked poses stand."""
 
 
 class HeadConditioning(nn.Module):
@@ -68,7 +71,9 @@ class HeadConditioning(nn.Module):
         self.basis = len(scale)
         self.scale: Tensor
         self.register_buffer("scale", scale.float().clone())
-        self.pose_code = HeadPoseCode(train_pose, scale=pose_scale) if pose_scale > 0 else None
+        self.pose_code = HeadPoseCode(train_pose, scale=pose_scale or 1.0)
+        self.with_pose = pose_scale > 0
+        self.correction = PoseCorrection(train_pose, self.pose_code(train_pose), self.pose_code.limit)
         self.noise = noise
         self.parts = parts
         self.motion = motion
@@ -122,11 +127,32 @@ class HeadConditioning(nn.Module):
             captured: head poses (camera-to-head, row by row); None takes the clip's middle one.
         """
         expression = expression * self.scale
-        if self.pose_code is None:
+        if not self.with_pose:
             return expression
         if captured is None:
             captured = self.pose_code.reference.expand(len(expression), -1)
         return torch.cat([expression, self.pose_code(captured)], dim=-1)
+
+    def corrections(
+        self,
+        condition: Float[Tensor, "frames condition"],
+        captured: Optional[Float[Tensor, "frames 12"]],
+        train_frame: Optional[Int[Tensor, "frames"]],
+    ) -> Optional[Float[Tensor, "frames 12"]]:
+        """Rigid motion of the frames' rays; None where the tracked poses stand.
+
+        Args:
+            condition: from :meth:`forward`.
+            captured: see there.
+            train_frame: training frames that they are; None for others.
+        """
+        if self.correction.done == 0:
+            return None
+        if train_frame is not None:
+            return self.correction.of_training(train_frame)
+        if captured is None:
+            captured = self.pose_code.reference.expand(len(condition), -1)
+        return self.correction(captured, condition[:, self.basis :] if self.with_pose else self.pose_code(captured))
 
     def variants(self, condition: Float[Tensor, "frames condition"]) -> Float[Tensor, "variants condition"]:
         """All that any sample of these frames may see, in the order of :class:`FrameBatch`."""
@@ -139,6 +165,7 @@ class HeadConditioning(nn.Module):
         pool: Float[Tensor, "train condition"],
         ray_frame: Optional[Tensor],
         codes: Optional[Tensor],
+        correction: Optional[Float[Tensor, "frames 12"]] = None,
     ) -> FrameBatch:
         """Blend the tables of a few frames; in training with noise, and at times with another frame's coefficients.
 
@@ -148,6 +175,7 @@ class HeadConditioning(nn.Module):
             pool: conditions of all training frames.
             ray_frame: see :class:`FrameBatch`.
             codes: see :class:`FrameBatch`.
+            correction: see :class:`FrameBatch`.
         """
         count = len(condition)
         if self.by_code:
@@ -162,7 +190,7 @@ class HeadConditioning(nn.Module):
             chosen = torch.randint(len(pool), (count,)).to(pool.device)
             foreign = torch.cat([pool[chosen, : self.basis], condition[:count, self.basis :]], dim=-1)
             condition = torch.cat([foreign, condition[count:]])
-        return FrameBatch(condition, *blend(condition), ray_frame, codes, count, motion)
+        return FrameBatch(condition, *blend(condition), ray_frame, codes, count, motion, correction)
 
     def to_canonical(
         self, origins: Float[Tensor, "rays 3"], marched: Marched, frames: FrameBatch

@@ -8,7 +8,7 @@ import torch
 from nerfstudio.cameras.cameras import Cameras
 from scipy.spatial.transform import Rotation
 
-from nerfblendshape_ns.evaluation.pose_fit import fit_pose
+from nerfblendshape_ns.model_components.rendering.pose_fit import fit_pose
 
 POSE = torch.tensor([[1.0, 0.0, 0.0, 0.0], [0.0, 0.0, -1.0, -4.0], [0.0, 1.0, 0.0, 0.0]])
 
@@ -56,7 +56,7 @@ def test_a_pose_that_is_right_stays_at_every_size(width, height):
     model = Ball()
     given = Cameras(POSE[None].float(), 450.0, 450.0, width / 2, height / 2, width, height)
     image = model.get_outputs_for_camera(given[0:1])["rgb"]
-    given.camera_to_worlds = fit_pose(model, given, image)[None]
+    given.camera_to_worlds = fit_pose(model.get_outputs_for_camera, given, image)[None]
     error = float(((model.get_outputs_for_camera(given)["rgb"] - image) ** 2).mean())
     assert error < 2e-5, "47 dB"
 
@@ -65,7 +65,7 @@ def test_a_pose_that_is_right_stays_at_every_size(width, height):
 def test_a_moved_head_is_found(size):
     model, true = Ball(), moved((2.0, -3.0, 1.5), (0.03, 0.1, -0.02))
     image = model.get_outputs_for_camera(camera(true, size))["rgb"]
-    found = fit_pose(model, camera(POSE, size), image)
+    found = fit_pose(model.get_outputs_for_camera, camera(POSE, size), image)
     assert found.shape == (3, 4) and found.dtype == torch.float32
     assert degrees_between(POSE, true) > 3.5
     assert degrees_between(found, true) < 0.15
@@ -79,10 +79,10 @@ def test_a_moved_head_is_found(size):
 def test_a_pose_that_is_right_stays_and_an_empty_image_is_no_reason_to_move():
     model = Ball()
     image = model.get_outputs_for_camera(camera(POSE, 64))["rgb"]
-    found = fit_pose(model, camera(POSE, 64), image)
+    found = fit_pose(model.get_outputs_for_camera, camera(POSE, 64), image)
     np.testing.assert_allclose(found, POSE, atol=1e-4)
     far = torch.cat([POSE[:, :3], torch.tensor([[50.0], [-4.0], [0.0]])], dim=1)
-    np.testing.assert_array_equal(fit_pose(model, camera(far, 64), image), far)
+    np.testing.assert_array_equal(fit_pose(model.get_outputs_for_camera, camera(far, 64), image), far)
 
 
 def test_it_never_gets_worse():
@@ -90,6 +90,6 @@ def test_it_never_gets_worse():
     model, random = Ball(), torch.rand(48, 48, 3, generator=torch.Generator().manual_seed(0))
     errors = [
         float(((model.get_outputs_for_camera(camera(pose, 48))["rgb"] - random) ** 2).mean())
-        for pose in (POSE, fit_pose(model, camera(POSE, 48), random))
+        for pose in (POSE, fit_pose(model.get_outputs_for_camera, camera(POSE, 48), random))
     ]
     assert errors[1] <= errors[0]
