@@ -77,12 +77,13 @@ def pixels_without_cell(model: HeadModel, camera: Cameras, mask: Bool[Tensor, "h
         camera: of shape ``[1]``.
         mask: where the true head is, of the camera's size.
     """
+    frames = model.drive(model.expression_source.resolve(camera))
     plain = camera.to(model.device)
     plain.metadata = None  # nerfstudio would copy it to every ray.
     rays = plain.generate_rays(camera_indices=0)
     shown = mask.to(model.device).flatten()
     origins, directions = (values.reshape(-1, 3)[shown] for values in (rays.origins, rays.directions))
-    return float((~model.occupancy.meets_allowed(origins, directions)).float().mean())
+    return float((~model.occupancy.meets_allowed(*frames.corrected(origins, directions))).float().mean())
 
 
 def floaters(

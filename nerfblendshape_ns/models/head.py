@@ -34,7 +34,6 @@ from nerfblendshape_ns.models.architecture import HeadArchitecture
 from nerfblendshape_ns.models.expression_model import ExpressionModel, ExpressionModelConfig
 from nerfblendshape_ns.ops import nerfacc_backend
 from nerfblendshape_ns.ops.canonical import Marched
-from nerfblendshape_ns.ops.rigid_motion import move_rays
 
 
 @dataclass
@@ -290,8 +289,7 @@ class HeadModel(ExpressionModel[FrameBatch]):
             frames: what the rays belong to.
             spans: see :func:`ray_spans`.
         """
-        if frames.correction is not None:
-            origins, directions = move_rays(origins, directions, frames.correction, frames.ray_frame)
+        origins, directions = frames.corrected(origins, directions)
         sizes = segment_sizes(origins)
         samples = self.occupancy.sample(origins.detach(), directions.detach(), self.training, spans, sizes[0])
         viewed = directions if self.training else self.view_range(origins, directions)

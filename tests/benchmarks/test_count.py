@@ -15,14 +15,14 @@ sys.path.append(str(Path(__file__).resolve().parents[2] / "benchmarks"))
 benchmark: Any = importlib.import_module("count")
 
 MOST = {
-    "step": {"operations": 108, "launches": 16, "synchronisations": 2},
-    "image": {"operations": 42, "launches": 16, "synchronisations": 2},
+    "step": {"operations": 109, "launches": 17, "synchronisations": 2},
+    "image": {"operations": 43, "launches": 17, "synchronisations": 2},
 }
 """As many as there are. Whoever lowers a count lowers its number here."""
 
 
 def test_counts_do_not_grow(tmp_path):
-    """Of the small head with face parts and face motion; smaller images and a smaller box change no count."""
+    """Of the small head with face parts, face motion and corrected poses; smaller images and a smaller box change no count."""
     write_dataset(ClipSettings(num_frames=10, width=64, height=64, samples=1), tmp_path / "clip")
     figures = benchmark.measure(
         tmp_path / "clip", 32, 64, occupancy_warmup=16, occupancy_resolution=32, samples_per_box=64

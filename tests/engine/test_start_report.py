@@ -11,6 +11,7 @@ TESTS = Path(__file__).parents[1]
 sys.path += [str(TESTS), str(TESTS / "models")]
 
 import stand_in_lpips  # noqa: E402
+from nerfstudio.cameras.camera_optimizers import CameraOptimizerConfig  # noqa: E402
 from stand_in_tcnn import install  # noqa: E402
 from test_head_face import face_metadata, lifted_metadata  # noqa: E402
 from tiny_head import make, metadata  # noqa: E402
@@ -46,6 +47,7 @@ def test_everything_may_be_on(monkeypatch, tmp_path):
     model = make(lifted_metadata(), perceptual_loss="dssim")
     assert start_report(model, datamanager(mattes=4, frame_balance=0.7, patch_size=16)) == (
         "This training uses:\n"
+        "  pose correction       on\n"
         "  face motion           on\n"
         "  face parts            on\n"
         "  shell round the face  on\n"
@@ -57,8 +59,9 @@ def test_everything_may_be_on(monkeypatch, tmp_path):
 
 
 def test_everything_may_be_off_by_option():
-    model = make(lifted_metadata(), face_motion=False, face_parts=False)
+    model = make(lifted_metadata(), face_motion=False, face_parts=False, pose_correction=False)
     assert of(model) == {
+        "pose correction": "off by --pipeline.model.pose-correction False",
         "face motion": "off by --pipeline.model.face-motion False",
         "face parts": "off by --pipeline.model.face-parts False",
         "shell round the face": "on",
@@ -67,6 +70,8 @@ def test_everything_may_be_off_by_option():
         "LPIPS in evaluation": "off its weights are not cached; nbs-fetch-lpips fetches them",
         "frame balance": "off by --pipeline.datamanager.frame-balance 0",
     }
+    refined = make(camera_optimizer=CameraOptimizerConfig(mode="SE3"))
+    assert of(refined)["pose correction"] == "off by --pipeline.model.camera-optimizer.mode SE3"
     still = of(make(lifted_metadata(), conditioning="concat"))
     assert still["face motion"] == still["face parts"] == "off by --pipeline.model.conditioning concat"
     assert still["shell round the face"] == "on"

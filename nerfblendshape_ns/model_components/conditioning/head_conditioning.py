@@ -15,6 +15,7 @@ from nerfblendshape_ns.model_components.conditioning.face_parts import FaceParts
 from nerfblendshape_ns.model_components.conditioning.head_pose_code import HeadPoseCode
 from nerfblendshape_ns.model_components.conditioning.pose_correction import PoseCorrection
 from nerfblendshape_ns.ops.canonical import Marched, canonical_positions
+from nerfblendshape_ns.ops.rigid_motion import move_rays
 
 EXPRESSION_SWAP = 0.2
 """Probability, per training step, that the head off the face sees the coefficients of other training frames: hair shall
@@ -42,6 +43,14 @@ class FrameBatch:
     """The skin's displacement in each; None where samples stay where they are."""
     correction: Optional[Float[Tensor, "frames 12"]] = None
     """Rigid motion of each frame's rays, a 3x4 matrix row by row; None where the tracked poses stand."""
+
+    def corrected(
+        self, origins: Float[Tensor, "rays 3"], directions: Float[Tensor, "rays 3"]
+    ) -> Tuple[Float[Tensor, "rays 3"], Float[Tensor, "rays 3"]]:
+        """Origins and directions of the frames' rays after their motion."""
+        if self.correction is None:
+            return origins, directions
+        return move_rays(origins, directions, self.correction, self.ray_frame)
 
 
 class HeadConditioning(nn.Module):
