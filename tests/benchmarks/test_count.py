@@ -22,7 +22,7 @@ MOST = {
 
 
 def test_counts_do_not_grow(tmp_path):
-    """Of the small head with face parts, face motion and corrected poses; smaller images and a smaller box change no count."""
+    """Of the small head with all that a dataset gives; smaller images and a smaller box change no count."""
     write_dataset(ClipSettings(num_frames=10, width=64, height=64, samples=1), tmp_path / "clip")
     figures = benchmark.measure(
         tmp_path / "clip", 32, 64, occupancy_warmup=16, occupancy_resolution=32, samples_per_box=64
