@@ -61,12 +61,12 @@ def correct_poses(model: HeadModel, dataset: NerfBlendshapeDataset) -> str:
         dist.all_reduce(shared)
         fitted = shared.cpu()
     own = smooth_in_time(fitted.numpy(), chosen, dataset.metadata["img_ids"])
+    own = head_at_rest(own, correction.poses.view(-1, 3, 4).double().cpu().numpy())
     correction.correct(torch.from_numpy(own))
-    turned, shifted = (np.sqrt((part**2).sum(1).mean()) for part in np.split(correction.own.cpu().numpy(), 2, axis=1))
-    distance = float((correction.poses[:, 3::4] - model.aabb.mean(0)).norm(dim=1).mean())
+    turned = np.degrees(np.sqrt((own[:, :3] ** 2).sum(1).mean()))
     return (
-        f"Head poses corrected by {np.degrees(turned):.2f} degrees and {100 * shifted / distance:.2f} % of the head's "
-        f"distance (rms), from {len(chosen)} of {len(dataset)} frames in {time.monotonic() - started:.0f} s."
+        f"Head poses corrected by {turned:.2f} degrees (rms), from {len(chosen)} of {len(dataset)} frames in "
+        f"{time.monotonic() - started:.0f} s."
     )
 
 
@@ -106,3 +106,22 @@ def smooth_in_time(
     everything = np.full((len(img_ids), values.shape[1]), np.nan)
     everything[fitted[sound]] = values[sound]
     return whittaker(fill_gaps(everything), SMOOTHNESS, np.diff(img_ids, prepend=img_ids[0] - 1) > 1)
+
+
+def head_at_rest(
+    own: Float[np.ndarray, "frames 6"], poses: Float[np.ndarray, "frames 3 4"]
+) -> Float[np.ndarray, "frames 6"]:
+    """Corrections without what they have in common as motions of the head, which would change no image and move the
+    head away from where its tables have it.
+
+    Args:
+        own: rotation vectors and shifts in the cameras' axes.
+        poses: tracked camera-to-head matrices.
+    """
+    axes, place = Rotation.from_matrix(poses[:, :, :3]), poses[:, :, 3]
+    turn = axes * Rotation.from_rotvec(own[:, :3]) * axes.inv()  # Of the cameras about the head's origin.
+    shift = axes.apply(own[:, 3:]) + place - turn.apply(place)
+    back = turn.mean().inv()
+    turn, shift = back * turn, back.apply(shift - shift.mean(0))
+    numbers = axes.inv().apply(shift + turn.apply(place) - place)
+    return np.concatenate([(axes.inv() * turn * axes).as_rotvec(), numbers], axis=1)

@@ -16,22 +16,22 @@ from nerfblendshape_ns.ops import rigid_motion_kernels
 def scene_motion(
     poses: Float[Tensor, "frames 12"],
     inputs: Float[Tensor, "frames 6"],
-    middle: Float[Tensor, "6"],
     linear: Float[Tensor, "6 6"],
+    offset: Float[Tensor, "6"],
 ) -> Float[Tensor, "frames 12"]:
     """The motion of the scene that takes what a camera sees to what it would see after a motion in its own axes.
 
     Args:
         poses: camera-to-scene matrices, row by row.
-        inputs: ``(inputs - middle) @ linear`` is the rotation vector of each camera in its own axes, and its shift.
-        middle: see there.
+        inputs: ``inputs @ linear + offset`` is the rotation vector of each camera in its own axes, and its shift.
         linear: see there.
+        offset: see there.
 
     Returns:
         3x4 matrices row by row; without gradients.
     """
     motions = poses.new_empty(len(poses), 12)
-    arguments = (poses.contiguous(), inputs.contiguous(), middle, linear, motions)
+    arguments = (poses.contiguous(), inputs.contiguous(), linear, offset, motions)
     rigid_motion_kernels.scene_motion(len(poses), (), arguments)
     return motions
 

@@ -30,15 +30,15 @@ def _scene_motion(
     stride: int,
     poses: wp.array2d(dtype=float),
     inputs: wp.array2d(dtype=float),
-    middle: wp.array(dtype=float),
     linear: wp.array2d(dtype=float),
+    offset: wp.array(dtype=float),
     motions: wp.array2d(dtype=float),
 ):
     frame = first + wp.tid() * stride
-    turn = wp.vec3()
-    shift = wp.vec3()
+    turn = wp.vec3(offset[0], offset[1], offset[2])
+    shift = wp.vec3(offset[3], offset[4], offset[5])
     for part in range(6):
-        value = inputs[frame, part] - middle[part]
+        value = inputs[frame, part]
         for axis in range(3):
             turn[axis] = turn[axis] + value * linear[part, axis]
             shift[axis] = shift[axis] + value * linear[part, 3 + axis]

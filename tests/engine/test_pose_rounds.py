@@ -9,7 +9,7 @@ from nerfstudio.cameras.cameras import Cameras
 from scipy.spatial.transform import Rotation
 from tiny_head import POSE, make, metadata
 
-from nerfblendshape_ns.engine.pose_rounds import correct_poses, smooth_in_time
+from nerfblendshape_ns.engine.pose_rounds import correct_poses, head_at_rest, smooth_in_time
 
 FRAMES, SIZE = 12, 48
 
@@ -27,6 +27,40 @@ def test_nothing_is_smoothed_across_a_gap_in_the_clip():
     step = np.repeat([[0.0], [1.0]], 8, axis=0)
     numbers = [*range(8), *range(30, 38)]
     np.testing.assert_allclose(smooth_in_time(step, np.arange(16), numbers), step, atol=1e-9)
+
+
+def matrices(own, poses):
+    """Of the corrected cameras."""
+    turn = Rotation.from_rotvec(own[:, :3]).as_matrix()
+    return np.concatenate([poses[:, :, :3] @ turn, poses[:, :, :3] @ own[:, 3:, None] + poses[:, :, 3:]], axis=2)
+
+
+def test_a_motion_of_the_head_itself_is_no_correction():
+    rng = np.random.default_rng(0)
+    axes = Rotation.from_euler("xyz", 20 * rng.normal(size=(30, 3)), degrees=True)
+    poses = np.concatenate([axes.as_matrix(), axes.apply([0, 0, 4.0])[:, :, None]], axis=2)
+    turn, shift = Rotation.from_rotvec([0.05, -0.03, 0.02]), np.array([0.1, -0.2, 0.05])
+    own = np.concatenate(
+        [
+            (axes.inv() * turn * axes).as_rotvec(),
+            axes.inv().apply(turn.apply(poses[:, :, 3]) + shift - poses[:, :, 3]),
+        ],
+        axis=1,
+    )
+    expected = np.concatenate(
+        [turn.as_matrix() @ poses[:, :, :3], turn.apply(poses[:, :, 3])[..., None] + shift[:, None]], 2
+    )
+    np.testing.assert_allclose(matrices(own, poses), expected, atol=1e-9)
+    np.testing.assert_allclose(head_at_rest(own, poses), 0.0, atol=1e-9)
+
+
+def test_corrections_that_leave_the_head_where_it_is_stay():
+    rng = np.random.default_rng(1)
+    axes = Rotation.from_euler("xyz", 20 * rng.normal(size=(30, 3)), degrees=True)
+    poses = np.concatenate([axes.as_matrix(), axes.apply([0, 0, 4.0])[:, :, None]], axis=2)
+    own = head_at_rest(0.01 * rng.normal(size=(30, 6)), poses)
+    np.testing.assert_allclose(head_at_rest(own, poses), own, atol=1e-4)
+    assert np.abs(own).std() > 0.005
 
 
 @dataclass

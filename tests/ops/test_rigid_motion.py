@@ -15,11 +15,11 @@ def poses(count, seed=0):
 
 def test_what_a_camera_sees_is_taken_to_what_the_moved_one_sees():
     rng = np.random.default_rng(1)
-    pose, inputs, middle, linear = poses(3), rng.normal(size=(3, 6)), rng.normal(size=6), 0.3 * rng.normal(size=(6, 6))
-    tensors = (torch.from_numpy(part).float() for part in (pose.reshape(3, 12), inputs, middle, linear))
+    pose, inputs, linear, offset = poses(3), rng.normal(size=(3, 6)), 0.3 * rng.normal(size=(6, 6)), rng.normal(size=6)
+    tensors = (torch.from_numpy(part).float() for part in (pose.reshape(3, 12), inputs, linear, offset))
     motions = scene_motion(*tensors).view(3, 3, 4).double().numpy()
     for frame in range(3):
-        numbers = (inputs[frame] - middle) @ linear
+        numbers = inputs[frame] @ linear + offset
         change = np.eye(4)
         change[:3, :3], change[:3, 3] = Rotation.from_rotvec(numbers[:3]).as_matrix(), numbers[3:]
         camera = np.vstack([pose[frame], [0, 0, 0, 1]])
@@ -28,7 +28,7 @@ def test_what_a_camera_sees_is_taken_to_what_the_moved_one_sees():
 
 
 def test_no_change_is_no_motion():
-    still = (torch.zeros(2, 6), torch.zeros(6), torch.zeros(6, 6))
+    still = (torch.zeros(2, 6), torch.zeros(6, 6), torch.zeros(6))
     motions = scene_motion(torch.from_numpy(poses(2).reshape(2, 12)).float(), *still)
     torch.testing.assert_close(motions.view(2, 3, 4), torch.eye(4)[:3].expand(2, 3, 4), atol=1e-6, rtol=0)
 

@@ -35,14 +35,14 @@ class PoseCorrection(nn.Module):
         self.codes: Tensor
         self.own: Tensor
         self.linear: Tensor
-        self.middle: Tensor
+        self.offset: Tensor
         self.rounds: Tensor
         self.motions: Tensor
         self.register_buffer("poses", poses.float().clone(), persistent=False)
         self.register_buffer("codes", codes.float().clone(), persistent=False)
         self.register_buffer("own", torch.zeros(len(poses), 6))
         self.register_buffer("linear", torch.zeros(6, 6))
-        self.register_buffer("middle", torch.zeros(6))
+        self.register_buffer("offset", torch.zeros(6))
         self.register_buffer("rounds", torch.zeros((), dtype=torch.long))
         self.register_buffer("motions", torch.zeros(len(poses), 12), persistent=False)
         self.done = 0
@@ -54,23 +54,20 @@ class PoseCorrection(nn.Module):
 
     def _own_motions(self) -> None:
         self.done = int(self.rounds)
-        self.motions = scene_motion(self.poses, self.own, torch.zeros_like(self.middle), torch.eye(6).to(self.own))
+        self.motions = scene_motion(self.poses, self.own, torch.eye(6).to(self.own), torch.zeros_like(self.offset))
 
     @torch.no_grad()
     def correct(self, own: Float[Tensor, "train 6"]) -> None:
         """Correct from now on.
 
         Args:
-            own: rotation vector and shift of each training frame's camera, in its own axes and scene units. Their mean
-                is left out: it would move the head and change no image.
+            own: rotation vector and shift of each training frame's camera, in its own axes and scene units.
         """
-        own = own.to(self.own)
-        self.own.copy_(own - own.mean(0))
-        codes = self.codes.double()
-        self.middle.copy_(codes.mean(0))
-        numbers = codes - codes.mean(0)
+        self.own.copy_(own)
+        numbers, targets = (part.double() - part.double().mean(0) for part in (self.codes, self.own))
         normal = numbers.T @ numbers + RIDGE * self.limit**2 * torch.eye(6).to(numbers)
-        self.linear.copy_(torch.linalg.solve(normal, numbers.T @ self.own.double()))
+        self.linear.copy_(torch.linalg.solve(normal, numbers.T @ targets))
+        self.offset.copy_(self.own.mean(0) - self.codes.mean(0) @ self.linear)
         self.rounds += 1
         self._own_motions()
 
@@ -87,4 +84,4 @@ class PoseCorrection(nn.Module):
             poses: tracked camera-to-head matrices, row by row.
             codes: the same as numbers.
         """
-        return scene_motion(poses, codes, self.middle, self.linear)
+        return scene_motion(poses, codes, self.linear, self.offset)
