@@ -24,6 +24,7 @@ from nerfblendshape_ns.ops.canonical import FaceMap, Marched, canonical_position
 from nerfblendshape_ns.ops.compositing import ALL, PackedSamples, composite
 from nerfblendshape_ns.ops.hash_grid import HashGridLayout, hash_grid_encode
 from nerfblendshape_ns.ops.ray_marching import march
+from nerfblendshape_ns.ops.rigid_motion import move_rays, scene_motion
 from nerfblendshape_ns.ops.spherical_harmonics import spherical_harmonics
 from nerfblendshape_ns.ops.table_update import blend_tables, table_update
 from nerfblendshape_ns.synthetic.dataset import ClipSettings, write_dataset
@@ -232,6 +233,21 @@ def test_spherical_harmonics():
         return [spherical_harmonics(directions, rays)]
 
     assert_close(on_both(run, directions, _packed()[0]), 1e-5)
+
+
+def test_rays_that_move_with_their_frame():
+    generator = torch.Generator().manual_seed(7)
+    inputs = [torch.randn(shape, generator=generator) for shape in ((3, 12), (3, 6), (6, 6), (6,), (300, 3), (300, 3))]
+    frame = torch.randint(3, (300,), generator=generator).int()
+
+    def run(*tensors: Tensor) -> List[Tensor]:
+        *numbers, origins, directions, ray_frame = tensors
+        rays = origins.requires_grad_(), directions.requires_grad_()
+        motions = scene_motion(*numbers)
+        moved = move_rays(*rays, motions, ray_frame)
+        return [motions, *moved, *torch.autograd.grad((moved[0] * moved[1]).sum(), rays)]
+
+    assert_close(on_both(run, *inputs, frame), 1e-5)
 
 
 def test_bounded_exponential():

@@ -16,6 +16,7 @@ from nerfblendshape_ns.ops.hash_grid_kernels import hash_grid_kernels
 from nerfblendshape_ns.ops.packed_scan_kernels import module as packed_scan_module
 from nerfblendshape_ns.ops.pixel_sampling_kernels import module as pixel_sampling_module
 from nerfblendshape_ns.ops.ray_marching_kernels import module as ray_marching_module
+from nerfblendshape_ns.ops.rigid_motion_kernels import module as rigid_motion_module
 from nerfblendshape_ns.ops.spherical_harmonics_kernels import module as spherical_harmonics_module
 from nerfblendshape_ns.ops.table_update_kernels import table_kernels
 
@@ -28,6 +29,7 @@ MODULES = {
     "compositing": lambda: compositing_module,
     "packed_scan": lambda: packed_scan_module,
     "pixel_sampling": lambda: pixel_sampling_module,
+    "rigid_motion": lambda: rigid_motion_module,
     "spherical_harmonics": lambda: spherical_harmonics_module,
     "ray_marching": lambda: ray_marching_module,
 }
