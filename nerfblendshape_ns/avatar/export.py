@@ -22,6 +22,8 @@ PLATE = "background.plate"
 """The clean plate of a torso."""
 FRAME_CODES = "field.frame_codes.weight"
 """One appearance code per training frame."""
+POSE_CORRECTIONS = "conditioning.correction.own"
+"""What each training frame's pose is corrected by."""
 
 
 def export_avatar(
@@ -85,6 +87,10 @@ def _strip_track(avatar: Avatar, state: Dict[str, Any], description: Dict[str, A
         state.update({prefix + name: value for name, value in frame.items() if prefix + name in state})
         if prefix + FRAME_CODES in state:
             state[prefix + FRAME_CODES] = state[prefix + FRAME_CODES].mean(0, keepdim=True)
+        if prefix + POSE_CORRECTIONS in state:
+            conditioning = avatar.head.conditioning
+            code = conditioning.pose_code(neutral.head_pose[None])
+            state[prefix + POSE_CORRECTIONS] = conditioning.correction.numbers(code)
     for part in (description, description.get(HEAD)):
         if part is not None:
             part["num_frames"] = 1

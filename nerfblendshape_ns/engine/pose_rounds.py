@@ -26,7 +26,7 @@ from nerfblendshape_ns.field_components.table_gradients import several_processes
 from nerfblendshape_ns.model_components.rendering.pose_fit import pose_step
 from nerfblendshape_ns.models.head import HeadModel
 
-ROUNDS = (0.2, 0.4, 0.6)
+ROUNDS = (0.15, 0.3)
 """Progress of the training after which poses are fitted."""
 FIRST_STEP = 500
 """A head that has been trained for fewer steps shows no pose."""

@@ -42,8 +42,15 @@ def named_head():
     return head
 
 
+def corrected_head():
+    head = make(clip())
+    head.conditioning.correction.correct(torch.tensor([[0.02], [-0.02], [0.03], [0.01]]).expand(4, 6))
+    return head
+
+
 MODELS = {
     "principal": lambda: make(clip()),
+    "corrected": corrected_head,
     "named": named_head,
     "concat": lambda: make(clip(), conditioning="concat"),
     "torso": lambda: make_torso(make(frame_metadata(), frame_code_dim=2)),

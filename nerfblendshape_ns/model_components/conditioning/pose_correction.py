@@ -75,6 +75,14 @@ class PoseCorrection(nn.Module):
         """The motion of training frames."""
         return self.motions[frames]
 
+    def numbers(self, codes: Float[Tensor, "frames 6"]) -> Float[Tensor, "frames 6"]:
+        """What follows for other frames: rotation vectors and shifts.
+
+        Args:
+            codes: of their tracked poses.
+        """
+        return torch.addmm(self.offset, codes, self.linear)
+
     def forward(
         self, poses: Float[Tensor, "frames 12"], codes: Float[Tensor, "frames 6"]
     ) -> Float[Tensor, "frames 12"]:

@@ -25,6 +25,8 @@ BLURS = (2.0, 2.0, 1.0, 0.0, 0.0, 0.0, 0.0, 0.0)
 """Standard deviations in pixels of the Gaussian that both images are blurred by, step after step."""
 STEP_BLUR = 1.0
 """The same where one step is all."""
+OUTLINE = 0.1
+"""Factor of differences near the outline in that step: hair and mask are less rigid than the face."""
 DAMPING, LEAST_DAMPING, MOST_TRIES = 1e-2, 1e-3, 3
 """Damping of the first step; it rises tenfold where a step does not help, so many times."""
 LEAST_GAIN = 0.01
@@ -73,7 +75,7 @@ def pose_step(show: Show, camera: Cameras, truth: Float[Tensor, "height width 3"
     image = view.render(view.tracked)
     if not (image[1] > 0.5).any():
         return camera.camera_to_worlds[0]
-    slopes, difference, centre = _linearised(image, view, STEP_BLUR)
+    slopes, difference, centre = _linearised(image, view, STEP_BLUR, OUTLINE)
     step = _damped(slopes.T @ slopes, slopes.T @ difference, DAMPING)
     return torch.from_numpy(_moved(view.tracked, step, centre)).to(camera.camera_to_worlds)
 
@@ -135,10 +137,10 @@ def _descend(view: _View, pose: ndarray) -> ndarray:
 
 
 def _linearised(
-    image: Rendered, view: _View, blur: float
+    image: Rendered, view: _View, blur: float, outline: float = 1.0
 ) -> Tuple[Float[ndarray, "values 6"], Float[ndarray, "values"], Float[ndarray, "3"]]:
     """How colours change with a turn about the head's centre and a shift in the camera's axes, by what they differ from
-    the target, and that centre."""
+    the target, both times ``outline`` where the outline is near; and that centre."""
     (color, opacity, depth), focal = image, view.focal
     solid = opacity > 0.5
     # Beyond the outline the surface goes on at the depth of its nearest point.
@@ -148,7 +150,8 @@ def _linearised(
     nearest = nearest.astype(np.intp)
     depths = np.zeros(int(nearest.max()) + 1)
     depths[nearest[solid]] = depth[solid]
-    near = cv2.dilate(solid.astype(np.uint8), np.ones((2 * NEAR + 1, 2 * NEAR + 1), np.uint8)) > 0
+    window = np.ones((2 * NEAR + 1, 2 * NEAR + 1), np.uint8)
+    near = cv2.dilate(solid.astype(np.uint8), window) > 0
     rendered, wanted = (_blurred(part.astype(np.float32), blur) for part in (color, view.target))
     mean = 0.5 * (rendered + wanted)
     gradient = np.stack([cv2.Sobel(mean, cv2.CV_32F, *axis, ksize=3) / 8.0 for axis in ((1, 0), (0, 1))], axis=-1)
@@ -161,7 +164,9 @@ def _linearised(
     arm = points - centre
     turn = np.cross(np.eye(3)[None], arm[:, None]).swapaxes(1, 2)  # Column i: axis i times the arm.
     slopes = gradient[near] @ np.concatenate([shift @ turn, shift], axis=-1)
-    return slopes.reshape(-1, 6), (rendered - wanted)[near].reshape(-1), centre
+    difference = (rendered - wanted)[near]
+    factor = np.where(cv2.erode(solid.astype(np.uint8), window)[near] > 0, 1.0, outline)[:, None]
+    return (slopes * factor[..., None]).reshape(-1, 6), (difference * factor).reshape(-1), centre
 
 
 def _damped(normal: Float[ndarray, "6 6"], right: Float[ndarray, "6"], damping: float) -> Float[ndarray, "6"]:
