@@ -25,12 +25,14 @@ from nerfblendshape_ns.common.version import __version__
 from nerfblendshape_ns.common.video_writing import Sound, check_encoders, write_video
 from nerfblendshape_ns.driving.head_pose import PoseTrack, make_poses
 from nerfblendshape_ns.driving.images import beside, make_background
-from nerfblendshape_ns.driving.options import OWN_SPLITS, DriveOptions
+from nerfblendshape_ns.driving.into_video import SourceVideo, open_source_video
+from nerfblendshape_ns.driving.options import DEFAULT_FPS, OWN_SPLITS, DriveOptions
 from nerfblendshape_ns.driving.person import AvatarPerson, open_person
 from nerfblendshape_ns.driving.sequence import DriverSequence
 from nerfblendshape_ns.driving.sources import SourceKind, open_driver, source_kind
 from nerfblendshape_ns.expressions.retarget import CoefficientSpace, Retargeting, RetargetMode, retargeting
 from nerfblendshape_ns.model_components.conditioning.expression_source import DrivingState
+from nerfblendshape_ns.process_data.steps.step_record import video_key
 
 NO_SOURCE = (
     "no sound: the video that the driver was made from is not recorded, missing or has changed; give --audio FILE."
@@ -55,8 +57,14 @@ class Drive:
     """float32 colour ``[3]`` or image ``[height, width, 3]``; None is the model's own."""
     mapping: Retargeting
     """How the driver's coefficients became this person's."""
+    fps: float
+    """Frames per second."""
     notes: Tuple[str, ...]
     """Notes for the user."""
+    into: Optional[SourceVideo] = None
+    """The video that the render is pasted into."""
+    into_frames: Optional[np.ndarray] = None
+    """int64 ``[frames]`` frame of the avatar's dataset that each frame is pasted into."""
 
     @property
     def num_frames(self) -> int:
@@ -109,11 +117,11 @@ def drive(options: DriveOptions, console: Optional[Console] = None) -> DriveResu
             say(console, f"note: {note}")
         store = FrameStore(root, _key(options, plan))
         store.discard_half_written()
-        sound, sound_note = find_sound(options, plan.driver)
+        sound, sound_note = find_sound(options, plan)
         rendered, seconds = _render(options, plan, store, console)
         if is_video:
             check_file(output, options.overwrite, inputs)  # Hours may have passed.
-            write_video(output, map(store.read, range(plan.num_frames)), options.fps, sound)
+            write_video(output, map(store.read, range(plan.num_frames)), plan.fps, sound)
         else:
             publish(store.folder, root, TOOL)
             sound = None
@@ -132,7 +140,8 @@ def input_paths(options: DriveOptions) -> List[Path]:
     """Files and folders that a drive reads, as far as the options name them."""
     by = None if options.by in OWN_SPLITS else Path(options.by)
     audio = None if options.audio in ("auto", "none") else Path(options.audio)
-    return [*files_among([options.avatar]), *(path for path in (by, audio, options.data) if path is not None)]
+    read = (by, audio, options.data, options.into)
+    return [*files_among([options.avatar]), *(path for path in read if path is not None)]
 
 
 def plan_drive(options: DriveOptions, avatar: Avatar, console: Console) -> Drive:
@@ -151,7 +160,14 @@ def plan_drive(options: DriveOptions, avatar: Avatar, console: Console) -> Drive
     kind, whole, notes = open_driver(options, person, background, console)
     if options.side_by_side:
         whole.image_of(0)
-    driver = whole.resampled(options.fps, options.start, options.end)
+    into = None if options.into is None else open_source_video(options.into, person)
+    fps, end = options.fps or DEFAULT_FPS, options.end
+    if into is not None:
+        fps, last = options.fps or into.clip.fps, options.start + into.duration
+        if kind != "own" and last < min(whole.duration, end or whole.duration):
+            end = last
+            notes.append(f"{into.path.name} shows {into.duration:.1f} seconds; the rest of the driver is left out.")
+    driver = whole.resampled(fps, options.start, end)
     target = person.space
     source = target if kind in ("own", "keyframes") else CoefficientSpace(whole.names, whole.basis_id, whole.values)
     mapping = retargeting(source, target, retarget_mode(options, kind))
@@ -159,13 +175,18 @@ def plan_drive(options: DriveOptions, avatar: Avatar, console: Console) -> Drive
         notes.append("coefficients are not clamped: images may fall apart outside the training range.")
     notes += _matching_notes(mapping, kind)
     expressions = mapping.apply(whittaker(driver.values, options.smooth_expressions), options.gain, options.clamp)
-    poses = make_poses(options.poses, len(driver.times), person.motion, driver.motion, kind == "own", driver.label)
+    frames = None
+    if into is None:
+        poses = make_poses(options.poses, len(driver.times), person.motion, driver.motion, kind == "own", driver.label)
+    else:
+        frames = into.frames_at(driver.times + (0.0 if kind == "own" else into.times[0] - driver.times[0]))
+        poses = person.poses_of(frames)
     if poses.softened > 2.0:
         notes.append(
             f"the driver's head turns up to {poses.softened:.0f} degrees farther than in this person's clip; rotations "
             "are softened (--no-limit-poses keeps them, --head-pose fixed leaves them out)."
         )
-    return Drive(person, driver, expressions, poses, background, mapping, tuple(notes))
+    return Drive(person, driver, expressions, poses, background, mapping, fps, tuple(notes), into, frames)
 
 
 def retarget_mode(options: DriveOptions, kind: SourceKind) -> RetargetMode:
@@ -186,6 +207,10 @@ def render_frame(options: DriveOptions, plan: Drive, frame: int) -> np.ndarray:
     state = DrivingState(torch.from_numpy(plan.expressions[frame]).float().to(avatar.device), captured)
     pose = torch.from_numpy(plan.poses.camera[frame]).float().flatten()
     camera = avatar.camera_of(pose, max(plan.person.size))
+    if plan.into is not None and plan.into_frames is not None:
+        black = torch.zeros(3, device=avatar.device)
+        outputs = avatar.render(state, camera, None if plan.into.whole_person else black)
+        return plan.into.paste(int(plan.into_frames[frame]), outputs)
     if options.rgba:
         outputs = avatar.render(state, camera)
         return _to_bytes(avatar.model.get_rgba_image(outputs))
@@ -194,7 +219,7 @@ def render_frame(options: DriveOptions, plan: Drive, frame: int) -> np.ndarray:
     return beside(plan.driver.image_of(frame), render) if options.side_by_side else render
 
 
-def find_sound(options: DriveOptions, driver: DriverSequence) -> Tuple[Optional[Sound], Optional[str]]:
+def find_sound(options: DriveOptions, plan: Drive) -> Tuple[Optional[Sound], Optional[str]]:
     """The sound that belongs to the frames, and why there is none where that may surprise.
 
     Raises:
@@ -202,12 +227,14 @@ def find_sound(options: DriveOptions, driver: DriverSequence) -> Tuple[Optional[
     """
     if options.audio == "none" or not options.is_video:
         return None, None
-    start = float(driver.times[0])
+    driver, start = plan.driver, float(plan.driver.times[0])
     if options.audio != "auto":
         path = Path(options.audio)
         if not path.is_file() or not has_sound(path):
             raise UserError(f"--audio {path} is no file with sound; give a video or audio file, auto or none.")
         return Sound(path, start), None
+    if driver.audio is None and plan.into is not None and plan.into_frames is not None and has_sound(plan.into.path):
+        return Sound(plan.into.path, float(plan.into.times[plan.into_frames[0]])), None
     if driver.audio is None:
         wanted = driver.motion is not None and driver.read_image is not None
         return None, NO_SOURCE if wanted else None
@@ -245,6 +272,9 @@ def _key(options: DriveOptions, plan: Drive) -> str:
     arrays = [plan.expressions, plan.poses.camera, plan.poses.captured]
     if plan.background is not None:
         arrays.append(plan.background)
+    if plan.into is not None and plan.into_frames is not None:
+        settings["into"] = video_key(plan.into.path)
+        arrays.append(plan.into_frames)
     if options.side_by_side and plan.driver.source_index is not None:
         arrays.append(plan.driver.source_index)
     return drive_key(settings, arrays)

@@ -16,6 +16,9 @@ from nerfblendshape_ns.expressions.retarget import RetargetMode
 OWN_SPLITS = ("test", "val", "train", "all")
 """Words for ``--by`` that mean the avatar's own clip."""
 
+DEFAULT_FPS = 25.0
+"""Frames per second of a result."""
+
 
 @dataclass
 class DriveOptions:
@@ -33,8 +36,11 @@ class DriveOptions:
     """Replace the .mp4 file if it exists."""
     rgba: bool = False
     """Write PNGs with the avatar's opacity as alpha channel."""
-    fps: float = 25.0
-    """Frames per second of the result; the driver is resampled to it."""
+    into: Optional[Path] = None
+    """Paste the render back into the uncropped frames of this video, from which the avatar's dataset was made: the head
+    poses are the video's. Another driver's expressions begin with the video, and end with it."""
+    fps: Optional[float] = None
+    """Frames per second of the result, to which the driver is resampled; 25 if left out, with --into the video's."""
     start: float = 0.0
     """Seconds of the driver to leave out at the beginning."""
     end: Optional[float] = None
@@ -92,7 +98,7 @@ class DriveOptions:
 
     def check(self) -> None:
         """Raise a UserError for values that no drive can use."""
-        if not 0.1 <= self.fps <= 1000:
+        if self.fps is not None and not 0.1 <= self.fps <= 1000:
             raise UserError(f"--fps {self.fps:g} is not a frame rate; give a number from 0.1 to 1000.")
         if self.source_fps is not None and not 0 < self.source_fps <= 1000:
             raise UserError(f"--source-fps {self.source_fps:g} is not a frame rate; give a number above 0.")
@@ -110,6 +116,13 @@ class DriveOptions:
             raise UserError(f"--output {self.output} is a folder; give a file name, or a folder without .mp4.")
         if self.rgba and self.side_by_side:
             raise UserError("--side-by-side and --rgba do not go together; leave one of the two out.")
+        if self.into is not None and (
+            self.rgba or self.side_by_side or self.head_pose != "auto" or self.background != "own"
+        ):
+            raise UserError(
+                "--into shows the video's own frames and head poses; leave --rgba, --side-by-side, --head-pose and "
+                "--background out."
+            )
 
     @property
     def is_video(self) -> bool:

@@ -15,6 +15,7 @@ from nerfblendshape_ns.common.errors import UserError
 from nerfblendshape_ns.common.file_io import load_image
 from nerfblendshape_ns.data.frame_images import load_frame
 from nerfblendshape_ns.data.layouts import Clip
+from nerfblendshape_ns.driving.head_pose import PoseTrack
 from nerfblendshape_ns.driving.own_dataset import frame_times, own_clip, own_splits, source_video
 from nerfblendshape_ns.driving.sequence import DriverSequence, HeadMotion
 from nerfblendshape_ns.expressions.retarget import CoefficientSpace
@@ -71,6 +72,13 @@ class AvatarPerson:
             audio=None if clip is None else source_video(clip.root),
             source_index=index,
         )
+
+    def poses_of(self, frames: np.ndarray) -> PoseTrack:
+        """The captured head poses of frames of the clip; the avatar must have its track."""
+        track = self.avatar.track
+        assert track is not None, "the caller has seen to it"
+        poses = _poses(track.head_pose)[frames]
+        return PoseTrack(poses, poses)
 
     def _truth(self, clip: Clip, frame: int, background: Optional[np.ndarray]) -> np.ndarray:
         """What the model was trained to show: the head over a background, or the frame."""

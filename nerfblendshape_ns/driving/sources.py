@@ -14,7 +14,7 @@ from nerfblendshape_ns.common.errors import UserError
 from nerfblendshape_ns.common.file_io import load_image
 from nerfblendshape_ns.data.layouts import Clip, foreign_dataset, is_dataset, read_clip
 from nerfblendshape_ns.driving.keyframes import keyframe_sequence, read_keyframes
-from nerfblendshape_ns.driving.options import OWN_SPLITS, DriveOptions
+from nerfblendshape_ns.driving.options import DEFAULT_FPS, OWN_SPLITS, DriveOptions
 from nerfblendshape_ns.driving.own_dataset import frame_times, source_video
 from nerfblendshape_ns.driving.person import AvatarPerson
 from nerfblendshape_ns.driving.sequence import DriverSequence, HeadMotion
@@ -92,7 +92,7 @@ def open_driver(
         sequence, notes = track_sequence(path, options)
         return kind, sequence, notes
     if kind == "keyframes":
-        return kind, keyframe_sequence(read_keyframes(path), person.space, str(path), options.fps), []
+        return kind, keyframe_sequence(read_keyframes(path), person.space, str(path), options.fps or DEFAULT_FPS), []
     # MediaPipe is loaded only where a video has to be tracked.
     from nerfblendshape_ns.driving.video_driver import video_sequence
 

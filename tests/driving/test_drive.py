@@ -124,7 +124,7 @@ def test_sound_of_the_source_video_is_carried_over(make_run, tmp_path):
     result = drive(options(run, tmp_path / "out.mp4"), QUIET)
     assert result.has_sound and has_sound(tmp_path / "out.mp4")
     # The test frames start at the fifteenth of 25 a second.
-    sound, note = drive_module.find_sound(options(run, tmp_path / "o.mp4"), plan(run, tmp_path).driver)
+    sound, note = drive_module.find_sound(options(run, tmp_path / "o.mp4"), plan(run, tmp_path))
     assert sound is not None and sound.start == pytest.approx(0.6) and note is None
     silent = drive(options(run, tmp_path / "out.mp4", audio="none", overwrite=True), QUIET)
     assert not silent.has_sound and not has_sound(tmp_path / "out.mp4")

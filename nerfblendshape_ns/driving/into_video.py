@@ -1,0 +1,192 @@
+"""The render pasted back into the uncropped frames of the video that the avatar's clip was cut from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Dict, Iterator, Optional, Tuple
+
+import cv2
+import numpy as np
+
+from nerfblendshape_ns.common import file_io
+from nerfblendshape_ns.common.errors import UserError
+from nerfblendshape_ns.data import contract
+from nerfblendshape_ns.data.frame_images import FrameFiles, load_labels, load_matte
+from nerfblendshape_ns.data.labels import soft_alpha
+from nerfblendshape_ns.data.layouts import Clip
+from nerfblendshape_ns.data.mattes import head_alpha
+from nerfblendshape_ns.driving.own_dataset import frame_times
+from nerfblendshape_ns.driving.person import AvatarPerson
+from nerfblendshape_ns.process_data.steps.step_record import video_key
+from nerfblendshape_ns.process_data.video.crop import FrameWindow
+from nerfblendshape_ns.process_data.video.frames import decode
+
+BORDER = 0.06
+"""Fraction of the crop's side over which the render fades into the frame, on sides that are not the frame's own."""
+UNSEEN = 0.02
+"""Opacity of the filmed person below which a pixel shows what is behind."""
+
+
+@dataclass
+class SourceVideo:
+    """The video behind an avatar's dataset, read forwards."""
+
+    path: Path
+    """The file."""
+    window: FrameWindow
+    """What part of its frames the dataset shows."""
+    clip: Clip
+    """The dataset."""
+    times: np.ndarray
+    """float64 ``[frames]`` seconds in the video of each of the dataset's frames."""
+    whole_person: bool
+    """Whether the avatar shows neck and torso too."""
+    _decoded: Optional[Iterator[Tuple[int, float, np.ndarray]]] = field(default=None, repr=False)
+    _last: float = float("inf")
+
+    @property
+    def duration(self) -> float:
+        """Seconds that the dataset shows, the last frame's own included."""
+        return float(self.times[-1] - self.times[0]) + 1.0 / self.clip.fps
+
+    def frames_at(self, seconds: np.ndarray) -> np.ndarray:
+        """The dataset's frame nearest to each instant of the video, int64."""
+        middles = (self.times[1:] + self.times[:-1]) / 2
+        return np.searchsorted(middles, seconds).astype(np.int64)
+
+    def read(self, frame: int) -> np.ndarray:
+        """The whole image of a frame of the dataset, uint8 RGB; quick where frames are asked for in ascending order.
+
+        Raises:
+            UserError: the video ends before it.
+        """
+        wanted = float(self.times[frame]) - 1e-4
+        if self._decoded is None or wanted <= self._last:
+            self._decoded = decode(self.path, max(0.0, wanted))
+        for _, seconds, image in self._decoded:
+            self._last = seconds
+            if seconds >= wanted:
+                return image
+        raise UserError(f"{self.path} ends before second {wanted:.2f}, which the avatar's dataset shows; restore it.")
+
+    def paste(self, frame: int, outputs: Dict[str, Any]) -> np.ndarray:
+        """A frame of the video with the render in place of the filmed head, or person.
+
+        Where the render is not opaque, what was behind the filmed person is seen: what the model knows of it, or for a
+        head the nearest pixels around it.
+
+        Args:
+            frame: of the dataset, at whose head pose the render was made.
+            outputs: of :meth:`~nerfblendshape_ns.avatar.avatar.Avatar.render`, a head over black.
+
+        Returns:
+            uint8 RGB of the video's size.
+        """
+        image, window = self.read(frame).copy(), self.window
+        rows, columns = slice(window.top, window.top + window.height), slice(window.left, window.left + window.width)
+        crop = image[rows, columns].astype(np.float32)
+        size = crop.shape[:2]
+        alpha = _resized(outputs["accumulation"].cpu().numpy()[..., 0], size)[..., None]
+        render = _resized(outputs["rgb"].cpu().numpy(), size) * 255.0
+        filmed = _resized(filmed_opacity(self.clip.frames[frame].files, self.whole_person), size)
+        if self.whole_person:
+            plate = _resized(outputs["background"].cpu().numpy(), size) * 255.0
+            render = render - (1.0 - alpha) * plate
+        else:
+            plate = filled(crop, filmed > UNSEEN)
+        covered = np.clip((filmed - UNSEEN) / 0.2, 0.0, 1.0)[..., None]
+        behind = crop + covered * (plate - crop)
+        shown = render + (1.0 - alpha) * behind
+        weight = border_weight(window, image.shape[:2])[..., None]
+        image[rows, columns] = np.clip(crop + weight * (shown - crop) + 0.5, 0, 255).astype(np.uint8)
+        return image
+
+
+def open_source_video(path: Path, person: AvatarPerson) -> SourceVideo:
+    """Find where an avatar's dataset lies in the video that it was made from.
+
+    Raises:
+        UserError: the dataset or the avatar's track is missing, or the video is another one.
+    """
+    clip = person.clip
+    if clip is None or person.avatar.track is None:
+        raise UserError(
+            "--into needs the avatar's own dataset, which says where the crop lies in the video, and an avatar with its "
+            "track; give --data, or export the avatar with its track."
+        )
+    record = clip.root / contract.PROCESS
+    document = file_io.load_json(record) if record.is_file() else {}
+    try:
+        digest = document["source"]["digest"]
+        window = FrameWindow(**document["steps"]["frames"]["summary"]["window"])
+    except (KeyError, TypeError):
+        raise UserError(
+            f"{clip.root} does not say which part of which video it shows; --into needs a dataset that "
+            "nbs-process-data made."
+        ) from None
+    if not path.is_file() or video_key(path) != digest:
+        raise UserError(f"--into {path} is not the video that {clip.root} was made from; give that very file.")
+    return SourceVideo(path, window, clip, frame_times(clip), person.avatar.kind != "head")
+
+
+def filmed_opacity(files: FrameFiles, whole_person: bool) -> np.ndarray:
+    """How opaque the filmed head (or person) is, float32 ``[height, width]`` in 0..1.
+
+    Raises:
+        UserError: labels or matte are missing or damaged.
+    """
+    labels, matte = load_labels(files), load_matte(files)
+    if whole_person:
+        labels = np.where(labels == contract.Label.BACKGROUND, labels, np.uint8(contract.Label.HEAD))
+    return soft_alpha(labels) if matte is None else head_alpha(labels, matte)
+
+
+def filled(image: np.ndarray, hole: np.ndarray) -> np.ndarray:
+    """An image with a hole that takes the colour of the nearest pixel around it, blurred.
+
+    Args:
+        image: float32 ``[height, width, 3]``.
+        hole: bool ``[height, width]``.
+    """
+    if not hole.any() or hole.all():
+        return image
+    _, nearest = cv2.distanceTransformWithLabels(hole.astype(np.uint8), cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL)
+    smooth = cv2.blur(image * ~hole[..., None], (5, 5)) / np.maximum(
+        cv2.blur((~hole).astype(np.float32), (5, 5))[..., None], 1e-3
+    )
+    colours = np.zeros((int(nearest.max()) + 1, 3), np.float32)
+    colours[nearest[~hole]] = smooth[~hole]
+    spread = cv2.GaussianBlur(colours[nearest], (0, 0), max(image.shape) / 200)
+    return np.where(hole[..., None], spread, image)
+
+
+def border_weight(window: FrameWindow, frame_size: Tuple[int, int]) -> np.ndarray:
+    """How far the render replaces the frame: 1 inside, falling to 0 at the crop's sides that are not the frame's.
+
+    Args:
+        window: the crop.
+        frame_size: height and width of the frame.
+
+    Returns:
+        float32 ``[window height, window width]``.
+    """
+
+    def ramp(start: int, length: int, whole: int) -> np.ndarray:
+        distance = np.arange(length) + 0.5
+        width = max(1.0, BORDER * min(window.width, window.height))
+        low = distance / width if start > 0 else np.ones(length)
+        high = distance[::-1] / width if start + length < whole else np.ones(length)
+        inside = np.clip(np.minimum(low, high), 0.0, 1.0)
+        return inside * inside * (3.0 - 2.0 * inside)
+
+    down = ramp(window.top, window.height, frame_size[0])
+    across = ramp(window.left, window.width, frame_size[1])
+    return np.outer(down, across).astype(np.float32)
+
+
+def _resized(image: np.ndarray, size: Tuple[int, int]) -> np.ndarray:
+    """Bring an image in 0..1 to height and width."""
+    smaller = size[0] < image.shape[0]
+    scaled = cv2.resize(image, (size[1], size[0]), interpolation=cv2.INTER_AREA if smaller else cv2.INTER_CUBIC)
+    return np.clip(scaled, 0.0, 1.0)

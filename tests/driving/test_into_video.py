@@ -1,0 +1,140 @@
+"""The render pasted back into the uncropped video."""
+
+import json
+from dataclasses import asdict
+
+import numpy as np
+import pytest
+import torch
+from driving_run import NUM_FRAMES, QUIET, images, options, plan
+from sound_files import tone, write_sound
+from video_files import write_video
+
+from nerfblendshape_ns.common.errors import UserError
+from nerfblendshape_ns.driving.drive import drive, find_sound
+from nerfblendshape_ns.driving.into_video import border_weight, filled
+from nerfblendshape_ns.process_data.steps.step_record import video_key
+from nerfblendshape_ns.process_data.video.crop import FrameWindow
+from nerfblendshape_ns.process_data.video.frames import decode
+
+WIDE, TALL = FrameWindow(40, 12, 96, 96, 96, 96), FrameWindow(16, 60, 192, 192, 96, 96)
+
+
+@pytest.fixture(scope="module", params=[(WIDE, (176, 120)), (TALL, (224, 320))], ids=["landscape", "portrait"])
+def filmed(request, make_run, tmp_path_factory):
+    """A run whose dataset is a crop of a larger video with sound: run, video, window."""
+    window, size = request.param
+    run, data, clip = make_run()
+    folder = tmp_path_factory.mktemp("filmed")
+
+    def picture(frame: int) -> np.ndarray:
+        whole = np.full((size[1], size[0], 3), 90, np.uint8)
+        whole[:, : size[0] // 2] = 150
+        small = clip.images[frame]
+        scale = window.width // small.shape[1]
+        crop = small.repeat(scale, 0).repeat(scale, 1)
+        whole[window.top : window.top + window.height, window.left : window.left + window.width] = crop
+        return whole
+
+    silent = write_video(folder / "silent.mp4", NUM_FRAMES, size, picture=picture)
+    video = write_sound(folder / "whole.mp4", tone(0.8), video=silent)
+    document = {
+        "source": {"video": str(video), "digest": video_key(video)},
+        "steps": {"frames": {"summary": {"window": asdict(window)}}},
+    }
+    (data / "process.json").write_text(json.dumps(document))
+    return run, video, window
+
+
+def test_only_the_crop_changes(filmed, tmp_path):
+    run, video, window = filmed
+    result = drive(options(run, tmp_path / "frames", into=video), QUIET)
+    whole = [image for _, _, image in decode(video)]
+    shown = images(tmp_path / "frames")
+    assert result.num_frames == len(shown) == 5
+    rows, columns = slice(window.top, window.top + window.height), slice(window.left, window.left + window.width)
+    for frame, picture in zip(range(15, 20), shown):
+        assert picture.shape == whole[frame].shape
+        outside = np.ones(picture.shape[:2], bool)
+        outside[rows, columns] = False
+        assert np.array_equal(picture[outside], whole[frame][outside])
+        difference = np.abs(picture.astype(int) - whole[frame])[rows, columns]
+        middle = window.height // 2
+        assert difference[middle - 5 : middle + 5, middle - 5 : middle + 5].max() > 10
+        # It fades at all four sides of the crop: nothing jumps there.
+        assert max(part.max() for part in (difference[0], difference[-1], difference[:, 0], difference[:, -1])) <= 8
+
+
+def test_an_opaque_render_shows_and_a_transparent_one_removes_the_head(filmed, tmp_path):
+    run, video, window = filmed
+    into = plan(run, tmp_path, into=video).into
+    whole = into.read(16)
+    nothing = {"accumulation": torch.zeros(16, 16, 1), "rgb": torch.zeros(16, 16, 3)}
+    removed = into.paste(16, nothing)
+    middle = window.top + window.height // 2, window.left + window.width // 2
+    assert np.abs(whole[middle].astype(int) - (200, 120, 80)).max() < 20, "the ball is the head"
+    around = (
+        np.abs(removed[middle].astype(int) - (30, 60, 90)).max(),
+        np.abs(removed[middle].astype(int) - (180, 140, 110)).max(),
+    )
+    assert min(around) < 20, "what is beside it fills its place"
+    red = {"accumulation": torch.ones(16, 16, 1), "rgb": torch.tensor([1.0, 0.0, 0.0]).expand(16, 16, 3)}
+    assert into.paste(16, red)[middle].tolist() == [255, 0, 0]
+
+
+def test_every_frame_has_its_own_pose_and_the_sound_of_the_video(filmed, tmp_path):
+    run, video, _ = filmed
+    whole = plan(run, tmp_path, into=video, by="all")
+    track = whole.person.avatar.track.head_pose.numpy().reshape(-1, 3, 4)
+    assert whole.fps == 25.0 and np.array_equal(whole.into_frames, np.arange(NUM_FRAMES))
+    assert np.allclose(whole.poses.camera, track)
+    test = plan(run, tmp_path, into=video)
+    assert np.array_equal(test.into_frames, np.arange(15, 20))
+    result = drive(options(run, tmp_path / "out.mp4", into=video), QUIET)
+    assert result.has_sound
+    sound, note = find_sound(options(run, tmp_path / "o.mp4", into=video), test)
+    assert sound.path == video and sound.start == pytest.approx(0.6) and note is None
+
+
+def test_another_driver_begins_and_ends_with_the_video(filmed, tmp_path):
+    run, video, _ = filmed
+    keys = tmp_path / "keys.yaml"
+    keys.write_text("keyframes:\n  - {time: 0.0}\n  - {time: 3.0}\n")
+    made = plan(run, tmp_path, into=video, by=str(keys))
+    assert np.array_equal(made.into_frames, np.arange(NUM_FRAMES))
+    assert "whole.mp4 shows 0.8 seconds; the rest of the driver is left out." in made.notes
+    sound, _ = find_sound(options(run, tmp_path / "o.mp4", into=video), made)
+    assert sound.path == video and sound.start == 0.0, "a driver without sound leaves the video's"
+
+
+def test_what_cannot_be_pasted_is_told(filmed, tiny_run, tmp_path):
+    run, video, _ = filmed
+    other = write_video(tmp_path / "other.mp4", 3)
+    with pytest.raises(
+        UserError, match=r"--into .*other.mp4 is not the video that .*clip was made from; give that very"
+    ):
+        plan(run, tmp_path, into=other)
+    with pytest.raises(UserError, match="clip does not say which part of which video it shows"):
+        plan(tiny_run[0], tmp_path, into=video)
+    for changes in ({"side_by_side": True}, {"head_pose": "orbit"}, {"background": "green"}, {"rgba": True}):
+        with pytest.raises(UserError, match="--into shows the video's own frames"):
+            drive(options(run, tmp_path / "frames", into=video, **changes), QUIET)
+
+
+def test_the_border_is_soft_only_inside_the_frame():
+    weight = border_weight(FrameWindow(10, 0, 50, 60, 50, 60), (60, 100))
+    assert weight[30, 0] < 0.1 and weight[30, -1] < 0.1 and weight[0, 25] == weight[-1, 25] == 1
+    assert (np.diff(weight[30, :25]) >= 0).all()
+    assert border_weight(FrameWindow(0, 0, 64, 64, 64, 64), (64, 64)).min() == 1
+
+
+def test_a_hole_takes_the_colours_beside_it():
+    image = np.zeros((40, 40, 3), np.float32)
+    image[:, 20:] = 200
+    hole = np.zeros((40, 40), bool)
+    hole[10:30, 10:30] = True
+    image[hole] = 77
+    result = filled(image, hole)
+    assert np.array_equal(result[~hole], image[~hole])
+    assert result[20, 11].max() < 10 and result[20, 28].min() > 190
+    assert filled(image, np.ones_like(hole)) is image
