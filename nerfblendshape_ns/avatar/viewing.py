@@ -45,10 +45,10 @@ class _DataManager:
 class _Pipeline(nn.Module):
     """Stands in for what the viewer asks of a pipeline."""
 
-    def __init__(self, avatar: Avatar) -> None:
+    def __init__(self, avatar: Avatar, camera: Optional[str]) -> None:
         super().__init__()
         self.model = avatar.model
-        self.viewer_control = ExpressionViewerControl(avatar.model)
+        self.viewer_control = ExpressionViewerControl(avatar.model, camera)
         self.datamanager = _DataManager(avatar.camera)
 
     @property
@@ -57,7 +57,9 @@ class _Pipeline(nn.Module):
         return self.model.device
 
 
-def start_viewer(avatar: Avatar, host: str = "127.0.0.1", port: Optional[int] = None) -> Viewer:
+def start_viewer(
+    avatar: Avatar, host: str = "127.0.0.1", port: Optional[int] = None, camera: Optional[str] = None
+) -> Viewer:
     """Serve an avatar to browsers; returns at once, rendering goes on in threads.
 
     Expressions and camera paths that a person saves in the viewer go beside the run or the file.
@@ -66,12 +68,13 @@ def start_viewer(avatar: Avatar, host: str = "127.0.0.1", port: Optional[int] = 
         avatar: to be shown.
         host: address to listen on; ``0.0.0.0`` lets the whole network in.
         port: None takes the first free one from 7007.
+        camera: number of a camera, or a video in its place, that drives the avatar from the start.
 
     Returns:
         nerfstudio's viewer; ``viewer.viser_server.stop()`` ends it.
 
     Raises:
-        UserError: the port is taken or the address is not one of this machine.
+        UserError: the port is taken, the address is not one of this machine, or the camera cannot be opened.
     """
     try:  # viser would take the next free port without a word, or wait for ever on a foreign address.
         socket.create_server((host, port or 0)).close()
@@ -84,10 +87,16 @@ def start_viewer(avatar: Avatar, host: str = "127.0.0.1", port: Optional[int] = 
     logging = LoggingConfig(local_writer=LocalWriterConfig(enable=False))
     with CONSOLE.capture():  # It reports that it is off.
         writer.setup_local_writer(logging, max_iter=1)
-    pipeline: Any = _Pipeline(avatar)
+    pipeline: Any = _Pipeline(avatar, camera)
     viewer = cast(Viewer, Viewer(config, folder / config.relative_log_filename, folder, pipeline))
     viewer.init_scene(pipeline.datamanager.train_dataset, "completed")
     viewer.update_step(0 if avatar.step is None else avatar.step + 1)
     for element in (viewer.pause_train, viewer.resume_train, viewer.hide_images, viewer.show_images):
         element.visible = False  # There is no training, and there are no training cameras.
+    if camera is not None:
+        try:
+            pipeline.viewer_control.session.panel.live.start_camera()
+        except UserError:
+            viewer.viser_server.stop()
+            raise
     return viewer

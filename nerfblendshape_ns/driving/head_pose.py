@@ -10,14 +10,10 @@ from scipy.spatial.transform import Rotation
 
 from nerfblendshape_ns.common.errors import UserError
 from nerfblendshape_ns.driving.sequence import HeadMotion
+from nerfblendshape_ns.expressions.head_turns import soften
 
 HeadPoseMode = Literal["auto", "tracked", "rotations", "own", "fixed", "orbit", "yaw-sweep"]
 """See ``--head-pose``."""
-
-RANGE_PERCENTILE = 98.0
-"""A person's range of rotation is this percentile of their frames' absolute angles."""
-RANGE_MARGIN = 3.0
-"""Degrees beyond a person's own range to which another driver may turn the head."""
 
 
 @dataclass(frozen=True)
@@ -107,11 +103,7 @@ def make_poses(
 
 
 def limit_turns(rotation: np.ndarray, own: HeadMotion) -> Tuple[np.ndarray, float]:
-    """Soften rotations beyond the range of a person's clip, where the avatar was never observed.
-
-    Rotations about the camera's own axis only roll the image and stay. Yaw and pitch, as rotation vectors about the
-    person's neutral rotation, go through ``limit · tanh(angle / limit)``: small ones pass, large ones approach the
-    limit.
+    """Soften rotations beyond the range of a person's clip (:func:`~nerfblendshape_ns.expressions.head_turns.soften`).
 
     Args:
         rotation: ``[frames, 3, 3]`` head-to-camera.
@@ -122,12 +114,7 @@ def limit_turns(rotation: np.ndarray, own: HeadMotion) -> Tuple[np.ndarray, floa
     """
     neutral, _ = own.neutral_pose()
     angles = Rotation.from_matrix(rotation @ neutral.T).as_rotvec(degrees=True)
-    own_range = np.percentile(
-        np.abs(Rotation.from_matrix(own.rotation @ neutral.T).as_rotvec(degrees=True)), RANGE_PERCENTILE, 0
-    )
-    limit = own_range[:2] + RANGE_MARGIN
-    limited = angles.copy()
-    limited[:, :2] = limit * np.tanh(angles[:, :2] / limit)
+    limited = soften(angles, Rotation.from_matrix(own.rotation @ neutral.T).as_rotvec(degrees=True))
     taken = float(np.abs(angles - limited).max(initial=0.0))
     return Rotation.from_rotvec(limited, degrees=True).as_matrix() @ neutral, taken
 

@@ -86,7 +86,7 @@ class SourceVideo:
         image, window = self.read(frame).copy(), self.window
         rows, columns = slice(window.top, window.top + window.height), slice(window.left, window.left + window.width)
         crop = image[rows, columns].astype(np.float32)
-        size = crop.shape[:2]
+        size = window.height, window.width
         alpha = _resized(outputs["accumulation"].cpu().numpy()[..., 0], size)[..., None]
         render = _resized(outputs["rgb"].cpu().numpy(), size) * 255.0
         filmed = _resized(filmed_opacity(self.clip.frames[frame].files, self.whole_person), size)
@@ -98,7 +98,7 @@ class SourceVideo:
         covered = np.clip((filmed - UNSEEN) / 0.2, 0.0, 1.0)[..., None]
         behind = crop + covered * (plate - crop)
         shown = render + (1.0 - alpha) * behind
-        weight = border_weight(window, image.shape[:2])[..., None]
+        weight = border_weight(window, (image.shape[0], image.shape[1]))[..., None]
         image[rows, columns] = np.clip(crop + weight * (shown - crop) + 0.5, 0, 255).astype(np.uint8)
         return image
 
@@ -112,7 +112,7 @@ def open_source_video(path: Path, person: AvatarPerson) -> SourceVideo:
     clip = person.clip
     if clip is None or person.avatar.track is None:
         raise UserError(
-            "--into needs the avatar's own dataset, which says where the crop lies in the video, and an avatar with its "
+            "--into needs the avatar's own dataset, which says where in the video its crop lies, and the avatar's "
             "track; give --data, or export the avatar with its track."
         )
     record = clip.root / contract.PROCESS
@@ -151,12 +151,13 @@ def filled(image: np.ndarray, hole: np.ndarray) -> np.ndarray:
     """
     if not hole.any() or hole.all():
         return image
-    _, nearest = cv2.distanceTransformWithLabels(hole.astype(np.uint8), cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL)
+    _, labels = cv2.distanceTransformWithLabels(hole.astype(np.uint8), cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL)
+    nearest = np.asarray(labels, np.int64)
     smooth = cv2.blur(image * ~hole[..., None], (5, 5)) / np.maximum(
         cv2.blur((~hole).astype(np.float32), (5, 5))[..., None], 1e-3
     )
     colours = np.zeros((int(nearest.max()) + 1, 3), np.float32)
-    colours[nearest[~hole]] = smooth[~hole]
+    colours[nearest[~hole]] = np.asarray(smooth)[~hole]
     spread = cv2.GaussianBlur(colours[nearest], (0, 0), max(image.shape) / 200)
     return np.where(hole[..., None], spread, image)
 

@@ -149,7 +149,9 @@ class Retargeting:
         return self.neutral + gain * (mapped - self.neutral)
 
 
-def retargeting(driver: CoefficientSpace, target: CoefficientSpace, mode: RetargetMode) -> Retargeting:
+def retargeting(
+    driver: CoefficientSpace, target: CoefficientSpace, mode: RetargetMode, neutral_driver: Optional[np.ndarray] = None
+) -> Retargeting:
     """Work out the map from a driver to a person.
 
     Args:
@@ -158,6 +160,8 @@ def retargeting(driver: CoefficientSpace, target: CoefficientSpace, mode: Retarg
         mode: ``none`` takes values over by name; ``neutral`` also brings the driver's neutral face to this person's;
             ``range`` also brings the driver's peaks to this person's (see :class:`RangeCurve`). Left and right share a
             curve, so that a blink closes both eyes and the eyes look the same way.
+        neutral_driver: ``[driver coefficients]`` the driver's neutral face where it is known; else it is estimated, and
+            for ``none`` taken for 0.
 
     Raises:
         UserError: the two have no coefficient in common.
@@ -173,9 +177,12 @@ def retargeting(driver: CoefficientSpace, target: CoefficientSpace, mode: Retarg
     if mode == "none":
         neutral = np.clip(zeros, target.low, target.high)
         # What the driver lacks stays at the value nearest 0; what it has passes unchanged, measured from there.
-        return Retargeting(target, source, np.where(has, neutral, 0.0), neutral, straight, straight, unused)
+        driver_neutral = np.where(has, neutral, 0.0)
+        if neutral_driver is not None:
+            driver_neutral[has] += neutral_driver[columns]
+        return Retargeting(target, source, driver_neutral, neutral, straight, straight, unused)
     neutral = neutral_face(target.frames, target.names)
-    driver_face = neutral_face(driver.frames, driver.names)
+    driver_face = neutral_face(driver.frames, driver.names) if neutral_driver is None else neutral_driver
     driver_neutral = zeros.copy()
     driver_neutral[has] = driver_face[columns]
     above = below = straight

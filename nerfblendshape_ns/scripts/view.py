@@ -22,20 +22,22 @@ class ViewOptions:
     """Address to listen on; 0.0.0.0 lets everyone on the network in."""
     port: Optional[int] = None
     """Port to listen on; the first free one from 7007 if left out."""
+    camera: Optional[str] = None
+    """Drive the avatar by your face: number of a camera of this machine (0 is the first), or a video in its place."""
 
 
 def run(options: ViewOptions) -> None:
     """Serve the avatar until interrupted.
 
     Raises:
-        UserError: the avatar cannot be opened or the port is taken.
+        UserError: the avatar or the camera cannot be opened, or the port is taken.
     """
     # Imports nerfstudio whole, which takes seconds.
     from nerfblendshape_ns.avatar.avatar import open_avatar
     from nerfblendshape_ns.avatar.viewing import start_viewer
 
     avatar = open_avatar(options.avatar)
-    viewer = start_viewer(avatar, options.host, options.port)
+    viewer = start_viewer(avatar, options.host, options.port, options.camera)
     stated = avatar.provenance
     for what, value in (("person", stated.person), ("consent", stated.consent), ("licence", stated.licence)):
         if value:

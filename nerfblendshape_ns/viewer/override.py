@@ -5,8 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Callable, Optional
 
+import numpy as np
 import torch
+from jaxtyping import Float
 from nerfstudio.cameras.cameras import Cameras
+from torch import Tensor
 
 from nerfblendshape_ns.model_components.conditioning.expression_source import DrivingState, ExpressionSource
 from nerfblendshape_ns.viewer.coefficients import CoefficientTable
@@ -22,6 +25,17 @@ def coefficient_table(source: ExpressionSource) -> CoefficientTable:
         source.track_expression.cpu().numpy(),
         source.train_frames.cpu().numpy(),
     )
+
+
+def turned_world(pose: Float[Tensor, "12"], turn: Float[np.ndarray, "3 3"]) -> Float[Tensor, "3 3"]:
+    """The rotation of all cameras about a head that turns it, as seen from one of them.
+
+    Args:
+        pose: camera-to-head matrix of that camera, row by row.
+        turn: of the head, in that camera's axes.
+    """
+    rotation = pose.reshape(3, 4)[:, :3]
+    return rotation @ torch.from_numpy(turn.T.copy()).to(rotation) @ rotation.T
 
 
 class ViewerExpression:
@@ -43,6 +57,16 @@ class ViewerExpression:
         self._source, self._store, self._table = source, store, table
         self._rendering = rendering
         self._camera_index: Optional[int] = None
+        self.came = 0.0
+        """``time.monotonic`` of the live frame that was resolved last; 0 where another source drives."""
+
+    def place(self, c2w: Float[Tensor, "3 4"]) -> Float[Tensor, "3 4"]:
+        """Where a camera of the viewer is for a head that stays: moved against the live head's turn."""
+        state = self._store.state
+        if state.source != "live" or state.turn is None:
+            return c2w
+        pose = self._source.at_track(state.frame).head_pose
+        return c2w if pose is None else turned_world(pose.to(c2w), state.turn) @ c2w
 
     def resolve(self, camera: Cameras) -> Optional[DrivingState]:
         """The state for a camera of the viewer, None for one of the dataset."""
@@ -56,9 +80,13 @@ class ViewerExpression:
         captured = source.at_track(state.frame)
         is_captured = state.source in ("captured frame", "playback")
         device = source.minimum.device
+        pose = captured.head_pose
+        self.came = state.came if state.source == "live" else 0.0
+        if state.source == "live" and state.turn is not None and pose is not None:
+            pose = (turned_world(pose, state.turn) @ pose.reshape(3, 4)).flatten()
         return DrivingState(
             expression=torch.from_numpy(state.expression(self._table)).to(device),
-            head_pose=captured.head_pose,
+            head_pose=pose,
             train_frame=captured.train_frame if is_captured else None,
             background=None if state.background is None else torch.tensor(state.background, device=device),
         )

@@ -5,11 +5,12 @@ from __future__ import annotations
 import threading
 import time
 from pathlib import Path
-from typing import Any, Callable
+from typing import Any, Callable, Optional
 
 from viser import ClientHandle, GuiEvent, ViserServer
 
-from nerfblendshape_ns.expressions.live.listener import LiveMapping
+from nerfblendshape_ns.expressions.live.performer import LivePerformer
+from nerfblendshape_ns.expressions.retarget import RetargetMode
 from nerfblendshape_ns.viewer.actions import Actions
 from nerfblendshape_ns.viewer.bound_controls import on_click, show_value, tie
 from nerfblendshape_ns.viewer.file_controls import FileControls
@@ -33,9 +34,11 @@ class ExpressionPanel:
         actions: what a person can do to it.
         outputs: chooses what is shown.
         folder: where expressions are saved.
-        make_mapping: from ARKit's coefficients to the model's.
+        make_performer: from live frames to the model's coefficients.
+        rendering: says how fast images are made.
         to_front: moves a browser's camera before the face.
         to_frame: moves a browser's camera to where a frame was taken from.
+        camera: for the live controls, see :class:`LivePanel`.
     """
 
     def __init__(
@@ -45,9 +48,11 @@ class ExpressionPanel:
         actions: Actions,
         outputs: OutputSelector,
         folder: Path,
-        make_mapping: Callable[[], LiveMapping],
+        make_performer: Callable[[RetargetMode], LivePerformer],
+        rendering: Callable[[], str],
         to_front: Callable[[ClientHandle], None],
         to_frame: Callable[[ClientHandle, int], None],
+        camera: Optional[str] = None,
     ) -> None:
         self._store, self._actions = store, actions
         self._lock = threading.Lock()
@@ -77,7 +82,7 @@ class ExpressionPanel:
         self.sliders = SliderGroup(server, store, actions)
         self.image = ImageControls(server, store, outputs, to_front)
         self.files = FileControls(server, store, actions, folder)
-        self.live = LivePanel(server, store, make_mapping)
+        self.live = LivePanel(server, store, make_performer, rendering, camera)
         self._tie(to_frame)
         store.subscribe(self._on_change)
 

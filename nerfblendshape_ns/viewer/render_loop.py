@@ -16,7 +16,8 @@ from __future__ import annotations
 
 import threading
 import time
-from typing import Any, Callable, Dict, Set
+from collections import deque
+from typing import Any, Callable, Deque, Dict, Set
 
 from nerfstudio.viewer.render_state_machine import RenderAction, RenderStateMachine
 from nerfstudio.viewer.viewer import Viewer
@@ -55,11 +56,20 @@ class RenderLoop:
     Args:
         viewer: nerfstudio's.
         version: gives the version of the newest state.
+        place: the camera state to render in place of a browser's.
+        finished: called after each image.
     """
 
-    def __init__(self, viewer: Viewer, version: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        viewer: Viewer,
+        version: Callable[[], int],
+        place: Callable[[Any], Any] = lambda camera_state: camera_state,
+        finished: Callable[[], None] = lambda: None,
+    ) -> None:
         self._viewer: Any = viewer
-        self._version = version
+        self._version, self._place, self._finished = version, place, finished
+        self._images: Deque[float] = deque(maxlen=120)
         self._rendered: Dict[Any, int] = {}
         self._rendering: Set[Any] = set()
         self._began: Dict[Any, float] = {}
@@ -92,6 +102,11 @@ class RenderLoop:
         self._rendered[threading.current_thread()] = version
         self._began[threading.current_thread()] = time.monotonic()
 
+    def rate(self, window: float = 2.0) -> float:
+        """Images per second of all browsers, over the last seconds."""
+        now = time.monotonic()
+        return sum(1 for done in tuple(self._images) if now - done <= window) / window
+
     def attach(self, machine: RenderStateMachine) -> None:
         """Keep a machine's moving images from becoming too small, and full ones out of training's time."""
         if getattr(machine, "keeps_moving_resolution", False):
@@ -109,7 +124,10 @@ class RenderLoop:
         def watched(camera_state: Any) -> Any:
             self._rendering.add(machine)
             try:
-                return render(camera_state)
+                outputs = render(self._place(camera_state))
+                self._images.append(time.monotonic())
+                self._finished()
+                return outputs
             finally:
                 self._rendering.discard(machine)
                 self._image_seconds = time.monotonic() - self._began.pop(machine, time.monotonic())

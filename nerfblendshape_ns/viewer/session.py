@@ -5,15 +5,21 @@ from __future__ import annotations
 import math
 import threading
 import time
+from collections import deque
 from contextlib import nullcontext
-from typing import Any, ContextManager, Optional, Sequence
+from dataclasses import replace
+from typing import Any, ContextManager, Deque, Optional, Sequence
 
+import numpy as np
 import viser
+from nerfstudio.viewer.utils import CameraState
 from nerfstudio.viewer.viewer import Viewer
 from nerfstudio.viewer.viewer_elements import ViewerControl
+from scipy.spatial.transform import Rotation
 from viser import ClientHandle, GuiTabGroupHandle, ViserServer
 
-from nerfblendshape_ns.expressions.live.listener import LiveMapping
+from nerfblendshape_ns.expressions.live.performer import LivePerformer
+from nerfblendshape_ns.expressions.retarget import CoefficientSpace, RetargetMode
 from nerfblendshape_ns.models.expression_model import ExpressionModel
 from nerfblendshape_ns.viewer.actions import Actions
 from nerfblendshape_ns.viewer.cameras import median_frame, show_view, view_of_pose
@@ -25,6 +31,7 @@ from nerfblendshape_ns.viewer.state import ControlState, StateStore, changes_ima
 
 TAB = "Expression"
 """Name of the tab beside nerfstudio's own."""
+_THIS_MACHINE = ("127.0.0.1", "localhost", "::1")
 
 
 class NerfstudioOutputs:
@@ -67,17 +74,21 @@ class ViewerSession:
     Args:
         viewer: nerfstudio's, whose own panel is built.
         model: what it shows; the ``override`` of its expression source is set.
+        camera: which camera, or which video in its place, the live controls offer; None offers the first camera where
+            nobody but this machine can reach the viewer.
     """
 
-    def __init__(self, viewer: Viewer, model: ExpressionModel) -> None:
+    def __init__(self, viewer: Viewer, model: ExpressionModel, camera: Optional[str] = None) -> None:
         self._viewer = viewer
         self._source = model.expression_source
         table = coefficient_table(self._source)
         self.actions = Actions(table)
         self.store = StateStore(self.actions.initial())
-        self.loop = RenderLoop(viewer, lambda: self.store.version)
+        self._behind: Deque[float] = deque(maxlen=20)
+        self.loop = RenderLoop(viewer, lambda: self.store.version, self._placed, self._image_finished)
         self.clock = PlaybackClock(self.store, table.num_frames, model.metadata["track"]["fps"])
-        self._source.override = ViewerExpression(self._source, self.store, table, self.loop.rendering)
+        self.expression = ViewerExpression(self._source, self.store, table, self.loop.rendering)
+        self._source.override = self.expression
         self._front = median_frame(self._source.track_pose.cpu(), self._source.train_frames.cpu())
         self.store.subscribe(self._on_change)
         with expression_tab(viewer.viser_server):
@@ -87,9 +98,11 @@ class ViewerSession:
                 self.actions,
                 NerfstudioOutputs(viewer),
                 viewer.log_filename.parent / "expressions",
-                self._live_mapping,
+                self.live_performer,
+                self._rendering,
                 lambda client: self.show_frame_view(client, self._front, upright=True),
                 lambda client, frame: self.show_frame_view(client, frame, upright=False),
+                camera or ("0" if viewer.viser_server.get_host() in _THIS_MACHINE else None),
             )
         viewer.viser_server.on_client_connect(self._welcome)
         threading.Thread(target=self._follow_viewer, name="nbs-viewer-follow", daemon=True).start()
@@ -100,8 +113,33 @@ class ViewerSession:
         if changes_image(before, after):
             self.loop.request(by_hand=not is_streamed(before, after))
 
-    def _live_mapping(self) -> LiveMapping:
-        return LiveMapping(self._source.names)
+    def live_performer(self, mode: RetargetMode) -> LivePerformer:
+        """The map from live frames to the model.
+
+        Raises:
+            UserError: the model has no coefficient of ARKit's.
+        """
+        source, table = self._source, self.actions.table
+        frames = table.track[table.train_frames].astype(np.float64)
+        if len(frames) < 2:  # An exported avatar may come without its clip.
+            frames = np.stack([table.neutral, table.minimum, table.maximum]).astype(np.float64)
+        person = CoefficientSpace(table.names, "", frames, table.minimum, table.maximum)
+        poses = source.track_pose[source.train_frames].cpu().double().numpy().reshape(-1, 3, 4)
+        to_camera = Rotation.from_matrix(poses[:, :, :3]).inv()
+        return LivePerformer(person, (to_camera * to_camera.mean().inv()).as_rotvec(degrees=True), mode)
+
+    def _placed(self, camera_state: CameraState) -> CameraState:
+        return replace(camera_state, c2w=self.expression.place(camera_state.c2w))
+
+    def _image_finished(self) -> None:
+        if self.expression.came:
+            self._behind.append(time.monotonic() - self.expression.came)
+
+    def _rendering(self) -> str:
+        behind = tuple(self._behind)
+        if not behind or not self.loop.rate():
+            return ""
+        return f"{self.loop.rate():.0f} images per second, {1000 * float(np.median(behind)):.0f} ms behind."
 
     def _vertical_fov(self) -> float:
         cameras: Any = self._viewer.pipeline.datamanager.train_dataset.cameras  # type: ignore[union-attr]
@@ -152,13 +190,14 @@ class ExpressionViewerControl(ViewerControl):
 
     Args:
         model: the model that the viewer shows.
+        camera: see :class:`ViewerSession`.
     """
 
-    def __init__(self, model: ExpressionModel) -> None:
-        self._model = model
+    def __init__(self, model: ExpressionModel, camera: Optional[str] = None) -> None:
+        self._model, self._camera = model, camera
         self.session: Optional[ViewerSession] = None
         """The controls; None until a viewer is set up."""
 
     def _setup(self, viewer: Viewer) -> None:
         super()._setup(viewer)
-        self.session = ViewerSession(viewer, self._model)
+        self.session = ViewerSession(viewer, self._model, self._camera)

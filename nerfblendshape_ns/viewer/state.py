@@ -25,6 +25,11 @@ class ControlState:
     """``[basis]`` coefficients of the sliders, raw units."""
     live: np.ndarray
     """``[basis]`` coefficients last received."""
+    turn: Optional[np.ndarray] = None
+    """``[3, 3]`` head turn last received, from the captured head pose, in the axes of the captured image; None leaves
+    the head as it was captured."""
+    came: float = 0.0
+    """``time.monotonic`` of the last received frame."""
     source: Source = "captured frame"
     """What drives."""
     frame: int = 0

@@ -5,8 +5,9 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from nerfblendshape_ns.common.errors import UserError
-from nerfblendshape_ns.driving.head_pose import RANGE_MARGIN, PoseSettings, limit_turns, make_poses
+from nerfblendshape_ns.driving.head_pose import PoseSettings, limit_turns, make_poses
 from nerfblendshape_ns.driving.sequence import HeadMotion
+from nerfblendshape_ns.expressions.head_turns import RANGE_MARGIN
 
 # A camera 4 in front of a face that looks along -y, up +z: head-to-camera in the normalised space.
 FRONT = np.array([[1.0, 0, 0], [0, 0, 1], [0, -1, 0]])

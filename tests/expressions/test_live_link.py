@@ -10,13 +10,13 @@ import pytest
 
 from nerfblendshape_ns.coefficient_names.arkit import ARKIT_NAMES
 from nerfblendshape_ns.common.errors import UserError
-from nerfblendshape_ns.expressions.live.listener import LOOPBACK, LiveLinkListener, LiveMapping
+from nerfblendshape_ns.expressions.live.frame import LiveFrame, PacketError
+from nerfblendshape_ns.expressions.live.listener import LOOPBACK, UdpListener
 from nerfblendshape_ns.expressions.live.live_link import (
     LIVE_LINK_NAMES,
     MAX_PACKET,
     STREAM_NAMES,
     LiveLinkPacket,
-    PacketError,
     decode,
     encode,
     encode_coefficients,
@@ -81,14 +81,14 @@ START = 1 + 4 + len(DEVICE) + 4 + len("face")
     "data, message",
     [
         (b"", "ends after 0 bytes"),
-        (b"\x05" + GOOD[1:], "version 5"),
+        (b"\x05" + GOOD[1:], "version 5, not 6; in the app's settings choose the capture mode Live Link .ARKit."),
         (GOOD[:-1], "ends after"),
         (GOOD[: START + 10], "ends after"),
         (GOOD + b"\0", "1 bytes follow"),
         (GOOD[:1] + struct.pack(">i", 1 << 30) + GOOD[5:], "longer than any"),
         (GOOD[:1] + struct.pack(">i", -(1 << 31)) + GOOD[5:], "longer than any"),
         (GOOD[:1] + struct.pack(">i", 500) + GOOD[5:], "behind the packet"),
-        (GOOD[: START + 16] + b"\x34" + GOOD[START + 17 :], "52 values are not 61"),
+        (GOOD[: START + 16] + b"\x34" + GOOD[START + 17 :], "52 values, not the 61 of ARKit; in the app"),
         (GOOD[:-4] + struct.pack(">f", float("nan")), "not a number"),
         (GOOD[:-4] + struct.pack(">f", float("inf")), "not a number"),
         (GOOD[:-4] + struct.pack(">f", 1e9), "far outside"),
@@ -127,7 +127,7 @@ def wait_for(met) -> None:
 
 def test_a_stream_with_rubbish_in_it():
     received = []
-    listener = LiveLinkListener(received.append, port=0)
+    listener = UdpListener("Live Link Face", received.append, port=0)
     listener.start()
     assert listener.start() is None, "a second start does nothing"
     try:
@@ -143,7 +143,9 @@ def test_a_stream_with_rubbish_in_it():
             wait_for(lambda: listener.counts.late == 1)
         counts = listener.counts
         assert (counts.faces, counts.malformed, counts.empty, counts.late, counts.failed) == (30, 10, 1, 1, 0)
-        assert [packet["jawOpen"] for packet in received] == pytest.approx([frame / 30 for frame in range(30)])
+        assert [frame.coefficients["jawOpen"] for frame in received] == pytest.approx(
+            [frame / 30 for frame in range(30)]
+        )
         assert counts.subject == "face" and "rubbish" not in counts.last_problem and counts.last_problem
         assert listener.rate() > 0
     finally:
@@ -152,23 +154,23 @@ def test_a_stream_with_rubbish_in_it():
 
 
 def test_loopback_is_the_default_and_a_stopped_listener_frees_its_port():
-    listener = LiveLinkListener(lambda coefficients: None, port=0)
+    listener = UdpListener("Live Link Face", lambda frame: None, port=0)
     listener.start()
     port = listener.port
     bound = listener._socket
     assert bound is not None and bound.getsockname()[0] == LOOPBACK
     listener.stop()
-    again = LiveLinkListener(lambda coefficients: None, port=port)
+    again = UdpListener("Live Link Face", lambda frame: None, port=port)
     again.start()
     assert again.port == port
     again.stop()
 
 
 def test_a_failing_receiver_does_not_end_the_stream():
-    def fail(coefficients) -> None:
+    def fail(frame: LiveFrame) -> None:
         raise RuntimeError("broken")
 
-    listener = LiveLinkListener(fail)
+    listener = UdpListener("Live Link Face", fail)
     for frame in range(3):
         listener.handle(encode_coefficients({}, device=DEVICE, frame=frame))
     assert (listener.counts.faces, listener.counts.failed) == (3, 3)
@@ -177,7 +179,7 @@ def test_a_failing_receiver_does_not_end_the_stream():
 
 def test_a_clock_that_starts_again_is_followed():
     received = []
-    listener = LiveLinkListener(received.append)
+    listener = UdpListener("Live Link Face", received.append)
     for frame in (1000, 1001, 999, 0, 1):
         listener.handle(encode_coefficients({}, device=DEVICE, frame=frame))
     assert (len(received), listener.counts.late) == (4, 1)
@@ -185,24 +187,17 @@ def test_a_clock_that_starts_again_is_followed():
 
 def test_an_address_that_cannot_be_bound_is_reported():
     with pytest.raises(UserError, match=r"Cannot listen on UDP 192\.0\.2\.1:0 .*choose an address of this machine"):
-        LiveLinkListener(lambda coefficients: None, host="192.0.2.1", port=0).start()
+        UdpListener("Live Link Face", lambda frame: None, host="192.0.2.1", port=0).start()
     with pytest.raises(UserError, match="Cannot listen on UDP"):
-        LiveLinkListener(lambda coefficients: None, host="no such host.invalid", port=0).start()
+        UdpListener("Live Link Face", lambda frame: None, host="no such host.invalid", port=0).start()
 
 
-def test_names_are_matched_whatever_their_order_and_case():
-    mapping = LiveMapping(["JawOpen", "lipPress", "eye_blink_L"])
-    assert set(mapping.matched) == {"jawOpen", "eyeBlinkLeft"}
-    np.testing.assert_allclose(mapping({"eyeBlinkLeft": 0.2, "jawOpen": 0.7, "tongueOut": 1.0}), [0.7, 0.0, 0.2])
-    np.testing.assert_allclose(mapping({}), np.zeros(3))
-
-
-def test_calibration_takes_the_performers_rest_away():
-    mapping = LiveMapping(["jawOpen"])
-    mapping.calibrate({"jawOpen": 0.1})
-    np.testing.assert_allclose(mapping({"jawOpen": 0.4}), [0.3], atol=1e-6)
-
-
-def test_bases_that_share_nothing_are_refused():
-    with pytest.raises(UserError, match="knows none of them .it has expr_0, expr_1"):
-        LiveMapping(["expr_0", "expr_1"])
+def test_head_angles_turn_the_head():
+    """As in public recordings: positive yaw to the person's left (the image's right), positive pitch down."""
+    frame = decode(encode_coefficients({}, (0.2, 0.0, 0.0) + (0.0,) * 6)).live_frame()
+    assert frame.turn is not None and (frame.turn @ [0, 0, 1])[0] == pytest.approx(np.sin(0.2))
+    down = decode(encode_coefficients({}, (0.0, 0.2, 0.0) + (0.0,) * 6)).live_frame()
+    assert down.turn is not None and (down.turn @ [0, 0, 1])[1] == pytest.approx(-np.sin(0.2))
+    lean = decode(encode_coefficients({}, (0.0, 0.0, 0.2) + (0.0,) * 6)).live_frame()
+    assert lean.turn is not None and (lean.turn @ [0, 1, 0])[0] == pytest.approx(np.sin(0.2))
+    assert decode(encode(LiveLinkPacket(None))).live_frame().turn is None

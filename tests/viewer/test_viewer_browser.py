@@ -206,24 +206,24 @@ def test_a_phone_opens_the_mouth(browser, tmp_path):
     browser.click("Neutral")
     browser.settle()
     shut = browser.picture()
-    if not browser.row("Listen").get_by_role("checkbox").is_visible():
-        browser.open_folder("^Live ")
+    if not browser.row("Receive").get_by_role("checkbox").is_visible():
+        browser.open_folder("^Live$")
         browser.page.wait_for_timeout(500)
     live = browser.session.panel.live
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as phone:
         phone.bind(("127.0.0.1", 0))
         live.port.value = free_port = phone.getsockname()[1]
-    browser.row("Listen").get_by_role("checkbox").click()
-    browser.until(lambda: live.listener is not None and live.listener.port == free_port)
+    browser.row("Receive").get_by_role("checkbox").click()
+    browser.until(lambda: live.source is not None and live.source.port == free_port)
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as phone:
         for frame in range(20):
             phone.sendto(encode_coefficients({"jawOpen": frame / 20}, frame=frame), ("127.0.0.1", free_port))
             phone.sendto(b"no packet", ("127.0.0.1", free_port))
             browser.page.wait_for_timeout(20)
-    browser.until(lambda: live.listener.counts.faces == 20 and live.listener.counts.malformed == 20)
+    browser.until(lambda: live.source.counts.faces == 20 and live.source.counts.malformed == 20)
     browser.settle()
     browser.save(tmp_path, "live")
     assert browser.session.store.state.source == "live"
     assert difference(shut, browser.picture()).max() > 60
-    browser.row("Listen").get_by_role("checkbox").click()
-    browser.until(lambda: live.listener is None)
+    browser.row("Receive").get_by_role("checkbox").click()
+    browser.until(lambda: live.source is None)

@@ -6,10 +6,13 @@ from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any, List
 
+import numpy as np
 import pytest
 import torch
 from nerfstudio.cameras.cameras import Cameras
+from scipy.spatial.transform import Rotation
 
+from nerfblendshape_ns.expressions.live.frame import turn_of_angles
 from nerfblendshape_ns.model_components.conditioning.expression_source import ExpressionSource
 from nerfblendshape_ns.viewer.actions import Actions
 from nerfblendshape_ns.viewer.cameras import median_frame, show_view, view_of_pose
@@ -125,3 +128,25 @@ def test_the_median_camera_is_a_training_frame():
     poses = torch.zeros(5, 3, 4)
     poses[:, 0, 3] = torch.tensor([0.0, 1.0, 1.1, 9.0, 1.05])
     assert median_frame(poses.flatten(1), torch.tensor([0, 1, 2, 3])) == 1
+
+
+def test_a_live_head_turns_in_every_view(rig):
+    """Seen from where the frame was taken, the head turns in that image's axes; other cameras go round it alike."""
+    rotation = Rotation.from_rotvec([0.2, -0.3, 0.1]).as_matrix()
+    pose = np.column_stack([rotation, rotation @ [0.1, -0.2, 4.0]])
+    rig.source.track_pose[2] = torch.from_numpy(pose.ravel()).float()
+    turn = turn_of_angles(0.3, -0.2, 0.1)
+    rig.store.set(source="live", frame=2, live=np.array([0.3, 0.1], np.float32), turn=turn, came=7.0)
+    turned = rig.resolve().head_pose.reshape(3, 4).double().numpy()
+    # Head-to-camera rotation and the head's place in the camera's axes.
+    np.testing.assert_allclose(turned[:, :3].T, turn @ rotation.T, atol=1e-6)
+    np.testing.assert_allclose(turned[:, :3].T @ turned[:, 3], rotation.T @ pose[:, 3], atol=1e-5)
+    expression = rig.source.override
+    np.testing.assert_allclose(expression.place(torch.from_numpy(pose)).numpy(), turned, atol=1e-6)
+    assert expression.came == 7.0
+    rig.store.set(turn=None)
+    torch.testing.assert_close(expression.place(torch.from_numpy(pose)), torch.from_numpy(pose))
+    rig.store.set(turn=turn, source="manual")
+    torch.testing.assert_close(rig.resolve().head_pose, rig.source.track_pose[2])
+    torch.testing.assert_close(expression.place(torch.from_numpy(pose)), torch.from_numpy(pose))
+    assert expression.came == 0.0

@@ -12,8 +12,12 @@ import pytest
 import viser
 from viser import GuiEvent
 
-from nerfblendshape_ns.expressions.live.listener import LiveMapping
+from nerfblendshape_ns.common.errors import UserError
+from nerfblendshape_ns.expressions.live.frame import LiveFrame, turn_of_angles
 from nerfblendshape_ns.expressions.live.live_link import encode_coefficients
+from nerfblendshape_ns.expressions.live.performer import LivePerformer
+from nerfblendshape_ns.expressions.retarget import CoefficientSpace
+from nerfblendshape_ns.viewer import live_camera
 from nerfblendshape_ns.viewer.actions import Actions
 from nerfblendshape_ns.viewer.coefficients import CoefficientTable
 from nerfblendshape_ns.viewer.panel import ExpressionPanel
@@ -69,12 +73,15 @@ class Rig:
         self.actions, self.outputs, self.client = Actions(coefficients, seed=0), Outputs(), Client()
         self.store = StateStore(self.actions.initial())
         self.views: List[Any] = []
-        names = list(coefficients.names)
+        person = CoefficientSpace(
+            coefficients.names, "", coefficients.track.astype(float), coefficients.minimum, coefficients.maximum
+        )
         self.panel = ExpressionPanel(
             server, self.store, self.actions, self.outputs, folder,
-            lambda: LiveMapping(names),
+            lambda mode: LivePerformer(person, np.full((4, 3), 20.0), mode), lambda: "9 images per second.",
             lambda client: self.views.append("front"),
             lambda client, frame: self.views.append(frame),
+            "clip.mp4",
         )  # fmt: skip
         self.panel.live.port.value = 0
 
@@ -241,25 +248,82 @@ def test_what_goes_wrong_is_told_in_the_browser(rig):
 
 def test_live_is_off_until_it_is_ticked(rig):
     live = rig.panel.live
-    assert live.listener is None
-    rig.send(live.listen, True)
-    assert rig.store.state.source == "live" and live.listener.port > 0
-    live.listener.handle(encode_coefficients({"jawOpen": 0.3, "browInnerUp": 1.0}, subject="Ada"))
+    assert live.source is None
+    rig.send(live.receive, True)
+    assert rig.store.state.source == "live" and live.source.port > 0
+    live.source.handle(encode_coefficients({"jawOpen": 0.3, "browInnerUp": 1.0}, subject="Ada"))
     np.testing.assert_allclose(rig.store.state.base(rig.actions.table), [0.3, 0, 0, 0], atol=1e-6)
-    assert "Ada: 1 frames" in live.describe(live.listener) and "4 of 52" in live.describe(live.listener)
-    live.listener.handle(b"rubbish")
-    assert "1 malformed" in live.describe(live.listener)
+    assert "Ada: 1 frames" in live.describe() and "4 coefficients of this avatar" in live.describe()
+    assert live.describe().endswith("9 images per second.")
+    live.source.handle(b"rubbish")
+    assert "1 malformed" in live.describe()
     rig.send(live.calibrate)
-    assert not rig.store.state.live.any()
+    live.source.handle(encode_coefficients({"jawOpen": 0.3, "browInnerUp": 1.0}, subject="Ada", frame=1))
+    np.testing.assert_allclose(rig.store.state.live, np.zeros(4), atol=1e-6)
     wait_until(lambda: "Listening" in live.status.content)
-    rig.send(live.listen, False)
-    assert live.listener is None
+    rig.send(live.receive, False)
+    assert live.source is None
     assert live.status.content.startswith("Off")
 
 
 def test_an_address_that_cannot_be_bound_unticks_listen(rig):
     rig.panel.live.address.value = "192.0.2.1"
-    rig.send(rig.panel.live.listen, True)
-    assert rig.panel.live.listener is None and not rig.panel.live.listen.value
+    rig.send(rig.panel.live.receive, True)
+    assert rig.panel.live.source is None and not rig.panel.live.receive.value
     assert "Cannot listen on UDP 192.0.2.1" in rig.client.notes[-1]
     assert rig.store.state.source == "captured frame"
+
+
+class Camera:
+    """Stands for the tracked camera."""
+
+    def __init__(self, source: str, receive: Any) -> None:
+        self.source, self.take, self.running = source, receive, False
+
+    def start(self) -> None:
+        if self.source == "7":
+            raise UserError("Camera 7 gives no image; connect it.")
+        self.running = True
+
+    def stop(self) -> None:
+        self.running = False
+
+    def status(self) -> str:
+        return "Camera: 30 frames per second tracked."
+
+
+def test_a_camera_moves_face_and_head(rig, monkeypatch):
+    monkeypatch.setattr(live_camera, "CameraSource", Camera)
+    live = rig.panel.live
+    rig.send(live.kind, "Camera")
+    assert live.camera.visible and not live.port.visible and live.camera.value == "clip.mp4"
+    rig.send(live.receive, True)
+    camera = live.source
+    assert camera.running and camera.source == "clip.mp4"
+    for _ in range(40):
+        camera.take(LiveFrame({"jawOpen": 0.3}, np.eye(3)), 5.0)
+    turn = turn_of_angles(0.1, 0.0, 0.0)
+    camera.take(LiveFrame({"jawOpen": 0.3}, turn), 6.0)
+    np.testing.assert_allclose(rig.store.state.turn, turn, atol=0.01)
+    assert rig.store.state.came == 6.0 and rig.store.state.live[0] == pytest.approx(0.3)
+    rig.send(live.turn_head, False)
+    camera.take(LiveFrame({"jawOpen": 0.3}, turn), 7.0)
+    assert rig.store.state.turn is None
+    rig.send(live.kind, "iFacialMocap")
+    assert not camera.running and live.source is None and not live.receive.value and live.port.value == 49983
+
+
+def test_files_and_missing_cameras_are_refused_in_the_browser(rig, monkeypatch):
+    monkeypatch.setattr(live_camera, "CameraSource", Camera)
+    live = rig.panel.live
+    rig.send(live.kind, "Camera")
+    for typed, told in (
+        ("/etc/passwd", "'/etc/passwd' is no camera; give its number"),
+        ("7", "Camera 7 gives no image"),
+    ):
+        rig.send(live.camera, typed)
+        rig.send(live.receive, True)
+        assert told in rig.client.notes[-1] and live.source is None and not live.receive.value
+    rig.send(live.camera, "2")
+    live.start()
+    assert live.source.source == "2"

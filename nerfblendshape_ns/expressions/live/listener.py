@@ -1,4 +1,4 @@
-"""Receives a face live: a UDP listener in a thread, and the mapping of what comes to a model's coefficients."""
+"""Receives a face live over UDP: the protocols, and a listener in a thread."""
 
 from __future__ import annotations
 
@@ -7,21 +7,34 @@ import threading
 import time
 from collections import deque
 from dataclasses import dataclass, replace
-from typing import Callable, Deque, Dict, Mapping, Optional, Sequence, Tuple
+from typing import Callable, Deque, Dict, Optional, Tuple
 
-import numpy as np
-
-from nerfblendshape_ns.coefficient_names.arkit import ARKIT_NAMES
 from nerfblendshape_ns.common.errors import UserError
-from nerfblendshape_ns.expressions.live.live_link import (
-    DEFAULT_PORT,
-    MAX_PACKET,
-    LiveLinkPacket,
-    PacketError,
-    decode,
-)
-from nerfblendshape_ns.expressions.retarget import plain_name
+from nerfblendshape_ns.expressions.live import ifacialmocap, live_link, vmc
+from nerfblendshape_ns.expressions.live.frame import LiveFrame, PacketError
 
+Decode = Callable[[bytes], Optional[LiveFrame]]
+"""Reads a datagram; None where it ends no frame; raises :class:`PacketError`."""
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """A way in which programs send a face."""
+
+    port: int
+    """UDP port that they send to."""
+    make_decoder: Callable[[], Decode]
+    """Makes the reader of one stream."""
+
+
+PROTOCOLS: Dict[str, Protocol] = {
+    "Live Link Face": Protocol(live_link.DEFAULT_PORT, lambda: lambda data: live_link.decode(data).live_frame()),
+    "VMC (OSC)": Protocol(vmc.DEFAULT_PORT, vmc.VmcDecoder),
+    "iFacialMocap": Protocol(ifacialmocap.DEFAULT_PORT, lambda: ifacialmocap.decode),
+}
+"""The protocols by name."""
+LARGEST_DATAGRAM = 65_535
+"""Bytes that a datagram can have."""
 LOOPBACK = "127.0.0.1"
 """Address that is listened on unless the user says otherwise: nothing outside this machine is heard."""
 
@@ -31,38 +44,46 @@ class LiveCounts:
     """What a listener has received."""
 
     faces: int = 0
-    """Packets with a face."""
+    """Frames with a face."""
     empty: int = 0
-    """Packets without one."""
+    """Frames without one."""
     malformed: int = 0
     """Datagrams that are no packets."""
     late: int = 0
-    """Packets older than one already received, dropped."""
+    """Frames older than one already received, dropped."""
     failed: int = 0
-    """Packets on which the receiver's own code failed."""
+    """Frames on which the receiver's own code failed."""
     last_problem: str = ""
     """Why the last datagram was dropped."""
     subject: str = ""
-    """Name in the last packet."""
+    """Name in the last frame."""
 
 
-class LiveLinkListener:
-    """Listens for Live Link Face packets and hands their coefficients on.
+class UdpListener:
+    """Listens for the packets of a protocol and hands their frames on.
 
     A device that does not stop cannot stop us: what is malformed is counted and dropped, and so is what comes late
     (UDP keeps no order). The packets are not authenticated: whoever reaches the port drives the face and nothing else.
 
     Args:
-        receive: called in the listener's thread with the 52 coefficients by name, for each packet with a face.
+        protocol: a key of :data:`PROTOCOLS`.
+        receive: called in the listener's thread for each frame with a face.
         host: address to bind; the default hears this machine alone, ``0.0.0.0`` hears the network.
-        port: UDP port; 0 takes a free one, see :attr:`port`.
+        port: UDP port; None is the protocol's, 0 takes a free one, see :attr:`port`.
+
+    Raises:
+        UserError: a package that the protocol needs is not installed.
     """
 
     def __init__(
-        self, receive: Callable[[Dict[str, float]], None], host: str = LOOPBACK, port: int = DEFAULT_PORT
+        self,
+        protocol: str,
+        receive: Callable[[LiveFrame], None],
+        host: str = LOOPBACK,
+        port: Optional[int] = None,
     ) -> None:
-        self._receive = receive
-        self._host, self._wanted_port = host, port
+        self._decode, self._receive = PROTOCOLS[protocol].make_decoder(), receive
+        self._host, self._wanted_port = host, PROTOCOLS[protocol].port if port is None else port
         self._socket: Optional[socket.socket] = None
         self._thread: Optional[threading.Thread] = None
         self._counts = LiveCounts()
@@ -81,9 +102,22 @@ class LiveLinkListener:
         return 0 if bound is None else int(bound.getsockname()[1])
 
     def rate(self, window: float = 2.0) -> float:
-        """Packets with a face per second, over the last seconds."""
+        """Frames with a face per second, over the last seconds."""
         now = time.monotonic()
         return sum(1 for arrival in tuple(self._arrivals) if now - arrival <= window) / window
+
+    def status(self) -> str:
+        """One line for the user."""
+        counts = self.counts
+        if counts.faces:
+            text = f"{counts.subject or 'face'}: {counts.faces} frames, {self.rate():.0f} per second."
+        else:
+            text = "No face in the packets yet." if counts.empty else "Nothing received yet."
+        dropped = counts.malformed + counts.late + counts.failed
+        if dropped:
+            text += f" Dropped: {counts.malformed} malformed, {counts.late} late, {counts.failed} failed"
+            text += f" ({counts.last_problem})." if counts.last_problem else "."
+        return f"Listening on {self._host}:{self.port}. {text}"
 
     def start(self) -> None:
         """Bind and begin to listen.
@@ -109,7 +143,7 @@ class LiveLinkListener:
                 "choose an address of this machine and a free port."
             ) from None
         self._socket = bound
-        self._thread = threading.Thread(target=self._listen, args=(bound,), name="nbs-live-link", daemon=True)
+        self._thread = threading.Thread(target=self._listen, args=(bound,), name="nbs-live-udp", daemon=True)
         self._thread.start()
 
     def stop(self) -> None:
@@ -123,7 +157,7 @@ class LiveLinkListener:
         with bound:  # Closed here: the number of a socket closed under a reader may already be another file's.
             while self._socket is bound:
                 try:
-                    data = bound.recv(MAX_PACKET + 1)
+                    data = bound.recv(LARGEST_DATAGRAM)
                 except TimeoutError:
                     continue
                 except OSError:  # The network, such as an interface that went away.
@@ -135,74 +169,37 @@ class LiveLinkListener:
         """Take one datagram, whatever it holds."""
         counts = self._counts
         try:
-            packet = decode(data)
+            frame = self._decode(data)
         except PacketError as error:
             self._counts = replace(counts, malformed=counts.malformed + 1, last_problem=str(error))
             return
-        counts = replace(counts, subject=packet.subject)
-        if packet.values is None:
+        if frame is None:
+            return
+        counts = replace(counts, subject=frame.subject)
+        if not frame.coefficients:
             self._counts = replace(counts, empty=counts.empty + 1)
-        elif self._is_late(packet):
+        elif self._is_late(frame):
             self._counts = replace(counts, late=counts.late + 1)
         else:
             self._arrivals.append(time.monotonic())
             self._counts = replace(counts, faces=counts.faces + 1)
             try:
-                self._receive(packet.coefficients())
+                self._receive(frame)
             except Exception as error:  # The stream goes on; a bug in a receiver must not silence it.
                 counts = self._counts
                 self._counts = replace(
                     counts, failed=counts.failed + 1, last_problem=f"{type(error).__name__}: {error}"
                 )
 
-    def _is_late(self, packet: LiveLinkPacket) -> bool:
+    def _is_late(self, frame: LiveFrame) -> bool:
         """Whether a newer frame of the same device came before. A jump back by seconds is a clock that restarted."""
-        time_of = (packet.frame, packet.fraction)
-        newest = self._newest.get(packet.device)
-        if newest is not None and time_of < newest and newest[0] - packet.frame < 60:
+        if frame.clock is None:
+            return False
+        device, *now = frame.clock
+        newest = self._newest.get(device)
+        if newest is not None and tuple(now) < newest and newest[0] - now[0] < 60:
             return True
         if len(self._newest) > 16:  # Devices are few; a flood of made-up ones must not fill the memory.
             self._newest.clear()
-        self._newest[packet.device] = time_of
+        self._newest[device] = (frame.clock[1], frame.clock[2])
         return False
-
-
-class LiveMapping:
-    """Maps ARKit coefficients by name to a model's, as :mod:`~nerfblendshape_ns.expressions.retarget` matches names.
-
-    Ranges are not matched: that would take a clip of the performer.
-
-    Args:
-        names: names of the model's coefficients.
-
-    Raises:
-        UserError: no name is shared.
-    """
-
-    def __init__(self, names: Sequence[str]) -> None:
-        column = {plain_name(name): index for index, name in enumerate(names)}
-        self._pairs = [(name, column[plain_name(name)]) for name in ARKIT_NAMES if plain_name(name) in column]
-        if not self._pairs:
-            shown = ", ".join(names[:3])
-            raise UserError(
-                f"Live Link Face sends ARKit's coefficients and this model knows none of them (it has {shown}, …); "
-                "train on a dataset with ARKit names to drive it live."
-            )
-        self._size = len(names)
-        self._neutral: Mapping[str, float] = {}
-
-    @property
-    def matched(self) -> Tuple[str, ...]:
-        """ARKit names that the model has."""
-        return tuple(name for name, _ in self._pairs)
-
-    def calibrate(self, neutral: Mapping[str, float]) -> None:
-        """Take these coefficients for the performer's neutral face; they are subtracted from now on."""
-        self._neutral = dict(neutral)
-
-    def __call__(self, coefficients: Mapping[str, float]) -> np.ndarray:
-        """The model's coefficients, float32 ``[basis]``, raw units; names that did not come are neutral."""
-        neutral, expression = self._neutral, np.zeros(self._size, np.float32)
-        for name, index in self._pairs:
-            expression[index] = coefficients.get(name, 0.0) - neutral.get(name, 0.0)
-        return expression

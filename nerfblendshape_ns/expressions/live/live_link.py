@@ -27,6 +27,7 @@ from dataclasses import dataclass
 from typing import Dict, Optional, Sequence, Tuple
 
 from nerfblendshape_ns.coefficient_names.arkit import ARKIT_NAMES, LIVE_LINK_ANGLES
+from nerfblendshape_ns.expressions.live.frame import MAX_VALUE, LiveFrame, PacketError, turn_of_angles
 
 VERSION = 6
 """The version read and written; older ones have other fields before the values."""
@@ -36,8 +37,8 @@ MAX_PACKET = 2048
 """Bytes; the longest packet has two names of 256 characters and stays under 800."""
 MAX_NAME = 512
 """Bytes of device or subject beyond which a length is taken for garbage."""
-MAX_VALUE = 16.0
-"""Largest magnitude taken for a coefficient or an angle in radians."""
+ARKIT_MODE = "in the app's settings choose the capture mode Live Link (ARKit), not MetaHuman Animator"
+"""What to do about packets of the app that hold something else."""
 
 STREAM_NAMES: Tuple[str, ...] = tuple(
     {"jawLeft": "jawRight", "jawRight": "jawLeft"}.get(name, name) for name in ARKIT_NAMES
@@ -50,10 +51,6 @@ Epic's enum calls the 22nd mouthLeft and the 23rd mouthRight; what they hold is 
 
 LIVE_LINK_NAMES: Tuple[str, ...] = STREAM_NAMES + LIVE_LINK_ANGLES
 """The 61 values of a packet: coefficients in [0, 1], then angles."""
-
-
-class PacketError(ValueError):
-    """A datagram that is no Live Link Face packet of the version read."""
 
 
 @dataclass(frozen=True)
@@ -76,6 +73,18 @@ class LiveLinkPacket:
     def coefficients(self) -> Dict[str, float]:
         """The 52 ARKit coefficients by name; empty where there is no face."""
         return {} if self.values is None else dict(zip(STREAM_NAMES, self.values))
+
+    def live_frame(self) -> LiveFrame:
+        """What drives a model.
+
+        Positive yaw turns to the person's left and positive pitch down, as the eyes' angles and ``eyeLook…`` of a
+        public recording show; positive roll leans to the person's left.
+        """
+        turn = None
+        if self.values is not None:
+            yaw, pitch, roll = self.values[len(STREAM_NAMES) : len(STREAM_NAMES) + 3]
+            turn = turn_of_angles(yaw, pitch, -roll)
+        return LiveFrame(self.coefficients(), turn, self.subject, (self.device, self.frame, self.fraction))
 
 
 def encode(packet: LiveLinkPacket) -> bytes:
@@ -112,10 +121,10 @@ def decode(data: bytes) -> LiveLinkPacket:
         PacketError: another version, a length that cannot be, too few or too many bytes, values that are not finite.
     """
     if len(data) > MAX_PACKET:
-        raise PacketError(f"{len(data)} bytes are more than any packet has")
+        raise PacketError(f"{len(data)} bytes are more than any packet has; {ARKIT_MODE}")
     try:
         if data[0] != VERSION:
-            raise PacketError(f"version {data[0]} is not {VERSION}")
+            raise PacketError(f"packets of version {data[0]}, not {VERSION}; {ARKIT_MODE}")
         device, offset = _decode_name(data, 1)
         subject, offset = _decode_name(data, offset)
         frame, fraction, *rate = struct.unpack_from(">ifii", data, offset)
@@ -126,7 +135,7 @@ def decode(data: bytes) -> LiveLinkPacket:
         values = None
         if count:
             if count != len(LIVE_LINK_NAMES):
-                raise PacketError(f"{count} values are not {len(LIVE_LINK_NAMES)}")
+                raise PacketError(f"{count} values, not the {len(LIVE_LINK_NAMES)} of ARKit; {ARKIT_MODE}")
             values = struct.unpack_from(f">{count}f", data, offset + 1)
     except (struct.error, IndexError):
         raise PacketError(f"the packet ends after {len(data)} bytes") from None

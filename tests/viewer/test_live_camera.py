@@ -1,0 +1,88 @@
+"""The project's tracker on a camera, for which a video stands in."""
+
+import sys
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+sys.path.append(str(Path(__file__).parents[1] / "process_data"))
+
+from video_files import shared_folder, write_video
+
+from nerfblendshape_ns.common.errors import UserError
+from nerfblendshape_ns.process_data.video.frames import decode
+from nerfblendshape_ns.viewer import live_camera
+from nerfblendshape_ns.viewer.live_camera import CameraSource, LiveTracker, camera_images
+
+
+@pytest.fixture(scope="module")
+def turned_video() -> Path:
+    path = shared_folder() / "clips" / "turned_400f_25fps.mp4"
+    if not path.is_file():
+        pytest.skip(f"{path} is not here")
+    return path
+
+
+@pytest.fixture
+def model(monkeypatch, landmarker_path):
+    monkeypatch.setattr(live_camera.LANDMARKER.__class__, "find", lambda self, *arguments: landmarker_path)
+
+
+@pytest.mark.slow
+def test_coefficients_and_head_of_a_real_face(turned_video, landmarker_path):
+    tracker = LiveTracker(landmarker_path)
+    names, noses = [], []
+    for number, _, image in decode(turned_video, end=6.0):
+        frame = tracker(image, 40 * number)
+        if number % 10 == 0:
+            names.append(set(frame.coefficients))
+            face = tracker._last.landmarks
+            noses.append((frame.turn[0, 2], face[1, 0] - (face[234, 0] + face[454, 0]) / 2))
+    assert all(len(one) == 51 and "jawOpen" in one and "_neutral" not in one for one in names)
+    turns, offsets = np.array(noses).T
+    assert np.ptp(turns) > 0.1 and np.corrcoef(turns, offsets)[0, 1] > 0.9, "a nose to the image's right turns there"
+
+
+@pytest.mark.slow
+def test_a_video_stands_in_for_a_camera(turned_video, model):
+    before = set(threading.enumerate())
+    received = []
+    source = CameraSource(str(turned_video), lambda frame, came: received.append((frame, time.monotonic() - came)))
+    source.start()
+    end = time.monotonic() + 20
+    while len(received) < 20 and time.monotonic() < end:
+        time.sleep(0.05)
+    assert len(received) >= 20 and source.rate() > 0
+    assert "turned_400f_25fps.mp4: " in source.status() and "frames per second tracked, each in" in source.status()
+    assert max(delay for _, delay in received[5:]) < 2.0, "old images are left out"
+    source.stop()
+    while set(threading.enumerate()) - before and time.monotonic() < end:
+        time.sleep(0.05)
+    assert not {thread.name for thread in set(threading.enumerate()) - before if thread.name.startswith("nbs-")}
+
+
+@pytest.mark.slow
+def test_a_picture_without_a_face(tmp_path, model):
+    source = CameraSource(str(write_video(tmp_path / "grey.mp4", 12)), lambda frame, came: None)
+    source.start()
+    time.sleep(0.5)
+    assert source.status() == "grey.mp4: no face is seen."
+    source.stop()
+
+
+def test_a_video_is_played_again_at_its_pace(tmp_path):
+    images = camera_images(str(write_video(tmp_path / "five.mp4", 5, fps=25.0)))
+    started = time.monotonic()
+    levels = [next(images).mean() for _ in range(12)]
+    assert time.monotonic() - started > 0.35
+    assert levels[5] == pytest.approx(levels[0], abs=1) and levels[4] > levels[0] + 10
+
+
+def test_cameras_that_are_not_there_are_told(tmp_path, model):
+    with pytest.raises(UserError, match="Camera 63 gives no image; connect it, close other programs"):
+        CameraSource("63", lambda frame, came: None).start()
+    with pytest.raises(UserError, match="none.mp4 does not exist"):
+        CameraSource(str(tmp_path / "none.mp4"), lambda frame, came: None).start()
