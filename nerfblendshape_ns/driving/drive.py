@@ -193,7 +193,7 @@ def retarget_mode(options: DriveOptions, kind: SourceKind) -> RetargetMode:
     """``--retarget`` with auto decided: other people are mapped, what is meant for this person is taken as it is."""
     if options.retarget != "auto":
         return options.retarget
-    return "range" if kind in ("dataset", "video") else "none"
+    return "range" if kind in ("dataset", "video", "sound") else "none"
 
 
 def render_frame(options: DriveOptions, plan: Drive, frame: int) -> np.ndarray:

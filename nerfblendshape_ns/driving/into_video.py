@@ -24,6 +24,8 @@ from nerfblendshape_ns.process_data.video.frames import decode
 
 BORDER = 0.06
 """Fraction of the crop's side over which the render fades into the frame, on sides that are not the frame's own."""
+SEAM = 0.02
+"""Width of the seam of the neck along the head, as a fraction of the crop's side."""
 UNSEEN = 0.02
 """Opacity of the filmed person below which a pixel shows what is behind."""
 
@@ -133,17 +135,27 @@ def open_source_video(path: Path, person: AvatarPerson) -> SourceVideo:
 def filmed_opacity(files: FrameFiles, whole_person: bool) -> np.ndarray:
     """How opaque the filmed head (or person) is, float32 ``[height, width]`` in 0..1.
 
+    A seam of the neck along the head counts as the head's: the chin's outline and shadow go with it.
+
     Raises:
         UserError: labels or matte are missing or damaged.
     """
     labels, matte = load_labels(files), load_matte(files)
     if whole_person:
         labels = np.where(labels == contract.Label.BACKGROUND, labels, np.uint8(contract.Label.HEAD))
-    return soft_alpha(labels) if matte is None else head_alpha(labels, matte)
+    opacity = soft_alpha(labels) if matte is None else head_alpha(labels, matte)
+    neck = labels == contract.Label.NECK
+    size = 2 * max(1, round(SEAM * max(labels.shape))) + 1
+    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (size, size))
+    near = cv2.dilate((labels == contract.Label.HEAD).astype(np.uint8), kernel) > 0
+    seam = cv2.GaussianBlur((near & neck).astype(np.float32), (0, 0), size / 8)
+    return np.maximum(opacity, seam * neck)
 
 
 def filled(image: np.ndarray, hole: np.ndarray) -> np.ndarray:
-    """An image with a hole that takes the colour of the nearest pixel around it, blurred.
+    """An image whose hole goes on smoothly from the pixels around it: push-pull over a pyramid of means.
+
+    Source: Gortler et al., "The Lumigraph", SIGGRAPH 1996, section 3.4.
 
     Args:
         image: float32 ``[height, width, 3]``.
@@ -151,15 +163,18 @@ def filled(image: np.ndarray, hole: np.ndarray) -> np.ndarray:
     """
     if not hole.any() or hole.all():
         return image
-    _, labels = cv2.distanceTransformWithLabels(hole.astype(np.uint8), cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL)
-    nearest = np.asarray(labels, np.int64)
-    smooth = cv2.blur(image * ~hole[..., None], (5, 5)) / np.maximum(
-        cv2.blur((~hole).astype(np.float32), (5, 5))[..., None], 1e-3
-    )
-    colours = np.zeros((int(nearest.max()) + 1, 3), np.float32)
-    colours[nearest[~hole]] = np.asarray(smooth)[~hole]
-    spread = cv2.GaussianBlur(colours[nearest], (0, 0), max(image.shape) / 200)
-    return np.where(hole[..., None], spread, image)
+    weights = [(~hole).astype(np.float32)]
+    colours = [image * weights[0][..., None]]
+    while min(weights[-1].shape) > 1 and weights[-1].min() < 1.0:
+        mean = cv2.pyrDown(weights[-1])
+        scale = np.minimum(1.0, 2.0 * mean) / np.maximum(mean, 1e-6)
+        colours.append(cv2.pyrDown(colours[-1]) * scale[..., None])
+        weights.append(mean * scale)
+    result = colours[-1] / np.maximum(weights[-1], 1e-6)[..., None]
+    for colour, weight in zip(colours[-2::-1], weights[-2::-1]):
+        coarse = cv2.pyrUp(result, dstsize=(weight.shape[1], weight.shape[0]))
+        result = colour + (1.0 - weight)[..., None] * coarse
+    return np.where(hole[..., None], result, image)
 
 
 def border_weight(window: FrameWindow, frame_size: Tuple[int, int]) -> np.ndarray:

@@ -22,13 +22,17 @@ DEFAULT_FPS = 25.0
 
 @dataclass
 class DriveOptions:
-    """Drive an avatar: by its own clip, another dataset, a video, a coefficient file or typed keyframes."""
+    """Drive an avatar: by its own clip, another dataset, a video, speech, a coefficient file or typed keyframes."""
 
     avatar: tyro.conf.Positional[Path]
     """A run's directory, its config.yml, a checkpoint, or an exported avatar file."""
     by: str = "test"
-    """What drives: test, val, train or all (frames of the avatar's own clip); a dataset's folder; a video file; a file
-    of coefficients (.npy, .npz, .csv, .json, …); a .yaml file of keyframes."""
+    """What drives: test, val, train or all (frames of the avatar's own clip); a dataset's folder; a video file; a
+    sound file; a file of coefficients (.npy, .npz, .csv, .json, …); a .yaml file of keyframes."""
+    text: Optional[str] = None
+    """The words of a sound file, in English: the lips form them. Without them its loudness alone opens the jaw."""
+    idle: bool = True
+    """Blink and move the head a little while a sound file drives."""
     output: Path = Path("drive.mp4")
     """An .mp4 file, or a folder for a PNG sequence: a new or an empty one, or an earlier result, which is replaced. A
     drive that was killed goes on when run again."""
@@ -72,7 +76,7 @@ class DriveOptions:
 
     retarget: RetargetMode = "auto"
     """none: coefficients as they are; neutral: the driver's neutral face becomes this person's; range: its peaks too.
-    auto: range for another dataset or video, none for the own clip, files and keyframes."""
+    auto: range for another dataset, a video or sound, none for the own clip, files and keyframes."""
     gain: float = 1.0
     """Factor on the difference from the neutral face, applied after the clamp."""
     clamp: bool = True

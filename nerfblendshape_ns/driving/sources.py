@@ -1,4 +1,4 @@
-"""Where a driver comes from: the avatar's own clip, a dataset, a video, a coefficient file, keyframes."""
+"""Where a driver comes from: the avatar's own clip, a dataset, a video, sound, a coefficient file, keyframes."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import List, Literal, Optional, Tuple
 import numpy as np
 from rich.console import Console
 
+from nerfblendshape_ns.coefficient_names.arkit import ARKIT_BASIS, ARKIT_NAMES
 from nerfblendshape_ns.common.errors import UserError
 from nerfblendshape_ns.common.file_io import load_image
 from nerfblendshape_ns.data.layouts import Clip, foreign_dataset, is_dataset, read_clip
@@ -18,10 +19,14 @@ from nerfblendshape_ns.driving.options import DEFAULT_FPS, OWN_SPLITS, DriveOpti
 from nerfblendshape_ns.driving.own_dataset import frame_times, source_video
 from nerfblendshape_ns.driving.person import AvatarPerson
 from nerfblendshape_ns.driving.sequence import DriverSequence, HeadMotion
+from nerfblendshape_ns.expressions.live.frame import turn_of_angles
+from nerfblendshape_ns.expressions.speech import speak
 from nerfblendshape_ns.expressions.tracks import READERS, read_expression_track
 
-SourceKind = Literal["own", "dataset", "video", "file", "keyframes"]
+SourceKind = Literal["own", "dataset", "video", "sound", "file", "keyframes"]
 KEYFRAME_SUFFIXES = (".yaml", ".yml")
+SOUND_SUFFIXES = (".wav", ".mp3", ".flac", ".m4a", ".aac", ".ogg", ".oga", ".opus", ".wma", ".aif", ".aiff")
+NO_TEXT = "without --text the loudness of the sound alone opens the jaw; the lips form no words."
 
 
 def source_kind(by: str) -> SourceKind:
@@ -35,11 +40,13 @@ def source_kind(by: str) -> SourceKind:
     path = Path(by)
     if not path.exists():
         raise UserError(
-            f"--by {by} is neither {', '.join(OWN_SPLITS)} nor a path that exists; give a dataset, a video, a file of "
-            "coefficients such as .npy or .csv, or a .yaml file of keyframes."
+            f"--by {by} is neither {', '.join(OWN_SPLITS)} nor a path that exists; give a dataset, a video, a sound, a "
+            "file of coefficients such as .npy or .csv, or a .yaml file of keyframes."
         )
     if path.suffix.lower() in KEYFRAME_SUFFIXES:
         return "keyframes"
+    if path.suffix.lower() in SOUND_SUFFIXES:
+        return "sound"
     if is_dataset(path) and foreign_dataset(path) is None:
         return "dataset"
     # Anything else is opened as a video. Folders are always coefficients, and so are files that cannot be a video: the
@@ -84,6 +91,8 @@ def open_driver(
     kind, path = source_kind(options.by), Path(options.by)
     if options.names is not None and kind != "file":
         raise UserError(f"--names says what a file's columns are, but --by {options.by} is no such file; leave it out.")
+    if options.text is not None and kind != "sound":
+        raise UserError(f"--text is what a sound file says, but --by {options.by} is none; leave it out.")
     if kind == "own":
         return kind, person.own_frames(options.by, background), []
     if kind == "dataset":
@@ -91,6 +100,8 @@ def open_driver(
     if kind == "file":
         sequence, notes = track_sequence(path, options)
         return kind, sequence, notes
+    if kind == "sound":
+        return kind, speech_sequence(path, options), [] if options.text is not None else [NO_TEXT]
     if kind == "keyframes":
         return kind, keyframe_sequence(read_keyframes(path), person.space, str(path), options.fps or DEFAULT_FPS), []
     # MediaPipe is loaded only where a video has to be tracked.
@@ -123,6 +134,20 @@ def dataset_sequence(root: Path) -> DriverSequence:
 def frame_image(clip: Clip, frame: int) -> np.ndarray:
     """The image of a clip's frame, uint8 RGB."""
     return load_image(clip.frames[frame].files.image)
+
+
+def speech_sequence(path: Path, options: DriveOptions) -> DriverSequence:
+    """What a sound file lets hear as a driver.
+
+    Raises:
+        UserError: the sound cannot be read, or ``--text`` not be spoken.
+    """
+    speech = speak(path, options.text, options.idle)
+    motion = None
+    if speech.angles is not None:
+        turns = np.stack([turn_of_angles(*angles) for angles in speech.angles])
+        motion = HeadMotion(turns, np.tile([0.0, 0.0, -1.0], (len(turns), 1)), np.eye(3))
+    return DriverSequence(str(path), ARKIT_NAMES, speech.values, speech.times, ARKIT_BASIS, motion, audio=path)
 
 
 def track_sequence(path: Path, options: DriveOptions) -> Tuple[DriverSequence, List[str]]:

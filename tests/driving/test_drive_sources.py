@@ -1,4 +1,4 @@
-"""What may drive an avatar: a dataset, a file of coefficients, keyframes; on a small untrained run."""
+"""What may drive an avatar: a dataset, a file of coefficients, keyframes, sound; on a small untrained run."""
 
 import json
 import pickle
@@ -7,13 +7,14 @@ import shutil
 import numpy as np
 import pytest
 from driving_run import NUM_FRAMES, plan
+from sound_files import tone, write_sound
 from tiny_clips import write_own
 
 from nerfblendshape_ns.avatar.avatar import open_avatar
 from nerfblendshape_ns.avatar.avatar_file import Provenance
 from nerfblendshape_ns.avatar.export import export_avatar
 from nerfblendshape_ns.common.errors import UserError
-from nerfblendshape_ns.driving.sources import source_kind
+from nerfblendshape_ns.driving.sources import NO_TEXT, source_kind
 
 
 def test_another_datasets_expressions(tiny_run, tmp_path):
@@ -165,3 +166,17 @@ def test_a_dataset_of_vhap_is_named(tiny_run, tmp_path):
     (tmp_path / "vhap" / "transforms.json").write_text(json.dumps({"frames": [frame]}))
     with pytest.raises(UserError, match="is a dataset of VHAP .* run nbs-process-data on the video"):
         plan(run, tmp_path, by=str(tmp_path / "vhap"))
+
+
+def test_sound_drives_jaw_eyes_and_head(tiny_run, tmp_path):
+    run, _, _ = tiny_run
+    sound = write_sound(tmp_path / "talk.wav", tone(1.0, begin=0.5), codec="pcm_s16le")
+    made = plan(run, tmp_path, by=str(sound))
+    assert made.driver.audio == sound and made.num_frames == 25 and NO_TEXT in made.notes
+    jaw = made.expressions[:, list(made.person.avatar.names).index("jawOpen")]
+    assert jaw[18:].mean() > jaw[:9].mean() + 0.1
+    assert np.ptp(made.poses.camera, axis=0).max() > 0
+    still = plan(run, tmp_path, by=str(sound), idle=False)
+    assert np.ptp(still.poses.camera, axis=0).max() == 0
+    with pytest.raises(UserError, match="--text is what a sound file says, but --by test is none"):
+        plan(run, tmp_path, text="Hello")
