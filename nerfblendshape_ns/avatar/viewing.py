@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import threading
 from typing import Any, Optional, cast
 
 import torch
@@ -88,7 +89,9 @@ def start_viewer(
     with CONSOLE.capture():  # It reports that it is off.
         writer.setup_local_writer(logging, max_iter=1)
     pipeline: Any = _Pipeline(avatar, camera)
-    viewer = cast(Viewer, Viewer(config, folder / config.relative_log_filename, folder, pipeline))
+    # Browsers and a virtual camera render one after the other.
+    lock = threading.Lock()
+    viewer = cast(Viewer, Viewer(config, folder / config.relative_log_filename, folder, pipeline, train_lock=lock))
     viewer.init_scene(pipeline.datamanager.train_dataset, "completed")
     viewer.update_step(0 if avatar.step is None else avatar.step + 1)
     for element in (viewer.pause_train, viewer.resume_train, viewer.hide_images, viewer.show_images):

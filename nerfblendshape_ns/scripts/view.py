@@ -9,7 +9,7 @@ from typing import Optional, Sequence
 
 import tyro
 
-from nerfblendshape_ns.common.errors import report_user_errors
+from nerfblendshape_ns.common.errors import UserError, report_user_errors
 
 
 @dataclass
@@ -24,20 +24,32 @@ class ViewOptions:
     """Port to listen on; the first free one from 7007 if left out."""
     camera: Optional[str] = None
     """Drive the avatar by your face: number of a camera of this machine (0 is the first), or a video in its place."""
+    virtual_camera: bool = False
+    """Be a camera of this machine that other programs can choose, over the background chosen in the viewer."""
 
 
 def run(options: ViewOptions) -> None:
     """Serve the avatar until interrupted.
 
     Raises:
-        UserError: the avatar or the camera cannot be opened, or the port is taken.
+        UserError: the avatar or the camera cannot be opened, the port is taken, or there is no virtual
+            camera.
     """
     # Imports nerfstudio whole, which takes seconds.
     from nerfblendshape_ns.avatar.avatar import open_avatar
     from nerfblendshape_ns.avatar.viewing import start_viewer
+    from nerfblendshape_ns.avatar.virtual_camera import VirtualCamera
 
     avatar = open_avatar(options.avatar)
     viewer = start_viewer(avatar, options.host, options.port, options.camera)
+    virtual = None
+    if options.virtual_camera:
+        try:
+            virtual = VirtualCamera(avatar, viewer)
+        except UserError:
+            viewer.viser_server.stop()
+            raise
+        print(f"virtual camera: {virtual.device}, {virtual.size[1]}x{virtual.size[0]} pixels")
     stated = avatar.provenance
     for what, value in (("person", stated.person), ("consent", stated.consent), ("licence", stated.licence)):
         if value:
@@ -49,6 +61,8 @@ def run(options: ViewOptions) -> None:
     except KeyboardInterrupt:
         pass
     finally:
+        if virtual is not None:
+            virtual.stop()
         viewer.viser_server.stop()
 
 

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from nerfblendshape_ns.model_components.conditioning.expression_source import DrivingState, ExpressionSource
 from nerfblendshape_ns.viewer.coefficients import CoefficientTable
-from nerfblendshape_ns.viewer.state import StateStore
+from nerfblendshape_ns.viewer.state import ControlState, StateStore
 
 
 def coefficient_table(source: ExpressionSource) -> CoefficientTable:
@@ -76,12 +76,16 @@ class ViewerExpression:
         self._follow_click(metadata.get("cam_idx"))
         version, state = self._store.current
         self._rendering(version)
+        self.came = state.came if state.source == "live" else 0.0
+        return self.driving_state(state)
+
+    def driving_state(self, state: ControlState) -> DrivingState:
+        """What a state of the controls renders."""
         source = self._source
         captured = source.at_track(state.frame)
         is_captured = state.source in ("captured frame", "playback")
         device = source.minimum.device
         pose = captured.head_pose
-        self.came = state.came if state.source == "live" else 0.0
         if state.source == "live" and state.turn is not None and pose is not None:
             pose = (turned_world(pose, state.turn) @ pose.reshape(3, 4)).flatten()
         return DrivingState(
