@@ -29,7 +29,7 @@ from nerfblendshape_ns.driving.into_video import SourceVideo, open_source_video
 from nerfblendshape_ns.driving.options import DEFAULT_FPS, OWN_SPLITS, DriveOptions
 from nerfblendshape_ns.driving.person import AvatarPerson, open_person
 from nerfblendshape_ns.driving.sequence import DriverSequence
-from nerfblendshape_ns.driving.sources import SourceKind, open_driver, source_kind
+from nerfblendshape_ns.driving.sources import SourceKind, mapped_sequence, open_driver, source_kind
 from nerfblendshape_ns.expressions.retarget import CoefficientSpace, Retargeting, RetargetMode, retargeting
 from nerfblendshape_ns.model_components.conditioning.expression_source import DrivingState
 from nerfblendshape_ns.process_data.steps.step_record import video_key
@@ -140,7 +140,7 @@ def input_paths(options: DriveOptions) -> List[Path]:
     """Files and folders that a drive reads, as far as the options name them."""
     by = None if options.by in OWN_SPLITS else Path(options.by)
     audio = None if options.audio in ("auto", "none") else Path(options.audio)
-    read = (by, audio, options.data, options.into)
+    read = (by, audio, options.data, options.into, options.map)
     return [*files_among([options.avatar]), *(path for path in read if path is not None)]
 
 
@@ -158,6 +158,9 @@ def plan_drive(options: DriveOptions, avatar: Avatar, console: Console) -> Drive
     person = open_person(avatar, options.data, options.size)
     background = make_background(options.background, person)
     kind, whole, notes = open_driver(options, person, background, console)
+    if options.map is not None:
+        whole, note = mapped_sequence(whole, options.map)
+        notes.append(note)
     if options.side_by_side:
         whole.image_of(0)
     into = None if options.into is None else open_source_video(options.into, person)

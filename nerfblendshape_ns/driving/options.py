@@ -87,6 +87,9 @@ class DriveOptions:
 
     source_fps: Optional[float] = None
     """Rows per second of a file of coefficients; overrides the times of a file that has them."""
+    map: Optional[Path] = None
+    """A file of nbs-basis-map, which takes the driver's coefficients to the avatar's basis: FLAME's to ARKit's or
+    back."""
     names: Optional[NameList] = None
     """What the columns of a file of coefficients are where it does not name them: ARKit's 52 in Live Link Face's
     order, or MediaPipe's 52 in the Face Landmarker's."""

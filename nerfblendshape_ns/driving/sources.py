@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import mimetypes
+from dataclasses import replace
 from pathlib import Path
 from typing import List, Literal, Optional, Tuple
 
@@ -19,6 +20,7 @@ from nerfblendshape_ns.driving.options import DEFAULT_FPS, OWN_SPLITS, DriveOpti
 from nerfblendshape_ns.driving.own_dataset import frame_times, source_video
 from nerfblendshape_ns.driving.person import AvatarPerson
 from nerfblendshape_ns.driving.sequence import DriverSequence, HeadMotion
+from nerfblendshape_ns.expressions.basis_map import load_map
 from nerfblendshape_ns.expressions.live.frame import turn_of_angles
 from nerfblendshape_ns.expressions.speech import speak
 from nerfblendshape_ns.expressions.tracks import READERS, read_expression_track
@@ -148,6 +150,27 @@ def speech_sequence(path: Path, options: DriveOptions) -> DriverSequence:
         turns = np.stack([turn_of_angles(*angles) for angles in speech.angles])
         motion = HeadMotion(turns, np.tile([0.0, 0.0, -1.0], (len(turns), 1)), np.eye(3))
     return DriverSequence(str(path), ARKIT_NAMES, speech.values, speech.times, ARKIT_BASIS, motion, audio=path)
+
+
+def mapped_sequence(driver: DriverSequence, path: Path) -> Tuple[DriverSequence, str]:
+    """A driver in another basis, and a sentence about how much of it is lost.
+
+    Args:
+        driver: whose coefficients the map takes.
+        path: a file of ``nbs-basis-map``.
+
+    Raises:
+        UserError: the file is none, or maps other coefficients.
+    """
+    chosen = load_map(path, driver.names)
+    mapped = replace(
+        driver,
+        names=chosen.target_names,
+        values=chosen.apply(driver.names, driver.values),
+        basis_id=chosen.target_basis,
+    )
+    lost = f"{path.name} takes the driver to {chosen.target_basis}; {100 * chosen.error:.0f} % of the motion is not "
+    return mapped, lost + "predicted where the map was tested."
 
 
 def track_sequence(path: Path, options: DriveOptions) -> Tuple[DriverSequence, List[str]]:

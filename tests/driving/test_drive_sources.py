@@ -15,6 +15,8 @@ from nerfblendshape_ns.avatar.avatar_file import Provenance
 from nerfblendshape_ns.avatar.export import export_avatar
 from nerfblendshape_ns.common.errors import UserError
 from nerfblendshape_ns.driving.sources import NO_TEXT, source_kind
+from nerfblendshape_ns.expressions.basis_map import fit_maps, save_maps
+from nerfblendshape_ns.expressions.tracks import ExpressionTrack
 
 
 def test_another_datasets_expressions(tiny_run, tmp_path):
@@ -180,3 +182,24 @@ def test_sound_drives_jaw_eyes_and_head(tiny_run, tmp_path):
     assert np.ptp(still.poses.camera, axis=0).max() == 0
     with pytest.raises(UserError, match="--text is what a sound file says, but --by test is none"):
         plan(run, tmp_path, text="Hello")
+
+
+def test_a_map_takes_another_basis_to_this_avatars(tiny_run, tmp_path):
+    run, _, _ = tiny_run
+    names = plan(run, tmp_path).person.avatar.names
+    random = np.random.default_rng(0)
+    own = random.uniform(0, 1, (100, len(names)))
+    flame = own @ random.normal(0, 1, (len(names), 6))
+    times = np.arange(100) / 25
+    first = ExpressionTrack(tuple(names), own.astype(np.float32), 25.0, "arkit52", times)
+    second = ExpressionTrack(tuple(f"expr_0{n}" for n in range(6)), flame.astype(np.float32), 25.0, "flame", times)
+    save_maps(tmp_path / "map.npz", fit_maps(first, second))
+    np.savez(tmp_path / "flame.npz", names=np.array(second.names), values=second.values, fps=25.0, basis="flame")
+    with pytest.raises(UserError, match="no name in common"):
+        plan(run, tmp_path, by=str(tmp_path / "flame.npz"))
+    driven = plan(run, tmp_path, by=str(tmp_path / "flame.npz"), map=tmp_path / "map.npz", clamp=False)
+    assert np.abs(driven.expressions - own).max() < 0.1
+    assert (
+        "map.npz takes the driver to arkit52; 0 % of the motion is not predicted where the map was tested."
+        in driven.notes
+    )
