@@ -42,7 +42,8 @@ def test_the_wheel_holds_the_package_and_its_entry_points_alone(files):
     tops = {name.split("/")[0] for name in names}
     assert {top for top in tops if not top.endswith(".dist-info")} == {"nerfblendshape_ns"}
     assert len(tops) == 2
-    assert "nerfblendshape_ns/py.typed" in names
+    assert {"nerfblendshape_ns/py.typed", "nerfblendshape_ns/web/page/page.html"} <= set(names)
+    assert {str(path.relative_to(ROOT)) for path in (ROOT / "nerfblendshape_ns").rglob("*.js")} <= set(names)
     assert any(name.endswith("LICENSE") for name in names)
     assert {str(path.relative_to(ROOT)) for path in (ROOT / "nerfblendshape_ns").rglob("*.py")} <= set(names)
     declared = re.findall(r'^(n\S+) = "(nerfblendshape_ns\.\S+)"$', (ROOT / "pyproject.toml").read_text(), re.M)

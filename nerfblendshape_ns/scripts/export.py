@@ -1,11 +1,12 @@
-"""``nbs-export``: a trained run becomes one portable avatar file."""
+"""``nbs-export``: a trained run becomes one portable avatar file, or one HTML page."""
 
 from __future__ import annotations
 
+import re
 import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Optional, Sequence
+from typing import Optional, Sequence, Tuple
 
 import tyro
 
@@ -18,12 +19,18 @@ STATED = ("person", "consent", "licence", "source")
 
 @dataclass
 class ExportOptions:
-    """Write a run as one avatar file, for nbs-drive, nbs-sweep and nbs-view; or show what a file says of itself."""
+    """Write a run as one avatar file, for nbs-drive, nbs-sweep and nbs-view, or as one HTML page, for any browser; or
+    show what a file says of itself."""
 
     run: tyro.conf.Positional[Optional[Path]] = None
     """A run's directory, its config.yml, a checkpoint, or an avatar file that is to be written again."""
     output: Optional[Path] = None
-    """The file to write; named after the experiment, in this folder, if left out."""
+    """The file to write; named after the experiment, in this folder, if left out. With --html no file is written unless
+    it is named."""
+    html: Optional[Path] = None
+    """Write a page that shows the avatar and needs nothing else, neither a network nor this program."""
+    origins: Tuple[str, ...] = ()
+    """Websites whose pages may control the avatar of a page that they embed, such as https://example.org."""
     person: str = ""
     """Whose face it is."""
     consent: str = ""
@@ -64,18 +71,34 @@ def run(options: ExportOptions) -> None:
     from nerfblendshape_ns.avatar.export import export_avatar
     from nerfblendshape_ns.common.output_paths import check_file, files_among
 
+    inputs = files_among([options.run])
     if options.output is not None:
-        check_file(options.output, options.overwrite, files_among([options.run]))
+        check_file(options.output, options.overwrite, inputs)
+    if options.html is not None:
+        check_file(options.html, options.overwrite, inputs, "--html")
+    _check_origins(options.origins)
     avatar = open_avatar(options.run, "cpu")
-    output = options.output or Path(_default_name(avatar.path))
-    check_file(output, options.overwrite, files_among([options.run]))
     # A file that is written again keeps what it states unless an option says otherwise.
     given = {name: value for name in STATED if (value := getattr(options, name))}
     provenance = replace(avatar.provenance, **given)
-    export_avatar(avatar, output, provenance, options.keep_track, options.background)
-    print(summary(output, read_avatar_file(output)))
+    if options.html is not None:
+        from nerfblendshape_ns.web.export import export_page
+
+        export_page(avatar, options.html, provenance, options.keep_track, options.background, options.origins)
+        print(f"{options.html}: a page of {options.html.stat().st_size / 1e6:.1f} MB; open it in a browser.")
+    if options.html is None or options.output is not None:
+        output = options.output or Path(_default_name(avatar.path))
+        check_file(output, options.overwrite, inputs)
+        export_avatar(avatar, output, provenance, options.keep_track, options.background)
+        print(summary(output, read_avatar_file(output)))
     if not provenance.consent:
         print("note: the file states no consent; --consent says what the person agreed to.", file=sys.stderr)
+
+
+def _check_origins(origins: Sequence[str]) -> None:
+    for origin in origins:
+        if not re.fullmatch(r"https?://[\w.\-]+(:\d+)?", origin):
+            raise UserError(f"--origins {origin} is no origin; give scheme, host and port alone: https://example.org.")
 
 
 def summary(path: Path, content: AvatarFile) -> str:

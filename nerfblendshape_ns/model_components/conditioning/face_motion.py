@@ -11,7 +11,7 @@ al. 2023) moves samples by a tracked FLAME mesh; here nothing but the clip is ne
 
 from __future__ import annotations
 
-from typing import Any, Dict, Mapping, Optional
+from typing import Any, Dict, Mapping, Optional, Tuple
 
 import torch
 from jaxtyping import Float
@@ -107,19 +107,36 @@ def _grid_points(aabb: Float[Tensor, "2 3"]) -> Float[Tensor, "points 3"]:
     return aabb[0] + torch.stack([x, y, z], dim=-1).view(-1, 3) * (aabb[1] - aabb[0])
 
 
+def interpolation(
+    aabb: Float[Tensor, "2 3"], neutral: Float[Tensor, "points 3"], motion: Float[Tensor, "basis points 3"]
+) -> Tuple[float, Float[Tensor, "points values"]]:
+    """The Gaussian process of mean 0 that continues the landmarks' displacements into space.
+
+    Args:
+        aabb: the head box.
+        neutral: see :class:`FaceMotion`.
+        motion: see there.
+
+    Returns:
+        The kernel's length in scene units, and the weight of each landmark's kernel in the displacement with each
+        coefficient along x, y and z, in the box's units.
+    """
+    length = KERNEL_LENGTH * float((neutral.amax(0) - neutral.amin(0)).max())
+    among = _covariance(neutral.double(), neutral.double(), length)
+    among.diagonal().add_(NOISE)
+    targets = (motion / (aabb[1] - aabb[0])).permute(1, 0, 2).reshape(len(neutral), -1).double()
+    return length, torch.cholesky_solve(targets, torch.linalg.cholesky(among)).float()
+
+
+def _covariance(first: Tensor, second: Tensor, length: float) -> Float[Tensor, "first second"]:
+    distance = torch.cdist(first, second) * (3.0**0.5 / length)
+    return (1.0 + distance) * torch.exp(-distance)
+
+
 def _interpolated(
     aabb: Float[Tensor, "2 3"], neutral: Float[Tensor, "points 3"], motion: Float[Tensor, "basis points 3"]
 ) -> Float[Tensor, "basis values"]:
-    """The landmarks' displacements at the grid's points, in the box's units: a Gaussian process of mean 0."""
-    length = KERNEL_LENGTH * float((neutral.amax(0) - neutral.amin(0)).max())
-
-    def covariance(first: Tensor, second: Tensor) -> Tensor:
-        distance = torch.cdist(first, second) * (3.0**0.5 / length)
-        return (1.0 + distance) * torch.exp(-distance)
-
-    among = covariance(neutral.double(), neutral.double())
-    among.diagonal().add_(NOISE)
-    targets = (motion / (aabb[1] - aabb[0])).permute(1, 0, 2).reshape(len(neutral), -1).double()
-    weights = torch.cholesky_solve(targets, torch.linalg.cholesky(among))
-    displacement = covariance(_grid_points(aabb), neutral) @ weights.float()
+    """The landmarks' displacements at the grid's points, in the box's units."""
+    length, weights = interpolation(aabb, neutral, motion)
+    displacement = _covariance(_grid_points(aabb), neutral, length) @ weights
     return displacement.view(-1, len(motion), 3).transpose(0, 1).reshape(len(motion), -1)

@@ -42,7 +42,7 @@ class ViewRange(nn.Module):
         self.register_buffer("low", torch.full((2,), -torch.inf).to(middle))
         self.register_buffer("high", torch.full((2,), torch.inf).to(middle))
         if len(positions) > 1:
-            angles = self._angles(normalize(self.centre - positions, dim=-1))
+            angles = self.angles(normalize(self.centre - positions, dim=-1))
             self.low, self.high = angles.amin(0) - MARGIN, angles.amax(0) + MARGIN
 
     @torch.no_grad()
@@ -59,6 +59,7 @@ class ViewRange(nn.Module):
         within_view_range(len(origins), (), (origins, directions, self.centre, self.axes, self.low, self.high, turned))
         return turned
 
-    def _angles(self, towards: Float[Tensor, "rays 3"]) -> Float[Tensor, "rays 2"]:
+    def angles(self, towards: Float[Tensor, "rays 3"]) -> Float[Tensor, "rays 2"]:
+        """Yaw (to the right) and pitch (upwards) of unit vectors from the middle direction, in radians."""
         right, up, ahead = (towards @ self.axes.T).unbind(-1)
         return torch.stack([torch.atan2(right, ahead), torch.asin(up.clamp(-1.0, 1.0))], -1)

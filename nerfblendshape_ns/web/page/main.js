@@ -1,0 +1,63 @@
+// Starts the page.
+
+import { Avatar } from "./avatar.js";
+import { Coefficients, element } from "./coefficients.js";
+import { readData } from "./data.js";
+import { listen } from "./messages.js";
+import { Picture } from "./picture.js";
+import { Player } from "./player.js";
+import { View } from "./view.js";
+
+/** @param {string} text a sentence, or nothing */
+function say(text) {
+  element("message").textContent = text;
+}
+
+/** @param {Avatar} avatar @param {HTMLCanvasElement} canvas */
+function addControls(avatar, canvas) {
+  const coefficients = new Coefficients(avatar);
+  const view = new View(avatar, canvas);
+  const player = new Player(avatar, say);
+  const picture = new Picture(avatar, canvas, say);
+  const keys = { n: () => coefficients.neutral(), r: () => coefficients.random(), s: () => picture.save(), " ": () => player.toggle() };
+  addEventListener("keydown", (event) => {
+    const typing = event.target instanceof Element && event.target.closest("input, select, button, summary");
+    if (typing || event.ctrlKey || event.metaKey || event.altKey) return;
+    const known = keys[event.key];
+    known?.();
+    if (known || view.key(event.key)) event.preventDefault();
+  });
+  const { schedule } = avatar;
+  new ResizeObserver(([{ contentRect }]) => {
+    const [width, height] = avatar.content.size;
+    const scale = Math.min(contentRect.width / width, contentRect.height / height);
+    schedule.wanted = Math.max(64, Math.round(scale * Math.max(width, height) * devicePixelRatio));
+    schedule.ask();
+  }).observe(canvas);
+  avatar.addEventListener("drawn", ({ detail }) => {
+    element("figures").textContent = `${detail.width} x ${detail.height} pixels in ${detail.milliseconds.toFixed(0)} ms.`;
+  });
+  element("panel").hidden = false;
+}
+
+async function start() {
+  const canvas = element("avatar");
+  const block = element("data");
+  document.body.classList.toggle("bare", location.hash === "#bare");
+  try {
+    const avatar = new Avatar(canvas, await readData(block.textContent));
+    block.remove();
+    canvas.addEventListener("webglcontextlost", () => say("The browser has taken the graphics away; reload the page."));
+    addControls(avatar, canvas);
+    listen(avatar, block.dataset.origins.split(" ").filter(Boolean));
+    Object.assign(window, { avatar });
+    say("");
+    document.body.dataset.state = "ready";
+    window.dispatchEvent(new CustomEvent("avatar", { detail: avatar }));
+  } catch (error) {
+    say(error.message);
+    document.body.dataset.state = "failed";
+  }
+}
+
+start();

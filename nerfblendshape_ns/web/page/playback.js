@@ -1,0 +1,161 @@
+// Plays the clip or keyframes in time; see nerfblendshape_ns/driving/keyframes.py.
+
+import { clamp } from "./algebra.js";
+import { PageError } from "./data.js";
+
+/**
+ * @typedef {{time: number, expression?: Object<string, number|string>, easing?: string, head?: Object<string, number>}} Keyframe
+ *   seconds; raw coefficients, or "60%" of the way from neutral to the maximum; degrees of yaw, pitch and roll
+ * @typedef {{keyframes: Keyframe[], easing?: string}} Sequence
+ */
+
+/** How a keyframe is reached, from the fraction of the time. @type {Object<string, (fraction: number) => number>} */
+export const EASINGS = {
+  linear: (fraction) => fraction,
+  smooth: (fraction) => fraction * fraction * (3 - 2 * fraction),
+  "ease-in": (fraction) => fraction * fraction,
+  "ease-out": (fraction) => fraction * (2 - fraction),
+  hold: (fraction) => (fraction < 1 ? 0 : 1),
+};
+const ANGLES = ["yaw", "pitch", "roll"];
+
+export class Playback {
+  /** @param {import("./avatar.js").Avatar} avatar */
+  constructor(avatar) {
+    this.avatar = avatar;
+    this.playing = false;
+    this.time = 0;
+    this.repeat = true;
+    this.speed = 1;
+    /** @type {{duration: number, show: (time: number) => void}|null} */
+    this.sequence = null;
+    /** @type {number|null} */
+    this.last = null;
+  }
+
+  /**
+   * @param {Sequence|"track"} [sequence] without one it goes on @param {{repeat?: boolean, speed?: number}} [options]
+   * @throws {PageError} there is nothing to play, or a keyframe is wrong
+   */
+  play(sequence, { repeat = this.repeat, speed = this.speed } = {}) {
+    if (sequence !== undefined) {
+      this.sequence = sequence === "track" ? this.clip() : this.keyframes(sequence);
+      this.time = 0;
+    }
+    if (!this.sequence) throw new PageError("There is nothing to play; give keyframes, or export the page with its track.");
+    [this.repeat, this.speed] = [repeat, clamp(speed, 0.1, 3)];
+    if (!this.repeat && this.time >= this.sequence.duration) this.time = 0;
+    [this.playing, this.last] = [true, null];
+    this.seek(this.time);
+  }
+
+  pause() {
+    this.playing = false;
+  }
+
+  /** Show a time of the sequence. @param {number} time seconds */
+  seek(time) {
+    if (!this.sequence) return;
+    this.time = clamp(time, 0, this.sequence.duration);
+    this.sequence.show(this.time);
+    this.avatar.changed();
+  }
+
+  /** Go on to the present. @param {number} now milliseconds @returns {boolean} whether it plays */
+  advance(now) {
+    if (!this.playing) return false;
+    const passed = this.last === null ? 0 : ((now - this.last) / 1000) * this.speed;
+    this.last = now;
+    const { duration } = this.sequence;
+    let time = this.time + passed;
+    if (time >= duration && this.repeat) time %= Math.max(duration, 1e-3);
+    const ended = time >= duration && !this.repeat;
+    if (passed > 0) this.seek(time);
+    if (ended) {
+      this.playing = false;
+      this.avatar.dispatchEvent(new Event("end"));
+      this.avatar.changed();
+    }
+    return this.playing;
+  }
+
+  /** The clip: each frame's coefficients and head pose. */
+  clip() {
+    const { track, content, names } = this.avatar;
+    if (!track) throw new PageError("The page was exported without its clip's track, so there is no clip to play.");
+    const count = names.length;
+    return {
+      duration: track.frames / content.fps,
+      show: (time) => {
+        const frame = Math.min(Math.floor(time * content.fps + 1e-6), track.frames - 1);
+        this.avatar.values = Array.from(track.expression.subarray(frame * count, (frame + 1) * count));
+        this.avatar.captured = track.pose.subarray(frame * 12, (frame + 1) * 12);
+      },
+    };
+  }
+
+  /** @param {Sequence} document */
+  keyframes(document) {
+    const list = document?.keyframes;
+    if (!Array.isArray(list) || !list.length) throw new PageError("A sequence has a list of keyframes with a time each.");
+    const frames = list.map((frame, index) => this.keyframe(frame, index, document.easing ?? "smooth"));
+    frames.forEach((frame, index) => {
+      if (index && frame.time <= frames[index - 1].time) throw new PageError(`Keyframe ${index} does not come after the one before.`);
+    });
+    const first = frames[0].time;
+    return {
+      duration: frames[frames.length - 1].time - first,
+      show: (time) => {
+        const next = Math.max(1, frames.findIndex((frame) => frame.time >= first + time));
+        const [before, after] = [frames[next - 1], frames[Math.min(next, frames.length - 1)]];
+        const share = after === before ? 1 : clamp((first + time - before.time) / (after.time - before.time), 0, 1);
+        const fraction = EASINGS[after.easing](share > 1 - 1e-9 ? 1 : share);
+        const between = (a, b) => a.map((value, index) => value + fraction * (b[index] - value));
+        this.avatar.values = between(before.values, after.values);
+        const angles = between(before.angles, after.angles);
+        if (frames.some((frame) => frame.turns)) this.avatar.pose(Object.fromEntries(ANGLES.map((name, index) => [name, angles[index]])));
+        else this.avatar.captured = null;
+      },
+    };
+  }
+
+  /** @param {Keyframe} frame @param {number} index @param {string} usual easing */
+  keyframe(frame, index, usual) {
+    const { expression = {}, easing = usual, head = {} } = frame;
+    const time = figure(frame.time, `the time of keyframe ${index}`);
+    if (!(easing in EASINGS)) throw new PageError(`Keyframe ${index} has the easing ${easing}; it may be ${Object.keys(EASINGS).join(", ")}.`);
+    const values = [...this.avatar.neutral];
+    for (const [name, value] of Object.entries(expression)) {
+      for (const column of this.columns(name)) values[column] = this.valueOf(value, column, `${name} in keyframe ${index}`);
+    }
+    const angles = ANGLES.map((name) => figure(head[name] ?? 0, `${name} in keyframe ${index}`));
+    return { time, easing, values, angles, turns: Object.keys(head).length > 0 };
+  }
+
+  /** Coefficients of a name; without a side it means both. @param {string} name */
+  columns(name) {
+    const sided = (text) => text.replace(/[_\-. ]L$/, "Left").replace(/[_\-. ]R$/, "Right");
+    const plain = (text) => sided(text).toLowerCase().replace(/[^a-z0-9]/g, "");
+    for (const wanted of [[plain(name)], [`${plain(name)}left`, `${plain(name)}right`]]) {
+      const found = this.avatar.names.flatMap((known, index) => (wanted.includes(plain(known)) ? [index] : []));
+      if (found.length) return found;
+    }
+    throw new PageError(`The avatar has no coefficient ${name}; it has ${this.avatar.names.slice(0, 6).join(", ")}, …`);
+  }
+
+  /** @param {number|string} value @param {number} column @param {string} what for messages */
+  valueOf(value, column, what) {
+    const percent = typeof value === "string" && /^\s*([+-]?\d+(\.\d+)?)%\s*$/.exec(value);
+    if (!percent) return figure(value, what);
+    const share = Number(percent[1]) / 100;
+    const { neutral, minimum, maximum } = this.avatar;
+    const end = share >= 0 ? maximum[column] : minimum[column];
+    return neutral[column] + Math.abs(share) * (end - neutral[column]);
+  }
+}
+
+/** @param {any} value @param {string} what for messages @returns {number} */
+function figure(value, what) {
+  if (typeof value !== "number" || !Number.isFinite(value)) throw new PageError(`${what} is ${value}, which is no number.`);
+  return value;
+}

@@ -1,0 +1,248 @@
+"""The page as a person uses it: sliders, turning, files, pictures; and what it says where it cannot work."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, List
+
+import cv2
+import numpy as np
+import pytest
+from made_pages import NAMES, head_avatar, person_avatar
+
+from nerfblendshape_ns.avatar.avatar_file import Provenance
+from nerfblendshape_ns.driving.keyframes import keyframe_sequence, read_keyframes
+from nerfblendshape_ns.expressions.retarget import CoefficientSpace
+from nerfblendshape_ns.web.export import export_page
+
+pytestmark = pytest.mark.slow
+KEYFRAMES = """\
+easing: smooth  # for keyframes that give none
+keyframes:
+  - {time: 0, expression: {}}
+  - {time: 0.5, expression: {mouthSmile: 80%, browInnerUp: 0.3}, head: {yaw: 4}}
+  - time: 1.5
+    expression:
+      mouth_smile_left: -20%
+    easing: ease-out
+  - {time: 2, expression: {"browInnerUp": 0.6}, easing: hold}
+"""
+
+
+@pytest.fixture(scope="module")
+def avatar() -> Any:
+    return head_avatar()
+
+
+def values(page: Any) -> List[float]:
+    return page.evaluate("avatar.expression()")
+
+
+def picture(page: Any) -> np.ndarray:
+    return np.array(page.evaluate("Array.from(avatar.image(32).data)"), float)
+
+
+def until(page: Any, met: str) -> None:
+    for _ in range(600):
+        if page.evaluate(f"Boolean({met})"):
+            return
+        page.wait_for_timeout(100)
+    raise AssertionError(f"the page did not come to {met}")
+
+
+def open_text(page: Any, name: str, text: str) -> None:
+    page.set_input_files("#file", {"name": name, "mimeType": "text/plain", "buffer": text.encode()})
+
+
+def test_sliders_move_the_face(open_page, avatar):
+    page = open_page(avatar)
+    assert page.inner_text("#panel h1") == "Ada <b>L.</b>"
+    page.click("#about summary")
+    assert "agreed on 3 May" in page.inner_text("#about dl")
+    neutral = picture(page)
+    page.get_by_role("slider", name="mouthSmileLeft").press("ArrowRight")
+    left, right, brow = values(page)
+    assert left == right > 0 and brow == 0
+    page.uncheck("#symmetric")
+    for _ in range(100):
+        page.get_by_role("slider", name="mouthSmileLeft").press("ArrowRight")
+    assert values(page)[0] > 0.3 and values(page)[1] == right
+    moved = picture(page)
+    assert np.abs(moved - neutral).mean() > 0.5
+    page.evaluate("avatar.gain = 2; avatar.changed()")
+    assert values(page)[0] == pytest.approx(2 * page.evaluate("avatar.values[0]"))
+    page.fill("#filter", "BROW")
+    assert page.locator("#first .slider").all_inner_texts()[0].startswith("browInnerUp")
+    assert page.locator("#first .slider").count() == 1
+    page.click("#random")
+    assert len(set(values(page))) > 1
+    page.click("#neutral")
+    page.evaluate("avatar.reset()")
+    np.testing.assert_allclose(picture(page), neutral, atol=1)
+
+
+def test_the_head_turns_as_far_as_was_seen(open_page, avatar):
+    page = open_page(avatar)
+    yaw = page.evaluate("avatar.content.range.yaw")
+    box = page.locator("#avatar").bounding_box()
+    page.mouse.move(box["x"] + 100, box["y"] + 100)
+    page.mouse.down()
+    page.mouse.move(box["x"] + 120, box["y"] + 100, steps=3)
+    page.mouse.up()
+    assert 0 < page.evaluate("avatar.turn.yaw") < yaw[1]
+    page.locator("#avatar").focus()
+    for _ in range(40):
+        page.keyboard.press("ArrowRight")
+    assert page.evaluate("avatar.turn.yaw") == pytest.approx(yaw[1])
+    page.mouse.wheel(0, -200)
+    page.keyboard.press("+")
+    assert page.evaluate("avatar.turn.zoom") == pytest.approx(1.1 * np.exp(0.2), rel=1e-3)
+    page.check("#orbit")
+    scene = page.evaluate("avatar.scene()")
+    assert scene["shape"]["captured"] != scene["camera"]["pose"]
+    page.locator("#avatar").focus()
+    page.keyboard.press("0")
+    assert page.evaluate("avatar.turn") == {"yaw": 0, "pitch": 0, "roll": 0, "zoom": 1}
+
+
+def test_keyframes_play_as_nbs_drive_plays_them(open_page, avatar, tmp_path):
+    page = open_page(avatar)
+    open_text(page, "wave.yaml", KEYFRAMES)
+    until(page, "avatar.playback.playing && avatar.playback.sequence")
+    (tmp_path / "wave.yaml").write_text(KEYFRAMES)
+    low, high = (array.numpy() for array in (avatar.minimum, avatar.maximum))
+    space = CoefficientSpace(NAMES, "custom", np.stack([low, high]), low, high)
+    sequence = keyframe_sequence(read_keyframes(tmp_path / "wave.yaml"), space, "wave")
+    assert page.evaluate("avatar.playback.sequence.duration") == sequence.times[-1] == 2.0
+    for frame in (0, 20, 50, 90, 150, 199, 200):
+        shown = page.evaluate(
+            "time => { avatar.pause(); avatar.playback.seek(time); return avatar.values }", frame / 100
+        )
+        np.testing.assert_allclose(shown, sequence.values[frame], atol=1e-6)
+    page.evaluate("avatar.playback.seek(0.5)")
+    assert page.evaluate("avatar.turn.yaw") == pytest.approx(4)
+    ended = """new Promise(end => {
+        avatar.addEventListener('end', () => end(avatar.values));
+        avatar.play(undefined, {repeat: false, speed: 3});
+    })"""
+    np.testing.assert_allclose(page.evaluate(ended), sequence.values[-1], atol=1e-6)
+
+
+def test_the_clip_plays_where_the_page_has_it(open_page, avatar):
+    page = open_page(avatar, keep_track=True)
+    page.click("#play")
+    assert page.inner_text("#play") == "Pause"
+    page.evaluate("avatar.pause(); avatar.playback.seek(3 / avatar.content.fps)")
+    source = avatar.model.expression_source
+    np.testing.assert_allclose(page.evaluate("avatar.values"), source.track_expression[3], atol=1e-6)
+    np.testing.assert_allclose(page.evaluate("Array.from(avatar.scene().camera.pose)"), source.track_pose[3], atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "name, text, problem",
+    [
+        ("a.json", "{", "a.json: it is not JSON."),
+        ("a.json", '{"expression": {"tailWag": 1}}', "a.json: it has none of this avatar's coefficients."),
+        ("a.yaml", "keyframes:\n  - {time: 0\n", "a.yaml: line 2 is not understood"),
+        ("a.yaml", "keyframes: [{time: 1}, {time: 0}]", "a.yaml: Keyframe 1 does not come after the one before."),
+        ("a.json", '{"keyframes": [{"time": "soon"}]}', "a.json: the time of keyframe 0 is soon, which is no number."),
+        (
+            "a.json",
+            '{"keyframes": [{"time": 0, "expression": {"tail": 1}}]}',
+            "a.json: The avatar has no coefficient",
+        ),
+        ("a.csv", "a,b\n1,2", "a.csv: its first row names none of this avatar's coefficients."),
+    ],
+)
+def test_files_that_say_nothing_are_refused_in_a_sentence(shared_page, name, text, problem):
+    open_text(shared_page, name, text)
+    until(shared_page, "text => document.getElementById('message').textContent.startsWith(text)", arg=problem)
+
+
+@pytest.fixture(scope="module")
+def shared_page(browser, avatar, tmp_path_factory) -> Any:
+    path = tmp_path_factory.mktemp("page") / "avatar.html"
+    export_page(avatar, path, Provenance())
+    page = browser.new_page()
+    page.goto(path.as_uri())
+    page.wait_for_selector("body[data-state=ready]", timeout=120000)
+    return page
+
+
+def test_an_expression_and_a_table_are_shown(shared_page):
+    open_text(shared_page, "smile.json", json.dumps({"expression": {"mouthSmileLeft": 0.5, "jawOpen": 1}}))
+    until(shared_page, "avatar.values[0] === 0.5")
+    assert "1 of its values" in shared_page.inner_text("#message")
+    open_text(shared_page, "take.csv", "Timecode,BrowInnerUp,MouthSmileRight\n0,0.1,0\n1,0.3,0.2\n2,0.5,0.4\n")
+    until(shared_page, "avatar.playback.sequence?.duration > 0")
+    shared_page.evaluate("avatar.pause(); avatar.playback.seek(1 / 60)")
+    np.testing.assert_allclose(values(shared_page), [0.0, 0.2, 0.3], atol=1e-6)
+
+
+def test_pictures_are_saved(open_page, tmp_path):
+    page = open_page(person_avatar())
+    own = picture(page)
+    page.select_option("#behind", "#00b140")
+    green = picture(page).reshape(32, 32, 4)
+    assert tuple(green[0, 0, :3]) == (0, 177, 64) and np.abs(own - green.ravel()).mean() > 5
+    page.evaluate("avatar.schedule.wanted = 64")
+    with page.expect_download() as saving:
+        page.click("#save")
+    path = tmp_path / saving.value.suggested_filename
+    saving.value.save_as(path)
+    image = cv2.imread(str(path))
+    assert path.name == "avatar.png" and image.shape == (64, 64, 3) and tuple(image[0, 0]) == (64, 177, 0)
+    page.click("#record")
+    assert page.inner_text("#record") == "Stop and save"
+    for step in range(5):
+        page.evaluate("step => avatar.setAll([step / 5, 0, 0])", step)
+        page.wait_for_timeout(300)
+    with page.expect_download() as saving:
+        page.click("#record")
+    path = tmp_path / saving.value.suggested_filename
+    saving.value.save_as(path)
+    video = cv2.VideoCapture(str(path))
+    assert video.read()[0] and video.get(cv2.CAP_PROP_FRAME_WIDTH) >= 64
+
+
+def damaged(path: Path, how: str) -> Path:
+    text = path.read_text()
+    begin = text.index(">H4sI") + 1
+    end = text.index("</script>", begin)
+    data = text[begin:end]
+    middle = len(data) // 2
+    changed = {
+        "truncated": data[:middle],
+        "changed": data[:middle] + ("A" if data[middle] != "A" else "B") + data[middle + 1 :],
+        "no base64": data[:middle] + "§" + data[middle + 1 :],
+        "empty": "",
+    }[how]
+    path.write_text(text[:begin] + changed + text[end:])
+    return path
+
+
+@pytest.mark.parametrize("how", ["truncated", "changed", "no base64", "empty"])
+def test_damaged_data_give_a_sentence(browser, avatar, tmp_path, how):
+    path = tmp_path / "avatar.html"
+    export_page(avatar, path, Provenance(consent="agreed on 3 May"))
+    page = browser.new_page()
+    page.goto(damaged(path, how).as_uri())
+    page.wait_for_selector("body[data-state=failed]", timeout=60000)
+    message = page.inner_text("#message")
+    assert message.startswith("The page's data are truncated or damaged (") and message.endswith(
+        "export the page again."
+    )
+    assert "agreed on 3 May" in page.content() and page.locator("#panel").is_hidden()
+    page.close()
+
+
+def test_a_browser_without_webgl_is_told_so(browser, avatar, tmp_path):
+    path = tmp_path / "avatar.html"
+    export_page(avatar, path, Provenance())
+    page = browser.new_page()
+    page.add_init_script("HTMLCanvasElement.prototype.getContext = () => null")
+    page.goto(path.as_uri())
+    page.wait_for_selector("body[data-state=failed]", timeout=60000)
+    assert page.inner_text("#message").startswith("This browser offers no WebGL2")
+    page.close()

@@ -1,0 +1,84 @@
+"""The page draws what the avatar renders."""
+
+from __future__ import annotations
+
+from typing import Any, Tuple
+
+import numpy as np
+import pytest
+import torch
+from made_pages import head_avatar, person_avatar
+
+from nerfblendshape_ns.avatar.avatar import Avatar
+
+pytestmark = pytest.mark.slow
+SIZE, SMALL = 96, 48
+EXPRESSIONS = ([0.0, 0.0, 0.0], [0.7, 0.1, 0.0], [0.2, 0.5, 0.8])
+TURNS = ({"yaw": 0, "pitch": 0, "roll": 0, "zoom": 1}, {"yaw": 7, "pitch": -3, "roll": 10, "zoom": 1.3})
+DRAW = """([values, turn, orbit, size]) => {
+  avatar.orbit = orbit;
+  avatar.setAll(values);
+  avatar.pose(turn);
+  const { data, width, height } = avatar.image(size);
+  const { camera, shape } = avatar.scene();
+  return [Array.from(data), width, height, Array.from(camera.pose), Array.from(shape.captured), camera.focal];
+}"""
+
+
+def drawn_and_rendered(page: Any, avatar: Avatar, *scene: Any, size: int = SIZE) -> Tuple[np.ndarray, np.ndarray]:
+    """The page's image and the avatar's, levels in [0, 1]."""
+    data, width, height, pose, captured, focal = page.evaluate(DRAW, [*scene, size])
+    state = avatar.neutral()
+    state.expression, state.head_pose = torch.tensor(scene[0]), torch.tensor(captured, dtype=torch.float32)
+    camera = avatar.camera_of(torch.tensor(pose, dtype=torch.float32), size)
+    camera.fx, camera.fy = (torch.full_like(camera.fx, length * side) for length, side in zip(focal, (width, height)))
+    drawn = np.array(data, np.uint8).reshape(height, width, 4)[..., :3] / 255.0
+    return drawn, avatar.render(state, camera)["rgb"].numpy()
+
+
+def assert_alike(drawn: np.ndarray, rendered: np.ndarray) -> None:
+    assert drawn.shape == rendered.shape and rendered.std() > 0.05
+    difference = np.abs(drawn - rendered)
+    assert difference.mean() * 255 < 1.5
+    assert -10 * np.log10((difference**2).mean()) > 40
+
+
+@pytest.mark.parametrize(
+    "avatar",
+    [
+        pytest.param(lambda: head_avatar(frame_code_dim=4, color_layers=3), id="head"),
+        pytest.param(lambda: person_avatar(), id="person"),
+    ],
+)
+def test_the_page_draws_what_the_avatar_renders(open_page, avatar):
+    avatar = avatar()
+    page = open_page(avatar, exact=True)
+    pictures = []
+    for index, expression in enumerate(EXPRESSIONS):
+        assert_alike(*drawn_and_rendered(page, avatar, expression, TURNS[0], False))
+        turned, rendered = drawn_and_rendered(page, avatar, expression, TURNS[1], index == 2)
+        assert_alike(turned, rendered)
+        pictures.append(turned)
+    assert np.abs(pictures[0] - pictures[1]).mean() > 0.003
+
+
+@pytest.mark.parametrize(
+    "avatar",
+    [
+        pytest.param(lambda: head_avatar(basis_parametrisation="named", face_parts=False), id="named"),
+        pytest.param(lambda: head_avatar(features_per_level=8, network_expression=False), id="eight features"),
+        pytest.param(lambda: head_avatar(conditioning="concat", density_layers=1, color_layers=1), id="concat"),
+        pytest.param(lambda: head_avatar(conditioning="code", frame_code_dim=4, features_per_level=2), id="code"),
+        pytest.param(lambda: person_avatar(deformation="network", features_per_level=4), id="network torso"),
+    ],
+)
+def test_every_kind_of_model_is_drawn(open_page, avatar):
+    avatar = avatar()
+    page = open_page(avatar, exact=True)
+    assert_alike(*drawn_and_rendered(page, avatar, EXPRESSIONS[1], TURNS[1], False, size=SMALL))
+
+
+def test_eight_bits_lose_little(open_page):
+    avatar = person_avatar()
+    drawn, rendered = drawn_and_rendered(open_page(avatar), avatar, EXPRESSIONS[2], TURNS[1], False, size=SMALL)
+    assert -10 * np.log10(((drawn - rendered) ** 2).mean()) > 35
