@@ -3,7 +3,8 @@
 #   make demo                 a synthetic talking head becomes a trained avatar: mp4, picture, metrics
 #   make demo VIDEO=me.mp4    the same from your own clip
 #   make test                 style, layers of imports, types and all tests
-#   make docs                 the documentation as a site in site/, to be opened in a browser
+#   make docs                 the documentation as a site in site/, to be opened in a browser; trains the demo's avatar,
+#                             which it shows, if there is none
 #   make release              wheel and sdist of the checked-out tag, tried in clean environments, in dist/
 #
 # Options: PYTHON=/path/to/python3.12, TORCH="torch==... torchvision==..." (another build),
@@ -44,8 +45,15 @@ types: lint
 tests: types
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --durations=25 $(PYTEST_ARGS)
 
-docs: $(VENV)/.installed-dev
+docs: $(VENV)/.installed-dev demo/synthetic_person.html
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
+# The avatar of the demo, trained if there is none, as the page that the documentation shows.
+PERSON := demo/demo/runs/demo-torso/nerfblendshape-torso-small
+demo/synthetic_person.html: $(wildcard nerfblendshape_ns/web/*.py nerfblendshape_ns/web/page/*) | $(VENV)/.installed
+	test -d $(PERSON) || $(BIN)/nbs-recipe configs/demo.yaml --output demo
+	$(BIN)/nbs-export "$$(ls -d $(PERSON)/* | tail -n 1)" --html $@ --overwrite --keep-track \
+	  --person "The synthetic person" --consent "none needed: nobody is shown" --source nbs-synthetic
 
 release: $(VENV)/.installed-dev
 	$(BIN)/python tools/release.py

@@ -28,6 +28,14 @@ LESS = "---\nsearch: {boost: 0.3}\n---\n"
 SHOWN_AS_TEXT = {"LICENSE", "CITATION.cff"}
 """Files of the repository that pages link to and that the site copies."""
 
+SYNTHETIC_PERSON = ROOT / "demo" / "synthetic_person.html"
+"""The avatar of `make demo` as a page, which `make docs` makes."""
+SHOWN_PERSON = f"""<iframe class="avatar" src="{SYNTHETIC_PERSON.name}#bare" title="The synthetic person"></iframe>
+
+*The synthetic person that comes with the package: drag to turn the head, or open
+<a href="{SYNTHETIC_PERSON.name}">the page</a> for the sliders.*
+"""
+
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Add the pages that do not lie in docs/."""
@@ -36,6 +44,8 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
         files.append(File.generated(config, name, content=relinked(text, source)))
     for name in SHOWN_AS_TEXT:
         files.append(File.generated(config, name, abs_src_path=str(ROOT / name)))
+    if SYNTHETIC_PERSON.is_file():
+        files.append(File.generated(config, SYNTHETIC_PERSON.name, abs_src_path=str(SYNTHETIC_PERSON)))
     for name, text in api_pages().items():
         files.append(File.generated(config, name, content=text))
     return files
@@ -50,7 +60,9 @@ def on_config(config: MkDocsConfig) -> MkDocsConfig:
 
 
 def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
-    """Links out of docs/ lead to the site's copies of those pages."""
+    """Links out of docs/ lead to the site's copies of those pages; the synthetic person is shown where it was made."""
+    shown = SHOWN_PERSON if SYNTHETIC_PERSON.is_file() else ""
+    markdown = markdown.replace("<!-- synthetic person -->", shown)
     return markdown if page.file.generated_by else relinked(markdown, f"docs/{page.file.src_uri}")
 
 

@@ -13,7 +13,6 @@ PAGE = files("nerfblendshape_ns.web") / "page"
 MAIN = "main.js"
 IMPORT = re.compile(r'^import \{([^}]*)\} from "\./([\w]+\.js)";\n', re.MULTILINE)
 EXPORT = re.compile(r"^export ((?:async )?(?:function|class|const) (\w+))", re.MULTILINE)
-LOOPBACK = "ws://127.0.0.1:*"
 
 
 def assemble(data: str, title: str, provenance: Mapping[str, str], origins: Sequence[str] = ()) -> str:
@@ -31,8 +30,7 @@ def assemble(data: str, title: str, provenance: Mapping[str, str], origins: Sequ
             "default-src 'none'",
             f"script-src {_digest(script)}",
             f"style-src {_digest(style)}",
-            "img-src blob: data:",
-            "media-src blob:",
+            "img-src data:",
             "base-uri 'none'",
             "form-action 'none'",
         )

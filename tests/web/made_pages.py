@@ -5,15 +5,18 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Callable, Dict, Iterator
 
+import numpy as np
 import pytest
 import torch
 from browser import ARGUMENTS, find_chromium
+from scipy.spatial.transform import Rotation
 from test_head_face import lifted_metadata
 from tiny_head import make
 from tiny_torso import INTRINSICS, frame_metadata, make_torso
 
 from nerfblendshape_ns.avatar.avatar import Avatar
 from nerfblendshape_ns.avatar.avatar_file import Provenance
+from nerfblendshape_ns.driving.sequence import HeadMotion
 from nerfblendshape_ns.web.export import export_page
 
 NAMES = ("mouthSmileLeft", "mouthSmileRight", "browInnerUp")
@@ -56,6 +59,22 @@ def person_avatar(**options: Any) -> Avatar:
     lively(model)
     description = model.description() | {"head": model.head.description()}
     return Avatar(model, description, Path("made-up"))
+
+
+def turned_pose(avatar: Avatar, yaw: float, pitch: float, roll: float = 0.0) -> np.ndarray:
+    """The camera that sees the head turned as keyframes turn it, ``[3, 4]``."""
+    still = HeadMotion.from_camera_poses(avatar.camera.camera_to_worlds.numpy())
+    turn = Rotation.from_euler("YXZ", [yaw, pitch, roll], degrees=True).as_matrix()
+    return HeadMotion(turn @ still.rotation, still.translation).camera_poses()[0]
+
+
+def until(page: Any, met: str) -> None:
+    """Wait for a condition in the page's words."""
+    for _ in range(600):
+        if page.evaluate(f"Boolean({met})"):
+            return
+        page.wait_for_timeout(100)
+    raise AssertionError(f"the page did not come to {met}")
 
 
 @pytest.fixture(scope="session")

@@ -5,14 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from made_pages import clip, head_avatar, person_avatar
-from scipy.spatial.transform import Rotation
+from made_pages import clip, head_avatar, person_avatar, turned_pose
 from stand_in_tcnn import install
 from tiny_head import make
 
 from nerfblendshape_ns.avatar.avatar import Avatar
 from nerfblendshape_ns.common.errors import UserError
-from nerfblendshape_ns.driving.sequence import HeadMotion
 from nerfblendshape_ns.web.content import MARGIN, page_content
 from nerfblendshape_ns.web.head_content import FURTHEST, cell_distances, head_content
 from nerfblendshape_ns.web.tables import dequantise
@@ -78,9 +76,7 @@ def test_the_head_may_turn_as_far_as_the_clip_shows():
 
 
 def directions(avatar: Avatar, yaw: float, pitch: float) -> np.ndarray:
-    """Yaw and pitch under which the camera sees a head that is turned as keyframes turn it."""
-    still = HeadMotion.from_camera_poses(avatar.camera.camera_to_worlds.numpy())
-    turn = Rotation.from_euler("YXZ", [yaw, pitch, 0.0], degrees=True).as_matrix()
-    pose = torch.from_numpy(HeadMotion(turn @ still.rotation, still.translation).camera_poses()).float()
+    """Yaw and pitch under which the camera sees a head that is turned."""
     view = avatar.head.view_range
-    return view.angles(torch.nn.functional.normalize(view.centre - pose[:, :, 3], dim=-1))[0].numpy()
+    position = torch.from_numpy(turned_pose(avatar, yaw, pitch)[None, :, 3]).float()
+    return view.angles(torch.nn.functional.normalize(view.centre - position, dim=-1))[0].numpy()

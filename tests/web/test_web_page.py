@@ -9,7 +9,7 @@ from typing import Any, List
 import cv2
 import numpy as np
 import pytest
-from made_pages import NAMES, head_avatar, person_avatar
+from made_pages import NAMES, head_avatar, person_avatar, turned_pose, until
 
 from nerfblendshape_ns.avatar.avatar_file import Provenance
 from nerfblendshape_ns.driving.keyframes import keyframe_sequence, read_keyframes
@@ -41,14 +41,6 @@ def values(page: Any) -> List[float]:
 
 def picture(page: Any) -> np.ndarray:
     return np.array(page.evaluate("Array.from(avatar.image(32).data)"), float)
-
-
-def until(page: Any, met: str) -> None:
-    for _ in range(600):
-        if page.evaluate(f"Boolean({met})"):
-            return
-        page.wait_for_timeout(100)
-    raise AssertionError(f"the page did not come to {met}")
 
 
 def open_text(page: Any, name: str, text: str) -> None:
@@ -84,14 +76,17 @@ def test_sliders_move_the_face(open_page, avatar):
 
 def test_the_head_turns_as_far_as_was_seen(open_page, avatar):
     page = open_page(avatar)
+    pose = page.evaluate("(avatar.pose({yaw: 3, pitch: -2, roll: 10}), Array.from(avatar.scene().camera.pose))")
+    np.testing.assert_allclose(pose, turned_pose(avatar, 3.0, -2.0, 10.0).flatten(), atol=1e-5)
+    page.evaluate("avatar.reset()")
     yaw = page.evaluate("avatar.content.range.yaw")
-    box = page.locator("#avatar").bounding_box()
+    box = page.locator("#canvas").bounding_box()
     page.mouse.move(box["x"] + 100, box["y"] + 100)
     page.mouse.down()
     page.mouse.move(box["x"] + 120, box["y"] + 100, steps=3)
     page.mouse.up()
     assert 0 < page.evaluate("avatar.turn.yaw") < yaw[1]
-    page.locator("#avatar").focus()
+    page.locator("#canvas").focus()
     for _ in range(40):
         page.keyboard.press("ArrowRight")
     assert page.evaluate("avatar.turn.yaw") == pytest.approx(yaw[1])
@@ -101,7 +96,7 @@ def test_the_head_turns_as_far_as_was_seen(open_page, avatar):
     page.check("#orbit")
     scene = page.evaluate("avatar.scene()")
     assert scene["shape"]["captured"] != scene["camera"]["pose"]
-    page.locator("#avatar").focus()
+    page.locator("#canvas").focus()
     page.keyboard.press("0")
     assert page.evaluate("avatar.turn") == {"yaw": 0, "pitch": 0, "roll": 0, "zoom": 1}
 

@@ -41,7 +41,7 @@ function addControls(avatar, canvas) {
 }
 
 async function start() {
-  const canvas = element("avatar");
+  const canvas = element("canvas");
   const block = element("data");
   document.body.classList.toggle("bare", location.hash === "#bare");
   try {

@@ -69,7 +69,8 @@ export class Schedule {
     const quick = Math.round(Math.min(Math.max(this.side(MOVING_MS), SMALLEST), this.fullSide));
     const longer = this.hold || quick;
     const { shape, camera } = avatar.scene();
-    const [width, height] = avatar.sizeOf(longer);
+    // Video encoders want even sides.
+    const [width, height] = avatar.sizeOf(longer).map((length) => (this.hold ? 2 * Math.ceil(length / 2) : length));
     avatar.renderer.prepare(shape);
     const begun = performance.now();
     avatar.renderer.draw(camera, width, height);
