@@ -31,6 +31,8 @@ class ExportOptions:
     """Write a page that shows the avatar and needs nothing else, neither a network nor this program."""
     origins: Tuple[str, ...] = ()
     """Websites whose pages may control the avatar of a page that they embed, such as https://example.org."""
+    live: bool = False
+    """Let the page connect to nbs-bridge on the machine that shows it, and to nothing else."""
     person: str = ""
     """Whose face it is."""
     consent: str = ""
@@ -84,7 +86,8 @@ def run(options: ExportOptions) -> None:
     if options.html is not None:
         from nerfblendshape_ns.web.export import export_page
 
-        export_page(avatar, options.html, provenance, options.keep_track, options.background, options.origins)
+        kept = (options.keep_track, options.background)
+        export_page(avatar, options.html, provenance, *kept, options.origins, options.live)
         print(f"{options.html}: a page of {options.html.stat().st_size / 1e6:.1f} MB; open it in a browser.")
     if options.html is None or options.output is not None:
         output = options.output or Path(_default_name(avatar.path))

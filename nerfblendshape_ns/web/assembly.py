@@ -15,7 +15,9 @@ IMPORT = re.compile(r'^import \{([^}]*)\} from "\./([\w]+\.js)";\n', re.MULTILIN
 EXPORT = re.compile(r"^export ((?:async )?(?:function|class|const) (\w+))", re.MULTILINE)
 
 
-def assemble(data: str, title: str, provenance: Mapping[str, str], origins: Sequence[str] = ()) -> str:
+def assemble(
+    data: str, title: str, provenance: Mapping[str, str], origins: Sequence[str] = (), live: bool = False
+) -> str:
     """The HTML of a page.
 
     Args:
@@ -23,6 +25,7 @@ def assemble(data: str, title: str, provenance: Mapping[str, str], origins: Sequ
         title: of the page.
         provenance: rows of a table, name and text; it is shown even where nothing can be rendered.
         origins: of the pages that may command this one by ``postMessage``.
+        live: let it connect to programs of the machine that shows it.
     """
     script, style = bundle(), (PAGE / "page.css").read_text(encoding="utf-8")
     policy = "; ".join(
@@ -31,6 +34,7 @@ def assemble(data: str, title: str, provenance: Mapping[str, str], origins: Sequ
             f"script-src {_digest(script)}",
             f"style-src {_digest(style)}",
             "img-src data:",
+            *(["connect-src ws://127.0.0.1:*"] if live else []),
             "base-uri 'none'",
             "form-action 'none'",
         )
@@ -42,6 +46,7 @@ def assemble(data: str, title: str, provenance: Mapping[str, str], origins: Sequ
         "STYLE": style,
         "PROVENANCE": rows,
         "ORIGINS": html.escape(" ".join(origins)),
+        "LIVE": "yes" if live else "",
         "DATA": data,
         "SCRIPT": script,
     }

@@ -24,6 +24,7 @@ def export_page(
     keep_track: bool = False,
     keep_background: bool = True,
     origins: Sequence[str] = (),
+    live: bool = False,
     exact: bool = False,
 ) -> None:
     """Write a page.
@@ -35,6 +36,7 @@ def export_page(
         keep_track: see :func:`.page_content`.
         keep_background: see ``background`` there.
         origins: of the pages that may command this one by ``postMessage``, such as ``https://example.org``.
+        live: let the page connect to :mod:`.bridge`.
         exact: see :func:`.page_content`.
 
     Raises:
@@ -54,6 +56,6 @@ def export_page(
         "Written": f"{stated.created} by {stated.written_by}",
     }
     try:
-        save_text(path, assemble(pack(content, arrays), stated.person or "Avatar", rows, origins))
+        save_text(path, assemble(pack(content, arrays), stated.person or "Avatar", rows, origins, live))
     except OSError as error:
         raise UserError(f"{path} cannot be written ({error.strerror}); choose another file.") from None

@@ -7,7 +7,7 @@ import { bindBlocks, bindTextures, makePass, makeTexture } from "./gl.js";
 import { encodedFours, featurePlace } from "./grid.js";
 import { headSource } from "./head_source.js";
 import { Motion } from "./motion.js";
-import { blockOf, filled, fours, layersOf, matrices, networkBlocks } from "./network.js";
+import { blockOf, fours, layersOf, matrices, networkBlocks } from "./network.js";
 
 const HARMONICS = 16;
 
@@ -39,7 +39,6 @@ export class Head {
       // The first of the density network's outputs is the density.
       ...networkBlocks(gl, "color", colors, (input) => input + 1, 4 * fed),
       ColorDirection: blockOf(gl, matrices(ofDirection)),
-      ColorBias: blockOf(gl, filled(color[0].bias)),
       FrameBias: this.frameBias,
     };
   }

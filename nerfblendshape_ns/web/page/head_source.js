@@ -75,7 +75,6 @@ const vec3 LOW = vec3(${head.box[0].map(number).join(", ")}), HIGH = vec3(${head
 const vec3 CELLS = vec3(${cells.map(number).join(", ")});
 const float STEP = ${number(head.step)};
 layout(std140) uniform FrameBias { vec4 frameBias[${variants * hidden}]; };
-layout(std140) uniform ColorBias { vec4 colorBias[${colorHidden}]; };
 ${HARMONICS}
 ${head.motion ? canonicalSource(head.motion.grid) : "vec3 canonical(vec3 unit) { return unit; }"}
 ${head.parts ? partsSource(head.parts) : "int partOf(vec3 p) { return 0; }"}
@@ -95,10 +94,9 @@ void main() {
   vec3 seen = vec3(0.0);
   float passing = 1.0;
   if (ends.y > max(ends.x, 0.0)) {
-    vec4 ys[4], ofDirection[${colorHidden}], bias[${colorHidden}];
+    vec4 ys[4], ofDirection[${colorHidden}];
     harmonics(viewTurn * direction, ys);
-    for (int i = 0; i < ${colorHidden}; i++) bias[i] = colorBias[i];
-    colorDirection(ys, bias, ofDirection);
+    colorDirection(ys, colorBias0, ofDirection);
     float middle = STEP * (0.5 + max(0.0, ceil(ends.x / STEP - 0.5)));
     for (int count = 0; count < ${Math.ceil(longest / head.step) + 2}; count++) {
       if (middle >= ends.y || passing < ${number(head.stop)}) break;

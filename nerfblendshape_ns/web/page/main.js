@@ -3,6 +3,7 @@
 import { Avatar } from "./avatar.js";
 import { Coefficients, element } from "./coefficients.js";
 import { readData } from "./data.js";
+import { Live } from "./live.js";
 import { listen } from "./messages.js";
 import { Picture } from "./picture.js";
 import { Player } from "./player.js";
@@ -49,6 +50,10 @@ async function start() {
     block.remove();
     canvas.addEventListener("webglcontextlost", () => say("The browser has taken the graphics away; reload the page."));
     addControls(avatar, canvas);
+    if (block.dataset.live) {
+      new Live(avatar, say);
+      element("live").hidden = false;
+    }
     listen(avatar, block.dataset.origins.split(" ").filter(Boolean));
     Object.assign(window, { avatar });
     say("");

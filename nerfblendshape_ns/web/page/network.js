@@ -59,9 +59,8 @@ export function blockOf(gl, values) {
  * @param {boolean} rectified whether negative outputs become 0
  */
 export function layerSource(name, inputs, outputs, rectified) {
-  const block = name[0].toUpperCase() + name.slice(1);
   return `
-layout(std140) uniform ${block} { mat4 ${name}Weights[${inputs * outputs}]; };
+layout(std140) uniform ${label(name)} { mat4 ${name}Weights[${inputs * outputs}]; };
 void ${name}(const in vec4 x[${inputs}], const in vec4 bias[${outputs}], out vec4 y[${outputs}]) {
   for (int o = 0; o < ${outputs}; o++) {
     vec4 sum = bias[o];
@@ -72,30 +71,36 @@ void ${name}(const in vec4 x[${inputs}], const in vec4 bias[${outputs}], out vec
 }
 
 /**
- * A network as a function of the shader; the bias of its first layer is an argument, for it may change from image to image.
+ * A network as a function of the shader. The bias of its first layer is an argument, for it may change from image to image
+ * or pixel to pixel; `…Bias0` is the constant one.
  * @param {string} name @param {Layer[]} layers @param {number} inputs fours of the first layer
  */
 export function networkSource(name, layers, inputs) {
   const widths = [inputs, ...layers.map((layer) => fours(layer.outputs))];
   const last = layers.length;
-  const biases = layers.slice(1).map((_, index) => `vec4 ${name}Bias${index + 1}[${widths[index + 2]}];`);
+  const biases = layers.map((_, index) => `vec4 ${name}Bias${index}[${widths[index + 1]}];`);
   const parts = layers.map((_, index) => layerSource(`${name}${index}`, widths[index], widths[index + 1], index + 1 < last));
   const steps = layers.map((_, index) => {
     const [from, bias] = index ? [`y${index}`, `${name}Bias${index}`] : ["x", "bias"];
     const to = index + 1 < last ? `y${index + 1}` : "y";
     return `${index + 1 < last ? `vec4 ${to}[${widths[index + 1]}]; ` : ""}${name}${index}(${from}, ${bias}, ${to});`;
   });
-  const block = biases.length ? `layout(std140) uniform ${biasBlock(name)} { ${biases.join(" ")} };` : "";
-  return `${block}
+  return `
+layout(std140) uniform ${label(name)}Biases { ${biases.join(" ")} };
 ${parts.join("\n")}
 void ${name}(const in vec4 x[${inputs}], const in vec4 bias[${widths[1]}], out vec4 y[${widths[last]}]) {
   ${steps.join("\n  ")}
 }`;
 }
 
-/** @param {string} name of a network @returns {string} the block of its biases, but those of the first layer */
-export function biasBlock(name) {
-  return `${name[0].toUpperCase()}${name.slice(1)}Biases`;
+/** @param {string} name */
+function label(name) {
+  return name[0].toUpperCase() + name.slice(1);
+}
+
+/** The biases of all layers, as their block holds them. @param {ArrayLike<number>[]} biases */
+export function biasValues(biases) {
+  return new Float32Array(biases.flatMap((bias) => Array.from(filled(bias))));
 }
 
 /**
@@ -104,13 +109,10 @@ export function biasBlock(name) {
  * @param {(input: number) => number} [place] see matrices, of the first layer @param {number} [width]
  */
 export function networkBlocks(gl, name, layers, place, width) {
-  const label = name[0].toUpperCase() + name.slice(1);
   /** @type {Object<string, Block>} */
-  const blocks = {};
+  const blocks = { [`${label(name)}Biases`]: blockOf(gl, biasValues(layers.map((layer) => layer.bias))) };
   layers.forEach((layer, index) => {
-    blocks[`${label}${index}`] = blockOf(gl, index ? matrices(layer) : matrices(layer, place, width));
+    blocks[`${label(name)}${index}`] = blockOf(gl, index ? matrices(layer) : matrices(layer, place, width));
   });
-  const biases = layers.slice(1).flatMap((layer) => Array.from(filled(layer.bias)));
-  if (biases.length) blocks[biasBlock(name)] = blockOf(gl, new Float32Array(biases));
   return blocks;
 }

@@ -121,8 +121,9 @@ export class Playback {
 
   /** @param {Keyframe} frame @param {number} index @param {string} usual easing */
   keyframe(frame, index, usual) {
-    const { expression = {}, easing = usual, head = {} } = frame;
-    const time = figure(frame.time, `the time of keyframe ${index}`);
+    const easing = frame?.easing ?? usual;
+    const [expression, head] = [frame?.expression ?? {}, frame?.head ?? {}];
+    const time = figure(frame?.time, `the time of keyframe ${index}`);
     if (!(easing in EASINGS)) throw new PageError(`Keyframe ${index} has the easing ${easing}; it may be ${Object.keys(EASINGS).join(", ")}.`);
     const values = [...this.avatar.neutral];
     for (const [name, value] of Object.entries(expression)) {

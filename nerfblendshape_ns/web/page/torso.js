@@ -4,7 +4,7 @@ import { column, frequencies, poseNumbers, times } from "./algebra.js";
 import { setCamera } from "./camera_source.js";
 import { bindBlocks, bindTextures, makePass, makeTables, makeTexture } from "./gl.js";
 import { encodedFours, featurePlace } from "./grid.js";
-import { blockOf, filled, layersOf, matrices, networkBlocks } from "./network.js";
+import { biasValues, layersOf, matrices, networkBlocks } from "./network.js";
 import { encodedPosition, HEAD_ALONE, torsoSource } from "./torso_source.js";
 
 /** @typedef {{color: number[]}|{image: TexImageSource}|null} Shown a colour in [0, 1], an image, or what the avatar has */
@@ -81,36 +81,24 @@ export class Torso {
     this.layers = layers;
     this.pass = makePass(gl, torsoSource(torso, layers));
     const width = 4 * encodedPosition(torso.positionFrequencies);
-    const bias = (name) => filled(layers[name][0].bias);
     /** @type {Object<string, import("./gl.js").Block>} */
     this.blocks = {
       ...networkBlocks(gl, "deformation", layers.deformation, undefined, width),
       ...networkBlocks(gl, "appearance", layers.appearance, featurePlace(torso.grid), 4 * encodedFours(torso.grid)),
-      DeformationBias: blockOf(gl, bias("deformation")),
-      AppearanceBias: blockOf(gl, bias("appearance")),
+      ...(torso.linear ? networkBlocks(gl, "skinning", layers.skinning, undefined, width) : {}),
     };
-    if (torso.linear) {
-      Object.assign(this.blocks, networkBlocks(gl, "skinning", layers.skinning, undefined, width), {
-        SkinningBias: blockOf(gl, bias("skinning")),
-      });
-    }
   }
 
   /** Prepare the networks for a captured head pose. @param {ArrayLike<number>} pose camera-to-head */
   prepare(pose) {
-    const { gl, content, arrays, layers, blocks, pass } = this;
+    const { gl, content, pass } = this;
     const numbers = poseNumbers(content.poseCode, pose);
     // Colours beyond the training poses would be no better known.
     const inside = numbers.map((value) => Math.min(Math.max(value, -1), 1));
     const condition = content.linear ? inside : frequencies(inside, content.poseFrequencies);
-    const constant = (name) => {
-      const { bias, outputs } = layers[name][0];
-      const added = times(arrays[`torso.${name}.condition`].data, condition, outputs);
-      return filled(bias.map((value, index) => value + added[index]));
-    };
-    blocks.AppearanceBias.write(constant("appearance"));
+    this.setBiases("appearance", { 0: this.firstBias("appearance", condition) });
     if (content.linear) this.setDisplacements(numbers);
-    else blocks.DeformationBias.write(constant("deformation"));
+    else this.setBiases("deformation", { 0: this.firstBias("deformation", condition) });
     gl.useProgram(pass.program);
     const { reference } = content.poseCode;
     const axes = (of) => [0, 1, 2].flatMap((index) => column(of, index));
@@ -118,6 +106,19 @@ export class Torso {
     gl.uniform3f(pass.at("capturedOrigin"), ...column(pose, 3));
     gl.uniformMatrix3fv(pass.at("referenceAxes"), false, axes(reference));
     gl.uniform3f(pass.at("referenceOrigin"), ...column(reference, 3));
+  }
+
+  /** What the first layer adds for a condition. @param {string} name @param {number[]} condition */
+  firstBias(name, condition) {
+    const { bias, outputs } = this.layers[name][0];
+    const added = times(this.arrays[`torso.${name}.condition`].data, condition, outputs);
+    return bias.map((value, index) => value + added[index]);
+  }
+
+  /** @param {string} name of a network @param {Object<number, ArrayLike<number>>} changed biases by layer */
+  setBiases(name, changed) {
+    const biases = this.layers[name].map((layer, index) => changed[index] ?? layer.bias);
+    this.blocks[`${name[0].toUpperCase()}${name.slice(1)}Biases`].write(biasValues(biases));
   }
 
   /** The last layer of the displacements, which are linear in the head pose. @param {number[]} numbers of the pose */
@@ -130,8 +131,7 @@ export class Torso {
     const sum = (of, constant) => constant.map((value, index) =>
       numbers.reduce((total, amount, number) => total + amount * of[number * constant.length + index], value));
     blocks[`Deformation${last}`].write(matrices({ weight: sum(slopes, weight), bias, inputs, outputs }));
-    const biases = layers.deformation.slice(1, last).flatMap((layer) => Array.from(filled(layer.bias)));
-    blocks.DeformationBiases.write(new Float32Array([...biases, ...filled(sum(offsets, bias))]));
+    this.setBiases("deformation", { [last]: sum(offsets, bias) });
   }
 
   /**

@@ -34,7 +34,6 @@ export function encodedPosition(count) {
 const skinningSource = (torso, layers, width) => `
 uniform mat3 referenceAxes;
 uniform vec3 referenceOrigin;
-layout(std140) uniform SkinningBias { vec4 skinningBias[${fours(layers[0].outputs)}]; };
 ${networkSource("skinning", layers, width)}
 vec2 movedWithHead(vec2 coordinates) {
   vec2 plane = (coordinates - CENTRE) / FOCAL * DEPTH;
@@ -47,7 +46,7 @@ vec2 pointOfBody(vec2 coordinates) {
   for (int iteration = 0; iteration < ${torso.iterations}; iteration++) {
     vec4 x[${width}], y[1];
     encodePosition(point, x);
-    skinning(x, skinningBias, y);
+    skinning(x, skinningBias0, y);
     point = coordinates + (point - movedWithHead(point)) / (1.0 + exp(-y[0].x));
   }
   return point;
@@ -73,8 +72,6 @@ uniform vec3 capturedOrigin;
 out vec4 result;
 const vec2 FOCAL = ${vector(torso.focal)}, CENTRE = ${vector(torso.centre)};
 const float DEPTH = ${number(torso.depth)};
-layout(std140) uniform DeformationBias { vec4 deformationBias[${fours(deformation[0].outputs)}]; };
-layout(std140) uniform AppearanceBias { vec4 appearanceBias[${fours(appearance[0].outputs)}]; };
 ${positionSource(torso.positionFrequencies)}
 ${gridSource(torso.grid, "table")}
 ${networkSource("deformation", deformation, width)}
@@ -84,10 +81,10 @@ vec4 torsoAt(vec2 coordinates) {
   vec4 x[${width}], moved[1], encoded[${encoded}], y[1];
   vec2 body = pointOfBody(coordinates);
   encodePosition(body, x);
-  deformation(x, deformationBias, moved);
+  deformation(x, deformationBias0, moved);
   vec2 place = body + ${number(torso.largestShift)} * tanh(moved[0].xy * 0.1);
   encode(place, 0, encoded);
-  appearance(encoded, appearanceBias, y);
+  appearance(encoded, appearanceBias0, y);
   return 1.0 / (1.0 + exp(-y[0]));
 }
 void main() {

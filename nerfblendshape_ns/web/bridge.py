@@ -1,0 +1,134 @@
+"""Hands a live face on to pages in browsers of this machine, over a WebSocket.
+
+Browsers let any website open a connection to this machine, so a page must come from a known origin and know the token.
+The origin alone would not do: that of every page that is opened as a file is ``null``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import json
+import secrets
+from http import HTTPStatus
+from typing import Any, Callable, Mapping, Optional, Sequence, Set, Tuple
+from urllib.parse import parse_qs, urlsplit
+
+from websockets.asyncio.server import Server, ServerConnection, broadcast, serve
+from websockets.http11 import Request, Response
+
+from nerfblendshape_ns.common.errors import UserError
+from nerfblendshape_ns.expressions.live.live_link import PacketError, decode
+
+LOOPBACK = "127.0.0.1"
+FILE = "null"
+"""Origin of pages that are opened as files."""
+LARGEST_MESSAGE = 1024
+"""Bytes of a message from a page; none is expected."""
+
+
+class Bridge:
+    """A WebSocket server on the loopback address.
+
+    Args:
+        origins: websites whose pages may connect, beside pages that are opened as files.
+        token: what pages must give; None makes one.
+    """
+
+    def __init__(self, origins: Sequence[str] = (), token: Optional[str] = None) -> None:
+        self.token = secrets.token_urlsafe(16) if token is None else token
+        self._origins = {FILE, *origins}
+        self._pages: Set[ServerConnection] = set()
+        self._server: Optional[Server] = None
+
+    @property
+    def address(self) -> str:
+        """What is to be entered in a page."""
+        assert self._server is not None, "the bridge is not started"
+        port = next(iter(self._server.sockets)).getsockname()[1]
+        return f"ws://{LOOPBACK}:{port}/?token={self.token}"
+
+    async def start(self, port: int = 0) -> None:
+        """Begin to serve.
+
+        Args:
+            port: 0 takes a free one.
+
+        Raises:
+            UserError: the port is taken.
+        """
+        try:
+            self._server = await serve(
+                self._serve, LOOPBACK, port, process_request=self._check, max_size=LARGEST_MESSAGE, compression=None
+            )
+        except OSError as error:
+            raise UserError(
+                f"{LOOPBACK}:{port} cannot be listened on ({error.strerror}); choose another --port."
+            ) from None
+
+    async def stop(self) -> None:
+        """End all connections."""
+        if self._server is not None:
+            self._server.close()
+            await self._server.wait_closed()
+
+    def send(self, coefficients: Mapping[str, float]) -> None:
+        """Give all pages a face.
+
+        Args:
+            coefficients: by ARKit's names.
+        """
+        broadcast(self._pages, json.dumps({"expression": dict(coefficients)}))
+
+    def _check(self, connection: ServerConnection, request: Request) -> Optional[Response]:
+        """Refuse whoever does not come from a known origin with the token."""
+        given = parse_qs(urlsplit(request.path).query).get("token", [""])[0]
+        known = request.headers.get("Origin") in self._origins
+        if known and hmac.compare_digest(given.encode(), self.token.encode()):
+            return None
+        return connection.respond(HTTPStatus.FORBIDDEN, "Origin or token is not known here.\n")
+
+    async def _serve(self, connection: ServerConnection) -> None:
+        self._pages.add(connection)
+        try:
+            await connection.wait_closed()
+        finally:
+            self._pages.discard(connection)
+
+
+class _Receiver(asyncio.DatagramProtocol):
+    """Packets of the app Live Link Face; what is malformed is dropped."""
+
+    def __init__(self, receive: Callable[[Mapping[str, float]], None]) -> None:
+        self._receive = receive
+
+    def datagram_received(self, data: bytes, addr: Tuple[Any, ...]) -> None:
+        """See :class:`asyncio.DatagramProtocol`."""
+        try:
+            coefficients = decode(data).coefficients()
+        except PacketError:
+            return
+        if coefficients:
+            self._receive(coefficients)
+
+
+async def receive_packets(bridge: Bridge, host: str, port: int) -> asyncio.DatagramTransport:
+    """Hand on the packets of Live Link Face that come to a UDP port.
+
+    Args:
+        bridge: which gives them to pages.
+        host: address to bind.
+        port: 0 takes a free one.
+
+    Raises:
+        UserError: the address cannot be bound.
+    """
+    try:
+        loop = asyncio.get_running_loop()
+        transport, _ = await loop.create_datagram_endpoint(lambda: _Receiver(bridge.send), local_addr=(host, port))
+    except OSError as error:
+        raise UserError(
+            f"UDP {host}:{port} cannot be listened on ({error.strerror}); choose an address of this machine and a free "
+            "port."
+        ) from None
+    return transport

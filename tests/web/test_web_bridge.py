@@ -1,0 +1,118 @@
+"""The live bridge: who may connect, and what pages get."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+import threading
+from typing import Any, Awaitable, Callable
+
+import pytest
+from websockets.asyncio.client import connect
+from websockets.exceptions import InvalidStatus
+
+from nerfblendshape_ns.common.errors import UserError
+from nerfblendshape_ns.expressions.live.live_link import encode_coefficients
+from nerfblendshape_ns.web.bridge import Bridge, receive_packets
+
+SITE = "https://example.org"
+
+
+def with_bridge(use: Callable[[Bridge], Awaitable[Any]]) -> Any:
+    async def main() -> Any:
+        bridge = Bridge([SITE], token="secret")
+        await bridge.start()
+        try:
+            return await asyncio.wait_for(use(bridge), 30)
+        finally:
+            await bridge.stop()
+
+    return asyncio.run(main())
+
+
+@pytest.mark.parametrize("origin", [SITE, "null"])
+def test_pages_with_the_token_get_the_faces_that_come(origin):
+    async def use(bridge: Bridge) -> Any:
+        transport = await receive_packets(bridge, "127.0.0.1", 0)
+        async with connect(bridge.address, origin=origin) as page:
+            await asyncio.sleep(0.1)
+            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as phone:
+                for packet in (b"no packet", encode_coefficients({"jawOpen": 0.5})):
+                    phone.sendto(packet, transport.get_extra_info("sockname"))
+            received = json.loads(await page.recv())
+        transport.close()
+        return received
+
+    expression = with_bridge(use)["expression"]
+    assert expression["jawOpen"] == pytest.approx(0.5) and expression["jawLeft"] == 0
+
+
+@pytest.mark.parametrize("origin", ["https://example.com", "http://example.org", None])
+def test_other_origins_are_refused(origin):
+    async def use(bridge: Bridge) -> None:
+        with pytest.raises(InvalidStatus, match="403"):
+            await connect(bridge.address, origin=origin)
+
+    with_bridge(use)
+
+
+@pytest.mark.parametrize("path", ["/?token=Secret", "/", "/?token=", "/secret"])
+def test_other_tokens_are_refused(path):
+    async def use(bridge: Bridge) -> None:
+        assert bridge.address.startswith("ws://127.0.0.1:")
+        with pytest.raises(InvalidStatus, match="403"):
+            await connect(bridge.address.partition("/?")[0] + path, origin="null")
+
+    with_bridge(use)
+
+
+def test_a_port_that_is_taken_is_told():
+    async def use(bridge: Bridge) -> None:
+        with pytest.raises(UserError, match="cannot be listened on .*choose another --port"):
+            await Bridge().start(int(bridge.address.split(":")[2].partition("/")[0]))
+
+    with_bridge(use)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as taken:
+        taken.bind(("127.0.0.1", 0))
+        with pytest.raises(UserError, match="cannot be listened on .*a free port"):
+            asyncio.run(receive_packets(Bridge(), "127.0.0.1", taken.getsockname()[1]))
+
+
+@pytest.mark.slow
+def test_a_page_shows_the_live_face(open_page):
+    from made_pages import head_avatar, until
+
+    loop, bridge = asyncio.new_event_loop(), Bridge()
+    threading.Thread(target=loop.run_forever, daemon=True).start()
+    asyncio.run_coroutine_threadsafe(bridge.start(), loop).result(30)
+    page = open_page(head_avatar(), live=True)
+    page.fill("#address", "ws://192.168.0.1:9/")
+    page.click("#connect")
+    assert "begins with ws://127.0.0.1" in page.inner_text("#message")
+    page.fill("#address", bridge.address)
+    page.click("#connect")
+    for _ in range(100):
+        loop.call_soon_threadsafe(bridge.send, {"browInnerUp": 0.5, "jawOpen": 1.0})
+        page.wait_for_timeout(100)
+        if page.evaluate("avatar.values[2]") == 0.5:
+            break
+    until(page, "avatar.values[2] === 0.5")
+    page.click("#connect")
+    until(page, "document.getElementById('connect').textContent === 'Connect'")
+    asyncio.run_coroutine_threadsafe(bridge.stop(), loop).result(30)
+    loop.call_soon_threadsafe(loop.stop)
+
+
+@pytest.mark.slow
+def test_a_page_that_is_not_live_connects_to_nothing(open_page):
+    from made_pages import head_avatar
+
+    page = open_page(head_avatar())
+    assert page.locator("#live").is_hidden()
+    refused = """new Promise((end) => {
+        document.addEventListener('securitypolicyviolation', (event) => end(event.effectiveDirective));
+        try { new WebSocket('ws://127.0.0.1:9/'); } catch (error) { end(error.name); }
+        fetch('http://127.0.0.1:9/').catch(() => {});
+    })"""
+    assert page.evaluate(refused) in ("connect-src", "SecurityError")
