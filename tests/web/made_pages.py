@@ -96,7 +96,7 @@ def open_page(browser, tmp_path) -> Iterator[Callable[..., Any]]:
     """Opens the page of an avatar, or a file; nothing but the file itself may be asked for."""
     contexts, asked = [], []
 
-    def open_(avatar: Any, width: int = 1000, height: int = 700, **options: Any) -> Any:
+    def open_(avatar: Any, width: int = 800, height: int = 320, **options: Any) -> Any:
         path = avatar
         if isinstance(avatar, Avatar):
             path = tmp_path / "avatar.html"
