@@ -54,7 +54,7 @@ def head_content(head: HeadModel, exact: bool = False) -> Tuple[Dict[str, Any], 
         layers["color"][0] = folded(first, of_code, code[0])
     encoding = field.encoding
     # What the tables are blended by; a baseline has no tables, and its network may read the condition itself.
-    names = conditioning.basis + (0 if conditioning.pose_code is None else 6)
+    names = conditioning.basis + (6 if conditioning.with_pose else 0)
     mixing = torch.eye(names) if encoding.mixing is None else encoding.mixing
     arrays = {
         "head.inputs": array(inputs),
@@ -75,7 +75,9 @@ def head_content(head: HeadModel, exact: bool = False) -> Tuple[Dict[str, Any], 
         "tables": len(encoding.bases),
         "layers": {name: len(some) for name, some in layers.items()},
         "scale": conditioning.scale.tolist(),
-        "poseCode": None if conditioning.pose_code is None else pose_content(conditioning.pose_code),
+        "withPose": conditioning.with_pose,
+        "poseCode": pose_content(conditioning.pose_code),
+        "correction": None,
         "view": {
             "centre": head.view_range.centre.tolist(),
             "axes": head.view_range.axes.tolist(),
@@ -85,6 +87,9 @@ def head_content(head: HeadModel, exact: bool = False) -> Tuple[Dict[str, Any], 
         "parts": None,
         "motion": None,
     }
+    if conditioning.correction.done > 0:
+        linear, offset = conditioning.correction.linear, conditioning.correction.offset
+        content["correction"] = {"linear": linear.tolist(), "offset": offset.tolist()}
     if conditioning.parts is not None:
         parts = conditioning.parts
         arrays["head.face"] = (parts.region.weights > 0.5).to(torch.uint8).cpu().numpy()

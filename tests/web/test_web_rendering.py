@@ -85,3 +85,15 @@ def test_eight_bits_lose_little(open_page):
     avatar = person_avatar()
     drawn, rendered = drawn_and_rendered(open_page(avatar), avatar, EXPRESSIONS[2], TURNS[1], False, size=SMALL)
     assert -10 * np.log10(((drawn - rendered) ** 2).mean()) > 35
+
+
+def test_corrected_poses_are_drawn(open_page):
+    avatar = person_avatar()
+    plain = drawn_and_rendered(open_page(avatar, exact=True), avatar, EXPRESSIONS[1], TURNS[1], False, size=SMALL)[0]
+    correction = avatar.head.conditioning.correction
+    correction.correct(correction.codes @ (0.02 * torch.ones(6, 6)) + 0.03)
+    page = open_page(avatar, exact=True)
+    for turn in TURNS:
+        drawn, rendered = drawn_and_rendered(page, avatar, EXPRESSIONS[1], turn, False, size=SMALL)
+        assert_alike(drawn, rendered)
+    assert np.abs(drawn - plain).mean() > 0.003

@@ -91,6 +91,36 @@ export function viewTurn(view, origin) {
 }
 
 /**
+ * Pose of a camera after the rigid motion by which a captured pose is corrected; see scene_motion.
+ * @param {any} head its content @param {ArrayLike<number>} captured camera-to-head @param {ArrayLike<number>} pose
+ * @returns {ArrayLike<number>}
+ */
+export function correctedPose({ correction, poseCode }, captured, pose) {
+  if (!correction) return pose;
+  const numbers = correction.offset.slice();
+  poseNumbers(poseCode, captured).forEach((value, part) =>
+    correction.linear[part].forEach((factor, index) => (numbers[index] += value * factor)),
+  );
+  const axes = [0, 1, 2].map((axis) => column(captured, axis));
+  /** @param {number[]} vector from the captured camera's axes */
+  const outwards = (vector) => [0, 1, 2].map((row) => axes[0][row] * vector[0] + axes[1][row] * vector[1] + axes[2][row] * vector[2]);
+  const turn = outwards(numbers.slice(0, 3));
+  const shift = outwards(numbers.slice(3));
+  const angle = Math.sqrt(dot(turn, turn));
+  const about = angle > 0 ? normalised(turn) : [0, 0, 1];
+  /** @param {ArrayLike<number>} vector */
+  const turned = (vector) => {
+    const side = cross(about, vector);
+    const along = dot(about, vector) * (1 - Math.cos(angle));
+    return [0, 1, 2].map((row) => vector[row] * Math.cos(angle) + side[row] * Math.sin(angle) + about[row] * along);
+  };
+  const place = column(captured, 3);
+  const moved = turned(column(pose, 3).map((value, axis) => value - place[axis])).map((value, axis) => value + place[axis] + shift[axis]);
+  const columns = [0, 1, 2].map((axis) => turned(column(pose, axis)));
+  return [0, 1, 2].flatMap((row) => [columns[0][row], columns[1][row], columns[2][row], moved[row]]);
+}
+
+/**
  * nerfstudio's frequency encoding from a quarter turn on: sines, cosines, then the values.
  * @param {ArrayLike<number>} values @param {number} count of frequencies
  * @returns {number[]}

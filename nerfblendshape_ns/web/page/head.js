@@ -1,6 +1,6 @@
 // The head's pass: premultiplied colour and opacity along the rays of a camera.
 
-import { poseNumbers, times, viewTurn } from "./algebra.js";
+import { correctedPose, poseNumbers, times, viewTurn } from "./algebra.js";
 import { Blend } from "./blend.js";
 import { setCamera } from "./camera_source.js";
 import { bindBlocks, bindTextures, makePass, makeTexture } from "./gl.js";
@@ -27,6 +27,8 @@ export class Head {
       target: gl.TEXTURE_3D, type: "uint8", channels: 1, size: [...cells], data: turned(arrays["head.occupancy"]),
     });
     const [deep, across] = head.parts ? arrays["head.face"].shape : [1, 1];
+    /** @type {ArrayLike<number>} */
+    this.captured = head.poseCode.reference;
     this.face = head.parts && makeTexture(gl, { type: "uint8", channels: 1, size: [across, deep], data: arrays["head.face"].data });
     const [geometry, ofDirection] = apart(color[0]);
     const colors = [geometry, ...color.slice(1)];
@@ -51,7 +53,7 @@ export class Head {
   conditions(expression, pose) {
     const { content, arrays } = this;
     const condition = content.scale.map((scale, index) => scale * expression[index]);
-    if (content.poseCode) condition.push(...poseNumbers(content.poseCode, pose));
+    if (content.withPose) condition.push(...poseNumbers(content.poseCode, pose));
     if (!content.parts) return [condition];
     const still = arrays["head.still"].data;
     const reference = arrays["head.reference"].data;
@@ -66,6 +68,7 @@ export class Head {
    */
   prepare(expression, pose) {
     const { arrays } = this;
+    this.captured = pose;
     const conditions = this.conditions(expression, pose);
     const mixing = arrays["head.mixing"];
     const components = conditions.map((condition) => Array.from(times(mixing.data, condition, mixing.shape[0])));
@@ -89,8 +92,8 @@ export class Head {
     const { gl, pass } = this;
     gl.viewport(0, 0, width, height);
     gl.useProgram(pass.program);
-    setCamera(gl, pass, camera, width, height);
-    const { pose } = camera;
+    const pose = correctedPose(this.content, this.captured, camera.pose);
+    setCamera(gl, pass, { ...camera, pose }, width, height);
     gl.uniformMatrix3fv(pass.at("viewTurn"), false, viewTurn(this.content.view, [pose[3], pose[7], pose[11]]));
     /** @type {Object<string, any>} */
     const textures = { tables: [gl.TEXTURE_2D_ARRAY, this.blend.tables], occupancy: [gl.TEXTURE_3D, this.occupancy] };
