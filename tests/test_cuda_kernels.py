@@ -21,9 +21,9 @@ from nerfblendshape_ns.model_components.rendering.view_range import ViewRange
 from nerfblendshape_ns.ops import nerfacc_backend
 from nerfblendshape_ns.ops.bounded_exponential import bounded_exponential
 from nerfblendshape_ns.ops.canonical import FaceMap, Marched, canonical_positions
-from nerfblendshape_ns.ops.compositing import ALL, PackedSamples, composite
+from nerfblendshape_ns.ops.compositing import composite
 from nerfblendshape_ns.ops.hash_grid import HashGridLayout, hash_grid_encode
-from nerfblendshape_ns.ops.ray_marching import march
+from nerfblendshape_ns.ops.ray_marching import ALL, March
 from nerfblendshape_ns.ops.rigid_motion import move_rays, scene_motion
 from nerfblendshape_ns.ops.spherical_harmonics import spherical_harmonics
 from nerfblendshape_ns.ops.table_update import blend_tables, table_update
@@ -152,21 +152,16 @@ def _gradients(outputs: Sequence[Tensor], *leaves: Tensor) -> List[Tensor]:
     return [*outputs, *torch.autograd.grad(total, leaves)]
 
 
-def _packed(rays: int = 300, front: int = ALL) -> List[Tensor]:
-    """Rays, distances, first samples and numbers of samples of rays, some of which have none; then those in front."""
+def _packed(rays: int = 300) -> List[Tensor]:
+    """Rays, distances, first samples and numbers of samples of rays, some of which have none."""
     counts = torch.randint(0, 60, (rays,), generator=torch.Generator().manual_seed(3))
     starts, index = counts.cumsum(0) - counts, torch.repeat_interleave(torch.arange(rays), counts)
-    first = counts.clamp(max=front)
-    return [index, 0.1 * (torch.arange(len(index)) - starts[index] + 0.5), starts, counts, first, first.cumsum(0)]
-
-
-def _samples(rays: Tensor, distances: Tensor, starts: Tensor, counts: Tensor, *front: Tensor) -> PackedSamples:
-    return PackedSamples(rays, distances, starts, counts, 0.1, *front, int(front[0].sum()))
+    return [index, 0.1 * (torch.arange(len(index)) - starts[index] + 0.5), starts, counts]
 
 
 def test_canonical_positions():
     generator = torch.Generator().manual_seed(4)
-    rays, distances, _, counts, *_ = _packed()
+    rays, distances, _, counts = _packed()
     origins = torch.tensor([0.0, -3.0, 0.0]) + 0.1 * torch.randn(len(counts), 3, generator=generator)
     directions = torch.nn.functional.normalize(torch.randn(len(counts), 3, generator=generator) * 0.2 - origins)
     box = torch.tensor([[-0.8, -0.9, -1.0], [0.8, 0.9, 1.1]])
@@ -196,17 +191,18 @@ def test_compositing(early_stop):
     packed = _packed()
     densities, colors = (torch.rand(len(packed[0]), size, generator=generator) for size in (1, 3))
 
-    def run(densities, colors, *packed) -> List[Tensor]:
+    def run(densities, colors, _, distances, starts, counts) -> List[Tensor]:
         densities, colors = 4.0 * densities[:, 0].requires_grad_(), colors.requires_grad_()
-        samples = _samples(*packed)
-        return _gradients(composite(densities, colors, samples, early_stop), densities, colors)
+        outputs = composite(densities, colors, distances, starts[None], counts[None], 0.1, early_stop)
+        return _gradients(outputs, densities, colors)
 
     assert_close(on_both(run, densities, colors, *packed), 1e-4)
 
 
 @pytest.mark.parametrize("training", [False, True])
 def test_rendering(training):
-    """Segments of 8 on the CPU, one or two on a GPU."""
+    """In many segments on the CPU, in one or two on a GPU."""
+    origins = torch.rand(300, 3, generator=torch.Generator().manual_seed(3)) * torch.tensor([1.2, 1.2, 0.0])
 
     def run(like: Tensor) -> List[Tensor]:
         scale = torch.tensor(3.0, device=like.device, requires_grad=True)
@@ -218,12 +214,13 @@ def test_rendering(training):
             return torch.sigmoid(scale * torch.stack([features[:, 0], features[:, 1] - rays, features[:, 0]], -1))
 
         with torch.set_grad_enabled(training):
-            sizes = segment_sizes(like)
-            samples = _packed(front=sizes[0])
-            outputs = render(_samples(*(part.to(scale.device) for part in samples)), density, color, sizes)
+            cells = torch.ones(1, 4, 4, 4, dtype=torch.bool, device=like.device)
+            box, along = torch.tensor([[0.0, 0.0, 0.0, 1.0, 1.0, 6.0], [0.0, 0.0, 1.0, 0.0, 0.0, 0.0]]).to(like.device)
+            march = March(like, along[:3].expand(300, 3), cells, box[None], 0.1)
+            outputs = render(march, density, color, segment_sizes(like))
             return _gradients(outputs, scale) if training else list(outputs)
 
-    assert_close(on_both(run, torch.empty(0)), 1e-3)
+    assert_close(on_both(run, origins), 1e-3)
 
 
 def test_spherical_harmonics():
@@ -312,13 +309,13 @@ def test_march_of_the_renderer():
     near, far = 0.05 * torch.rand(2000, generator=generator), torch.full((2000,), 3.0)
 
     def run(origins, directions, binaries, box, near, far) -> List[Tensor]:
-        samples = march(origins, directions, binaries, box, 0.05, near, far)
-        return [samples.rays, samples.distances, samples.starts, samples.counts]
+        samples = March(origins, directions, binaries, box, 0.05, near, far).following(ALL)
+        return [samples.rays, samples.distances, samples.ends, samples.counts]
 
-    (rays, distances, starts, counts), on_gpu = on_both(run, origins, directions, binaries, box, near, far)
+    (rays, distances, ends, counts), on_gpu = on_both(run, origins, directions, binaries, box, near, far)
     same = counts == on_gpu[3]
     assert float(same.float().mean()) > 0.99 and len(rays) > 5000
-    assert torch.equal(on_gpu[2], on_gpu[3].cumsum(0) - on_gpu[3]) and torch.equal(starts, counts.cumsum(0) - counts)
+    assert torch.equal(on_gpu[2], on_gpu[3].cumsum(0)) and torch.equal(ends, counts.cumsum(0))
     kept, kept_gpu = same[rays], same[on_gpu[0]]
     assert torch.equal(rays[kept], on_gpu[0][kept_gpu])
     close = (distances[kept] - on_gpu[1][kept_gpu]).abs() <= 1e-4

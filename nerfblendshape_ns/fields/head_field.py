@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, Optional, Tuple, cast
+from typing import Literal, Optional, Tuple
 
 import torch
 from jaxtyping import Float, Int
@@ -13,8 +13,10 @@ from nerfblendshape_ns.field_components.blendshape_encoding import BlendshapeHas
 from nerfblendshape_ns.fields.networks import (
     Implementation,
     evaluate,
+    evaluate_with_shared,
     implementation_of,
     make_frame_codes,
+    rows_of_frames,
 )
 from nerfblendshape_ns.ops.bounded_exponential import bounded_exponential
 from nerfblendshape_ns.ops.hash_grid import HashGridLayout
@@ -36,60 +38,6 @@ def largest_optical_depth(step: int) -> float:
     """Optical depth that one marching step may have at a training step."""
     fraction = min(1.0, step / max(1, OPACITY_WARMUP))
     return OPACITY_START * (OPAQUE_STEP / OPACITY_START) ** fraction
-
-
-class _RowsOfFrames(torch.autograd.Function):
-    """Rows by index, whose backward is a matrix product.
-
-    That of indexing adds thousands of gradients to a few rows one after the other: on a GPU it took half of a training
-    step of the large head, and the product is faster on a CPU too.
-    """
-
-    @staticmethod
-    def forward(ctx: Any, rows: Tensor, frame_index: Tensor) -> Tensor:
-        ctx.save_for_backward(frame_index)
-        ctx.frames = len(rows)
-        return rows.index_select(0, frame_index)
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> Tuple[Tensor, None]:  # type: ignore[override]
-        (frame_index,) = ctx.saved_tensors
-        one_hot = gradient.new_zeros(len(gradient), ctx.frames).scatter_(1, frame_index.long()[:, None], 1.0)
-        return one_hot.T @ gradient, None
-
-
-def rows_of_frames(
-    rows: Float[Tensor, "frames values"], frame_index: Int[Tensor, "samples"]
-) -> Float[Tensor, "samples values"]:
-    """The row of each sample's frame."""
-    return _RowsOfFrames.apply(rows, frame_index)
-
-
-def _with_frame_inputs(
-    network: MLP,
-    features: Float[Tensor, "samples features"],
-    inputs: Float[Tensor, "frames inputs"],
-    frame_index: Optional[Int[Tensor, "samples"]],
-) -> Float[Tensor, "samples outputs"]:
-    """``network(cat([features, inputs of the sample's frame]))``, what is constant in a frame computed once for it.
-
-    Args:
-        network: without skip connections.
-        features: of each sample.
-        inputs: of each frame.
-        frame_index: the frame of each sample; None where there is one.
-    """
-    if network.tcnn_encoding is not None:  # One fused kernel: there is no first layer to take apart.
-        rows = inputs.expand(len(features), -1) if frame_index is None else inputs[frame_index]
-        return evaluate(network, torch.cat([features, rows], dim=-1))
-    assert network.layers is not None and network.activation is not None
-    first, width = cast(nn.Linear, network.layers[0]), features.shape[1]
-    constant = nn.functional.linear(inputs, first.weight[:, width:], first.bias)
-    rows = constant if frame_index is None else rows_of_frames(constant, frame_index)
-    hidden = torch.addmm(rows, features, first.weight[:, :width].T)
-    for layer in network.layers[1:]:
-        hidden = layer(network.activation(hidden))
-    return hidden.float()
 
 
 class HeadField(nn.Module):
@@ -197,10 +145,8 @@ class HeadField(nn.Module):
             frame_index: row of ``tables`` and ``inputs`` for each sample; None where there is one frame.
         """
         features = self.encoding(positions, tables, frame_index)
-        if self.num_inputs:
-            hidden = _with_frame_inputs(self.density_network, features, inputs, frame_index)
-        else:
-            hidden = evaluate(self.density_network, features)
+        shared, row = (inputs, frame_index) if self.num_inputs else (inputs[:1, :0], None)
+        hidden = evaluate_with_shared(self.density_network, features, shared, row)
         logarithm, geometry = hidden.split([1, self.geometry_dim], dim=1)
         return bounded_exponential(logarithm.squeeze(1), DENSITY_BIAS, self.max_density), geometry
 
@@ -210,7 +156,7 @@ class HeadField(nn.Module):
         rays: Int[Tensor, "samples"],
         geometry: Float[Tensor, "samples geometry_dim"],
         codes: Optional[Float[Tensor, "frames code"]] = None,
-        frame_index: Optional[Int[Tensor, "samples"]] = None,
+        ray_frame: Optional[Int[Tensor, "rays"]] = None,
     ) -> Float[Tensor, "samples 3"]:
         """Colour in [0, 1].
 
@@ -220,13 +166,17 @@ class HeadField(nn.Module):
             rays: int64, the ray of each sample.
             geometry: from :meth:`density`.
             codes: the appearance codes; required when the field has them.
-            frame_index: row of ``codes`` for each sample; None takes the first.
+            ray_frame: row of ``codes`` for each ray; None takes the first.
         """
-        parts = [geometry, spherical_harmonics(directions, rays)]
+        learns = torch.is_grad_enabled()
+        inputs = [spherical_harmonics(directions, rays if learns else None)]
         if self.frame_codes is not None:
             assert codes is not None, "this field was built with appearance codes"
-            if frame_index is None:
-                parts.append(codes[:1].expand(len(geometry), -1))
+            if ray_frame is None:
+                inputs.append(codes[:1].expand(len(inputs[0]), -1))
             else:
-                parts.append(rows_of_frames(codes, frame_index))
-        return evaluate(self.color_network, torch.cat(parts, dim=-1))
+                inputs.append(rows_of_frames(codes, ray_frame[rays] if learns else ray_frame))
+        if learns:
+            return evaluate(self.color_network, torch.cat([geometry, *inputs], dim=-1))
+        shared = inputs[0] if len(inputs) == 1 else torch.cat(inputs, dim=-1)
+        return evaluate_with_shared(self.color_network, geometry, shared, rays.int())

@@ -290,18 +290,16 @@ class HeadModel(ExpressionModel[FrameBatch]):
             spans: see :func:`ray_spans`.
         """
         origins, directions = frames.corrected(origins, directions)
-        sizes = segment_sizes(origins)
-        samples = self.occupancy.sample(origins.detach(), directions.detach(), self.training, spans, sizes[0])
+        march = self.occupancy.sample(origins.detach(), directions.detach(), self.training, spans)
         viewed = directions if self.training else self.view_range(origins, directions)
 
         def density_at(distances: Tensor, rays: Tensor) -> Tuple[Tensor, Tensor]:
             return self._density(origins, Marched(directions, distances, rays, self.aabb), frames)
 
         def color_of(geometry: Tensor, rays: Tensor) -> Tensor:
-            frame = None if frames.ray_frame is None else frames.ray_frame[rays]
-            return self.field.color(viewed, rays, geometry, frames.codes, frame)
+            return self.field.color(viewed, rays, geometry, frames.codes, frames.ray_frame)
 
-        return render(samples, density_at, color_of, sizes)
+        return render(march, density_at, color_of, segment_sizes(origins))
 
     def _density(self, origins: Tensor, marched: Marched, frames: FrameBatch) -> Tuple[Tensor, Tensor]:
         """Density and geometry features of samples on rays."""

@@ -8,14 +8,26 @@ step_size``. It becomes a sample when its midpoint lies in an occupied cell.
 from __future__ import annotations
 
 from types import SimpleNamespace
-from typing import Any, Optional, Tuple
+from typing import Any, NamedTuple, Optional, Sequence, Tuple
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from nerfblendshape_ns.ops.compositing import ALL, PackedSamples
-from nerfblendshape_ns.ops.ray_marching_kernels import COUNT, EDGES_TOO, SAMPLES, intersect_boxes, march_rays
+from nerfblendshape_ns.ops.ray_marching_kernels import (
+    COUNT,
+    EDGES_TOO,
+    FEW,
+    SAMPLES,
+    attenuate,
+    intersect_boxes,
+    keep_seen,
+    march_rays,
+    pack,
+)
+
+ALL = 2**30
+"""More samples than any ray has."""
 
 
 def ray_aabb_intersect(
@@ -99,7 +111,8 @@ def traverse_grids(
         raise ValueError(f"Rays are marched with a positive step size, not {step_size}.")
     grid = (binaries.flatten(), *binaries.shape[1:], aabbs.flatten())
     spans = (t_mins.flatten(), t_maxs.flatten(), hits.flatten(), near_planes, far_planes)
-    inputs = (*grid, rays_o, rays_d, *spans, rays_o.new_empty(0), float(step_size), 0)
+    no_value, no_step = rays_o.new_empty(0), torch.empty(0, dtype=torch.int32, device=rays_o.device)
+    inputs = (*grid, rays_o, rays_d, *spans, no_value, float(step_size), ALL, no_value, 0.0, no_step)
     counts, ends, (num_edges, num_samples) = _count(inputs)
     starts = torch.zeros_like(counts)
     edges, middles = rays_o.new_empty(num_edges), rays_o.new_empty(num_samples)
@@ -120,18 +133,45 @@ def traverse_grids(
     return intervals, samples
 
 
-def march(
-    origins: Float[Tensor, "rays 3"],
-    directions: Float[Tensor, "rays 3"],
-    binaries: Bool[Tensor, "1 width height depth"],
-    aabb: Float[Tensor, "1 6"],
-    step_size: float,
-    near: Optional[Float[Tensor, "rays"]] = None,
-    far: Optional[Float[Tensor, "rays"]] = None,
-    shifts: Optional[Float[Tensor, "rays"]] = None,
-    front: int = ALL,
-) -> PackedSamples:
-    """Samples of rays in occupied cells, by :func:`traverse_grids`' rule. Waits for the device once.
+class Segment(NamedTuple):
+    """Samples of equal length of a bundle of rays, ascending by ray."""
+
+    rays: Int[Tensor, "samples"]
+    """int64, the ray of each."""
+    distances: Float[Tensor, "samples"]
+    """Along the ray, of the sample's middle."""
+    ends: Int[Tensor, "rays"]
+    """int64, running total of the counts."""
+    counts: Int[Tensor, "rays"]
+    """int64, samples of each ray, some of none."""
+
+
+class Segments(NamedTuple):
+    """The samples of several segments, one after the other."""
+
+    rays: Int[Tensor, "samples"]
+    """int64, the ray of each."""
+    distances: Float[Tensor, "samples"]
+    """Along the ray, of the sample's middle."""
+    starts: Int[Tensor, "segments rays"]
+    """int64, first sample of each segment of each ray."""
+    counts: Int[Tensor, "segments rays"]
+    """int64, its samples."""
+
+    @classmethod
+    def of(cls, segments: Sequence[Segment]) -> Segments:
+        """One after the other."""
+        if len(segments) == 1:
+            rays, distances, ends, counts = segments[0]
+            return cls(rays, distances, (ends - counts)[None], counts[None])
+        rays, distances = torch.cat([part.rays for part in segments]), torch.cat([part.distances for part in segments])
+        counts = torch.stack([part.counts for part in segments])
+        # The running total goes on from one segment to the next.
+        return cls(rays, distances, counts.flatten().cumsum(0).view_as(counts) - counts, counts)
+
+
+class March:
+    """Samples of rays in occupied cells, by :func:`traverse_grids`' rule, front to back, a segment at a time.
 
     Args:
         origins: of the rays. A ray that is not finite has no samples.
@@ -142,35 +182,95 @@ def march(
         near: distance at which a ray's first step begins; None is 0.
         far: distance beyond which no sample's middle lies; None is everywhere.
         shifts: added to ``near``, in steps.
-        front: samples of a ray that are in front at most; see :class:`PackedSamples`.
     """
-    no_value = origins.new_empty(0)
-    no_flag = torch.empty(0, dtype=torch.bool, device=origins.device)
-    grid = (binaries.flatten(), *binaries.shape[1:], aabb.flatten())
-    planes = (no_value if plane is None else plane for plane in (near, far, shifts))
-    rays = (origins.contiguous(), directions.contiguous())
-    inputs = (*grid, *rays, no_value, no_value, no_flag, *planes, step_size, front)
-    counts, ends, (in_front, number) = _count(inputs)
-    starts, distances, ray_of_each = torch.empty_like(counts), origins.new_empty(number), counts.new_empty(number)
-    no_index = counts.new_empty(0)
-    outputs = (counts, ends, starts, no_value, no_flag, no_flag, no_index, distances, ray_of_each)
-    march_rays(len(origins), (), (SAMPLES, *inputs, *outputs))
-    return PackedSamples(ray_of_each, distances, starts[1], counts[1], step_size, counts[0], ends[0], in_front)
+
+    def __init__(
+        self,
+        origins: Float[Tensor, "rays 3"],
+        directions: Float[Tensor, "rays 3"],
+        binaries: Bool[Tensor, "1 width height depth"],
+        aabb: Float[Tensor, "1 6"],
+        step_size: float,
+        near: Optional[Float[Tensor, "rays"]] = None,
+        far: Optional[Float[Tensor, "rays"]] = None,
+        shifts: Optional[Float[Tensor, "rays"]] = None,
+    ) -> None:
+        no_value = origins.new_empty(0)
+        no_flag = torch.empty(0, dtype=torch.bool, device=origins.device)
+        grid = (binaries.flatten(), *binaries.shape[1:], aabb.flatten())
+        planes = (no_value if plane is None else plane for plane in (near, far, shifts))
+        rays = (origins.contiguous(), directions.contiguous())
+        self.step_size = step_size
+        self._inputs = (*grid, *rays, no_value, no_value, no_flag, *planes, step_size)
+        self._light = origins.new_ones(len(origins))
+        self._seen = torch.zeros(len(origins), dtype=torch.int64, device=origins.device)
+        self._come = torch.zeros(len(origins), dtype=torch.int32, device=origins.device)
+
+    @torch.no_grad()
+    def following(self, most: int, least: float = 0.0) -> Segment:
+        """The next samples of each ray. Waits for the device.
+
+        Args:
+            most: so many of a ray at most; :data:`ALL` takes the rest.
+            least: a ray ends where :meth:`pass_through` left a smaller fraction of the light.
+        """
+        inputs = (*self._inputs, most, self._light, least, self._come)
+        few = self._light.new_empty(len(self._light), 0 if most == ALL else most)
+        counts, ends, (_, number) = _count(inputs, few)
+        distances, rays = few.new_empty(number), counts.new_empty(number)
+        if most == ALL:
+            no_value, no_index = few.new_empty(0), counts.new_empty(0)
+            no_flag = torch.empty(0, dtype=torch.bool, device=few.device)
+            outputs = (counts, ends, torch.empty_like(counts), no_value, no_flag, no_flag, no_index, distances, rays)
+            march_rays(len(few), (), (SAMPLES, *inputs, *outputs))
+        else:
+            pack(len(few), (), (counts[1], ends[1], few, distances, rays))
+        return Segment(rays, distances, ends[1], counts[1])
+
+    @torch.no_grad()
+    def pass_through(self, segment: Segment, densities: Float[Tensor, "samples"], least: float) -> None:
+        """Let light through the samples of a segment.
+
+        Args:
+            segment: the last one.
+            densities: of its samples.
+            least: samples that a smaller fraction of the light reaches are not seen.
+        """
+        densities, numbers = densities.float().contiguous(), (self.step_size, least)
+        arguments = (segment.counts, segment.ends, densities, *numbers, self._light, self._seen)
+        attenuate(len(self._light), (), arguments)
+
+    @torch.no_grad()
+    def seen(self, segments: Sequence[Segment]) -> Segment:
+        """The samples that are seen; see :meth:`pass_through`. Waits for the device.
+
+        Args:
+            segments: all that light was let through.
+        """
+        joined, ends = Segments.of(segments), self._seen.cumsum(0)
+        number = int(ends[-1]) if len(ends) else 0
+        distances, rays = joined.distances.new_empty(number), joined.rays.new_empty(number)
+        arguments = (joined.starts, joined.counts, joined.distances, self._seen, ends, distances, rays)
+        keep_seen(len(ends), (), arguments)
+        return Segment(rays, distances, ends, self._seen)
 
 
-def _count(inputs: Tuple[Any, ...]) -> Tuple[Int[Tensor, "2 rays"], Int[Tensor, "2 rays"], Tuple[int, int]]:
+def _count(
+    inputs: Tuple[Any, ...], few: Optional[Float[Tensor, "rays most"]] = None
+) -> Tuple[Int[Tensor, "2 rays"], Int[Tensor, "2 rays"], Tuple[int, int]]:
     """Edges and samples of each ray, their running totals, and their totals. Waits for the device.
 
     Args:
-        inputs: of the kernel, from the grid to the front's size; where that is positive, the samples in front are
-            counted in place of the edges.
+        inputs: of the kernel, from the grid to how far the rays have come.
+        few: where it has columns the samples are written there.
     """
     origins = inputs[5]
     counts = torch.empty(2, len(origins), dtype=torch.int64, device=origins.device)
     no_value, no_index = origins.new_empty(0), counts.new_empty(0)
     no_flag = torch.empty(0, dtype=torch.bool, device=origins.device)
     nothing = no_index.view(2, 0)
-    outputs = (counts, nothing, nothing, no_value, no_flag, no_flag, no_index, no_value, no_index)
-    march_rays(len(origins), (), (COUNT, *inputs, *outputs))
+    what, few = (COUNT, no_value) if few is None or not few.shape[1] else (FEW, few.flatten())
+    outputs = (counts, nothing, nothing, no_value, no_flag, no_flag, no_index, few, no_index)
+    march_rays(len(origins), (), (what, *inputs, *outputs))
     ends = counts.cumsum(1)
     return counts, ends, tuple(ends[:, -1].tolist()) if len(origins) else (0, 0)

@@ -12,9 +12,11 @@ module.options.update(enable_backward=False)
 
 INFINITY = wp.constant(float("inf"))
 LARGEST_STEP = wp.constant(1.0e9)
-COUNT, SAMPLES, EDGES_TOO = wp.constant(0), wp.constant(1), wp.constant(2)
-"""What a march writes: numbers of edges and samples, or samples, or edges and samples; with the latter two also the
-first of each ray."""
+COUNT, SAMPLES, EDGES_TOO, FEW = wp.constant(0), wp.constant(1), wp.constant(2), wp.constant(3)
+"""What a march writes: numbers of edges and samples, or samples, or edges and samples, the latter two with the first of
+each ray; or few samples of each ray, in a row of their own, with their number and how far it has come."""
+AT_END = wp.constant(-1)
+"""A ray has come so far when no sample is left of it."""
 MINIMUM_RAYS = 64
 """Rays worth a thread of their own."""
 
@@ -114,7 +116,10 @@ def _march_rays(
     far_planes: wp.array(dtype=float),
     shifts: wp.array(dtype=float),
     step_size: float,
-    front: int,
+    most: int,
+    light: wp.array(dtype=float),
+    least: float,
+    come: wp.array(dtype=int),
     counts: wp.array2d(dtype=wp.int64),
     ends: wp.array2d(dtype=wp.int64),
     starts: wp.array2d(dtype=wp.int64),
@@ -126,6 +131,17 @@ def _march_rays(
     sample_rays: wp.array(dtype=wp.int64),
 ):
     ray = first + wp.tid() * stride
+    # The current step: its number and where it begins. Steps are counted, so that rounding does not add up.
+    step = int(0)
+    if come.shape[0] > 0:
+        step = come[ray]
+        if step == AT_END or light[ray] < least:
+            come[ray] = AT_END
+            counts[0, ray] = wp.int64(0)
+            counts[1, ray] = wp.int64(0)
+            if write == SAMPLES:
+                starts[1, ray] = ends[1, ray]
+            return
     origin = origins[ray]
     direction = directions[ray]
     inverse = wp.vec3(_inverse(direction[0]), _inverse(direction[1]), _inverse(direction[2]))
@@ -155,17 +171,17 @@ def _march_rays(
         end = wp.min(end, far_planes[ray])
     first_edge = int(0)
     first_sample = int(0)
-    if write != 0:
+    if write == FEW:
+        first_sample = int(ray) * most
+    elif write != COUNT:
         starts[0, ray] = ends[0, ray] - counts[0, ray]
         starts[1, ray] = ends[1, ray] - counts[1, ray]
         first_edge = int(starts[0, ray])
         first_sample = int(starts[1, ray])
     edge = int(0)
     sample = int(0)
-    # The current step: its number and where it begins. Steps are counted, so that rounding does not add up.
-    step = int(0)
     last_kept = int(-2)
-    t = float(near)
+    t = near + float(step) * step_size
     target = float(begin)
     keep = bool(False)
     while True:
@@ -176,7 +192,7 @@ def _march_rays(
             step = wp.max(step + 1, int(wp.min(ahead, LARGEST_STEP)))
             t = near + float(step) * step_size
             middle = t + 0.5 * step_size
-        while middle < target and middle < end:
+        while middle < target and middle < end and sample < most:
             following = near + float(step + 1) * step_size
             if keep:
                 if write == EDGES_TOO:
@@ -191,8 +207,9 @@ def _march_rays(
                     edges[at] = following
                     is_right[at] = True
                     edge_rays[at] = wp.int64(ray)
-                if write != 0:
+                if write != COUNT:
                     samples[first_sample + sample] = middle
+                if write == SAMPLES or write == EDGES_TOO:
                     sample_rays[first_sample + sample] = wp.int64(ray)
                 edge += wp.where(step == last_kept + 1, 1, 2)
                 sample += 1
@@ -200,7 +217,7 @@ def _march_rays(
             step += 1
             t = following
             middle = t + 0.5 * step_size
-        if not (middle < end):
+        if not (middle < end) or sample >= most:
             break
         # The midpoint's cell and where the ray leaves it. A midpoint that rounding puts outside the box is in its
         # border cell.
@@ -237,9 +254,76 @@ def _march_rays(
         # Rounding may put the exit before the midpoint; the current step is dealt with all the same.
         if not (target > middle):
             target = middle + 0.25 * step_size
-    if write == 0:
-        counts[0, ray] = wp.int64(wp.where(front > 0, wp.min(sample, front), edge))
+    if write == COUNT or write == FEW:
+        counts[0, ray] = wp.int64(edge)
         counts[1, ray] = wp.int64(sample)
+    if come.shape[0] > 0 and write != COUNT:
+        come[ray] = wp.where(sample >= most, step, AT_END)
+
+
+@wp.kernel(module=module, enable_backward=False)
+def _pack(
+    first: int,
+    stride: int,
+    counts: wp.array(dtype=wp.int64),
+    ends: wp.array(dtype=wp.int64),
+    few: wp.array2d(dtype=float),
+    samples: wp.array(dtype=float),
+    sample_rays: wp.array(dtype=wp.int64),
+):
+    """Rays' rows of few samples one after the other."""
+    ray = first + wp.tid() * stride
+    start = int(ends[ray] - counts[ray])
+    for index in range(int(counts[ray])):
+        samples[start + index] = few[ray, index]
+        sample_rays[start + index] = wp.int64(ray)
+
+
+@wp.kernel(module=module, enable_backward=False)
+def _attenuate(
+    first: int,
+    stride: int,
+    counts: wp.array(dtype=wp.int64),
+    ends: wp.array(dtype=wp.int64),
+    densities: wp.array(dtype=float),
+    step_size: float,
+    least: float,
+    light: wp.array(dtype=float),
+    seen: wp.array(dtype=wp.int64),
+):
+    """Lets light through the samples of a segment, and counts those that enough of it reaches."""
+    ray = first + wp.tid() * stride
+    passing = light[ray]
+    number = int(0)
+    for index in range(int(ends[ray] - counts[ray]), int(ends[ray])):
+        if passing >= least:
+            number += 1
+        passing *= wp.exp(-densities[index] * step_size)
+    light[ray] = passing
+    seen[ray] = seen[ray] + wp.int64(number)
+
+
+@wp.kernel(module=module, enable_backward=False)
+def _keep_seen(
+    first: int,
+    stride: int,
+    starts: wp.array2d(dtype=wp.int64),
+    counts: wp.array2d(dtype=wp.int64),
+    distances: wp.array(dtype=float),
+    seen: wp.array(dtype=wp.int64),
+    ends: wp.array(dtype=wp.int64),
+    samples: wp.array(dtype=float),
+    sample_rays: wp.array(dtype=wp.int64),
+):
+    """The first samples of each ray, from all segments, so many as are seen."""
+    ray = first + wp.tid() * stride
+    target = int(ends[ray] - seen[ray])
+    for segment in range(starts.shape[0]):
+        start = int(starts[segment, ray])
+        for index in range(start, start + int(wp.min(counts[segment, ray], ends[ray] - wp.int64(target)))):
+            samples[target] = distances[index]
+            sample_rays[target] = wp.int64(ray)
+            target += 1
 
 
 _vector, _real, _flag, _index = wp.vec3, wp.float32, wp.bool, wp.int64
@@ -252,7 +336,10 @@ intersect_boxes = ParallelKernel(
 march_rays = ParallelKernel(
     _march_rays,
     (None, _flag, None, None, None, _real, _vector, _vector, _real, _real, _flag, _real, _real, _real)
-    + (None, None, _index, _index, _index, _real, _flag, _flag, _index, _real, _index),
+    + (None, None, _real, None, wp.int32, _index, _index, _index, _real, _flag, _flag, _index, _real, _index),
     interleaved=True,  # Rays through the head cost far more than others.
     minimum=MINIMUM_RAYS,
 )
+attenuate = ParallelKernel(_attenuate, (_index, _index, _real, None, None, _real, _index), minimum=4 * MINIMUM_RAYS)
+keep_seen = ParallelKernel(_keep_seen, (_index, _index, _real, _index, _index, _real, _index), minimum=4 * MINIMUM_RAYS)
+pack = ParallelKernel(_pack, (_index, _index, _real, _real, _index), minimum=4 * MINIMUM_RAYS)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Optional
+
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
@@ -14,15 +16,18 @@ COMPONENTS = 16
 
 @torch.no_grad()
 def spherical_harmonics(
-    directions: Float[Tensor, "rays 3"], rays: Int[Tensor, "samples"]
+    directions: Float[Tensor, "rays 3"], rays: Optional[Int[Tensor, "samples"]] = None
 ) -> Float[Tensor, "samples 16"]:
-    """Of the direction of each sample's ray; without gradients, as in nerfstudio.
+    """Of the direction of each ray, or of each sample's ray; without gradients, as in nerfstudio.
 
     Args:
         directions: unit vectors.
         rays: int64, the ray of each sample.
     """
-    values = directions.new_empty(len(rays), COMPONENTS, dtype=torch.float32)
-    arguments = (directions.detach().float().contiguous(), rays, values)
-    spherical_harmonics_kernels.spherical_harmonics(len(rays), (), arguments)
+    count = len(directions if rays is None else rays)
+    values = directions.new_empty(count, COMPONENTS, dtype=torch.float32)
+    index = torch.empty(0, dtype=torch.int64, device=directions.device) if rays is None else rays
+    spherical_harmonics_kernels.spherical_harmonics(
+        count, (), (directions.detach().float().contiguous(), index, values)
+    )
     return values

@@ -1,5 +1,5 @@
 # type: ignore  (Warp kernels are Python in syntax only)
-"""Warp kernel of :mod:`nerfblendshape_ns.ops.spherical_harmonics`; a work item is a sample."""
+"""Warp kernel of :mod:`nerfblendshape_ns.ops.spherical_harmonics`; a work item is a sample or a ray."""
 
 import warp as wp
 
@@ -20,7 +20,10 @@ def _spherical_harmonics(
     values: wp.array(dtype=vec16),
 ):
     sample = first + wp.tid() * stride
-    direction = directions[int(rays[sample])]
+    ray = sample
+    if rays.shape[0] > 0:
+        ray = int(rays[sample])
+    direction = directions[ray]
     x = direction[0]
     y = direction[1]
     z = direction[2]

@@ -27,7 +27,7 @@ def test_rays_of_a_batch_use_their_own_frame(conditioning, monkeypatch):
         model.field.frame_codes.weight.normal_(std=5.0)
         model.field.density_network.layers[0].weight.mul_(4.0)
     march = model.occupancy.sample  # Without random shifts, so that both see the same samples.
-    still = lambda origins, directions, _, spans, front: march(origins, directions, False, spans, front)  # noqa: E731
+    still = lambda origins, directions, _, spans: march(origins, directions, False, spans)  # noqa: E731
     monkeypatch.setattr(model.occupancy, "sample", still)
     rays = bundle([1, 3], rays_each=40)
     model.train()

@@ -7,18 +7,26 @@ import pytest
 import torch
 
 from nerfblendshape_ns.ops import nerfacc_backend
-from nerfblendshape_ns.ops.compositing import PackedSamples, composite
+from nerfblendshape_ns.ops.compositing import composite
+from nerfblendshape_ns.ops.ray_marching import Segment, Segments
 
 nerfacc_backend.install()
 
 
-def packed(counts: list, step_size: float) -> PackedSamples:
-    """Rays of so many samples, the first at half a step."""
-    lengths = torch.tensor(counts)
-    rays = torch.repeat_interleave(torch.arange(len(counts)), lengths)
-    starts = lengths.cumsum(0) - lengths
-    distances = (torch.arange(len(rays)) - starts[rays] + 0.5) * step_size
-    return PackedSamples(rays, distances, starts, lengths, step_size, lengths, starts + lengths, len(rays))
+def packed(counts: list, step_size: float, *sizes: int) -> Segments:
+    """Rays of so many samples, the first at half a step, in segments of so many and of the rest."""
+    rest, done, parts = torch.tensor(counts), torch.zeros(len(counts), dtype=torch.long), []
+    for size in (*sizes, max(counts)):
+        taken = rest.clamp(max=size)
+        rays = torch.repeat_interleave(torch.arange(len(counts)), taken)
+        index = torch.arange(len(rays)) - (taken.cumsum(0) - taken)[rays] + done[rays]
+        parts.append(Segment(rays, (index + 0.5) * step_size, taken.cumsum(0), taken))
+        rest, done = rest - taken, done + taken
+    return Segments.of(parts)
+
+
+def blended(densities, colors, samples: Segments, step_size: float, early_stop: float):
+    return composite(densities, colors, samples.distances, samples.starts, samples.counts, step_size, early_stop)
 
 
 def test_by_hand():
@@ -26,7 +34,7 @@ def test_by_hand():
     samples = packed([3, 0, 1], 2.0)
     densities = torch.tensor([0.0, 2.302585093 / 2, 100.0, 0.693147181 / 2], requires_grad=True)
     colors = torch.tensor([[9.0] * 3, [0.5] * 3, [1.0] * 3, [0.2, 0.4, 0.6]], requires_grad=True)
-    color, alpha, depth = composite(densities, colors, samples, 0.0)
+    color, alpha, depth = blended(densities, colors, samples, 2.0, 0.0)
     torch.testing.assert_close(color, torch.tensor([[0.55] * 3, [0.0] * 3, [0.1, 0.2, 0.3]]))
     assert alpha.flatten().tolist() == pytest.approx([1.0, 0.0, 0.5])
     assert depth.flatten().tolist() == pytest.approx([0.9 * 3 + 0.1 * 5, 0.0, 0.5])
@@ -37,7 +45,7 @@ def test_by_hand():
         [2 * 3 * (9 - 0.55), 2 * 3 * 0.1 * -0.5, 0.0, 2 * 0.5 * 1.2], abs=1e-4
     )
     # The last of the first ray is left out.
-    color, alpha, _ = composite(densities, colors, samples, 0.2)
+    color, alpha, _ = blended(densities, colors, samples, 2.0, 0.2)
     assert alpha.flatten().tolist() == pytest.approx([0.9, 0.0, 0.5])
 
 
@@ -49,15 +57,17 @@ def test_equals_nerfacc(early_stop):
     number = len(samples.rays)
     weights = [torch.randn(300, size, generator=generator) for size in (3, 1, 1)]
     values = 4.0 * torch.rand(number, generator=generator), torch.rand(number, 3, generator=generator)
-    shuffle = torch.randperm(number, generator=generator)
 
     def ours(densities, colors):
-        return composite(densities, colors, samples, early_stop)
+        return blended(densities, colors, samples, 0.1, early_stop)
 
-    def shuffled(densities, colors):
-        order = torch.empty(number, dtype=torch.int32)
-        order[shuffle] = torch.arange(number, dtype=torch.int32)
-        return composite(densities[shuffle], colors[shuffle], samples, early_stop, samples.counts, order)
+    def in_segments(densities, colors):
+        parts = packed(counts.tolist(), 0.1, 3, 8)
+        # The n-th sample of a ray, counted over its segments, is the n-th of the same ray above.
+        order = torch.argsort(parts.rays, stable=True)
+        place = torch.empty_like(order)
+        place[order] = torch.arange(number)
+        return blended(densities[place], colors[place], parts, 0.1, early_stop)
 
     def theirs(densities, colors):
         starts, rays, middles = samples.distances - 0.05, samples.rays, samples.distances[:, None]
@@ -68,7 +78,7 @@ def test_equals_nerfacc(early_stop):
         return [nerfacc.accumulate_along_rays(found, part, rays, 300) for part in (colors, None, middles)]
 
     results = []
-    for function in (theirs, ours, shuffled):
+    for function in (theirs, ours, in_segments):
         leaves = [value.clone().requires_grad_() for value in values]
         outputs = function(*leaves)
         sum((output * weight).sum() for output, weight in zip(outputs, weights)).backward()

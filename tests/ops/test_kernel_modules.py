@@ -14,6 +14,7 @@ from nerfblendshape_ns.ops.canonical_kernels import module as canonical_module
 from nerfblendshape_ns.ops.compositing_kernels import module as compositing_module
 from nerfblendshape_ns.ops.hash_grid_kernels import hash_grid_kernels
 from nerfblendshape_ns.ops.packed_scan_kernels import module as packed_scan_module
+from nerfblendshape_ns.ops.perceptron_kernels import perceptron_kernels
 from nerfblendshape_ns.ops.pixel_sampling_kernels import module as pixel_sampling_module
 from nerfblendshape_ns.ops.ray_marching_kernels import module as ray_marching_module
 from nerfblendshape_ns.ops.rigid_motion_kernels import module as rigid_motion_module
@@ -23,6 +24,7 @@ from nerfblendshape_ns.ops.table_update_kernels import table_kernels
 MODULES = {
     **{f"hash_grid_{d}d_{f}f": (lambda d=d, f=f: hash_grid_kernels(d, f).module) for d in (2, 3) for f in (1, 2, 4, 8)},
     **{f"table_update_{f}f": (lambda f=f: table_kernels(f).module) for f in (1, 2, 4, 8)},
+    "perceptron_40_64_16": lambda: perceptron_kernels((40, 64, 16)).module,
     "bounded_exponential": lambda: bounded_exponential_module,
     "camera_ray": lambda: camera_ray_module,
     "canonical": lambda: canonical_module,

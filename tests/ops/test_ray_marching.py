@@ -11,7 +11,7 @@ from nerfacc import OccGridEstimator, ray_aabb_intersect, traverse_grids
 from nerfacc.grid import _ray_aabb_intersect
 
 from nerfblendshape_ns.ops import nerfacc_backend
-from nerfblendshape_ns.ops.ray_marching import march
+from nerfblendshape_ns.ops.ray_marching import ALL, March, Segments
 
 nerfacc_backend.install()
 
@@ -124,24 +124,49 @@ def test_a_ray_that_leads_nowhere_ends(bad):
     full = torch.ones(1, 4, 4, 4, dtype=torch.bool)
     _, samples = traverse_grids(origins, directions, full, UNIT_BOX, step_size=0.1)
     assert samples.packed_info[:, 1].tolist() == [5, 0, 0]
-    assert march(origins, directions, full, UNIT_BOX, 0.1).counts.tolist() == [5, 0, 0]
+    assert March(origins, directions, full, UNIT_BOX, 0.1).following(ALL).counts.tolist() == [5, 0, 0]
 
 
-def test_the_renderers_march_takes_the_same_steps():
-    """With planes and shifts; and the samples in front are counted."""
+@pytest.mark.parametrize("sizes", [[ALL], [3, 5, ALL], [1] * 60])
+def test_the_renderers_march_takes_the_same_steps(sizes):
+    """With planes and shifts; in segments it goes on where it was."""
     binaries = torch.rand(1, 8, 10, 7, generator=torch.Generator().manual_seed(1)) < 0.3
     origins, directions = rays_towards_origin(300, seed=7)
     near, far, shifts = (torch.rand(300, generator=torch.Generator().manual_seed(seed)) for seed in range(3))
     box = torch.tensor([[-1.0, -1.0, -1.0, 1.0, 1.0, 1.5]])
     planes = near + shifts * 0.05, far + 2.0
     _, expected = traverse_grids(origins, directions, binaries, box, *planes, step_size=0.05)
-    samples = march(origins, directions, binaries, box, 0.05, near, planes[1], shifts, 3)
-    assert torch.equal(samples.distances, expected.vals) and torch.equal(samples.rays, expected.ray_indices)
-    assert torch.equal(torch.stack([samples.starts, samples.counts], -1), expected.packed_info)
-    assert len(samples.rays) > 1000 and torch.equal(samples.front_counts, samples.counts.clamp(max=3))
-    assert torch.equal(samples.front_ends, samples.front_counts.cumsum(0))
-    assert samples.in_front == int(samples.front_counts.sum())
-    assert (whole := march(origins, directions, binaries, box, 0.05)).in_front == len(whole.rays)
+    march = March(origins, directions, binaries, box, 0.05, near, planes[1], shifts)
+    segments = [march.following(size) for size in sizes]
+    assert len(march.following(ALL).rays) == 0 and len(expected.vals) > 1000
+    left = expected.packed_info[:, 1]
+    for size, segment in zip(sizes, segments):
+        assert torch.equal(segment.counts, left.clamp(max=size)) and torch.equal(segment.ends, segment.counts.cumsum(0))
+        left = left - segment.counts
+    joined = Segments.of(segments)
+    for ray in range(300):
+        places = [
+            torch.arange(start, start + count) for start, count in zip(joined.starts[:, ray], joined.counts[:, ray])
+        ]
+        own = torch.cat(places)
+        assert bool((joined.rays[own] == ray).all())
+        assert torch.equal(joined.distances[own], expected.vals[expected.ray_indices == ray])
+
+
+def test_a_ray_ends_where_no_light_is_left():
+    """Two rays through ten samples: each sample lets half of the light pass, or all of it."""
+    origins, directions = torch.tensor([[0.5, 0.5, 0.0], [0.2, 0.5, 0.0]]), torch.tensor([[0.0, 0.0, 1.0]]).repeat(2, 1)
+    march = March(origins, directions, torch.ones(1, 4, 4, 4, dtype=torch.bool), UNIT_BOX, 0.1)
+    segments = []
+    for size in (1, 4, ALL):
+        segments.append(march.following(size, 0.1))
+        march.pass_through(segments[-1], (segments[-1].rays == 0) * 6.93147181, 0.1)
+    # Of the first, 1/32 of the light is left after five samples, and less than 0.1 after four.
+    assert [segment.counts.tolist() for segment in segments] == [[1, 1], [4, 4], [0, 5]]
+    seen = march.seen(segments)
+    assert seen.counts.tolist() == [4, 10] and seen.rays.tolist() == [0] * 4 + [1] * 10
+    expected = [0.05 + 0.1 * step for count in (4, 10) for step in range(count)]
+    assert seen.distances.tolist() == pytest.approx(expected)
 
 
 def test_no_rays():

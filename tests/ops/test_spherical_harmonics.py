@@ -13,3 +13,4 @@ def test_samples_have_nerfstudio_s_values_of_their_ray():
     expected = components_from_spherical_harmonics(4, directions)[rays]
     torch.testing.assert_close(spherical_harmonics(directions, rays), expected, rtol=0, atol=1e-6)
     assert spherical_harmonics(directions, rays[:0]).shape == (0, 16)
+    assert torch.equal(spherical_harmonics(directions)[rays], spherical_harmonics(directions, rays))

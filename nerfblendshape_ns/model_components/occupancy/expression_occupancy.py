@@ -11,8 +11,7 @@ from nerfacc import OccGridEstimator
 from scipy import ndimage
 from torch import Tensor, nn
 
-from nerfblendshape_ns.ops.compositing import ALL, PackedSamples
-from nerfblendshape_ns.ops.ray_marching import march
+from nerfblendshape_ns.ops.ray_marching import ALL, March
 
 DensityFunction = Callable[
     [Float[Tensor, "samples 3"], Float[Tensor, "probes basis"], Int[Tensor, "samples"]], Float[Tensor, "samples"]
@@ -164,9 +163,8 @@ class ExpressionOccupancy(nn.Module):
         directions: Float[Tensor, "rays 3"],
         stratified: bool,
         spans: Optional[Float[Tensor, "rays 2"]] = None,
-        front: int = ALL,
-    ) -> PackedSamples:
-        """March rays through occupied cells.
+    ) -> March:
+        """A march of rays through occupied cells.
 
         Args:
             origins: of the rays.
@@ -174,7 +172,6 @@ class ExpressionOccupancy(nn.Module):
             stratified: shift each ray's samples by a random part of a step (training); else :meth:`connected` cells
                 alone are marched.
             spans: distances between which the middles of samples lie; None is everywhere.
-            front: samples of a ray that are looked up first.
         """
         near = far = None
         if spans is not None:
@@ -183,7 +180,7 @@ class ExpressionOccupancy(nn.Module):
             far = spans[:, 1].contiguous()
         shifts = torch.rand(len(origins), device=origins.device) if stratified else None
         cells = self.estimator.binaries if stratified else self.connected()
-        return march(origins, directions, cells, self.estimator.aabbs, self.step_size, near, far, shifts, front)
+        return March(origins, directions, cells, self.estimator.aabbs, self.step_size, near, far, shifts)
 
     @torch.no_grad()
     def connected(self) -> Bool[Tensor, "1 width height depth"]:
@@ -226,12 +223,8 @@ class ExpressionOccupancy(nn.Module):
             origins: of the rays.
             directions: unit vectors.
         """
-        return (
-            march(
-                origins, directions, cells.view_as(self.estimator.binaries), self.estimator.aabbs, self.step_size
-            ).counts
-            > 0
-        )
+        grid = cells.view_as(self.estimator.binaries)
+        return March(origins, directions, grid, self.estimator.aabbs, self.step_size).following(1).counts > 0
 
     @torch.no_grad()
     def cells_along(
@@ -244,9 +237,8 @@ class ExpressionOccupancy(nn.Module):
             origins: of the rays.
             directions: unit vectors.
         """
-        samples = march(
-            origins, directions, cells.view_as(self.estimator.binaries), self.estimator.aabbs, self.step_size
-        )
+        grid = cells.view_as(self.estimator.binaries)
+        samples = March(origins, directions, grid, self.estimator.aabbs, self.step_size).following(ALL)
         positions = origins[samples.rays] + directions[samples.rays] * samples.distances[:, None]
         low, high = self.estimator.aabbs[0, :3], self.estimator.aabbs[0, 3:]
         resolution = self.estimator.resolution

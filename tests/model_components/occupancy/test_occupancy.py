@@ -7,6 +7,7 @@ from nerfstudio.cameras.cameras import Cameras
 from nerfblendshape_ns.model_components.occupancy.expression_occupancy import ExpressionOccupancy
 from nerfblendshape_ns.model_components.occupancy.visual_hull import SkinSweep, face_shell, hull_fraction, mask_votes
 from nerfblendshape_ns.ops import nerfacc_backend
+from nerfblendshape_ns.ops.ray_marching import ALL
 
 AABB = torch.tensor([[-1.0, -1.0, -1.0], [1.0, 1.0, 1.0]])
 
@@ -185,11 +186,9 @@ def test_sampling_stays_inside_occupied_cells():
     occupancy.start_from(mask)
     origins = torch.tensor([[0.1, -3.0, 0.1], [5.0, -3.0, 0.0]])
     directions = torch.tensor([[0.0, 1.0, 0.0], [0.0, 1.0, 0.0]])
-    samples = occupancy.sample(origins, directions, stratified=False)
-    rays, half = samples.rays, 0.5 * samples.step_size
-    starts, ends = samples.distances - half, samples.distances + half
+    samples = occupancy.sample(origins, directions, stratified=False).following(ALL)
+    rays, middles = samples.rays, samples.distances - 3.0
     assert rays.unique().tolist() == [0]  # The second ray misses the box.
-    middles = 0.5 * (starts + ends) - 3.0
     assert bool((middles > 0.0).all()) and bool((middles < 1.0).all())
     assert len(rays) == pytest.approx(1.0 / 0.05, abs=1)
 
@@ -219,8 +218,9 @@ def test_images_leave_out_what_floats_beside_the_head():
     x = torch.tensor([5, 12]) / 8.0 - 1 + 1 / 16
     origins = torch.stack([x, torch.full_like(x, -4.0), x], -1)
     directions = torch.tensor([[0.0, 1.0, 0.0]]).expand(2, 3)
-    assert (occupancy.sample(origins, directions, stratified=False).counts > 0).tolist() == [True, False]
-    assert (occupancy.sample(origins, directions, stratified=True).counts > 0).tolist() == [True, True]
+    for stratified, expected in ((False, [True, False]), (True, [True, True])):
+        samples = occupancy.sample(origins, directions, stratified).following(ALL)
+        assert (samples.counts > 0).tolist() == expected
     binaries[0, 8:13, 7, 7] = binaries[0, 12, 7:13, 7] = binaries[0, 12, 12, 7:13] = True
     binaries[0, 8, 5:8, 5:8] = True
     assert bool((occupancy.connected() == binaries).all()), "it is connected, and the change is seen"

@@ -7,25 +7,22 @@ import torch
 
 from nerfblendshape_ns.model_components.rendering import early_termination
 from nerfblendshape_ns.model_components.rendering.early_termination import SEGMENTS, SEGMENTS_GPU, render, segment_sizes
-from nerfblendshape_ns.ops.compositing import ALL, PackedSamples
+from nerfblendshape_ns.ops.ray_marching import ALL, March
+
+BOX = torch.tensor([[0.0, 0.0, 0.0, 1.0, 1.0, 6.0]])
 
 
-def packed(rays, distances, counts, step_size, front) -> PackedSamples:
-    first = counts.clamp(max=front)
-    starts = counts.cumsum(0) - counts
-    return PackedSamples(rays, distances, starts, counts, step_size, first, first.cumsum(0), int(first.sum()))
-
-
-def scene(front=ALL, rays=60, most=45, seed=0) -> PackedSamples:
-    """Packed samples of rays of different lengths, some of none; density and colour are functions of position."""
-    generator = torch.Generator().manual_seed(seed)
-    counts = torch.randint(0, most, (rays,), generator=generator)
-    counts[::7] = 0
-    ray_indices = torch.repeat_interleave(torch.arange(rays), counts)
-    index = torch.cat([torch.arange(int(count)) for count in counts])
-    # Every third ray has a gap in it.
-    middles = 0.05 + 0.1 * index + 0.5 * ((index > 5) & (ray_indices % 3 == 0))
-    return packed(ray_indices, middles, counts, 0.1, front)
+def scene(rays=60) -> March:
+    """Rays along z of up to 60 samples, some of none, every third with a gap in it; density and colour are functions
+    of position."""
+    generator = torch.Generator().manual_seed(0)
+    origins = torch.rand(rays, 3, generator=generator) * torch.tensor([1.0, 1.0, 0.0])
+    origins[::7, 0] = 2.0
+    far = 6.0 * torch.rand(rays, generator=generator)
+    cells = torch.ones(1, 3, 1, 12, dtype=torch.bool)
+    cells[0, 0, 0, 2] = False
+    directions = torch.tensor([[0.0, 0.0, 1.0]]).expand(rays, 3)
+    return March(origins, directions, cells, BOX, 0.1, far=far)
 
 
 class Field:
@@ -53,7 +50,7 @@ def test_segments_give_what_all_samples_at_once_give(sizes, early_stop, monkeypa
     results, looked = [], []
     for at_once in (True, False):
         field, chosen = Field(), [ALL] if at_once else sizes
-        foreground = render(scene(chosen[0]), field.density, field.color, chosen)
+        foreground = render(scene(), field.density, field.color, chosen)
         generator = torch.Generator().manual_seed(1)
         sum((part * torch.randn(part.shape, generator=generator)).sum() for part in foreground).backward()
         results.append([*foreground, field.scale.grad, field.tint.grad])
@@ -61,7 +58,10 @@ def test_segments_give_what_all_samples_at_once_give(sizes, early_stop, monkeypa
     for ours, theirs in zip(*results):
         assert ours.shape == theirs.shape
         torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-5)
-    assert looked[0] == len(scene().rays) and (looked[1] < looked[0]) == (early_stop > 0.0 and sizes != [100])
+    number = len(scene().following(ALL).rays)
+    if early_stop == 0.0 or sizes == [100]:
+        assert looked == [number, 2 * number if early_stop == 0.0 else looked[1]]
+    assert number > 500 and (early_stop < 0.2 or looked[1] < 2 * number)
 
 
 def test_a_gpu_looks_a_batch_up_at_once_and_an_image_in_two_segments(monkeypatch):
@@ -78,13 +78,16 @@ def test_what_is_hidden_is_not_looked_up(monkeypatch):
     hardly any is left."""
     monkeypatch.setattr(early_termination, "EARLY_STOP", 2e-3)
     looked = []
-    samples = packed(torch.zeros(100).long(), torch.arange(100.0) + 0.5, torch.tensor([100]), 1.0, 2)
+    origins, directions = torch.zeros(1, 3), torch.tensor([[1.0, 0.0, 0.0]])
+    box = torch.tensor([[0.0, -1.0, -1.0, 100.0, 1.0, 1.0]])
+    march = March(origins, directions, torch.ones(1, 1, 1, 1, dtype=torch.bool), box, 1.0)
 
     def opaque(middles, rays):
         looked.extend(middles.tolist())
         return torch.full_like(middles, 2.302585093), middles[:, None]
 
-    rgb, opacity, depth = render(samples, opaque, lambda features, rays: torch.ones(len(features), 3), (2, 4))
+    with torch.no_grad():
+        rgb, opacity, depth = render(march, opaque, lambda features, rays: torch.ones(len(features), 3), (2, 4))
     assert looked == [0.5, 1.5, 2.5, 3.5, 4.5, 5.5]
     # Light before the samples: 1, 0.1, 0.01, 0.001.
     assert opacity.item() == pytest.approx(0.999) and rgb[0].tolist() == pytest.approx([0.999] * 3)
@@ -92,11 +95,12 @@ def test_what_is_hidden_is_not_looked_up(monkeypatch):
 
 
 def test_no_rays_and_no_samples():
-    none = torch.empty(0, dtype=torch.long)
     for rays in (0, 5):
-        counts = torch.zeros(rays, dtype=torch.long)
         field = Field()
-        outputs = render(packed(none, torch.empty(0), counts, 0.1, 8), field.density, field.color, (8, 4))
+        origins = torch.full((rays, 3), 5.0)
+        cells = torch.ones(1, 1, 1, 1, dtype=torch.bool)
+        march = March(origins, torch.tensor([[0.0, 0.0, 1.0]]).expand(rays, 3), cells, BOX, 0.1)
+        outputs = render(march, field.density, field.color, (8, 4))
         assert [tuple(output.shape) for output in outputs] == [(rays, 3), (rays, 1), (rays, 1)]
         assert not any(bool(output.any()) for output in outputs)
         sum(output.sum() for output in outputs).backward()
