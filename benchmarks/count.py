@@ -25,6 +25,7 @@ import torch
 from step import STEPS_A_ROUND, Run
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from nerfblendshape_ns.fields import head_field, networks
 from nerfblendshape_ns.model_components.rendering import early_termination
 from nerfblendshape_ns.ops import hash_grid
 from nerfblendshape_ns.ops.launch import ParallelKernel
@@ -120,9 +121,11 @@ def measure(root: Path, settle: int, max_size: int = IMAGE, **options: Any) -> D
     run.steps(settle)
     correction = run.model.conditioning.correction
     correction.correct(1e-4 * torch.randn(correction.own.shape, generator=torch.Generator().manual_seed(0)))
-    # As on a GPU: its segments, and no test of a CPU tensor's values.
-    as_on_gpu = mock.patch.object(early_termination, "is_gpu", lambda _: True)
-    with as_on_gpu, mock.patch.object(hash_grid, "check_frame_index"):
+    # As on a GPU: its segments and networks, and no test of a CPU tensor's values.
+    with contextlib.ExitStack() as as_on_gpu:
+        for module in (early_termination, head_field, networks):
+            as_on_gpu.enter_context(mock.patch.object(module, "is_gpu", lambda _: True))
+        as_on_gpu.enter_context(mock.patch.object(hash_grid, "check_frame_index"))
         step = counts(lambda: run.steps(STEPS_A_ROUND), STEPS_A_ROUND)
         run.pipeline.eval()
         source, camera = run.model.expression_source, run.manager.train_dataset.cameras[0:1]

@@ -19,8 +19,9 @@ import json
 import os
 import statistics
 import time
+from importlib import import_module
 from importlib.util import find_spec
-from typing import Callable, Dict, List
+from typing import Any, Callable, Dict, List
 
 import torch
 from checkouts import record
@@ -39,6 +40,8 @@ BASES = 52
 LAYOUT = HashGridLayout(
     num_levels=16, features_per_level=4, log2_table_size=14, base_resolution=16, max_resolution=1024
 )
+GROWTH = (LAYOUT.max_resolution / LAYOUT.base_resolution) ** (1 / (LAYOUT.num_levels - 1))
+"""Of the resolution from one level to the next."""
 IMAGE_SIZE = 128
 STEPS_PER_BOX = 128
 
@@ -107,12 +110,9 @@ def encode_contestants(device: torch.device) -> Dict[str, Callable[[], object]]:
 
     contestants = {"reference": run_reference, "ours": run_ours, "ours_blended": run_blended}
     if device.type == "cuda" and find_spec("tinycudann"):
-        import tinycudann
-
         config = {"otype": "HashGrid", "n_levels": LAYOUT.num_levels, "base_resolution": LAYOUT.base_resolution}
-        growth = (LAYOUT.max_resolution / LAYOUT.base_resolution) ** (1 / (LAYOUT.num_levels - 1))
         config |= {"n_features_per_level": LAYOUT.features_per_level, "log2_hashmap_size": LAYOUT.log2_table_size}
-        peer = tinycudann.Encoding(3, {**config, "per_level_scale": growth})
+        peer: Any = import_module("tinycudann").Encoding(3, {**config, "per_level_scale": GROWTH})
 
         def run_tcnn() -> None:
             peer.zero_grad()
@@ -126,27 +126,25 @@ def encode_contestants(device: torch.device) -> Dict[str, Callable[[], object]]:
 
 def drjit_contestant(positions: Tensor, weights: Tensor) -> Callable[[], object]:
     """Forward and backward of Dr.Jit's hash grid at the same positions."""
-    import drjit
-    import drjit.nn
-
-    backend = drjit.cuda.ad if positions.is_cuda else drjit.llvm.ad
-    growth = (LAYOUT.max_resolution / LAYOUT.base_resolution) ** (1 / (LAYOUT.num_levels - 1))
-    grid = drjit.nn.HashGridEncoding(
-        backend.TensorXf,
+    drjit: Any = import_module("drjit")
+    backend: Any = import_module("drjit.cuda.ad" if positions.is_cuda else "drjit.llvm.ad")
+    make: Any = import_module("drjit.hashgrid").HashGridEncoding
+    grid = make(
         3,
         n_levels=LAYOUT.num_levels,
         n_features_per_level=LAYOUT.features_per_level,
         hashmap_size=2**LAYOUT.log2_table_size,
         base_resolution=LAYOUT.base_resolution,
-        per_level_scale=growth,
-    )
+        per_level_scale=GROWTH,
+    ).alloc(backend.Float)
     where = backend.ArrayXf(positions.T.contiguous().numpy(force=True))
     above = backend.ArrayXf(weights.T.contiguous().numpy(force=True))
 
     def run() -> None:
-        drjit.enable_grad(grid.params)
+        drjit.clear_grad(grid.data)
+        drjit.enable_grad(grid.data)
         drjit.backward(drjit.sum(grid(where) * above, axis=None))
-        drjit.eval(drjit.grad(grid.params))
+        drjit.eval(drjit.grad(grid.data))
         drjit.sync_thread()
 
     return run

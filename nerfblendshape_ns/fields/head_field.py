@@ -20,6 +20,7 @@ from nerfblendshape_ns.fields.networks import (
 )
 from nerfblendshape_ns.ops.bounded_exponential import bounded_exponential
 from nerfblendshape_ns.ops.hash_grid import HashGridLayout
+from nerfblendshape_ns.ops.launch import is_gpu
 from nerfblendshape_ns.ops.spherical_harmonics import COMPONENTS, spherical_harmonics
 
 Conditioning = Literal["blend", "concat", "code", "static"]
@@ -168,15 +169,16 @@ class HeadField(nn.Module):
             codes: the appearance codes; required when the field has them.
             ray_frame: row of ``codes`` for each ray; None takes the first.
         """
-        learns = torch.is_grad_enabled()
-        inputs = [spherical_harmonics(directions, rays if learns else None)]
+        # Without gradients a CPU computes what the samples of a ray share once for all of them.
+        by_sample = torch.is_grad_enabled() or is_gpu(geometry)
+        inputs = [spherical_harmonics(directions, rays if by_sample else None)]
         if self.frame_codes is not None:
             assert codes is not None, "this field was built with appearance codes"
             if ray_frame is None:
                 inputs.append(codes[:1].expand(len(inputs[0]), -1))
             else:
-                inputs.append(rows_of_frames(codes, ray_frame[rays] if learns else ray_frame))
-        if learns:
+                inputs.append(rows_of_frames(codes, ray_frame[rays] if by_sample else ray_frame))
+        if by_sample:
             return evaluate(self.color_network, torch.cat([geometry, *inputs], dim=-1))
         shared = inputs[0] if len(inputs) == 1 else torch.cat(inputs, dim=-1)
         return evaluate_with_shared(self.color_network, geometry, shared, rays.int())

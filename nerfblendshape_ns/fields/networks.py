@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn.functional import linear
 
 from nerfblendshape_ns.common.errors import UserError
+from nerfblendshape_ns.ops.launch import is_gpu
 from nerfblendshape_ns.ops.perceptron import perceptron
 
 Implementation = Literal["tcnn", "torch"]
@@ -116,7 +117,7 @@ def evaluate_with_shared(
     first, *others = (cast(nn.Linear, layer) for layer in network.layers)
     width = features.shape[1]
     constant = linear(shared, first.weight[:, width:], first.bias)
-    if features.device.type == "cpu" and not torch.is_grad_enabled():
+    if not is_gpu(features) and not torch.is_grad_enabled():
         layers = [(first.weight[:, :width], None), *((layer.weight, layer.bias) for layer in others)]
         hidden = perceptron(features, constant, row, layers)
     else:

@@ -22,6 +22,11 @@ from nerfblendshape_ns.common.warp_start import start_warp
 Argument = Union[Tensor, int, float]
 
 
+def is_gpu(tensor: Tensor) -> bool:
+    """Whether a GPU holds a tensor."""
+    return tensor.device.type != "cpu"
+
+
 class _Workers:
     """The threads that help the calling thread; made on first use, and again after a fork."""
 

@@ -14,17 +14,8 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from nerfblendshape_ns.ops.ray_marching_kernels import (
-    COUNT,
-    EDGES_TOO,
-    FEW,
-    SAMPLES,
-    attenuate,
-    intersect_boxes,
-    keep_seen,
-    march_rays,
-    pack,
-)
+from nerfblendshape_ns.ops.ray_marching_kernels import COUNT, EDGES_TOO, FEW, SAMPLES, intersect_boxes, march_rays
+from nerfblendshape_ns.ops.segment_kernels import attenuate, keep_seen, pack
 
 ALL = 2**30
 """More samples than any ray has."""
@@ -112,7 +103,7 @@ def traverse_grids(
     grid = (binaries.flatten(), *binaries.shape[1:], aabbs.flatten())
     spans = (t_mins.flatten(), t_maxs.flatten(), hits.flatten(), near_planes, far_planes)
     no_value, no_step = rays_o.new_empty(0), torch.empty(0, dtype=torch.int32, device=rays_o.device)
-    inputs = (*grid, rays_o, rays_d, *spans, no_value, float(step_size), ALL, no_value, 0.0, no_step)
+    inputs = (*grid, rays_o, rays_d, *spans, no_value, float(step_size), ALL, no_value, 0.0, 0, no_step)
     counts, ends, (num_edges, num_samples) = _count(inputs)
     starts = torch.zeros_like(counts)
     edges, middles = rays_o.new_empty(num_edges), rays_o.new_empty(num_samples)
@@ -202,9 +193,10 @@ class March:
         rays = (origins.contiguous(), directions.contiguous())
         self.step_size = step_size
         self._inputs = (*grid, *rays, no_value, no_value, no_flag, *planes, step_size)
-        self._light = origins.new_ones(len(origins))
-        self._seen = torch.zeros(len(origins), dtype=torch.int64, device=origins.device)
-        self._come = torch.zeros(len(origins), dtype=torch.int32, device=origins.device)
+        self._goes_on = False
+        self._come = torch.empty(len(origins), dtype=torch.int32, device=origins.device)
+        self._light = no_value
+        self._seen = torch.empty(len(origins), dtype=torch.int64, device=origins.device)
 
     @torch.no_grad()
     def following(self, most: int, least: float = 0.0) -> Segment:
@@ -214,8 +206,9 @@ class March:
             most: so many of a ray at most; :data:`ALL` takes the rest.
             least: a ray ends where :meth:`pass_through` left a smaller fraction of the light.
         """
-        inputs = (*self._inputs, most, self._light, least, self._come)
-        few = self._light.new_empty(len(self._light), 0 if most == ALL else most)
+        inputs = (*self._inputs, most, self._light, least, int(self._goes_on), self._come)
+        few = self._light.new_empty(len(self._come), 0 if most == ALL else most)
+        self._goes_on = True
         counts, ends, (_, number) = _count(inputs, few)
         distances, rays = few.new_empty(number), counts.new_empty(number)
         if most == ALL:
@@ -236,9 +229,11 @@ class March:
             densities: of its samples.
             least: samples that a smaller fraction of the light reaches are not seen.
         """
-        densities, numbers = densities.float().contiguous(), (self.step_size, least)
-        arguments = (segment.counts, segment.ends, densities, *numbers, self._light, self._seen)
-        attenuate(len(self._light), (), arguments)
+        goes_on = len(self._light) > 0
+        self._light = self._light if goes_on else self._light.new_empty(len(self._come))
+        numbers = (self.step_size, least, int(goes_on))
+        samples = (segment.counts, segment.ends, densities.float().contiguous())
+        attenuate(len(self._come), (), (*samples, *numbers, self._light, self._seen))
 
     @torch.no_grad()
     def seen(self, segments: Sequence[Segment]) -> Segment:

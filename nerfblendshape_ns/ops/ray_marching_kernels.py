@@ -119,6 +119,7 @@ def _march_rays(
     most: int,
     light: wp.array(dtype=float),
     least: float,
+    goes_on: int,
     come: wp.array(dtype=int),
     counts: wp.array2d(dtype=wp.int64),
     ends: wp.array2d(dtype=wp.int64),
@@ -133,9 +134,12 @@ def _march_rays(
     ray = first + wp.tid() * stride
     # The current step: its number and where it begins. Steps are counted, so that rounding does not add up.
     step = int(0)
-    if come.shape[0] > 0:
+    if goes_on != 0:
         step = come[ray]
-        if step == AT_END or light[ray] < least:
+        if light.shape[0] > 0:
+            if light[ray] < least:
+                step = AT_END
+        if step == AT_END:
             come[ray] = AT_END
             counts[0, ray] = wp.int64(0)
             counts[1, ray] = wp.int64(0)
@@ -261,71 +265,6 @@ def _march_rays(
         come[ray] = wp.where(sample >= most, step, AT_END)
 
 
-@wp.kernel(module=module, enable_backward=False)
-def _pack(
-    first: int,
-    stride: int,
-    counts: wp.array(dtype=wp.int64),
-    ends: wp.array(dtype=wp.int64),
-    few: wp.array2d(dtype=float),
-    samples: wp.array(dtype=float),
-    sample_rays: wp.array(dtype=wp.int64),
-):
-    """Rays' rows of few samples one after the other."""
-    ray = first + wp.tid() * stride
-    start = int(ends[ray] - counts[ray])
-    for index in range(int(counts[ray])):
-        samples[start + index] = few[ray, index]
-        sample_rays[start + index] = wp.int64(ray)
-
-
-@wp.kernel(module=module, enable_backward=False)
-def _attenuate(
-    first: int,
-    stride: int,
-    counts: wp.array(dtype=wp.int64),
-    ends: wp.array(dtype=wp.int64),
-    densities: wp.array(dtype=float),
-    step_size: float,
-    least: float,
-    light: wp.array(dtype=float),
-    seen: wp.array(dtype=wp.int64),
-):
-    """Lets light through the samples of a segment, and counts those that enough of it reaches."""
-    ray = first + wp.tid() * stride
-    passing = light[ray]
-    number = int(0)
-    for index in range(int(ends[ray] - counts[ray]), int(ends[ray])):
-        if passing >= least:
-            number += 1
-        passing *= wp.exp(-densities[index] * step_size)
-    light[ray] = passing
-    seen[ray] = seen[ray] + wp.int64(number)
-
-
-@wp.kernel(module=module, enable_backward=False)
-def _keep_seen(
-    first: int,
-    stride: int,
-    starts: wp.array2d(dtype=wp.int64),
-    counts: wp.array2d(dtype=wp.int64),
-    distances: wp.array(dtype=float),
-    seen: wp.array(dtype=wp.int64),
-    ends: wp.array(dtype=wp.int64),
-    samples: wp.array(dtype=float),
-    sample_rays: wp.array(dtype=wp.int64),
-):
-    """The first samples of each ray, from all segments, so many as are seen."""
-    ray = first + wp.tid() * stride
-    target = int(ends[ray] - seen[ray])
-    for segment in range(starts.shape[0]):
-        start = int(starts[segment, ray])
-        for index in range(start, start + int(wp.min(counts[segment, ray], ends[ray] - wp.int64(target)))):
-            samples[target] = distances[index]
-            sample_rays[target] = wp.int64(ray)
-            target += 1
-
-
 _vector, _real, _flag, _index = wp.vec3, wp.float32, wp.bool, wp.int64
 
 intersect_boxes = ParallelKernel(
@@ -336,10 +275,7 @@ intersect_boxes = ParallelKernel(
 march_rays = ParallelKernel(
     _march_rays,
     (None, _flag, None, None, None, _real, _vector, _vector, _real, _real, _flag, _real, _real, _real)
-    + (None, None, _real, None, wp.int32, _index, _index, _index, _real, _flag, _flag, _index, _real, _index),
+    + (None, None, _real, None, None, wp.int32, _index, _index, _index, _real, _flag, _flag, _index, _real, _index),
     interleaved=True,  # Rays through the head cost far more than others.
     minimum=MINIMUM_RAYS,
 )
-attenuate = ParallelKernel(_attenuate, (_index, _index, _real, None, None, _real, _index), minimum=4 * MINIMUM_RAYS)
-keep_seen = ParallelKernel(_keep_seen, (_index, _index, _real, _index, _index, _real, _index), minimum=4 * MINIMUM_RAYS)
-pack = ParallelKernel(_pack, (_index, _index, _real, _real, _index), minimum=4 * MINIMUM_RAYS)

@@ -48,6 +48,7 @@ def test_ratios_are_remembered_one_line_a_run(tmp_path):
     assert "torch" in lines[0]["versions"]
 
 
+@pytest.mark.slow
 def test_a_checkout_beside_itself(tmp_path):
     """Both sides take steps and render; on one machine they are about as fast."""
     write_dataset(ClipSettings(num_frames=8, width=32, height=32, samples=1), tmp_path / "clip")

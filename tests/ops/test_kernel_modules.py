@@ -18,6 +18,7 @@ from nerfblendshape_ns.ops.perceptron_kernels import perceptron_kernels
 from nerfblendshape_ns.ops.pixel_sampling_kernels import module as pixel_sampling_module
 from nerfblendshape_ns.ops.ray_marching_kernels import module as ray_marching_module
 from nerfblendshape_ns.ops.rigid_motion_kernels import module as rigid_motion_module
+from nerfblendshape_ns.ops.segment_kernels import module as segment_module
 from nerfblendshape_ns.ops.spherical_harmonics_kernels import module as spherical_harmonics_module
 from nerfblendshape_ns.ops.table_update_kernels import table_kernels
 
@@ -34,6 +35,7 @@ MODULES = {
     "rigid_motion": lambda: rigid_motion_module,
     "spherical_harmonics": lambda: spherical_harmonics_module,
     "ray_marching": lambda: ray_marching_module,
+    "segments": lambda: segment_module,
 }
 
 

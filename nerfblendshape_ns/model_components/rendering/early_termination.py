@@ -15,6 +15,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from nerfblendshape_ns.ops.compositing import composite
+from nerfblendshape_ns.ops.launch import is_gpu
 from nerfblendshape_ns.ops.ray_marching import ALL, March, Segment, Segments
 
 EARLY_STOP = 5e-3
@@ -80,8 +81,3 @@ def render(march: March, density: Density, color: Color, sizes: Sequence[int]) -
     rays, distances, starts, counts = Segments.of(segments)
     colors = color(features, rays)
     return Foreground(*composite(densities, colors, distances, starts, counts, march.step_size, EARLY_STOP))
-
-
-def is_gpu(tensor: Tensor) -> bool:
-    """Whether a GPU holds a tensor."""
-    return tensor.device.type != "cpu"
