@@ -1,5 +1,5 @@
 # type: ignore  (Warp kernels are Python in syntax only)
-"""Cell, corner rows and interpolation weights of a position on a level of the hash grid; for kernels to call."""
+"""Cell and corner rows of a position on a level of the hash grid, and what moving it changes; for kernels to call."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -110,23 +110,6 @@ def _corner_rows_3d(cell: wp.vec3i, resolution: int, offset: int, size: int, den
     )
 
 
-# Multilinear interpolation weights, corners as above.
-@wp.func
-def _corner_weights_2d(f: wp.vec2):
-    g = wp.vec2(1.0 - f[0], 1.0 - f[1])
-    return wp.vec4(g[0] * g[1], f[0] * g[1], g[0] * f[1], f[0] * f[1])
-
-
-@wp.func
-def _corner_weights_3d(f: wp.vec3):
-    g = wp.vec3(1.0 - f[0], 1.0 - f[1], 1.0 - f[2])
-    w0 = g[1] * g[2]
-    w1 = f[1] * g[2]
-    w2 = g[1] * f[2]
-    w3 = f[1] * f[2]
-    return vec8(g[0] * w0, f[0] * w0, g[0] * w1, f[0] * w1, g[0] * w2, f[0] * w2, g[0] * w3, f[0] * w3)
-
-
 # Derivative of the interpolated value with respect to the fraction, from the corners' values d[c].
 @wp.func
 def _fraction_gradient_2d(f: wp.vec2, d: wp.vec4):
@@ -176,7 +159,6 @@ class GridGeometry:
     fraction: Any
     is_dense: Any
     corner_rows: Any
-    corner_weights: Any
     fraction_gradient: Any
     inside: Any
 
@@ -184,11 +166,11 @@ class GridGeometry:
 GEOMETRY = {
     2: GridGeometry(
         *(wp.vec2, wp.vec4, vec4i, _scaled_2d, _cell_2d, _fraction_2d, _dense_2d),
-        *(_corner_rows_2d, _corner_weights_2d, _fraction_gradient_2d, _inside_2d),
+        *(_corner_rows_2d, _fraction_gradient_2d, _inside_2d),
     ),
     3: GridGeometry(
         *(wp.vec3, vec8, vec8i, _scaled_3d, _cell_3d, _fraction_3d, _dense_3d),
-        *(_corner_rows_3d, _corner_weights_3d, _fraction_gradient_3d, _inside_3d),
+        *(_corner_rows_3d, _fraction_gradient_3d, _inside_3d),
     ),
 }
 """By number of dimensions."""

@@ -31,37 +31,94 @@ class HashGridKernels:
 
 
 # Plain C++ in the inner loops: indexing a Warp array costs a test for negative indices and a multiplication by a stride
-# that is only known at run time, and keeps the compiler from vectorising over the features.
-_GATHER = """
-    const wp::vec_t<FEATURES, float>* table = tables.data + (size_t)frame * tables.shape[1];
-    float sum[FEATURES];
-    for (int f = 0; f < FEATURES; ++f) sum[f] = 0.0f;
+# that is only known at run time, and keeps the compiler from vectorising: over the samples where cells and weights are
+# computed, over the features where tables are read and written.
+_FOR_SAMPLES = """
+#if defined(__CUDA_ARCH__)
+    const int most = 1;
+#else
+    const int most = 64;
+#endif
+    const unsigned int primes[3] = {1u, 2654435761u, 805459861u};
+    const float scale = (float)resolution;
+    const int last = resolution - 1;
+    unsigned int steps[DIMENSIONS];
+    for (int axis = 0; axis < DIMENSIONS; ++axis)
+        steps[axis] = dense ? (axis ? steps[axis - 1] * (unsigned int)(resolution + 1) : 1u) : primes[axis];
+    const unsigned int mask = (unsigned int)size - 1u;
+    const bool many = frame_index.shape[0] > 0;
+    unsigned int rows[CORNERS][most];
+    float weights[CORNERS][most];
+    for (int first = begin; first < end; first += most) {
+        const int count = end - first < most ? end - first : most;
+        const float* position = (const float*)(positions.data + first);
+        for (int s = 0; s < count; ++s) {
+            float part[DIMENSIONS][2];
+            unsigned int place[DIMENSIONS][2];
 #pragma unroll
-    for (int c = 0; c < CORNERS; ++c) {
-        const float* row = (const float*)(table + (unsigned int)rows.c[c]);
-        for (int f = 0; f < FEATURES; ++f) sum[f] += weights.c[c] * row[f];
+            for (int axis = 0; axis < DIMENSIONS; ++axis) {
+                float value = position[s * DIMENSIONS + axis];
+                value = value > 0.0f ? value : 0.0f;
+                value = (value < 1.0f ? value : 1.0f) * scale;
+                const int floor = (int)value;
+                const int cell = floor < last ? floor : last;
+                part[axis][1] = value - (float)cell;
+                part[axis][0] = 1.0f - part[axis][1];
+                place[axis][0] = (unsigned int)cell * steps[axis];
+                place[axis][1] = place[axis][0] + steps[axis];
+            }
+#pragma unroll
+            for (int c = 0; c < CORNERS; ++c) {
+                float weight = part[0][c & 1];
+                unsigned int sum = place[0][c & 1], mixed = place[0][c & 1];
+#pragma unroll
+                for (int axis = 1; axis < DIMENSIONS; ++axis) {
+                    weight *= part[axis][(c >> axis) & 1];
+                    sum += place[axis][(c >> axis) & 1];
+                    mixed ^= place[axis][(c >> axis) & 1];
+                }
+                weights[c][s] = weight;
+                rows[c][s] = (unsigned int)offset + (dense ? sum : mixed & mask);
+            }
+        }
+        for (int s = 0; s < count; ++s) {
+            const int sample = first + s;
+            const size_t frame = many ? frame_index.data[sample] : 0;
+            SAMPLE
+        }
     }
-    float* target = (float*)(encoded.data + (size_t)sample * encoded.shape[1] + level);
-    for (int f = 0; f < FEATURES; ++f) target[f] = sum[f];
-    """
+"""
+
+_GATHER = """
+            const wp::vec_t<FEATURES, float>* table = tables.data + frame * tables.shape[1];
+            float sum[FEATURES];
+            for (int f = 0; f < FEATURES; ++f) sum[f] = 0.0f;
+#pragma unroll
+            for (int c = 0; c < CORNERS; ++c) {
+                const float* row = (const float*)(table + rows[c][s]);
+                for (int f = 0; f < FEATURES; ++f) sum[f] += weights[c][s] * row[f];
+            }
+            float* target = (float*)(encoded.data + (size_t)sample * encoded.shape[1] + level);
+            for (int f = 0; f < FEATURES; ++f) target[f] = sum[f];
+"""
 
 _SCATTER = """
-    wp::vec_t<FEATURES, float>* table = result.data + (size_t)frame * result.shape[1];
-    const float* source = (const float*)(gradient.data + (size_t)sample * gradient.shape[1] + level);
-    float above[FEATURES];
-    for (int f = 0; f < FEATURES; ++f) above[f] = source[f];
+            wp::vec_t<FEATURES, float>* table = result.data + frame * result.shape[1];
+            const float* source = (const float*)(gradient.data + (size_t)sample * gradient.shape[1] + level);
+            float above[FEATURES];
+            for (int f = 0; f < FEATURES; ++f) above[f] = source[f];
 #pragma unroll
-    for (int c = 0; c < CORNERS; ++c) {
-        float* row = (float*)(table + (unsigned int)rows.c[c]);
+            for (int c = 0; c < CORNERS; ++c) {
+                float* row = (float*)(table + rows[c][s]);
 #if defined(__CUDA_ARCH__)
-        for (int f = 0; f < FEATURES; ++f) atomicAdd(row + f, weights.c[c] * above[f]);
+                for (int f = 0; f < FEATURES; ++f) atomicAdd(row + f, weights[c][s] * above[f]);
 #else
-        float old[FEATURES];
-        for (int f = 0; f < FEATURES; ++f) old[f] = row[f];
-        for (int f = 0; f < FEATURES; ++f) row[f] = old[f] + weights.c[c] * above[f];
+                float old[FEATURES];
+                for (int f = 0; f < FEATURES; ++f) old[f] = row[f];
+                for (int f = 0; f < FEATURES; ++f) row[f] = old[f] + weights[c][s] * above[f];
 #endif
-    }
-    """
+            }
+"""
 
 
 _DOTS = """
@@ -92,25 +149,32 @@ def hash_grid_kernels(dimensions: int, features: int) -> HashGridKernels:
     geometry = GEOMETRY[dimensions]
     Position, Corners, CornerRows = geometry.Position, geometry.Corners, geometry.CornerRows
     scaled_of, cell_of, fraction_of, is_dense = geometry.scaled, geometry.cell, geometry.fraction, geometry.is_dense
-    corner_rows, corner_weights = geometry.corner_rows, geometry.corner_weights
-    fraction_gradient, inside = geometry.fraction_gradient, geometry.inside
+    corner_rows, fraction_gradient, inside = geometry.corner_rows, geometry.fraction_gradient, geometry.inside
     Row = wp.types.vector(length=features, dtype=wp.float32)
-    num_corners = 2**dimensions
     module = wp.get_module(f"nerfblendshape_ns.hash_grid_{dimensions}d_{features}f")
     module.options.update(enable_backward=False)
 
-    @wp.func_native(_GATHER.replace("FEATURES", str(features)).replace("CORNERS", str(num_corners)))
+    def source(text: str) -> str:
+        for name, number in {"DIMENSIONS": dimensions, "CORNERS": 2**dimensions, "FEATURES": features}.items():
+            text = text.replace(name, str(number))
+        return text
+
+    @wp.func_native(source(_FOR_SAMPLES.replace("SAMPLE\n", _GATHER)))
     def gather(
-        tables: wp.array2d(dtype=Row),
-        frame: int,
-        rows: CornerRows,
-        weights: Corners,
-        encoded: wp.array2d(dtype=Row),
-        sample: int,
+        begin: int,
+        end: int,
         level: int,
+        resolution: int,
+        offset: int,
+        size: int,
+        dense: bool,
+        positions: wp.array(dtype=Position),
+        frame_index: wp.array(dtype=int),
+        tables: wp.array2d(dtype=Row),
+        encoded: wp.array2d(dtype=Row),
     ): ...
 
-    @wp.func_native(_DOTS.replace("FEATURES", str(features)).replace("CORNERS", str(num_corners)))
+    @wp.func_native(source(_DOTS))
     def corner_dots(
         tables: wp.array2d(dtype=Row),
         frame: int,
@@ -120,17 +184,21 @@ def hash_grid_kernels(dimensions: int, features: int) -> HashGridKernels:
         level: int,
     ) -> Corners: ...
 
-    @wp.func_native(_CLEAR.replace("FEATURES", str(features)))
+    @wp.func_native(source(_CLEAR))
     def clear(begin: int, end: int, result: wp.array2d(dtype=Row)): ...
 
-    @wp.func_native(_SCATTER.replace("FEATURES", str(features)).replace("CORNERS", str(num_corners)))
+    @wp.func_native(source(_FOR_SAMPLES.replace("SAMPLE\n", _SCATTER)))
     def scatter(
-        gradient: wp.array2d(dtype=Row),
-        sample: int,
+        begin: int,
+        end: int,
         level: int,
-        frame: int,
-        rows: CornerRows,
-        weights: Corners,
+        resolution: int,
+        offset: int,
+        size: int,
+        dense: bool,
+        positions: wp.array(dtype=Position),
+        frame_index: wp.array(dtype=int),
+        gradient: wp.array2d(dtype=Row),
         result: wp.array2d(dtype=Row),
     ): ...
 
@@ -153,16 +221,7 @@ def hash_grid_kernels(dimensions: int, features: int) -> HashGridKernels:
         offset = offsets[level]
         size = offsets[level + 1] - offset
         dense = is_dense(resolution, size)
-        many = frame_index.shape[0] > 0
-        frame = int(0)
-        for sample in range(begin, end):
-            if many:
-                frame = frame_index[sample]
-            scaled = scaled_of(positions[sample], float(resolution))
-            cell = cell_of(scaled, resolution - 1)
-            weights = corner_weights(fraction_of(scaled, cell))
-            rows = corner_rows(cell, resolution, offset, size, dense)
-            gather(tables, frame, rows, weights, encoded, sample, level)
+        gather(begin, end, level, resolution, offset, size, dense, positions, frame_index, tables, encoded)
 
     @wp.kernel(module=module, enable_backward=False)
     def table_gradient(
@@ -187,16 +246,7 @@ def hash_grid_kernels(dimensions: int, features: int) -> HashGridKernels:
         dense = is_dense(resolution, size)
         if owned != 0:
             clear(offset, offset + size, result)
-        many = frame_index.shape[0] > 0
-        frame = int(0)
-        for sample in range(begin, end):
-            if many:
-                frame = frame_index[sample]
-            scaled = scaled_of(positions[sample], float(resolution))
-            cell = cell_of(scaled, resolution - 1)
-            weights = corner_weights(fraction_of(scaled, cell))
-            rows = corner_rows(cell, resolution, offset, size, dense)
-            scatter(gradient, sample, level, frame, rows, weights, result)
+        scatter(begin, end, level, resolution, offset, size, dense, positions, frame_index, gradient, result)
 
     @wp.kernel(module=module, enable_backward=False)
     def position_gradient(
