@@ -175,11 +175,21 @@ class CameraSource:
                     self._newest = time.monotonic(), image
                     self._arrived.notify()
                 image = next(images)
-        except UserError as error:
-            self._problem = str(error)
-            self.stop()
+        except Exception as error:  # Nobody waits for this thread: the status line tells.
+            self._fail(error)
+
+    def _fail(self, error: Exception) -> None:
+        told = str(error) if isinstance(error, UserError) else f"The camera stopped: {type(error).__name__}: {error}."
+        self._problem = told
+        self.stop()
 
     def _track(self, tracker: LiveTracker) -> None:
+        try:
+            self._follow(tracker)
+        except Exception as error:
+            self._fail(error)
+
+    def _follow(self, tracker: LiveTracker) -> None:
         began, last = time.monotonic(), -1
         while self._running:
             with self._arrived:

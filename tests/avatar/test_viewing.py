@@ -72,3 +72,8 @@ def test_a_taken_port_is_told(exported):
             viewing.start_viewer(exported, port=port)
     with pytest.raises(UserError, match="192.0.2.1 cannot be listened on"):  # An address for documentation only.
         viewing.start_viewer(exported, host="192.0.2.1")
+
+
+def test_a_camera_that_is_not_there_ends_the_viewer_with_one_sentence(exported, tmp_path):
+    with pytest.raises(UserError, match="none.mp4 does not exist"):
+        viewing.start_viewer(exported, camera=str(tmp_path / "none.mp4"))

@@ -86,3 +86,16 @@ def test_cameras_that_are_not_there_are_told(tmp_path, model):
         CameraSource("63", lambda frame, came: None).start()
     with pytest.raises(UserError, match="none.mp4 does not exist"):
         CameraSource(str(tmp_path / "none.mp4"), lambda frame, came: None).start()
+
+
+def test_a_camera_that_fails_is_told(tmp_path, model, monkeypatch):
+    def fail(self, image, milliseconds):
+        raise RuntimeError("out of order")
+
+    monkeypatch.setattr(LiveTracker, "__call__", fail)
+    source = CameraSource(str(write_video(tmp_path / "grey.mp4", 12)), lambda frame, came: None)
+    source.start()
+    end = time.monotonic() + 10
+    while "stopped" not in source.status() and time.monotonic() < end:
+        time.sleep(0.01)
+    assert source.status() == "The camera stopped: RuntimeError: out of order."
