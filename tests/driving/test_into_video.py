@@ -1,7 +1,7 @@
 """The render pasted back into the uncropped video."""
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
@@ -80,6 +80,22 @@ def test_an_opaque_render_shows_and_a_transparent_one_removes_the_head(filmed, t
     assert min(around) < 20, "what is beside it fills its place"
     red = {"accumulation": torch.ones(16, 16, 1), "rgb": torch.tensor([1.0, 0.0, 0.0]).expand(16, 16, 3)}
     assert into.paste(16, red)[middle].tolist() == [255, 0, 0]
+
+
+def test_a_whole_person_stands_before_its_plate(filmed, tmp_path):
+    run, video, window = filmed
+    into = replace(plan(run, tmp_path, into=video).into, whole_person=True)
+    plate = torch.tensor([0.0, 0.0, 1.0]).expand(16, 16, 3)
+    middle = window.top + window.height // 2, window.left + window.width // 2
+    torso = window.top + int(0.85 * window.height), middle[1]
+    gone = into.paste(16, {"accumulation": torch.zeros(16, 16, 1), "rgb": plate, "background": plate})
+    assert gone[middle].tolist() == [0, 0, 255] and gone[torso].tolist() == [0, 0, 255]
+    corner = window.top + window.height // 4, window.left + window.width // 5
+    assert np.array_equal(gone[corner], into.read(16)[corner]), "the frame's own background stays"
+    half = torch.full((16, 16, 1), 0.5)
+    red = torch.tensor([1.0, 0.0, 0.0])
+    mixed = into.paste(16, {"accumulation": half, "rgb": half * red + (1 - half) * plate, "background": plate})
+    assert np.abs(mixed[middle].astype(int) - (128, 0, 128)).max() <= 2
 
 
 def test_every_frame_has_its_own_pose_and_the_sound_of_the_video(filmed, tmp_path):
