@@ -18,7 +18,7 @@ MOST_BACK = wp.constant(0.9)
 """Bound on how much of the last change a secant step takes back; and, next, on how much of it a step adds."""
 MOST_AHEAD = wp.constant(2.0)
 CLOSE = wp.constant(1.0e-5)
-"""A step no longer than this ends the iteration: a hundredth of a cell of the finest grid."""
+"""A step no longer than this is the last: a hundredth of a cell of the finest grid."""
 MINIMUM_SAMPLES = 512
 """Samples worth a thread of their own."""
 
@@ -107,14 +107,14 @@ def _canonical(
         last_step = unit
         for iteration in range(ITERATIONS):
             step = unit - _displacement(fields, frame, canonical) - canonical
-            if wp.dot(step, step) <= CLOSE * CLOSE:
-                break
             change = step
             if iteration > 0:
                 difference = step - last_step
                 factor = wp.dot(difference, step) / wp.max(wp.dot(difference, difference), 1.0e-12)
                 change = step - wp.clamp(factor, -MOST_AHEAD, MOST_BACK) * (last_change + difference)
             canonical = _unit(canonical + change)
+            if wp.dot(step, step) <= CLOSE * CLOSE:
+                break
             last_step = step
             last_change = change
     positions[sample] = canonical
