@@ -32,6 +32,9 @@ FIRST_STEP = 500
 """A head that has been trained for fewer steps shows no pose."""
 MOST_FRAMES = 150
 """Frames that are fitted, evenly spread; those between follow in time."""
+LEAST_EXPLAINED = 0.07
+"""Fraction of the squared differences that corrections must explain on average: of exact poses they explain half as
+much, by other errors of the head's, and are worse than none; of tracked ones twice."""
 SMOOTHNESS = 1.0
 """Of the corrections in time; see :func:`whittaker`."""
 WINDOW, OUTLIER = 7, 4.0
@@ -51,7 +54,7 @@ def correct_poses(model: HeadModel, dataset: NerfBlendshapeDataset) -> str:
     started, correction = time.monotonic(), model.conditioning.correction
     rank, world = (dist.get_rank(), dist.get_world_size()) if several_processes() else (0, 1)
     chosen = np.unique(np.linspace(0, len(dataset) - 1, min(len(dataset), MOST_FRAMES)).round().astype(int))
-    fitted = torch.zeros(len(chosen), 6, dtype=torch.double)
+    fitted = torch.zeros(len(chosen), 7, dtype=torch.double)
     model.eval()
     for row in range(rank, len(chosen), world):
         fitted[row] = torch.from_numpy(_fitted(model, dataset, int(chosen[row])))
@@ -60,18 +63,21 @@ def correct_poses(model: HeadModel, dataset: NerfBlendshapeDataset) -> str:
         shared = fitted.to(model.device)
         dist.all_reduce(shared)
         fitted = shared.cpu()
-    own = smooth_in_time(fitted.numpy(), chosen, dataset.metadata["img_ids"])
+    numbers, explained = fitted[:, :6].numpy(), float(fitted[:, 6].mean())
+    effort = f"from {len(chosen)} of {len(dataset)} frames in {time.monotonic() - started:.0f} s."
+    if explained < LEAST_EXPLAINED:
+        correction.correct(correction.own)
+        return f"Head poses stand: corrections would explain {explained:.0%} of the differences; {effort}"
+    own = smooth_in_time(numbers, chosen, dataset.metadata["img_ids"])
     own = head_at_rest(own, correction.poses.view(-1, 3, 4).double().cpu().numpy())
     correction.correct(torch.from_numpy(own))
     turned = np.degrees(np.sqrt((own[:, :3] ** 2).sum(1).mean()))
-    return (
-        f"Head poses corrected by {turned:.2f} degrees (rms), from {len(chosen)} of {len(dataset)} frames in "
-        f"{time.monotonic() - started:.0f} s."
-    )
+    return f"Head poses corrected by {turned:.2f} degrees (rms), {explained:.0%} of the differences; {effort}"
 
 
-def _fitted(model: HeadModel, dataset: NerfBlendshapeDataset, index: int) -> Float[np.ndarray, "6"]:
-    """The correction of a training frame that its image asks for: rotation vector and shift in its camera's axes."""
+def _fitted(model: HeadModel, dataset: NerfBlendshapeDataset, index: int) -> Float[np.ndarray, "7"]:
+    """The correction of a training frame that its image asks for: rotation vector and shift in its camera's axes; and
+    the fraction of the squared difference that it explains."""
     camera, source = dataset.cameras[index : index + 1], model.expression_source
     white = torch.ones(3, device=model.device)
     state = replace(source.at_track(int(source.train_frames[index])), background=white)
@@ -80,13 +86,15 @@ def _fitted(model: HeadModel, dataset: NerfBlendshapeDataset, index: int) -> Flo
         return model.render_driven(view, state)
 
     tracked = camera.camera_to_worlds[0].double().numpy()
-    pose = pose_step(show, camera, dataset.get_image_float32(index)).double().cpu().numpy()
+    found, explained = pose_step(show, camera, dataset.get_image_float32(index))
+    pose = found.double().cpu().numpy()
     # The renders were corrected already; what is found comes on top.
     own = model.conditioning.correction.own[index].double().cpu().numpy()
     turn, shift = Rotation.from_rotvec(own[:3]).as_matrix(), own[3:]
     back = tracked[:, :3].T
     rotation = Rotation.from_matrix(turn @ back @ pose[:, :3]).as_rotvec()
-    return np.concatenate([rotation, turn @ back @ (pose[:, 3] - tracked[:, 3]) + shift])
+    shift = turn @ back @ (pose[:, 3] - tracked[:, 3]) + shift
+    return np.concatenate([rotation, shift, [explained]])
 
 
 def smooth_in_time(

@@ -130,3 +130,16 @@ def test_poses_are_found_again_round_after_round():
     assert model.conditioning.correction.done == 2
     second = errors(model.eval(), clip)
     assert first < 0.3 * before and second < 0.1 * before, (before, first, second)
+
+
+def test_poses_that_are_right_stand():
+    model, clip, _ = example()
+    generator = torch.Generator().manual_seed(0)
+    state = model.expression_source.at_track(0)
+    state.background = torch.ones(3)
+    for index in range(FRAMES):  # Noise, which no pose explains.
+        image = model.render_driven(clip.cameras[index : index + 1], state)["rgb"]
+        clip.images[index] = image + 0.05 * torch.randn(image.shape, generator=generator)
+    line = correct_poses(model.train(), clip)  # type: ignore[arg-type]
+    assert line.startswith("Head poses stand: corrections would explain 0% of the differences; from 12 of 12 frames")
+    assert model.conditioning.correction.done == 1 and not model.conditioning.correction.own.any()

@@ -60,7 +60,9 @@ def fit_pose(show: Show, camera: Cameras, truth: Float[Tensor, "height width 3"]
 
 
 @torch.no_grad()
-def pose_step(show: Show, camera: Cameras, truth: Float[Tensor, "height width 3"]) -> Float[Tensor, "3 4"]:
+def pose_step(
+    show: Show, camera: Cameras, truth: Float[Tensor, "height width 3"]
+) -> Tuple[Float[Tensor, "3 4"], float]:
     """The first step of :func:`fit_pose` alone, for poses that are nearly right: one render.
 
     Args:
@@ -69,15 +71,16 @@ def pose_step(show: Show, camera: Cameras, truth: Float[Tensor, "height width 3"
         truth: see there.
 
     Returns:
-        The camera-to-world matrix.
+        The camera-to-world matrix, and the fraction of the squared difference that it explains.
     """
     view = _View(show, camera, truth)
     image = view.render(view.tracked)
     if not (image[1] > 0.5).any():
-        return camera.camera_to_worlds[0]
+        return camera.camera_to_worlds[0], 0.0
     slopes, difference, centre = _linearised(image, view, STEP_BLUR, OUTLINE)
     step = _damped(slopes.T @ slopes, slopes.T @ difference, DAMPING)
-    return torch.from_numpy(_moved(view.tracked, step, centre)).to(camera.camera_to_worlds)
+    left = float(((difference - slopes @ step) ** 2).sum() / max((difference**2).sum(), 1e-12))
+    return torch.from_numpy(_moved(view.tracked, step, centre)).to(camera.camera_to_worlds), 1.0 - left
 
 
 class _View:
