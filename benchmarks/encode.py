@@ -108,7 +108,11 @@ def encode_contestants(device: torch.device) -> Dict[str, Callable[[], object]]:
         blended.zero_grad()
         blended(positions, blended.blend(expression)).backward(weights)
 
-    contestants = {"reference": run_reference, "ours": run_ours, "ours_blended": run_blended}
+    contestants: Dict[str, Callable[[], object]] = {
+        "reference": run_reference,
+        "ours": run_ours,
+        "ours_blended": run_blended,
+    }
     if device.type == "cuda" and find_spec("tinycudann"):
         config = {"otype": "HashGrid", "n_levels": LAYOUT.num_levels, "base_resolution": LAYOUT.base_resolution}
         config |= {"n_features_per_level": LAYOUT.features_per_level, "log2_hashmap_size": LAYOUT.log2_table_size}

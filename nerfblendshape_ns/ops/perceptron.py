@@ -33,9 +33,8 @@ def perceptron(
     """
     widths = (inputs.shape[1], *(len(weight) for weight, _ in layers))
     parts = [part.reshape(len(part), -1).T.reshape(-1) for pair in layers for part in pair if part is not None]
-    inputs, starts, parameters = inputs.float(), starts.float(), torch.cat(parts).float()  # Autocast halves them.
-    outputs = inputs.new_empty(len(inputs), widths[-1])
+    outputs = torch.empty(len(inputs), widths[-1])
     rows = torch.empty(0, dtype=torch.int32) if rows is None else rows
-    arguments = (inputs.contiguous(), rows, starts.contiguous(), parameters, outputs)
+    arguments = (inputs.float().contiguous(), rows, starts.float().contiguous(), torch.cat(parts).float(), outputs)
     perceptron_kernels(widths).evaluate(-(-len(inputs) // BLOCK), (), (BLOCK, *arguments))
     return outputs

@@ -77,7 +77,7 @@ def render(march: March, density: Density, color: Color, sizes: Sequence[int]) -
     if twice:
         segments = [march.seen(segments)]
         looked_up = [density(segments[0].distances, segments[0].rays)]
-    densities, features = (torch.cat(parts) if len(parts) > 1 else parts[0] for parts in zip(*looked_up))
+    densities, features = looked_up[0] if len(looked_up) == 1 else (torch.cat(parts) for parts in zip(*looked_up))
     rays, distances, starts, counts = Segments.of(segments)
     colors = color(features, rays)
     return Foreground(*composite(densities, colors, distances, starts, counts, march.step_size, EARLY_STOP))
