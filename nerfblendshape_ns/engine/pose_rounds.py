@@ -32,9 +32,9 @@ FIRST_STEP = 500
 """A head that has been trained for fewer steps shows no pose."""
 MOST_FRAMES = 150
 """Frames that are fitted, evenly spread; those between follow in time."""
-LEAST_EXPLAINED = 0.07
-"""Fraction of the squared differences that corrections must explain on average: of exact poses they explain half as
-much, by other errors of the head's, and are worse than none; of tracked ones twice."""
+LEAST_EXPLAINED = 0.09
+"""Fraction of the squared differences that corrections must explain on average. Exact poses have 0.07, by what else is
+wrong with a half-trained head, and are worse off with corrections; so is a clip with 0.08, not those from 0.10 on."""
 SMOOTHNESS = 1.0
 """Of the corrections in time; see :func:`whittaker`."""
 WINDOW, OUTLIER = 7, 4.0

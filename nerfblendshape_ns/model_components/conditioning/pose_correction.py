@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from nerfblendshape_ns.ops.rigid_motion import scene_motion
 
-RIDGE = 0.3
+RIDGE = 3.0
 """Penalty on the linear function of pose numbers that lie within ±1."""
 
 
