@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import threading
-from typing import Any, Tuple
+from typing import Any, Callable, Tuple
 
 import cv2
 import numpy as np
 import torch
+from nerfstudio.utils.rich_utils import CONSOLE
 from nerfstudio.viewer.viewer import Viewer
 
 from nerfblendshape_ns.avatar.avatar import Avatar
+from nerfblendshape_ns.common.console import say
 from nerfblendshape_ns.common.errors import UserError
 
 FPS = 25.0
@@ -56,7 +58,8 @@ class VirtualCamera:
         self._changed.set()
         session.store.subscribe(lambda before, after: self._changed.set())
         for run in (self._render, self._send):
-            threading.Thread(target=run, name=f"nbs-virtual-camera{run.__name__}", daemon=True).start()
+            name = f"nbs-virtual-camera{run.__name__}"
+            threading.Thread(target=self._until_stopped, args=(run,), name=name, daemon=True).start()
 
     @property
     def device(self) -> str:
@@ -71,6 +74,13 @@ class VirtualCamera:
     def stop(self) -> None:
         """Let the threads end and the camera go."""
         self._running = False
+
+    def _until_stopped(self, run: Callable[[], None]) -> None:
+        try:
+            run()
+        except Exception as error:  # Nobody waits for these threads.
+            self.stop()
+            say(CONSOLE, f"The virtual camera stopped: {type(error).__name__}: {error}.")
 
     def _render(self) -> None:
         while self._running:

@@ -45,7 +45,7 @@ class SourceVideo:
     whole_person: bool
     """Whether the avatar shows neck and torso too."""
     _decoded: Optional[Iterator[Tuple[int, float, np.ndarray]]] = field(default=None, repr=False)
-    _last: float = float("inf")
+    _last: Tuple[float, np.ndarray] = field(default=(float("inf"), np.empty(0)), repr=False)
 
     @property
     def duration(self) -> float:
@@ -64,10 +64,12 @@ class SourceVideo:
             UserError: the video ends before it.
         """
         wanted = float(self.times[frame]) - 1e-4
-        if self._decoded is None or wanted <= self._last:
+        if self._decoded is not None and wanted <= self._last[0] <= wanted + 2e-4:
+            return self._last[1]
+        if self._decoded is None or wanted <= self._last[0]:
             self._decoded = decode(self.path, max(0.0, wanted))
         for _, seconds, image in self._decoded:
-            self._last = seconds
+            self._last = seconds, image
             if seconds >= wanted:
                 return image
         raise UserError(f"{self.path} ends before second {wanted:.2f}, which the avatar's dataset shows; restore it.")

@@ -95,6 +95,10 @@ def open_driver(
         raise UserError(f"--names says what a file's columns are, but --by {options.by} is no such file; leave it out.")
     if options.text is not None and kind != "sound":
         raise UserError(f"--text is what a sound file says, but --by {options.by} is none; leave it out.")
+    if options.map is not None and kind in ("own", "keyframes"):
+        raise UserError(
+            f"--map is for another basis' coefficients, but --by {options.by} has the avatar's; leave it out."
+        )
     if kind == "own":
         return kind, person.own_frames(options.by, background), []
     if kind == "dataset":

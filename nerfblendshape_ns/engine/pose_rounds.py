@@ -67,7 +67,8 @@ def correct_poses(model: HeadModel, dataset: NerfBlendshapeDataset) -> str:
     effort = f"from {len(chosen)} of {len(dataset)} frames in {time.monotonic() - started:.0f} s."
     if explained < LEAST_EXPLAINED:
         correction.correct(correction.own)
-        return f"Head poses stand: corrections would explain {explained:.0%} of the differences; {effort}"
+        kept = "as corrected" if correction.own.any() else "as tracked"
+        return f"Head poses stand {kept}: more would explain {explained:.0%} of the differences; {effort}"
     own = smooth_in_time(numbers, chosen, dataset.metadata["img_ids"])
     own = head_at_rest(own, correction.poses.view(-1, 3, 4).double().cpu().numpy())
     correction.correct(torch.from_numpy(own))

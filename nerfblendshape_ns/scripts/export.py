@@ -68,6 +68,10 @@ def run(options: ExportOptions) -> None:
         return
     if options.run is None:
         raise UserError("give the directory of a run to export, or --show FILE to look at an avatar file.")
+    if options.html is None and (options.origins or options.live):
+        raise UserError("--origins and --live are of a page; give --html FILE too, or leave them out.")
+    if options.html is not None and options.html == options.output:
+        raise UserError(f"--output and --html are both {options.html}; name two files.")
     # Imports nerfstudio whole, which takes seconds.
     from nerfblendshape_ns.avatar.avatar import open_avatar
     from nerfblendshape_ns.avatar.export import export_avatar

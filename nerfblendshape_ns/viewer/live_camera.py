@@ -6,7 +6,7 @@ import threading
 import time
 from collections import deque
 from pathlib import Path
-from typing import Callable, Deque, Iterator, Optional, Tuple
+from typing import Callable, Deque, Iterator, List, Optional, Tuple
 
 import cv2
 import numpy as np
@@ -22,6 +22,8 @@ from nerfblendshape_ns.process_data.options import ProcessOptions
 from nerfblendshape_ns.process_data.pose.pose_geometry import FRONTAL, Intrinsics
 from nerfblendshape_ns.process_data.video.frames import decode, probe_video
 
+LONGEST_WAIT = 2.0
+"""Seconds that stopping waits for a camera's image."""
 LONGEST_SIDE = 640
 """Larger images are halved until they are no larger: the tracker sees a face in 256 pixels."""
 
@@ -130,6 +132,7 @@ class CameraSource:
         self._running = False
         self._times: Deque[Tuple[float, float]] = deque(maxlen=120)
         self._problem = ""
+        self._threads: List[threading.Thread] = []
 
     def start(self) -> None:
         """Open the camera and begin to track.
@@ -144,13 +147,18 @@ class CameraSource:
         first = next(images)
         self._running = True
         for run, arguments in ((self._read, (images, first)), (self._track, (tracker,))):
-            threading.Thread(target=run, args=arguments, name=f"nbs-camera{run.__name__}", daemon=True).start()
+            thread = threading.Thread(target=run, args=arguments, name=f"nbs-camera{run.__name__}", daemon=True)
+            self._threads.append(thread)
+            thread.start()
 
     def stop(self) -> None:
-        """Let the threads end and the camera go."""
+        """Let the threads end and the camera go, so that it can be opened again."""
         self._running = False
         with self._arrived:
             self._arrived.notify_all()
+        for thread in self._threads:
+            if thread is not threading.current_thread():
+                thread.join(LONGEST_WAIT)
 
     def rate(self, window: float = 2.0) -> float:
         """Frames with a face per second, over the last seconds."""

@@ -189,7 +189,7 @@ class LivePanel:
     def _report(self, source: LiveSource) -> None:
         while self._source is source:
             text = self.describe()
-            if text != self.status.content:
+            if self._source is source and text != self.status.content:
                 self.status.content = text
             time.sleep(0.5)
 

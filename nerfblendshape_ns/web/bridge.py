@@ -61,10 +61,8 @@ class Bridge:
             self._server = await serve(
                 self._serve, LOOPBACK, port, process_request=self._check, max_size=LARGEST_MESSAGE, compression=None
             )
-        except OSError as error:
-            raise UserError(
-                f"{LOOPBACK}:{port} cannot be listened on ({error.strerror}); choose another --port."
-            ) from None
+        except (OSError, OverflowError) as error:
+            raise UserError(f"{LOOPBACK}:{port} cannot be listened on ({error}); choose another --port.") from None
 
     async def stop(self) -> None:
         """End all connections."""
@@ -126,9 +124,8 @@ async def receive_packets(bridge: Bridge, host: str, port: int) -> asyncio.Datag
     try:
         loop = asyncio.get_running_loop()
         transport, _ = await loop.create_datagram_endpoint(lambda: _Receiver(bridge.send), local_addr=(host, port))
-    except OSError as error:
+    except (OSError, OverflowError, UnicodeError) as error:
         raise UserError(
-            f"UDP {host}:{port} cannot be listened on ({error.strerror}); choose an address of this machine and a free "
-            "port."
+            f"UDP {host}:{port} cannot be listened on ({error}); choose an address of this machine and a free port."
         ) from None
     return transport

@@ -72,6 +72,19 @@ def test_what_the_controls_show_is_sent(shown, monkeypatch):
     until(lambda: camera.closed)
 
 
+def test_a_camera_that_goes_away_is_told(shown, monkeypatch, capsys):
+    avatar, viewer = shown
+
+    class Gone(Camera):
+        def send(self, frame):
+            raise RuntimeError("the device is gone")
+
+    monkeypatch.setitem(sys.modules, "pyvirtualcam", SimpleNamespace(Camera=Gone))
+    virtual = VirtualCamera(avatar, viewer)
+    until(lambda: not virtual._running and virtual._camera.closed)
+    assert "The virtual camera stopped: RuntimeError: the device is gone." in capsys.readouterr().out
+
+
 def test_what_is_missing_is_told(shown, monkeypatch):
     avatar, viewer = shown
 

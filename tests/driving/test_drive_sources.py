@@ -197,6 +197,9 @@ def test_a_map_takes_another_basis_to_this_avatars(tiny_run, tmp_path):
     np.savez(tmp_path / "flame.npz", names=np.array(second.names), values=second.values, fps=25.0, basis="flame")
     with pytest.raises(UserError, match="no name in common"):
         plan(run, tmp_path, by=str(tmp_path / "flame.npz"))
+    for own_source in ("test", "all"):
+        with pytest.raises(UserError, match="--map is for another basis' coefficients, but --by .* leave it out"):
+            plan(run, tmp_path, by=own_source, map=tmp_path / "map.npz")
     driven = plan(run, tmp_path, by=str(tmp_path / "flame.npz"), map=tmp_path / "map.npz", clamp=False)
     assert np.abs(driven.expressions - own).max() < 0.1
     assert (

@@ -11,6 +11,7 @@ from sound_files import tone, write_sound
 from video_files import write_video
 
 from nerfblendshape_ns.common.errors import UserError
+from nerfblendshape_ns.driving import into_video
 from nerfblendshape_ns.driving.drive import drive, find_sound
 from nerfblendshape_ns.driving.into_video import border_weight, filled
 from nerfblendshape_ns.process_data.steps.step_record import video_key
@@ -63,6 +64,15 @@ def test_only_the_crop_changes(filmed, tmp_path):
         assert difference[middle - 5 : middle + 5, middle - 5 : middle + 5].max() > 10
         # It fades at all four sides of the crop: nothing jumps there.
         assert max(part.max() for part in (difference[0], difference[-1], difference[:, 0], difference[:, -1])) <= 8
+
+
+def test_a_frame_that_is_asked_for_again_is_not_decoded_again(filmed, tmp_path, monkeypatch):
+    run, video, _ = filmed
+    into, starts = plan(run, tmp_path, into=video).into, []
+    monkeypatch.setattr(into_video, "decode", lambda path, start: starts.append(start) or decode(path, start))
+    frames = [into.read(frame) for frame in (3, 3, 4, 4, 6)]
+    assert len(starts) == 1 and frames[0] is frames[1] and frames[2] is frames[3]
+    assert np.array_equal(into.read(3), frames[0]) and len(starts) == 2
 
 
 def test_an_opaque_render_shows_and_a_transparent_one_removes_the_head(filmed, tmp_path):

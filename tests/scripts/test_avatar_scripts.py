@@ -64,6 +64,9 @@ def test_export_show_and_sweep(run, tmp_path, monkeypatch, capsys):
 
 def test_what_is_wrong_is_told(run, tmp_path, capsys):
     assert "give the directory of a run to export, or --show FILE" in fails(capsys, export.main)
+    assert "--origins and --live are of a page; give --html FILE too" in fails(capsys, export.main, run, "--live")
+    both = ("--output", tmp_path / "x", "--html", tmp_path / "x")
+    assert "x; name two files" in fails(capsys, export.main, run, *both)
     broken = tmp_path / "a.avatar"
     export.main([str(run), "--output", str(broken)])
     broken.write_bytes(broken.read_bytes()[:-50])

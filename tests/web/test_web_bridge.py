@@ -73,6 +73,10 @@ def test_a_port_that_is_taken_is_told():
             await Bridge().start(int(bridge.address.split(":")[2].partition("/")[0]))
 
     with_bridge(use)
+    with pytest.raises(UserError, match="cannot be listened on .*choose another --port"):
+        asyncio.run(Bridge().start(70000))
+    with pytest.raises(UserError, match="cannot be listened on .*a free port"):
+        asyncio.run(receive_packets(Bridge(), "127.0.0.1", 70000))
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as taken:
         taken.bind(("127.0.0.1", 0))
         with pytest.raises(UserError, match="cannot be listened on .*a free port"):

@@ -172,6 +172,12 @@ def test_an_expression_and_a_table_are_shown(shared_page):
     until(shared_page, "avatar.playback.sequence?.duration > 0")
     shared_page.evaluate("avatar.pause(); avatar.playback.seek(1 / 60)")
     np.testing.assert_allclose(values(shared_page), [0.0, 0.2, 0.3], atol=1e-6)
+    # Times whose difference is rounded up; a name as Face Cap writes it.
+    table = "time,BrowInnerUp,mouthSmile_R\n4.303,0.1,0\n8.0,0.3,0.2\n12.359,0.5,0.4\n"
+    open_text(shared_page, "late.csv", table)
+    until(shared_page, "avatar.playback.sequence?.duration > 8")
+    shared_page.evaluate("avatar.pause(); avatar.playback.seek(avatar.playback.sequence.duration)")
+    np.testing.assert_allclose(values(shared_page), [0.0, 0.4, 0.5], atol=1e-6)
 
 
 def test_pictures_are_saved(open_page, avatar, tmp_path):

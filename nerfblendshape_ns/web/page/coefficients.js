@@ -9,6 +9,12 @@ export function element(id) {
   return document.getElementById(id);
 }
 
+/** A coefficient's name without what writers of names differ in. @param {string} name @returns {string} */
+export function plainName(name) {
+  const sided = name.replace(/[_\-. ]L$/, "Left").replace(/[_\-. ]R$/, "Right");
+  return sided.toLowerCase().replace(/[^a-z0-9]/g, "");
+}
+
 export class Coefficients {
   /** @param {import("./avatar.js").Avatar} avatar */
   constructor(avatar) {

@@ -1,6 +1,6 @@
 // A live face, from a program of this machine (nbs-bridge).
 
-import { element } from "./coefficients.js";
+import { element, plainName } from "./coefficients.js";
 
 const ADDRESS = /^ws:\/\/127\.0\.0\.1:\d+\//;
 
@@ -9,7 +9,7 @@ export class Live {
   constructor(avatar, say) {
     this.avatar = avatar;
     this.say = say;
-    this.plain = new Map(avatar.names.map((name, index) => [name.toLowerCase(), index]));
+    this.plain = new Map(avatar.names.map((name, index) => [plainName(name), index]));
     /** @type {WebSocket|null} */
     this.socket = null;
     element("connect").addEventListener("click", () => (this.socket ? this.socket.close() : this.connect(element("address").value.trim())));
@@ -47,7 +47,7 @@ export class Live {
     const { avatar } = this;
     const values = [...avatar.neutral];
     for (const [name, value] of Object.entries(expression)) {
-      const index = this.plain.get(name.toLowerCase());
+      const index = this.plain.get(plainName(name));
       if (index !== undefined && Number.isFinite(value)) values[index] = value;
     }
     avatar.pause();

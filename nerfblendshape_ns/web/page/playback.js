@@ -1,6 +1,7 @@
 // Plays the clip or keyframes in time; see nerfblendshape_ns/driving/keyframes.py.
 
 import { clamp } from "./algebra.js";
+import { plainName } from "./coefficients.js";
 import { PageError } from "./data.js";
 
 /**
@@ -106,8 +107,9 @@ export class Playback {
     return {
       duration: frames[frames.length - 1].time - first,
       show: (time) => {
-        const next = Math.max(1, frames.findIndex((frame) => frame.time >= first + time));
-        const [before, after] = [frames[next - 1], frames[Math.min(next, frames.length - 1)]];
+        const found = frames.findIndex((frame) => frame.time >= first + time); // Rounding may leave none.
+        const next = found < 0 ? frames.length - 1 : found;
+        const [before, after] = [frames[Math.max(0, next - 1)], frames[next]];
         const share = after === before ? 1 : clamp((first + time - before.time) / (after.time - before.time), 0, 1);
         const fraction = EASINGS[after.easing](share > 1 - 1e-9 ? 1 : share);
         const between = (a, b) => a.map((value, index) => value + fraction * (b[index] - value));
@@ -135,10 +137,8 @@ export class Playback {
 
   /** Coefficients of a name; without a side it means both. @param {string} name */
   columns(name) {
-    const sided = (text) => text.replace(/[_\-. ]L$/, "Left").replace(/[_\-. ]R$/, "Right");
-    const plain = (text) => sided(text).toLowerCase().replace(/[^a-z0-9]/g, "");
-    for (const wanted of [[plain(name)], [`${plain(name)}left`, `${plain(name)}right`]]) {
-      const found = this.avatar.names.flatMap((known, index) => (wanted.includes(plain(known)) ? [index] : []));
+    for (const wanted of [[plainName(name)], [`${plainName(name)}left`, `${plainName(name)}right`]]) {
+      const found = this.avatar.names.flatMap((known, index) => (wanted.includes(plainName(known)) ? [index] : []));
       if (found.length) return found;
     }
     throw new PageError(`The avatar has no coefficient ${name}; it has ${this.avatar.names.slice(0, 6).join(", ")}, …`);

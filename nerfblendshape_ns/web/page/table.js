@@ -1,5 +1,6 @@
 // Tables of coefficients, a row a frame: CSV with a header, as Live Link Face and others write.
 
+import { plainName } from "./coefficients.js";
 import { PageError } from "./data.js";
 
 const RATE = 60;
@@ -11,9 +12,9 @@ const RATE = 60;
  */
 export function readTable(text, avatar) {
   const rows = text.trim().split(/\r?\n/).map((line) => line.split(/[,;\t]/).map((cell) => cell.trim()));
-  const header = rows[0].map((name) => name.toLowerCase());
+  const header = rows[0].map(plainName);
   const columns = avatar.names.flatMap((name) => {
-    const column = header.indexOf(name.toLowerCase());
+    const column = header.indexOf(plainName(name));
     return column < 0 ? [] : [[name, column]];
   });
   if (!columns.length || rows.length < 2) throw new PageError("its first row names none of this avatar's coefficients.");

@@ -30,10 +30,11 @@ class Field:
 
     def __init__(self) -> None:
         self.scale, self.tint = torch.tensor(3.0, requires_grad=True), torch.tensor(0.3, requires_grad=True)
-        self.looked = 0
+        self.looked = self.learnt = 0
 
     def density(self, middles, rays):
         self.looked += len(middles)
+        self.learnt += len(middles) * torch.is_grad_enabled()
         value = self.scale * (1.0 + torch.sin(2.0 * middles + rays))
         return value, torch.stack([middles, rays.float()], -1)
 
@@ -47,7 +48,7 @@ class Field:
 def test_segments_give_what_all_samples_at_once_give(sizes, early_stop, monkeypatch):
     """The image and its gradients."""
     monkeypatch.setattr(early_termination, "EARLY_STOP", early_stop)
-    results, looked = [], []
+    results, looked, learnt = [], [], []
     for at_once in (True, False):
         field, chosen = Field(), [ALL] if at_once else sizes
         foreground = render(scene(), field.density, field.color, chosen)
@@ -55,13 +56,14 @@ def test_segments_give_what_all_samples_at_once_give(sizes, early_stop, monkeypa
         sum((part * torch.randn(part.shape, generator=generator)).sum() for part in foreground).backward()
         results.append([*foreground, field.scale.grad, field.tint.grad])
         looked.append(field.looked)
+        learnt.append(field.learnt)
     for ours, theirs in zip(*results):
         assert ours.shape == theirs.shape
         torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-5)
     number = len(scene().following(ALL).rays)
-    if early_stop == 0.0 or sizes == [100]:
-        assert looked == [number, 2 * number if early_stop == 0.0 else looked[1]]
-    assert number > 500 and (early_stop < 0.2 or looked[1] < 2 * number)
+    assert number > 500 and looked[0] == learnt[0] == number, "all at once, all with gradients"
+    assert (learnt[1] < number) == (early_stop > 0), "gradients lead to what is seen alone"
+    assert (looked[1] - learnt[1] < number) == (early_stop > 0 and sizes != [100]), "nothing hidden is looked up"
 
 
 def test_a_gpu_looks_a_batch_up_at_once_and_an_image_in_two_segments(monkeypatch):
