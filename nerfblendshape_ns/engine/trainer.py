@@ -72,10 +72,6 @@ class BudgetTrainer(Trainer):
             check_same_training_frames(self.pipeline.model, self._train_metadata)
         self._trained_step = self._start_step - 1
         self._started: Optional[float] = None
-        if isinstance(self._model, HeadModel) and self._model.corrects_poses:
-            self.callbacks.append(
-                TrainingCallback([TrainingCallbackLocation.BEFORE_TRAIN_ITERATION], self._correct_poses)
-            )
         if self.config.max_minutes is not None:
             for decay, step in self._decays():
                 decay.start_budget(step)
@@ -126,6 +122,10 @@ class BudgetTrainer(Trainer):
             pipeline: Any = self.pipeline
             say(CONSOLE, start_report(pipeline.model, pipeline.datamanager))
             save_json(self.base_dir / SPLIT_FILE, self._train_metadata["splits"])
+        if isinstance(self._model, HeadModel) and self._model.corrects_poses:
+            self.callbacks.append(
+                TrainingCallback([TrainingCallbackLocation.BEFORE_TRAIN_ITERATION], self._correct_poses)
+            )
         self._clock = TrainingClock(self._earlier_record())
         super().train()
 
