@@ -242,3 +242,23 @@ def test_ns_eval_refuses_frames_that_were_trained_on(data, tmp_path):
     _, pipeline, _, _ = eval_setup(config_path)
     with pytest.raises(UserError, match=r"^the run was trained on another dataset than .*clip is now \(the head poses"):
         pipeline.get_average_eval_image_metrics(get_std=True)
+
+
+def test_poses_are_corrected_once_in_each_round(data, tmp_path, monkeypatch):
+    """When so much of the training is done, but not in its first steps; not where it is turned off."""
+    steps: List[int] = []
+
+    def correct(model: Any, dataset: Any) -> str:
+        assert len(dataset) == model.num_train_data
+        steps.append(model.step)
+        model.conditioning.correction.correct(model.conditioning.correction.own)
+        return "corrected"
+
+    monkeypatch.setattr(trainer_module, "correct_poses", correct)
+    monkeypatch.setattr(trainer_module, "FIRST_STEP", 3)
+    short = {f"optimizers.{name}.scheduler.max_steps": 10 for name in ("tables", "networks")}
+    changes = {**CALM, **short, "max_num_iterations": 8}
+    train_run(tiny_config(data, tmp_path / "on", **changes))
+    assert steps == [3, 4], "15 % would be step 2, 30 % is step 3"
+    train_run(tiny_config(data, tmp_path / "off", **changes, **{"pipeline.model.pose_correction": False}))
+    assert len(steps) == 2

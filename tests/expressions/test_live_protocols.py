@@ -86,6 +86,7 @@ def test_a_frame_of_vmc_in_one_bundle_or_in_many_messages():
 
 
 def test_neck_and_head_turn_together():
+    pytest.importorskip("pythonosc")
     decoder = vmc.VmcDecoder()
     half = np.sin(np.radians(5)), np.cos(np.radians(5))
     for bone in ("Head", "Neck"):
