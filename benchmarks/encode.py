@@ -201,10 +201,10 @@ def frame_contestants(device: torch.device) -> Dict[str, Callable[[], object]]:
 
         @torch.no_grad()
         def render() -> Tensor:
-            tables, inputs = field.blend(expression)
+            tables, of_frames = field.blend(expression)
             rays, starts, ends = estimator.sampling(origins, directions, render_step_size=2.0 / STEPS_PER_BOX)
             positions = origins[rays] + directions[rays] * (0.5 * (starts + ends))[:, None]
-            density, geometry = field.density(0.5 * (positions + 1.0), tables, inputs)
+            density, geometry = field.density(0.5 * (positions + 1.0), tables, of_frames)
             color = field.color(directions, rays, geometry)
             weights, _, _ = render_weight_from_density(starts, ends, density, ray_indices=rays, n_rays=len(origins))
             return accumulate_along_rays(weights, color, rays, len(origins))

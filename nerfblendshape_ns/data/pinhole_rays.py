@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Dict, Optional, Tuple, Union
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Int
 from nerfstudio.cameras.cameras import Cameras, CameraType
 from nerfstudio.cameras.rays import RayBundle
 from torch import Tensor
@@ -33,7 +33,7 @@ class PinholeRays:
         ):
             raise ValueError("the cameras must be undistorted pinhole cameras with the same intrinsics")
         self.width = int(cameras.width[0])
-        self._cameras = _camera_rows(cameras).to(device)
+        self._cameras = torch.cat(_camera_parts(cameras), dim=-1).float().to(device)
 
     def __call__(
         self, camera_indices: Int[Tensor, " rays"], pixels: Int[Tensor, " rays"], metadata: Dict[str, Any]
@@ -66,20 +66,23 @@ def image_rays(camera: Cameras, device: Union[torch.device, str]) -> Optional[Ra
     """
     if type(camera) is not Cameras:  # Others may make their rays in another way.
         return None
-    numbers = [camera.height, camera.width, camera.camera_type]
+    numbers = [*_camera_parts(camera), camera.height, camera.width, camera.camera_type]
     if camera.distortion_params is not None:
         numbers.append(camera.distortion_params)
-    height, width, kind, *distortion = torch.cat([part.reshape(-1) for part in numbers]).cpu().numpy()
+    row = torch.cat([part.reshape(-1) for part in numbers]).float()
+    height, width, kind, *distortion = row[CAMERA_NUMBERS:].cpu().numpy()
     if kind != CameraType.PERSPECTIVE.value or any(distortion):
         return None
     no_index = torch.empty(0, dtype=torch.long, device=device)
-    return _rays(_camera_rows(camera).to(device), int(width), (int(height), int(width)), no_index, no_index)
+    return _rays(row[:CAMERA_NUMBERS].view(1, -1).to(device), int(width), (int(height), int(width)), no_index, no_index)
 
 
-def _camera_rows(cameras: Cameras) -> Float[Tensor, "cameras 16"]:
-    """What the kernel reads of each camera: fx, fy, cx, cy, and the pose row by row."""
-    parts = (cameras.fx, cameras.fy, cameras.cx, cameras.cy, cameras.camera_to_worlds.flatten(-2))
-    return torch.cat(parts, dim=-1).float().view(-1, 16)
+CAMERA_NUMBERS = 16
+"""What the kernel reads of each camera: fx, fy, cx, cy, and the pose row by row."""
+
+
+def _camera_parts(cameras: Cameras) -> Tuple[Tensor, ...]:
+    return cameras.fx, cameras.fy, cameras.cx, cameras.cy, cameras.camera_to_worlds.flatten(-2)
 
 
 def _rays(cameras: Tensor, width: int, shape: Tuple[int, ...], camera_indices: Tensor, pixels: Tensor) -> RayBundle:

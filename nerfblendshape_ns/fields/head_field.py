@@ -16,6 +16,7 @@ from nerfblendshape_ns.fields.networks import (
     evaluate_with_shared,
     implementation_of,
     make_frame_codes,
+    of_shared,
     rows_of_frames,
 )
 from nerfblendshape_ns.ops.bounded_exponential import bounded_exponential
@@ -120,21 +121,22 @@ class HeadField(nn.Module):
 
     def blend(
         self, expression: Float[Tensor, "frames basis"]
-    ) -> Tuple[Float[Tensor, "frames rows features"], Float[Tensor, "frames inputs"]]:
-        """The tables that samples of these frames look up, and what the density network may read of each frame.
+    ) -> Tuple[Float[Tensor, "frames rows features"], Float[Tensor, "frames values"]]:
+        """The tables that samples of these frames look up, and what the density network makes of each frame.
 
         Args:
             expression: the coefficients; with "code" the codes.
         """
         # What the tables cannot distinguish the network must not either: nothing would teach it.
         components = self.encoding.components(expression)
-        return self.encoding.blend_components(components), components
+        read = components if self.num_inputs else components[:1, :0]
+        return self.encoding.blend_components(components), of_shared(self.density_network, read)
 
     def density(
         self,
         positions: Float[Tensor, "samples 3"],
         tables: Float[Tensor, "frames rows features"],
-        inputs: Float[Tensor, "frames inputs"],
+        of_frames: Float[Tensor, "frames values"],
         frame_index: Optional[Int[Tensor, "samples"]] = None,
     ) -> Tuple[Float[Tensor, "samples"], Float[Tensor, "samples geometry_dim"]]:
         """Density (per unit length of normalised space) and geometry features.
@@ -142,12 +144,12 @@ class HeadField(nn.Module):
         Args:
             positions: in [0, 1], over the head box.
             tables: from :meth:`blend`.
-            inputs: from :meth:`blend`.
-            frame_index: row of ``tables`` and ``inputs`` for each sample; None where there is one frame.
+            of_frames: from :meth:`blend`.
+            frame_index: row of ``tables`` and ``of_frames`` for each sample; None where there is one frame.
         """
         features = self.encoding(positions, tables, frame_index)
-        shared, row = (inputs, frame_index) if self.num_inputs else (inputs[:1, :0], None)
-        hidden = evaluate_with_shared(self.density_network, features, shared, row)
+        row = frame_index if self.num_inputs else None
+        hidden = evaluate_with_shared(self.density_network, features, of_frames, row)
         logarithm, geometry = hidden.split([1, self.geometry_dim], dim=1)
         return bounded_exponential(logarithm.squeeze(1), DENSITY_BIAS, self.max_density), geometry
 
@@ -181,4 +183,4 @@ class HeadField(nn.Module):
         if by_sample:
             return evaluate(self.color_network, torch.cat([geometry, *inputs], dim=-1))
         shared = inputs[0] if len(inputs) == 1 else torch.cat(inputs, dim=-1)
-        return evaluate_with_shared(self.color_network, geometry, shared, rays.int())
+        return evaluate_with_shared(self.color_network, geometry, of_shared(self.color_network, shared), rays.int())

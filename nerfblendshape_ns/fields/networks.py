@@ -96,10 +96,27 @@ def rows_of_frames(
     return _RowsOfFrames.apply(rows, frame_index)
 
 
+def of_shared(network: MLP, shared: Float[Tensor, "rows inputs"]) -> Float[Tensor, "rows values"]:
+    """What inputs that many samples have in common, the network's last ones, add to its first layer, whose bias comes
+    with it. tiny-cuda-nn's network is one fused kernel, with no layer to take apart: the inputs stay as they are.
+
+    Args:
+        network: without skip connections.
+        shared: the inputs.
+    """
+    if network.tcnn_encoding is not None:
+        return shared
+    assert network.layers is not None
+    first = cast(nn.Linear, network.layers[0])
+    if shared.shape[1] == 0:
+        return first.bias[None]
+    return linear(shared, first.weight[:, -shared.shape[1] :], first.bias)
+
+
 def evaluate_with_shared(
     network: MLP,
     features: Float[Tensor, "samples features"],
-    shared: Float[Tensor, "rows inputs"],
+    constant: Float[Tensor, "rows values"],
     row: Optional[Int[Tensor, "samples"]],
 ) -> Float[Tensor, "samples outputs"]:
     """``network(cat([features, shared[row]]))``, what samples share computed once for all of them.
@@ -107,16 +124,15 @@ def evaluate_with_shared(
     Args:
         network: without skip connections.
         features: of each sample.
-        shared: inputs that many samples have in common.
-        row: the row of ``shared`` of each sample; None where there is one.
+        constant: from :func:`of_shared`.
+        row: the row of ``constant`` of each sample; None where there is one.
     """
-    if network.tcnn_encoding is not None:  # One fused kernel: there is no first layer to take apart.
-        rows = shared.expand(len(features), -1) if row is None else shared[row]
+    if network.tcnn_encoding is not None:
+        rows = constant.expand(len(features), -1) if row is None else constant[row]
         return evaluate(network, torch.cat([features, rows], dim=-1))
     assert network.layers is not None and network.activation is not None
     first, *others = (cast(nn.Linear, layer) for layer in network.layers)
     width = features.shape[1]
-    constant = linear(shared, first.weight[:, width:], first.bias)
     if not is_gpu(features) and not torch.is_grad_enabled():
         layers = [(first.weight[:, :width], None), *((layer.weight, layer.bias) for layer in others)]
         hidden = perceptron(features, constant, row, layers)

@@ -131,6 +131,8 @@ class HeadModel(ExpressionModel[FrameBatch]):
         )
         self.camera_optimizer: CameraOptimizer
         self.camera_optimizer = config.camera_optimizer.setup(num_cameras=self.num_train_data, device="cpu")
+        self.backdrop: Tensor
+        self.register_buffer("backdrop", torch.tensor(float(config.background_color == "white")), persistent=False)
         self.step = 0
 
     def description(self) -> Dict[str, Any]:
@@ -304,7 +306,7 @@ class HeadModel(ExpressionModel[FrameBatch]):
     def _density(self, origins: Tensor, marched: Marched, frames: FrameBatch) -> Tuple[Tensor, Tensor]:
         """Density and geometry features of samples on rays."""
         positions, row = self.conditioning.to_canonical(origins, marched, frames)
-        return self.field.density(positions, frames.tables, frames.inputs, row)
+        return self.field.density(positions, frames.tables, frames.of_frames, row)
 
     def _background(self, like: Float[Tensor, "rays 3"]) -> Float[Tensor, "rays 3"]:
         if self.training:
@@ -312,7 +314,7 @@ class HeadModel(ExpressionModel[FrameBatch]):
         crop = crop_background()
         if crop is not None:
             return crop.to(like).expand_as(like)
-        return torch.full_like(like, 1.0 if self.config.background_color == "white" else 0.0)
+        return self.backdrop.expand_as(like)
 
     def get_rgba_image(self, outputs: Dict[str, Tensor], output_name: str = "rgb") -> Tensor:
         """The rendered head with its opacity as the fourth channel, free of the background."""

@@ -16,7 +16,7 @@ def composite(
     densities: Float[Tensor, "samples"],
     colors: Float[Tensor, "samples 3"],
     distances: Float[Tensor, "samples"],
-    starts: Int[Tensor, "segments rays"],
+    ends: Int[Tensor, "segments rays"],
     counts: Int[Tensor, "segments rays"],
     step_size: float,
     early_stop: float,
@@ -27,15 +27,16 @@ def composite(
         densities: of the samples.
         colors: of the samples.
         distances: along the ray, of the samples' middles.
-        starts: int64, the first sample of each segment of each ray, front to back. Every sample is in one.
-        counts: int64, its samples, which follow one another.
+        ends: int64, the running total of the counts of each segment, front to back; samples are in the order of the
+            segments, then of the rays.
+        counts: int64, samples of each segment of each ray.
         step_size: length of a sample.
         early_stop: samples that a smaller fraction of the light reaches weigh nothing, and get no gradient.
 
     Returns:
         Colour and depth times opacity, and opacity; differentiable once, in densities and colours.
     """
-    return _Composite.apply(densities, colors, distances, starts, counts, step_size, early_stop)
+    return _Composite.apply(densities, colors, distances, ends, counts, step_size, early_stop)
 
 
 class _Composite(torch.autograd.Function):
@@ -45,36 +46,36 @@ class _Composite(torch.autograd.Function):
         densities: Tensor,
         colors: Tensor,
         distances: Tensor,
-        starts: Tensor,
+        ends: Tensor,
         counts: Tensor,
         step_size: float,
         early_stop: float,
     ) -> Tuple[Tensor, Tensor, Tensor]:
         densities, colors = densities.float().contiguous(), colors.float().contiguous()
-        rays = starts.shape[1]
+        rays = ends.shape[1]
         color = densities.new_empty(rays, 3)
         alpha, depth = densities.new_empty(rays, 1), densities.new_empty(rays, 1)
         light, kept = torch.empty_like(densities), torch.empty(rays, dtype=torch.int32, device=densities.device)
         compositing_kernels.composite(
             rays,
             (),
-            (starts, counts, distances, step_size, early_stop)
+            (ends, counts, distances, step_size, early_stop)
             + (densities, colors, light, kept, color, alpha.view(-1), depth.view(-1)),
         )
         ctx.step_size = step_size
-        ctx.save_for_backward(starts, counts, kept, distances, densities, colors, light)
+        ctx.save_for_backward(ends, counts, kept, distances, densities, colors, light)
         return color, alpha, depth
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> Tuple[Optional[Tensor], ...]:
-        starts, counts, kept, distances, densities, colors, light = ctx.saved_tensors
+        ends, counts, kept, distances, densities, colors, light = ctx.saved_tensors
         color, alpha, depth = (gradient.contiguous() for gradient in gradients)
         results = torch.empty_like(densities), torch.empty_like(colors)
         compositing_kernels.composite_gradient(
-            starts.shape[1],
+            ends.shape[1],
             (),
-            (starts, counts, kept, distances, ctx.step_size, densities, colors, light)
+            (ends, counts, kept, distances, ctx.step_size, densities, colors, light)
             + (color, alpha.view(-1), depth.view(-1), *results),
         )
         return *results, None, None, None, None, None

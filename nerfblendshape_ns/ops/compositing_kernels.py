@@ -18,7 +18,7 @@ MINIMUM_RAYS = 128
 def _composite(
     first: int,
     stride: int,
-    starts: wp.array2d(dtype=wp.int64),
+    ends: wp.array2d(dtype=wp.int64),
     counts: wp.array2d(dtype=wp.int64),
     distances: wp.array(dtype=float),
     step_size: float,
@@ -37,9 +37,11 @@ def _composite(
     opacity = float(0.0)
     distance = float(0.0)
     number = int(0)
-    for segment in range(starts.shape[0]):
-        start = int(starts[segment, ray])
-        for row in range(start, start + int(counts[segment, ray])):
+    before = int(0)  # Samples of the segments before this one, of all rays.
+    for segment in range(ends.shape[0]):
+        end = before + int(ends[segment, ray])
+        before += int(ends[segment, ends.shape[1] - 1])
+        for row in range(end - int(counts[segment, ray]), end):
             if passing >= early_stop:
                 light[row] = passing
                 rest = passing * wp.exp(-densities[row] * step_size)
@@ -59,7 +61,7 @@ def _composite(
 def _composite_gradient(
     first: int,
     stride: int,
-    starts: wp.array2d(dtype=wp.int64),
+    ends: wp.array2d(dtype=wp.int64),
     counts: wp.array2d(dtype=wp.int64),
     kept: wp.array(dtype=int),
     distances: wp.array(dtype=float),
@@ -78,14 +80,16 @@ def _composite_gradient(
     # What the samples behind add to the loss; it all passes through this one.
     behind = float(0.0)
     left_out = -kept[ray]
-    for segment in range(starts.shape[0]):
+    before = int(0)
+    for segment in range(ends.shape[0]):
         left_out += int(counts[segment, ray])
-    for segments_back in range(starts.shape[0]):
-        segment = starts.shape[0] - 1 - segments_back
-        first_row = int(starts[segment, ray])
-        number = int(counts[segment, ray])
-        for back in range(number):
-            row = first_row + number - 1 - back
+        before += int(ends[segment, ends.shape[1] - 1])
+    for segments_back in range(ends.shape[0]):
+        segment = ends.shape[0] - 1 - segments_back
+        before -= int(ends[segment, ends.shape[1] - 1])
+        last_row = before + int(ends[segment, ray]) - 1
+        for back in range(int(counts[segment, ray])):
+            row = last_row - back
             if left_out > 0:
                 left_out -= 1
                 density_result[row] = 0.0

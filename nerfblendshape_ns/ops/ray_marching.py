@@ -144,21 +144,20 @@ class Segments(NamedTuple):
     """int64, the ray of each."""
     distances: Float[Tensor, "samples"]
     """Along the ray, of the sample's middle."""
-    starts: Int[Tensor, "segments rays"]
-    """int64, first sample of each segment of each ray."""
+    ends: Int[Tensor, "segments rays"]
+    """int64, of each segment the running total of its counts."""
     counts: Int[Tensor, "segments rays"]
-    """int64, its samples."""
+    """int64, samples of each segment of each ray."""
 
     @classmethod
     def of(cls, segments: Sequence[Segment]) -> Segments:
         """One after the other."""
         if len(segments) == 1:
             rays, distances, ends, counts = segments[0]
-            return cls(rays, distances, (ends - counts)[None], counts[None])
+            return cls(rays, distances, ends[None], counts[None])
         rays, distances = torch.cat([part.rays for part in segments]), torch.cat([part.distances for part in segments])
-        counts = torch.stack([part.counts for part in segments])
-        # The running total goes on from one segment to the next.
-        return cls(rays, distances, counts.flatten().cumsum(0).view_as(counts) - counts, counts)
+        both = torch.stack([*(part.ends for part in segments), *(part.counts for part in segments)])
+        return cls(rays, distances, *both.split(len(segments)))
 
 
 class March:
@@ -245,7 +244,7 @@ class March:
         joined, ends = Segments.of(segments), self._seen.cumsum(0)
         number = int(ends[-1]) if len(ends) else 0
         distances, rays = joined.distances.new_empty(number), joined.rays.new_empty(number)
-        arguments = (joined.starts, joined.counts, joined.distances, self._seen, ends, distances, rays)
+        arguments = (joined.ends, joined.counts, joined.distances, self._seen, ends, distances, rays)
         keep_seen(len(ends), (), arguments)
         return Segment(rays, distances, ends, self._seen)
 

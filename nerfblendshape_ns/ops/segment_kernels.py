@@ -64,20 +64,22 @@ def _attenuate(
 def _keep_seen(
     first: int,
     stride: int,
-    starts: wp.array2d(dtype=wp.int64),
+    ends: wp.array2d(dtype=wp.int64),
     counts: wp.array2d(dtype=wp.int64),
     distances: wp.array(dtype=float),
     seen: wp.array(dtype=wp.int64),
-    ends: wp.array(dtype=wp.int64),
+    seen_ends: wp.array(dtype=wp.int64),
     samples: wp.array(dtype=float),
     sample_rays: wp.array(dtype=wp.int64),
 ):
     """The first samples of each ray, from all segments, so many as are seen."""
     ray = first + wp.tid() * stride
-    target = int(ends[ray] - seen[ray])
-    for segment in range(starts.shape[0]):
-        start = int(starts[segment, ray])
-        for index in range(start, start + int(wp.min(counts[segment, ray], ends[ray] - wp.int64(target)))):
+    target = int(seen_ends[ray] - seen[ray])
+    before = int(0)
+    for segment in range(ends.shape[0]):
+        start = before + int(ends[segment, ray] - counts[segment, ray])
+        before += int(ends[segment, ends.shape[1] - 1])
+        for index in range(start, start + int(wp.min(counts[segment, ray], seen_ends[ray] - wp.int64(target)))):
             samples[target] = distances[index]
             sample_rays[target] = wp.int64(ray)
             target += 1

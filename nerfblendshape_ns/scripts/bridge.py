@@ -32,10 +32,10 @@ async def run(options: BridgeOptions) -> None:
     Raises:
         UserError: a port is taken.
     """
-    from nerfblendshape_ns.web.bridge import Bridge, receive_packets
+    from nerfblendshape_ns.web.bridge import Bridge, hand_on
 
     bridge = Bridge(options.origins)
-    transport = await receive_packets(bridge, options.udp_host, options.udp_port)
+    listener = hand_on(bridge, options.udp_host, options.udp_port)
     try:
         await bridge.start(options.port)
         print(
@@ -44,7 +44,7 @@ async def run(options: BridgeOptions) -> None:
         )
         await asyncio.Future()
     finally:
-        transport.close()
+        listener.stop()
         await bridge.stop()
 
 

@@ -11,16 +11,16 @@ import hmac
 import json
 import secrets
 from http import HTTPStatus
-from typing import Any, Callable, Mapping, Optional, Sequence, Set, Tuple
+from typing import Mapping, Optional, Sequence, Set
 from urllib.parse import parse_qs, urlsplit
 
 from websockets.asyncio.server import Server, ServerConnection, broadcast, serve
 from websockets.http11 import Request, Response
 
 from nerfblendshape_ns.common.errors import UserError
-from nerfblendshape_ns.expressions.live.live_link import PacketError, decode
+from nerfblendshape_ns.expressions.live.frame import LiveFrame
+from nerfblendshape_ns.expressions.live.listener import LOOPBACK, UdpListener
 
-LOOPBACK = "127.0.0.1"
 FILE = "null"
 """Origin of pages that are opened as files."""
 LARGEST_MESSAGE = 1024
@@ -94,38 +94,25 @@ class Bridge:
             self._pages.discard(connection)
 
 
-class _Receiver(asyncio.DatagramProtocol):
-    """Packets of the app Live Link Face; what is malformed is dropped."""
-
-    def __init__(self, receive: Callable[[Mapping[str, float]], None]) -> None:
-        self._receive = receive
-
-    def datagram_received(self, data: bytes, addr: Tuple[Any, ...]) -> None:
-        """See :class:`asyncio.DatagramProtocol`."""
-        try:
-            coefficients = decode(data).coefficients()
-        except PacketError:
-            return
-        if coefficients:
-            self._receive(coefficients)
-
-
-async def receive_packets(bridge: Bridge, host: str, port: int) -> asyncio.DatagramTransport:
-    """Hand on the packets of Live Link Face that come to a UDP port.
+def hand_on(bridge: Bridge, host: str, port: int) -> UdpListener:
+    """Hand on the faces that Live Link Face sends to a UDP port, from the running event loop.
 
     Args:
         bridge: which gives them to pages.
         host: address to bind.
         port: 0 takes a free one.
 
+    Returns:
+        The listener, to be stopped.
+
     Raises:
         UserError: the address cannot be bound.
     """
-    try:
-        loop = asyncio.get_running_loop()
-        transport, _ = await loop.create_datagram_endpoint(lambda: _Receiver(bridge.send), local_addr=(host, port))
-    except (OSError, OverflowError, UnicodeError) as error:
-        raise UserError(
-            f"UDP {host}:{port} cannot be listened on ({error}); choose an address of this machine and a free port."
-        ) from None
-    return transport
+    loop = asyncio.get_running_loop()
+
+    def receive(frame: LiveFrame) -> None:
+        loop.call_soon_threadsafe(bridge.send, frame.coefficients)
+
+    listener = UdpListener("Live Link Face", receive, host, port)
+    listener.start()
+    return listener

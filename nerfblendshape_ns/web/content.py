@@ -10,6 +10,7 @@ import torch
 from nerfblendshape_ns.avatar.avatar import Avatar
 from nerfblendshape_ns.coefficient_names.sides import side_pairs
 from nerfblendshape_ns.common.errors import UserError
+from nerfblendshape_ns.expressions.head_turns import RANGE_MARGIN
 from nerfblendshape_ns.models.torso import TorsoModel
 from nerfblendshape_ns.viewer.coefficients import CoefficientTable
 from nerfblendshape_ns.web.head_content import Arrays, array, head_content
@@ -17,8 +18,6 @@ from nerfblendshape_ns.web.torso_content import torso_content
 
 VERSION = 1
 """Of the page's data."""
-MARGIN = 3.0
-"""Degrees beyond the seen range to which the page lets the head turn."""
 
 
 def page_content(
@@ -83,5 +82,5 @@ def pose_range(avatar: Avatar) -> Dict[str, Tuple[float, float]]:
     middle = view.angles(torch.nn.functional.normalize(view.centre - position, dim=-1))[0]
     low, high = (np.degrees(np.clip(array(end - middle), -np.pi / 2, np.pi / 2)) for end in (view.low, view.high))
     ends = [(float(low[0]), float(high[0])), (-float(high[1]), -float(low[1]))]
-    yaw, pitch = ((min(ends_[0], 0.0) - MARGIN, max(ends_[1], 0.0) + MARGIN) for ends_ in ends)
+    yaw, pitch = ((min(ends_[0], 0.0) - RANGE_MARGIN, max(ends_[1], 0.0) + RANGE_MARGIN) for ends_ in ends)
     return {"yaw": yaw, "pitch": pitch}

@@ -15,8 +15,10 @@ sys.path.append(str(Path(__file__).resolve().parents[2] / "benchmarks"))
 benchmark: Any = importlib.import_module("count")
 
 MOST = {
-    "step": {"operations": 107, "launches": 17, "synchronisations": 2},
-    "image": {"operations": 48, "launches": 17, "synchronisations": 2},
+    "step": {"operations": 108, "launches": 16, "synchronisations": 2},
+    "image": {"operations": 42, "launches": 16, "synchronisations": 2},
+    "step, poses corrected": {"operations": 109, "launches": 17, "synchronisations": 2},
+    "image, poses corrected": {"operations": 43, "launches": 17, "synchronisations": 2},
 }
 """As many as there are. Whoever lowers a count lowers its number here."""
 

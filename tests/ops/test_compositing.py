@@ -26,7 +26,7 @@ def packed(counts: list, step_size: float, *sizes: int) -> Segments:
 
 
 def blended(densities, colors, samples: Segments, step_size: float, early_stop: float):
-    return composite(densities, colors, samples.distances, samples.starts, samples.counts, step_size, early_stop)
+    return composite(densities, colors, samples.distances, samples.ends, samples.counts, step_size, early_stop)
 
 
 def test_by_hand():

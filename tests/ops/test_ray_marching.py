@@ -144,10 +144,10 @@ def test_the_renderers_march_takes_the_same_steps(sizes):
         assert torch.equal(segment.counts, left.clamp(max=size)) and torch.equal(segment.ends, segment.counts.cumsum(0))
         left = left - segment.counts
     joined = Segments.of(segments)
+    before = joined.ends[:, -1].cumsum(0) - joined.ends[:, -1]
     for ray in range(300):
-        places = [
-            torch.arange(start, start + count) for start, count in zip(joined.starts[:, ray], joined.counts[:, ray])
-        ]
+        starts = before + joined.ends[:, ray] - joined.counts[:, ray]
+        places = [torch.arange(start, start + count) for start, count in zip(starts, joined.counts[:, ray])]
         own = torch.cat(places)
         assert bool((joined.rays[own] == ray).all())
         assert torch.equal(joined.distances[own], expected.vals[expected.ray_indices == ray])

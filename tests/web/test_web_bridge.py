@@ -14,7 +14,7 @@ from websockets.exceptions import InvalidStatus
 
 from nerfblendshape_ns.common.errors import UserError
 from nerfblendshape_ns.expressions.live.live_link import encode_coefficients
-from nerfblendshape_ns.web.bridge import Bridge, receive_packets
+from nerfblendshape_ns.web.bridge import Bridge, hand_on
 
 SITE = "https://example.org"
 
@@ -34,14 +34,15 @@ def with_bridge(use: Callable[[Bridge], Awaitable[Any]]) -> Any:
 @pytest.mark.parametrize("origin", [SITE, "null"])
 def test_pages_with_the_token_get_the_faces_that_come(origin):
     async def use(bridge: Bridge) -> Any:
-        transport = await receive_packets(bridge, "127.0.0.1", 0)
+        listener = hand_on(bridge, "127.0.0.1", 0)
         async with connect(bridge.address, origin=origin) as page:
             await asyncio.sleep(0.1)
             with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as phone:
                 for packet in (b"no packet", encode_coefficients({"jawOpen": 0.5})):
-                    phone.sendto(packet, transport.get_extra_info("sockname"))
+                    phone.sendto(packet, ("127.0.0.1", listener.port))
             received = json.loads(await page.recv())
-        transport.close()
+        listener.stop()
+        assert (listener.counts.faces, listener.counts.malformed) == (1, 1)
         return received
 
     expression = with_bridge(use)["expression"]
@@ -75,12 +76,15 @@ def test_a_port_that_is_taken_is_told():
     with_bridge(use)
     with pytest.raises(UserError, match="cannot be listened on .*choose another --port"):
         asyncio.run(Bridge().start(70000))
-    with pytest.raises(UserError, match="cannot be listened on .*a free port"):
-        asyncio.run(receive_packets(Bridge(), "127.0.0.1", 70000))
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as taken:
         taken.bind(("127.0.0.1", 0))
-        with pytest.raises(UserError, match="cannot be listened on .*a free port"):
-            asyncio.run(receive_packets(Bridge(), "127.0.0.1", taken.getsockname()[1]))
+        for port in (70000, taken.getsockname()[1]):
+
+            async def listen(port: int = port) -> None:
+                hand_on(Bridge(), "127.0.0.1", port)
+
+            with pytest.raises(UserError, match=f"Cannot listen on UDP 127.0.0.1:{port} .*a free port"):
+                asyncio.run(listen())
 
 
 @pytest.mark.slow

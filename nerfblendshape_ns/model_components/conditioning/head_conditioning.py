@@ -31,8 +31,8 @@ class FrameBatch:
     them."""
     tables: Float[Tensor, "variants rows features"]
     """Blended for each of them."""
-    inputs: Float[Tensor, "variants inputs"]
-    """What the density network reads of each of them."""
+    of_frames: Float[Tensor, "variants values"]
+    """What the density network makes of each of them."""
     ray_frame: Optional[Tensor]
     """``[rays]`` int32: which frame each ray belongs to; None where there is one."""
     codes: Optional[Float[Tensor, "frames code"]]
@@ -180,7 +180,7 @@ class HeadConditioning(nn.Module):
 
         Args:
             condition: from :meth:`forward`.
-            blend: from conditions to tables and what the density network reads.
+            blend: from conditions to tables and what the density network makes of them.
             pool: conditions of all training frames.
             ray_frame: see :class:`FrameBatch`.
             codes: see :class:`FrameBatch`.

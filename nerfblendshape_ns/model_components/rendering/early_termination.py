@@ -78,6 +78,6 @@ def render(march: March, density: Density, color: Color, sizes: Sequence[int]) -
         segments = [march.seen(segments)]
         looked_up = [density(segments[0].distances, segments[0].rays)]
     densities, features = looked_up[0] if len(looked_up) == 1 else (torch.cat(parts) for parts in zip(*looked_up))
-    rays, distances, starts, counts = Segments.of(segments)
+    rays, distances, ends, counts = Segments.of(segments)
     colors = color(features, rays)
-    return Foreground(*composite(densities, colors, distances, starts, counts, march.step_size, EARLY_STOP))
+    return Foreground(*composite(densities, colors, distances, ends, counts, march.step_size, EARLY_STOP))
