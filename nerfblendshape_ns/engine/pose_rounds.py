@@ -33,8 +33,9 @@ FIRST_STEP = 500
 MOST_FRAMES = 150
 """Frames that are fitted, evenly spread; those between follow in time."""
 LEAST_EXPLAINED = 0.09
-"""Fraction of the squared differences that corrections must explain on average. Exact poses have 0.07, by what else is
-wrong with a half-trained head, and are worse off with corrections; so is a clip with 0.08, not those from 0.10 on."""
+"""Fraction of the squared differences that corrections must explain on average, or the poses stand from then on. Exact
+poses have 0.03 to 0.07, by what else is wrong with a half-trained head, and are worse off with corrections; so is a
+clip with 0.08, not those from 0.10 on."""
 SMOOTHNESS = 1.0
 """Of the corrections in time; see :func:`whittaker`."""
 WINDOW, OUTLIER = 7, 4.0
@@ -66,9 +67,9 @@ def correct_poses(model: HeadModel, dataset: NerfBlendshapeDataset) -> str:
     numbers, explained = fitted[:, :6].numpy(), float(fitted[:, 6].mean())
     effort = f"from {len(chosen)} of {len(dataset)} frames in {time.monotonic() - started:.0f} s."
     if explained < LEAST_EXPLAINED:
-        correction.correct(correction.own)
-        kept = "as corrected" if correction.own.any() else "as tracked"
-        return f"Head poses stand {kept}: more would explain {explained:.0%} of the differences; {effort}"
+        correction.stand(len(ROUNDS) - correction.done)
+        kept = "as corrected" if correction.active else "as tracked"
+        return f"Head poses stand {kept}: a change would explain {explained:.0%} of the differences; {effort}"
     own = smooth_in_time(numbers, chosen, dataset.metadata["img_ids"])
     own = head_at_rest(own, correction.poses.view(-1, 3, 4).double().cpu().numpy())
     correction.correct(torch.from_numpy(own))

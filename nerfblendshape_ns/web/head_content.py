@@ -87,7 +87,7 @@ def head_content(head: HeadModel, exact: bool = False) -> Tuple[Dict[str, Any], 
         "parts": None,
         "motion": None,
     }
-    if conditioning.correction.done > 0:
+    if conditioning.correction.active:
         linear, offset = conditioning.correction.linear, conditioning.correction.offset
         content["correction"] = {"linear": linear.tolist(), "offset": offset.tolist()}
     if conditioning.parts is not None:

@@ -143,6 +143,6 @@ def test_poses_that_are_right_stand():
         clip.images[index] = image + 0.05 * torch.randn(image.shape, generator=generator)
     line = correct_poses(model.train(), clip)  # type: ignore[arg-type]
     assert re.match(
-        "Head poses stand as tracked: more would explain [01]% of the differences; from 12 of 12 frames", line
+        "Head poses stand as tracked: a change would explain [01]% of the differences; from 12 of 12 frames", line
     )
-    assert model.conditioning.correction.done == 1 and not model.conditioning.correction.own.any()
+    assert model.conditioning.correction.done == 2 and not model.conditioning.correction.active

@@ -246,3 +246,15 @@ def test_a_browser_without_webgl_is_told_so(browser, avatar, tmp_path):
     page.wait_for_selector("body[data-state=failed]", timeout=60000)
     assert page.inner_text("#message").startswith("This browser offers no WebGL2")
     page.close()
+
+
+@pytest.mark.parametrize("size", [(1100, 700), (700, 1100), (390, 844)])
+def test_the_whole_picture_is_seen(open_page, avatar, size):
+    page = open_page(avatar)
+    page.set_viewport_size({"width": size[0], "height": size[1]})
+    inside = """() => {
+        const [picture, stage] = ["canvas", "stage"].map((id) => document.getElementById(id).getBoundingClientRect());
+        return picture.top >= stage.top && picture.bottom <= stage.bottom && picture.left >= stage.left
+            && picture.right <= stage.right && picture.height > 100;
+    }"""
+    assert page.evaluate(inside)

@@ -155,7 +155,7 @@ class HeadConditioning(nn.Module):
             captured: see there.
             train_frame: training frames that they are; None for others.
         """
-        if self.correction.done == 0:
+        if not self.correction.active:
             return None
         if train_frame is not None:
             return self.correction.of_training(train_frame)

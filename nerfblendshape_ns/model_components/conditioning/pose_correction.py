@@ -46,14 +46,16 @@ class PoseCorrection(nn.Module):
         self.register_buffer("rounds", torch.zeros((), dtype=torch.long))
         self.register_buffer("motions", torch.zeros(len(poses), 12), persistent=False)
         self.done = 0
-        """Rounds of correction, 0 where nothing is corrected; the buffer would wait for the device in each step."""
+        """The same as a number: the buffer would wait for the device in each step."""
+        self.active = False
+        """Whether anything is corrected."""
 
     def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
         super()._load_from_state_dict(*args, **kwargs)
         self._own_motions()
 
     def _own_motions(self) -> None:
-        self.done = int(self.rounds)
+        self.done, self.active = int(self.rounds), bool(self.own.any())
         self.motions = scene_motion(self.poses, self.own, torch.eye(6).to(self.own), torch.zeros_like(self.offset))
 
     @torch.no_grad()
@@ -69,6 +71,11 @@ class PoseCorrection(nn.Module):
         self.linear.copy_(torch.linalg.solve(normal, numbers.T @ targets))
         self.offset.copy_(self.own.mean(0) - self.codes.mean(0) @ self.linear)
         self.rounds += 1
+        self._own_motions()
+
+    def stand(self, rounds: int) -> None:
+        """Leave the tracked poses as they are, in so many rounds."""
+        self.rounds += rounds
         self._own_motions()
 
     def of_training(self, frames: Int[Tensor, "frames"]) -> Float[Tensor, "frames 12"]:
