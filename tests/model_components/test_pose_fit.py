@@ -8,6 +8,7 @@ import torch
 from nerfstudio.cameras.cameras import Cameras
 from scipy.spatial.transform import Rotation
 
+from nerfblendshape_ns.model_components.rendering import pose_fit
 from nerfblendshape_ns.model_components.rendering.pose_fit import fit_pose
 
 POSE = torch.tensor([[1.0, 0.0, 0.0, 0.0], [0.0, 0.0, -1.0, -4.0], [0.0, 1.0, 0.0, 0.0]])
@@ -93,3 +94,22 @@ def test_it_never_gets_worse():
         for pose in (POSE, fit_pose(model.get_outputs_for_camera, camera(POSE, 48), random))
     ]
     assert errors[1] <= errors[0]
+
+
+def test_one_step_follows_the_inside_of_the_head_not_its_outline(monkeypatch):
+    """An image whose inside is of a shifted head, and whose outline stayed."""
+    model, shifted = Ball(), POSE.clone()
+    shifted[0, 3] = 0.03
+    still, moved = (model.get_outputs_for_camera(camera(pose, 96)) for pose in (POSE, shifted))
+    solid = (still["accumulation"][..., 0] > 0.5).float()[None, None]
+    inside = -torch.nn.functional.max_pool2d(-solid, 9, 1, 4)[0, 0, ..., None] > 0
+    image = torch.where(inside, moved["rgb"], still["rgb"])
+    errors = []
+    for outline in (pose_fit.OUTLINE, 1.0):
+        monkeypatch.setattr(pose_fit, "OUTLINE", outline)
+        found, explained = pose_fit.pose_step(model.get_outputs_for_camera, camera(POSE, 96), image)
+        seen = model.get_outputs_for_camera(camera(found, 96))["rgb"]
+        errors.append(float(((seen - moved["rgb"]) * inside).abs().mean()))
+        assert 0.2 < explained < 1.0
+    before = float(((still["rgb"] - moved["rgb"]) * inside).abs().mean())
+    assert errors[0] < 0.4 * before and errors[0] < 0.7 * errors[1], (before, errors)

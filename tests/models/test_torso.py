@@ -59,6 +59,19 @@ def test_the_head_is_the_head_models_own_picture():
     torch.testing.assert_close(outputs["head_accumulation"], expected["accumulation"])
 
 
+def test_a_training_frame_has_its_own_correction_of_the_pose():
+    head = make(frame_metadata()).eval()
+    correction = head.conditioning.correction
+    own = torch.zeros_like(correction.own)
+    own[:, 3] = 0.2 * (-1.0) ** torch.arange(len(own))
+    correction.correct(own)
+    model = make_torso(head=head).eval()
+    expected = head.get_outputs_for_camera(view({"cam_idx": 1}))["rgb"]
+    torch.testing.assert_close(model.get_outputs_for_camera(view({"cam_idx": 1}))["head_rgb"], expected)
+    correction.correct(torch.zeros_like(own))
+    assert (head.get_outputs_for_camera(view({"cam_idx": 1}))["rgb"] - expected).abs().max() > 0.01
+
+
 def test_training_leaves_the_head_bit_identical():
     data = frame_metadata()
     data["track"]["head_pose"][:, 3] = torch.linspace(-0.2, 0.2, 6)  # Or skinning moves nothing.

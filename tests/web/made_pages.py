@@ -77,7 +77,8 @@ def until(page: Any, met: str) -> None:
     raise AssertionError(f"the page did not come to {met}")
 
 
-@pytest.fixture(scope="session")
+# An open browser leaves its event loop running in this thread, where other files start loops of their own.
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
     pytest.importorskip("playwright", reason="needs the Python package playwright")
     chromium = find_chromium()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
-import threading
 from typing import Any, Awaitable, Callable
 
 import pytest
@@ -85,42 +84,3 @@ def test_a_port_that_is_taken_is_told():
 
             with pytest.raises(UserError, match=f"Cannot listen on UDP 127.0.0.1:{port} .*a free port"):
                 asyncio.run(listen())
-
-
-@pytest.mark.slow
-def test_a_page_shows_the_live_face(open_page):
-    from made_pages import head_avatar, until
-
-    loop, bridge = asyncio.new_event_loop(), Bridge()
-    threading.Thread(target=loop.run_forever, daemon=True).start()
-    asyncio.run_coroutine_threadsafe(bridge.start(), loop).result(30)
-    page = open_page(head_avatar(), live=True)
-    page.fill("#address", "ws://192.168.0.1:9/")
-    page.click("#connect")
-    assert "begins with ws://127.0.0.1" in page.inner_text("#message")
-    page.fill("#address", bridge.address)
-    page.click("#connect")
-    for _ in range(100):
-        loop.call_soon_threadsafe(bridge.send, {"browInnerUp": 0.5, "jawOpen": 1.0})
-        page.wait_for_timeout(100)
-        if page.evaluate("avatar.values[2]") == 0.5:
-            break
-    until(page, "avatar.values[2] === 0.5")
-    page.click("#connect")
-    until(page, "document.getElementById('connect').textContent === 'Connect'")
-    asyncio.run_coroutine_threadsafe(bridge.stop(), loop).result(30)
-    loop.call_soon_threadsafe(loop.stop)
-
-
-@pytest.mark.slow
-def test_a_page_that_is_not_live_connects_to_nothing(open_page):
-    from made_pages import head_avatar
-
-    page = open_page(head_avatar())
-    assert page.locator("#live").is_hidden()
-    refused = """new Promise((end) => {
-        document.addEventListener('securitypolicyviolation', (event) => end(event.effectiveDirective));
-        try { new WebSocket('ws://127.0.0.1:9/'); } catch (error) { end(error.name); }
-        fetch('http://127.0.0.1:9/').catch(() => {});
-    })"""
-    assert page.evaluate(refused) in ("connect-src", "SecurityError")

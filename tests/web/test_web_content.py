@@ -11,7 +11,8 @@ from tiny_head import make
 
 from nerfblendshape_ns.avatar.avatar import Avatar
 from nerfblendshape_ns.common.errors import UserError
-from nerfblendshape_ns.web.content import MARGIN, page_content
+from nerfblendshape_ns.expressions.head_turns import RANGE_MARGIN
+from nerfblendshape_ns.web.content import page_content
 from nerfblendshape_ns.web.head_content import FURTHEST, cell_distances, head_content
 from nerfblendshape_ns.web.tables import dequantise
 
@@ -68,8 +69,12 @@ def test_the_head_may_turn_as_far_as_the_clip_shows():
     content, _ = page_content(avatar)
     low, high = (np.degrees(end.numpy()) for end in (avatar.head.view_range.low, avatar.head.view_range.high))
     middle = np.degrees(directions(avatar, 0.0, 0.0))
-    np.testing.assert_allclose(content["range"]["yaw"], (low[0] - middle[0] - MARGIN, high[0] - middle[0] + MARGIN))
-    np.testing.assert_allclose(content["range"]["pitch"], (middle[1] - high[1] - MARGIN, middle[1] - low[1] + MARGIN))
+    np.testing.assert_allclose(
+        content["range"]["yaw"], (low[0] - middle[0] - RANGE_MARGIN, high[0] - middle[0] + RANGE_MARGIN)
+    )
+    np.testing.assert_allclose(
+        content["range"]["pitch"], (middle[1] - high[1] - RANGE_MARGIN, middle[1] - low[1] + RANGE_MARGIN)
+    )
     # A face that turns to the image's right is seen from its right, one that looks down from above.
     np.testing.assert_allclose(np.degrees(directions(avatar, 5.0, 0.0)) - middle, [5.0, 0.0], atol=0.1)
     np.testing.assert_allclose(np.degrees(directions(avatar, 0.0, 5.0)) - middle, [0.0, -5.0], atol=0.1)

@@ -129,6 +129,8 @@ class UdpListener:
             return
         bound = None
         try:
+            if not 0 <= self._wanted_port < 65_536:  # Taken modulo 65536 by getaddrinfo.
+                raise OverflowError("ports go from 0 to 65535")
             family, kind, protocol, _, address = socket.getaddrinfo(
                 self._host, self._wanted_port, type=socket.SOCK_DGRAM, flags=socket.AI_PASSIVE
             )[0]
