@@ -10,6 +10,7 @@ from typing import Callable, Deque, Iterator, List, Optional, Tuple
 
 import cv2
 import numpy as np
+import torch
 
 from nerfblendshape_ns.coefficient_names.arkit import MEDIAPIPE_NAMES
 from nerfblendshape_ns.common.errors import UserError
@@ -26,6 +27,8 @@ LONGEST_WAIT = 2.0
 """Seconds that stopping waits for a camera's image."""
 LONGEST_SIDE = 640
 """Larger images are halved until they are no larger: the tracker sees a face in 256 pixels."""
+REST = 2.0
+"""Times as long as tracking an image takes, tracking rests: rendering needs the cores, and fewer images a second."""
 
 
 class LiveTracker:
@@ -130,6 +133,7 @@ class CameraSource:
         self._newest: Optional[Tuple[float, np.ndarray]] = None
         self._arrived = threading.Condition()
         self._running = False
+        self._torch_threads = torch.get_num_threads()
         self._times: Deque[Tuple[float, float]] = deque(maxlen=120)
         self._problem = ""
         self._threads: List[threading.Thread] = []
@@ -146,6 +150,8 @@ class CameraSource:
         images = camera_images(self._source)
         first = next(images)
         self._running = True
+        self._torch_threads = torch.get_num_threads()
+        torch.set_num_threads(max(1, self._torch_threads - 1))  # They spin while they wait, on the tracker's core too.
         for run, arguments in ((self._read, (images, first)), (self._track, (tracker,))):
             thread = threading.Thread(target=run, args=arguments, name=f"nbs-camera{run.__name__}", daemon=True)
             self._threads.append(thread)
@@ -153,6 +159,8 @@ class CameraSource:
 
     def stop(self) -> None:
         """Let the threads end and the camera go, so that it can be opened again."""
+        if self._running:
+            torch.set_num_threads(self._torch_threads)
         self._running = False
         with self._arrived:
             self._arrived.notify_all()
@@ -206,6 +214,7 @@ class CameraSource:
             if newest is None:
                 return
             came, image = newest
+            started = time.monotonic()
             while max(image.shape) > LONGEST_SIDE:
                 image = cv2.resize(image, (image.shape[1] // 2, image.shape[0] // 2), interpolation=cv2.INTER_AREA)
             last = max(last + 1, int(1000 * (came - began)))
@@ -213,3 +222,4 @@ class CameraSource:
             if frame is not None and self._running:
                 self._times.append((time.monotonic(), came))
                 self._receive(frame, came)
+            time.sleep(min(REST * (time.monotonic() - started), LONGEST_WAIT / 2))
