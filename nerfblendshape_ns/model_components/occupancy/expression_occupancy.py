@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Callable, Optional, Tuple, cast
+from typing import Any, Callable, Optional, Tuple, cast
 
 import numpy as np
 import torch
@@ -23,6 +23,8 @@ VISITED = 32
 """An update visits one in so many cells."""
 THRESHOLD = 0.01
 """A cell is occupied where its opacity may reach this."""
+SOLID = 0.1
+"""Fog below this joins nothing."""
 
 
 class _Grid(OccGridEstimator):
@@ -184,19 +186,23 @@ class ExpressionOccupancy(nn.Module):
 
     @torch.no_grad()
     def connected(self) -> Bool[Tensor, "1 width height depth"]:
-        """The largest piece of occupied cells that share sides: what floats beside the head is none of it.
+        """The cells of the head: of what floats beside it there is none.
 
-        Crumbs beside a jaw come forth where the head turns beyond the training frames. An earring that no cell joins
-        to the head would be left out too.
+        Solid cells that share sides are a piece, and fog belongs to the piece that is nearest. The largest piece is the
+        head. Crumbs beside a jaw come forth where the head turns beyond the training frames; fog joins many of them to
+        it. An earring that nothing solid joins to the head would be left out too.
         """
         binaries = self.estimator.binaries
         state = binaries.data_ptr(), binaries._version, binaries.device
         if self._connected is None or self._connected[0] != state:
-            pieces, count = cast(Tuple[np.ndarray, int], ndimage.label(binaries[0].cpu().numpy()))
+            occupied = binaries.flatten()
+            solid = (occupied & ((self.estimator.occs > SOLID) | self.kept)).view_as(binaries)[0].cpu().numpy()
+            pieces, count = cast(Tuple[np.ndarray, int], ndimage.label(solid))
             cells = binaries
             if count > 1:
                 largest = 1 + int(np.bincount(pieces.ravel())[1:].argmax())
-                cells = torch.from_numpy(pieces == largest)[None].to(binaries.device)
+                nearest: Any = ndimage.distance_transform_edt(~solid, return_distances=False, return_indices=True)
+                cells = binaries & torch.from_numpy(pieces[tuple(nearest)] == largest).to(binaries.device)
             self._connected = state, cells
         return self._connected[1]
 

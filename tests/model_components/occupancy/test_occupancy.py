@@ -226,3 +226,20 @@ def test_images_leave_out_what_floats_beside_the_head():
     assert bool((occupancy.connected() == binaries).all()), "it is connected, and the change is seen"
     binaries.fill_(False)
     assert not occupancy.connected().any()
+
+
+def test_fog_joins_nothing_to_the_head():
+    occupancy = make()
+    binaries, opacity = occupancy.estimator.binaries, occupancy.estimator.occs.view(1, 16, 16, 16)
+    binaries.fill_(False)
+    binaries[0, 2:6, 4:8, 4:8] = True
+    binaries[0, 6:12, 5, 5] = True
+    binaries[0, 12, 4:6, 5] = True
+    opacity[0, 6:12, 5, 5] = 0.05
+    head = occupancy.connected()[0]
+    assert head[2:6, 4:8, 4:8].all() and not head[12].any()
+    # The fog at 6 to 8 is nearer to the head, whose side is at 5, than to the crumb at 12.
+    assert head[6:12, 5, 5].tolist() == [True, True, True, False, False, False]
+    opacity[0, 6:12, 5, 5] = 0.5
+    binaries[0, 0, 0, 0] = False
+    assert torch.equal(occupancy.connected(), binaries)
