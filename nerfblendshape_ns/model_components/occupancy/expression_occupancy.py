@@ -195,14 +195,17 @@ class ExpressionOccupancy(nn.Module):
         binaries = self.estimator.binaries
         state = binaries.data_ptr(), binaries._version, binaries.device
         if self._connected is None or self._connected[0] != state:
-            occupied = binaries.flatten()
-            solid = (occupied & ((self.estimator.occs > SOLID) | self.kept)).view_as(binaries)[0].cpu().numpy()
+            shape = binaries.shape[1:]
+            opacity, kept = (array.view(shape).cpu().numpy() for array in (self.estimator.occs, self.kept))
+            occupied = binaries[0].cpu().numpy()
+            solid = occupied & ((opacity > SOLID) | kept)
             pieces, count = cast(Tuple[np.ndarray, int], ndimage.label(solid))
             cells = binaries
             if count > 1:
                 largest = 1 + int(np.bincount(pieces.ravel())[1:].argmax())
                 nearest: Any = ndimage.distance_transform_edt(~solid, return_distances=False, return_indices=True)
-                cells = binaries & torch.from_numpy(pieces[tuple(nearest)] == largest).to(binaries.device)
+                head = occupied & (pieces[tuple(nearest)] == largest)
+                cells = torch.from_numpy(head)[None].to(binaries.device)
             self._connected = state, cells
         return self._connected[1]
 
