@@ -8,13 +8,23 @@ from contextvars import ContextVar
 from typing import Callable, Iterator, List, Optional, TypeVar
 
 T = TypeVar("T")
+LONGEST_MESSAGE = 4000
+"""Characters; the middle of a longer one is left out."""
 
 
 class UserError(ValueError):
     """Bad input, reported in one sentence: what is wrong, in which file or frame, and what to do about it.
 
     Library code raises it; the command-line tools print its message without a traceback and exit with status 1.
+
+    Args:
+        message: what of it comes out of a file may be anything; what no terminal should be sent is left out.
     """
+
+    def __init__(self, message: str) -> None:
+        if len(message) > LONGEST_MESSAGE:
+            message = f"{message[: LONGEST_MESSAGE // 2]} … {message[-LONGEST_MESSAGE // 2 :]}"
+        super().__init__("".join(each if each.isprintable() or each == "\n" else "\ufffd" for each in message))
 
 
 _collected: ContextVar[Optional[List[UserError]]] = ContextVar("collected_user_errors", default=None)
