@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from pathlib import Path
 from typing import Any, Dict, List
 
@@ -9,6 +10,9 @@ import numpy as np
 
 from nerfblendshape_ns.common import file_io
 from nerfblendshape_ns.common.errors import UserError
+
+MOST_BYTES = 4 << 30
+"""Of a file's arrays once unpacked: a small archive can hold any number."""
 
 
 def save_arrays(path: Path, **arrays: np.ndarray) -> None:
@@ -40,8 +44,17 @@ def load_arrays(path: Path, advice: str = "delete it and run the same command ag
 
 
 def _load_npz(path: Path) -> Dict[str, np.ndarray]:
+    _check_unpacked_size(path)
     with np.load(path, allow_pickle=False) as archive:
-        return {name: archive[name] for name in archive.files}
+        return {name: file_io.checked_text(archive[name]) for name in archive.files}
+
+
+def _check_unpacked_size(path: Path) -> None:
+    if not zipfile.is_zipfile(path):
+        return
+    with zipfile.ZipFile(path) as archive:
+        if sum(member.file_size for member in archive.infolist()) > MOST_BYTES:
+            raise ValueError(f"its arrays take more than {MOST_BYTES >> 30} GB")
 
 
 def _load_saved_by_torch(path: Path) -> Any:
@@ -49,6 +62,7 @@ def _load_saved_by_torch(path: Path) -> Any:
 
     from nerfblendshape_ns.common.safe_globals import register_checkpoint_globals
 
+    _check_unpacked_size(path)
     try:
         with torch.serialization.safe_globals(_numpy_globals()):
             content = torch.load(path, map_location="cpu", weights_only=True)

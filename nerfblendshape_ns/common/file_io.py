@@ -1,16 +1,24 @@
-"""Reading and writing text, JSON, arrays and images: nothing is unpickled, and no file is ever left half written."""
+"""Reading and writing text, JSON, YAML, arrays and images: nothing is unpickled, and no file is left half written."""
 
 from __future__ import annotations
 
 import json
 import os
+import warnings
 from pathlib import Path
-from typing import Any, Callable
+from typing import Any, Callable, Tuple, Type, Union
 
 import cv2
 import numpy as np
+import yaml
+from PIL import Image
 
 from nerfblendshape_ns.common.errors import UserError
+
+MOST_PIXELS = 1 << 25
+"""Of an image: those of 8K are fewer. A small file can claim any number."""
+MOST_YAML_VALUES = 100_000
+"""A few lines of YAML whose aliases name one another can stand for any number of values."""
 
 
 def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
@@ -35,17 +43,83 @@ def save_text(path: Path, text: str) -> None:
 
 
 def load_json(path: Path) -> Any:
-    """Read a JSON file.
+    """Read a JSON file; whole numbers beyond 64 bits become floats.
 
     Raises:
         UserError: the file is missing or is not JSON.
     """
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return json.loads(path.read_text(encoding="utf-8-sig"), parse_int=_whole_number)
     except FileNotFoundError:
         raise UserError(f"{path} does not exist; is {path.parent} a dataset directory?") from None
     except (ValueError, RecursionError, OSError) as error:
         raise UserError(f"{path} is not valid JSON ({error}); write the file again.") from None
+
+
+def _whole_number(text: str) -> Union[int, float]:
+    return int(text) if len(text) < 19 else float(text)
+
+
+# The C library refuses deep nesting at once, over which the parser in Python spends seconds.
+_SafeLoader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+class PlainYaml(_SafeLoader):
+    """YAML as lists, dictionaries and plain values; whole numbers beyond 64 bits become floats."""
+
+    def flatten_mapping(self, node: yaml.MappingNode) -> None:
+        """Merge mappings that ``<<`` names, as long as there are not too many."""
+        super().flatten_mapping(node)
+        if len(node.value) > MOST_YAML_VALUES:
+            raise yaml.YAMLError("it merges too many mappings")
+
+    def construct_yaml_int(self, node: yaml.ScalarNode) -> Union[int, float]:
+        """A whole number."""
+        value = super().construct_yaml_int(node)
+        return value if abs(value) < 1 << 63 else float(self.construct_scalar(node))
+
+
+PlainYaml.add_constructor("tag:yaml.org,2002:int", PlainYaml.construct_yaml_int)
+
+
+def parse_yaml(text: str, loader: Type[PlainYaml] = PlainYaml) -> Any:
+    """Read YAML without executing anything in it.
+
+    Raises:
+        yaml.YAMLError: it is no YAML, holds itself or more than :data:`MOST_YAML_VALUES` values.
+    """
+    try:
+        document = yaml.load(text, Loader=loader)
+    except yaml.YAMLError:
+        raise
+    except Exception as error:  # Values that are none of their tag and deep nesting show in half a dozen kinds.
+        raise yaml.YAMLError(str(error) or type(error).__name__) from error
+    left, count = [document], 0
+    while left:
+        value = left.pop()
+        count += 1
+        if count > MOST_YAML_VALUES:
+            raise yaml.YAMLError(f"it stands for more than {MOST_YAML_VALUES:,} values")
+        if isinstance(value, dict):
+            left += [*value, *value.values()]
+        elif isinstance(value, (list, set)):
+            left += value
+    return document
+
+
+def load_yaml(path: Path) -> Any:
+    """Read a YAML file as :func:`parse_yaml` does.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        UserError: it cannot be read, or is no YAML.
+    """
+    try:
+        return parse_yaml(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise
+    except (yaml.YAMLError, ValueError, OSError) as error:
+        raise UserError(f"{path} is not readable YAML ({' '.join(str(error).split())[:500]}); correct it.") from None
 
 
 def save_array(path: Path, array: np.ndarray) -> None:
@@ -61,7 +135,7 @@ def load_array(path: Path) -> np.ndarray:
     """
     try:
         with path.open("rb") as file:
-            return np.lib.format.read_array(file, allow_pickle=False)
+            return checked_text(np.lib.format.read_array(file, allow_pickle=False))
     except FileNotFoundError:
         raise UserError(f"{path} does not exist; is {path.parent} a dataset directory?") from None
     except Exception as error:  # A damaged header shows in half a dozen kinds of error.
@@ -69,6 +143,19 @@ def load_array(path: Path) -> np.ndarray:
             f"{path} is not a plain numeric .npy file ({error}); save it with numpy.save and a float32 array, "
             "a dictionary of arrays with numpy.savez."
         ) from None
+
+
+def checked_text(array: np.ndarray) -> np.ndarray:
+    """The same array.
+
+    Raises:
+        ValueError: it holds text with characters that Python cannot have.
+    """
+    if array.dtype.kind == "U" and array.nbytes:
+        codes = np.ascontiguousarray(array).reshape(-1).view(np.dtype("u4").newbyteorder(array.dtype.byteorder))
+        if codes.max() > 0x10FFFF:
+            raise ValueError("text of characters that do not exist")
+    return array
 
 
 def save_image(path: Path, image: np.ndarray, jpeg_quality: int = 95) -> None:
@@ -88,13 +175,41 @@ def load_image(path: Path, flags: int = cv2.IMREAD_COLOR) -> np.ndarray:
     """Read an image: RGB uint8 ``[h, w, 3]`` by default; ``cv2.IMREAD_UNCHANGED`` keeps labels and alpha.
 
     Raises:
-        UserError: the file is missing or cannot be decoded.
+        UserError: the file is missing, cannot be decoded, or has more than :data:`MOST_PIXELS`.
     """
-    image = cv2.imread(str(path), flags)
+    try:
+        image_size(path)
+    except UserError:
+        raise
+    except (OSError, SyntaxError, ValueError):  # OpenCV reads formats that Pillow does not know.
+        pass
+    try:
+        image = cv2.imread(str(path), flags)
+    except cv2.error:
+        image = None
     if image is None:
         problem = "cannot be decoded as an image" if path.exists() else "does not exist"
         raise UserError(f"{path} {problem}; restore the file or process the video again.")
     return _swap_red_and_blue(image)
+
+
+def image_size(path: Path) -> Tuple[int, int]:
+    """Width and height of an image by its header.
+
+    Raises:
+        UserError: it has more than :data:`MOST_PIXELS`.
+        OSError, SyntaxError, ValueError: Pillow cannot read it.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            with Image.open(path) as image:
+                width, height = image.size
+    except Image.DecompressionBombError:
+        width, height = MOST_PIXELS + 1, 1
+    if width * height > MOST_PIXELS:
+        raise UserError(f"{path} has more than {MOST_PIXELS:,} pixels; give a smaller image.")
+    return width, height
 
 
 def _swap_red_and_blue(image: np.ndarray) -> np.ndarray:

@@ -8,10 +8,9 @@ from typing import Literal, Optional, Tuple
 
 import cv2
 import numpy as np
-from PIL import Image
 
 from nerfblendshape_ns.common.errors import UserError
-from nerfblendshape_ns.common.file_io import load_image
+from nerfblendshape_ns.common.file_io import image_size, load_image
 from nerfblendshape_ns.data.contract import Label
 from nerfblendshape_ns.data.labels import (
     REFERENCE_SIZE,
@@ -221,9 +220,10 @@ def check_files(files: FrameFiles, full_size: Tuple[int, int]) -> None:
         if not path.exists():
             raise UserError(f"{path} does not exist; restore the file or process the video again.")
         try:
-            with Image.open(path) as image:
-                size = image.size
-        except OSError:
+            size = image_size(path)
+        except UserError:
+            raise
+        except (OSError, SyntaxError, ValueError):
             raise UserError(
                 f"{path} cannot be decoded as an image; restore the file or process the video again."
             ) from None
