@@ -8,6 +8,7 @@ from typing import Any, Dict, Optional, get_args
 
 import yaml
 
+from nerfblendshape_ns.common.file_io import PlainYaml, parse_yaml
 from nerfblendshape_ns.data.splits import Protocol
 from nerfblendshape_ns.models.rebuild import CHECKPOINTS
 
@@ -65,19 +66,16 @@ def plain_yaml(text: str) -> Any:
     """nerfstudio's YAML as lists, dictionaries and plain values; nothing in it is executed.
 
     Raises:
-        yaml.YAMLError: it is no YAML.
+        yaml.YAMLError: as :func:`parse_yaml`.
     """
-    try:
-        return yaml.load(text, Loader=_PlainLoader)
-    except (ValueError, KeyError, RecursionError) as error:  # Of values that are none of their tag, and of depth.
-        raise yaml.YAMLError(str(error)) from error
+    return parse_yaml(text, _RunYaml)
 
 
-class _PlainLoader(yaml.SafeLoader):
+class _RunYaml(PlainYaml):
     """Reads nerfstudio's YAML with its Python tags taken for plain lists, dictionaries and strings."""
 
 
-def _plain(loader: _PlainLoader, _: str, node: yaml.Node) -> Any:
+def _plain(loader: _RunYaml, _: str, node: yaml.Node) -> Any:
     if isinstance(node, yaml.MappingNode):
         return loader.construct_mapping(node, deep=True)
     if isinstance(node, yaml.SequenceNode):
@@ -86,7 +84,7 @@ def _plain(loader: _PlainLoader, _: str, node: yaml.Node) -> Any:
     return loader.construct_scalar(node)
 
 
-_PlainLoader.add_multi_constructor("tag:yaml.org,2002:python/", _plain)
+_RunYaml.add_multi_constructor("tag:yaml.org,2002:python/", _plain)
 
 
 def _get(document: Any, *keys: str) -> Dict[str, Any]:

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any, Dict, List, Mapping, Sequence, Tuple, Union
 
 import numpy as np
-import yaml
 from scipy.spatial.transform import Rotation
 
 from nerfblendshape_ns.common.errors import UserError
+from nerfblendshape_ns.common.file_io import load_yaml
 from nerfblendshape_ns.driving.sequence import DriverSequence, HeadMotion
 from nerfblendshape_ns.expressions.retarget import CoefficientSpace, plain_name
 
@@ -24,6 +24,10 @@ EASINGS = {
 }
 """How a keyframe is reached from the one before, as a function of the fraction of the time between them in [0, 1]."""
 HEAD_ANGLES = ("yaw", "pitch", "roll")
+LONGEST_SECONDS = 3600.0
+"""Longest sequence, whose samples are all in memory."""
+LARGEST_ANGLE = 360.0
+"""Degrees."""
 
 Value = Union[float, str]
 """A raw coefficient, or ``60%`` of the way from neutral to this person's maximum."""
@@ -57,12 +61,9 @@ def read_keyframes(path: Path) -> List[Keyframe]:
         UserError: the file is missing or one of its entries is wrong.
     """
     try:
-        document = yaml.safe_load(path.read_text(encoding="utf-8"))
+        document = load_yaml(path)
     except FileNotFoundError:
         raise UserError(f"{path} does not exist; give a YAML file of keyframes.") from None
-    except (yaml.YAMLError, ValueError, KeyError, RecursionError, OSError) as error:
-        reason = " ".join(str(error).split())
-        raise UserError(f"{path} is not readable YAML ({reason}); correct it.") from None
     if not isinstance(document, dict) or not isinstance(document.get("keyframes"), list) or not document["keyframes"]:
         raise UserError(f"{path} has no list 'keyframes'; write one entry with time and expression for each.")
     _refuse_unknown(document, ("keyframes", "easing"), str(path))
@@ -75,6 +76,8 @@ def read_keyframes(path: Path) -> List[Keyframe]:
             raise UserError(
                 f"{path}: keyframe {number} at {after.time:g} s does not come after {before.time:g} s; sort them."
             )
+    if frames[-1].time - frames[0].time > LONGEST_SECONDS:
+        raise UserError(f"{path} lasts more than {LONGEST_SECONDS:g} seconds; divide it into several files.")
     return frames
 
 
@@ -177,7 +180,7 @@ def _number(value: Any, where: str) -> float:
 
 
 def _easing(value: Any, where: str) -> str:
-    if value not in EASINGS:
+    if not isinstance(value, str) or value not in EASINGS:
         raise UserError(f"{where}: easing {value!r} is unknown; choose {', '.join(EASINGS)}.")
     return str(value)
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Dict, List, Mapping, Optional
 
-import yaml
-
 from nerfblendshape_ns.common.errors import UserError
+from nerfblendshape_ns.common.file_io import load_yaml
 from nerfblendshape_ns.data.layouts import LAYOUTS
 from nerfblendshape_ns.data.splits import Protocol as SplitProtocol
 from nerfblendshape_ns.recipes.published import PublishedRow
@@ -180,21 +180,21 @@ def _dataset(value: Any, where: str) -> DatasetSource:
 
 def _read(path: Path, above: tuple) -> Dict[str, Any]:
     """The YAML of a recipe merged over its bases."""
-    if path.resolve() in above:
+    if os.path.realpath(path) in above:
         raise UserError(f"{path} is its own base; name another file.")
     try:
-        document = yaml.safe_load(path.read_text(encoding="utf-8"))
+        document = load_yaml(path)
     except FileNotFoundError:
         known = sorted(found.name for found in path.parent.glob("*.yaml")) if path.parent.is_dir() else []
         raise UserError(f"{path} does not exist; {near_matches(path.name, known)}") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} is not valid YAML ({' '.join(str(error).split())}).") from None
     if not isinstance(document, dict):
         raise UserError(f"{path} is not a recipe: it must be a mapping with name, description and dataset.")
     base = document.pop("base", None)
     if base is None:
         return document
-    merged = _read(path.parent / str(base), (*above, path.resolve()))
+    if not isinstance(base, str) or "\0" in base:
+        raise UserError(f"{path}: base is {base!r}, which is no file name; correct it.")
+    merged = _read(path.parent / base, (*above, os.path.realpath(path)))
     return _merge(merged, document)
 
 

@@ -80,7 +80,7 @@ def test_base_and_variant(tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("name: [", "is not valid YAML"),
+        ("name: [", "is not readable YAML"),
         ("- a\n", "is not a recipe"),
         ("name: a\ndescription: b\n", "dataset must name exactly one of synthetic, video, path, layout, not none."),
         (MINIMAL.replace("num_frames", "frames"), "has the unknown key 'frames'; did you mean num_frames"),
