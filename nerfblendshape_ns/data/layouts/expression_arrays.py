@@ -86,22 +86,21 @@ def check_expressions(
         names = None
     names = unnamed(array.shape[1]) if names is None else tuple(names)
     present = sum(img_id < len(array) for img_id in img_ids)  # All, except where errors are collected.
-    expressions = with_missing_rows(array, needed)[list(img_ids)].astype(np.float32)
+    expressions = rows_of(array, img_ids).astype(np.float32)
     _check_finite(expressions[:present], img_ids, names, path)
     return expressions, names
 
 
-def with_missing_rows(array: np.ndarray, rows: int) -> np.ndarray:
-    """An array of at least ``rows`` rows; those it lacks are NaN."""
-    if len(array) >= rows:
-        return array
-    absent = np.full((rows - len(array), *array.shape[1:]), np.nan, np.float32)
-    return np.concatenate([array, absent])
+def rows_of(array: np.ndarray, rows: Sequence[int]) -> np.ndarray:
+    """Rows of an array, in ascending order; those it lacks, which are the last, are NaN."""
+    present = [row for row in rows if row < len(array)]
+    absent = np.full((len(rows) - len(present), *array.shape[1:]), np.nan, np.float32)
+    return np.concatenate([array[present], absent]) if len(absent) else array[present]
 
 
 def _check_kind(array: np.ndarray, path: Path) -> None:
     """Coefficients must be ``[rows, coefficients]`` of floating-point numbers."""
-    if array.ndim != 2 or array.shape[1] == 0:
+    if array.ndim != 2 or array.size == 0:
         raise UserError(f"{path} has shape {array.shape} but must be [frames, coefficients]; extract it again.")
     if not np.issubdtype(array.dtype, np.floating):
         raise UserError(f"{path} holds {array.dtype} values but must hold float32; save it with .astype('float32').")

@@ -34,7 +34,7 @@ def read_landmarks(root: Path) -> Tuple[Optional[np.ndarray], Optional[str]]:
     if not path.exists():
         return None, None
     landmarks = file_io.load_array(path)
-    if landmarks.ndim != 3 or landmarks.shape[2] < 2 or landmarks.dtype.kind not in "fiu":
+    if landmarks.ndim != 3 or landmarks.shape[2] < 2 or not landmarks.size or landmarks.dtype.kind not in "fiu":
         raise UserError(
             f"{path} holds {landmarks.dtype} of shape {landmarks.shape}, not numbers of shape [frames, points, 2]; "
             "process the video again or remove the file."

@@ -12,8 +12,10 @@ from nerfblendshape_ns.common import file_io
 from nerfblendshape_ns.common.errors import UserError, raise_or_collect
 from nerfblendshape_ns.data import contract
 from nerfblendshape_ns.data.layouts.clip import Rect
-from nerfblendshape_ns.data.layouts.expression_arrays import with_missing_rows
+from nerfblendshape_ns.data.layouts.expression_arrays import rows_of
 
+LARGEST_SIDE = 1 << 15
+"""Pixels of an image's side."""
 DEFAULT_FPS = 25.0
 """Frames per second of a clip whose files do not say it: the rate at which all these projects cut their videos."""
 
@@ -52,13 +54,36 @@ def dataset_file(root: Path, name: Any, path: Path) -> Path:
     Raises:
         UserError: it is no name, or leads out of the directory.
     """
-    if not isinstance(name, str) or not Path(name).name or "\0" in name:
+    if not isinstance(name, str) or not Path(name).name or not _can_be_path(name):
         raise UserError(f"{path} names the file {name!r}, which is no file name; correct or remove the entry.")
     if not Path(os.path.abspath(root / name)).is_relative_to(os.path.abspath(root)):
         raise UserError(
             f"{path} names the file {name!r}, which lies outside the dataset; move it into {root} and correct the name."
         )
     return root / name
+
+
+def _can_be_path(name: str) -> bool:
+    """Whether a file system may have such a file, with other folders before it and another suffix."""
+    try:
+        encoded = os.fsencode(name)
+    except UnicodeEncodeError:
+        return False
+    return b"\0" not in encoded and len(encoded) < 2000 and max(map(len, encoded.split(b"/"))) < 240
+
+
+def require_size(document: Any, key: str, path: Path) -> int:
+    """The number of pixels under ``key`` of a JSON object.
+
+    Raises:
+        UserError: it is missing or no whole number from 1 to :data:`LARGEST_SIDE`; where errors are collected, 0 stands
+            in.
+    """
+    value = require_number(document, key, path)
+    if not value.is_integer() or value > LARGEST_SIDE:
+        raise_or_collect(UserError(f"{path}: {key!r} is {value:g}, which is no number of pixels; correct it."))
+        return 0
+    return int(value)
 
 
 def require_number(document: Any, key: str, path: Path, positive: bool = True) -> float:
@@ -168,6 +193,9 @@ def optional_rects(entry: Dict[str, Any], key: str, path: Path) -> Tuple[Rect, .
         UserError: one is not four finite numbers.
     """
     values = entry.get(key) or []
+    if not isinstance(values, list):
+        raise_or_collect(UserError(f"{path}: {key!r} of frame {entry['img_id']} is no list of rectangles; correct it."))
+        return ()
     rects = [_rect(value, key, entry["img_id"], path) for value in values]
     return tuple(rect for rect in rects if rect is not None)
 
@@ -185,8 +213,7 @@ def select_rows(array: np.ndarray, img_ids: Sequence[int], path: Path) -> np.nda
                 f"so {max(img_ids) + 1} are needed; extract it from the same frames."
             )
         )
-        array = with_missing_rows(array, max(img_ids) + 1)
-    return array[list(img_ids)]
+    return rows_of(array, img_ids)
 
 
 def read_names(root: Path) -> Tuple[Optional[Tuple[str, ...]], str]:

@@ -32,6 +32,7 @@ from nerfblendshape_ns.data.layouts.fields import (
     require_frames,
     require_number,
     require_pose,
+    require_size,
 )
 
 PARTS = ("transforms_train.json", "transforms_test.json", "transforms_val.json")
@@ -48,14 +49,15 @@ def read(root: Path) -> Clip:
     entries = require_frames({**document, "frames": _numbered(document, path)}, path)
     poses, opencv = _to_opengl(np.stack([require_pose(entry, path) for entry in entries]))
     texts = [dataset_file(root, entry["exp_path"], path) for entry in entries]
-    names, table = read_flame_texts(texts[0].parent.parent, [text.stem for text in texts])
-    expressions, _ = check_expressions(table.astype(np.float32), texts[0].parent, range(len(entries)), names)
+    folder = dataset_file(root, str(Path(entries[0]["exp_path"]).parent), path)
+    names, table = read_flame_texts(folder.parent, [text.stem for text in texts])
+    expressions, _ = check_expressions(table.astype(np.float32), folder, range(len(entries)), names)
     frames = tuple(
         ClipFrame(img_id=entry["img_id"], files=_files(root, entry, path), camera_to_head=pose)
         for entry, pose in zip(entries, poses)
     )
-    width = int(require_number(document, "w", path))
-    height = int(require_number(document, "h", path))
+    width = require_size(document, "w", path)
+    height = require_size(document, "h", path)
     fl_x = require_number(document, "fl_x", path)
     notes = []
     if not opencv:
@@ -110,7 +112,7 @@ def _numbered(document: Dict[str, Any], path: Path) -> List[Any]:
             if not isinstance(entry.get(key), str):
                 raise UserError(f"{path}: frame {position} of the list has no {key!r}; generate the dataset again.")
         digits = re.findall(r"\d+", Path(entry["file_path"]).stem)
-        if not digits:
+        if not digits or len(digits[-1]) > 18:
             raise UserError(
                 f"{path}: {entry['file_path']} has no number in its name, so its position in the clip is unknown; "
                 "number the images."

@@ -21,7 +21,14 @@ from nerfblendshape_ns.common.errors import UserError
 from nerfblendshape_ns.data.frame_images import FrameFiles
 from nerfblendshape_ns.data.layouts.clip import Clip, ClipFrame, Layout, Rect
 from nerfblendshape_ns.data.layouts.expression_arrays import check_expressions
-from nerfblendshape_ns.data.layouts.fields import frame_rate, mentions, require, require_number, require_pose
+from nerfblendshape_ns.data.layouts.fields import (
+    dataset_file,
+    frame_rate,
+    mentions,
+    require,
+    require_number,
+    require_pose,
+)
 
 PARTS = ("transforms_train.json", "transforms_val.json", "transforms_test.json")
 COEFFICIENTS = "expression"
@@ -90,7 +97,7 @@ def _entries(path: Path, document: Any) -> List[Dict[str, Any]]:
         name = f"{path}: frame {position} of the list"
         if not isinstance(entry, dict) or not isinstance(entry.get("file_path"), str):
             raise UserError(f"{name} has no 'file_path'; restore the file.")
-        image = Path(entry["file_path"])
+        image = dataset_file(path.parent, entry["file_path"], path).relative_to(path.parent)
         try:
             row = np.asarray(entry.get(COEFFICIENTS), dtype=np.float64)
         except (TypeError, ValueError):
@@ -110,7 +117,7 @@ def _numbered(entries: List[Dict[str, Any]], path: Path) -> List[Dict[str, Any]]
         raise UserError(f"{path.parent}: frames have {sizes} numbers in {COEFFICIENTS!r}; give all the same.")
     digits = [re.findall(r"\d+", entry["image"].stem) for entry in entries]
     numbers = [int(found[-1]) for found in digits if found]
-    if len(set(numbers)) < len(entries):
+    if len(set(numbers)) < len(entries) or max(numbers) >= 1 << 63:
         numbers = list(range(len(entries)))
     return sorted(
         ({**entry, "img_id": number} for entry, number in zip(entries, numbers)), key=lambda entry: entry["img_id"]

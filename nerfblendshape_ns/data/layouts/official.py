@@ -20,7 +20,7 @@ from nerfblendshape_ns.common.errors import UserError
 from nerfblendshape_ns.data import contract
 from nerfblendshape_ns.data.layouts.clip import Clip, Layout
 from nerfblendshape_ns.data.layouts.expression_arrays import check_expressions, check_ranges
-from nerfblendshape_ns.data.layouts.fields import frame_rate, mentions, require_frames, require_number
+from nerfblendshape_ns.data.layouts.fields import frame_rate, mentions, require_frames, require_number, require_size
 from nerfblendshape_ns.data.layouts.numbered import (
     BACKGROUND,
     IMAGE_FOLDERS,
@@ -51,8 +51,8 @@ def read(root: Path) -> Clip:
         root=root,
         layout=LAYOUT.name,
         frames=frames,
-        width=int(require_number(document, "w", path)),
-        height=int(require_number(document, "h", path)),
+        width=require_size(document, "w", path),
+        height=require_size(document, "h", path),
         fl_x=require_number(document, "fx", path),
         fl_y=require_number(document, "fy", path),
         cx=require_number(document, "cx", path, positive=False),

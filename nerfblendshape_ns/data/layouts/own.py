@@ -20,6 +20,7 @@ from nerfblendshape_ns.data.layouts.fields import (
     require_frames,
     require_number,
     require_pose,
+    require_size,
     select_rows,
 )
 
@@ -76,8 +77,8 @@ def read(root: Path) -> Clip:
         root=root,
         layout=LAYOUT.name,
         frames=tuple(frames),
-        width=int(require_number(document, "w", path)),
-        height=int(require_number(document, "h", path)),
+        width=require_size(document, "w", path),
+        height=require_size(document, "h", path),
         fl_x=require_number(document, "fl_x", path),
         fl_y=require_number(document, "fl_y", path),
         cx=require_number(document, "cx", path, positive=False),

@@ -65,6 +65,7 @@ def _merge(root: Path) -> Tuple[Dict[str, Any], List[Dict[str, Any]], Tuple[int,
     documents = [file_io.load_json(path) for path in paths or [root / TRANSFORMS[0]]]
     frames: List[Any] = []
     num_train = 0
+    first: Dict[str, float] = {}
     for path, document in zip(paths, documents):
         # Either file may hold no frame, but not both.
         found = require(document, "frames", path)
@@ -72,10 +73,11 @@ def _merge(root: Path) -> Tuple[Dict[str, Any], List[Dict[str, Any]], Tuple[int,
         if path.name == TRANSFORMS[0]:
             num_train = len(frames)
         for key in ("focal_len", "cx", "cy"):
-            if require_number(document, key, path, positive=False) != documents[0][key]:
+            value = require_number(document, key, path, positive=False)
+            if value != first.setdefault(key, value):
                 raise UserError(
-                    f"{path}: {key!r} is {document[key]!r} but {documents[0][key]!r} in {paths[0].name}; all frames "
-                    "of a clip have one camera, so correct it."
+                    f"{path}: {key!r} is {value!r} but {first[key]!r} in {paths[0].name}; all frames of a clip have "
+                    "one camera, so correct it."
                 )
     entries = require_frames({**documents[0], "frames": frames}, paths[0])
     trained = {id(entry) for entry in frames[:num_train]}
