@@ -102,8 +102,15 @@ def load_map(path: Path, names: Sequence[str]) -> AffineMap:
             fields = {name: content[f"{number}_{name}"] for name in AffineMap.__dataclass_fields__}
             for name in ("names", "target_names"):
                 fields[name] = tuple(str(each) for each in fields[name])
-            maps.append(AffineMap(**{**fields, "target_basis": str(fields["target_basis"])}))
-    except KeyError:
+            each = AffineMap(**{**fields, "target_basis": str(fields["target_basis"])})
+            targets = (len(each.target_names),)
+            if each.matrix.shape != (len(each.names), *targets) or not np.isfinite(each.matrix).all():
+                raise ValueError
+            for numbers in (each.offset, each.low, each.high, each.variance, each.explained):
+                if numbers.shape != targets or not np.isfinite(numbers).all():
+                    raise ValueError
+            maps.append(each)
+    except (KeyError, TypeError, ValueError):
         raise UserError(f"{path} holds no maps of coefficients; make one with nbs-basis-map.") from None
     for each in maps:
         if each.takes(names):

@@ -42,7 +42,7 @@ def test_audio2face_without_rate_or_names(tmp_path):
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ('{"weightMat": [[0.1], [0.2', "a.json is not JSON"),
+        ('{"weightMat": [[0.1], [0.2', "a.json is not valid JSON"),
         ('{"weightMat": [[0.1], [0.2, 0.3]]}', "weightMat is not one row of numbers per frame"),
         ('{"weightMat": []}', "weightMat is not one row of numbers per frame"),
         ('["weightMat"]', "weightMat is not one row of numbers per frame"),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Optional, Tuple
 
@@ -11,7 +10,7 @@ import numpy as np
 from nerfblendshape_ns.coefficient_names.arkit import basis_of_names, spelled_as_arkit
 from nerfblendshape_ns.common.arrays import load_arrays
 from nerfblendshape_ns.common.errors import UserError
-from nerfblendshape_ns.common.file_io import load_array
+from nerfblendshape_ns.common.file_io import load_array, load_json
 from nerfblendshape_ns.expressions.tracks.base import ExpressionReader, ExpressionTrack, make_track
 from nerfblendshape_ns.expressions.tracks.flame_parameters import parameter_track
 from nerfblendshape_ns.expressions.tracks.unnamed_columns import unnamed_track
@@ -37,7 +36,7 @@ class ArrayReader(ExpressionReader):
     def read(self, path: Path, fps: Optional[float]) -> ExpressionTrack:
         """See :meth:`ExpressionReader.read`."""
         values = load_array(path)
-        if values.ndim == 3 and 1 in values.shape[:2]:
+        if values.ndim == 3 and 1 in values.shape[:2] and values.size:
             # Some trackers keep a batch axis of one, in front of the frames or behind them.
             values = values.reshape(-1, values.shape[2])
         found = _names_beside(path)
@@ -81,18 +80,17 @@ class ArchiveReader(ExpressionReader):
 def _names_beside(path: Path) -> Optional[Tuple[list, str]]:
     """Names and basis id from the file beside an array, or None where there is none."""
     as_json, as_text = path.with_name(f"{path.stem}_names.json"), path.with_name(f"{path.stem}_names.txt")
+    if as_json.is_file():
+        document = load_json(as_json)
+        names = document.get("names") if isinstance(document, dict) else document
+        if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+            raise UserError(f"{as_json} holds no list of names; write a JSON list with one name for each column.")
+        basis = document.get("basis") if isinstance(document, dict) else None
+        return names, str(basis) if basis else basis_of_names(names)
+    if not as_text.is_file():
+        return None
     try:
-        if as_json.is_file():
-            document = json.loads(as_json.read_text(encoding="utf-8"))
-            names = document.get("names") if isinstance(document, dict) else document
-            if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-                raise UserError(f"{as_json} holds no list of names; write a JSON list with one name for each column.")
-            basis = document.get("basis") if isinstance(document, dict) else None
-            return names, str(basis) if basis else basis_of_names(names)
-        if as_text.is_file():
-            names = [line.strip() for line in as_text.read_text(encoding="utf-8").splitlines() if line.strip()]
-            return names, basis_of_names(names)
-    except (ValueError, RecursionError) as error:
-        broken = as_json if as_json.is_file() else as_text
-        raise UserError(f"{broken} cannot be read ({error}); write one name for each column.") from None
-    return None
+        names = [line.strip() for line in as_text.read_text(encoding="utf-8").splitlines() if line.strip()]
+    except (ValueError, OSError) as error:
+        raise UserError(f"{as_text} cannot be read ({error}); write one name for each column.") from None
+    return names, basis_of_names(names)

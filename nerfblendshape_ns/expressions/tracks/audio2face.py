@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any, Dict, Optional
 
@@ -10,6 +9,7 @@ import numpy as np
 
 from nerfblendshape_ns.coefficient_names.arkit import basis_of_names, spelled_as_arkit
 from nerfblendshape_ns.common.errors import UserError
+from nerfblendshape_ns.common.file_io import load_json
 from nerfblendshape_ns.expressions.tracks.base import ExpressionReader, ExpressionTrack, make_track
 from nerfblendshape_ns.expressions.tracks.unnamed_columns import unnamed_track
 
@@ -36,10 +36,7 @@ class Audio2FaceReader(ExpressionReader):
 
     def read(self, path: Path, fps: Optional[float]) -> ExpressionTrack:
         """See :meth:`ExpressionReader.read`."""
-        try:
-            document = json.loads(path.read_text(encoding="utf-8-sig"))
-        except (ValueError, RecursionError) as error:
-            raise UserError(f"{path} is not JSON ({error}); export it again.") from None
+        document = load_json(path)
         rows = _first(document, VALUES) if isinstance(document, dict) else None
         try:
             values = np.array(rows, dtype=np.float64)

@@ -156,7 +156,8 @@ def make_track(
     repeated = sorted({name for name in names if names.count(name) > 1})
     if repeated:
         raise UserError(f"{path} names {', '.join(repeated)} more than once; give every coefficient its own name.")
-    bad = np.argwhere(~np.isfinite(values))
+    with np.errstate(over="ignore"):
+        bad = np.argwhere(~np.isfinite(values.astype(np.float32)))
     if len(bad):
         row, column = bad[0]
         raise UserError(
@@ -171,7 +172,10 @@ def make_track(
     if basis_id not in UNBOUNDED_BASES:
         notes += _wide_columns(path, names, values)
     if times is not None:
-        times = np.asarray(times, dtype=np.float64) - float(times[0])
+        times = np.asarray(times, dtype=np.float64)
+        if times.shape != (len(values),):
+            raise UserError(f"{path} has {len(values)} rows and times of shape {times.shape}; give one for each row.")
+        times = times - times[0]
     if fps is not None:
         times, clock_notes = at_rate(path, len(values), fps, times)
         notes += clock_notes

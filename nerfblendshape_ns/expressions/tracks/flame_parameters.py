@@ -57,7 +57,7 @@ def parameter_track(path: Path, content: Mapping[str, Any], fps: Optional[float]
             "parameters (exp, expr, expression, expcode, expression_params); rename the array."
         )
     pose = next((np.asarray(by_key[key]) for key in POSE_KEYS if key in by_key), None)
-    if any(array.dtype.kind not in "fiu" for array in found.values()):
+    if any(array.dtype.kind not in "fiu" or array.ndim == 0 for array in found.values()):
         raise UserError(f"{path}: the expression parameters are no numbers; extract them again.")
     frames = _frames(found["exp"])
     parts = {part: _rows(array, frames) for part, array in found.items()}
@@ -65,7 +65,7 @@ def parameter_track(path: Path, content: Mapping[str, Any], fps: Optional[float]
     if len(set(lengths.values())) > 1:
         raise UserError(f"{path}: the parameters have different numbers of frames, {lengths}; extract them again.")
     is_flame = parts["exp"].shape[1] in FLAME_SIZES
-    if is_flame and "jaw" not in parts and pose is not None and pose.dtype.kind in "fiu":
+    if is_flame and "jaw" not in parts and pose is not None and pose.dtype.kind in "fiu" and pose.ndim:
         parts = {**_of_pose(_rows(pose, frames), frames), **parts}
     if len(parts) == 1 and not is_flame:
         return unnamed_track(path, parts["exp"], fps)

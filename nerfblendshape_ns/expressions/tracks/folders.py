@@ -106,13 +106,16 @@ def stack_frames(
     """Parameters kept per frame as arrays ``[frames, numbers]``; a key that a frame lacks is left out.
 
     Raises:
-        UserError: a parameter has other sizes in different frames.
+        UserError: a parameter holds no numbers, or has other sizes in different frames.
     """
     stacked: Dict[str, np.ndarray] = {}
     for key in keys:
         if not all(key in frame for frame in frames):
             continue
-        rows = [np.asarray(frame[key], dtype=np.float64).ravel() for frame in frames]
+        try:
+            rows = [np.asarray(frame[key], dtype=np.float64).ravel() for frame in frames]
+        except (TypeError, ValueError):
+            raise UserError(f"{folder}: {key} is no array of numbers in every frame; track again.") from None
         sizes = sorted({len(row) for row in rows})
         if len(sizes) > 1:
             raise UserError(f"{folder}: {key} has {sizes} numbers in different frames; track again.")
