@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import math
 import os
 import platform
 import subprocess
@@ -13,6 +14,7 @@ from typing import Any, Dict, Mapping, Optional
 
 import torch
 
+from nerfblendshape_ns.common.errors import UserError
 from nerfblendshape_ns.common.file_io import load_json, save_json
 from nerfblendshape_ns.common.memory import peak_memory_mb
 from nerfblendshape_ns.common.version import __version__
@@ -75,7 +77,13 @@ def load_training_record(folder: Path) -> Optional[Dict[str, Any]]:
     Raises:
         UserError: the file is broken.
     """
-    return load_json(folder / FILE) if (folder / FILE).is_file() else None
+    if not (folder / FILE).is_file():
+        return None
+    record = load_json(folder / FILE)
+    times = [record.get(name, 0.0) for name in ("minutes", "cpu_minutes")] if isinstance(record, dict) else [None]
+    if not all(isinstance(time, (int, float)) and math.isfinite(time) for time in times):
+        raise UserError(f"{folder / FILE} is no record of a training; remove it.")
+    return record
 
 
 def versions() -> Dict[str, str]:

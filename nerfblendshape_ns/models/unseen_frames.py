@@ -103,5 +103,6 @@ def _own_protocol(run: Union[str, Path, None]) -> str:
         folders = [path, path.parent, path.parent.parent]  # Of a run, its config.yml, a checkpoint.
         for file in (folder / SPLIT_FILE for folder in folders):
             if file.is_file():
-                return f"its own protocol {load_json(file)['protocol']}"
+                record = load_json(file)
+                return f"its own protocol {record.get('protocol') if isinstance(record, dict) else record}"
     return "the protocol that it was trained with"

@@ -111,7 +111,7 @@ def read_arrays(path: Path, expected_sha256: str) -> Dict[str, np.ndarray]:
         )
     try:
         return dict(_named_arrays(_ArrayUnpickler(io.BytesIO(content)).load(), ""))
-    except (pickle.UnpicklingError, ValueError, TypeError, EOFError) as error:
+    except Exception as error:  # A damaged pickle shows in half a dozen kinds of error.
         raise UserError(f"{path} does not hold plain float32 arrays ({error}); run {COMMAND} to fetch it.") from error
 
 

@@ -40,7 +40,8 @@ class StepRecord:
         path = root / contract.PROCESS
         if path.exists():
             loaded = file_io.load_json(path)
-            if not isinstance(loaded, dict) or not isinstance(loaded.setdefault("steps", {}), dict):
+            steps = loaded.setdefault("steps", {}) if isinstance(loaded, dict) else None
+            if not isinstance(steps, dict) or not all(isinstance(entry, dict) for entry in steps.values()):
                 raise UserError(f"{path} is not a record of nbs-process-data; give --output another folder.")
             self.document = loaded
 
