@@ -106,7 +106,7 @@ class NerfBlendshapeDataManager(VanillaDataManager[NerfBlendshapeDataset]):
         """Rays and pixels of the training batch of a step; see the class."""
         self.train_count += 1
         config, generator = self.config, self._generator(step, _TRAIN_STREAM)
-        frames = self._train_frames(step)
+        frames = self.train_frames(step)
         counts = [
             (config.train_num_rays_per_batch + len(frames) - 1 - index) // len(frames) for index in range(len(frames))
         ]
@@ -131,6 +131,19 @@ class NerfBlendshapeDataManager(VanillaDataManager[NerfBlendshapeDataset]):
         rays.metadata["head_pose"] = cameras.head_pose[frame].expand(count, -1)
         batch["num_patches"], batch["patch_size"] = 0, self.config.patch_size
         return rays, batch
+
+    def train_frames(self, step: int) -> List[int]:
+        """Frames of a step's batch, indices in the dataset: consecutive draws from one random order after another."""
+        num_frames = len(self.train_dataset)
+        per_batch = min(self.config.frames_per_batch, num_frames)
+        frames = []
+        for draw in range(step * per_batch, (step + 1) * per_batch):
+            epoch = draw // num_frames
+            if self._epoch_order[0] != epoch:
+                order = balanced_order(self._frame_weights, self._generator(epoch, _ORDER_STREAM))
+                self._epoch_order = (epoch, order)
+            frames.append(self._epoch_order[1][draw % num_frames])
+        return frames
 
     @property
     def _num_patches(self) -> int:
@@ -163,19 +176,6 @@ class NerfBlendshapeDataManager(VanillaDataManager[NerfBlendshapeDataset]):
         rank = comms.get_rank() if comms.is_dist_avail_and_initialized() else self.local_rank
         mixed = np.random.SeedSequence([self.config.pixel_sampler.seed, rank, stream, step])
         return torch.Generator().manual_seed(int(mixed.generate_state(1)[0]))
-
-    def _train_frames(self, step: int) -> List[int]:
-        """Frames of a step's batch: consecutive draws from one random order after another."""
-        num_frames = len(self.train_dataset)
-        per_batch = min(self.config.frames_per_batch, num_frames)
-        frames = []
-        for draw in range(step * per_batch, (step + 1) * per_batch):
-            epoch = draw // num_frames
-            if self._epoch_order[0] != epoch:
-                order = balanced_order(self._frame_weights, self._generator(epoch, _ORDER_STREAM))
-                self._epoch_order = (epoch, order)
-            frames.append(self._epoch_order[1][draw % num_frames])
-        return frames
 
     def _batch(
         self, cameras: _FrameCameras, source: _Pixels, frame_ids: Tensor, counts: List[int], pixels: Tensor

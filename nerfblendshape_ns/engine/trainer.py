@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from dataclasses import dataclass, field
-from typing import Any, Dict, Iterator, Literal, Optional, Tuple, Type, cast
+from typing import Any, Dict, Iterator, Literal, Optional, Set, Tuple, Type, cast
 
 import torch
 import torch.distributed as dist
@@ -17,8 +17,10 @@ from nerfstudio.utils.rich_utils import CONSOLE
 from nerfblendshape_ns.common.console import say
 from nerfblendshape_ns.common.errors import UserError
 from nerfblendshape_ns.common.file_io import save_json
+from nerfblendshape_ns.common.frame_numbers import name_frames
 from nerfblendshape_ns.data.dataset import NerfBlendshapeDataset
 from nerfblendshape_ns.data.splits import SPLIT_FILE
+from nerfblendshape_ns.engine.pipeline import NonFiniteLoss
 from nerfblendshape_ns.engine.pose_rounds import FIRST_STEP, ROUNDS, correct_poses
 from nerfblendshape_ns.engine.schedules import ProgressDecay
 from nerfblendshape_ns.engine.start_report import start_report
@@ -33,6 +35,9 @@ from nerfblendshape_ns.field_components.table_gradients import TableGradients, s
 from nerfblendshape_ns.model_components.losses import prepare_patch_loss
 from nerfblendshape_ns.models.head import HeadModel
 from nerfblendshape_ns.models.unseen_frames import check_same_training_frames
+
+MOST_SKIPPED = 20
+"""So many steps in a row without a finite loss end the training: no frame is at fault then."""
 
 
 @dataclass
@@ -72,6 +77,8 @@ class BudgetTrainer(Trainer):
             check_same_training_frames(self.pipeline.model, self._train_metadata)
         self._trained_step = self._start_step - 1
         self._started: Optional[float] = None
+        self._skipped = 0
+        self._reported: Set[int] = set()
         if self.config.max_minutes is not None:
             for decay, step in self._decays():
                 decay.start_budget(step)
@@ -106,10 +113,34 @@ class BudgetTrainer(Trainer):
         return optimizers
 
     def train_iteration(self, step: int) -> TRAIN_INTERATION_OUTPUT:
-        """One step, as nerfstudio trains it."""
-        outputs = super().train_iteration(step)
+        """One step, as nerfstudio trains it; without a finite loss it is skipped, and the frames are named once.
+
+        Raises:
+            UserError: no loss has been finite for :data:`MOST_SKIPPED` steps.
+        """
+        try:
+            outputs = super().train_iteration(step)
+            self._skipped = 0
+        except NonFiniteLoss:
+            self._skip(step)
+            outputs = torch.tensor(float("nan")), {}, {}
         self._trained_step = step
         return outputs
+
+    def _skip(self, step: int) -> None:
+        """Name the frames of a batch whose loss is not finite."""
+        datamanager: Any = self.pipeline.datamanager
+        frames = [self._train_metadata["img_ids"][index] for index in sorted(datamanager.train_frames(step))]
+        self._skipped += 1
+        if self._skipped == MOST_SKIPPED:
+            raise UserError(
+                f"the loss has not been finite for {MOST_SKIPPED} steps up to step {step}, so the training has "
+                "diverged; look the data over with nbs-check, or give lower learning rates "
+                "(--optimizers.tables.optimizer.lr, --optimizers.networks.optimizer.lr)."
+            )
+        if not self._reported.issuperset(frames):
+            say(CONSOLE, f"Step {step} is skipped: the loss of {name_frames(frames)} is not finite.")
+            self._reported.update(frames)
 
     def _after_train(self) -> None:
         # nerfstudio counts a step that it finds itself stopped in; a resumed run would leave out that step's batch.

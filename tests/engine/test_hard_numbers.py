@@ -1,0 +1,149 @@
+"""Numbers at the edge: losses that are not finite, frames without a head, one training frame, huge coefficients."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any, Dict
+
+import numpy as np
+import pytest
+import torch
+from tiny_head import POSE, camera, make
+from tiny_runs import TORSO_METHOD, checkpoint, tiny_config, train_run
+from tiny_torso import make_torso
+
+from nerfblendshape_ns.avatar.avatar import open_avatar
+from nerfblendshape_ns.common.errors import UserError
+from nerfblendshape_ns.common.file_io import load_image, save_image
+from nerfblendshape_ns.data.contract import parsing_name
+from nerfblendshape_ns.engine.trainer import MOST_SKIPPED
+from nerfblendshape_ns.model_components.conditioning.expression_source import DrivingState
+from nerfblendshape_ns.models.head import HeadModel
+from nerfblendshape_ns.recipes.datasets import write_synthetic
+from nerfblendshape_ns.synthetic.dataset import ClipSettings
+
+SPLITS = {
+    "pipeline.datamanager.dataparser.test_frames": 1,
+    "pipeline.datamanager.dataparser.val_frames": 1,
+    "steps_per_eval_batch": 10,
+    "steps_per_eval_image": 15,
+}
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("synthetic") / "clip"
+    write_synthetic(ClipSettings(num_frames=8, width=32, height=32, fps=10), folder)
+    return folder
+
+
+@pytest.fixture
+def data(written, tmp_path) -> Path:
+    return Path(shutil.copytree(written, tmp_path / "clip"))
+
+
+def run(data: Path, output: Path, steps: int = 20, **changes: Any) -> Path:
+    return train_run(tiny_config(data, output, **{**SPLITS, "max_num_iterations": steps, **changes}))
+
+
+def assert_finite_images(run: Path, **state: Any) -> None:
+    """Every image that a run renders of its own clip."""
+    avatar = open_avatar(run.parent, "cpu")
+    assert avatar.track is not None
+    for expression, pose in zip(avatar.track.expression, avatar.track.head_pose):
+        outputs = avatar.render(DrivingState(expression, pose), avatar.camera_of(pose, 24))
+        assert all(bool(value.isfinite().all()) for value in outputs.values())
+
+
+def weights(run: Path) -> Dict[str, torch.Tensor]:
+    state = checkpoint(run)["pipeline"]
+    return {name: value for name, value in state.items() if torch.is_tensor(value) and value.is_floating_point()}
+
+
+@pytest.fixture
+def spoil(monkeypatch):
+    """Makes the loss of batches of some training frames NaN."""
+    losses = HeadModel.get_loss_dict
+
+    def of(frames: range) -> None:
+        def spoilt(self, outputs, batch, metrics_dict=None):
+            found = losses(self, outputs, batch, metrics_dict)
+            if self.training and int(batch["frame_ids"][0]) in frames:
+                found["color_loss"] = found["color_loss"] * float("nan")
+            return found
+
+        monkeypatch.setattr(HeadModel, "get_loss_dict", spoilt)
+
+    return of
+
+
+def test_a_step_without_a_finite_loss_is_skipped_and_its_frame_named_once(data, tmp_path, spoil, capsys):
+    spoil(range(2, 3))
+    trained = run(data, tmp_path / "runs", 18)
+    assert all(bool(value.isfinite().all()) for value in weights(trained).values())
+    assert checkpoint(trained)["step"] == 17
+    said = " ".join(capsys.readouterr().out.split())
+    assert said.count("is skipped: the loss of frame 2 is not finite.") == said.count("is skipped") == 1
+
+
+def test_a_loss_that_is_never_finite_ends_the_training_in_a_sentence(data, tmp_path, spoil):
+    spoil(range(8))
+    with pytest.raises(UserError, match=rf"not been finite for {MOST_SKIPPED} steps up to step {MOST_SKIPPED - 1}, so"):
+        run(data, tmp_path / "runs", 100)
+    assert not list(tmp_path.glob("runs/**/*.ckpt"))
+
+
+def test_a_frame_without_a_head(data, tmp_path):
+    for frame in (2, 6, 7):  # In training, validation and test.
+        labels = data / "parsing" / parsing_name(frame)
+        save_image(labels, np.zeros_like(load_image(labels, -1)))
+    trained = run(data, tmp_path / "runs")
+    assert_finite_images(trained)
+    changes = {"pipeline.model.head_run": str(trained.parent)}
+    assert_finite_images(train_run(tiny_config(data, tmp_path / "torsos", TORSO_METHOD, **SPLITS, **changes)))
+
+
+def test_one_training_frame(data, tmp_path):
+    one = {"pipeline.datamanager.dataparser.test_frames": 5, "pipeline.datamanager.dataparser.val_frames": 2}
+    with pytest.raises(UserError, match="no expression coefficient moves in the training frames; .* --basis all"):
+        run(data, tmp_path / "runs", **one)
+    assert_finite_images(run(data, tmp_path / "all", **one, **{"pipeline.datamanager.dataparser.basis": "all"}))
+
+
+@pytest.mark.parametrize("factor", [1e6, 1e-6])
+def test_coefficients_of_another_size(data, tmp_path, factor):
+    np.save(data / "expr.npy", np.load(data / "expr.npy") * np.float32(factor))
+    for name in ("expr_min.npy", "expr_max.npy"):
+        (data / name).unlink()
+    assert_finite_images(run(data, tmp_path / "runs"))
+
+
+@pytest.mark.parametrize("conditioning", ["blend", "concat"])
+@pytest.mark.parametrize("value", [1e6, -1e6, 3e38])
+def test_driven_by_huge_coefficients(value, conditioning):
+    for model in (make(conditioning=conditioning).eval(), make_torso().eval()):
+        outputs = model.render_driven(camera(), DrivingState(torch.full((3,), value), POSE.flatten()))
+        for name, image in outputs.items():
+            assert bool(image.isfinite().all()), name
+
+
+@pytest.mark.parametrize("empty", ["cells", "density"])
+def test_zero_density_everywhere_is_the_background(empty):
+    for model in (make(), make_torso()):
+        head = model if isinstance(model, HeadModel) else model.head
+        with torch.no_grad():
+            if empty == "cells":
+                head.occupancy.estimator.binaries.zero_()
+            else:
+                for parameter in head.field.parameters():
+                    parameter.zero_()
+                head.field.max_density = 0.0
+            if model is not head:
+                for parameter in model.field.parameters():
+                    parameter.zero_()
+        outputs = model.eval().render_driven(camera(), DrivingState(torch.zeros(3), POSE.flatten()))
+        for name, image in outputs.items():
+            assert bool(image.isfinite().all()), name
+        if model is head:
+            assert float(outputs["accumulation"].max()) == 0.0 and float(outputs["rgb"].min()) == 1.0
