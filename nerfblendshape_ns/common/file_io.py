@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import warnings
 from pathlib import Path
 from typing import Any, Callable, Tuple, Type, Union
 
@@ -201,11 +200,9 @@ def image_size(path: Path) -> Tuple[int, int]:
         OSError, SyntaxError, ValueError: Pillow cannot read it.
     """
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            with Image.open(path) as image:
-                width, height = image.size
-    except Image.DecompressionBombError:
+        with Image.open(path) as image:
+            width, height = image.size
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         width, height = MOST_PIXELS + 1, 1
     if width * height > MOST_PIXELS:
         raise UserError(f"{path} has more than {MOST_PIXELS:,} pixels; give a smaller image.")
