@@ -244,7 +244,7 @@ def test_missing_and_wrong_names(tmp_path):
     for text, expected in (
         ('["a"]', "has 2 coefficients but 1 names"),
         ("{}", "holds no list of names"),
-        ("{", "cannot be read"),
+        ("{", "is not valid JSON"),
     ):
         (tmp_path / "e_names.json").write_text(text)
         with pytest.raises(UserError, match=expected):
