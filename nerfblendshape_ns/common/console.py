@@ -8,6 +8,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.text import Text
 
+from nerfblendshape_ns.common.errors import printable
+
 
 def say(console: Console, *parts: Union[str, Tuple[str, str]]) -> None:
     """Print a line in which nothing is interpreted: ``[take]`` in a file name is no markup and ``:ok:`` no emoji.
@@ -16,7 +18,8 @@ def say(console: Console, *parts: Union[str, Tuple[str, str]]) -> None:
         console: where to.
         parts: put together without anything between them; a pair is a text and its style, such as ``yellow``.
     """
-    console.print(Text.assemble(*parts), soft_wrap=True)
+    clean = [printable(part) if isinstance(part, str) else (printable(part[0]), part[1]) for part in parts]
+    console.print(Text.assemble(*clean), soft_wrap=True)
 
 
 def progress_bars(console: Optional[Console] = None) -> Progress:

@@ -24,7 +24,12 @@ class UserError(ValueError):
     def __init__(self, message: str) -> None:
         if len(message) > LONGEST_MESSAGE:
             message = f"{message[: LONGEST_MESSAGE // 2]} … {message[-LONGEST_MESSAGE // 2 :]}"
-        super().__init__("".join(each if each.isprintable() or each == "\n" else "\ufffd" for each in message))
+        super().__init__(printable(message))
+
+
+def printable(text: str) -> str:
+    """Text without what a terminal acts on but ends of lines: escape sequences, or halves of characters."""
+    return "".join(each if each.isprintable() or each == "\n" else "\ufffd" for each in text)
 
 
 _collected: ContextVar[Optional[List[UserError]]] = ContextVar("collected_user_errors", default=None)

@@ -25,6 +25,12 @@ def test_nothing_is_interpreted_and_nothing_is_cut(console):
     assert console.file.getvalue() == f"note: {NAME} \x1b[33mwarning:\x1b[0m {'x' * 200}\n"
 
 
+def test_the_terminal_acts_on_nothing(console):
+    """What a stranger's file names its coefficients may be an escape sequence, or half a character."""
+    say(console, "left out: a\x1b[2J\ud800\n", ("b\x07", "yellow"))
+    assert console.file.getvalue() == "left out: a\ufffd[2J\ufffd\n\x1b[33mb\ufffd\x1b[0m\n"
+
+
 def test_every_line_with_something_of_the_user_s_goes_through_it():
     """``Console.print`` of a text reads markup in it, so the package gives it Text, tables and the like alone."""
     found = []

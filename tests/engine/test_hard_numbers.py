@@ -26,8 +26,8 @@ from nerfblendshape_ns.synthetic.dataset import ClipSettings
 SPLITS = {
     "pipeline.datamanager.dataparser.test_frames": 1,
     "pipeline.datamanager.dataparser.val_frames": 1,
-    "steps_per_eval_batch": 10,
-    "steps_per_eval_image": 15,
+    "steps_per_eval_batch": 6,
+    "steps_per_eval_image": 10,
 }
 
 
@@ -43,11 +43,11 @@ def data(written, tmp_path) -> Path:
     return Path(shutil.copytree(written, tmp_path / "clip"))
 
 
-def run(data: Path, output: Path, steps: int = 20, **changes: Any) -> Path:
+def run(data: Path, output: Path, steps: int = 12, **changes: Any) -> Path:
     return train_run(tiny_config(data, output, **{**SPLITS, "max_num_iterations": steps, **changes}))
 
 
-def assert_finite_images(run: Path, **state: Any) -> None:
+def assert_finite_images(run: Path) -> None:
     """Every image that a run renders of its own clip."""
     avatar = open_avatar(run.parent, "cpu")
     assert avatar.track is not None
@@ -100,7 +100,7 @@ def test_a_frame_without_a_head(data, tmp_path):
         save_image(labels, np.zeros_like(load_image(labels, -1)))
     trained = run(data, tmp_path / "runs")
     assert_finite_images(trained)
-    changes = {"pipeline.model.head_run": str(trained.parent)}
+    changes = {"pipeline.model.head_run": str(trained.parent), "max_num_iterations": 12}
     assert_finite_images(train_run(tiny_config(data, tmp_path / "torsos", TORSO_METHOD, **SPLITS, **changes)))
 
 
@@ -111,9 +111,8 @@ def test_one_training_frame(data, tmp_path):
     assert_finite_images(run(data, tmp_path / "all", **one, **{"pipeline.datamanager.dataparser.basis": "all"}))
 
 
-@pytest.mark.parametrize("factor", [1e6, 1e-6])
-def test_coefficients_of_another_size(data, tmp_path, factor):
-    np.save(data / "expr.npy", np.load(data / "expr.npy") * np.float32(factor))
+def test_coefficients_of_a_million(data, tmp_path):
+    np.save(data / "expr.npy", np.load(data / "expr.npy") * np.float32(1e6))
     for name in ("expr_min.npy", "expr_max.npy"):
         (data / name).unlink()
     assert_finite_images(run(data, tmp_path / "runs"))

@@ -23,6 +23,7 @@ from tiny_clips import write_own
 from nerfblendshape_ns.common.arrays import MOST_BYTES, load_arrays
 from nerfblendshape_ns.common.errors import LONGEST_MESSAGE, UserError
 from nerfblendshape_ns.common.file_io import MOST_PIXELS, load_array, load_image, load_json, load_yaml
+from nerfblendshape_ns.data.frame_images import FrameFiles, check_files
 from nerfblendshape_ns.data.layouts import read_clip
 
 EVERY = {**TARGETS, **SLOW_TARGETS}
@@ -113,7 +114,6 @@ FOUND: List[Tuple[str, Change]] = [
     ("radnerf", document({"frames": [{"img_id": 3}]})),
     ("nerface", entry("frames", 0, "file_path", value=f"train/{TOO_LONG}")),
     ("insta", entry("frames", 0, "file_path", value="images/" + "9" * 30 + ".png")),
-    ("training-labels", exactly(png([(b"IHDR", VAST), (b"IDAT", b"x"), (b"IEND", b"")]))),
     ("track-openface", exactly(b"frame,%b,%b\n1,1,1" % ((b"a" * 30000,) * 2))),
     ("track-openface", exactly(b"a,b\n1,1e308")),
     ("track-audio2face", document({"weightMat": [[1e308, 0]]})),
@@ -225,6 +225,8 @@ def test_what_a_header_claims_is_not_allocated(tmp_path):
     (tmp_path / "a.png").write_bytes(png([(b"IHDR", VAST), (b"IDAT", b"x"), (b"IEND", b"")]))
     with pytest.raises(UserError, match=rf"a.png has more than {MOST_PIXELS:,} pixels"):
         load_image(tmp_path / "a.png")
+    with pytest.raises(UserError, match="a.png has more than"):
+        check_files(FrameFiles(tmp_path / "a.png", labels=tmp_path / "a.png"), (96, 96))
 
 
 def test_messages_hold_nothing_that_a_terminal_acts_on():
