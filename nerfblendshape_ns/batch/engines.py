@@ -1,0 +1,110 @@
+"""Who works on the clips of a batch: threads of this process, or the workers of a Dask cluster."""
+
+from __future__ import annotations
+
+import os
+import threading
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from pathlib import Path
+from queue import SimpleQueue
+from typing import Any, Dict, Generator, Optional, Sequence
+
+from nerfblendshape_ns.batch.job import run_clip
+from nerfblendshape_ns.batch.plan import Clip
+from nerfblendshape_ns.batch.status import LONGEST_REASON, START, Status, last_step, read_log, read_status
+from nerfblendshape_ns.common.errors import UserError
+from nerfblendshape_ns.common.parallel import num_workers
+
+RESOURCE = "clip"
+"""What a worker of a cluster must offer: as many of it as it should make clips at a time."""
+CONNECT_SECONDS = 30
+
+
+def run_here(clips: Sequence[Clip], jobs: int, devices: Sequence[str] = ()) -> Generator[Status, None, None]:
+    """Make clips on this machine.
+
+    Closing the iterator ends what is under way.
+
+    Args:
+        clips: in the order in which they are begun.
+        jobs: clips at a time.
+        devices: GPUs, of which each job sees one; several jobs share one where there are more jobs than GPUs. None
+            leaves all of them to every job.
+
+    Yields:
+        The status of each clip as it ends.
+    """
+    slots: "SimpleQueue[Optional[str]]" = SimpleQueue()
+    for number in range(jobs):
+        slots.put(devices[number % len(devices)] if devices else None)
+    stop = threading.Event()
+
+    def work(clip: Clip) -> Status:
+        device = slots.get()
+        try:
+            return run_clip(clip, job_environment(jobs, device), stop)
+        finally:
+            slots.put(device)
+
+    pool = ThreadPoolExecutor(jobs)
+    futures = {pool.submit(work, clip): clip for clip in clips}
+    try:
+        for future in as_completed(futures):
+            yield _outcome(futures[future], future)
+    finally:
+        stop.set()
+        pool.shutdown(cancel_futures=True)
+
+
+def job_environment(jobs: int, device: Optional[str]) -> Dict[str, str]:
+    """Variables of a job's process: its GPU, and its share of the cores where the user gives no number of threads."""
+    environment = {} if device is None else {"CUDA_VISIBLE_DEVICES": device}
+    if "OMP_NUM_THREADS" not in os.environ:
+        environment["OMP_NUM_THREADS"] = str(max(1, num_workers() // jobs))
+    return environment
+
+
+def run_on_cluster(clips: Sequence[Clip], scheduler: str) -> Generator[Status, None, None]:
+    """Make clips on the workers of a Dask cluster, which see all files at the same paths as this machine.
+
+    A clip whose worker is lost is given to another one. Closing the iterator takes back what no worker has begun.
+
+    Args:
+        clips: in the order in which they are begun.
+        scheduler: address, or path of a scheduler file.
+
+    Yields:
+        The status of each clip as it ends.
+
+    Raises:
+        UserError: Dask is not installed, or no scheduler answers.
+    """
+    try:
+        import distributed
+    except ImportError:
+        raise UserError('--scheduler needs Dask; install it: pip install "nerfblendshape-ns[cluster]".') from None
+    if "://" not in scheduler and not Path(scheduler).is_file():
+        raise UserError(f"--scheduler {scheduler} is neither an address such as tcp://127.0.0.1:8786 nor a file.")
+    where: Dict[str, Any] = {"address" if "://" in scheduler else "scheduler_file": scheduler}
+    try:
+        client = distributed.Client(**where, timeout=CONNECT_SECONDS, set_as_default=False)
+    except (OSError, ValueError, KeyError) as error:
+        raise UserError(f"no scheduler answers at {scheduler} ({error}); start one, see docs/batch.md.") from None
+    with client:
+        # Not pure: another batch with a clip of the same name on the same cluster is another piece of work.
+        futures = {client.submit(run_clip, clip, pure=False, resources={RESOURCE: 1}): clip for clip in clips}
+        try:
+            for future in distributed.as_completed(futures):
+                yield _outcome(futures[future], future)
+        finally:
+            client.cancel(list(futures))
+
+
+def _outcome(clip: Clip, future: Any) -> Status:
+    """The status of a clip whose work has ended, also where it ended with an error of its own, such as a full disk."""
+    try:
+        return future.result()
+    except Exception as error:
+        step = last_step(read_log(clip.folder)) or START
+        reason = f"{type(error).__name__}: {error}"[:LONGEST_REASON]
+        return Status(clip.name, "failed", clip.made_from, read_status(clip.folder).attempts, step=step, reason=reason)
