@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import os
 import threading
+import time
+from collections import deque
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import suppress
 from pathlib import Path
 from queue import SimpleQueue
-from typing import Any, Dict, Generator, Optional, Sequence
+from typing import Any, Dict, Generator, Optional, Sequence, Tuple, Type
 
 from nerfblendshape_ns.batch.job import run_clip
 from nerfblendshape_ns.batch.plan import Clip
@@ -18,6 +21,9 @@ from nerfblendshape_ns.common.parallel import num_workers
 RESOURCE = "clip"
 """What a worker of a cluster must offer: as many of it as it should make clips at a time."""
 CONNECT_SECONDS = 30
+LOOK_SECONDS = 1
+"""So often is looked for new workers."""
+LOST = "the worker was lost while it made the clip"
 
 
 def run_here(clips: Sequence[Clip], jobs: int, devices: Sequence[str] = ()) -> Generator[Status, None, None]:
@@ -77,7 +83,7 @@ def run_on_cluster(clips: Sequence[Clip], scheduler: str) -> Generator[Status, N
         The status of each clip as it ends.
 
     Raises:
-        UserError: Dask is not installed, or no scheduler answers.
+        UserError: Dask is not installed, no scheduler answers or the workers take no clips.
     """
     try:
         import distributed
@@ -87,24 +93,50 @@ def run_on_cluster(clips: Sequence[Clip], scheduler: str) -> Generator[Status, N
         raise UserError(f"--scheduler {scheduler} is neither an address such as tcp://127.0.0.1:8786 nor a file.")
     where: Dict[str, Any] = {"address" if "://" in scheduler else "scheduler_file": scheduler}
     try:
-        client = distributed.Client(**where, timeout=CONNECT_SECONDS, set_as_default=False)
-    except (OSError, ValueError, KeyError) as error:
+        client = distributed.Client(**where, timeout=CONNECT_SECONDS)
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(f"no scheduler answers at {scheduler} ({error}); start one, see docs/batch.md.") from None
+    waiting, flying = deque(clips), {}
     with client:
-        # Not pure: another batch with a clip of the same name on the same cluster is another piece of work.
-        futures = {client.submit(run_clip, clip, pure=False, resources={RESOURCE: 1}): clip for clip in clips}
         try:
-            for future in distributed.as_completed(futures):
-                yield _outcome(futures[future], future)
+            while waiting or flying:
+                # No more than the workers can take: what waits at a worker would count as lost with it, and would not
+                # go to one that comes later.
+                for _ in range(min(len(waiting), _slots(client, scheduler) - len(flying))):
+                    clip = waiting.popleft()
+                    # Not pure: the clip of the same name of another batch is another piece of work.
+                    flying[client.submit(run_clip, clip, pure=False, resources={RESOURCE: 1})] = clip
+                if flying:
+                    with suppress(distributed.TimeoutError):
+                        distributed.wait(list(flying), LOOK_SECONDS, "FIRST_COMPLETED")
+                else:
+                    time.sleep(LOOK_SECONDS)
+                for future in [future for future in flying if future.done()]:
+                    yield _outcome(flying.pop(future), future, (distributed.KilledWorker,))
+        except OSError as error:
+            raise UserError(f"the scheduler at {scheduler} is lost ({error}); the same command continues.") from None
         finally:
-            client.cancel(list(futures))
+            client.cancel(list(flying))
 
 
-def _outcome(clip: Clip, future: Any) -> Status:
+def _slots(client: Any, scheduler: str) -> int:
+    """How many clips the workers that are there can make at a time.
+
+    Raises:
+        UserError: they offer none.
+    """
+    workers = client.scheduler_info()["workers"].values()
+    slots = int(sum(worker["resources"].get(RESOURCE, 0) for worker in workers))
+    if workers and not slots:
+        raise UserError(f'no worker at {scheduler} takes clips; start them with --resources "{RESOURCE}=1".')
+    return slots
+
+
+def _outcome(clip: Clip, future: Any, lost: Tuple[Type[Exception], ...] = ()) -> Status:
     """The status of a clip whose work has ended, also where it ended with an error of its own, such as a full disk."""
     try:
         return future.result()
     except Exception as error:
         step = last_step(read_log(clip.folder)) or START
-        reason = f"{type(error).__name__}: {error}"[:LONGEST_REASON]
+        reason = LOST if isinstance(error, lost) else f"{type(error).__name__}: {error}"[:LONGEST_REASON]
         return Status(clip.name, "failed", clip.made_from, read_status(clip.folder).attempts, step=step, reason=reason)

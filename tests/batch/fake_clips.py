@@ -30,7 +30,7 @@ def fake_clip(folder: Path, name: str, *words: str, **values: Any) -> Clip:
 
 
 def main() -> None:
-    """Note begin and end, with the devices and threads that there are; in between do as told."""
+    """Note begin and end, by whom they were started and the devices and threads that there are; between do as told."""
     import json
     import os
     import signal
@@ -41,7 +41,7 @@ def main() -> None:
 
     def note(what: str) -> None:
         with (folder / "notes.txt").open("a") as file:
-            file.write(f"{what} {os.getpid()} {' '.join(seen)}\n")
+            file.write(f"{what} {os.getpid()} {os.getppid()} {' '.join(seen)}\n")
 
     note("begin")
     print(f"{RULE} clip: dataset {RULE}")
@@ -53,6 +53,9 @@ def main() -> None:
             raise RuntimeError("CUDA error: an illegal memory access was encountered")
         if word == "kill":
             os.kill(os.getpid(), signal.SIGKILL)
+        if word == "kill-worker":
+            os.kill(os.getppid(), signal.SIGKILL)
+            time.sleep(600)
         if word == "once" and not (folder / "tried").exists():
             (folder / "tried").touch()
             sys.exit("error: not at the first time.")

@@ -70,7 +70,7 @@ def test_each_job_has_one_device_and_its_threads(tmp_path, monkeypatch):
     statuses, _ = batch(tmp_path, *clips, jobs=3, devices="4,7")
     assert [one.state for one in statuses] == ["done"] * 6
     assert time.monotonic() - begun < 60
-    seen = [(tmp_path / name / "notes.txt").read_text().splitlines()[0].split()[2:] for name in "abcdef"]
+    seen = [(tmp_path / name / "notes.txt").read_text().splitlines()[0].split()[3:] for name in "abcdef"]
     assert {device for device, _ in seen} == {"4", "7"}
     assert {threads for _, threads in seen} == {job_environment(3, None)["OMP_NUM_THREADS"]}
     # Devices alone say how many jobs there are; three jobs on two of them: one device has two.
