@@ -1,4 +1,4 @@
-"""What a batch costs beside its clips: many short jobs, by threads of one process and on a Dask cluster of one machine.
+"""What a batch costs beside its clips: many short jobs, on a Dask cluster of one machine and by threads of one process.
 
     python benchmarks/batch.py [--jobs 1000] [--seconds 0.05] [--workers 2] [--json]
 
@@ -45,11 +45,11 @@ def cpu_seconds(processes: List[Any]) -> float:
 
 
 def batch(
-    folder: Path, jobs: int, seconds: float, workers: int, processes: List[Any], **engine: Any
+    folder: Path, count: int, seconds: float, workers: int, processes: List[Any], **engine: Any
 ) -> Dict[str, float]:
     """Make so many clips that sleep; the overhead of each in milliseconds."""
     command = ("-I", "-S", "-c", f"import time; time.sleep({seconds})")
-    clips = [Clip(f"clip{number}", folder / f"clip{number}", command, "sleep") for number in range(jobs)]
+    clips = [Clip(f"clip{number}", folder / f"clip{number}", command, "sleep") for number in range(count)]
     folder.mkdir()
     begun, cpu = time.perf_counter(), cpu_seconds(processes)
     options = BatchOptions((), Path("clip.yaml"), folder, **engine)
@@ -58,12 +58,12 @@ def batch(
     assert all(status.state == "done" and status.attempts == 1 for status in statuses), "each is done once"
     return {
         "seconds": round(took, 1),
-        "overhead_ms": round(1e3 * (took * workers / jobs - seconds), 1),
-        "cpu_ms": round(1e3 * cpu / jobs, 1),
+        "overhead_ms": round(1e3 * (took * workers / count - seconds), 1),
+        "cpu_ms": round(1e3 * cpu / count, 1),
     }
 
 
-def process_seconds(seconds: float, rounds: int = 40) -> float:
+def process_seconds(seconds: float, rounds: int = 20) -> float:
     """What a job takes beyond its sleep where nothing is done but start its process."""
     command = [sys.executable, "-I", "-S", "-c", f"import time; time.sleep({seconds})"]
     begun = time.perf_counter()
@@ -86,8 +86,6 @@ def main() -> None:
     figures["process_ms"] = round(1e3 * process_seconds(options.seconds), 1)
     with tempfile.TemporaryDirectory() as work, ExitStack() as stack:
         folder = Path(work)
-        figures["here"] = batch(folder / "here", *common, [this], jobs=options.workers)
-        print(f"threads: {figures['here']}", flush=True)
         processes = [start(folder, "scheduler", "--port", "0")]
         stack.callback(lambda: [process.kill() for process in processes])
         end = time.monotonic() + START_SECONDS
@@ -101,11 +99,13 @@ def main() -> None:
         batch(folder / "first", 4 * options.workers, 1.0, options.workers, [this], scheduler=scheduler)
         before = processes[0].memory_info().rss
         figures["dask"] = batch(folder / "dask", *common, [this, *processes], scheduler=scheduler)
-        print(f"Dask: {figures['dask']}", flush=True)
         memory = {"scheduler_before": before, "scheduler_after": processes[0].memory_info().rss}
         memory["batch"] = this.memory_info().rss
         figures["memory_mb"] = {name: round(value / 1e6, 1) for name, value in memory.items()}
-    print(f"memory, MB: {figures['memory_mb']}; a process alone {figures['process_ms']} ms; load {figures['load']}")
+        print(f"Dask: {figures['dask']}; memory, MB: {figures['memory_mb']}", flush=True)
+        figures["threads"] = batch(folder / "threads", *common, [this], jobs=options.workers)
+        print(f"threads: {figures['threads']}", flush=True)
+    print(f"a process alone: {figures['process_ms']} ms; load {figures['load']}")
     if options.json:
         print(json.dumps(figures))
 

@@ -16,7 +16,7 @@ from nerfblendshape_ns.batch.job import run_clip
 from nerfblendshape_ns.batch.plan import Clip
 from nerfblendshape_ns.batch.status import LONGEST_REASON, START, Status, last_step, read_log, read_status
 from nerfblendshape_ns.common.errors import UserError
-from nerfblendshape_ns.common.parallel import num_workers
+from nerfblendshape_ns.common.parallel import num_cores
 
 RESOURCE = "clip"
 """What a worker of a cluster must offer: as many of it as it should make clips at a time."""
@@ -65,8 +65,8 @@ def run_here(clips: Sequence[Clip], jobs: int, devices: Sequence[str] = ()) -> G
 def job_environment(jobs: int, device: Optional[str]) -> Dict[str, str]:
     """Variables of a job's process: its GPU, and its share of the cores where the user gives no number of threads."""
     environment = {} if device is None else {"CUDA_VISIBLE_DEVICES": device}
-    if "OMP_NUM_THREADS" not in os.environ:
-        environment["OMP_NUM_THREADS"] = str(max(1, num_workers() // jobs))
+    if jobs > 1 and "OMP_NUM_THREADS" not in os.environ:
+        environment["OMP_NUM_THREADS"] = str(max(1, num_cores() // jobs))
     return environment
 
 

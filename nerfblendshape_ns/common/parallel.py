@@ -14,13 +14,16 @@ Result = TypeVar("Result")
 MOST_WORKERS = 8
 
 
-def num_workers() -> int:
-    """Threads worth having: the cores that this process may use, at most :data:`MOST_WORKERS`."""
+def num_cores() -> int:
+    """The cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):  # Linux.
-        cores = len(os.sched_getaffinity(0))
-    else:
-        cores = os.cpu_count() or 1
-    return min(cores, MOST_WORKERS)
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def num_workers() -> int:
+    """Threads worth having: as many as cores, at most :data:`MOST_WORKERS`."""
+    return min(num_cores(), MOST_WORKERS)
 
 
 def ordered_map(

@@ -79,9 +79,10 @@ def test_each_job_has_one_device_and_its_threads(tmp_path, monkeypatch):
 
 def test_threads_are_shared_unless_the_user_says_how_many(monkeypatch):
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
-    monkeypatch.setattr("nerfblendshape_ns.batch.engines.num_workers", lambda: 8)
-    assert job_environment(3, "1") == {"CUDA_VISIBLE_DEVICES": "1", "OMP_NUM_THREADS": "2"}
-    assert job_environment(20, None) == {"OMP_NUM_THREADS": "1"}
+    monkeypatch.setattr("nerfblendshape_ns.batch.engines.num_cores", lambda: 64)
+    assert job_environment(3, "1") == {"CUDA_VISIBLE_DEVICES": "1", "OMP_NUM_THREADS": "21"}
+    assert job_environment(100, None) == {"OMP_NUM_THREADS": "1"}
+    assert job_environment(1, None) == {}
     monkeypatch.setenv("OMP_NUM_THREADS", "5")
     assert job_environment(3, None) == {}
 
