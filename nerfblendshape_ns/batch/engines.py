@@ -6,7 +6,7 @@ import os
 import threading
 import time
 from collections import deque
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from concurrent.futures import CancelledError, ThreadPoolExecutor, as_completed
 from contextlib import suppress
 from pathlib import Path
 from queue import SimpleQueue
@@ -73,7 +73,7 @@ def job_environment(jobs: int, device: Optional[str]) -> Dict[str, str]:
 def run_on_cluster(clips: Sequence[Clip], scheduler: str) -> Generator[Status, None, None]:
     """Make clips on the workers of a Dask cluster, which see all files at the same paths as this machine.
 
-    A clip whose worker is lost is given to another one. Closing the iterator takes back what no worker has begun.
+    A clip whose worker is lost is given to another one. What is under way when the iterator is closed goes on.
 
     Args:
         clips: in the order in which they are begun.
@@ -83,7 +83,7 @@ def run_on_cluster(clips: Sequence[Clip], scheduler: str) -> Generator[Status, N
         The status of each clip as it ends.
 
     Raises:
-        UserError: Dask is not installed, no scheduler answers or the workers take no clips.
+        UserError: Dask is not installed, no scheduler answers or it is lost, or the workers take no clips.
     """
     try:
         import distributed
@@ -113,10 +113,10 @@ def run_on_cluster(clips: Sequence[Clip], scheduler: str) -> Generator[Status, N
                     time.sleep(LOOK_SECONDS)
                 for future in [future for future in flying if future.done()]:
                     yield _outcome(flying.pop(future), future, (distributed.KilledWorker,))
-        except OSError as error:
-            raise UserError(f"the scheduler at {scheduler} is lost ({error}); the same command continues.") from None
-        finally:
-            client.cancel(list(flying))
+        except (OSError, CancelledError):
+            raise UserError(
+                f"the scheduler at {scheduler} is lost; start one, and the same command continues."
+            ) from None
 
 
 def _slots(client: Any, scheduler: str) -> int:
@@ -136,6 +136,8 @@ def _outcome(clip: Clip, future: Any, lost: Tuple[Type[Exception], ...] = ()) ->
     """The status of a clip whose work has ended, also where it ended with an error of its own, such as a full disk."""
     try:
         return future.result()
+    except CancelledError:
+        raise
     except Exception as error:
         step = last_step(read_log(clip.folder)) or START
         reason = LOST if isinstance(error, lost) else f"{type(error).__name__}: {error}"[:LONGEST_REASON]

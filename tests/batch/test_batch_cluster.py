@@ -44,7 +44,7 @@ class Cluster:
         self._environment = {**os.environ, "DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES": str(failures)}
 
     def __enter__(self) -> Cluster:
-        self._start("scheduler", "--port", "0")
+        self.scheduler = self._start("scheduler", "--port", "0")
         wait_for(self.file.exists, 300)
         return self
 
@@ -123,6 +123,24 @@ def test_a_clip_that_costs_its_worker_fails_alone(tmp_path):
         assert "the same command tries them again" in shown
         again, _ = batch(tmp_path / "out", address, [fake_clip(tmp_path / "out", "a"), *clips[1:]])
     assert [(one.state, one.attempts) for one in again] == [("done", 2), *[("done", 1)] * 3]
+
+
+@pytest.mark.slow
+def test_a_lost_scheduler_is_told_and_the_next_start_continues(tmp_path, monkeypatch):
+    monkeypatch.setattr(engines, "CONNECT_SECONDS", 20)
+    with Cluster(tmp_path) as cluster:
+        cluster.worker()
+        clip = tmp_path / "out" / "a"
+        killer = threading.Thread(target=lambda: (wait_for(lambda: bool(notes(clip)), 300), cluster.scheduler.kill()))
+        killer.start()
+        with pytest.raises(UserError, match=r"the scheduler at \S+ is lost; start one and give the command again"):
+            batch(tmp_path / "out", str(cluster.file), [fake_clip(tmp_path / "out", "a", "sleep=600")])
+        killer.join()
+    (tmp_path / "again").mkdir()
+    with Cluster(tmp_path / "again") as cluster:
+        cluster.worker()
+        statuses, _ = batch(tmp_path / "out", str(cluster.file), [fake_clip(tmp_path / "out", "a")])
+    assert [(one.state, one.attempts) for one in statuses] == [("done", 2)]
 
 
 @pytest.mark.slow
