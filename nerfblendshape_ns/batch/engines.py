@@ -16,6 +16,7 @@ from nerfblendshape_ns.batch.job import run_clip
 from nerfblendshape_ns.batch.plan import Clip
 from nerfblendshape_ns.batch.status import LONGEST_REASON, START, Status, last_step, read_log, read_status
 from nerfblendshape_ns.common.errors import UserError
+from nerfblendshape_ns.common.file_io import load_json
 from nerfblendshape_ns.common.parallel import num_cores
 
 RESOURCE = "clip"
@@ -89,11 +90,9 @@ def run_on_cluster(clips: Sequence[Clip], scheduler: str) -> Generator[Status, N
         import distributed
     except ImportError:
         raise UserError('--scheduler needs Dask; install it: pip install "nerfblendshape-ns[cluster]".') from None
-    if "://" not in scheduler and not Path(scheduler).is_file():
-        raise UserError(f"--scheduler {scheduler} is neither an address such as tcp://127.0.0.1:8786 nor a file.")
-    where: Dict[str, Any] = {"address" if "://" in scheduler else "scheduler_file": scheduler}
+    address = scheduler if "://" in scheduler else _address_in(Path(scheduler))
     try:
-        client = distributed.Client(**where, timeout=CONNECT_SECONDS)
+        client = distributed.Client(address, timeout=CONNECT_SECONDS)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(f"no scheduler answers at {scheduler} ({error}); start one, see docs/batch.md.") from None
     waiting, flying = deque(clips), {}
@@ -117,6 +116,17 @@ def run_on_cluster(clips: Sequence[Clip], scheduler: str) -> Generator[Status, N
             raise UserError(
                 f"the scheduler at {scheduler} is lost; start one, and the same command continues."
             ) from None
+
+
+def _address_in(file: Path) -> str:
+    """The address that a scheduler file names."""
+    if not file.is_file():
+        raise UserError(f"--scheduler {file} is neither an address such as tcp://127.0.0.1:8786 nor a file.")
+    document = load_json(file)
+    address = document.get("address") if isinstance(document, dict) else None
+    if not isinstance(address, str):
+        raise UserError(f"{file} names no address of a scheduler; give the file that dask scheduler wrote.")
+    return address
 
 
 def _slots(client: Any, scheduler: str) -> int:

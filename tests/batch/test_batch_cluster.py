@@ -133,7 +133,7 @@ def test_a_lost_scheduler_is_told_and_the_next_start_continues(tmp_path, monkeyp
         clip = tmp_path / "out" / "a"
         killer = threading.Thread(target=lambda: (wait_for(lambda: bool(notes(clip)), 300), cluster.scheduler.kill()))
         killer.start()
-        with pytest.raises(UserError, match=r"the scheduler at \S+ is lost; start one and give the command again"):
+        with pytest.raises(UserError, match=r"the scheduler at \S+ is lost; start one, and the same command continues"):
             batch(tmp_path / "out", str(cluster.file), [fake_clip(tmp_path / "out", "a", "sleep=600")])
         killer.join()
     (tmp_path / "again").mkdir()
@@ -160,9 +160,15 @@ def test_no_scheduler(tmp_path, monkeypatch):
     with pytest.raises(UserError, match=r"--scheduler here\.json is neither an address .* nor a file"):
         next(run_on_cluster(clips, "here.json"))
     bad = tmp_path / "bad.json"
-    for text in ("", "[]", "{}", '{"address": 3}', '{"address": "x://y"}'):
+    told = {
+        "": "not valid JSON",
+        "[]": "names no address",
+        "{}": "names no address",
+        '{"address": 3}': "names no address",
+    }
+    for text, message in {**told, '{"address": "x://y"}': "no scheduler answers at"}.items():
         bad.write_text(text)
-        with pytest.raises(UserError, match="no scheduler answers at"):
+        with pytest.raises(UserError, match=message):
             next(run_on_cluster(clips, str(bad)))
     assert notes(tmp_path / "a") == []
 
