@@ -5,18 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Optional, cast
 
-import torch
-import torch.distributed as dist
 from nerfstudio.pipelines.base_pipeline import VanillaPipeline
 
-from nerfblendshape_ns.field_components.table_gradients import several_processes
 from nerfblendshape_ns.models.expression_model import ExpressionModel
 from nerfblendshape_ns.models.unseen_frames import check_unseen_by_model
 from nerfblendshape_ns.viewer.session import ExpressionViewerControl
-
-
-class NonFiniteLoss(ArithmeticError):
-    """The loss of a batch, in any of the processes, is infinite or no number."""
 
 
 class AvatarPipeline(VanillaPipeline):
@@ -26,22 +19,6 @@ class AvatarPipeline(VanillaPipeline):
         super().__init__(*args, **kwargs)
         self.viewer_control = ExpressionViewerControl(cast(ExpressionModel, self.model))
         """Found by nerfstudio's viewer among the pipeline's attributes."""
-
-    def get_train_loss_dict(self, step: int) -> Any:
-        """Outputs, losses and metrics of a step's batch.
-
-        Raises:
-            NonFiniteLoss: a step along its gradient would spoil all weights.
-        """
-        outputs, losses, metrics = super().get_train_loss_dict(step)
-        wrong = ~torch.stack([loss.detach() for loss in losses.values()]).isfinite().all()
-        if several_processes():  # All of them skip the step or none: each waits for the others' gradients.
-            shared = wrong.float()
-            dist.all_reduce(shared)
-            wrong = shared > 0
-        if wrong:
-            raise NonFiniteLoss
-        return outputs, losses, metrics
 
     def get_average_eval_image_metrics(
         self, step: Optional[int] = None, output_path: Optional[Path] = None, get_std: bool = False

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import time
 from dataclasses import dataclass, field
-from typing import Any, Dict, Iterator, Literal, Optional, Set, Tuple, Type, cast
+from typing import Any, Dict, Iterator, List, Literal, Optional, Tuple, Type, cast
 
 import torch
 import torch.distributed as dist
@@ -13,6 +14,7 @@ from nerfstudio.engine.callbacks import TrainingCallback, TrainingCallbackLocati
 from nerfstudio.engine.optimizers import Optimizers
 from nerfstudio.engine.trainer import TRAIN_INTERATION_OUTPUT, Trainer, TrainerConfig
 from nerfstudio.utils.rich_utils import CONSOLE
+from torch import Tensor
 
 from nerfblendshape_ns.common.console import say
 from nerfblendshape_ns.common.errors import UserError
@@ -20,7 +22,6 @@ from nerfblendshape_ns.common.file_io import save_json
 from nerfblendshape_ns.common.frame_numbers import name_frames
 from nerfblendshape_ns.data.dataset import NerfBlendshapeDataset
 from nerfblendshape_ns.data.splits import SPLIT_FILE
-from nerfblendshape_ns.engine.pipeline import NonFiniteLoss
 from nerfblendshape_ns.engine.pose_rounds import FIRST_STEP, ROUNDS, correct_poses
 from nerfblendshape_ns.engine.schedules import ProgressDecay
 from nerfblendshape_ns.engine.start_report import start_report
@@ -36,8 +37,8 @@ from nerfblendshape_ns.model_components.losses import prepare_patch_loss
 from nerfblendshape_ns.models.head import HeadModel
 from nerfblendshape_ns.models.unseen_frames import check_same_training_frames
 
-MOST_SKIPPED = 20
-"""So many steps in a row without a finite loss end the training: no frame is at fault then."""
+LOSSES_AT_ONCE = 16
+"""Steps whose losses are read together: reading waits for the device."""
 
 
 @dataclass
@@ -77,8 +78,7 @@ class BudgetTrainer(Trainer):
             check_same_training_frames(self.pipeline.model, self._train_metadata)
         self._trained_step = self._start_step - 1
         self._started: Optional[float] = None
-        self._skipped = 0
-        self._reported: Set[int] = set()
+        self._losses: List[Tensor] = []
         if self.config.max_minutes is not None:
             for decay, step in self._decays():
                 decay.start_budget(step)
@@ -113,34 +113,32 @@ class BudgetTrainer(Trainer):
         return optimizers
 
     def train_iteration(self, step: int) -> TRAIN_INTERATION_OUTPUT:
-        """One step, as nerfstudio trains it; without a finite loss it is skipped, and the frames are named once.
+        """One step, as nerfstudio trains it.
 
         Raises:
-            UserError: no loss has been finite for :data:`MOST_SKIPPED` steps.
+            UserError: the loss of one of the last steps is not finite.
         """
-        try:
-            outputs = super().train_iteration(step)
-            self._skipped = 0
-        except NonFiniteLoss:
-            self._skip(step)
-            outputs = torch.tensor(float("nan")), {}, {}
+        outputs = super().train_iteration(step)
         self._trained_step = step
+        self._losses.append(outputs[0].detach())
+        if len(self._losses) == LOSSES_AT_ONCE:
+            self._check_losses()
         return outputs
 
-    def _skip(self, step: int) -> None:
-        """Name the frames of a batch whose loss is not finite."""
-        datamanager: Any = self.pipeline.datamanager
-        frames = [self._train_metadata["img_ids"][index] for index in sorted(datamanager.train_frames(step))]
-        self._skipped += 1
-        if self._skipped == MOST_SKIPPED:
-            raise UserError(
-                f"the loss has not been finite for {MOST_SKIPPED} steps up to step {step}, so the training has "
-                "diverged; look the data over with nbs-check, or give lower learning rates "
-                "(--optimizers.tables.optimizer.lr, --optimizers.networks.optimizer.lr)."
-            )
-        if not self._reported.issuperset(frames):
-            say(CONSOLE, f"Step {step} is skipped: the loss of {name_frames(frames)} is not finite.")
-            self._reported.update(frames)
+    def _check_losses(self) -> None:
+        """Read the losses since the last time; one that is not finite has spoilt the weights, and ends the training."""
+        values = torch.stack(self._losses).tolist() if self._losses else []
+        self._losses.clear()
+        for step, value in enumerate(values, self._trained_step + 1 - len(values)):
+            if not math.isfinite(value):
+                datamanager: Any = self.pipeline.datamanager
+                indices = sorted(datamanager.train_frames(step))
+                frames = name_frames([self._train_metadata["img_ids"][index] for index in indices])
+                raise UserError(
+                    f"the loss of {frames} in step {step} is not finite, so the training ends; the last checkpoint is "
+                    "from before. Look the data over with nbs-check, or resume with lower learning rates "
+                    "(--optimizers.tables.optimizer.lr, --optimizers.networks.optimizer.lr)."
+                )
 
     def _after_train(self) -> None:
         # nerfstudio counts a step that it finds itself stopped in; a resumed run would leave out that step's batch.
@@ -161,7 +159,12 @@ class BudgetTrainer(Trainer):
         super().train()
 
     def save_checkpoint(self, step: int) -> None:
-        """Save as nerfstudio does, and what the run has taken so far."""
+        """Save as nerfstudio does, and what the run has taken so far.
+
+        Raises:
+            UserError: the loss of one of the last steps is not finite.
+        """
+        self._check_losses()
         super().save_checkpoint(step)
         if self.local_rank == 0:
             save_training_record(self.base_dir, training_record(self.config, step + 1, self._clock))

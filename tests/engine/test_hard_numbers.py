@@ -17,7 +17,6 @@ from nerfblendshape_ns.avatar.avatar import open_avatar
 from nerfblendshape_ns.common.errors import UserError
 from nerfblendshape_ns.common.file_io import load_image, save_image
 from nerfblendshape_ns.data.contract import parsing_name
-from nerfblendshape_ns.engine.trainer import MOST_SKIPPED
 from nerfblendshape_ns.model_components.conditioning.expression_source import DrivingState
 from nerfblendshape_ns.models.head import HeadModel
 from nerfblendshape_ns.recipes.datasets import write_synthetic
@@ -78,20 +77,20 @@ def spoil(monkeypatch):
     return of
 
 
-def test_a_step_without_a_finite_loss_is_skipped_and_its_frame_named_once(data, tmp_path, spoil, capsys):
+@pytest.mark.parametrize("saved", [2, 100])
+def test_a_loss_that_is_not_finite_ends_the_training_and_spoils_no_checkpoint(data, tmp_path, spoil, saved):
     spoil(range(2, 3))
-    trained = run(data, tmp_path / "runs", 18)
-    assert all(bool(value.isfinite().all()) for value in weights(trained).values())
-    assert checkpoint(trained)["step"] == 17
-    said = " ".join(capsys.readouterr().out.split())
-    assert said.count("is skipped: the loss of frame 2 is not finite.") == said.count("is skipped") == 1
-
-
-def test_a_loss_that_is_never_finite_ends_the_training_in_a_sentence(data, tmp_path, spoil):
-    spoil(range(8))
-    with pytest.raises(UserError, match=rf"not been finite for {MOST_SKIPPED} steps up to step {MOST_SKIPPED - 1}, so"):
-        run(data, tmp_path / "runs", 100)
-    assert not list(tmp_path.glob("runs/**/*.ckpt"))
+    with pytest.raises(
+        UserError, match=r"the loss of frame 2 in step \d+ is not finite, .* nbs-check, or .*\.lr\)\.$"
+    ) as told:
+        run(data, tmp_path / "runs", 40, steps_per_save=saved)
+    step = int(str(told.value).split("in step ")[1].split()[0])
+    found = list(tmp_path.glob("runs/**/*.ckpt"))
+    assert bool(found) == (saved == 2 and step >= 2)
+    for path in found:
+        config = path.parents[1] / "config.yml"
+        assert checkpoint(config)["step"] < step
+        assert all(bool(value.isfinite().all()) for value in weights(config).values())
 
 
 def test_a_frame_without_a_head(data, tmp_path):
