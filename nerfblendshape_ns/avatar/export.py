@@ -10,7 +10,7 @@ from typing import Any, Dict
 import torch
 
 from nerfblendshape_ns import __version__
-from nerfblendshape_ns.avatar.avatar import ABOUT, HEAD, OCCUPANCY_VALUES, Avatar
+from nerfblendshape_ns.avatar.avatar import ABOUT, HEAD, OCCUPANCY_CELLS, OCCUPANCY_VALUES, Avatar
 from nerfblendshape_ns.avatar.avatar_file import AvatarFile, Provenance, write_avatar_file
 from nerfblendshape_ns.common.errors import UserError
 from nerfblendshape_ns.models.rebuild import EXTRA_STATE
@@ -59,6 +59,9 @@ def export_avatar(
         for name in own:
             if name.startswith(prefix + TRAINING_PREFIX):
                 del state[name]
+        if prefix + OCCUPANCY_CELLS in own:
+            # What floats beside the head is told from it by the values that are left out.
+            state[prefix + OCCUPANCY_CELLS] = avatar.head.occupancy.connected()
     if not keep_track:
         _strip_track(avatar, state, description)
     description[ABOUT] = {"has_track": keep_track, "step": avatar.step}

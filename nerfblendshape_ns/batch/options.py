@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Optional, Tuple
@@ -36,6 +37,8 @@ class BatchOptions:
 
     def check(self) -> None:
         """Raise a UserError for values that no batch can use."""
+        if sys.platform == "win32":
+            raise UserError("nbs-batch needs Linux or macOS; on Windows run it in WSL.")
         if not self.clips:
             raise UserError("no clip is given; give at least one video file.")
         if self.jobs is not None and self.jobs < 1:

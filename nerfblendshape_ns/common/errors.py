@@ -6,6 +6,7 @@ import sys
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Callable, Iterator, List, Optional, TypeVar
+from unicodedata import category
 
 T = TypeVar("T")
 LONGEST_MESSAGE = 4000
@@ -28,8 +29,12 @@ class UserError(ValueError):
 
 
 def printable(text: str) -> str:
-    """Text without what a terminal acts on but ends of lines: escape sequences, or halves of characters."""
-    return "".join(each if each.isprintable() or each == "\n" else "\ufffd" for each in text)
+    """Text without what a terminal acts on but ends of lines and tabs: escape sequences, or halves of characters."""
+    # Names of files may hold other spaces than U+0020, and the joiners of Persian and of emoji.
+    return "".join(
+        each if each.isprintable() or each in "\n\t\u200c\u200d" or category(each) == "Zs" else "\ufffd"
+        for each in text
+    )
 
 
 _collected: ContextVar[Optional[List[UserError]]] = ContextVar("collected_user_errors", default=None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 from pathlib import Path
 from typing import Any, Callable, Tuple, Type, Union
@@ -14,8 +15,8 @@ from PIL import Image
 
 from nerfblendshape_ns.common.errors import UserError
 
-MOST_PIXELS = 1 << 25
-"""Of an image: those of 8K are fewer. A small file can claim any number."""
+MOST_PIXELS = 1 << 26
+"""Of an image; a small file can claim any number."""
 MOST_YAML_VALUES = 100_000
 """A few lines of YAML whose aliases name one another can stand for any number of values."""
 
@@ -56,7 +57,7 @@ def load_json(path: Path) -> Any:
 
 
 def _whole_number(text: str) -> Union[int, float]:
-    return int(text) if len(text) < 19 else float(text)
+    return int(text) if len(text) <= 20 and abs(int(text)) < 1 << 63 else float(text)
 
 
 # The C library refuses deep nesting at once, over which the parser in Python spends seconds.
@@ -75,7 +76,12 @@ class PlainYaml(_SafeLoader):
     def construct_yaml_int(self, node: yaml.ScalarNode) -> Union[int, float]:
         """A whole number."""
         value = super().construct_yaml_int(node)
-        return value if abs(value) < 1 << 63 else float(self.construct_scalar(node))
+        if abs(value) < 1 << 63:
+            return value
+        try:
+            return float(value)
+        except OverflowError:
+            return math.inf if value > 0 else -math.inf
 
 
 PlainYaml.add_constructor("tag:yaml.org,2002:int", PlainYaml.construct_yaml_int)
@@ -93,16 +99,15 @@ def parse_yaml(text: str, loader: Type[PlainYaml] = PlainYaml) -> Any:
         raise
     except Exception as error:  # Values that are none of their tag and deep nesting show in half a dozen kinds.
         raise yaml.YAMLError(str(error) or type(error).__name__) from error
-    left, count = [document], 0
+    left, count = [document], 1
     while left:
         value = left.pop()
-        count += 1
-        if count > MOST_YAML_VALUES:
-            raise yaml.YAMLError(f"it stands for more than {MOST_YAML_VALUES:,} values")
-        if isinstance(value, dict):
-            left += [*value, *value.values()]
-        elif isinstance(value, (list, set)):
-            left += value
+        inside = [*value, *value.values()] if isinstance(value, dict) else value
+        if isinstance(inside, (list, set)):
+            count += len(inside)
+            if count > MOST_YAML_VALUES:
+                raise yaml.YAMLError(f"it stands for more than {MOST_YAML_VALUES:,} values")
+            left += inside
     return document
 
 

@@ -26,8 +26,6 @@ EASINGS = {
 HEAD_ANGLES = ("yaw", "pitch", "roll")
 LONGEST_SECONDS = 3600.0
 """Longest sequence, whose samples are all in memory."""
-LARGEST_ANGLE = 360.0
-"""Degrees."""
 
 Value = Union[float, str]
 """A raw coefficient, or ``60%`` of the way from neutral to this person's maximum."""

@@ -135,8 +135,8 @@ class BudgetTrainer(Trainer):
                 indices = sorted(datamanager.train_frames(step))
                 frames = name_frames([self._train_metadata["img_ids"][index] for index in indices])
                 raise UserError(
-                    f"the loss of {frames} in step {step} is not finite, so the training ends; the last checkpoint is "
-                    "from before. Look the data over with nbs-check, or resume with lower learning rates "
+                    f"the loss of {frames} in step {step} is not finite, so the training ends; what it saved is from "
+                    "before. Look the data over with nbs-check, or train again with lower learning rates "
                     "(--optimizers.tables.optimizer.lr, --optimizers.networks.optimizer.lr)."
                 )
 

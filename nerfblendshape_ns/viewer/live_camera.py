@@ -10,7 +10,6 @@ from typing import Callable, Deque, Iterator, List, Optional, Tuple
 
 import cv2
 import numpy as np
-import torch
 
 from nerfblendshape_ns.coefficient_names.arkit import MEDIAPIPE_NAMES
 from nerfblendshape_ns.common.errors import UserError
@@ -133,7 +132,6 @@ class CameraSource:
         self._newest: Optional[Tuple[float, np.ndarray]] = None
         self._arrived = threading.Condition()
         self._running = False
-        self._torch_threads = torch.get_num_threads()
         self._times: Deque[Tuple[float, float]] = deque(maxlen=120)
         self._problem = ""
         self._threads: List[threading.Thread] = []
@@ -150,8 +148,6 @@ class CameraSource:
         images = camera_images(self._source)
         first = next(images)
         self._running = True
-        self._torch_threads = torch.get_num_threads()
-        torch.set_num_threads(max(1, self._torch_threads - 1))  # They spin while they wait, on the tracker's core too.
         for run, arguments in ((self._read, (images, first)), (self._track, (tracker,))):
             thread = threading.Thread(target=run, args=arguments, name=f"nbs-camera{run.__name__}", daemon=True)
             self._threads.append(thread)
@@ -159,8 +155,6 @@ class CameraSource:
 
     def stop(self) -> None:
         """Let the threads end and the camera go, so that it can be opened again."""
-        if self._running:
-            torch.set_num_threads(self._torch_threads)
         self._running = False
         with self._arrived:
             self._arrived.notify_all()

@@ -137,6 +137,8 @@ def test_exit_status(tmp_path, planned):
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the kernel ends the clip on Linux")
 def test_a_batch_that_is_ended_ends_its_clips_and_leaves_the_folder_free(tmp_path, number):
     source = (
+        # Of a process that a shell runs in the background SIGINT is ignored, and of those that it starts.
+        "import signal\nsignal.signal(signal.SIGINT, signal.default_int_handler)\n"
         f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r})\nfrom fake_clips import fake_clip\n"
         "from nerfblendshape_ns.batch import run\nfrom nerfblendshape_ns.scripts.batch import main\n"
         "run.plan_clips = lambda options, _: [fake_clip(options.output, name, 'sleep=600') for name in 'ab']\n"

@@ -35,3 +35,17 @@ def test_what_is_no_npy_file_is_reported(tmp_path, content):
         path.write_bytes(whole[:-9] if content == "cut" else whole.replace(b"{'descr'", b"{'descr\\"))
     with pytest.raises(UserError, match=r"a\.npy is not a plain numeric \.npy file"):
         file_io.load_array(path)
+
+
+def test_whole_numbers_of_64_bits_stay_whole(tmp_path):
+    largest, beyond = 2**63 - 1, 2**63
+    (tmp_path / "a.json").write_text(f"[1764468062123456789, {largest}, {-largest}, {beyond}]")
+    (tmp_path / "a.yaml").write_text(f"[1764468062123456789, {largest}, {-largest}, {beyond}, 0x{beyond:x}]")
+    for numbers in (file_io.load_json(tmp_path / "a.json"), file_io.load_yaml(tmp_path / "a.yaml")):
+        assert numbers[:3] == [1764468062123456789, largest, -largest]
+        assert all(isinstance(number, float) and number == 2.0**63 for number in numbers[3:])
+
+
+def test_messages_keep_the_names_of_files_and_no_escape_sequence():
+    name = "Screenshot 3.00\u202fPM \u7530\u4e2d\u3000\u0645\u06cc\u200c\u0631\u0648\u0645.mp4"
+    assert str(UserError(f"{name}\t\n\x1b[2J\u2028")) == f"{name}\t\n\ufffd[2J\ufffd"

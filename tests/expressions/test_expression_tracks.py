@@ -255,3 +255,10 @@ def test_rates_are_checked(tmp_path):
     for fps in (0, -1, float("nan")):
         with pytest.raises(UserError, match="is no rate"):
             make_track(tmp_path, ["a"], np.zeros((3, 1)), "custom", fps=fps)
+
+
+def test_a_cell_that_is_too_long_is_told(tmp_path):
+    path = tmp_path / "face.csv"
+    path.write_text("jawOpen,jawLeft\n" + "1" * 140_000 + ",0\n")
+    with pytest.raises(UserError, match=r"face\.csv cannot be read as a table \(field larger .*\); export"):
+        read_expression_track(path)

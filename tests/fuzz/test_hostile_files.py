@@ -136,6 +136,7 @@ FOUND: List[Tuple[str, Change]] = [
     ("recipe", exactly(b'base: "\\0"')),
     ("recipe", exactly(b"base: .")),
     ("recipe", exactly(LAUGHS + b"dataset: *k")),
+    ("recipe", exactly(b"base: &a [" + b"0, " * 2000 + b"*a]")),
     ("recipe", exactly(b"[" * 3000)),
     ("run-config", exactly(b"a: !!timestamp x")),
     ("run-records", exactly(b"1")),

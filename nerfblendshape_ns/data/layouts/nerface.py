@@ -9,6 +9,7 @@ fractions). There are no masks: who wants to train adds a head mask (white on bl
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 from typing import Any, Dict, List, Optional, Tuple
@@ -97,7 +98,7 @@ def _entries(path: Path, document: Any) -> List[Dict[str, Any]]:
         name = f"{path}: frame {position} of the list"
         if not isinstance(entry, dict) or not isinstance(entry.get("file_path"), str):
             raise UserError(f"{name} has no 'file_path'; restore the file.")
-        image = dataset_file(path.parent, entry["file_path"], path).relative_to(path.parent)
+        image = Path(os.path.relpath(dataset_file(path.parent, entry["file_path"], path), path.parent))
         try:
             row = np.asarray(entry.get(COEFFICIENTS), dtype=np.float64)
         except (TypeError, ValueError):

@@ -27,7 +27,10 @@ def read_table(path: Path) -> Tuple[List[str], List[List[str]]]:
     if not lines:
         raise UserError(f"{path} is empty; export the recording again.")
     delimiter = max(",;\t", key=lines[0].count)
-    table = [[cell.strip() for cell in row] for row in csv.reader(lines, delimiter=delimiter)]
+    try:
+        table = [[cell.strip() for cell in row] for row in csv.reader(lines, delimiter=delimiter)]
+    except csv.Error as error:  # Cells of 128 KB; up to Python 3.10 also a NUL.
+        raise UserError(f"{path} cannot be read as a table ({error}); export the recording again.") from None
     if delimiter != ",":
         table[1:] = [[cell.replace(",", ".") for cell in row] for row in table[1:]]
     header, rows = table[0], table[1:]

@@ -189,8 +189,9 @@ class ExpressionOccupancy(nn.Module):
         """The cells of the head: of what floats beside it there is none.
 
         Solid cells that share sides are a piece, and fog belongs to the piece that is nearest. The largest piece is the
-        head. Crumbs beside a jaw come forth where the head turns beyond the training frames; fog joins many of them to
-        it. An earring that nothing solid joins to the head would be left out too.
+        head, with its fog as far as that shares sides with it. Crumbs beside a jaw come forth where the head turns
+        beyond the training frames; fog joins many of them to it. An earring that nothing solid joins to the head would
+        be left out too. While nothing is solid, as when training begins, all that is occupied counts.
         """
         binaries = self.estimator.binaries
         state = binaries.data_ptr(), binaries._version, binaries.device
@@ -199,13 +200,10 @@ class ExpressionOccupancy(nn.Module):
             opacity, kept = (array.view(shape).cpu().numpy() for array in (self.estimator.occs, self.kept))
             occupied = binaries[0].cpu().numpy()
             solid = occupied & ((opacity > SOLID) | kept)
-            pieces, count = cast(Tuple[np.ndarray, int], ndimage.label(solid))
-            cells = binaries
-            if count > 1:
-                largest = 1 + int(np.bincount(pieces.ravel())[1:].argmax())
-                nearest: Any = ndimage.distance_transform_edt(~solid, return_distances=False, return_indices=True)
-                head = occupied & (pieces[tuple(nearest)] == largest)
-                cells = torch.from_numpy(head)[None].to(binaries.device)
+            solid = solid if solid.any() else occupied
+            nearest: Any = ndimage.distance_transform_edt(~solid, return_distances=False, return_indices=True)
+            head = _largest_piece(occupied & _largest_piece(solid)[tuple(nearest)])
+            cells = torch.from_numpy(head)[None].to(binaries.device)
             self._connected = state, cells
         return self._connected[1]
 
@@ -253,3 +251,9 @@ class ExpressionOccupancy(nn.Module):
         resolution = self.estimator.resolution
         index = ((positions - low) / (high - low) * resolution).long().clamp_min(0).minimum(resolution - 1)
         return samples.rays, (index[:, 0] * resolution[1] + index[:, 1]) * resolution[2] + index[:, 2]
+
+
+def _largest_piece(cells: Bool[np.ndarray, "width height depth"]) -> Bool[np.ndarray, "width height depth"]:
+    """The largest of the pieces whose cells share sides."""
+    pieces, count = cast(Tuple[np.ndarray, int], ndimage.label(cells))
+    return pieces == 1 + int(np.bincount(pieces.ravel())[1:].argmax()) if count > 1 else cells
