@@ -25,11 +25,7 @@ from nerfblendshape_ns.batch.status import (
     write_status,
 )
 from nerfblendshape_ns.common.file_io import load_json
-
-try:
-    import fcntl
-except ImportError:  # Windows: two processes that make one clip are not noticed there.
-    fcntl = None
+from nerfblendshape_ns.common.file_lock import try_lock
 
 LOCK = "lock"
 """File of a clip's folder that is locked while the clip is made."""
@@ -128,12 +124,9 @@ def _reason(code: int, log: str) -> str:
 @contextmanager
 def _locked(file: IO[str], stop: Optional[threading.Event]) -> Iterator[bool]:
     """Wait for a lock, which ends with the last process that has the file open; False where stopped before."""
-    while fcntl is not None and not (stop is not None and stop.is_set()):
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            break
-        except BlockingIOError:
-            time.sleep(POLL_SECONDS / 4)
-        except OSError:  # A file system without locks.
-            break
-    yield stop is None or not stop.is_set()
+    while not (stop is not None and stop.is_set()):
+        if try_lock(file):
+            yield True
+            return
+        time.sleep(POLL_SECONDS / 4)
+    yield False

@@ -12,6 +12,7 @@ from typing import Collection, Iterator, List, Sequence
 
 from nerfblendshape_ns.common.errors import UserError
 from nerfblendshape_ns.common.file_io import save_json
+from nerfblendshape_ns.common.file_lock import try_lock
 from nerfblendshape_ns.common.output_paths import (
     RECORD,
     check_folder,
@@ -21,11 +22,6 @@ from nerfblendshape_ns.common.output_paths import (
     remove_empty,
 )
 from nerfblendshape_ns.common.version import __version__
-
-try:
-    import fcntl
-except ImportError:  # Windows: two processes that write one folder are not noticed there.
-    fcntl = None
 
 UNFINISHED = ".unfinished"
 """Subfolder in which the new content of a folder is prepared."""
@@ -189,20 +185,14 @@ def _digest(path: Path) -> str:
 
 @contextmanager
 def _locked(folder: Path, tool: str, option: str) -> Iterator[None]:
-    """Hold a lock on a folder, which ends with the process however that ends."""
-    if fcntl is None:
+    """Hold a lock on a folder."""
+    if os.name == "nt":  # Folders cannot be opened there.
         yield
         return
     handle = os.open(folder, os.O_RDONLY)
     try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise UserError(
-                f"another {tool} is writing {folder}; wait until it is done, or give another {option}."
-            ) from None
-        except OSError:  # A file system without locks.
-            pass
+        if not try_lock(handle):
+            raise UserError(f"another {tool} is writing {folder}; wait until it is done, or give another {option}.")
         yield
     finally:
         os.close(handle)

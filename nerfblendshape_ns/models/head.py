@@ -312,9 +312,7 @@ class HeadModel(ExpressionModel[FrameBatch]):
         if self.training:
             return torch.rand(1, 3, device=like.device).expand_as(like)
         crop = crop_background()
-        if crop is not None:
-            return crop.to(like).expand_as(like)
-        return self.backdrop.expand_as(like)
+        return (self.backdrop if crop is None else crop.to(like)).expand_as(like)
 
     def get_rgba_image(self, outputs: Dict[str, Tensor], output_name: str = "rgb") -> Tensor:
         """The rendered head with its opacity as the fourth channel, free of the background."""

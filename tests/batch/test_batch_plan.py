@@ -1,9 +1,11 @@
 """What is wrong with clips, recipe and options is told before anything starts."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from nerfblendshape_ns.batch import options as batch_options
 from nerfblendshape_ns.batch import plan
 from nerfblendshape_ns.batch.options import BatchOptions
 from nerfblendshape_ns.batch.plan import clip_name, plan_clips
@@ -92,3 +94,9 @@ def test_bad_input_is_told_in_one_line_and_nothing_is_written(tmp_path, capsys):
     synthetic = ["--recipe", CONFIGS / "ci.yaml", "--output", tmp_path / "out"]
     assert told([text, *synthetic], capsys).startswith(f"error: {CONFIGS / 'ci.yaml'} is not made from a video;")
     assert list(tmp_path.iterdir()) == [text]
+
+
+def test_windows_is_told(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(batch_options, "sys", SimpleNamespace(platform="win32"))
+    words = [tmp_path / "a.mp4", "--recipe", CONFIGS / "clip.yaml", "--output", tmp_path / "out"]
+    assert told(words, capsys) == "error: nbs-batch needs Linux or macOS; on Windows run it in WSL.\n"

@@ -19,8 +19,6 @@ from nerfblendshape_ns.common.file_io import load_image, save_image
 from nerfblendshape_ns.data.contract import parsing_name
 from nerfblendshape_ns.model_components.conditioning.expression_source import DrivingState
 from nerfblendshape_ns.models.head import HeadModel
-from nerfblendshape_ns.recipes.datasets import write_synthetic
-from nerfblendshape_ns.synthetic.dataset import ClipSettings
 
 SPLITS = {
     "pipeline.datamanager.dataparser.test_frames": 1,
@@ -30,16 +28,10 @@ SPLITS = {
 }
 
 
-@pytest.fixture(scope="module")
-def written(tmp_path_factory) -> Path:
-    folder = tmp_path_factory.mktemp("synthetic") / "clip"
-    write_synthetic(ClipSettings(num_frames=8, width=32, height=32, fps=10), folder)
-    return folder
-
-
 @pytest.fixture
-def data(written, tmp_path) -> Path:
-    return Path(shutil.copytree(written, tmp_path / "clip"))
+def data(data, tmp_path) -> Path:
+    """A copy, which may be changed."""
+    return Path(shutil.copytree(data, tmp_path / "clip"))
 
 
 def run(data: Path, output: Path, steps: int = 12, **changes: Any) -> Path:

@@ -21,21 +21,12 @@ from nerfblendshape_ns.data.layouts import Clip
 from nerfblendshape_ns.engine import trainer as trainer_module
 from nerfblendshape_ns.engine.trainer import BudgetTrainer
 from nerfblendshape_ns.engine.training_record import load_training_record
-from nerfblendshape_ns.recipes.datasets import write_synthetic
-from nerfblendshape_ns.synthetic.dataset import ClipSettings
 
 CALM = {"pipeline.model.occupancy_warmup": 1000, "steps_per_eval_batch": 1000}
 SECONDS = 6.0
 """What a step takes by the clock of these tests."""
 
 Record = List[Tuple[int, torch.Tensor, Dict[str, float]]]
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory) -> Path:
-    folder = tmp_path_factory.mktemp("synthetic") / "clip"
-    write_synthetic(ClipSettings(num_frames=8, width=32, height=32, fps=10), folder)
-    return folder
 
 
 @pytest.fixture

@@ -188,10 +188,10 @@ class ExpressionOccupancy(nn.Module):
     def connected(self) -> Bool[Tensor, "1 width height depth"]:
         """The cells of the head: of what floats beside it there is none.
 
-        Solid cells that share sides are a piece, and fog belongs to the piece that is nearest. The largest piece is the
-        head, with its fog as far as that shares sides with it. Crumbs beside a jaw come forth where the head turns
-        beyond the training frames; fog joins many of them to it. An earring that nothing solid joins to the head would
-        be left out too. While nothing is solid, as when training begins, all that is occupied counts.
+        The largest piece of solid cells that share sides is the head, with the fog that shares sides with it. Others
+        are crumbs, and what shares a side with one goes with it. They come forth beside a jaw where the head turns
+        beyond the training frames, and fog joins many of them to it. An earring that nothing solid joins to the head
+        would be left out too.
         """
         binaries = self.estimator.binaries
         state = binaries.data_ptr(), binaries._version, binaries.device
@@ -200,11 +200,10 @@ class ExpressionOccupancy(nn.Module):
             opacity, kept = (array.view(shape).cpu().numpy() for array in (self.estimator.occs, self.kept))
             occupied = binaries[0].cpu().numpy()
             solid = occupied & ((opacity > SOLID) | kept)
-            solid = solid if solid.any() else occupied
-            nearest: Any = ndimage.distance_transform_edt(~solid, return_distances=False, return_indices=True)
-            head = _largest_piece(occupied & _largest_piece(solid)[tuple(nearest)])
-            cells = torch.from_numpy(head)[None].to(binaries.device)
-            self._connected = state, cells
+            head = _largest_piece(solid)
+            crumbs: Any = ndimage.binary_dilation(solid & ~head)
+            cells = _largest_piece(head | (occupied & ~crumbs))
+            self._connected = state, torch.from_numpy(cells)[None].to(binaries.device)
         return self._connected[1]
 
     @torch.no_grad()
