@@ -1,10 +1,18 @@
-"""How much memory this process needs, and what becomes of memory that it has freed."""
+"""How much memory this process needs, arrays beyond it, and what becomes of memory that it has freed."""
 
 from __future__ import annotations
 
 import ctypes
+import math
+import os
 import sys
-from typing import Optional
+import tempfile
+from typing import Optional, Tuple
+
+import numpy as np
+import numpy.typing as npt
+
+from nerfblendshape_ns.common.errors import UserError
 
 # Numbers of glibc's malloc.h.
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
@@ -30,3 +38,30 @@ def keep_freed_memory() -> None:
     if mallopt is not None:
         mallopt(M_MMAP_THRESHOLD, 2**25)
         mallopt(M_TRIM_THRESHOLD, 2**28)
+
+
+def uninitialised(shape: Tuple[int, ...], dtype: npt.DTypeLike, in_memory: bool) -> np.ndarray:
+    """An array to be filled.
+
+    Args:
+        shape: of the array.
+        dtype: of its values.
+        in_memory: False keeps it in a temporary file that goes with the array; the system holds in memory what there is
+            room for.
+
+    Raises:
+        UserError: the folder for temporary files has no room for it.
+    """
+    if in_memory:
+        return np.empty(shape, dtype)
+    size = math.prod(shape) * np.dtype(dtype).itemsize
+    with tempfile.TemporaryFile() as file:
+        try:
+            if hasattr(os, "posix_fallocate"):  # A mapped file that finds the disk full ends the process by a signal.
+                os.posix_fallocate(file.fileno(), 0, max(1, size))
+            return np.memmap(file, dtype, "w+", shape=shape)
+        except OSError as error:
+            raise UserError(
+                f"{tempfile.gettempdir()} has no room for the {size / 1e9:.1f} GB of a temporary file "
+                f"({error.strerror}); free as much, or name another folder by TMPDIR."
+            ) from None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import Callable, Dict, List, Literal, Optional, Tuple
@@ -14,7 +15,11 @@ from nerfstudio.data.dataparsers.base_dataparser import DataparserOutputs
 from nerfstudio.data.datasets.base_dataset import InputDataset
 from torch import Tensor
 
+from nerfblendshape_ns.common.memory import uninitialised
 from nerfblendshape_ns.data.frame_images import FrameArrays, FrameFiles, Target, check_files, load_frame
+
+BYTES_IN_MEMORY = 2**32
+"""A larger cache lies in a temporary file, of which the system keeps in memory what there is room for."""
 
 
 def head_on_white(frame: FrameArrays) -> Float[Tensor, "height width 3"]:
@@ -57,7 +62,7 @@ class NerfBlendshapeDataset(InputDataset):
     """Images of a clip at training size; read when first asked for, or all at once by :meth:`load`.
 
     The cache takes five bytes per pixel: colour, soft head mask, label; nine where the target is the whole frame, which
-    needs the torso image too.
+    needs the torso image too. More than :data:`BYTES_IN_MEMORY` of it lie in a temporary file.
 
     Args:
         dataparser_outputs: outputs of :class:`~nerfblendshape_ns.data.dataparser.NerfBlendshapeDataParser`.
@@ -122,7 +127,7 @@ class NerfBlendshapeDataset(InputDataset):
         """Read all images that have not been read yet, on all cores.
 
         Raises:
-            UserError: a file is missing, broken or has another size.
+            UserError: a file is missing, broken or has another size, or there is no room for the images.
         """
         self._arrays()
         self._for_all(self.ensure_loaded)
@@ -163,12 +168,15 @@ class NerfBlendshapeDataset(InputDataset):
     def _arrays(self) -> Tuple[Tensor, Tensor, Tensor]:
         with self._lock:
             if self._images is None or self._alpha is None or self._labels is None:
-                shape = (len(self), *self.image_size)
-                self._images = torch.empty(*shape, 3, dtype=torch.uint8)
-                self._alpha = torch.empty(shape, dtype=torch.uint8)
-                self._labels = torch.empty(shape, dtype=torch.uint8)
-                if self.target == "frame":
-                    self._torso = torch.empty(*shape, 4, dtype=torch.uint8)
+                channels = (3, 1, 1, 4) if self.target == "frame" else (3, 1, 1)
+                frames = (len(self), *self.image_size)
+                in_memory = math.prod(frames) * sum(channels) <= BYTES_IN_MEMORY
+
+                def array(*channels: int) -> Tensor:
+                    return torch.from_numpy(uninitialised((*frames, *channels), np.uint8, in_memory))
+
+                self._images, self._alpha, self._labels = array(3), array(), array()
+                self._torso = array(4) if self.target == "frame" else None
             return self._images, self._alpha, self._labels
 
     def ensure_loaded(self, index: int) -> None:

@@ -7,6 +7,8 @@ import pytest
 import torch
 from tiny_clips import BACKGROUND_COLOUR, HEAD_COLOUR, SIZE
 
+from nerfblendshape_ns.common.memory import uninitialised
+from nerfblendshape_ns.data import dataset as dataset_module
 from nerfblendshape_ns.data.contract import Label
 from nerfblendshape_ns.data.dataparser import NerfBlendshapeDataParserConfig
 from nerfblendshape_ns.data.dataset import NerfBlendshapeDataset, truth_of_frame
@@ -110,3 +112,20 @@ def test_dataset_can_be_copied_and_pickled(own_clip):
     expected = data.get_data(0)["image"]
     for twin in (copy.deepcopy(data), pickle.loads(pickle.dumps(data))):
         assert torch.equal(twin.get_data(0)["image"], expected)
+
+
+@pytest.mark.parametrize("target", ["head", "frame"])
+def test_images_that_are_too_many_for_memory_lie_in_a_file(own_clip, monkeypatch, target):
+    root, _ = own_clip(12)
+    made = []
+    monkeypatch.setattr(dataset_module, "uninitialised", lambda *of: made.append(uninitialised(*of)) or made[-1])
+    expected, mapped = dataset(root, target=target), dataset(root, target=target)
+    expected.load()
+    monkeypatch.setattr(dataset_module, "BYTES_IN_MEMORY", 4 * expected.labels.numel())
+    mapped.load()
+    of_each = 3 if target == "head" else 4
+    assert [isinstance(array, np.memmap) for array in made] == [False] * of_each + [True] * of_each
+    for name in ("images", "alpha", "labels", "torso"):
+        parts = [getattr(each, name) for each in (mapped, copy.deepcopy(mapped), expected)]
+        assert (parts[0] is None) == (name == "torso" and target == "head")
+        assert all(part is None or torch.equal(part, parts[2]) for part in parts[:2])

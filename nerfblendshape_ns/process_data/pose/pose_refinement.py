@@ -9,13 +9,13 @@ clips, hair that took no part in the fit is steadier afterwards.
 
 from __future__ import annotations
 
-import tempfile
 from dataclasses import dataclass
-from typing import IO, Callable, Optional, Sequence, Tuple
+from typing import Callable, Optional, Sequence, Tuple
 
 import cv2
 import numpy as np
 
+from nerfblendshape_ns.common.memory import uninitialised
 from nerfblendshape_ns.common.parallel import ordered_map
 from nerfblendshape_ns.process_data.pose.banded_system import smooth_step
 from nerfblendshape_ns.process_data.pose.head_points import PointSet
@@ -88,16 +88,18 @@ def refine_poses(
 
     Returns:
         Poses ``[frames, 6]`` relative to ``fit.reference``.
+
+    Raises:
+        UserError: there is no room for the images of a long clip.
     """
     poses, smoothness = fit.poses, least_smoothness(smoothness, fit.trust)
     for low, high in bands:
-        with tempfile.TemporaryFile() as file:
-            clip_images = _band_passed(frames, poses, fit.reference, point_sets, intrinsics, low, high, file)
-            for _ in range(ROUNDS_PER_BAND):
-                information, gradient = landmark_information(fit, poses, fit.shape, fit.noise, observed, intrinsics)
-                _add_texture(information, gradient, clip_images, poses, fit.reference, point_sets, intrinsics)
-                poses = poses + smooth_step(information, gradient, poses, smoothness, breaks)
-                progress(1)
+        clip_images = _band_passed(frames, poses, fit.reference, point_sets, intrinsics, low, high)
+        for _ in range(ROUNDS_PER_BAND):
+            information, gradient = landmark_information(fit, poses, fit.shape, fit.noise, observed, intrinsics)
+            _add_texture(information, gradient, clip_images, poses, fit.reference, point_sets, intrinsics)
+            poses = poses + smooth_step(information, gradient, poses, smoothness, breaks)
+            progress(1)
     return poses
 
 
@@ -195,9 +197,8 @@ def _band_passed(
     intrinsics: Intrinsics,
     low: float,
     high: float,
-    file: IO[bytes],
 ) -> _BandPassed:
-    """Band-passed, contrast-normalised images of the head in every frame; a long clip's are kept in ``file``."""
+    """Band-passed, contrast-normalised images of the head in every frame; many are kept in a temporary file."""
     height, width = frames[0].shape[:2]
     scale = max(height, width) / 512.0
     seen = project(to_camera(poses, reference, np.concatenate([one.points[::8] for one in point_sets])), intrinsics)
@@ -205,10 +206,7 @@ def _band_passed(
     left, top = np.clip(np.floor(seen.min((0, 1)) - margin), 0, (width - 2, height - 2)).astype(int)
     right, bottom = np.clip(np.ceil(seen.max((0, 1)) + margin), (left + 2, top + 2), (width, height)).astype(int)
     shape = (len(poses), bottom - top, right - left)
-    if int(np.prod(shape, dtype=np.int64)) > BYTES_IN_MEMORY:
-        pixels: np.ndarray = np.memmap(file, dtype=np.int8, mode="w+", shape=shape)
-    else:
-        pixels = np.empty(shape, dtype=np.int8)
+    pixels = uninitialised(shape, np.int8, int(np.prod(shape, dtype=np.int64)) <= BYTES_IN_MEMORY)
 
     def add(index: int) -> None:
         grey = cv2.cvtColor(frames[index][top:bottom, left:right], cv2.COLOR_RGB2GRAY).astype(np.float32)
