@@ -26,6 +26,11 @@ def _machine() -> MachineConfig:
     return MachineConfig(device_type="cuda" if torch.cuda.is_available() else "cpu")
 
 
+def _viewer(num_rays_per_chunk: int) -> ViewerConfig:
+    """A viewer for browsers of this machine: nerfstudio's own default lets the whole network in, without a password."""
+    return ViewerConfig(websocket_host="127.0.0.1", num_rays_per_chunk=num_rays_per_chunk)
+
+
 def _schedule(steps: int, warmup: int) -> ProgressDecaySchedulerConfig:
     return ProgressDecaySchedulerConfig(final_ratio=0.1, max_steps=steps, warmup_steps=warmup)
 
@@ -125,7 +130,7 @@ nerfblendshape_head = MethodSpecification(
             ),
         ),
         optimizers=_head_optimizers(HEAD_STEPS, table_rate=1e-2, network_rate=2e-3, table_l1=1e-5),
-        viewer=ViewerConfig(num_rays_per_chunk=1 << 17),
+        viewer=_viewer(1 << 17),
     ),
     description="Head avatar driven by expression coefficients; for 512² videos on a GPU.",
 )
@@ -155,7 +160,7 @@ nerfblendshape_head_small = MethodSpecification(
             ),
         ),
         optimizers=_head_optimizers(HEAD_SMALL_STEPS, table_rate=1e-2, network_rate=5e-3, table_l1=0.0),
-        viewer=ViewerConfig(num_rays_per_chunk=1 << 13),
+        viewer=_viewer(1 << 13),
     ),
     description="The head for a laptop: 128² to 256², sized for ten minutes on two CPU cores at 128².",
 )
@@ -185,7 +190,7 @@ nerfblendshape_torso = MethodSpecification(
             ),
         ),
         optimizers=_torso_optimizers(TORSO_STEPS, table_rate=5e-3, network_rate=1e-3),
-        viewer=ViewerConfig(num_rays_per_chunk=1 << 17),
+        viewer=_viewer(1 << 17),
     ),
     description="Torso and background behind a trained head (--pipeline.model.head-run); for 512² videos on a GPU.",
 )
@@ -208,7 +213,7 @@ nerfblendshape_torso_small = MethodSpecification(
             model=TorsoModelConfig(),
         ),
         optimizers=_torso_optimizers(TORSO_SMALL_STEPS, table_rate=5e-3, network_rate=2e-3),
-        viewer=ViewerConfig(num_rays_per_chunk=1 << 13),
+        viewer=_viewer(1 << 13),
     ),
     description="The torso for a laptop: 128² to 256², sized for five minutes on two CPU cores at 128².",
 )
