@@ -5,12 +5,14 @@
 #   make test                 style, layers of imports, types and all tests
 #   make docs                 the documentation as a site in site/, to be opened in a browser; trains the demo's avatar,
 #                             which it shows, if there is none
+#   make audit                known vulnerabilities of what is installed, and licences that docs/licences.md lacks
 #   make release              wheel and sdist of the checked-out tag, tried in clean environments, in dist/
 #
 # Options: PYTHON=/path/to/python3.12, TORCH="torch==... torchvision==..." (another build),
 # NUMPY="numpy>=2", DEMO=folder of the results.
 
 VENV ?= .venv
+AUDIT ?= .venv-audit
 TORCH ?= torch==2.14.1 torchvision==0.29.1
 # With numpy 2 the nuscenes-devkit that nerfstudio requires brings a second OpenCV, which needs libGL.
 NUMPY ?= numpy<2
@@ -21,7 +23,7 @@ PYTEST_ARGS ?=
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --progress-bar off
 
-.PHONY: demo test docs lint types tests release clean
+.PHONY: demo test docs audit lint types tests release clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.installed
@@ -55,6 +57,10 @@ demo/synthetic_person.html: $(wildcard nerfblendshape_ns/web/*.py nerfblendshape
 	$(BIN)/nbs-export "$$(ls -d $(PERSON)/* | tail -n 1)" --html $@ --overwrite --keep-track \
 	  --person "The synthetic person" --consent "none needed: nobody is shown" --source nbs-synthetic
 
+audit: $(VENV)/.installed-dev $(AUDIT)/.installed
+	$(BIN)/python tools/licences.py --check
+	$(BIN)/python tools/vulnerabilities.py $(BIN)/python --pip-audit $(AUDIT)/bin/pip-audit
+
 release: $(VENV)/.installed-dev
 	$(BIN)/python tools/release.py
 
@@ -78,5 +84,12 @@ $(VENV)/.installed-dev: $(VENV)/.torch pyproject.toml
 	$(PIP) $(TORCH) "$(NUMPY)" --editable ".[dev,docs]"
 	touch $@ $(VENV)/.installed
 
+# Beside the environment that it looks at, which it shall not change.
+$(AUDIT)/.installed: $(VENV)/.torch
+	$(BIN)/python -m venv $(AUDIT)
+	$(AUDIT)/bin/python -m pip --disable-pip-version-check install --quiet "pip-audit>=2.10,<3" || \
+	  { echo "error: pip-audit could not be installed; make audit needs a network." >&2; exit 1; }
+	touch $@
+
 clean:
-	rm -rf $(VENV) $(DEMO) .pytest_cache .ruff_cache .import_linter_cache build dist site
+	rm -rf $(VENV) $(AUDIT) $(DEMO) .pytest_cache .ruff_cache .import_linter_cache build dist site
