@@ -136,7 +136,7 @@ def trainer_of(config: Any) -> Any:
 
 def resumed(run: Path) -> Any:
     """The trainer of a run's ``config.yml``, its checkpoint loaded."""
-    config = yaml.load(run.read_text(), Loader=yaml.Loader)
+    config = yaml.load(run.read_text(), Loader=yaml.Loader)  # noqa: S506 - as nerfstudio reads a run of one's own.
     config.load_dir, config.max_minutes = config.get_checkpoint_dir(), None
     return trainer_of(config)
 

@@ -1,6 +1,6 @@
 """Make awkward videos out of good ones, prepare each, and say whether the right thing came out.
 
-    python benchmarks/video_variants.py CLIPS --output /tmp/variants
+    python benchmarks/video_variants.py CLIPS --output variants
 
 ``CLIPS`` is a folder of talking-head videos (two at least), of which three seconds each are used. Without clips, two
 synthetic heads serve: ``--synthetic``. One line per variant: outcome, frames, seconds per frame, peak memory.
@@ -92,7 +92,7 @@ class Arguments:
 
     clips: tyro.conf.Positional[Optional[Path]] = None
     """Folder of talking-head videos."""
-    output: Path = Path("/tmp/video_variants")
+    output: Path = Path("outputs/video_variants")
     """Where videos and datasets go: a new or an empty folder, or that of an earlier run."""
     first: str = "selfie"
     """Start of the file name of the subject's clip (one with a textured background)."""

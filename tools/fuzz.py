@@ -89,7 +89,8 @@ def fuzz(name: str, first: int, count: int, seconds: float) -> Tuple[int, Dict[s
     """
     shared = mmap.mmap(-1, 16 + LARGEST_INPUT)  # Number, length and content of the input that is being read.
     defects: Dict[str, Tuple[bytes, str]] = {}
-    base = Path("/dev/shm") if os.access("/dev/shm", os.W_OK) else Path(tempfile.gettempdir())
+    shared_memory = "/dev/shm"  # noqa: S108 - the folder inside it is made by tempfile.
+    base = Path(shared_memory) if os.access(shared_memory, os.W_OK) else Path(tempfile.gettempdir())
     with tempfile.TemporaryDirectory(prefix="nbs_fuzz_", dir=base, ignore_cleanup_errors=True) as folder:
         seeds, check = {**TARGETS, **SLOW_TARGETS}[name](Path(folder).resolve())
         for seed in seeds:
@@ -164,7 +165,7 @@ def _child(
         for number in numbers:
             if time.monotonic() > end:
                 break
-            source = random.Random(f"{name} {number}")
+            source = random.Random(f"{name} {number}")  # noqa: S311 - reproducible, not secret.
             data = mutate(source.choice(seeds), source)[:LARGEST_INPUT]
             struct.pack_into("<QQ", shared, 0, number, len(data))
             shared[16 : 16 + len(data)] = data

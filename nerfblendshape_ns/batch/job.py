@@ -85,7 +85,7 @@ def _run(clip: Clip, log: IO[bytes], lock: int, environment: Mapping[str, str], 
     command = [sys.executable, *clip.command]
     # By the path, so that nothing is imported but what it needs. The lock is passed on: it is held as long as the
     # process lives, even where nothing ends it with this one.
-    process = subprocess.Popen(
+    process = subprocess.Popen(  # noqa: S603 - the list of words that the plan made, no shell.
         [sys.executable, "-I", "-S", tied.__file__, str(os.getpid()), *command],
         stdin=subprocess.DEVNULL,
         stdout=log,

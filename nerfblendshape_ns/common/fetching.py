@@ -51,7 +51,9 @@ def pip_download(name: str, folder: Path, arguments: Sequence[str], timeout: flo
     command = [sys.executable, "-m", "pip", "download", "--no-deps", "--quiet", "--disable-pip-version-check"]
     command += ["--no-input", "--dest", str(folder), *arguments]
     try:
-        finished = subprocess.run(command, capture_output=True, text=True, timeout=timeout, check=False)
+        finished = subprocess.run(  # noqa: S603 - names and options are constants of this package.
+            command, capture_output=True, text=True, timeout=timeout, check=False
+        )
     except subprocess.TimeoutExpired as error:
         raise NotFetched(f"pip had not downloaded {name} after {timeout:.0f} seconds") from error
     except OSError as error:

@@ -94,7 +94,7 @@ def parse_yaml(text: str, loader: Type[PlainYaml] = PlainYaml) -> Any:
         yaml.YAMLError: it is no YAML, holds itself or more than :data:`MOST_YAML_VALUES` values.
     """
     try:
-        document = yaml.load(text, Loader=loader)
+        document = yaml.load(text, Loader=loader)  # noqa: S506 - a subclass of SafeLoader.
     except yaml.YAMLError:
         raise
     except Exception as error:  # Values that are none of their tag and deep nesting show in half a dozen kinds.

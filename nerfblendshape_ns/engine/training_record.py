@@ -119,7 +119,9 @@ def commit() -> Optional[str]:
 
 
 def _git(root: Path, *words: str) -> str:
-    return subprocess.run(["git", "-C", str(root), *words], capture_output=True, text=True, check=True).stdout.strip()
+    command = ["git", "-C", str(root), *words]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)  # noqa: S603 - constants; whose git, PATH says.
+    return done.stdout.strip()
 
 
 def _processor() -> str:

@@ -51,8 +51,10 @@ class Server:
             NotFetched: no connection, or the server lacks it.
         """
         try:
-            with urllib.request.urlopen(self.url, timeout=SERVER_TIMEOUT) as response, target.open("wb") as file:
-                shutil.copyfileobj(response, file)
+            # The address is a constant below.
+            with urllib.request.urlopen(self.url, timeout=SERVER_TIMEOUT) as response:  # noqa: S310
+                with target.open("wb") as file:
+                    shutil.copyfileobj(response, file)
         except (urllib.error.URLError, OSError) as error:
             raise NotFetched(f"{self.url.split('/')[2]} did not answer ({error})") from error
 
