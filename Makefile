@@ -2,6 +2,7 @@
 #
 #   make demo                 a synthetic talking head becomes a trained avatar: mp4, picture, metrics
 #   make demo VIDEO=me.mp4    the same from your own clip
+#   make demo QUALITY=high    either at 256² instead of 128², in about half an hour
 #   make test                 style, layers of imports, types and all tests
 #   make docs                 the documentation as a site in site/, to be opened in a browser; trains the demo's avatar,
 #                             which it shows, if there is none
@@ -18,19 +19,25 @@ TORCH ?= torch==2.14.1 torchvision==0.29.1
 NUMPY ?= numpy<2
 DEMO ?= demo
 VIDEO ?=
+QUALITY ?=
 PYTEST_ARGS ?=
 
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --progress-bar off
+
+ifneq ($(filter-out high,$(QUALITY)),)
+$(error QUALITY is high or left out, not $(QUALITY))
+endif
+HIGH := $(if $(QUALITY),_high)
 
 .PHONY: demo test docs audit lint types tests release clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.installed
 ifeq ($(strip $(VIDEO)),)
-	$(BIN)/nbs-recipe configs/demo.yaml --output $(DEMO)
+	$(BIN)/nbs-recipe configs/demo$(HIGH).yaml --output $(DEMO)
 else
-	$(BIN)/nbs-recipe configs/demo_video.yaml --output "$(DEMO)" --video "$(VIDEO)"
+	$(BIN)/nbs-recipe configs/demo_video$(HIGH).yaml --output "$(DEMO)" --video "$(VIDEO)"
 endif
 
 test: lint types tests

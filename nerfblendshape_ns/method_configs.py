@@ -101,10 +101,76 @@ def _torso_sampler() -> RegionPixelSamplerConfig:
 
 
 FRAME_BALANCE = 0.7
-HEAD_STEPS = 40000
-HEAD_SMALL_STEPS = 8000
-TORSO_STEPS = 20000
-TORSO_SMALL_STEPS = 12000
+HEAD_STEPS, CPU_HEAD_STEPS = 40000, 8000
+TORSO_STEPS, CPU_TORSO_STEPS = 20000, 12000
+
+
+def _cpu_head(
+    name: str, description: str, size: int, rays: int, data: Dict[str, Any], **model: Any
+) -> MethodSpecification:
+    """A head for a CPU: one frame a batch, a grid of 64³ occupancy cells.
+
+    Args:
+        name: of the method, after "nerfblendshape-".
+        description: for ``ns-train --help``.
+        size: longer side of the images in pixels.
+        rays: of a batch.
+        data: further settings of the batches.
+        model: settings of the model.
+    """
+    return MethodSpecification(
+        config=_trainer(
+            f"nerfblendshape-{name}",
+            CPU_HEAD_STEPS,
+            steps_per_save=2000,
+            logging=LoggingConfig(steps_per_log=20),
+            pipeline=VanillaPipelineConfig(
+                _target=AvatarPipeline,
+                datamanager=NerfBlendshapeDataManagerConfig(
+                    dataparser=NerfBlendshapeDataParserConfig(max_size=size),
+                    train_num_rays_per_batch=rays,
+                    eval_num_rays_per_batch=rays,
+                    frames_per_batch=1,
+                    frame_balance=FRAME_BALANCE,
+                    **data,
+                ),
+                model=HeadModelConfig(occupancy_resolution=64, occupancy_warmup=128, occupancy_settle=1500, **model),
+            ),
+            optimizers=_head_optimizers(CPU_HEAD_STEPS, table_rate=1e-2, network_rate=5e-3, table_l1=0.0),
+            viewer=_viewer(1 << 13),
+        ),
+        description=description,
+    )
+
+
+def _cpu_torso(
+    name: str, description: str, size: int, rays: int, data: Dict[str, Any], **model: Any
+) -> MethodSpecification:
+    """A torso for a CPU; see :func:`_cpu_head`."""
+    return MethodSpecification(
+        config=_trainer(
+            f"nerfblendshape-{name}",
+            CPU_TORSO_STEPS,
+            steps_per_save=2000,
+            logging=LoggingConfig(steps_per_log=20),
+            pipeline=VanillaPipelineConfig(
+                _target=AvatarPipeline,
+                datamanager=NerfBlendshapeDataManagerConfig(
+                    dataparser=NerfBlendshapeDataParserConfig(max_size=size, target="frame"),
+                    train_num_rays_per_batch=rays,
+                    eval_num_rays_per_batch=rays,
+                    frames_per_batch=1,
+                    pixel_sampler=_torso_sampler(),
+                    **data,
+                ),
+                model=TorsoModelConfig(**model),
+            ),
+            optimizers=_torso_optimizers(CPU_TORSO_STEPS, table_rate=5e-3, network_rate=2e-3),
+            viewer=_viewer(1 << 13),
+        ),
+        description=description,
+    )
+
 
 nerfblendshape_head = MethodSpecification(
     config=_trainer(
@@ -133,36 +199,6 @@ nerfblendshape_head = MethodSpecification(
         viewer=_viewer(1 << 17),
     ),
     description="Head avatar driven by expression coefficients; for 512² videos on a GPU.",
-)
-
-nerfblendshape_head_small = MethodSpecification(
-    config=_trainer(
-        "nerfblendshape-head-small",
-        HEAD_SMALL_STEPS,
-        steps_per_save=2000,
-        logging=LoggingConfig(steps_per_log=20),
-        pipeline=VanillaPipelineConfig(
-            _target=AvatarPipeline,
-            datamanager=NerfBlendshapeDataManagerConfig(
-                dataparser=NerfBlendshapeDataParserConfig(max_size=128),
-                train_num_rays_per_batch=768,
-                eval_num_rays_per_batch=768,
-                frames_per_batch=1,
-                frame_balance=FRAME_BALANCE,
-            ),
-            model=HeadModelConfig(
-                num_levels=10,
-                log2_table_size=13,
-                occupancy_resolution=64,
-                samples_per_box=96,
-                occupancy_warmup=128,
-                occupancy_settle=1500,
-            ),
-        ),
-        optimizers=_head_optimizers(HEAD_SMALL_STEPS, table_rate=1e-2, network_rate=5e-3, table_l1=0.0),
-        viewer=_viewer(1 << 13),
-    ),
-    description="The head for a laptop: 128² to 256², sized for ten minutes on two CPU cores at 128².",
 )
 
 nerfblendshape_torso = MethodSpecification(
@@ -195,25 +231,40 @@ nerfblendshape_torso = MethodSpecification(
     description="Torso and background behind a trained head (--pipeline.model.head-run); for 512² videos on a GPU.",
 )
 
-nerfblendshape_torso_small = MethodSpecification(
-    config=_trainer(
-        "nerfblendshape-torso-small",
-        TORSO_SMALL_STEPS,
-        steps_per_save=2000,
-        logging=LoggingConfig(steps_per_log=20),
-        pipeline=VanillaPipelineConfig(
-            _target=AvatarPipeline,
-            datamanager=NerfBlendshapeDataManagerConfig(
-                dataparser=NerfBlendshapeDataParserConfig(max_size=128, target="frame"),
-                train_num_rays_per_batch=1024,
-                eval_num_rays_per_batch=1024,
-                frames_per_batch=1,
-                pixel_sampler=_torso_sampler(),
-            ),
-            model=TorsoModelConfig(),
-        ),
-        optimizers=_torso_optimizers(TORSO_SMALL_STEPS, table_rate=5e-3, network_rate=2e-3),
-        viewer=_viewer(1 << 13),
-    ),
-    description="The torso for a laptop: 128² to 256², sized for five minutes on two CPU cores at 128².",
+PATCHES = {"patch_size": 16, "num_patches": 2}
+
+nerfblendshape_head_small = _cpu_head(
+    "head-small",
+    "The head for a laptop at 128²: ten minutes on two CPU cores.",
+    size=128,
+    rays=768,
+    data={},
+    num_levels=10,
+    log2_table_size=13,
+    samples_per_box=96,
+)
+nerfblendshape_head_medium = _cpu_head(
+    "head-medium",
+    "The head for a laptop at 256²: a quarter of an hour on two CPU cores.",
+    size=256,
+    rays=1280,
+    data=PATCHES,
+    num_levels=12,
+    log2_table_size=15,
+    samples_per_box=160,
+    perceptual_loss="dssim",
+    perceptual_weight=0.05,
+)
+nerfblendshape_torso_small = _cpu_torso(
+    "torso-small", "The torso for a laptop at 128²: five minutes on two CPU cores.", size=128, rays=1024, data={}
+)
+nerfblendshape_torso_medium = _cpu_torso(
+    "torso-medium",
+    "The torso for a laptop at 256²: ten minutes on two CPU cores.",
+    size=256,
+    rays=1536,
+    data=PATCHES,
+    num_levels=10,
+    perceptual_loss="dssim",
+    perceptual_weight=0.05,
 )

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import (
     Any,
     Dict,
+    Iterable,
     Iterator,
     List,
     Literal,
@@ -40,17 +41,14 @@ BEGIN, END = "<!-- options -->", "<!-- /options -->"
 PACKAGE = "nerfblendshape_ns"
 METHODS = {
     "head": method_configs.nerfblendshape_head,
+    "head-medium": method_configs.nerfblendshape_head_medium,
     "head-small": method_configs.nerfblendshape_head_small,
     "torso": method_configs.nerfblendshape_torso,
+    "torso-medium": method_configs.nerfblendshape_torso_medium,
     "torso-small": method_configs.nerfblendshape_torso_small,
 }
-GROUPS: Dict[Tuple[str, ...], str] = {
-    ("head", "head-small"): "head",
-    ("torso", "torso-small"): "torso",
-    ("head", "torso"): "large",
-    ("head-small", "torso-small"): "small",
-}
-"""What two methods with the same default are called together."""
+SIZES = ("large", "medium", "small")
+"""Of each model; the name of a large method does not say it."""
 DATAPARSER = "pipeline.datamanager.dataparser."
 SECTIONS = {
     "": "Training",
@@ -120,7 +118,7 @@ def section(title: str, rows: Dict[str, Dict[str, Option]]) -> str:
     for name, options in rows.items():
         first = next(iter(options.values()))
         typed = f"--{name.removeprefix(DATAPARSER)}"
-        only = "" if set(options) == methods else f"{group(tuple(options))} only: "
+        only = "" if set(options) == methods else f"{group(list(options), METHODS)} only: "
         cells = (f"`{typed}`", first.kind, only + defaults(options), first.text)
         lines.append(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |")
     return "\n".join(lines)
@@ -133,14 +131,24 @@ def defaults(options: Dict[str, Option]) -> str:
         methods.setdefault(f"`{shown(option.default)}`", []).append(method)
     if len(methods) == 1:
         return next(iter(methods))
-    if {method.partition("-")[0] for method in options} != {"head", "torso"}:  # One model: its two sizes differ.
-        return ", ".join(f"{value} {'small' if 'small' in each[0] else 'large'}" for value, each in methods.items())
-    return ", ".join(f"{value} {group(tuple(each))}" for value, each in methods.items())
+    return ", ".join(f"{value} {group(each, options)}" for value, each in methods.items())
 
 
-def group(methods: Tuple[str, ...]) -> str:
-    """Methods in words."""
-    return GROUPS.get(methods, " and ".join(methods))
+def group(methods: Sequence[str], among: Iterable[str]) -> str:
+    """Methods in words: a model where they are all its sizes, sizes where they are those of all models.
+
+    Args:
+        methods: some of METHODS.
+        among: the methods that have the option.
+    """
+    named = [(model, size or "large") for model, _, size in (method.partition("-") for method in methods)]
+    models, sizes = {model for model, _ in named}, {size for _, size in named}
+    if len(named) == len(models) * len(sizes):
+        if sizes == set(SIZES):
+            return " and ".join(sorted(models))
+        if models == {method.partition("-")[0] for method in among}:
+            return " and ".join(size for size in SIZES if size in sizes)
+    return " and ".join(methods)
 
 
 def options_of(config: Any, prefix: str = "", own: bool = False, stock: Any = None) -> Iterator[Tuple[str, Option]]:

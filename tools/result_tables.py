@@ -244,6 +244,24 @@ PAGE = (
         ),
     ),
     Table(
+        "At 256²",
+        "The medium methods; test frames. Memory: of the process, head / torso.",
+        ("medium",),
+        (Line(OURS),),
+        (
+            _FRAMES,
+            *_COST,
+            Column("memory, GB", (Source(RUN, "host_memory_mb"), Source(RUN, "host_memory_mb", torso=True))),
+            *_QUALITY,
+            _POSE_FITTED,
+            Column("sharpness", head("sharpness")),
+            Column("whole person, PSNR", person("whole", "psnr")),
+            Column("SSIM", person("whole", "ssim")),
+            Column("LPIPS", person("whole", "lpips")),
+        ),
+        mean_over="medium",
+    ),
+    Table(
         "Baselines at equal steps",
         "A short schedule; test frames; head on white / inside the head mask; mean ± standard deviation over the "
         "seeds. All have the same poses, masks, hull and losses. Static field: no coefficients. Code per frame: a"

@@ -72,7 +72,15 @@ def test_defaults_are_named_by_the_methods_that_share_them():
         options = {method.replace("_", "-"): options_table.Option("", value, "") for method, value in values.items()}
         return options_table.defaults(options)
 
-    assert default(head=1, head_small=1, torso=1, torso_small=1) == "`1`"
-    assert default(head=1, head_small=2, torso=1, torso_small=2) == "`1` large, `2` small"
-    assert default(head=1e-5, head_small=0.0) == "`1e-05` large, `0` small"
-    assert default(head=1, head_small=2, torso=3, torso_small=2) == "`1` head, `2` small, `3` torso"
+    heads, torsos = ([f"{model}{size}" for size in ("", "_medium", "_small")] for model in ("head", "torso"))
+
+    def of(head, torso=()):
+        return default(**dict(zip(heads, head)), **dict(zip(torsos, torso)))
+
+    assert of([1, 1, 1], [1, 1, 1]) == "`1`"
+    assert of([1, 1, 1], [2, 2, 2]) == "`1` head, `2` torso"
+    assert of([1, 2, 2], [1, 2, 2]) == "`1` large, `2` medium and small"
+    assert of([1e-5, 0.0, 0.0]) == "`1e-05` large, `0` medium and small"
+    assert of([1, 2, 2], [3, 2, 2]) == "`1` head, `2` medium and small, `3` torso"
+    torsos_words = "`1` head and torso-medium and torso-small"
+    assert of([1, 2, 2], [3, 1, 1]) == f"{torsos_words}, `2` head-medium and head-small, `3` torso"
