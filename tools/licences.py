@@ -11,7 +11,7 @@ import re
 from importlib import import_module
 from importlib.metadata import Distribution, PackageNotFoundError, distribution
 from pathlib import Path
-from typing import Dict, List, NamedTuple, Optional, Sequence, Set, Tuple
+from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Set, Tuple
 
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
@@ -144,13 +144,14 @@ def installed(direct: Sequence[Needed]) -> Dict[str, str]:
 
 def licence_of(found: Distribution) -> str:
     """What a package's metadata state, as an SPDX expression where that can be told."""
-    metadata = found.metadata
+    metadata: Any = found.metadata  # A message of email; its type does not say so on Python 3.10.
     stated = metadata.get("License-Expression") or ""
     if not stated:
         stated, _, text = (metadata.get("License") or "").strip().partition("\n")
         if stated in ("", "UNKNOWN") or (text and stated not in WORDS):
             names = [each for each in metadata.get_all("Classifier") or [] if each.startswith("License ::")]
-            stated = " or ".join(WORDS.get(name, name) for name in (each.split(" :: ")[-1] for each in names))
+            words = [each.split(" :: ")[-1] for each in names]
+            stated = " or ".join(WORDS.get(each, each) for each in words)
     return WORDS.get(stated, stated) or "not stated"
 
 
