@@ -149,9 +149,9 @@ def licence_of(found: Distribution) -> str:
     if not stated:
         stated, _, text = (metadata.get("License") or "").strip().partition("\n")
         if stated in ("", "UNKNOWN") or (text and stated not in WORDS):
-            names = [each for each in metadata.get_all("Classifier") or [] if each.startswith("License ::")]
+            names: List[str] = [each for each in metadata.get_all("Classifier") or [] if each.startswith("License ::")]
             words = [each.split(" :: ")[-1] for each in names]
-            stated = " or ".join(WORDS.get(each, each) for each in words)
+            stated = " or ".join(WORDS[each] if each in WORDS else each for each in words)
     return WORDS.get(stated, stated) or "not stated"
 
 
