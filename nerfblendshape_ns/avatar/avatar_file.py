@@ -77,8 +77,7 @@ def write_avatar_file(path: Path, content: AvatarFile) -> str:
         The digest.
 
     Raises:
-        UserError: a tensor is of a type that a file cannot hold.
-        OSError: the file cannot be written.
+        UserError: a tensor is of a type that a file cannot hold, or the file cannot be written.
     """
     # Copies: safetensors refuses tensors that share memory.
     tensors = {name: value.detach().cpu().clone().contiguous() for name, value in content.tensors.items()}
@@ -88,11 +87,7 @@ def write_avatar_file(path: Path, content: AvatarFile) -> str:
     document = {"version": VERSION, "provenance": asdict(content.provenance), "description": content.description}
     digest = _digest(document, tensors)
     data = save(tensors, {ENTRY: json.dumps({**document, "digest": digest}, allow_nan=False)})
-
-    def write(temporary: Path) -> None:
-        temporary.write_bytes(data)
-
-    write_atomically(path, write)
+    write_atomically(path, lambda temporary: temporary.write_bytes(data))
     return digest
 
 

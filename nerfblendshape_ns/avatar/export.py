@@ -70,10 +70,7 @@ def export_avatar(
         created=datetime.now(timezone.utc).replace(microsecond=0).isoformat(),
         written_by=f"nerfblendshape_ns {__version__}",
     )
-    try:
-        return write_avatar_file(path, AvatarFile(description, state, stated))
-    except OSError as error:
-        raise UserError(f"{path} cannot be written ({error.strerror}); choose another --output.") from None
+    return write_avatar_file(path, AvatarFile(description, state, stated))
 
 
 def _strip_track(avatar: Avatar, state: Dict[str, Any], description: Dict[str, Any]) -> None:

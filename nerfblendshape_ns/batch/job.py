@@ -24,7 +24,7 @@ from nerfblendshape_ns.batch.status import (
     read_status,
     write_status,
 )
-from nerfblendshape_ns.common.file_io import load_json
+from nerfblendshape_ns.common.file_io import load_json, remove_temporaries
 from nerfblendshape_ns.common.file_lock import try_lock
 
 LOCK = "lock"
@@ -55,6 +55,7 @@ def run_clip(
         former = read_status(clip.folder)
         if not is_ours or is_done(former, clip):
             return former
+        remove_temporaries(clip.folder)
         (clip.folder / RESULTS).unlink(missing_ok=True)
         status = Status(clip.name, "running", clip.made_from, former.attempts + 1)
         write_status(clip.folder, status)

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import math
 import os
+import re
+import time
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, Callable, Tuple, Type, Union
+from typing import Any, Callable, Iterator, Tuple, Type, Union
 
 import cv2
 import numpy as np
@@ -19,17 +23,66 @@ MOST_PIXELS = 1 << 26
 """Of an image; a small file can claim any number."""
 MOST_YAML_VALUES = 100_000
 """A few lines of YAML whose aliases name one another can stand for any number of values."""
+TEMPORARY = re.compile(r"\..+\.\d+\.tmp(\.[^.]*)?")
+"""Names of files that are being written."""
+ABANDONED_SECONDS = 3600.0
+"""A temporary file that was not written to for so long is of a process that was killed."""
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG)
+"""Errors that concern what is written, whichever file they name."""
 
 
-def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
-    """Let ``write`` fill a temporary file beside ``path`` (same suffix), then rename it into place."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+def write_atomically(path: Path, write: Callable[[Path], Any]) -> None:
+    """Let ``write`` fill a temporary file beside ``path`` (same suffix), then rename it into place.
+
+    Raises:
+        UserError: the file cannot be written.
+    """
     temporary = path.with_name(f".{path.stem}.{os.getpid()}.tmp{path.suffix}")
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         write(temporary)
         os.replace(temporary, path)
+    except OSError as error:
+        raise not_writable(path, error) from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
+def not_writable(path: Path, error: OSError) -> UserError:
+    """What the user reads where writing fails."""
+    # numpy tells of a full disk without a number and its text.
+    return UserError(f"{path} cannot be written ({error.strerror or error}); give another place or make room.")
+
+
+@contextmanager
+def room_needed(folder: Path) -> Iterator[None]:
+    """Turn the errors of a disk that is full or read-only into one sentence that names the folder.
+
+    Raises:
+        UserError: as said.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in NO_ROOM:
+            raise
+        raise not_writable(folder, error) from error
+
+
+def remove_temporaries(folder: Path, name: str = "", seconds: float = 0.0) -> None:
+    """Delete the temporary files that killed processes have left in a folder.
+
+    Args:
+        folder: where.
+        name: of the file that they were writing; empty for all files.
+        seconds: only those not written to for so long; 0 where no other process can be writing there.
+    """
+    stem, suffix = os.path.splitext(name)
+    pattern = re.compile(rf"\.{re.escape(stem)}\.\d+\.tmp{re.escape(suffix)}") if name else TEMPORARY
+    for path in folder.glob(".*.tmp*"):
+        if pattern.fullmatch(path.name) and path.is_file() and time.time() - path.stat().st_mtime >= seconds:
+            path.unlink(missing_ok=True)
 
 
 def save_json(path: Path, value: Any) -> None:
@@ -39,7 +92,7 @@ def save_json(path: Path, value: Any) -> None:
 
 def save_text(path: Path, text: str) -> None:
     """Write UTF-8 text atomically."""
-    write_atomically(path, lambda temporary: _write_text(temporary, text))
+    write_atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
 
 
 def load_json(path: Path) -> Any:
@@ -168,11 +221,9 @@ def save_image(path: Path, image: np.ndarray, jpeg_quality: int = 95) -> None:
     # OpenCV 5 warns of a setting of another format, once per image.
     settings = [cv2.IMWRITE_JPEG_QUALITY, jpeg_quality] if path.suffix.lower() in (".jpg", ".jpeg") else []
 
-    def write(temporary: Path) -> None:
-        if not cv2.imwrite(str(temporary), encoded, settings):
-            raise UserError(f"could not write {path}; is the disk full or the folder read-only?")
-
-    write_atomically(path, write)
+    # Not imwrite, which leaves a part of the file where the disk is full, and says that it has written it.
+    data = cv2.imencode(path.suffix, encoded, settings)[1].tobytes()
+    write_atomically(path, lambda temporary: temporary.write_bytes(data))
 
 
 def load_image(path: Path, flags: int = cv2.IMREAD_COLOR) -> np.ndarray:
@@ -219,7 +270,3 @@ def _swap_red_and_blue(image: np.ndarray) -> np.ndarray:
     if image.ndim == 2:
         return image
     return cv2.cvtColor(image, cv2.COLOR_RGBA2BGRA if image.shape[2] == 4 else cv2.COLOR_RGB2BGR)
-
-
-def _write_text(path: Path, text: str) -> None:
-    path.write_text(text, encoding="utf-8")

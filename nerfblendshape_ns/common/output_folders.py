@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import os
 import shutil
@@ -11,13 +10,12 @@ from pathlib import Path
 from typing import Collection, Iterator, List, Sequence
 
 from nerfblendshape_ns.common.errors import UserError
-from nerfblendshape_ns.common.file_io import save_json
+from nerfblendshape_ns.common.file_io import remove_temporaries, room_needed, save_json
 from nerfblendshape_ns.common.file_lock import try_lock
 from nerfblendshape_ns.common.output_paths import (
     RECORD,
     check_folder,
     missing_folders,
-    not_writable,
     read_record,
     remove_empty,
 )
@@ -25,8 +23,6 @@ from nerfblendshape_ns.common.version import __version__
 
 UNFINISHED = ".unfinished"
 """Subfolder in which the new content of a folder is prepared."""
-NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
-"""Errors that concern what is written, whichever file they name."""
 
 
 @contextmanager
@@ -53,8 +49,8 @@ def claimed_folder(
     check_folder(folder, tool, inputs, option, record)
     made = missing_folders(folder)
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with _locked(folder, tool, option):
+        with room_needed(folder), _locked(folder, tool, option):
+            remove_temporaries(folder)
             is_new = read_record(folder, tool, record) is None
             if is_new:
                 save_json(folder / record, {"tool": tool, "version": __version__})
@@ -64,10 +60,6 @@ def claimed_folder(
                 with suppress(OSError):
                     if os.listdir(folder) == [record]:
                         (folder / record).unlink()
-    except OSError as error:
-        if error.errno not in NO_ROOM:
-            raise
-        raise not_writable(folder, error) from error
     finally:
         remove_empty(made)
 
@@ -185,7 +177,8 @@ def _digest(path: Path) -> str:
 
 @contextmanager
 def _locked(folder: Path, tool: str, option: str) -> Iterator[None]:
-    """Hold a lock on a folder."""
+    """Make a folder if there is none, and hold a lock on it."""
+    folder.mkdir(parents=True, exist_ok=True)
     if os.name == "nt":  # Folders cannot be opened there.
         yield
         return

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Dict, List, Optional, Sequence
 
 from nerfblendshape_ns.common.errors import UserError
+from nerfblendshape_ns.common.file_io import ABANDONED_SECONDS, TEMPORARY, not_writable, remove_temporaries
 
 RECORD = "nbs-output.json"
 """Name of the record, a JSON file with ``tool``, ``version`` and, in a finished folder, ``files``: a digest by name."""
@@ -37,6 +38,8 @@ def check_file(path: Path, overwrite: bool, inputs: Sequence[Path] = (), option:
     if os.path.lexists(path) and not overwrite:
         raise UserError(f"{path} exists already; give --overwrite to replace it, or another {option}.")
     _check_writable(path, path.parent, path.name)
+    if path.parent.is_dir():
+        remove_temporaries(path.parent, path.name, ABANDONED_SECONDS)
 
 
 def check_folder(
@@ -60,7 +63,8 @@ def check_folder(
         raise UserError(f"{option} {folder} is a file; give a folder.")
     if os.path.isdir(folder):
         try:
-            is_empty = not os.listdir(folder)
+            # A process that was killed before it had written its record may have left no more than a temporary file.
+            is_empty = all(TEMPORARY.fullmatch(name) for name in os.listdir(folder))
         except OSError as error:
             raise not_writable(folder, error) from None
         if not is_empty and read_record(folder, tool, record) is None:
@@ -120,11 +124,6 @@ def remove_empty(folders: Sequence[Path]) -> None:
             folder.rmdir()
 
 
-def not_writable(path: Path, error: OSError) -> UserError:
-    """What the user reads where writing fails."""
-    return UserError(f"{path} cannot be written ({error.strerror}); give another place or make room.")
-
-
 def _check_writable(path: Path, folder: Path, name: str) -> None:
     """Try to write beside what is to be written: permissions alone do not tell (root, network, ``/proc``)."""
     missing = missing_folders(folder)
@@ -132,7 +131,7 @@ def _check_writable(path: Path, folder: Path, name: str) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         trial.touch(exist_ok=False)
-        trial.unlink()
+        trial.unlink(missing_ok=True)
     except OSError as error:
         raise not_writable(path, error) from None
     finally:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import os
+import shutil
 import sys
 import time
 from dataclasses import dataclass, field
@@ -10,6 +12,7 @@ from typing import Any, Dict, Iterator, List, Literal, Optional, Tuple, Type, ca
 
 import torch
 import torch.distributed as dist
+import yaml
 from nerfstudio.engine.callbacks import TrainingCallback, TrainingCallbackLocation
 from nerfstudio.engine.optimizers import Optimizers
 from nerfstudio.engine.trainer import TRAIN_INTERATION_OUTPUT, Trainer, TrainerConfig
@@ -18,8 +21,9 @@ from torch import Tensor
 
 from nerfblendshape_ns.common.console import say
 from nerfblendshape_ns.common.errors import UserError
-from nerfblendshape_ns.common.file_io import save_json
+from nerfblendshape_ns.common.file_io import remove_temporaries, room_needed, save_json, save_text
 from nerfblendshape_ns.common.frame_numbers import name_frames
+from nerfblendshape_ns.common.output_folders import UNFINISHED
 from nerfblendshape_ns.data.dataset import NerfBlendshapeDataset
 from nerfblendshape_ns.data.splits import SPLIT_FILE
 from nerfblendshape_ns.engine.pose_rounds import FIRST_STEP, ROUNDS, correct_poses
@@ -53,6 +57,10 @@ class BudgetTrainerConfig(TrainerConfig):
     def print_to_terminal(self) -> None:
         """Print nothing: nerfstudio's 200 lines are in ``config.yml``, whose path it prints next."""
 
+    def save_config(self) -> None:
+        """Write ``config.yml``, whole or not at all."""
+        save_text(self.get_base_dir() / "config.yml", yaml.dump(self))
+
 
 class BudgetTrainer(Trainer):
     """Ends training when ``max_minutes`` have passed; everything else is nerfstudio's trainer.
@@ -73,7 +81,8 @@ class BudgetTrainer(Trainer):
         self._prepare_patch_loss()
         if not sys.stdout.isatty():  # nerfstudio redraws its last ten rows with every new one; a file would hold all.
             self.config.logging.local_writer.max_log_size = 0
-        super().setup(test_mode)
+        with room_needed(self.base_dir):
+            super().setup(test_mode)
         if self._start_step > 0:
             check_same_training_frames(self.pipeline.model, self._train_metadata)
         self._trained_step = self._start_step - 1
@@ -148,6 +157,7 @@ class BudgetTrainer(Trainer):
     def train(self) -> None:
         """Say what this training uses and write which frames it may see, then train."""
         if self.local_rank == 0:
+            remove_temporaries(self.base_dir)  # Of a training that was killed.
             pipeline: Any = self.pipeline
             say(CONSOLE, start_report(pipeline.model, pipeline.datamanager))
             save_json(self.base_dir / SPLIT_FILE, self._train_metadata["splits"])
@@ -156,18 +166,40 @@ class BudgetTrainer(Trainer):
                 TrainingCallback([TrainingCallbackLocation.BEFORE_TRAIN_ITERATION], self._correct_poses)
             )
         self._clock = TrainingClock(self._earlier_record())
-        super().train()
+        with room_needed(self.base_dir):
+            super().train()
 
     def save_checkpoint(self, step: int) -> None:
-        """Save as nerfstudio does, and what the run has taken so far.
+        """Save as nerfstudio does, but whole or not at all, and what the run has taken so far.
 
         Raises:
-            UserError: the loss of one of the last steps is not finite.
+            UserError: the loss of one of the last steps is not finite, or the checkpoint cannot be written.
         """
         self._check_losses()
-        super().save_checkpoint(step)
         if self.local_rank == 0:
+            self._save_whole(step)
             save_training_record(self.base_dir, training_record(self.config, step + 1, self._clock))
+
+    def _save_whole(self, step: int) -> None:
+        """Let nerfstudio save elsewhere in the run, where nobody looks for checkpoints, then move the file."""
+        folder, work, name = self.checkpoint_dir, self.base_dir / UNFINISHED, f"step-{step:09d}.ckpt"
+        self.checkpoint_dir = work
+        try:
+            super().save_checkpoint(step)
+            folder.mkdir(exist_ok=True)
+            os.replace(work / name, folder / name)
+        except (OSError, RuntimeError) as error:  # torch tells of a full disk by the latter.
+            raise UserError(
+                f"no checkpoint of step {step} can be written to {folder} ({str(error).splitlines()[0]}), so the "
+                "training ends; make room, and resume it from the checkpoint that is there with --load-dir."
+            ) from error
+        finally:
+            self.checkpoint_dir = folder
+            shutil.rmtree(work, ignore_errors=True)
+        if self.config.save_only_latest_checkpoint:
+            for other in folder.glob("step-*.ckpt"):
+                if other.name != name:
+                    other.unlink()
 
     @property
     def _model(self) -> Any:

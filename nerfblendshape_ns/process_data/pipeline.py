@@ -26,7 +26,7 @@ from nerfblendshape_ns.process_data.options import TOOL, ProcessOptions
 from nerfblendshape_ns.process_data.report import report
 from nerfblendshape_ns.process_data.step_graph import Step, build_steps, frame_info_of, step_keys
 from nerfblendshape_ns.process_data.steps import expression_step, track_steps
-from nerfblendshape_ns.process_data.steps.step_record import Result, StepRecord, discard_partial, remove_temporaries
+from nerfblendshape_ns.process_data.steps.step_record import Result, StepRecord, discard_partial, finish_replacing
 from nerfblendshape_ns.process_data.video import frames
 
 
@@ -66,7 +66,7 @@ def process_video(options: ProcessOptions, console: Optional[Console] = None) ->
 
 def _run_pending(options: ProcessOptions, steps: List[Step], record: StepRecord, console: Console) -> None:
     keys = step_keys(steps)
-    remove_temporaries(options.output)
+    finish_replacing(options.output)
     pending = {step.name for step in steps if not record.is_done(step.name, keys[step.name], step.outputs)}
     if (
         "landmarks" in pending

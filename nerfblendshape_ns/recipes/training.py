@@ -84,7 +84,7 @@ def finished_run(config: TrainerConfig) -> Optional[Path]:
             same = _compared(path.read_text(encoding="utf-8")) == wanted
             record = load_training_record(path.parent)
             find_checkpoint(path)
-        except (OSError, ValueError, yaml.YAMLError):  # Broken or without a checkpoint: trained anew.
+        except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError):  # Broken or without a checkpoint.
             continue
         if same and record is not None and _reached_its_end(config, record):
             return path.parent

@@ -49,7 +49,7 @@ class FileControls:
         )
 
     def _saved_names(self) -> Tuple[str, ...]:
-        names = sorted(path.stem for path in self._folder.glob("*.json"))
+        names = sorted(path.stem for path in self._folder.glob("[!.]*.json"))
         return tuple(names) or (_NOTHING,)
 
     def _save(self, event: GuiEvent) -> None:

@@ -10,7 +10,6 @@ from typing import Sequence
 from nerfblendshape_ns import __version__
 from nerfblendshape_ns.avatar.avatar import Avatar
 from nerfblendshape_ns.avatar.avatar_file import Provenance
-from nerfblendshape_ns.common.errors import UserError
 from nerfblendshape_ns.common.file_io import save_text
 from nerfblendshape_ns.web.assembly import assemble
 from nerfblendshape_ns.web.content import page_content
@@ -55,7 +54,4 @@ def export_page(
         "Source": stated.source or "not stated",
         "Written": f"{stated.created} by {stated.written_by}",
     }
-    try:
-        save_text(path, assemble(pack(content, arrays), stated.person or "Avatar", rows, origins, live))
-    except OSError as error:
-        raise UserError(f"{path} cannot be written ({error.strerror}); choose another file.") from None
+    save_text(path, assemble(pack(content, arrays), stated.person or "Avatar", rows, origins, live))

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import time
+
 import cv2
 import numpy as np
 import pytest
 
 from nerfblendshape_ns.common import file_io
+from nerfblendshape_ns.common.arrays import save_arrays
 from nerfblendshape_ns.common.errors import UserError
-from nerfblendshape_ns.common.file_io import load_image, save_image
+from nerfblendshape_ns.common.file_io import load_image, remove_temporaries, save_array, save_image, save_text
 
 
 @pytest.mark.parametrize(
@@ -16,8 +20,8 @@ from nerfblendshape_ns.common.file_io import load_image, save_image
 )
 def test_the_quality_is_given_for_jpeg_alone(name, settings, tmp_path, monkeypatch):
     """OpenCV 5 warns of a setting that the format does not have, once per image."""
-    given, imwrite = [], cv2.imwrite
-    monkeypatch.setattr(cv2, "imwrite", lambda path, image, words: given.append(words) or imwrite(path, image, words))
+    given, imencode = [], cv2.imencode
+    monkeypatch.setattr(cv2, "imencode", lambda kind, image, words: given.append(words) or imencode(kind, image, words))
     image = np.full((4, 6, 3), (200, 100, 0), np.uint8)
     save_image(tmp_path / name, image, jpeg_quality=80)
     assert given == [settings]
@@ -49,3 +53,47 @@ def test_whole_numbers_of_64_bits_stay_whole(tmp_path):
 def test_messages_keep_the_names_of_files_and_no_escape_sequence():
     name = "Screenshot 3.00\u202fPM \u7530\u4e2d\u3000\u0645\u06cc\u200c\u0631\u0648\u0645.mp4"
     assert str(UserError(f"{name}\t\n\x1b[2J\u2028")) == f"{name}\t\n\ufffd[2J\ufffd"
+
+
+@pytest.mark.skipif(os.name == "nt", reason="needs fork and limits of processes")
+@pytest.mark.parametrize(
+    "name, save",
+    [
+        ("a.png", lambda path, noise: save_image(path, noise)),
+        ("a.jpg", lambda path, noise: save_image(path, noise)),
+        ("a.npy", lambda path, noise: save_array(path, noise)),
+        ("a.npz", lambda path, noise: save_arrays(path, noise=noise)),
+        ("a.txt", lambda path, noise: save_text(path, str(noise.tolist()))),
+    ],
+)
+def test_a_file_for_which_there_is_no_room_is_told_and_not_left(name, save, tmp_path):
+    import resource
+
+    noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    save(tmp_path / name, noise)
+    size = (tmp_path / name).stat().st_size
+    (tmp_path / name).unlink()
+    said, child = tmp_path / "said", os.fork()
+    if child == 0:
+        said.touch()
+        message = "written"
+        try:  # The last bytes are those that libraries write when they close a file.
+            resource.setrlimit(resource.RLIMIT_FSIZE, (size - 100, size))
+            save(tmp_path / name, noise)
+        except BaseException as error:
+            message = f"{type(error).__name__}: {error}"
+        said.write_text(message)
+        os._exit(0)
+    os.waitpid(child, 0)
+    assert said.read_text().startswith(f"UserError: {tmp_path / name} cannot be written (")
+    assert os.listdir(tmp_path) == ["said"]
+
+
+def test_temporary_files_go_by_their_name_and_age(tmp_path):
+    for name in (".a.12.tmp.mp4", ".a.13.tmp.mp4", ".b.12.tmp.mp4", ".a.tmp.mp4", ".a.12.tmp.png"):
+        (tmp_path / name).touch()
+    os.utime(tmp_path / ".a.12.tmp.mp4", (0, time.time() - 100))
+    remove_temporaries(tmp_path, "a.mp4", 50)
+    assert sorted(os.listdir(tmp_path)) == [".a.12.tmp.png", ".a.13.tmp.mp4", ".a.tmp.mp4", ".b.12.tmp.mp4"]
+    remove_temporaries(tmp_path)
+    assert os.listdir(tmp_path) == [".a.tmp.mp4"]

@@ -139,3 +139,16 @@ def test_a_full_disk_names_the_output_and_other_errors_pass(tmp_path):
     with pytest.raises(FileNotFoundError), claimed_folder(tmp_path / "out", TOOL):
         (tmp_path / "missing").read_bytes()
     assert os.listdir(tmp_path) == []
+
+
+def test_a_process_killed_before_its_record_was_written_leaves_a_folder_that_can_be_written(tmp_path):
+    (tmp_path / ".nbs-output.4711.tmp.json").write_text("{")
+    fill(tmp_path, {"a": "1"})
+    assert names(tmp_path) == ["a", RECORD]
+
+
+def test_what_killed_processes_were_writing_goes_with_the_next_start(tmp_path):
+    fill(tmp_path, {"a": "1"})
+    (tmp_path / ".b.4711.tmp.png").write_text("half")
+    with claimed_folder(tmp_path, TOOL):
+        assert names(tmp_path) == ["a", RECORD]

@@ -278,5 +278,6 @@ def test_a_full_disk_is_told(inputs, tmp_path, capsys, monkeypatch):
 
     monkeypatch.setattr("nerfblendshape_ns.common.output_folders.os.replace", no_space)
     said = refusal(TOOLS["synthetic"], inputs, tmp_path / "out", capsys)
-    assert f"{tmp_path / 'out'} cannot be written (No space left on device); give another place or make room." in said
+    file = tmp_path / "out" / "nbs-output.json"
+    assert f"{file} cannot be written (No space left on device); give another place or make room." in said
     assert os.listdir(tmp_path) == []

@@ -13,6 +13,7 @@ from nerfblendshape_ns.viewer.expression_file import (
     parse_expression,
     save_expression,
 )
+from nerfblendshape_ns.viewer.file_controls import FileControls
 
 VALUES = {"jawOpen": 0.25, "eyeBlinkLeft": -0.125}
 
@@ -74,3 +75,11 @@ def test_a_file_that_is_no_expression_is_not_written_over(tmp_path):
     for value in (0.25, 0.5):
         save_expression(tmp_path / "smile.json", {"jawOpen": value})
     assert load_expression(tmp_path / "smile.json") == {"jawOpen": 0.5}
+
+
+def test_what_a_killed_program_was_writing_is_not_offered(tmp_path):
+    controls = FileControls.__new__(FileControls)
+    controls._folder = tmp_path
+    for name in ("smile.json", ".frown.4711.tmp.json"):
+        (tmp_path / name).touch()
+    assert controls._saved_names() == ("smile",)

