@@ -157,6 +157,24 @@ def test_stopping_by_hand_leaves_the_checkpoint_of_the_last_step(data, tmp_path,
     assert checkpoint(run(data, tmp_path, 100))["step"] == record[-1][0] == 2
 
 
+def test_a_checkpoint_that_cannot_be_written_leaves_the_one_before(data, tmp_path, monkeypatch):
+    save = torch.save
+
+    def disk_is_full(content: Dict[str, Any], path: Path) -> None:
+        save(content, path)
+        if content["step"] == 6:
+            with path.open("r+b") as file:
+                file.truncate(1000)
+            raise RuntimeError("[enforce fail at inline_container.cc:672] . unexpected pos 640 vs 598\nsome frames")
+
+    monkeypatch.setattr(torch, "save", disk_is_full)
+    with pytest.raises(UserError, match=r"^no checkpoint of step 6 can be written .*598\), so .* --load-dir\.$"):
+        run(data, tmp_path, 8, steps_per_save=3)
+    (config,) = tmp_path.rglob("config.yml")
+    assert checkpoint(config)["step"] == 3
+    assert not list(tmp_path.rglob(".unfinished"))
+
+
 def test_an_optimiser_that_cannot_read_the_rows_is_refused(data, tmp_path):
     config = tiny_config(data, tmp_path)
     config.optimizers["tables"]["optimizer"] = AdamOptimizerConfig()

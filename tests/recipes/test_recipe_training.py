@@ -72,6 +72,12 @@ def test_a_run_of_another_config_is_not(changes, clip, tmp_path):
     assert finished_run(config_of(recipe(**changes), clip, tmp_path)) is None
 
 
+@pytest.mark.parametrize("text", ["", "data: a\npipeline:\n", "data: a\npipeline:\n  datamanager: 3\n"])
+def test_a_run_whose_config_was_cut_off_is_not(text, clip, tmp_path):
+    (train_stand_in(config_of(recipe(), clip, tmp_path)) / "config.yml").write_text(text)
+    assert finished_run(config_of(recipe(), clip, tmp_path)) is None
+
+
 def test_a_run_that_was_broken_off_is_not(clip, tmp_path):
     folder = train_stand_in(config_of(recipe(), clip, tmp_path), steps=79)
     assert finished_run(config_of(recipe(), clip, tmp_path)) is None
