@@ -1,0 +1,27 @@
+"""Whenever work is killed, or the disk is full, read-only or without inputs: ``tools/kill.py`` tries many more."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.append(str(Path(__file__).parent))
+from fault_tracing import HAS_TRACING
+
+ROOT = Path(__file__).resolve().parents[2]
+QUICK = ("expressions", "fetch", "convert", "torso-images", "batch", "drive-video", "export", "train")
+
+
+@pytest.mark.skipif(not HAS_TRACING, reason="needs Linux on x86-64 or ARM")
+@pytest.mark.slow
+def test_what_happens_while_a_tool_writes_spoils_nothing():
+    # A process of its own: this one may have threads, and work is forked off.
+    command = [sys.executable, str(ROOT / "tools" / "kill.py"), *QUICK, "--faults", "2", "--verbose"]
+    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    assert done.returncode == 0, done.stdout[-8000:] + done.stderr[-2000:]
+    for name in QUICK:
+        assert f"{name:16} kill " in done.stdout
