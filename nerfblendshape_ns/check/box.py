@@ -10,9 +10,9 @@ import numpy as np
 from nerfblendshape_ns.check.findings import Section
 from nerfblendshape_ns.common.errors import UserError
 from nerfblendshape_ns.common.frame_numbers import name_frames, spread
-from nerfblendshape_ns.data.contract import Label
 from nerfblendshape_ns.data.frame_images import load_labels
 from nerfblendshape_ns.data.head_box import head_box
+from nerfblendshape_ns.data.labels import head_mask
 from nerfblendshape_ns.data.layouts import Clip
 
 SAMPLE = 40
@@ -101,7 +101,7 @@ def mask_offset(clip: Clip, index: int, centre: np.ndarray) -> Optional[np.ndarr
         the camera.
     """
     try:
-        rows, columns = np.nonzero(load_labels(clip.frames[index].files) == Label.HEAD)
+        rows, columns = np.nonzero(head_mask(load_labels(clip.frames[index].files)))
     except UserError:
         return None
     if len(rows) == 0:

@@ -155,7 +155,7 @@ def _label_modes(section: Section, clip: Clip, seen: Seen) -> Set[int]:
         modes = ", ".join(sorted(set(wrong.values())))
         section.error(
             f"{count_of(len(wrong), 'label file')} not stored as 8-bit single-channel values (Pillow names {modes})",
-            "write grey PNG files with the labels 0 background, 1 head, 2 neck, 3 torso",
+            "write grey PNG files with the labels 0 background, 1 head, 2 neck, 3 torso, 4 before the face",
             clip.img_ids[list(wrong)],
         )
     return set(wrong)

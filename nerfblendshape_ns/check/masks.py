@@ -13,6 +13,7 @@ from nerfblendshape_ns.common.errors import UserError
 from nerfblendshape_ns.common.frame_numbers import name_frames
 from nerfblendshape_ns.data.contract import Label
 from nerfblendshape_ns.data.frame_images import load_labels
+from nerfblendshape_ns.data.labels import describe_occlusion, head_mask, occluded_fraction
 from nerfblendshape_ns.data.layouts import Clip
 
 MAX_FRAMES = 800
@@ -35,9 +36,11 @@ class SeenMask:
     """What is kept of a frame's labels."""
 
     areas: np.ndarray
-    """``[4]`` fraction of each label."""
+    """``[labels]`` fraction of each label."""
     head: np.ndarray
     """bool ``[height, width]`` reduced head mask."""
+    occluded: float
+    """Fraction of the head that something hides."""
     contact: np.ndarray
     """``[3]`` fraction of the left, right and upper side that the head covers."""
 
@@ -100,11 +103,11 @@ def _look(clip: Clip, position: int) -> Union[SeenMask, UserError]:
         labels = load_labels(clip.frames[position].files)
     except UserError as error:
         return error
-    head = labels == Label.HEAD
+    head = head_mask(labels)
     step = max(1, max(labels.shape) // LONGER_SIDE)
-    areas = np.bincount(labels.ravel(), minlength=4)[:4] / labels.size
+    areas = np.bincount(labels.ravel(), minlength=len(Label)) / labels.size
     contact = np.array([head[:, 0].mean(), head[:, -1].mean(), head[0].mean()])
-    return SeenMask(areas, head[step // 2 :: step, step // 2 :: step].copy(), contact)
+    return SeenMask(areas, head[step // 2 :: step, step // 2 :: step].copy(), occluded_fraction(labels), contact)
 
 
 def _areas(section: Section, numbers: np.ndarray, masks: List[SeenMask], sampled: bool) -> None:
@@ -121,7 +124,13 @@ def _areas(section: Section, numbers: np.ndarray, masks: List[SeenMask], sampled
         if i != Label.BACKGROUND and areas[:, i].any()
     )
     section.rows.append(("mask areas", (words or "no label but background") + (" of a sample" if sampled else "")))
-    head = areas[:, Label.HEAD]
+    fractions = [mask.occluded for mask in masks]
+    section.figures["occluded"] = numbers[np.flatnonzero(fractions)].tolist()
+    occlusion = describe_occlusion(fractions, numbers)
+    if occlusion is not None:
+        action = "training and figures leave these pixels out; film again without it if it is much"
+        section.note(f"something is before the face in {occlusion}", action, section.figures["occluded"])
+    head = areas[:, [Label.HEAD, Label.OCCLUDED]].sum(1)
     empty = head == 0
     if empty.all():
         section.error(

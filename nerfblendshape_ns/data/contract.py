@@ -50,6 +50,8 @@ class Label(IntEnum):
     HEAD = 1
     NECK = 2
     TORSO = 3
+    OCCLUDED = 4
+    """Something before the face (a hand, a microphone): the head is there, and what it looks like is unknown."""
 
 
 def image_name(img_id: int) -> str:

@@ -21,7 +21,7 @@ Progress = Callable[[int, int], None]
 def convert(source: Path, target: Path, layout: str = "auto", progress: Optional[Progress] = None) -> Clip:
     """Copy a dataset into this project's own layout, all or nothing.
 
-    Images are copied byte for byte; labels become 8-bit images of 0 to 3; frames are numbered from 0 without gaps, and
+    Images are copied byte for byte; labels become 8-bit images of 0 to 4; frames are numbered from 0 without gaps, and
     each keeps its old number as ``source_id``. What the source has no equivalent of (meshes, depth, sound) is left.
 
     Args:

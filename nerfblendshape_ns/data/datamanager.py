@@ -18,6 +18,7 @@ from torch import Tensor
 
 from nerfblendshape_ns.common.console import say
 from nerfblendshape_ns.common.errors import UserError
+from nerfblendshape_ns.data.contract import Label
 from nerfblendshape_ns.data.dataparser import NerfBlendshapeDataParserConfig
 from nerfblendshape_ns.data.dataset import NerfBlendshapeDataset
 from nerfblendshape_ns.data.frame_balance import balanced_order, frame_weights
@@ -70,7 +71,8 @@ class NerfBlendshapeDataManager(VanillaDataManager[NerfBlendshapeDataset]):
     column; it stays where the images are), ``ray_frame`` [rays] int32 (which of the batch's frames); for each frame
     ``frame_ids`` [frames] (index in the dataset); and ``num_patches`` and ``patch_size``, integers: the first
     ``num_patches * patch_size ** 2`` rays are patches, one after the other, each row by row. Where the dataset's target
-    is the whole frame also ``torso`` [rays, 4], the torso image.
+    is the whole frame also ``torso`` [rays, 4], the torso image; where something is before the face in some frame also
+    ``labels`` [rays, 1] uint8, values of ``Label``.
 
     Raises:
         UserError: the data are wrong, or the batch's numbers do not fit together.
@@ -85,9 +87,10 @@ class NerfBlendshapeDataManager(VanillaDataManager[NerfBlendshapeDataset]):
         say(CONSOLE, f"Reading {len(self.train_dataset)} training images...")
         self.train_dataset.check_files()
         self.train_dataset.load()
-        self._train_pixels = _Pixels.of(self.train_dataset, self.device if config.images_on_gpu else "cpu")
-        labels = self.train_dataset.labels.flatten(1).to(self._train_pixels.alpha.device)
-        self._train_sampler = RegionPixelSampler(config.pixel_sampler, self.train_dataset, labels)
+        pixels = _Pixels.of(self.train_dataset, self.device if config.images_on_gpu else "cpu")
+        self._train_sampler = RegionPixelSampler(config.pixel_sampler, self.train_dataset, pixels.labels)
+        occluded = int(self.train_dataset.labels.max()) == Label.OCCLUDED
+        self._train_pixels = pixels if occluded else pixels._replace(labels=pixels.labels[:0])
         self._train_cameras = _FrameCameras(self.train_dataset, self.device)
         metadata, cameras = self.train_dataset.metadata, self.train_dataset.cameras.metadata or {}
         self._frame_weights = frame_weights(
@@ -207,13 +210,15 @@ class _Pixels(NamedTuple):
 
     images: Tensor
     alpha: Tensor
+    labels: Tensor
+    """Of no frames where none has anything before the face."""
     torso: Tensor
     """Of no frames where the dataset has none."""
 
     @classmethod
     def of(cls, dataset: NerfBlendshapeDataset, device: Union[torch.device, str]) -> _Pixels:
         torso = dataset.images.new_empty(0, 4) if dataset.torso is None else dataset.torso
-        return cls(*(part.flatten(1).to(device) for part in (dataset.images, dataset.alpha, torso)))
+        return cls(*(part.flatten(1).to(device) for part in (dataset.images, dataset.alpha, dataset.labels, torso)))
 
     def at(self, frames: Tensor, ray_frame: Tensor, pixels: Tensor, width: int) -> Dict[str, Tensor]:
         """What a batch holds of each ray, and ``camera_indices`` [rays]."""
@@ -224,6 +229,8 @@ class _Pixels(NamedTuple):
         outputs = (cameras, indices, image, alpha.view(-1), torso)
         gather(rays, (), (width, frames, ray_frame, pixels, self.images, self.alpha, self.torso, *outputs))
         seen = {"image": image, "alpha": alpha, "indices": indices, "camera_indices": cameras}
+        if len(self.labels):
+            seen["labels"] = self.labels[cameras, pixels][:, None]
         return {**seen, "torso": torso} if len(self.torso) else seen
 
 

@@ -17,6 +17,7 @@ from nerfblendshape_ns.data.labels import (
     SOFT_ALPHA_SIGMA,
     area_resize,
     extend_colours,
+    head_mask,
     labels_from_colours,
     labels_from_face_parsing,
     resize_labels,
@@ -174,7 +175,7 @@ def load_frame(files: FrameFiles, full_size: Tuple[int, int], size: Tuple[int, i
             raise _size_error(path, (array.shape[1], array.shape[0]), full_size)
     if files.head_only:
         # The outermost pixels are left out: JPEG has mixed them with the white beside them.
-        inner = cv2.erode((labels == Label.HEAD).astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
+        inner = cv2.erode(head_mask(labels).astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
         image = extend_colours(image, inner, 1 + 4 * SOFT_ALPHA_SIGMA * max(full_size) / REFERENCE_SIZE)
     full_alpha = soft_alpha(labels) if matte is None else head_alpha(labels, matte)
     if matte is not None and target == "head" and not files.head_only:

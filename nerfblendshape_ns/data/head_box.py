@@ -11,8 +11,8 @@ import numpy as np
 
 from nerfblendshape_ns.common.errors import UserError
 from nerfblendshape_ns.common.frame_numbers import spread
-from nerfblendshape_ns.data.contract import Label
 from nerfblendshape_ns.data.frame_images import load_labels
+from nerfblendshape_ns.data.labels import head_mask
 from nerfblendshape_ns.data.layouts.clip import Clip
 
 MAX_FRAMES = 600
@@ -113,7 +113,7 @@ def head_box(clip: Clip, margin: float = 0.05) -> np.ndarray:
 def _outline(clip: Clip, index: int) -> Optional[np.ndarray]:
     """Outline of a frame's head mask, ``[points, 2]`` pixels, islands left out; None where there is no head."""
     labels = load_labels(clip.frames[index].files)
-    mask = (labels == Label.HEAD).astype(np.uint8)
+    mask = head_mask(labels).astype(np.uint8)
     contours, _ = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
     if not contours:
         return None

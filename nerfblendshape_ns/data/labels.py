@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Optional, Tuple
+from typing import Optional, Sequence, Tuple, Union
 
 import cv2
 import numpy as np
 
+from nerfblendshape_ns.common.frame_numbers import name_frames
 from nerfblendshape_ns.data.contract import Label
 
 REFERENCE_SIZE = 512
@@ -24,6 +25,18 @@ _LABEL_COLOURS = (
 )
 
 
+def head_mask(labels: np.ndarray) -> np.ndarray:
+    """Where the head is, seen or with something before it.
+
+    Args:
+        labels: uint8 ``[height, width]`` values of :class:`~nerfblendshape_ns.data.contract.Label`.
+
+    Returns:
+        bool ``[height, width]``.
+    """
+    return (labels == Label.HEAD) | (labels == Label.OCCLUDED)
+
+
 def soft_alpha(labels: np.ndarray, size: Optional[Tuple[int, int]] = None) -> np.ndarray:
     """The head's opacity: the head label, blurred by 1.5 pixels of a 512-pixel image, then area-averaged.
 
@@ -37,7 +50,7 @@ def soft_alpha(labels: np.ndarray, size: Optional[Tuple[int, int]] = None) -> np
         float32 ``[height, width]`` in 0…1.
     """
     sigma = SOFT_ALPHA_SIGMA * max(labels.shape) / REFERENCE_SIZE
-    alpha = cv2.GaussianBlur((labels == Label.HEAD).astype(np.float32), (0, 0), sigma)
+    alpha = cv2.GaussianBlur(head_mask(labels).astype(np.float32), (0, 0), sigma)
     return area_resize(alpha, size)
 
 
@@ -146,6 +159,25 @@ def extend_colours(image: np.ndarray, mask: np.ndarray, distance: float) -> np.n
     return extended
 
 
+def occluded_fraction(labels: np.ndarray) -> float:
+    """Fraction of the head that something hides, of labels ``[height, width]``; 0 without a head."""
+    hidden = np.count_nonzero(labels == Label.OCCLUDED)
+    return hidden / np.count_nonzero(head_mask(labels)) if hidden else 0.0
+
+
+def describe_occlusion(fractions: Sequence[float], img_ids: Union[Sequence[int], np.ndarray]) -> Optional[str]:
+    """The frames in which something is before the face, and how much of the head it hides; None where nothing is.
+
+    Args:
+        fractions: :func:`occluded_fraction` of each frame.
+        img_ids: numbers of the frames.
+    """
+    hidden = np.flatnonzero(fractions)
+    if not len(hidden):
+        return None
+    return f"{name_frames([img_ids[frame] for frame in hidden], 4)} ({max(fractions):.1%} of the head at most)"
+
+
 def seam(labels: np.ndarray) -> np.ndarray:
     """Where the head meets neck or torso: pixels of either that touch the other.
 
@@ -155,7 +187,7 @@ def seam(labels: np.ndarray) -> np.ndarray:
     Returns:
         uint8 ``[height, width]``, 1 on the seam.
     """
-    head, body = labels == Label.HEAD, (labels == Label.NECK) | (labels == Label.TORSO)
+    head, body = head_mask(labels), (labels == Label.NECK) | (labels == Label.TORSO)
     touching = np.ones((3, 3), np.uint8)
     near_head = cv2.dilate(head.astype(np.uint8), touching) > 0
     near_body = cv2.dilate(body.astype(np.uint8), touching) > 0

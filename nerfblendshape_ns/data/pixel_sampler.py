@@ -15,7 +15,7 @@ from torch import Tensor
 from nerfblendshape_ns.common.errors import UserError
 from nerfblendshape_ns.data.contract import Label
 from nerfblendshape_ns.data.dataset import NerfBlendshapeDataset
-from nerfblendshape_ns.data.labels import seam
+from nerfblendshape_ns.data.labels import head_mask, seam
 from nerfblendshape_ns.ops import pixel_sampling_kernels as kernels
 
 
@@ -215,7 +215,7 @@ def _points(
 
 def _head_outline(labels: np.ndarray) -> np.ndarray:
     """The head's outermost pixels."""
-    head = (labels == Label.HEAD).astype(np.uint8)
+    head = head_mask(labels).astype(np.uint8)
     return head - cv2.erode(head, np.ones((3, 3), np.uint8), borderType=cv2.BORDER_REPLICATE)
 
 

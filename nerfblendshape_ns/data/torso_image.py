@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 
 from nerfblendshape_ns.data.contract import Label
-from nerfblendshape_ns.data.labels import REFERENCE_SIZE, SOFT_ALPHA_SIGMA, extend_colours
+from nerfblendshape_ns.data.labels import REFERENCE_SIZE, SOFT_ALPHA_SIGMA, extend_colours, head_mask
 
 TORSO_EXTENT = 8
 """How far the torso goes on behind the head, in pixels of a 512-pixel frame."""
@@ -68,7 +68,7 @@ def _extend(
     unit: float,
 ) -> None:
     """Carry the topmost pixels of ``source`` that lie right below the head upward, column by column, in place."""
-    head = labels == Label.HEAD
+    head = head_mask(labels)
     rows, columns = np.nonzero(source[1:] & head[:-1])
     rows += 1
     below = np.minimum(rows + round(start), len(labels) - 1)

@@ -13,7 +13,7 @@ from nerfblendshape_ns.common import file_io
 from nerfblendshape_ns.common.errors import UserError
 from nerfblendshape_ns.data import contract
 from nerfblendshape_ns.data.frame_images import FrameFiles, load_labels, load_matte
-from nerfblendshape_ns.data.labels import soft_alpha
+from nerfblendshape_ns.data.labels import head_mask, soft_alpha
 from nerfblendshape_ns.data.layouts import Clip
 from nerfblendshape_ns.data.mattes import head_alpha
 from nerfblendshape_ns.driving.own_dataset import frame_times
@@ -149,7 +149,7 @@ def filmed_opacity(files: FrameFiles, whole_person: bool) -> np.ndarray:
     neck = labels == contract.Label.NECK
     size = 2 * max(1, round(SEAM * max(labels.shape))) + 1
     kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (size, size))
-    near = cv2.dilate((labels == contract.Label.HEAD).astype(np.uint8), kernel) > 0
+    near = cv2.dilate(head_mask(labels).astype(np.uint8), kernel) > 0
     seam = cv2.GaussianBlur((near & neck).astype(np.float32), (0, 0), size / 8)
     return np.maximum(opacity, seam * neck)
 

@@ -21,6 +21,7 @@ from scipy.spatial.transform import Rotation
 from torch import Tensor
 
 from nerfblendshape_ns.common.smoothing import fill_gaps, whittaker
+from nerfblendshape_ns.data.contract import Label
 from nerfblendshape_ns.data.dataset import NerfBlendshapeDataset
 from nerfblendshape_ns.field_components.table_gradients import several_processes
 from nerfblendshape_ns.model_components.rendering.pose_fit import pose_step
@@ -88,7 +89,8 @@ def _fitted(model: HeadModel, dataset: NerfBlendshapeDataset, index: int) -> Flo
         return model.render_driven(view, state)
 
     tracked = camera.camera_to_worlds[0].double().numpy()
-    found, explained = pose_step(show, camera, dataset.get_image_float32(index))
+    seen = dataset.labels[index] != Label.OCCLUDED
+    found, explained = pose_step(show, camera, dataset.get_image_float32(index), seen)
     pose = found.double().cpu().numpy()
     # The renders were corrected already; what is found comes on top.
     own = model.conditioning.correction.own[index].double().cpu().numpy()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import List, NamedTuple, Optional, Tuple, Union
 
 from nerfblendshape_ns.data.datamanager import NerfBlendshapeDataManager
+from nerfblendshape_ns.data.labels import describe_occlusion, occluded_fraction
 from nerfblendshape_ns.model_components.conditioning.face_parts import FaceParts
 from nerfblendshape_ns.model_components.metrics.lpips import METRICS, find_lpips
 from nerfblendshape_ns.model_components.metrics.lpips_weights import COMMAND
@@ -33,7 +34,7 @@ def start_report(model: Union[HeadModel, TorsoModel], datamanager: NerfBlendshap
         datamanager: of the training.
     """
     own = _head_parts(model) if isinstance(model, HeadModel) else _torso_parts(model)
-    parts = [*own, _mattes(datamanager), _perceptual_loss(model, datamanager), _lpips_metric()]
+    parts = [*own, _mattes(datamanager), _occlusion(datamanager), _perceptual_loss(model, datamanager), _lpips_metric()]
     parts.append(_frame_balance(datamanager))
     if model.config.implementation == "tcnn":
         missing = model.field.implementation != "tcnn"
@@ -90,6 +91,14 @@ def _mattes(datamanager: NerfBlendshapeDataManager) -> Part:
     count = sum(frame.matte is not None for frame in files)
     off = "the dataset has none; the labels' borders are softened" if count == 0 else None
     return Part("mattes", off, "" if count == len(files) else f"{count} of {len(files)} frames have one")
+
+
+def _occlusion(datamanager: NerfBlendshapeDataManager) -> Part:
+    dataset = datamanager.train_dataset
+    found = describe_occlusion(
+        [occluded_fraction(labels.numpy()) for labels in dataset.labels], dataset.metadata["img_ids"]
+    )
+    return Part("occlusion mask", "nothing is before the face" if found is None else None, found or "")
 
 
 def _perceptual_loss(model: Union[HeadModel, TorsoModel], datamanager: NerfBlendshapeDataManager) -> Part:

@@ -18,6 +18,7 @@ from nerfblendshape_ns.evaluation.landmark_distance import LandmarkDistance
 from nerfblendshape_ns.evaluation.misalignment import floaters, misalignment, pixels_without_cell
 from nerfblendshape_ns.evaluation.trained_run import FrameOfRun, TrainedRun
 from nerfblendshape_ns.evaluation.views import ALIGNED, ALIGNED_MASK, MASK, Mask, Views, face_regions, views_of
+from nerfblendshape_ns.model_components.losses import truth_where_seen
 from nerfblendshape_ns.model_components.metrics.lpips import LPIPS, METRICS, find_lpips, missing_lpips, smallest_side
 from nerfblendshape_ns.model_components.rendering.pose_fit import fit_pose
 from nerfblendshape_ns.models.head import HeadModel
@@ -136,9 +137,10 @@ def measure_frame(
     result, views = compared_frame(run, camera, batch, faces, label)
     prediction, truth = views.head
     if isinstance(run.model, HeadModel):
-        aligned = replace(camera, camera_to_worlds=fit_pose(run.model.get_outputs_for_camera, camera, truth)[None])
+        fitted = fit_pose(run.model.get_outputs_for_camera, camera, truth, views.seen)
+        aligned = replace(camera, camera_to_worlds=fitted[None])
         shown = run.model.get_outputs_for_camera(aligned)["rgb"].clamp(0, 1)
-        views = replace(views, pairs={**views.pairs, ALIGNED: (shown, truth)})
+        views = replace(views, pairs={**views.pairs, ALIGNED: (shown, truth_where_seen(truth, shown, batch))})
     result.outside = byte_image((views.head_opacity - views.alpha)[..., 0])
     result.rows = _rows(views, instruments, before)
     result.alignment = misalignment(truth, prediction, views.head_mask)

@@ -9,9 +9,11 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from nerfblendshape_ns.data.contract import Label
 from nerfblendshape_ns.data.dataset import NerfBlendshapeDataset
 from nerfblendshape_ns.data.labels import seam_ring
 from nerfblendshape_ns.evaluation.comparison import Pair
+from nerfblendshape_ns.model_components.losses import truth_where_seen
 from nerfblendshape_ns.model_components.torso.torso_metrics import head_on_true_torso
 from nerfblendshape_ns.models.load import AvatarModel
 from nerfblendshape_ns.models.torso import TorsoModel
@@ -34,6 +36,8 @@ class Views:
     """Of the predicted head."""
     alpha: Float[Tensor, "height width 1"]
     """Soft mask of the true head."""
+    seen: Mask
+    """Where nothing is before the face; elsewhere the true images hold the predicted ones."""
 
     @property
     def main(self) -> Pair:
@@ -47,8 +51,8 @@ class Views:
 
     @property
     def head_mask(self) -> Mask:
-        """Where the true head is."""
-        return self.alpha[..., 0] > 0.5
+        """Where the true head is seen."""
+        return (self.alpha[..., 0] > 0.5) & self.seen
 
 
 def views_of(
@@ -83,9 +87,14 @@ def views_of(
         pairs = {HEAD: (outputs["rgb"], truth["image"])}
         opacity = outputs["accumulation"]
     regions.update({name: mask.to(device) for name, mask in faces.items()})
-    clipped = {name: (prediction.clamp(0, 1), target) for name, (prediction, target) in pairs.items()}
+    shown = {name: prediction.clamp(0, 1) for name, (prediction, _) in pairs.items()}
+    compared = {
+        name: (shown[name], truth_where_seen(target, shown[name], truth)) for name, (_, target) in pairs.items()
+    }
+    seen = truth["labels"][..., 0] != Label.OCCLUDED
+    regions = {name: mask & seen for name, mask in regions.items()}
     present = {name: mask for name, mask in regions.items() if bool(mask.any())}
-    return Views(clipped, present, opacity, alpha)
+    return Views(compared, present, opacity, alpha, seen)
 
 
 def face_regions(dataset: NerfBlendshapeDataset, index: int) -> Dict[str, Mask]:

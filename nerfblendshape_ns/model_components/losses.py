@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Dict, List, Literal, Optional
+from typing import Any, Dict, List, Literal, Mapping, Optional
 
 import torch
 from jaxtyping import Float
@@ -11,6 +11,7 @@ from torchmetrics.functional.image import structural_similarity_index_measure
 
 from nerfblendshape_ns.common.errors import UserError
 from nerfblendshape_ns.common.fetching import NotFetched
+from nerfblendshape_ns.data.contract import Label
 from nerfblendshape_ns.model_components.metrics.lpips import LPIPS, find_lpips, smallest_side
 from nerfblendshape_ns.model_components.metrics.lpips_weights import COMMAND, Backbone, fetch_weights
 
@@ -25,6 +26,20 @@ def composite(
 ) -> Float[Tensor, "*batch 3"]:
     """``foreground`` (not premultiplied) over ``background``."""
     return foreground * alpha + background * (1.0 - alpha)
+
+
+def truth_where_seen(truth: Tensor, prediction: Tensor, batch: Mapping[str, Any]) -> Tensor:
+    """The truth with the prediction itself where something is before the face: no difference, and no gradient.
+
+    Args:
+        truth: ``[*pixels, 3]``.
+        prediction: likewise.
+        batch: ``labels`` ``[*pixels, 1]``, where it has them.
+    """
+    labels = batch.get("labels")
+    if labels is None:
+        return truth
+    return torch.where(labels.to(truth.device) == Label.OCCLUDED, prediction.detach(), truth)
 
 
 def anneal(step: int, start: float, end: float, steps: int) -> float:

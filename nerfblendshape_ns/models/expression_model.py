@@ -20,7 +20,13 @@ from nerfblendshape_ns.common.errors import UserError
 from nerfblendshape_ns.data.pinhole_rays import image_rays
 from nerfblendshape_ns.fields.networks import AvatarField, adopt_implementation
 from nerfblendshape_ns.model_components.conditioning.expression_source import DrivingState, ExpressionSource
-from nerfblendshape_ns.model_components.losses import ColorKind, PatchLoss, PerceptualKind, color_difference
+from nerfblendshape_ns.model_components.losses import (
+    ColorKind,
+    PatchLoss,
+    PerceptualKind,
+    color_difference,
+    truth_where_seen,
+)
 from nerfblendshape_ns.model_components.rendering.crop import crop_background
 from nerfblendshape_ns.models.architecture import Architecture, architecture_of, check_options
 from nerfblendshape_ns.models.description import FORMAT, check_description, check_format, clip_description
@@ -193,7 +199,8 @@ class ExpressionModel(Model, ABC, Generic[Frames]):
     def get_metrics_dict(self, outputs: Dict[str, Tensor], batch: Dict[str, Tensor]) -> Dict[str, Tensor]:
         """PSNR of the sampled rays; evaluation rays hold the raw frame, so they composite too."""
         with torch.no_grad():
-            error = mse_loss(outputs["rgb"], self.ray_target(outputs, batch))
+            rgb = outputs["rgb"]
+            error = mse_loss(rgb, truth_where_seen(self.ray_target(outputs, batch), rgb, batch))
             return {"psnr": -10.0 * torch.log10(error.clamp_min(1e-10))}
 
     def image_losses(self, prediction: Tensor, target: Tensor, batch: Dict[str, Tensor]) -> Dict[str, Tensor]:
@@ -202,9 +209,9 @@ class ExpressionModel(Model, ABC, Generic[Frames]):
         Args:
             prediction: ``[rays, 3]``.
             target: ``[rays, 3]``.
-            batch: says where the patches are.
+            batch: says where the patches are, and where something is before the face.
         """
-        config = self.config
+        config, target = self.config, truth_where_seen(target, prediction, batch)
         losses = {"color_loss": config.color_loss_weight * color_difference(prediction, target, config.color_loss)}
         patch = self.patch_loss.of_batch(prediction, target, batch)
         if patch is not None:

@@ -22,7 +22,7 @@ from nerfblendshape_ns.field_components.table_gradients import share_tables
 from nerfblendshape_ns.fields.head_field import OPAQUE_STEP, HeadField, largest_optical_depth
 from nerfblendshape_ns.fields.networks import frame_code
 from nerfblendshape_ns.model_components.conditioning.head_conditioning import FrameBatch, HeadConditioning
-from nerfblendshape_ns.model_components.losses import anneal, composite
+from nerfblendshape_ns.model_components.losses import anneal, composite, truth_where_seen
 from nerfblendshape_ns.model_components.metrics.image_metrics import head_metrics
 from nerfblendshape_ns.model_components.metrics.lpips import cached_lpips
 from nerfblendshape_ns.model_components.occupancy.expression_occupancy import ExpressionOccupancy
@@ -344,7 +344,8 @@ class HeadModel(ExpressionModel[FrameBatch]):
         self, outputs: Dict[str, Tensor], batch: Dict[str, Tensor]
     ) -> Tuple[Dict[str, float], Dict[str, Tensor]]:
         """The evaluation protocol on one frame: head on white, whole and inside the mask."""
-        target, prediction = batch["image"].to(self.device), outputs["rgb"].to(self.device)
+        prediction = outputs["rgb"].to(self.device)
+        target = truth_where_seen(batch["image"].to(self.device), prediction, batch)
         head = batch["alpha"].to(self.device)[..., 0] > 0.5
         metrics = head_metrics(prediction, target, head, cached_lpips(self.device))
         return metrics, {"img": torch.cat([target, prediction], dim=1)}

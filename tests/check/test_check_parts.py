@@ -234,3 +234,14 @@ def test_a_camera_inside_the_box(clip):
 )
 def test_implausible_cameras(clip, change, expected):
     assert expected in messages(check_overview(replace(clip, **change)))
+
+
+def test_what_is_before_the_face_is_named(own_clip):
+    root, truth = own_clip(30)
+    for frame in (7, 8):
+        labels = truth.labels[frame].copy()
+        labels[40:56, 40:56] = Label.OCCLUDED
+        file_io.save_image(root / "parsing" / contract.parsing_name(frame), labels)
+    section, bad = check_masks(read_clip(root), set(range(30)))
+    assert not bad and section.figures["occluded"] == [7, 8] and not messages(section)
+    assert "something is before the face in frames 7-8 (" in messages(section, Severity.NOTE)

@@ -115,7 +115,7 @@ def test_all_problems_are_reported_at_once(own_clip):
     assert only(report, "1 image is unreadable in images/: 000011.jpg")
     assert only(report, "1 image of another size than the clip's 96x96: 1 of 60x50 (frame 12)").frames == (12,)
     assert only(report, "1 label file is missing in parsing/: 000013.png")
-    assert only(report, "parsing/000014.png is not an 8-bit single-channel image of the labels 0 to 3")
+    assert only(report, "parsing/000014.png is not an 8-bit single-channel image of the labels 0 to 4")
     assert only(report, "1 label file not stored as 8-bit single-channel values (Pillow names RGB)").frames == (15,)
     assert only(report, "frame 22 has a 'transform_matrix' that is not 4x4")
     assert only(report, "frame 24 has a 'transform_matrix' whose upper 3x3 part is not a rotation").frames == (24, 25)

@@ -139,7 +139,7 @@ def test_truncated_image(own_clip):
 def test_labels_of_other_values(own_clip):
     root, truth = own_clip(12)
     cv2.imwrite(str(root / "parsing" / "000003.png"), truth.labels[3] * 80)
-    assert "000003.png is not an 8-bit single-channel image of the labels 0 to 3" in message(root)
+    assert "000003.png is not an 8-bit single-channel image of the labels 0 to 4" in message(root)
 
 
 def test_transforms_that_are_not_json(own_clip):

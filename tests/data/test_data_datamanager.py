@@ -13,7 +13,9 @@ from nerfstudio.models.base_model import Model, ModelConfig
 from nerfstudio.pipelines.base_pipeline import VanillaPipelineConfig
 from nerfstudio.scripts.render import _disable_datamanager_setup
 
+from nerfblendshape_ns.common import file_io
 from nerfblendshape_ns.common.errors import UserError
+from nerfblendshape_ns.data.contract import Label
 from nerfblendshape_ns.data.datamanager import NerfBlendshapeDataManager, NerfBlendshapeDataManagerConfig
 from nerfblendshape_ns.data.dataparser import NerfBlendshapeDataParserConfig
 from nerfblendshape_ns.data.dataset import NerfBlendshapeDataset
@@ -271,3 +273,21 @@ def test_nerfstudios_pipeline_runs_on_it(own_clip):
     for frame, seen in zip((18, 19), model.seen):
         assert torch.equal(seen[0], torch.from_numpy(truth.expressions[frame, :4]))
     assert pipeline.state_dict().keys() == {"_model.color", "_model.device_indicator_param"}
+
+
+@pytest.mark.parametrize("target", ["head", "frame"])
+def test_batches_hold_labels_where_something_is_before_the_face(own_clip, target):
+    root, truth = own_clip(20)
+    parser = NerfBlendshapeDataParserConfig(target=target)
+    assert "labels" not in manager(root, dataparser=parser).next_train(0)[1]
+    labels = truth.labels[3].copy()
+    labels[40:56, 40:56] = Label.OCCLUDED
+    file_io.save_image(root / "parsing" / "000003.png", labels)
+    data = manager(root, dataparser=parser, frames_per_batch=16, train_num_rays_per_batch=4096, patch_size=16)
+    _, batch = data.next_train(0)
+    camera, row, column = batch["indices"].unbind(-1)
+    assert torch.equal(batch["labels"][:, 0], data.train_dataset.labels[camera, row, column])
+    assert bool((batch["alpha"][batch["labels"] == Label.OCCLUDED] == 1.0).all()), "the head is there"
+    _, batch = data.next_eval(0)
+    camera, row, column = batch["indices"].unbind(-1)
+    assert torch.equal(batch["labels"][:, 0], data.eval_dataset.labels[camera, row, column])

@@ -2,7 +2,15 @@ import numpy as np
 import pytest
 
 from nerfblendshape_ns.data.contract import Label
-from nerfblendshape_ns.data.labels import area_resize, extend_colours, labels_from_colours, resize_labels, soft_alpha
+from nerfblendshape_ns.data.labels import (
+    area_resize,
+    describe_occlusion,
+    extend_colours,
+    labels_from_colours,
+    occluded_fraction,
+    resize_labels,
+    soft_alpha,
+)
 
 
 def test_soft_alpha_is_the_blurred_head_only():
@@ -57,3 +65,14 @@ def test_extend_colours_reaches_as_far_as_asked():
     assert (extended[:, :5] == (10, 20, 30)).all()
     assert (extended[:, 5:] == 255).all()
     assert (extend_colours(image, np.zeros((9, 9), bool), 3) == image).all()
+
+
+def test_the_head_goes_on_behind_what_is_before_it():
+    labels = np.zeros((32, 32), np.uint8)
+    labels[8:24, 8:24] = Label.HEAD
+    whole = soft_alpha(labels)
+    labels[12:16, 12:20] = Label.OCCLUDED
+    np.testing.assert_array_equal(soft_alpha(labels), whole)
+    assert occluded_fraction(labels) == 32 / 256 and occluded_fraction(np.zeros((4, 4), np.uint8)) == 0.0
+    assert describe_occlusion([0.0, 0.125, 0.25, 0.0], [5, 6, 7, 8]) == "frames 6-7 (25.0% of the head at most)"
+    assert describe_occlusion([0.0, 0.0], [0, 1]) is None

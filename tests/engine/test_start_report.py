@@ -6,6 +6,7 @@ from types import SimpleNamespace
 from typing import Any, Dict
 
 import pytest
+import torch
 
 TESTS = Path(__file__).parents[1]
 sys.path += [str(TESTS), str(TESTS / "models")]
@@ -26,9 +27,12 @@ from nerfblendshape_ns.recipes.datasets import write_synthetic  # noqa: E402
 from nerfblendshape_ns.synthetic.dataset import ClipSettings  # noqa: E402
 
 
-def datamanager(mattes: int = 0, names: Any = ("jawOpen", "browInnerUp"), **options) -> Any:
+def datamanager(mattes: int = 0, names: Any = ("jawOpen", "browInnerUp"), hidden: bool = False, **options) -> Any:
     files = [FrameFiles(Path("f.png"), matte=Path("m.png") if frame < mattes else None) for frame in range(4)]
-    dataset = SimpleNamespace(frame_files=files, metadata={"expression_names": list(names)})
+    labels = torch.ones(4, 2, 2, dtype=torch.uint8)
+    labels[1:3, 0, 0] = 4 if hidden else 1
+    metadata = {"expression_names": list(names), "img_ids": [3, 4, 5, 6]}
+    dataset = SimpleNamespace(frame_files=files, metadata=metadata, labels=labels)
     return SimpleNamespace(config=NerfBlendshapeDataManagerConfig(**options), train_dataset=dataset)
 
 
@@ -52,6 +56,7 @@ def test_everything_may_be_on(monkeypatch, tmp_path):
         "  face parts            on\n"
         "  shell round the face  on\n"
         "  mattes                on\n"
+        "  occlusion mask        off  nothing is before the face\n"
         "  perceptual loss       on   dssim\n"
         "  LPIPS in evaluation   on   lpips and lpips_vgg\n"
         "  frame balance         on   upper and lower face apart"
@@ -66,6 +71,7 @@ def test_everything_may_be_off_by_option():
         "face parts": "off by --pipeline.model.face-parts False",
         "shell round the face": "on",
         "mattes": "off the dataset has none; the labels' borders are softened",
+        "occlusion mask": "off nothing is before the face",
         "perceptual loss": "off by --pipeline.model.perceptual-loss none",
         "LPIPS in evaluation": "off its weights are not cached; nbs-fetch-lpips fetches them",
         "frame balance": "off by --pipeline.datamanager.frame-balance 0",
@@ -75,6 +81,10 @@ def test_everything_may_be_off_by_option():
     still = of(make(lifted_metadata(), conditioning="concat"))
     assert still["face motion"] == still["face parts"] == "off by --pipeline.model.conditioning concat"
     assert still["shell round the face"] == "on"
+
+
+def test_what_is_before_the_face_is_told():
+    assert of(make(), hidden=True)["occlusion mask"] == "on frames 4-5 (25.0% of the head at most)"
 
 
 def test_what_the_dataset_lacks_is_told():
@@ -122,6 +132,7 @@ def test_a_torso_says_how_much_of_its_head_is_kept():
     assert list(lines) == [
         "head-pixel cache",
         "mattes",
+        "occlusion mask",
         "perceptual loss",
         "LPIPS in evaluation",
         "frame balance",

@@ -12,6 +12,7 @@ import pytest
 import torch
 from tiny_runs import tiny_config, untrained_run
 
+from nerfblendshape_ns.data.contract import Label
 from nerfblendshape_ns.evaluation.measure import Instruments, measure_frames
 from nerfblendshape_ns.evaluation.trained_run import open_run
 from nerfblendshape_ns.model_components.metrics.image_metrics import psnr
@@ -86,6 +87,25 @@ def test_the_figures_are_those_of_the_pictures(runs):
     assert measured[1].rows["head"]["temporal"] == pytest.approx(float(change.abs().mean()), abs=1e-6)
     assert np.abs(first.render / 255.0 - renders[0].numpy()).max() <= 0.5 / 255 + 1e-6
     assert np.abs(first.truth / 255.0 - truths[0]["image"].numpy()).max() <= 0.5 / 255 + 1e-6
+
+
+def test_what_is_before_the_face_is_not_measured(runs):
+    run = open_run(runs["head"])
+    frame = run.frames("test")[0]
+    plain = measure_frames(run, [frame], "test", Instruments())[0]
+    dataset, (rows, columns) = frame.dataset, (slice(12, 20), slice(12, 18))
+    hidden = torch.zeros(dataset.image_size, dtype=torch.bool)
+    hidden[rows, columns] = True
+    dataset.labels[frame.index][hidden] = int(Label.OCCLUDED)
+    dataset.images[frame.index][hidden] = torch.tensor([255, 0, 0], dtype=torch.uint8)
+    measured = measure_frames(run, [frame], "test", Instruments())[0]
+    np.testing.assert_array_equal(measured.render, plain.render)
+    render, true = (torch.from_numpy(image) / 255.0 for image in (plain.render, plain.truth))
+    error = ((render - true) ** 2).masked_fill(hidden[..., None], 0.0)
+    assert measured.rows["head"]["psnr"] == pytest.approx(float(-10 * torch.log10(error.mean())), abs=0.02)
+    head = (dataset.alpha[frame.index] > 127) & ~hidden
+    assert measured.rows["mask"]["psnr"] == pytest.approx(psnr(render, true, head), abs=0.02)
+    assert np.abs(measured.truth[rows, columns].astype(int) - plain.render[rows, columns]).max() <= 1
 
 
 def test_validation_frames(runs, tmp_path):

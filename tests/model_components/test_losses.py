@@ -12,7 +12,7 @@ from stand_in_lpips import install
 from nerfblendshape_ns.common.errors import UserError
 from nerfblendshape_ns.common.fetching import NotFetched
 from nerfblendshape_ns.model_components import losses
-from nerfblendshape_ns.model_components.losses import PatchLoss, anneal, composite, prepare_patch_loss
+from nerfblendshape_ns.model_components.losses import PatchLoss, anneal, composite, prepare_patch_loss, truth_where_seen
 from nerfblendshape_ns.model_components.metrics.lpips import find_lpips
 
 
@@ -127,3 +127,13 @@ def test_networks_stay_out_of_checkpoints(monkeypatch, tmp_path):
     loss = PatchLoss("lpips-alex")
     loss(torch.rand(1, 32, 32, 3), torch.rand(1, 32, 32, 3))
     assert loss._network and not loss.state_dict() and not list(loss.parameters()) and not list(loss.buffers())
+
+
+def test_what_is_before_the_face_has_neither_loss_nor_gradient():
+    truth, labels = torch.zeros(4, 3), torch.tensor([[1], [4], [0], [4]], dtype=torch.uint8)
+    prediction = torch.full((4, 3), 0.5, requires_grad=True)
+    known = truth_where_seen(truth, prediction, {"labels": labels})
+    assert known.tolist() == [[0.0] * 3, [0.5] * 3, [0.0] * 3, [0.5] * 3]
+    ((prediction - known) ** 2).sum().backward()
+    assert prediction.grad is not None and prediction.grad[:, 0].tolist() == [1.0, 0.0, 1.0, 0.0]
+    assert truth_where_seen(truth, prediction, {}) is truth

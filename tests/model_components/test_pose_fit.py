@@ -9,7 +9,7 @@ from nerfstudio.cameras.cameras import Cameras
 from scipy.spatial.transform import Rotation
 
 from nerfblendshape_ns.model_components.rendering import pose_fit
-from nerfblendshape_ns.model_components.rendering.pose_fit import fit_pose
+from nerfblendshape_ns.model_components.rendering.pose_fit import fit_pose, pose_step
 
 POSE = torch.tensor([[1.0, 0.0, 0.0, 0.0], [0.0, 0.0, -1.0, -4.0], [0.0, 1.0, 0.0, 0.0]])
 
@@ -113,3 +113,17 @@ def test_one_step_follows_the_inside_of_the_head_not_its_outline(monkeypatch):
         assert 0.2 < explained < 1.0
     before = float(((still["rgb"] - moved["rgb"]) * inside).abs().mean())
     assert errors[0] < 0.4 * before and errors[0] < 0.7 * errors[1], (before, errors)
+
+
+@pytest.mark.parametrize("size", [96, 200])
+def test_what_is_before_the_head_has_no_say(size):
+    model, true = Ball(), moved((2.0, -3.0, 1.5), (0.03, 0.1, -0.02))
+    image = model.get_outputs_for_camera(camera(true, size))["rgb"]
+    seen = torch.ones(size, size, dtype=torch.bool)
+    seen[size // 3 : size // 2, size // 3 : 2 * size // 3] = False
+    image[~seen] = torch.tensor([0.9, 0.1, 0.1])
+    show = model.get_outputs_for_camera
+    assert degrees_between(fit_pose(show, camera(POSE, size), image), true) > 0.5
+    assert degrees_between(fit_pose(show, camera(POSE, size), image, seen), true) < 0.15
+    once, explained = pose_step(show, camera(POSE, size), image, seen)
+    assert degrees_between(once, true) < 2.0 and explained > 0.5

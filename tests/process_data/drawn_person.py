@@ -6,7 +6,7 @@ import numpy as np
 from nerfblendshape_ns.data.contract import Label
 from nerfblendshape_ns.process_data.labels.face_layout import FACE_OVAL
 
-BACKGROUND, HEAD, NECK, TORSO = (int(label) for label in Label)
+BACKGROUND, HEAD, NECK, TORSO = (int(label) for label in Label if label != Label.OCCLUDED)
 SKIN, HAIR, CLOTH, WALL = (205, 150, 130), (60, 40, 25), (40, 60, 140), (150, 190, 160)
 
 

@@ -72,7 +72,7 @@ def test_masks_of_the_images_that_are_left_are_taken(tracker, options, masks):
     ("number", "image", "message"),
     [
         (9, np.zeros((50, 99), np.uint8), r"000009.png is 99x50 pixels; masks must have the video's size \(96x96\)"),
-        (0, np.full((SIZE, SIZE), 9, np.uint8), "000000.png has the value 9; masks are 8-bit labels 0 to 3"),
+        (0, np.full((SIZE, SIZE), 9, np.uint8), "000000.png has the value 9; masks are 8-bit labels 0 to 4"),
     ],
 )
 def test_a_wrong_mask_is_named_before_anything_is_done(tracker, options, masks, number, image, message):
@@ -100,7 +100,7 @@ def test_too_few_masks_are_reported_before_anything_is_done(tracker, options, ma
 @pytest.mark.parametrize(
     ("image", "message"),
     [
-        (np.full((SIZE, SIZE), 9, np.uint8), "000009.png has the value 9; masks are 8-bit labels 0 to 3"),
+        (np.full((SIZE, SIZE), 9, np.uint8), "000009.png has the value 9; masks are 8-bit labels 0 to 4"),
         (None, "no mask in --parsing .*masks has a pixel of head; masks are 8-bit labels"),
     ],
 )

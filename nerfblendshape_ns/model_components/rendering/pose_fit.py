@@ -8,12 +8,12 @@ from the mean of both images' gradients, which converges as fast as second deriv
 
 from __future__ import annotations
 
-from typing import Callable, Dict, Tuple
+from typing import Callable, Dict, Optional, Tuple
 
 import cv2
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from nerfstudio.cameras.cameras import Cameras
 from numpy import ndarray
 from scipy.spatial.transform import Rotation
@@ -43,25 +43,34 @@ Show = Callable[[Cameras], Dict[str, Tensor]]
 
 
 @torch.no_grad()
-def fit_pose(show: Show, camera: Cameras, truth: Float[Tensor, "height width 3"]) -> Float[Tensor, "3 4"]:
+def fit_pose(
+    show: Show,
+    camera: Cameras,
+    truth: Float[Tensor, "height width 3"],
+    seen: Optional[Bool[Tensor, "height width"]] = None,
+) -> Float[Tensor, "3 4"]:
     """Six numbers of a camera fitted to an image; nothing else is.
 
     Args:
         show: renders the head.
         camera: of shape ``[1]``, the tracked one; its metadata, coefficients and head pose of the condition, stay.
         truth: in [0, 1].
+        seen: where nothing is before the head; other pixels have no say. None is everywhere.
 
     Returns:
         The camera-to-world matrix; on images of :data:`SIZE` its mean squared error is no larger than the tracked
         one's.
     """
-    view = _View(show, camera, truth)
+    view = _View(show, camera, truth, seen)
     return torch.from_numpy(_descend(view, view.tracked)).to(camera.camera_to_worlds)
 
 
 @torch.no_grad()
 def pose_step(
-    show: Show, camera: Cameras, truth: Float[Tensor, "height width 3"]
+    show: Show,
+    camera: Cameras,
+    truth: Float[Tensor, "height width 3"],
+    seen: Optional[Bool[Tensor, "height width"]] = None,
 ) -> Tuple[Float[Tensor, "3 4"], float]:
     """The first step of :func:`fit_pose` alone, for poses that are nearly right: one render.
 
@@ -69,11 +78,12 @@ def pose_step(
         show: see there.
         camera: see there.
         truth: see there.
+        seen: see there.
 
     Returns:
         The camera-to-world matrix, and the fraction of the squared difference that it explains.
     """
-    view = _View(show, camera, truth)
+    view = _View(show, camera, truth, seen)
     image = view.render(view.tracked)
     if not (image[1] > 0.5).any():
         return camera.camera_to_worlds[0], 0.0
@@ -90,12 +100,17 @@ class _View:
         show: see :func:`fit_pose`.
         camera: see there.
         truth: see there.
+        seen: see there.
     """
 
-    def __init__(self, show: Show, camera: Cameras, truth: Tensor) -> None:
+    def __init__(self, show: Show, camera: Cameras, truth: Tensor, seen: Optional[Tensor]) -> None:
         self._show = show
-        self._camera, self.target = _reduced(camera, truth)
-        height, width = self.target.shape[:2]
+        self._camera, self._truth = _reduced(camera, truth)
+        height, width = self._truth.shape[:2]
+        self.hidden = np.zeros((height, width), dtype=bool)
+        if seen is not None:
+            hidden = (~seen).cpu().numpy().astype(np.float32)
+            self.hidden = cv2.resize(hidden, (width, height), interpolation=cv2.INTER_AREA) > 0
         self.focal = np.array([float(self._camera.fx[0]), float(self._camera.fy[0])])
         centre = np.array([float(self._camera.cx[0]), float(self._camera.cy[0])])
         pixels = np.stack(np.meshgrid(np.arange(width) + 0.5, np.arange(height) + 0.5), axis=-1)
@@ -103,6 +118,10 @@ class _View:
         rays = np.concatenate([rays, -np.ones((height, width, 1))], axis=-1)
         self.rays = rays / np.linalg.norm(rays, axis=-1, keepdims=True)
         self.tracked: ndarray = camera.camera_to_worlds[0].double().cpu().numpy()
+
+    def target(self, color: Float[ndarray, "height width 3"]) -> Float[ndarray, "height width 3"]:
+        """What a render is compared with: the truth, and the render itself where the truth is hidden."""
+        return np.where(self.hidden[..., None], color, self._truth)
 
     def render(self, pose: Float[ndarray, "3 4"]) -> Rendered:
         """The head from a pose."""
@@ -116,7 +135,7 @@ class _View:
 def _descend(view: _View, pose: ndarray) -> ndarray:
     """The pose after the steps of :data:`BLURS`; none makes the error larger."""
     damping, image = DAMPING, view.render(pose)
-    error = _error(image, view.target)
+    error = _error(image, view)
     for blur in BLURS:
         if not (image[1] > 0.5).any():
             break
@@ -127,7 +146,7 @@ def _descend(view: _View, pose: ndarray) -> ndarray:
             step = _damped(normal, right, damping)
             moved = _moved(pose, step, centre)
             there = view.render(moved)
-            least = _error(there, view.target)
+            least = _error(there, view)
             if least < error:
                 gain = 10.0 * np.log10(error / max(least, 1e-12))
                 pose, image, error = moved, there, least
@@ -154,8 +173,8 @@ def _linearised(
     depths = np.zeros(int(nearest.max()) + 1)
     depths[nearest[solid]] = depth[solid]
     window = np.ones((2 * NEAR + 1, 2 * NEAR + 1), np.uint8)
-    near = cv2.dilate(solid.astype(np.uint8), window) > 0
-    rendered, wanted = (_blurred(part.astype(np.float32), blur) for part in (color, view.target))
+    near = (cv2.dilate(solid.astype(np.uint8), window) > 0) & ~view.hidden
+    rendered, wanted = (_blurred(part.astype(np.float32), blur) for part in (color, view.target(color)))
     mean = 0.5 * (rendered + wanted)
     gradient = np.stack([cv2.Sobel(mean, cv2.CV_32F, *axis, ksize=3) / 8.0 for axis in ((1, 0), (0, 1))], axis=-1)
     points = view.rays[near] * depths[nearest[near]][:, None]
@@ -200,8 +219,8 @@ def _reduced(camera: Cameras, truth: Tensor) -> Tuple[Cameras, ndarray]:
     return small, image
 
 
-def _error(image: Rendered, target: ndarray) -> float:
-    return float(((image[0] - target) ** 2).mean())
+def _error(image: Rendered, view: _View) -> float:
+    return float(((image[0] - view.target(image[0])) ** 2).mean())
 
 
 def _blurred(image: ndarray, deviation: float) -> ndarray:

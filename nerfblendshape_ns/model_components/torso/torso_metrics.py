@@ -12,7 +12,7 @@ from torch import Tensor
 from nerfblendshape_ns.data.contract import Label
 from nerfblendshape_ns.data.dataset import NerfBlendshapeDataset
 from nerfblendshape_ns.data.labels import seam_ring
-from nerfblendshape_ns.model_components.losses import composite
+from nerfblendshape_ns.model_components.losses import composite, truth_where_seen
 from nerfblendshape_ns.model_components.metrics.image_metrics import head_metrics, image_metrics, psnr
 from nerfblendshape_ns.model_components.metrics.lpips import LPIPS
 
@@ -53,7 +53,7 @@ def torso_metrics(
         lpips: networks by the names of their metrics, as :func:`~.metrics.image_metrics.head_metrics` takes them.
     """
     prediction, head = outputs["rgb"], batch["alpha"][..., 0] > 0.5
-    metrics = head_metrics(prediction, target, head, lpips)
+    metrics = head_metrics(prediction, truth_where_seen(target, prediction, batch), head, lpips)
     ring = torch.from_numpy(seam_ring(batch["labels"][..., 0].cpu().numpy())).to(prediction.device)
     metrics["psnr_seam"] = psnr(prediction, target, ring if bool(ring.any()) else None)
     rows = {
@@ -61,7 +61,8 @@ def torso_metrics(
         "head_only": (outputs["head_rgb"], batch["head_image"]),
     }
     for name, (ours, truth) in rows.items():
-        metrics.update({f"{name}_{key}": value for key, value in image_metrics(ours, truth, lpips).items()})
+        measured = image_metrics(ours, truth_where_seen(truth, ours, batch), lpips)
+        metrics.update({f"{name}_{key}": value for key, value in measured.items()})
     return metrics
 
 

@@ -18,7 +18,10 @@ SUFFIXES = (".png", ".bmp", ".jpg", ".jpeg")
 # A colour farther than this from 0 and 255 in a channel is no label's; JPEG's noise stays below it.
 COLOUR_TOLERANCE = 70
 MOST_FOREIGN_PIXELS = 0.02
-FORMATS = "8-bit labels 0 to 3 (background, head, neck, torso) or RAD-NeRF's colours (white, blue, green, red)"
+FORMATS = (
+    "8-bit labels 0 to 4 (background, head, neck, torso, something before the face) or RAD-NeRF's colours "
+    "(white, blue, green, red)"
+)
 
 
 class GivenLabels:

@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 
 from nerfblendshape_ns.data.contract import Label
+from nerfblendshape_ns.data.labels import occluded_fraction
 from nerfblendshape_ns.process_data.labels.temporal_consensus import OpticalFlow
 
 FLOW_SIZE = 256
@@ -30,6 +31,8 @@ class LabelStatistics:
         frame; NaN where neither has the label."""
         self.moved_ious: Dict[str, List[float]] = {name: [] for name in self.ious}
         """The same after the motion between the two frames is undone."""
+        self.occluded: List[float] = []
+        """Per frame the fraction of the head that something hides."""
         self._labels: Optional[np.ndarray] = None
         self._grey: Optional[np.ndarray] = None
         self._flow = OpticalFlow()
@@ -42,6 +45,8 @@ class LabelStatistics:
             image: uint8 RGB ``[height, width, 3]``, the frame.
         """
         self.areas.append((np.bincount(labels.reshape(-1), minlength=len(Label)) / labels.size).tolist())
+        self.occluded.append(occluded_fraction(labels))
+        labels = np.where(labels == Label.OCCLUDED, np.uint8(Label.HEAD), labels)  # The head's outline goes on there.
         grey = _small_grey(image)
         if self._labels is not None and self._grey is not None:
             map_x, map_y = self._flow.maps(grey, self._grey, *labels.shape)
@@ -72,12 +77,13 @@ class LabelStatistics:
         """Plain numbers per frame for ``process.json``.
 
         ``head_change``: 1 - IoU of the head with the frame before, motion undone, 0 for the first frame;
-        ``areas_by_frame``: fraction of the image by label.
+        ``areas_by_frame``: fraction of the image by label; ``occluded``: fraction of the head that something hides.
         """
         change = [round(1 - value, 4) for value in np.nan_to_num(self.moved_ious["head"], nan=1.0).tolist()]
         areas = np.array(self.areas).reshape(-1, len(Label)).round(5)
         return {
             "head_change": [0.0, *change],
+            "occluded": np.round(self.occluded, 4).tolist(),
             "areas_by_frame": {label.name.lower(): areas[:, label].tolist() for label in STEADY_LABELS},
         }
 

@@ -91,14 +91,12 @@ def labels_of_classes(classes: np.ndarray, geometry: FaceGeometry) -> np.ndarray
     below_jaw = _soft_step(geometry.below_jaw, 0.0)
     no_neck = np.maximum(_soft_step(geometry.y - geometry.chin, NECK_RANGE), _soft_step(geometry.across, 0.75))
     worn_low = _soft_step(geometry.below_jaw, EARRING_RANGE)
-    labels = np.zeros((len(Label), *classes.shape[1:]), dtype=np.float32)
     body, face, others = classes[BODY_SKIN], classes[FACE_SKIN], classes[OTHERS]
-    labels[Label.BACKGROUND] = classes[BACKGROUND]
     # The model calls the throat face now and then; below the jaw all skin is treated alike.
     skin_below = (body + face) * below_jaw
-    labels[Label.HEAD] = classes[HAIR] + (body + face) * (1 - below_jaw) + others * (1 - worn_low)
-    labels[Label.NECK] = skin_below * (1 - no_neck)
-    labels[Label.TORSO] = classes[CLOTHES] + skin_below * no_neck + others * worn_low
+    head = classes[HAIR] + (body + face) * (1 - below_jaw) + others * (1 - worn_low)
+    torso = classes[CLOTHES] + skin_below * no_neck + others * worn_low
+    labels = np.stack([classes[BACKGROUND], head, skin_below * (1 - no_neck), torso]).astype(np.float32)
     labels[:, geometry.oval] = 0
     labels[Label.HEAD, geometry.oval] = 1
     return labels / np.maximum(labels.sum(0), 1e-6)

@@ -21,7 +21,12 @@ WORST_FRAMES = 4
 # Worst frames are this far apart, so that one bad moment does not fill the row.
 WORST_APART = 6
 TILE = 320
-LABEL_COLOURS = {Label.HEAD: (255, 170, 60), Label.NECK: (80, 200, 120), Label.TORSO: (80, 130, 255)}
+LABEL_COLOURS = {
+    Label.HEAD: (255, 170, 60),
+    Label.NECK: (80, 200, 120),
+    Label.TORSO: (80, 130, 255),
+    Label.OCCLUDED: (230, 60, 230),
+}
 LANDMARK_COLOUR, RIGID_COLOUR, MESH_COLOUR = (255, 255, 255), (255, 40, 120), (40, 230, 255)
 # Behind cut-out heads: no skin or hair has this colour, so every fringe shows.
 CUT_OUT_COLOUR = (90, 170, 90)

@@ -21,6 +21,7 @@ from nerfblendshape_ns.common.parallel import ordered_map
 from nerfblendshape_ns.common.smoothing import fill_gaps
 from nerfblendshape_ns.data import contract
 from nerfblendshape_ns.data.contract import Label
+from nerfblendshape_ns.data.labels import describe_occlusion
 from nerfblendshape_ns.process_data.labels.background import clean_plate
 from nerfblendshape_ns.process_data.labels.face_layout import CHIN, TOP
 from nerfblendshape_ns.process_data.labels.given_labels import GivenLabels, find_masks, no_head
@@ -28,6 +29,7 @@ from nerfblendshape_ns.process_data.labels.label_evidence import ClipEvidence, L
 from nerfblendshape_ns.process_data.labels.label_statistics import LabelStatistics
 from nerfblendshape_ns.process_data.labels.matting import person_matte
 from nerfblendshape_ns.process_data.labels.multiclass_segmenter import MulticlassEvidence, MulticlassSegmenter
+from nerfblendshape_ns.process_data.labels.occlusion import Occlusion
 from nerfblendshape_ns.process_data.labels.person_mask import PersonMask
 from nerfblendshape_ns.process_data.labels.segmentation import iterate_labels
 from nerfblendshape_ns.process_data.networks.model_files import PERSON_MASK
@@ -60,7 +62,8 @@ def label_sources(options: ProcessOptions) -> Dict[str, Any]:
 
 
 def segment(options: ProcessOptions, frame_info: Dict[str, Any], progress: Progress) -> Result:
-    """``parsing/``: background, head, neck and torso of every frame, all or none; an interrupted run is resumed.
+    """``parsing/``: background, head, neck, torso and what is before the face of every frame, all or none; an
+    interrupted run is resumed.
 
     Raises:
         UserError: the given masks or model cannot be used, or no frame has a head.
@@ -75,8 +78,10 @@ def segment(options: ProcessOptions, frame_info: Dict[str, Any], progress: Progr
     while done < len(images) and (partial / contract.parsing_name(done)).is_file():
         done += 1
     statistics = LabelStatistics()
+    occlusion = Occlusion(images, fill_gaps(tracks["landmarks"])[:, :, :2])
     for index, (image, labels) in enumerate(_labels(options, frame_info, tracks, images, partial, done)):
         if index >= done:
+            labels = occlusion.mark(labels, index)
             file_io.save_image(partial / contract.parsing_name(index), labels)
         statistics.add(labels, image)
         progress(1)
@@ -129,9 +134,12 @@ def _label_warnings(statistics: LabelStatistics) -> List[str]:
     unsteady = np.flatnonzero(np.array(statistics.ious["head"]) < UNSTEADY_IOU) + 1
     if len(unsteady):
         warnings.append(f"The head's outline jumps at {name_frames(unsteady)}: look at the labels there.")
-    headless = np.flatnonzero(np.array(statistics.areas)[:, Label.HEAD] == 0)
+    headless = np.flatnonzero(np.array(statistics.areas)[:, [Label.HEAD, Label.OCCLUDED]].sum(1) == 0)
     if len(headless):
         warnings.append(f"There is no head in the labels of {name_frames(headless)}.")
+    occlusion = describe_occlusion(statistics.occluded, range(len(statistics.occluded)))
+    if occlusion is not None:
+        warnings.append(f"Something is before the face in {occlusion}: training leaves these pixels out.")
     if statistics.mean_areas["torso"] < 0.005:
         warnings.append("Almost no torso was found: a head can be trained on this clip, a torso cannot.")
     return warnings

@@ -97,8 +97,8 @@ def test_wrong_masks_have_their_own_messages(tmp_path):
     with pytest.raises(UserError, match=r"000001.png is 7x5 pixels; .*the video's size \(40x30\).*images \(10x10\)"):
         GivenLabels(small, np.array([1, 3]), SHOT)[0]
     for name, mask, message in (
-        ("deep", np.zeros((10, 10), np.uint16), "has 16 bits per channel; masks are 8-bit labels 0 to 3"),
-        ("binary", np.full((10, 10), 255, np.uint8), "has the value 255; masks are 8-bit labels 0 to 3"),
+        ("deep", np.zeros((10, 10), np.uint16), "has 16 bits per channel; masks are 8-bit labels 0 to 4"),
+        ("binary", np.full((10, 10), 255, np.uint8), "has the value 255; masks are 8-bit labels 0 to 4"),
         ("pink", np.full((10, 10, 3), (255, 0, 255), np.uint8), r"colours such as \(255, 0, 255\).*at x 0, y 0; masks"),
         ("photo", np.full((10, 10, 3), (120, 130, 110), np.uint8), r"colours such as \(120, 130, 110\)"),
     ):
