@@ -85,7 +85,10 @@ class Occlusion:
         points = self._landmarks[frame]
         height = float(np.linalg.norm(points[CHIN] - points[TOP]))
         outline = points[list(FACE_OVAL)]
-        holes = _within(outline, labels.shape, MARGIN * height) & (labels != Label.HEAD)
+        inside = _within(outline, labels.shape, MARGIN * height)
+        holes = inside & (labels != Label.HEAD)
+        if 2 * np.count_nonzero(holes) > np.count_nonzero(inside):  # Labels without a head, not one with a hole.
+            holes[:] = False
         _, pieces = cv2.connectedComponents(holes.astype(np.uint8))
         hidden = (np.bincount(pieces.ravel()) >= 0.01 * height**2)[pieces] & holes
         if self._hidden[frame].any():

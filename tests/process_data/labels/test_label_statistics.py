@@ -18,7 +18,7 @@ def test_statistics_by_hand():
     # One pixel in common of three in either.
     assert statistics.ious["head"] == [pytest.approx(1 / 3)]
     assert statistics.ious["torso"] == [0] and np.isnan(statistics.ious["neck"]).all()
-    assert statistics.mean_areas == {"background": 0.5, "head": 0.25, "neck": 0.0, "torso": 0.25}
+    assert statistics.mean_areas == {"background": 0.5, "head": 0.25, "neck": 0.0, "torso": 0.25, "occluded": 0.0}
     summary = statistics.summary()
     assert summary["iou"] == {"head": [0.3333, 0.3333], "neck": None, "torso": [0.0, 0.0]}
     # Nothing moves in the images, so that is all flicker.

@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from drawn_person import drawn_landmarks
 
 from nerfblendshape_ns.common import file_io
 from nerfblendshape_ns.common.arrays import save_arrays
@@ -36,7 +37,7 @@ def options(tmp_path):
         image = np.where((drawn_labels(index) > 0)[..., None], np.uint8([60, 40, 20]), wall)
         file_io.save_image(root / "images" / contract.image_name(index), image)
     landmarks = np.full((NUM_FRAMES, 478, 3), 30.0, np.float32)
-    landmarks[:, 10, 1], landmarks[:, 152, 1] = 14.0, 38.0
+    landmarks[..., :2] = drawn_landmarks((30.0, 26.0), 11.0, 12.0)
     kept = np.setdiff1d(np.arange(NUM_FRAMES + 2), [2, 5])
     save_arrays(root / "tracks_raw.npz", landmarks=landmarks, found=np.ones(NUM_FRAMES, bool), kept_frames=kept)
     save_arrays(root / "frames.npz", numbers=np.arange(NUM_FRAMES + 2) * 2)
@@ -86,7 +87,8 @@ def test_doubtful_masks_are_named(options, tmp_path):
     _, warnings = image_steps.segment(options, SHOT, quiet)
     assert warnings[0].startswith("The head's outline jumps at frames 3-4, 9-10")
     assert warnings[1] == "There is no head in the labels of frame 3."
-    assert "Almost no torso was found" in warnings[2]
+    assert warnings[2].startswith("Something is before the face in frame 9 (")  # A mask that leaves half of it out.
+    assert "Almost no torso was found" in warnings[3]
 
 
 def test_a_broken_segmentation_goes_on_where_it_was(options, monkeypatch):
