@@ -71,7 +71,7 @@ def try_target(name: str, kinds: list[str], options: argparse.Namespace, disk: P
         if kind == "read-only":
             trials.read_only()
         while kind != "read-only" and trials.report.faults - before < options.faults:
-            source = Random(f"{name} {kind} {number}")
+            source = Random(f"{name} {kind} {number}")  # noqa: S311 - reproducible, not secret.
             if kind == "kill":
                 trials.kill(source)
             elif kind == "full":

@@ -5,8 +5,8 @@ python tools/mutation.py data driving --mutants 40 --seed 1
 python tools/mutation.py ops --only 17            # one of them again, with what pytest prints
 
 A mutant is the package with one operator, comparison, number or condition replaced. Its tests are those that import the
-changed module, or a module that imports it. Mutants are forked from a process that has imported torch and nerfstudio
-but not this package, on a copy of it, and end at the first test that fails. Tools of this kind change functions as they
+changed module, or a module that imports it. Mutants are forked from a process that has imported what both need, on a
+copy of the package, and end at the first test that fails. Tools of this kind change functions as they
 run or pay these imports for each mutant; Warp reads kernels from their files.
 """
 
@@ -30,8 +30,10 @@ from typing import Dict, Iterator, List, NamedTuple, NoReturn, Optional, Sequenc
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = "nerfblendshape_ns"
-HEAVY = ("numpy", "scipy.ndimage", "cv2", "torch", "torchmetrics.functional.image", "warp", "pytest", "hypothesis")
-"""What nearly all tests import."""
+HEAVY = ("nerfstudio.configs.method_configs", "scipy.ndimage", "torchmetrics.functional.image", "pytest", "hypothesis")
+"""What nearly all tests import; nerfstudio loads this package as its plugin."""
+FORGOTTEN = (PACKAGE, "nerfstudio")
+"""What a mutant imports anew."""
 CPU_SECONDS = 300
 """A mutant that computes longer hangs; that is noticed."""
 SWAPPED = {
@@ -76,6 +78,8 @@ def main() -> int:
     options = parser.parse_args()
     for name in HEAVY:
         importlib.import_module(name)
+    for name in [each for each in sys.modules if each.partition(".")[0] in FORGOTTEN]:
+        del sys.modules[name]
     survived = 0
     with tempfile.TemporaryDirectory() as folder:
         tree = Path(folder)

@@ -78,6 +78,10 @@ class Clip:
     def get_image_float32(self, index: int) -> torch.Tensor:
         return self.images[index]
 
+    @property
+    def labels(self) -> torch.Tensor:
+        return torch.zeros(len(self), *self.images[0].shape[:2], dtype=torch.uint8)
+
 
 def wandering() -> torch.Tensor:
     """Corrections that change slowly; rotation vectors in radians and shifts."""
