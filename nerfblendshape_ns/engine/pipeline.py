@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, Optional, cast
 
 from nerfstudio.pipelines.base_pipeline import VanillaPipeline
+from torch.nn.parallel import DistributedDataParallel
 
 from nerfblendshape_ns.models.expression_model import ExpressionModel
 from nerfblendshape_ns.models.unseen_frames import check_unseen_by_model
@@ -17,6 +18,10 @@ class AvatarPipeline(VanillaPipeline):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        if isinstance(self._model, DistributedDataParallel):
+            # Replicas change their buffers in the same way: they have the same weights and draw with the same seeds.
+            # Sending all of them in every step would be most of what travels.
+            self._model.broadcast_buffers = False
         self.viewer_control = ExpressionViewerControl(cast(ExpressionModel, self.model))
         """Found by nerfstudio's viewer among the pipeline's attributes."""
 
