@@ -12,9 +12,9 @@ from nerfblendshape_ns.common.smoothing import fill_gaps
 # A frame whose landmarks fit the clip's face worse than this many times the usual is trusted the less the worse it is.
 POOR_FIT = 4.0
 # The landmarks' centre or size away from the running median of this many frames by this much (of their spread) is a
-# slip of the tracker: real heads move on, slips come back.
+# slip of the tracker: real heads move on, slips come back. A head that shakes quickly gets 0.7 off and comes back too.
 SLIP_WINDOW = 7
-SLIP_SHIFT, SLIP_SIZE = 0.35, 0.2
+SLIP_SHIFT, SLIP_SIZE = 1.0, 0.2
 # Trust in a frame that is not believed; its pose then follows from its neighbours'.
 LEAST_TRUST = 1e-4
 # Below this trust a frame is named in the report, and its pose is interpolated between its neighbours'.

@@ -55,6 +55,10 @@ def test_fast_motion_is_no_slip():
     jumped = observed.copy()
     jumped[20:] += 100
     assert not slips(jumped).any()
+    quick = observed.copy()
+    size = np.sqrt(((observed[20] - observed[20].mean(0)) ** 2).sum(-1).mean())
+    quick[20:22, :, 0] += 0.7 * size  # As far as a head that shakes gets between two frames of a real clip.
+    assert not slips(quick).any()
     back = observed.copy()
     back[20:23] += 100
     assert np.flatnonzero(slips(back)).tolist() == [20, 21, 22]
