@@ -10,14 +10,13 @@ import cv2
 import numpy as np
 import torch
 from nerfstudio.configs.method_configs import all_methods
-from nerfstudio.scripts import train
-from nerfstudio.utils import writer
 
 from nerfblendshape_ns.data.dataset import NerfBlendshapeDataset
 from nerfblendshape_ns.evaluation.measure import Instruments, measure_frames
 from nerfblendshape_ns.evaluation.summary import summarise
 from nerfblendshape_ns.evaluation.trained_run import open_run
 from nerfblendshape_ns.models.rebuild import load_head
+from nerfblendshape_ns.recipes.training import run_training
 from nerfblendshape_ns.recipes.values import apply_overrides
 
 SIZE, NUM_FRAMES, NUM_TEST, STEPS = 64, 24, 3, 80
@@ -54,13 +53,8 @@ def tiny_config(data: Path, output: Path, method: str = METHOD, **changes: Any) 
 
 
 def train_run(config: Any) -> Path:
-    """Train in this process and leave nothing of nerfstudio's writers behind; the run's ``config.yml``."""
-    try:
-        train.main(config)
-    finally:
-        for state in (writer.EVENT_WRITERS, writer.EVENT_STORAGE, writer.GLOBAL_BUFFER):
-            state.clear()
-    return config.get_base_dir() / "config.yml"
+    """Train in this process; the run's ``config.yml``."""
+    return run_training(config)
 
 
 def untrained_run(config: Any) -> Path:

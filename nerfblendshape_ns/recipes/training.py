@@ -11,6 +11,7 @@ import yaml
 from nerfstudio.configs.method_configs import all_methods
 from nerfstudio.engine.trainer import TrainerConfig
 from nerfstudio.scripts import train
+from nerfstudio.utils import writer
 
 from nerfblendshape_ns.avatar.run_config import CONFIG, plain_yaml
 from nerfblendshape_ns.common.errors import UserError
@@ -64,8 +65,20 @@ def trainer_config(
 
 def run_training(config: TrainerConfig) -> Path:
     """Train in this process, as ``ns-train`` does; the run's ``config.yml``."""
-    train.main(config)
+    try:
+        train.main(config)
+    finally:
+        end_curves()
     return config.get_base_dir() / CONFIG
+
+
+def end_curves() -> None:
+    """Close nerfstudio's writers, which are global: they would write the next training's curves into this run too."""
+    for each in writer.EVENT_WRITERS:
+        if isinstance(each, writer.TensorboardWriter):
+            each.tb_writer.close()
+    for kept in (writer.EVENT_WRITERS, writer.EVENT_STORAGE, writer.GLOBAL_BUFFER):
+        kept.clear()
 
 
 def finished_run(config: TrainerConfig) -> Optional[Path]:

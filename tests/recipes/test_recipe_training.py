@@ -9,7 +9,10 @@ from pathlib import Path
 from typing import Any, Dict
 
 import pytest
+from nerfstudio.scripts import train
+from nerfstudio.utils import writer
 from rich.console import Console
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tiny_runs import TINY, untrained_run
 
 from nerfblendshape_ns.common.file_io import save_json
@@ -18,7 +21,7 @@ from nerfblendshape_ns.evaluation.trained_run import open_run
 from nerfblendshape_ns.recipes import run as recipe_run
 from nerfblendshape_ns.recipes.options import RecipeOptions
 from nerfblendshape_ns.recipes.recipe import DatasetSource, Protocol, Recipe, TorsoStage
-from nerfblendshape_ns.recipes.training import data_older_than, finished_run, trainer_config
+from nerfblendshape_ns.recipes.training import data_older_than, finished_run, run_training, trainer_config
 from nerfblendshape_ns.synthetic.dataset import ClipSettings, write_dataset
 
 OVERRIDES = {name: value for name, value in TINY.items() if "test_frames" not in name and "device" not in name}
@@ -45,6 +48,24 @@ def train_stand_in(config: Any, **record: Any) -> Path:
     folder = untrained_run(config)
     save_json(folder / FILE, {"steps": config.max_num_iterations, "minutes": 0.5, **record})
     return folder
+
+
+def test_the_curves_of_a_training_do_not_go_into_an_earlier_one_s_run(clip, tmp_path, monkeypatch):
+    def train_stand_in(config: Any) -> None:
+        writer.setup_event_writer(False, True, False, config.get_base_dir(), "experiment", "project")
+        writer.put_scalar("loss", 1.0, step=0)
+        writer.write_out_storage()
+
+    monkeypatch.setattr(train, "main", train_stand_in)
+    folders = []
+    for name in ("head", "torso"):
+        config = config_of(recipe(), clip, tmp_path)
+        config.timestamp = name
+        folders.append(run_training(config).parent)
+    for folder in folders:
+        curves = EventAccumulator(str(folder))
+        curves.Reload()
+        assert len(curves.Scalars("loss")) == 1
 
 
 def test_a_finished_run_of_the_same_config_is_found(clip, tmp_path):
