@@ -67,9 +67,12 @@ class Occlusion:
         affine = triangles.transform[found]
         first = np.einsum("nij,nj->ni", affine[:, :2], cells - affine[:, 2])
         self._weights = np.concatenate([first, 1.0 - first.sum(1, keepdims=True)], 1)
-        places = (self._places(frame) / head_frame.face_height(frame) for frame in range(len(landmarks)))
-        areas = np.stack([_areas(place) for place in places])
-        self._usable = self._inside & (areas > LEAST_STRETCH * np.median(areas, axis=0))
+
+        def areas(frame: int) -> np.ndarray:
+            return _areas(self._places(frame) / head_frame.face_height(frame))
+
+        least = LEAST_STRETCH * np.median([areas(frame) for frame in chosen], axis=0)
+        self._usable = np.stack([self._inside & (areas(frame) > least) for frame in range(len(landmarks))])
         charts = np.stack(list(ordered_map(lambda frame: self._chart(frames[frame], frame), range(len(frames)))))
         self._hidden = self._find(charts, chosen)
 
