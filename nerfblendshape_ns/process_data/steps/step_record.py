@@ -14,7 +14,7 @@ from nerfblendshape_ns.common.errors import UserError
 from nerfblendshape_ns.data import contract
 
 # To be raised when a step's code changes so that output of the earlier code must not be reused.
-FORMAT = 4
+FORMAT = 5
 
 Result = Tuple[Dict[str, Any], List[str]]
 """What a step puts into ``process.json``: its summary and its warnings."""
