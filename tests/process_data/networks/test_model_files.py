@@ -1,3 +1,4 @@
+import os
 import zipfile
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -66,6 +67,17 @@ def test_a_damaged_cache_is_fetched_again(model):
     cached.parent.mkdir(parents=True)
     cached.write_bytes(WRONG)
     assert replace(model, sources=(Source(content=RIGHT),)).find().read_bytes() == RIGHT
+
+
+def test_what_a_killed_process_was_fetching_goes_once_it_is_old(model):
+    cached = cache_folder() / model.name
+    cached.parent.mkdir(parents=True)
+    cached.write_bytes(RIGHT)
+    abandoned = cached.with_name(f".{cached.stem}.4711.tmp{cached.suffix}")
+    abandoned.write_bytes(RIGHT[:1])
+    assert model.find() == cached and abandoned.exists()
+    os.utime(abandoned, (0, 0))
+    assert model.find() == cached and not abandoned.exists()
 
 
 def test_a_wrong_download_is_never_kept(model):
