@@ -13,7 +13,7 @@ sys.path.append(str(Path(__file__).parent))
 from fault_tracing import HAS_TRACING
 
 ROOT = Path(__file__).resolve().parents[2]
-QUICK = ("fetch", "convert", "batch", "drive-video", "train")
+QUICK = ("fetch", "convert", "batch", "train")
 
 
 @pytest.mark.skipif(not HAS_TRACING, reason="needs Linux on x86-64 or ARM")
