@@ -244,7 +244,7 @@ PAGE = (
         ),
     ),
     Table(
-        "At 256²",
+        "Images of 256 pixels",
         "The medium methods; test frames. Memory: of the process, head / torso.",
         ("medium",),
         (Line(OURS),),
