@@ -25,15 +25,15 @@ PYTEST_ARGS ?=
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --progress-bar off
 
-ifneq ($(filter-out high,$(QUALITY)),)
-$(error QUALITY is high or left out, not $(QUALITY))
-endif
-HIGH := $(if $(QUALITY),_high)
+HIGH := $(if $(filter high,$(QUALITY)),_high)
 
 .PHONY: demo test docs audit lint types tests release clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.installed
+ifneq ($(filter-out high,$(QUALITY)),)
+	$(error QUALITY is high or left out, not $(QUALITY))
+endif
 ifeq ($(strip $(VIDEO)),)
 	$(BIN)/nbs-recipe configs/demo$(HIGH).yaml --output $(DEMO)
 else

@@ -245,7 +245,7 @@ nerfblendshape_head_small = _cpu_head(
 )
 nerfblendshape_head_medium = _cpu_head(
     "head-medium",
-    "The head for a laptop at 256²: a quarter of an hour on two CPU cores.",
+    "The head for a laptop at 256²: about 15 minutes of processor time.",
     size=256,
     rays=1280,
     data=PATCHES,
@@ -260,7 +260,7 @@ nerfblendshape_torso_small = _cpu_torso(
 )
 nerfblendshape_torso_medium = _cpu_torso(
     "torso-medium",
-    "The torso for a laptop at 256²: ten minutes on two CPU cores.",
+    "The torso for a laptop at 256²: about 8 minutes of processor time.",
     size=256,
     rays=1536,
     data=PATCHES,

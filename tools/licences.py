@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import re
+import sys
 from importlib import import_module
 from importlib.metadata import Distribution, PackageNotFoundError, distribution
 from pathlib import Path
@@ -105,6 +106,8 @@ def main(arguments: Optional[Sequence[str]] = None) -> None:
 
 def direct_requirements() -> List[Needed]:
     """What pyproject.toml requires, also by its extras; reading it takes Python 3.11 or later."""
+    if sys.version_info < (3, 11):
+        raise UserError("the table of licences needs Python 3.11 or later; give make PYTHON=... another.")
     project = import_module("tomllib").loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     found: Dict[str, str] = {}
     for extra, lines in {"": project["dependencies"], **project["optional-dependencies"]}.items():

@@ -104,14 +104,18 @@ def main() -> int:
 
 def drawn(folder: Path, count: int, seed: int) -> List[Mutant]:
     """So many changes, evenly among all that could be made in a folder, in the order of the files."""
-    sites = [(path, index) for path in sorted(folder.rglob("*.py")) for index in range(len(changes(path.read_text())))]
+    sites = [
+        (path, index)
+        for path in sorted(folder.rglob("*.py"))
+        for index in range(len(changes(path.read_text(encoding="utf-8"))))
+    ]
     chosen = sorted(random.Random(seed).sample(sites, min(count, len(sites))))  # noqa: S311
     return [mutant(path, index) for path, index in chosen]
 
 
 def mutant(path: Path, index: int) -> Mutant:
     """The change of a module with that index."""
-    source = path.read_text(encoding="utf-8")
+    source = text(path)
     node, changed = changes(source)[index]
     before, after = ast.unparse(node), ast.unparse(changed)
     lines = source.encode().splitlines(keepends=True)
@@ -177,6 +181,11 @@ def with_part(node: ast.expr, name: str, value: object) -> ast.expr:
     return changed
 
 
+def text(path: Path) -> str:
+    """A file's text."""
+    return path.read_text(encoding="utf-8")
+
+
 def module_name(path: Path) -> str:
     """``nerfblendshape_ns.ops.launch``."""
     return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
@@ -185,9 +194,11 @@ def module_name(path: Path) -> str:
 def imported_by(path: Path) -> Set[str]:
     """Modules of the package that a file imports, by name."""
     found: Set[str] = set()
-    for package, names in re.findall(rf"^\s*from ({PACKAGE}[\w.]*) import (\([^)]*\)|.*)$", path.read_text(), re.M):
+    for package, names in re.findall(
+        rf"^\s*from ({PACKAGE}[\w.]*) import (\([^)]*\)|.*)$", path.read_text(encoding="utf-8"), re.M
+    ):
         found |= {package, *(f"{package}.{name}" for name in re.findall(r"\w+", names))}
-    return found | set(re.findall(rf"^\s*import ({PACKAGE}[\w.]*)", path.read_text(), re.M))
+    return found | set(re.findall(rf"^\s*import ({PACKAGE}[\w.]*)", text(path), re.M))
 
 
 def tests_of(path: Path, depth: int = 2) -> List[str]:

@@ -81,8 +81,9 @@ def remove_temporaries(folder: Path, name: str = "", seconds: float = 0.0) -> No
     stem, suffix = os.path.splitext(name)
     pattern = re.compile(rf"\.{re.escape(stem)}\.\d+\.tmp{re.escape(suffix)}") if name else TEMPORARY
     for path in folder.glob(".*.tmp*"):
-        if pattern.fullmatch(path.name) and path.is_file() and time.time() - path.stat().st_mtime >= seconds:
-            path.unlink(missing_ok=True)
+        with suppress(OSError):  # It is gone, or somebody else's: no reason to end what comes next.
+            if pattern.fullmatch(path.name) and path.is_file() and time.time() - path.stat().st_mtime >= seconds:
+                path.unlink()
 
 
 def save_json(path: Path, value: Any) -> None:
@@ -222,8 +223,10 @@ def save_image(path: Path, image: np.ndarray, jpeg_quality: int = 95) -> None:
     settings = [cv2.IMWRITE_JPEG_QUALITY, jpeg_quality] if path.suffix.lower() in (".jpg", ".jpeg") else []
 
     # Not imwrite, which leaves a part of the file where the disk is full, and says that it has written it.
-    data = cv2.imencode(path.suffix, encoded, settings)[1].tobytes()
-    write_atomically(path, lambda temporary: temporary.write_bytes(data))
+    succeeded, data = cv2.imencode(path.suffix, encoded, settings)
+    if not succeeded:
+        raise UserError(f"{path} cannot be written as an image of {encoded.shape[1]}x{encoded.shape[0]} pixels.")
+    write_atomically(path, lambda temporary: temporary.write_bytes(data.tobytes()))
 
 
 def load_image(path: Path, flags: int = cv2.IMREAD_COLOR) -> np.ndarray:

@@ -11,6 +11,7 @@ from typing import Optional, Tuple
 
 import numpy as np
 import numpy.typing as npt
+import psutil
 
 from nerfblendshape_ns.common.errors import UserError
 
@@ -46,11 +47,11 @@ def uninitialised(shape: Tuple[int, ...], dtype: npt.DTypeLike, in_memory: bool)
     Args:
         shape: of the array.
         dtype: of its values.
-        in_memory: False keeps it in a temporary file that goes with the array; the system holds in memory what there is
-            room for.
+        in_memory: False keeps it in a temporary file that goes with the array, if there is room for it; the system
+            holds in memory what there is room for.
 
     Raises:
-        UserError: the folder for temporary files has no room for it.
+        UserError: neither the folder for temporary files nor memory has room for it.
     """
     if in_memory:
         return np.empty(shape, dtype)
@@ -61,7 +62,9 @@ def uninitialised(shape: Tuple[int, ...], dtype: npt.DTypeLike, in_memory: bool)
                 os.posix_fallocate(file.fileno(), 0, max(1, size))
             return np.memmap(file, dtype, "w+", shape=shape)
         except OSError as error:
+            if size < psutil.virtual_memory().available:
+                return np.empty(shape, dtype)
             raise UserError(
-                f"{tempfile.gettempdir()} has no room for the {size / 1e9:.1f} GB of a temporary file "
+                f"{tempfile.gettempdir()} and memory have no room for {size / 1e9:.1f} GB "
                 f"({error.strerror}); free as much, or name another folder by TMPDIR."
             ) from None

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Collection, Iterator, List, Sequence
 
 from nerfblendshape_ns.common.errors import UserError
-from nerfblendshape_ns.common.file_io import remove_temporaries, room_needed, save_json
+from nerfblendshape_ns.common.file_io import ABANDONED_SECONDS, remove_temporaries, room_needed, save_json
 from nerfblendshape_ns.common.file_lock import try_lock
 from nerfblendshape_ns.common.output_paths import (
     RECORD,
@@ -50,7 +50,7 @@ def claimed_folder(
     made = missing_folders(folder)
     try:
         with room_needed(folder), _locked(folder, tool, option):
-            remove_temporaries(folder)
+            remove_temporaries(folder, seconds=ABANDONED_SECONDS if os.name == "nt" else 0.0)  # No lock there.
             is_new = read_record(folder, tool, record) is None
             if is_new:
                 save_json(folder / record, {"tool": tool, "version": __version__})

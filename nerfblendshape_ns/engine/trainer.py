@@ -16,6 +16,7 @@ import yaml
 from nerfstudio.engine.callbacks import TrainingCallback, TrainingCallbackLocation
 from nerfstudio.engine.optimizers import Optimizers
 from nerfstudio.engine.trainer import TRAIN_INTERATION_OUTPUT, Trainer, TrainerConfig
+from nerfstudio.utils import comms
 from nerfstudio.utils.rich_utils import CONSOLE
 from torch import Tensor
 
@@ -55,11 +56,13 @@ class BudgetTrainerConfig(TrainerConfig):
     has as many minutes again, over which its learning rates decay further."""
 
     def print_to_terminal(self) -> None:
-        """Print nothing: nerfstudio's 200 lines are in ``config.yml``, whose path it prints next."""
+        """Print nothing: nerfstudio's 200 lines are in ``config.yml``, whose path :meth:`save_config` prints."""
 
     def save_config(self) -> None:
         """Write ``config.yml``, whole or not at all."""
-        save_text(self.get_base_dir() / "config.yml", yaml.dump(self))
+        path = self.get_base_dir() / "config.yml"
+        save_text(path, yaml.dump(self))
+        CONSOLE.log(f"Saving config to: {path}")
 
 
 class BudgetTrainer(Trainer):
@@ -176,7 +179,7 @@ class BudgetTrainer(Trainer):
             UserError: the loss of one of the last steps is not finite, or the checkpoint cannot be written.
         """
         self._check_losses()
-        if self.local_rank == 0:
+        if comms.is_main_process():  # As nerfstudio decides it: of all machines.
             self._save_whole(step)
             save_training_record(self.base_dir, training_record(self.config, step + 1, self._clock))
 
@@ -186,12 +189,16 @@ class BudgetTrainer(Trainer):
         self.checkpoint_dir = work
         try:
             super().save_checkpoint(step)
-            folder.mkdir(exist_ok=True)
+            folder.mkdir(parents=True, exist_ok=True)
             os.replace(work / name, folder / name)
+        except torch.cuda.OutOfMemoryError:
+            raise
         except (OSError, RuntimeError) as error:  # torch tells of a full disk by the latter.
+            reason = (str(error) or type(error).__name__).splitlines()[0]
+            before = ", and resume it from the checkpoint that is there with --load-dir" * any(folder.glob("*.ckpt"))
             raise UserError(
-                f"no checkpoint of step {step} can be written to {folder} ({str(error).splitlines()[0]}), so the "
-                "training ends; make room, and resume it from the checkpoint that is there with --load-dir."
+                f"no checkpoint of step {step} can be written to {folder} ({reason}), so the training ends; make "
+                f"room{before}."
             ) from error
         finally:
             self.checkpoint_dir = folder

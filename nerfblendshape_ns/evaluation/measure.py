@@ -143,7 +143,7 @@ def measure_frame(
         views = replace(views, pairs={**views.pairs, ALIGNED: (shown, truth_where_seen(truth, shown, batch))})
     result.outside = byte_image((views.head_opacity - views.alpha)[..., 0])
     result.rows = _rows(views, instruments, before)
-    result.alignment = misalignment(truth, prediction, views.head_mask)
+    result.alignment = misalignment(truth, prediction, views.head_mask, views.seen)
     result.alignment["without_cell"] = pixels_without_cell(run.head, camera, views.head_mask)
     mean, largest = floaters(views.head_opacity, views.alpha)
     result.alignment.update(floaters=mean, largest_floater=largest)

@@ -5,7 +5,7 @@ The *inside* of a mask is the mask eroded by a square: 7 pixels wide in an image
 
 from __future__ import annotations
 
-from typing import Dict, Tuple
+from typing import Dict, Optional, Tuple
 
 import cv2
 import numpy as np
@@ -28,6 +28,7 @@ def misalignment(
     truth: Float[Tensor, "height width 3"],
     prediction: Float[Tensor, "height width 3"],
     mask: Bool[Tensor, "height width"],
+    seen: Optional[Bool[Tensor, "height width"]] = None,
 ) -> Dict[str, float]:
     """How far the render is shifted from the truth, and what of the error that is.
 
@@ -42,6 +43,8 @@ def misalignment(
         truth: in [0, 1].
         prediction: in [0, 1], over the same background.
         mask: where the true head is.
+        seen: where the truth is the truth; elsewhere it holds the prediction, and nothing counts as error. None is
+            everywhere.
 
     Returns:
         ``misalignment``: median length of the flow inside the mask, in pixels of the image. ``psnr_mask psnr_inside``:
@@ -54,6 +57,8 @@ def misalignment(
     inside = cv2.erode(head.astype(np.uint8), _square(head.shape)) > 0
     length, aligned = _align(true_image, render)
     error, aligned_error = (((true_image - image) ** 2).mean(-1) for image in (render, aligned))
+    if seen is not None:
+        aligned_error[~seen.cpu().numpy()] = 0.0
     total = float(error.sum())
     return {
         "misalignment": float(np.median(length[inside])) if inside.any() else float("nan"),

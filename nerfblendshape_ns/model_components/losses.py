@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Dict, List, Literal, Mapping, Optional
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torchmetrics.functional.image import structural_similarity_index_measure
 
@@ -29,7 +29,7 @@ def composite(
 
 
 def truth_where_seen(truth: Tensor, prediction: Tensor, batch: Mapping[str, Any]) -> Tensor:
-    """The truth with the prediction itself where something is before the face: no difference, and no gradient.
+    """The truth with the prediction itself where something is before the face: no difference of these pixels.
 
     Args:
         truth: ``[*pixels, 3]``.
@@ -40,6 +40,16 @@ def truth_where_seen(truth: Tensor, prediction: Tensor, batch: Mapping[str, Any]
     if labels is None:
         return truth
     return torch.where(labels.to(truth.device) == Label.OCCLUDED, prediction.detach(), truth)
+
+
+def head_where_seen(batch: Mapping[str, Any]) -> Bool[Tensor, "height width"]:
+    """The head's pixels before which nothing is.
+
+    Args:
+        batch: ``alpha`` ``[height, width, 1]``, and ``labels`` likewise where it has them.
+    """
+    head, labels = batch["alpha"][..., 0] > 0.5, batch.get("labels")
+    return head if labels is None else head & (labels[..., 0].to(head.device) != Label.OCCLUDED)
 
 
 def anneal(step: int, start: float, end: float, steps: int) -> float:

@@ -22,7 +22,7 @@ from nerfblendshape_ns.field_components.table_gradients import share_tables
 from nerfblendshape_ns.fields.head_field import OPAQUE_STEP, HeadField, largest_optical_depth
 from nerfblendshape_ns.fields.networks import frame_code
 from nerfblendshape_ns.model_components.conditioning.head_conditioning import FrameBatch, HeadConditioning
-from nerfblendshape_ns.model_components.losses import anneal, composite, truth_where_seen
+from nerfblendshape_ns.model_components.losses import anneal, composite, head_where_seen, truth_where_seen
 from nerfblendshape_ns.model_components.metrics.image_metrics import head_metrics
 from nerfblendshape_ns.model_components.metrics.lpips import cached_lpips
 from nerfblendshape_ns.model_components.occupancy.expression_occupancy import ExpressionOccupancy
@@ -346,6 +346,6 @@ class HeadModel(ExpressionModel[FrameBatch]):
         """The evaluation protocol on one frame: head on white, whole and inside the mask."""
         prediction = outputs["rgb"].to(self.device)
         target = truth_where_seen(batch["image"].to(self.device), prediction, batch)
-        head = batch["alpha"].to(self.device)[..., 0] > 0.5
+        head = head_where_seen(batch).to(self.device)
         metrics = head_metrics(prediction, target, head, cached_lpips(self.device))
         return metrics, {"img": torch.cat([target, prediction], dim=1)}

@@ -195,7 +195,7 @@ def print_outcome(outcome: Outcome, console: Console) -> None:
     for name, paths in {**results, "metrics": [outcome.metrics]}.items():
         for path in paths:
             say(console, f"{name}: {path}")
-    say(console, f"viewer: ns-viewer --load-config {outcome.config}")
+    say(console, f"viewer: nbs-view {outcome.config}")
 
 
 def _means(figures: Dict[str, Any]) -> Dict[str, Dict[str, Optional[float]]]:

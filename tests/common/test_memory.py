@@ -1,5 +1,6 @@
 """Memory of freed arrays, and arrays that lie in files."""
 
+import errno
 import os
 import subprocess
 import sys
@@ -48,6 +49,15 @@ def test_an_array_in_a_temporary_file_lives_as_long_as_it_is_used(tmp_path, monk
 @pytest.mark.skipif(not hasattr(os, "posix_fallocate"), reason="the system cannot reserve room on a disk")
 def test_no_room_for_a_temporary_file(tmp_path, monkeypatch):
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    with pytest.raises(UserError, match=r"has no room for the 1125899\.9 GB of a temporary file \(.+\); free as much"):
+    with pytest.raises(UserError, match=r"and memory have no room for 1125899\.9 GB \(.+\); free as much"):
         memory.uninitialised((2**50,), np.uint8, in_memory=False)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.skipif(not hasattr(os, "posix_fallocate"), reason="the system cannot reserve room on a disk")
+def test_memory_is_used_where_the_disk_has_no_room(monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "posix_fallocate", full)
+    assert type(memory.uninitialised((3,), np.uint8, in_memory=False)) is np.ndarray

@@ -157,6 +157,12 @@ def test_stopping_by_hand_leaves_the_checkpoint_of_the_last_step(data, tmp_path,
     assert checkpoint(run(data, tmp_path, 100))["step"] == record[-1][0] == 2
 
 
+def test_only_the_first_of_all_machines_saves(data, tmp_path, monkeypatch):
+    monkeypatch.setattr(trainer_module.comms, "is_main_process", lambda: False)
+    config = run(data, tmp_path, 3)
+    assert config.is_file() and not list(tmp_path.rglob("*.ckpt"))
+
+
 def test_a_checkpoint_that_cannot_be_written_leaves_the_one_before(data, tmp_path, monkeypatch):
     save = torch.save
 

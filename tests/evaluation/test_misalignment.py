@@ -64,6 +64,15 @@ def test_the_rim_grows_with_the_image(size, rim):
         assert misalignment(truth, prediction, mask)["outline_share"] == pytest.approx(share, abs=1e-6)
 
 
+def test_what_holds_the_prediction_itself_is_no_error_once_that_is_moved():
+    prediction, seen = texture(64, 2.0), torch.ones(64, 64, dtype=torch.bool)
+    truth = texture(64)
+    seen[20:40, 20:40] = False
+    truth[~seen] = prediction[~seen]
+    counted, left_out = (misalignment(truth, prediction, square(64, 4, 60), each) for each in (None, seen))
+    assert left_out["psnr_aligned"] > counted["psnr_aligned"] and left_out["psnr_mask"] == counted["psnr_mask"]
+
+
 def test_an_empty_mask_has_no_measure():
     found = misalignment(texture(64), texture(64, 0.5), torch.zeros(64, 64, dtype=torch.bool))
     values = {name for name, value in found.items() if math.isnan(value)}

@@ -12,7 +12,14 @@ from stand_in_lpips import install
 from nerfblendshape_ns.common.errors import UserError
 from nerfblendshape_ns.common.fetching import NotFetched
 from nerfblendshape_ns.model_components import losses
-from nerfblendshape_ns.model_components.losses import PatchLoss, anneal, composite, prepare_patch_loss, truth_where_seen
+from nerfblendshape_ns.model_components.losses import (
+    PatchLoss,
+    anneal,
+    composite,
+    head_where_seen,
+    prepare_patch_loss,
+    truth_where_seen,
+)
 from nerfblendshape_ns.model_components.metrics.lpips import find_lpips
 
 
@@ -137,3 +144,12 @@ def test_what_is_before_the_face_has_neither_loss_nor_gradient():
     ((prediction - known) ** 2).sum().backward()
     assert prediction.grad is not None and prediction.grad[:, 0].tolist() == [1.0, 0.0, 1.0, 0.0]
     assert truth_where_seen(truth, prediction, {}) is truth
+
+
+def test_the_head_where_it_is_seen():
+    batch = {
+        "alpha": torch.tensor([[[0.9], [0.9], [0.4]]]),
+        "labels": torch.tensor([[[1], [4], [4]]], dtype=torch.uint8),
+    }
+    assert head_where_seen(batch).tolist() == [[True, False, False]]
+    assert head_where_seen({"alpha": batch["alpha"]}).tolist() == [[True, True, False]]

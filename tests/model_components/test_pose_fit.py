@@ -127,3 +127,8 @@ def test_what_is_before_the_head_has_no_say(size):
     assert degrees_between(fit_pose(show, camera(POSE, size), image, seen), true) < 0.15
     once, explained = pose_step(show, camera(POSE, size), image, seen)
     assert degrees_between(once, true) < 2.0 and explained > 0.5
+    nothing = torch.zeros_like(seen)
+    hidden, explained = pose_step(show, camera(POSE, size), image, nothing)
+    assert explained == 0.0
+    for found in (hidden, fit_pose(show, camera(POSE, size), image, nothing)):
+        torch.testing.assert_close(found, camera(POSE, size).camera_to_worlds[0])

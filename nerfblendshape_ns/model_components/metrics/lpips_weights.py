@@ -16,6 +16,7 @@ import shutil
 import tarfile
 import tempfile
 import time
+from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, Dict, List, Literal, NamedTuple, Optional, Sequence, Tuple
@@ -80,8 +81,9 @@ def fetch_weights(needed: Sequence[Backbone] = ("alex", "vgg")) -> List[Path]:
     paths = [folder / FILES[backbone].name for backbone in needed]
     try:
         for path in folder.glob(f"{UNFINISHED}*"):
-            if time.time() - path.stat().st_mtime > TIMEOUT:  # Of a process that was killed.
-                shutil.rmtree(path, ignore_errors=True)
+            with suppress(OSError):  # Another process may be finishing it.
+                if time.time() - path.stat().st_mtime > TIMEOUT:  # Of a process that was killed.
+                    shutil.rmtree(path, ignore_errors=True)
         if not all(_is_right(folder, FILES[backbone]) for backbone in needed):
             if os.environ.get(FOLDER_VARIABLE):
                 raise NotFetched(

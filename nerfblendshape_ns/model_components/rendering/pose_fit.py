@@ -85,7 +85,7 @@ def pose_step(
     """
     view = _View(show, camera, truth, seen)
     image = view.render(view.tracked)
-    if not (image[1] > 0.5).any():
+    if not view.shows(image):
         return camera.camera_to_worlds[0], 0.0
     slopes, difference, centre = _linearised(image, view, STEP_BLUR, OUTLINE)
     step = _damped(slopes.T @ slopes, slopes.T @ difference, DAMPING)
@@ -123,6 +123,10 @@ class _View:
         """What a render is compared with: the truth, and the render itself where the truth is hidden."""
         return np.where(self.hidden[..., None], color, self._truth)
 
+    def shows(self, image: Rendered) -> bool:
+        """Whether a render has any of the head where the truth is not hidden."""
+        return bool(((image[1] > 0.5) & ~self.hidden).any())
+
     def render(self, pose: Float[ndarray, "3 4"]) -> Rendered:
         """The head from a pose."""
         small = self._camera
@@ -137,7 +141,7 @@ def _descend(view: _View, pose: ndarray) -> ndarray:
     damping, image = DAMPING, view.render(pose)
     error = _error(image, view)
     for blur in BLURS:
-        if not (image[1] > 0.5).any():
+        if not view.shows(image):
             break
         slopes, difference, centre = _linearised(image, view, blur)
         normal, right = slopes.T @ slopes, slopes.T @ difference

@@ -12,7 +12,7 @@ from torch import Tensor
 from nerfblendshape_ns.data.contract import Label
 from nerfblendshape_ns.data.dataset import NerfBlendshapeDataset
 from nerfblendshape_ns.data.labels import seam_ring
-from nerfblendshape_ns.model_components.losses import composite, truth_where_seen
+from nerfblendshape_ns.model_components.losses import composite, head_where_seen, truth_where_seen
 from nerfblendshape_ns.model_components.metrics.image_metrics import head_metrics, image_metrics, psnr
 from nerfblendshape_ns.model_components.metrics.lpips import LPIPS
 
@@ -52,10 +52,11 @@ def torso_metrics(
         target: the true frame over the background that was rendered.
         lpips: networks by the names of their metrics, as :func:`~.metrics.image_metrics.head_metrics` takes them.
     """
-    prediction, head = outputs["rgb"], batch["alpha"][..., 0] > 0.5
-    metrics = head_metrics(prediction, truth_where_seen(target, prediction, batch), head, lpips)
-    ring = torch.from_numpy(seam_ring(batch["labels"][..., 0].cpu().numpy())).to(prediction.device)
-    metrics["psnr_seam"] = psnr(prediction, target, ring if bool(ring.any()) else None)
+    prediction, labels = outputs["rgb"], batch["labels"][..., 0].cpu()
+    truth = truth_where_seen(target, prediction, batch)
+    metrics = head_metrics(prediction, truth, head_where_seen(batch), lpips)
+    ring = (torch.from_numpy(seam_ring(labels.numpy())) & (labels != Label.OCCLUDED)).to(prediction.device)
+    metrics["psnr_seam"] = psnr(prediction, truth, ring if bool(ring.any()) else None)
     rows = {
         "true_torso": (head_on_true_torso(outputs, batch["torso"]), target),
         "head_only": (outputs["head_rgb"], batch["head_image"]),

@@ -77,10 +77,12 @@ class LabelStatistics:
         """Plain numbers per frame for ``process.json``.
 
         ``head_change``: 1 - IoU of the head with the frame before, motion undone, 0 for the first frame;
-        ``areas_by_frame``: fraction of the image by label; ``occluded``: fraction of the head that something hides.
+        ``areas_by_frame``: fraction of the image by label, that of the head with what hides it; ``occluded``: fraction
+        of the head that something hides.
         """
         change = [round(1 - value, 4) for value in np.nan_to_num(self.moved_ious["head"], nan=1.0).tolist()]
         areas = np.array(self.areas).reshape(-1, len(Label)).round(5)
+        areas[:, Label.HEAD] += areas[:, Label.OCCLUDED]
         return {
             "head_change": [0.0, *change],
             "occluded": np.round(self.occluded, 4).tolist(),

@@ -78,14 +78,14 @@ def segment(options: ProcessOptions, frame_info: Dict[str, Any], progress: Progr
     while done < len(images) and (partial / contract.parsing_name(done)).is_file():
         done += 1
     statistics = LabelStatistics()
-    occlusion = Occlusion(images, fill_gaps(tracks["landmarks"])[:, :, :2])
+    occlusion = Occlusion(images, fill_gaps(tracks["landmarks"])[:, :, :2]) if done < len(images) else None
     for index, (image, labels) in enumerate(_labels(options, frame_info, tracks, images, partial, done)):
-        if index >= done:
+        if occlusion is not None and index >= done:
             labels = occlusion.mark(labels, index)
             file_io.save_image(partial / contract.parsing_name(index), labels)
         statistics.add(labels, image)
         progress(1)
-    if not any(areas[Label.HEAD] for areas in statistics.areas):
+    if not any(areas[Label.HEAD] + areas[Label.OCCLUDED] for areas in statistics.areas):
         if options.parsing is not None:
             raise UserError(no_head(options.parsing))
         raise UserError(f"no head was found in any frame of {options.video}; give masks of your own with --parsing.")
