@@ -181,6 +181,20 @@ def test_positions_outside_are_clamped_and_still():
     assert outside.grad[0, 1] != 0
 
 
+@pytest.mark.parametrize("dimensions", [2, 3])
+def test_a_position_outside_along_one_axis_has_a_gradient_along_the_others(dimensions):
+    layout = make_layout(dimensions)
+    tables = torch.randn(1, layout.rows, 4, generator=torch.Generator().manual_seed(0))
+    for axis in range(dimensions):
+        for place in (-0.5, 1.5):
+            position = torch.tensor([[0.31, 0.63, 0.22][:dimensions]])
+            position[0, axis] = place
+            position.requires_grad_(True)
+            hash_grid_encode(position, tables, layout).sum().backward()
+            assert position.grad is not None
+            assert [value == 0 for value in position.grad[0].tolist()] == [each == axis for each in range(dimensions)]
+
+
 def test_not_a_number_reads_no_foreign_memory():
     layout = make_layout()
     tables = torch.ones(1, layout.rows, 4, requires_grad=True)
