@@ -5,8 +5,8 @@ python tools/mutation.py data driving --mutants 40 --seed 1
 python tools/mutation.py ops --only 17            # one of them again, with what pytest prints
 
 A mutant is the package with one operator, comparison, number or condition replaced. Its tests are those that import the
-changed module, or a module that imports it. Mutants are forked from a process that has imported what both need, on a
-copy of the package, and end at the first test that fails. Tools of this kind change functions as they
+changed module, or a module of its package that leads to it. Mutants are forked from a process that has imported what
+both need, on a copy of the package, and end at the first test that fails. Tools of this kind change functions as they
 run or pay these imports for each mutant; Warp reads kernels from their files.
 """
 
@@ -201,16 +201,19 @@ def imported_by(path: Path) -> Set[str]:
     return found | set(re.findall(rf"^\s*import ({PACKAGE}[\w.]*)", text(path), re.M))
 
 
-def tests_of(path: Path, depth: int = 2) -> List[str]:
-    """Test files that import a module, or a module that imports it; the nearest and smallest first."""
+def tests_of(path: Path) -> List[str]:
+    """Test files that import a module, or one of its package that leads to it; the nearest and smallest first."""
+    package = f"{PACKAGE}.{path.relative_to(ROOT / PACKAGE).parts[0]}"
     tests = {test: imported_by(test) for test in (ROOT / "tests").rglob("test_*.py")}
     modules = {module_name(each): imported_by(each) for each in (ROOT / PACKAGE).rglob("*.py")}
     wanted, found = {module_name(path)}, []
-    for _ in range(depth):
+    while True:
         near = sorted((test for test, names in tests.items() if names & wanted), key=lambda each: each.stat().st_size)
         found += [str(test) for test in near if str(test) not in found]
-        wanted |= {name for name, names in modules.items() if names & wanted}
-    return found
+        further = {name for name, names in modules.items() if name.startswith(package) and names & wanted} - wanted
+        if not further:
+            return found
+        wanted |= further
 
 
 def tried(mutant: Mutant, tree: Path, tests: Sequence[str], loud: bool) -> str:
