@@ -263,7 +263,5 @@ def networks_are_here() -> bool:
 
 def one_sentence(said: str) -> bool:
     """Whether a tool has said one error in a sentence for its user, without a traceback."""
-    # The thread in which TensorBoard writes its curves tells of a full disk by itself, before we do.
-    said = re.sub(r"Exception in thread Thread-.*\nTraceback.*\n(?:\s+.*\n|\w*Error: .*\n)*", "", said)
     lines: List[str] = [line for line in said.splitlines() if line.startswith("error: ")]
     return len(lines) == 1 and not re.search(r"Traceback|Exception ignored", said)

@@ -15,6 +15,7 @@ import re
 import signal
 import struct
 import sys
+import threading
 import time
 import traceback
 from contextlib import suppress
@@ -201,6 +202,7 @@ def _work(work: Callable[[], Any], log: Path, reading: int, filtered: bool) -> N
             os.dup2(file, stream)
         if filtered:
             _install_filter()
+        threading.excepthook = _told_by_thread
         try:
             work()
             code = 0
@@ -296,3 +298,9 @@ def _checked(result: int) -> None:
 def moments(calls: List[str]) -> Dict[str, int]:
     """How often each label occurs."""
     return {label: calls.count(label) for label in dict.fromkeys(calls)}
+
+
+def _told_by_thread(arguments: threading.ExceptHookArgs) -> None:
+    """As Python tells it, but not of TensorBoard's writer, which finds the disk full by itself, amid what we say."""
+    if not type(arguments.thread).__module__.startswith("tensorboard"):
+        threading.__excepthook__(arguments)
