@@ -62,7 +62,7 @@ def audit(program: Path, packages: Sequence[str]) -> List[Dict[str, Any]]:
         reasons = [each["skip_reason"] for each in found] or done.stderr.strip().splitlines() or ["no reason given"]
         raise UserError(
             f"PyPI's database of vulnerabilities does not answer here ({reasons[-1]}); nothing was audited. Run "
-            "this where https://pypi.org can be reached."
+            "this where the package index can be reached."
         )
     return found
 
