@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Dict
+from typing import Any, Dict, Union
 
 import torch
 from nerfstudio.configs.base_config import LoggingConfig, MachineConfig, ViewerConfig
@@ -105,67 +105,45 @@ HEAD_STEPS, CPU_HEAD_STEPS = 40000, 8000
 TORSO_STEPS, CPU_TORSO_STEPS = 20000, 12000
 
 
-def _cpu_head(
-    name: str, description: str, size: int, rays: int, data: Dict[str, Any], **model: Any
+def _for_cpu(
+    name: str, description: str, size: int, rays: int, model: Union[HeadModelConfig, TorsoModelConfig], **patches: Any
 ) -> MethodSpecification:
-    """A head for a CPU: one frame a batch, a grid of 64³ occupancy cells.
+    """A method for a CPU: one frame a batch.
 
     Args:
         name: of the method, after "nerfblendshape-".
         description: for ``ns-train --help``.
         size: longer side of the images in pixels.
         rays: of a batch.
-        data: further settings of the batches.
-        model: settings of the model.
+        model: a head or a torso.
+        patches: numbers of the batches' patches.
     """
+    own: Dict[str, Any]
+    if isinstance(model, HeadModelConfig):
+        steps, target, own = CPU_HEAD_STEPS, "head", {"frame_balance": FRAME_BALANCE}
+        optimizers = _head_optimizers(steps, table_rate=1e-2, network_rate=5e-3, table_l1=0.0)
+    else:
+        steps, target, own = CPU_TORSO_STEPS, "frame", {"pixel_sampler": _torso_sampler()}
+        optimizers = _torso_optimizers(steps, table_rate=5e-3, network_rate=2e-3)
     return MethodSpecification(
         config=_trainer(
             f"nerfblendshape-{name}",
-            CPU_HEAD_STEPS,
+            steps,
             steps_per_save=2000,
             logging=LoggingConfig(steps_per_log=20),
             pipeline=VanillaPipelineConfig(
                 _target=AvatarPipeline,
                 datamanager=NerfBlendshapeDataManagerConfig(
-                    dataparser=NerfBlendshapeDataParserConfig(max_size=size),
+                    dataparser=NerfBlendshapeDataParserConfig(max_size=size, target=target),
                     train_num_rays_per_batch=rays,
                     eval_num_rays_per_batch=rays,
                     frames_per_batch=1,
-                    frame_balance=FRAME_BALANCE,
-                    **data,
+                    **own,
+                    **patches,
                 ),
-                model=HeadModelConfig(occupancy_resolution=64, occupancy_warmup=128, occupancy_settle=1500, **model),
+                model=model,
             ),
-            optimizers=_head_optimizers(CPU_HEAD_STEPS, table_rate=1e-2, network_rate=5e-3, table_l1=0.0),
-            viewer=_viewer(1 << 13),
-        ),
-        description=description,
-    )
-
-
-def _cpu_torso(
-    name: str, description: str, size: int, rays: int, data: Dict[str, Any], **model: Any
-) -> MethodSpecification:
-    """A torso for a CPU; see :func:`_cpu_head`."""
-    return MethodSpecification(
-        config=_trainer(
-            f"nerfblendshape-{name}",
-            CPU_TORSO_STEPS,
-            steps_per_save=2000,
-            logging=LoggingConfig(steps_per_log=20),
-            pipeline=VanillaPipelineConfig(
-                _target=AvatarPipeline,
-                datamanager=NerfBlendshapeDataManagerConfig(
-                    dataparser=NerfBlendshapeDataParserConfig(max_size=size, target="frame"),
-                    train_num_rays_per_batch=rays,
-                    eval_num_rays_per_batch=rays,
-                    frames_per_batch=1,
-                    pixel_sampler=_torso_sampler(),
-                    **data,
-                ),
-                model=TorsoModelConfig(**model),
-            ),
-            optimizers=_torso_optimizers(CPU_TORSO_STEPS, table_rate=5e-3, network_rate=2e-3),
+            optimizers=optimizers,
             viewer=_viewer(1 << 13),
         ),
         description=description,
@@ -231,40 +209,37 @@ nerfblendshape_torso = MethodSpecification(
     description="Torso and background behind a trained head (--pipeline.model.head-run); for 512² videos on a GPU.",
 )
 
+CPU_OCCUPANCY: Dict[str, Any] = {"occupancy_resolution": 64, "occupancy_warmup": 128, "occupancy_settle": 1500}
 PATCHES = {"patch_size": 16, "num_patches": 2}
+DSSIM: Dict[str, Any] = {"perceptual_loss": "dssim", "perceptual_weight": 0.05}
 
-nerfblendshape_head_small = _cpu_head(
+nerfblendshape_head_small = _for_cpu(
     "head-small",
     "The head for a laptop at 128²: ten minutes on two CPU cores.",
     size=128,
     rays=768,
-    data={},
-    num_levels=10,
-    log2_table_size=13,
-    samples_per_box=96,
+    model=HeadModelConfig(num_levels=10, log2_table_size=13, samples_per_box=96, **CPU_OCCUPANCY),
 )
-nerfblendshape_head_medium = _cpu_head(
+nerfblendshape_head_medium = _for_cpu(
     "head-medium",
     "The head for a laptop at 256²: about 15 minutes of processor time.",
     size=256,
     rays=1280,
-    data=PATCHES,
-    num_levels=12,
-    log2_table_size=15,
-    samples_per_box=160,
-    perceptual_loss="dssim",
-    perceptual_weight=0.05,
+    model=HeadModelConfig(num_levels=12, log2_table_size=15, samples_per_box=160, **CPU_OCCUPANCY, **DSSIM),
+    **PATCHES,
 )
-nerfblendshape_torso_small = _cpu_torso(
-    "torso-small", "The torso for a laptop at 128²: five minutes on two CPU cores.", size=128, rays=1024, data={}
+nerfblendshape_torso_small = _for_cpu(
+    "torso-small",
+    "The torso for a laptop at 128²: five minutes on two CPU cores.",
+    size=128,
+    rays=1024,
+    model=TorsoModelConfig(),
 )
-nerfblendshape_torso_medium = _cpu_torso(
+nerfblendshape_torso_medium = _for_cpu(
     "torso-medium",
     "The torso for a laptop at 256²: about 8 minutes of processor time.",
     size=256,
     rays=1536,
-    data=PATCHES,
-    num_levels=10,
-    perceptual_loss="dssim",
-    perceptual_weight=0.05,
+    model=TorsoModelConfig(num_levels=10, **DSSIM),
+    **PATCHES,
 )

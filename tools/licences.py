@@ -14,6 +14,7 @@ from importlib.metadata import Distribution, PackageNotFoundError, distribution
 from pathlib import Path
 from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Set, Tuple
 
+from marked_page import filled, marks
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
@@ -22,8 +23,8 @@ from nerfblendshape_ns.common.file_io import save_text
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs" / "licences.md"
-BEGIN, END = "<!-- packages -->", "<!-- /packages -->"
-"""Lines of the page between which its tables stand."""
+MARK = "packages"
+"""In the marks of the page's tables."""
 READ = {
     "cuda-toolkit": "NVIDIA, proprietary",  # Names the packages of the toolkit's parts and holds nothing.
     "embreex": "BSD-2-Clause",
@@ -87,21 +88,16 @@ def main(arguments: Optional[Sequence[str]] = None) -> None:
     parser.add_argument("--page", type=Path, default=PAGE, help="the page")
     options = parser.parse_args(arguments)
     with report_user_errors():
-        text = options.page.read_text(encoding="utf-8")
-        if text.count(BEGIN) != 1 or text.count(END) != 1:
-            raise UserError(f"{options.page} must have the lines {BEGIN} and {END} once each, for its tables.")
         direct = direct_requirements()
         licences = installed(direct)
-        if options.check:
-            wrong = sorted(
-                f"{name} ({licence})" for name, licence in licences.items() if (name, licence) not in told(text)
-            )
-            if wrong:
-                raise UserError(f"{options.page} lacks {', '.join(wrong)}; run python tools/licences.py.")
-        else:
-            save_text(
-                options.page, f"{text.split(BEGIN)[0]}{BEGIN}\n{tables(direct, licences)}\n{END}{text.split(END)[1]}"
-            )
+        text = filled(options.page, MARK, tables(direct, licences))
+        if not options.check:
+            save_text(options.page, text)
+            return
+        known = told(options.page.read_text(encoding="utf-8"))
+        wrong = sorted(f"{name} ({licence})" for name, licence in licences.items() if (name, licence) not in known)
+        if wrong:
+            raise UserError(f"{options.page} lacks {', '.join(wrong)}; run python tools/licences.py.")
 
 
 def direct_requirements() -> List[Needed]:
@@ -175,7 +171,8 @@ def tables(direct: Sequence[Needed], licences: Dict[str, str]) -> str:
 
 def told(text: str) -> Set[Tuple[str, str]]:
     """Packages of a page's tables, with the licence that it states."""
-    tabled = text.partition(BEGIN)[2].partition(END)[0]
+    begin, end = marks(MARK)
+    tabled = text.partition(begin)[2].partition(end)[0]
     rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in tabled.splitlines() if "`" in line]
     both = [(row[0], row[1]) if len(row) == 3 else (row[1], row[0]) for row in rows]
     return {(name, licence) for names, licence in both for name in re.findall(r"`([^`]+)`", names)}

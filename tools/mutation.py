@@ -26,7 +26,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import Dict, Iterator, List, NamedTuple, NoReturn, Optional, Sequence, Set, Tuple
+from typing import Dict, Iterator, List, NamedTuple, NoReturn, Sequence, Set, Tuple
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = "nerfblendshape_ns"
@@ -234,7 +234,7 @@ def tried(mutant: Mutant, tree: Path, tests: Sequence[str], loud: bool) -> str:
 
 def run_tests(tree: Path, tests: Sequence[str], loud: bool) -> NoReturn:
     """In the child: pytest until the first failure; exit status 0 if there is none."""
-    status: Optional[int] = 1
+    status = 1
     try:
         resource.setrlimit(resource.RLIMIT_CPU, (CPU_SECONDS, CPU_SECONDS + 10))
         if not loud:
@@ -247,10 +247,9 @@ def run_tests(tree: Path, tests: Sequence[str], loud: bool) -> NoReturn:
         sys.dont_write_bytecode = True
         import pytest
 
-        options = ["-x", "-q", "-p", "no:cacheprovider", "-p", "no:randomly", "-m", "not slow"]
-        status = int(pytest.main([*options, *tests]))
+        status = int(pytest.main(["-x", "-q", "-p", "no:cacheprovider", "-m", "not slow", *tests]))
     finally:
-        os._exit(1 if status is None else status)
+        os._exit(status)
 
 
 if __name__ == "__main__":

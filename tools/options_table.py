@@ -31,13 +31,13 @@ from typing import (
     get_type_hints,
 )
 
+from marked_page import filled
+
 from nerfblendshape_ns import method_configs
 from nerfblendshape_ns.common.errors import UserError, report_user_errors
 from nerfblendshape_ns.common.file_io import save_text
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "options.md"
-BEGIN, END = "<!-- options -->", "<!-- /options -->"
-"""Lines of the page between which its tables stand."""
 PACKAGE = "nerfblendshape_ns"
 METHODS = {
     "head": method_configs.nerfblendshape_head,
@@ -85,14 +85,11 @@ def main(arguments: Optional[Sequence[str]] = None) -> None:
     parser.add_argument("--page", type=Path, default=PAGE, help="the page")
     options = parser.parse_args(arguments)
     with report_user_errors():
-        text = options.page.read_text(encoding="utf-8")
-        if text.count(BEGIN) != 1 or text.count(END) != 1:
-            raise UserError(f"{options.page} must have the lines {BEGIN} and {END} once each, for its tables.")
-        filled = f"{text.split(BEGIN)[0]}{BEGIN}\n{tables()}\n{END}{text.split(END)[1]}"
-        if options.check and filled != text:
-            raise UserError(f"{options.page} differs from the configs; run python tools/options_table.py.")
+        text = filled(options.page, "options", tables())
         if not options.check:
-            save_text(options.page, filled)
+            save_text(options.page, text)
+        elif text != options.page.read_text(encoding="utf-8"):
+            raise UserError(f"{options.page} differs from the configs; run python tools/options_table.py.")
 
 
 def tables() -> str:

@@ -10,6 +10,7 @@ import argparse
 from pathlib import Path
 from typing import Dict, Optional, Sequence
 
+from marked_page import filled
 from result_figures import Recorded
 from result_markdown import paragraphs, runs_table, section
 from result_public import public_datasets
@@ -20,8 +21,6 @@ from nerfblendshape_ns.common.file_io import save_text
 from nerfblendshape_ns.recipes.results import FOLDER, load_results
 
 ROOT = Path(__file__).resolve().parents[1]
-BEGIN, END = "<!-- results -->", "<!-- /results -->"
-"""Lines of a document between which its tables stand."""
 
 
 def main(arguments: Optional[Sequence[str]] = None) -> None:
@@ -63,23 +62,8 @@ def outdated(root: Path) -> Dict[Path, str]:
             paragraphs("## Runs", runs_table(results)),
         ),
     }
-    texts = {path: filled(path, tables) for path, tables in rendered.items()}
+    texts = {path: filled(path, "results", tables) for path, tables in rendered.items()}
     return {path: text for path, text in texts.items() if text != path.read_text(encoding="utf-8")}
-
-
-def filled(path: Path, tables: str) -> str:
-    """A document's text with its tables replaced.
-
-    Raises:
-        UserError: there is no such document, or it lacks the lines that its tables stand between.
-    """
-    if not path.is_file():
-        raise UserError(f"{path} does not exist; write it with the lines {BEGIN} and {END}, between which tables go.")
-    text = path.read_text(encoding="utf-8")
-    if text.count(BEGIN) != 1 or text.count(END) != 1 or text.index(BEGIN) > text.index(END):
-        raise UserError(f"{path} must have the lines {BEGIN} and {END} once each, in this order, for its tables.")
-    before, after = text.split(BEGIN)[0], text.split(END)[1]
-    return f"{before}{BEGIN}\n{tables}\n{END}{after}"
 
 
 if __name__ == "__main__":

@@ -346,6 +346,5 @@ class HeadModel(ExpressionModel[FrameBatch]):
         """The evaluation protocol on one frame: head on white, whole and inside the mask."""
         prediction = outputs["rgb"].to(self.device)
         target = truth_where_seen(batch["image"].to(self.device), prediction, batch)
-        head = head_where_seen(batch).to(self.device)
-        metrics = head_metrics(prediction, target, head, cached_lpips(self.device))
+        metrics = head_metrics(prediction, target, head_where_seen(batch).to(self.device), cached_lpips(self.device))
         return metrics, {"img": torch.cat([target, prediction], dim=1)}

@@ -15,6 +15,9 @@ sys.path.append(str(Path(__file__).parents[2] / "tools"))
 
 import licences
 import vulnerabilities
+from marked_page import marks
+
+BEGIN, END = marks(licences.MARK)
 
 
 def test_the_page_names_every_direct_requirement_with_a_licence():
@@ -29,7 +32,7 @@ def test_the_page_names_every_direct_requirement_with_a_licence():
 def test_a_page_that_lacks_a_package_is_reported_and_rendered(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(licences, "direct_requirements", lambda: [licences.Needed("nerfacc", "")])
     page = tmp_path / "licences.md"
-    page.write_text(f"above\n{licences.BEGIN}\n| `nerfacc` | GPL | always |\n{licences.END}\nbelow\n")
+    page.write_text(f"above\n{BEGIN}\n| `nerfacc` | GPL | always |\n{END}\nbelow\n")
     with pytest.raises(SystemExit):
         licences.main(["--check", "--page", str(page)])
     told = capsys.readouterr().err
@@ -41,7 +44,7 @@ def test_a_page_that_lacks_a_package_is_reported_and_rendered(tmp_path, capsys, 
     assert text.startswith("above\n") and text.endswith("below\n") and "| `nerfacc` | MIT | always |" in text
     assert "`torch`" in text, "what it brings"
     licences.main(["--check", "--page", str(page)])
-    page.write_text(text.replace(licences.END, "| MIT | `another` |\n" + licences.END))
+    page.write_text(text.replace(END, "| MIT | `another` |\n" + END))
     licences.main(["--check", "--page", str(page)])  # Another machine may need more.
 
 
