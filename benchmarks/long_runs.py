@@ -231,7 +231,9 @@ def main() -> None:
     figures["load"] = round(os.getloadavg()[0], 1)
     print({name: value for name, value in figures.items() if name != "samples"}, flush=True)
     if options.json:
-        print(json.dumps(figures))
+        print(json.dumps(figures), flush=True)
+    if options.what == "train":
+        os._exit(0)  # Where Python ends under a thread in which nerfstudio's viewer renders, torch aborts the process.
 
 
 if __name__ == "__main__":
