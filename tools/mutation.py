@@ -132,14 +132,15 @@ def changes(source: str) -> List[Tuple[ast.expr, ast.expr]]:
 
 
 def computing(node: ast.AST) -> Iterator[ast.expr]:
-    """Expressions that compute: not those of messages, annotations, decorators and docstrings."""
+    """Expressions that compute: not those of messages, annotations, decorators, docstrings, nor values that were chosen
+    by measuring, which are defaults and the constants of modules and classes."""
     if isinstance(node, (ast.Raise, ast.Assert, ast.JoinedStr)):
         return
     for name, value in ast.iter_fields(node):
-        if name in ("annotation", "returns", "decorator_list") or isinstance(
-            node, (ast.Raise, ast.JoinedStr, ast.Assert)
-        ):
+        if name in ("annotation", "returns", "decorator_list", "defaults", "kw_defaults"):
             continue
+        if name == "body" and isinstance(node, (ast.Module, ast.ClassDef)):
+            value = [each for each in value if not isinstance(each, (ast.Assign, ast.AnnAssign))]
         for child in value if isinstance(value, list) else [value]:
             if isinstance(child, ast.expr):
                 yield child
