@@ -101,7 +101,7 @@ def machine(on_gpu: bool) -> str:
     if on_gpu:
         return torch.cuda.get_device_name()
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return f"{_processor()}, {cores} cores"
+    return f"{_processor()}, {cores} {'core' if cores == 1 else 'cores'}"
 
 
 def commit() -> Optional[str]:
