@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 from types import NoneType
-from typing import Any, Dict, Literal, Mapping, Optional, Type, Union, get_args, get_origin, get_type_hints
+from typing import Any, Dict, Literal, Mapping, Optional, Tuple, Type, Union, get_args, get_origin, get_type_hints
 
 from nerfblendshape_ns.common.errors import UserError
 from nerfblendshape_ns.fields.head_field import Conditioning
@@ -26,6 +26,12 @@ LIMITS = {
     "occupancy_resolution": 1025,
 }
 """A file of a stranger must not ask for all of the memory."""
+LEAST = {
+    **dict.fromkeys(("num_levels", "features_per_level", "log2_table_size", "base_resolution"), 1),
+    **dict.fromkeys(("density_layers", "color_layers", "occupancy_resolution", "samples_per_box"), 1),
+    "hidden_dim": 2,
+}
+"""Numbers among the options are no smaller than this, the others than 0: there is no grid of no cells."""
 
 
 @dataclass
@@ -51,15 +57,22 @@ class Architecture:
     """Networks by tiny-cuda-nn where it is installed, or by torch; a checkpoint opens with what made its networks."""
 
     def grid(self, max_resolution: int, dimensions: int = 3) -> HashGridLayout:
-        """Layout of the hash grid; ``max_resolution`` stands in for an option of None."""
-        return HashGridLayout(
-            num_levels=self.num_levels,
-            features_per_level=self.features_per_level,
-            log2_table_size=self.log2_table_size,
-            base_resolution=self.base_resolution,
-            max_resolution=self.max_resolution or max_resolution,
-            dimensions=dimensions,
-        )
+        """Layout of the hash grid; ``max_resolution`` stands in for an option of None.
+
+        Raises:
+            UserError: there is no such grid.
+        """
+        try:
+            return HashGridLayout(
+                num_levels=self.num_levels,
+                features_per_level=self.features_per_level,
+                log2_table_size=self.log2_table_size,
+                base_resolution=self.base_resolution,
+                max_resolution=self.max_resolution or max_resolution,
+                dimensions=dimensions,
+            )
+        except ValueError as error:
+            raise UserError(f"the options of --pipeline.model make no hash grid: {error} Change that option.") from None
 
 
 @dataclass
@@ -135,7 +148,7 @@ def read_architecture(saved: Mapping[str, Any], options: Type[Architecture]) -> 
     for field in fields(options):
         if field.name not in saved:
             raise UserError(f"its description lacks the option {field.name}; train or export again.")
-        if not _fits(saved[field.name], hints[field.name], LIMITS.get(field.name, TOO_LARGE)):
+        if not _fits(saved[field.name], hints[field.name], *_range(field.name)):
             raise UserError(
                 f"its description names the option {field.name} = {saved[field.name]!r}, which it cannot have; train "
                 "or export again."
@@ -151,17 +164,21 @@ def check_options(config: Architecture, options: Type[Architecture]) -> None:
     """
     hints = get_type_hints(options)
     for field in fields(options):
-        value, limit = getattr(config, field.name), LIMITS.get(field.name, TOO_LARGE)
-        if not _fits(value, hints[field.name], limit):
+        value, (least, limit) = getattr(config, field.name), _range(field.name)
+        if not _fits(value, hints[field.name], least, limit):
             option = f"--pipeline.model.{field.name.replace('_', '-')}"
-            raise UserError(f"{option} cannot be {value!r}; give a value from 0 to below {limit}.")
+            raise UserError(f"{option} cannot be {value!r}; give a value from {least} to below {limit}.")
 
 
-def _fits(value: Any, hint: Any, limit: int) -> bool:
+def _range(name: str) -> Tuple[int, int]:
+    return LEAST.get(name, 0), LIMITS.get(name, TOO_LARGE)
+
+
+def _fits(value: Any, hint: Any, least: int, limit: int) -> bool:
     if get_origin(hint) is Union:
-        return any(_fits(value, choice, limit) for choice in get_args(hint))
+        return any(_fits(value, choice, least, limit) for choice in get_args(hint))
     if get_origin(hint) is Literal:
         return value in get_args(hint)
     if hint is float:
-        return type(value) in (int, float) and 0 <= value < limit
-    return type(value) is hint and (hint in (bool, NoneType) or 0 <= value < limit)
+        return type(value) in (int, float) and least <= value < limit
+    return type(value) is hint and (hint in (bool, NoneType) or least <= value < limit)

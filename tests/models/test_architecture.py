@@ -48,6 +48,13 @@ WRONG = [
     ("conditioning", "blended"),
     ("conditioning", ["blend"]),
     ("implementation", None),
+    ("num_levels", 0),
+    ("base_resolution", 0),
+    ("hidden_dim", 1),
+    ("density_layers", 0),
+    ("color_layers", 0),
+    ("occupancy_resolution", 0),  # Rays through a grid of no cells end the process by a signal.
+    ("samples_per_box", 0),
 ]
 
 
@@ -69,3 +76,11 @@ def test_a_missing_option_is_refused_and_a_foreign_one_left_out():
 def test_options_that_no_checkpoint_could_be_read_with_are_refused_before_training():
     with pytest.raises(UserError, match=r"^--pipeline.model.max-resolution cannot be 70000; give a value from 0 to"):
         check_options(HeadModelConfig(max_resolution=70000), HeadArchitecture)
+    with pytest.raises(UserError, match=r"^--pipeline.model.samples-per-box cannot be 0; give a value from 1 to below"):
+        check_options(HeadModelConfig(samples_per_box=0), HeadArchitecture)
+
+
+@pytest.mark.parametrize("wrong", [{"features_per_level": 3}, {"base_resolution": 16, "max_resolution": 8}])
+def test_a_hash_grid_that_cannot_be_is_refused_in_a_sentence(wrong):
+    with pytest.raises(UserError, match=r"^the options of --pipeline.model make no hash grid: A hash grid .*\. Change"):
+        HeadModelConfig(**wrong).grid(64)
