@@ -14,6 +14,8 @@ FORMAT = 1
 """Raised when the description changes; no other format is read."""
 LARGEST_SIDE, MOST_FRAMES = 1 << 14, 1 << 24
 """Of images in pixels and of training frames, in files of strangers."""
+BOX_ROUNDING = 1e-3
+"""By how much a head box may differ from what it should be."""
 
 
 def clip_description(metadata: Mapping[str, Any], source: ExpressionSource, aabb: Tensor) -> Dict[str, Any]:
@@ -80,6 +82,25 @@ def clip_metadata(description: Mapping[str, Any], state: Mapping[str, Any]) -> D
         "dataparser_transform": torch.tensor(normalisation["transform"]),
         "dataparser_scale": normalisation["scale"],
     }
+
+
+def head_box(description: Mapping[str, Any], state: Mapping[str, Any]) -> Tensor:
+    """The head box ``[2, 3]``, in which rays end: one without room would be marched through for ever.
+
+    Args:
+        description: the model's.
+        state: the model's state dictionary.
+
+    Raises:
+        UserError: it is no box inside the unit box, or rays are marched through another one.
+    """
+    box = torch.tensor(description["normalisation"]["aabb"])
+    if box.shape != (2, 3) or not bool(((box[0] < box[1]) & (box.abs() <= 1.0 + BOX_ROUNDING)).all()):
+        raise UserError(f"its head box {box.tolist()} is none of a dataset's; train or export again.")
+    for name in ("aabb", "occupancy.estimator.aabbs"):
+        if name in state and not torch.allclose(state[name].view(2, 3), box, rtol=0.0, atol=BOX_ROUNDING):
+            raise UserError(f"its {name} is another head box than its description names; train or export again.")
+    return box
 
 
 def _is_count(value: Any, largest: int) -> bool:

@@ -14,7 +14,7 @@ from nerfstudio.data.scene_box import SceneBox
 from nerfblendshape_ns.common.errors import UserError
 from nerfblendshape_ns.fields.networks import require_implementation
 from nerfblendshape_ns.models.architecture import HeadArchitecture, read_architecture
-from nerfblendshape_ns.models.description import check_format, clip_metadata, saved_tensor
+from nerfblendshape_ns.models.description import check_format, clip_metadata, head_box, saved_tensor
 from nerfblendshape_ns.models.expression_model import ExpressionModelConfig
 from nerfblendshape_ns.models.head import HeadModel, HeadModelConfig
 
@@ -178,7 +178,7 @@ def rebuild(config: ExpressionModelConfig, state: Mapping[str, Any], **metadata:
     description = state[EXTRA_STATE]
     require_implementation(config.implementation)
     model = config.setup(
-        scene_box=SceneBox(torch.tensor(description["normalisation"]["aabb"])),
+        scene_box=SceneBox(head_box(description, state)),
         num_train_data=description["num_frames"],
         metadata={**clip_metadata(description, state), **metadata},
         device="cpu",

@@ -71,6 +71,26 @@ def test_facts_that_cannot_be_are_refused(key, wrong):
         build_head(state)
 
 
+FLAT, TURNED = [[-1.0, -1.0, 0.5], [1.0, 1.0, 0.5]], [[1.0, 1.0, 1.0], [-1.0, -1.0, -1.0]]
+LARGE, NO_NUMBER, LINE = [[-1e9] * 3, [1e9] * 3], [[float("nan")] * 3, [1.0] * 3], [[-1.0], [1.0]]
+
+
+@pytest.mark.parametrize("box", [FLAT, TURNED, LARGE, NO_NUMBER, LINE])
+def test_a_head_box_through_which_rays_would_go_for_ever_is_refused(box):
+    state = make().state_dict()
+    state["_extra_state"]["normalisation"]["aabb"] = box
+    with pytest.raises(UserError, match="its head box .* is none of a dataset's; train or export again"):
+        build_head(state)
+
+
+@pytest.mark.parametrize("name", ["aabb", "occupancy.estimator.aabbs"])
+def test_rays_end_in_the_box_that_the_description_names(name):
+    state = make().state_dict()
+    state[name] = 1e9 * state[name]
+    with pytest.raises(UserError, match=f"its {name} is another head box than its description names"):
+        build_head(state)
+
+
 @pytest.mark.parametrize(("option", "wrong"), [("occupancy_resolution", 1000), ("log2_table_size", 22)])
 def test_a_description_does_not_ask_for_memory_that_the_tensors_do_not_need(option, wrong):
     state = make().state_dict()
