@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Dict, List, Optional, Tuple, Type, cast
 
 import torch
@@ -218,13 +219,15 @@ class HeadModel(ExpressionModel[FrameBatch]):
         config = self.config
         if step < config.occupancy_warmup or step % config.occupancy_interval:
             return
-        settling = step < config.occupancy_settle
-        self.occupancy.update(self._density_at, settling, torch.Generator().manual_seed(step))
+        settling, generator = step < config.occupancy_settle, torch.Generator().manual_seed(step)
+        self.occupancy.update(partial(self._density_at, generator=generator), settling, generator)
 
-    def _density_at(self, positions: Tensor, conditions: Tensor, probe: Tensor) -> Tensor:
+    def _density_at(
+        self, positions: Tensor, conditions: Tensor, probe: Tensor, generator: Optional[torch.Generator] = None
+    ) -> Tensor:
         """Density at positions in [0, 1], each under one of a few conditions."""
         codes = None if self.field.frame_codes is None else self.field.frame_codes.weight
-        positions, conditions, probe = self.conditioning.probes(positions, conditions, probe, codes)
+        positions, conditions, probe = self.conditioning.probes(positions, conditions, probe, codes, generator)
         return self.field.density(positions, *self.field.blend(conditions), probe)[0]
 
     # --- rendering ---

@@ -42,6 +42,30 @@ def test_the_occupancy_follows_after_its_warm_up_and_settles(monkeypatch):
     assert updates == [(32, True), (48, True), (64, False), (80, False), (96, False)]
 
 
+def with_a_face() -> HeadModel:
+    angles = torch.linspace(0, 2 * torch.pi, 469)[:468]
+    mesh = torch.stack([0.4 * angles.sin(), torch.full((468,), -0.5), 0.4 * angles.cos()], -1)
+    return make(metadata() | {"face_mesh": mesh}, occupancy_warmup=0)
+
+
+@pytest.mark.parametrize(
+    "kind", [with_a_face, lambda: make(occupancy_warmup=0, conditioning="code", frame_code_dim=4)], ids=["face", "code"]
+)
+def test_processes_that_draw_from_other_seeds_have_the_same_occupancy(kind):
+    """Each of several processes has a seed of its own, and updates its own grid."""
+    grids = []
+    for seed in range(2):
+        model = kind()
+        model.occupancy.estimator.occs.zero_()
+        torch.manual_seed(3)
+        if model.field.frame_codes is not None:
+            torch.nn.init.normal_(model.field.frame_codes.weight)
+        torch.manual_seed(seed)
+        before(model, 16)
+        grids.append(model.occupancy.estimator.occs)
+    assert bool((grids[0] > 0).any()) and torch.equal(*grids)
+
+
 def test_the_start_of_training_names_the_frame_that_agrees_least(monkeypatch):
     model, said = make(), []
     dataset = SimpleNamespace(metadata={"img_ids": [3, 8, 9]})

@@ -8,7 +8,7 @@ of jaw and mouth. Off the face, where a tracker's errors follow the expression a
 
 from __future__ import annotations
 
-from typing import Sequence
+from typing import Optional, Sequence
 
 import torch
 from jaxtyping import Float
@@ -65,13 +65,16 @@ class FaceParts(nn.Module):
         """What the parts of the head see of each frame's condition, one part after the other by their numbers."""
         return torch.where(self.still, self.reference, condition).flatten(0, 1)
 
-    def face_map(self, soft: bool) -> FaceMap:
+    def face_map(self, soft: bool, generator: Optional[torch.Generator] = None) -> FaceMap:
         """Where the parts are.
 
         Args:
             soft: blur the borders by another draw for each sample (training).
+            generator: of the draws, on the CPU; None takes torch's own.
         """
         seed = None
         if soft:
-            seed = torch.randint(2**31 - 1, (1,), dtype=torch.int32, device=self.border.device)
+            device = self.border.device
+            place = device if generator is None else "cpu"
+            seed = torch.randint(2**31 - 1, (1,), generator=generator, dtype=torch.int32, device=place).to(device)
         return FaceMap(self.region.weights, self.region.rear, self.border, BORDER_BLUR, seed)

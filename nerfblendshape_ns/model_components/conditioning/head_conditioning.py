@@ -222,6 +222,7 @@ class HeadConditioning(nn.Module):
         conditions: Float[Tensor, "probes condition"],
         probe: Int[Tensor, "samples"],
         codes: Optional[Float[Tensor, "train code"]] = None,
+        generator: Optional[torch.Generator] = None,
     ) -> tuple[Float[Tensor, "samples 3"], Float[Tensor, "rows condition"], Int[Tensor, "samples"]]:
         """Canonical positions of an occupancy update, its conditions, and which of them each position uses.
 
@@ -230,11 +231,12 @@ class HeadConditioning(nn.Module):
             conditions: a few.
             probe: int32, which one each position was given.
             codes: of the training frames, some of which stand in for the conditions where codes are the condition.
+            generator: of all draws, on the CPU; None takes torch's own.
         """
         if self.by_code:
             assert codes is not None, "the field has no codes"
-            conditions = codes[torch.randint(len(codes), (len(conditions),)).to(codes.device)]
+            conditions = codes[torch.randint(len(codes), (len(conditions),), generator=generator).to(codes.device)]
         fields = None if self.motion is None else self.motion.fields(conditions[:, : self.basis])
-        face = None if self.parts is None else self.parts.face_map(soft=True)
+        face = None if self.parts is None else self.parts.face_map(True, generator)
         positions, rows = canonical_positions(unit, None, probe, len(conditions), fields, face)
         return positions, self.variants(conditions), rows

@@ -30,7 +30,7 @@ class Bottom(nn.Module):
         rows[1][:, 1:], rows[2][:, 1:] = 7.0, 8.0
         return torch.cat(rows)
 
-    def face_map(self, soft: bool) -> FaceMap:
+    def face_map(self, soft: bool, generator: Optional[torch.Generator] = None) -> FaceMap:
         face = torch.tensor([1.0, 1.0, 0, 0, 0, 0, 0, 0, 1.0, 1.0])[:, None]
         return FaceMap(face, torch.tensor(2.0), torch.tensor(0.5))
 
