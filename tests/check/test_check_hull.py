@@ -38,6 +38,16 @@ def test_a_mask_that_disagrees_is_named(own_clip, monkeypatch):
     assert section.figures["frames_read"] == 10 and 7 not in spread(25, 10) and not section.findings
 
 
+def test_frames_without_a_head_do_not_disagree(own_clip):
+    """Two of 25 are more than the 5 % of the masks that may leave a point out."""
+    root, truth = own_clip(30)
+    for frame in (3, 11):
+        file_io.save_image(root / "parsing" / contract.parsing_name(frame), 0 * truth.labels[frame])
+    section = hull.check_hull(NerfBlendshapeDataParserConfig(data=root))
+    assert section.figures["frames_read"] == 25 and section.figures["worst_fraction"] < 0.002
+    assert not section.findings
+
+
 @pytest.mark.parametrize("estimate", [True, False])
 def test_the_hull_is_part_of_the_check(own_clip, monkeypatch, estimate):
     root, _ = own_clip(30)

@@ -72,6 +72,7 @@ def head_region(
         if skin is not None:
             swept = sweep.near_swept_surface(points)
     chosen = torch.tensor(spread(len(dataset), MAX_FRAMES))
+    chosen = chosen[dataset.alpha[chosen].flatten(1).amax(1) > 0]  # A frame without a head does not say where it is.
     masks = dataset.alpha[chosen].to(points.device).float() / 255
     votes = torch.zeros_like(points[:, 0])
     votes[shell] = mask_votes(points[shell], dataset.cameras[chosen], masks)
