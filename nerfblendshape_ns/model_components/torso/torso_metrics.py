@@ -86,11 +86,15 @@ def torso_coverage(dataset: NerfBlendshapeDataset, resolution: int, margin: floa
     """
     torso = dataset.torso
     assert torso is not None, "the dataset's target must be the frame"
-    visible = (torso[..., 3] > 2).any(0)[None, None].float()
-    cells = torch.nn.functional.adaptive_max_pool2d(visible, resolution)
+    visible = torch.zeros(torso.shape[1:3], dtype=torch.bool)
+    counts = torch.zeros(len(Label), dtype=torch.long)
+    for rgba, labels in zip(torso, dataset.labels):  # All at once would take as much memory as the images.
+        visible |= rgba[..., 3] > 2
+        counts += torch.bincount(labels.flatten(), minlength=len(Label))
+    cells = torch.nn.functional.adaptive_max_pool2d(visible[None, None].float(), resolution)
     grow = int(np.ceil(margin * resolution))
     mask = torch.nn.functional.max_pool2d(cells, 2 * grow + 1, stride=1, padding=grow)[0, 0] > 0
-    fractions = {label: float((dataset.labels == label).float().mean()) for label in (Label.NECK, Label.TORSO)}
+    fractions = (counts / counts.sum()).tolist()
     return TorsoCoverage(mask, _coverage_message(fractions[Label.NECK], fractions[Label.TORSO]))
 
 

@@ -3,8 +3,11 @@
 import math
 import sys
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 sys.path.append(str(Path(__file__).parents[2]))
 from stand_in_lpips import install
@@ -14,6 +17,7 @@ from nerfblendshape_ns.model_components.metrics.lpips import cached_lpips
 from nerfblendshape_ns.model_components.torso.torso_metrics import (
     _coverage_message,
     person_alpha,
+    torso_coverage,
     torso_metrics,
 )
 
@@ -93,3 +97,49 @@ def test_what_a_clip_cannot_teach_is_said():
     assert _coverage_message(0.03, 0.2) is None
     assert "shows a neck (3% of the image) but hardly any torso (0.1%)" in _coverage_message(0.03, 0.001)
     assert "neither neck (0.1% of the image) nor torso (0.0%)" in _coverage_message(0.001, 0.0)
+
+
+class LargestTensor(TorchDispatchMode):
+    """How many bytes the largest of the tensors has that operations make."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.bytes = 0
+
+    def __torch_dispatch__(self, operation: Any, types: Any, arguments: Any = (), keywords: Any = None) -> Any:
+        result = operation(*arguments, **(keywords or {}))
+        if isinstance(result, torch.Tensor) and "view" not in str(operation):
+            self.bytes = max(self.bytes, result.numel() * result.element_size())
+        return result
+
+
+def clip_of(frames: int) -> Any:
+    """Torso in the lower left quarter of frames of 16 x 24 pixels, a row of neck above it in every second one."""
+    labels = torch.zeros(frames, 16, 24, dtype=torch.uint8)
+    labels[:, 8:, :12] = int(Label.TORSO)
+    labels[::2, 7, :12] = int(Label.NECK)
+    torso = torch.zeros(frames, 16, 24, 4, dtype=torch.uint8)
+    torso[..., 3] = 255 * (labels > 0)
+    return SimpleNamespace(torso=torso, labels=labels)
+
+
+def test_coverage_is_where_any_frame_has_torso():
+    coverage = torso_coverage(clip_of(4), 8, margin=0.0)
+    expected = torch.zeros(8, 8, dtype=torch.bool)
+    expected[3:, :4] = True  # A cell is two rows and three columns.
+    assert torch.equal(coverage.mask, expected) and coverage.message is None
+    hardly = clip_of(4)
+    hardly.labels[hardly.labels == Label.TORSO] = 0
+    message = torso_coverage(hardly, 8).message
+    assert message is not None and message.startswith("The clip shows a neck (2% of the image) but hardly any torso")
+
+
+def test_coverage_of_a_long_clip_needs_no_memory_of_its_size():
+    """7,500 frames of 512 pixels would need 8 GB beside the images."""
+    largest = []
+    for frames in (4, 400):
+        clip = clip_of(frames)
+        with LargestTensor() as mode:
+            torso_coverage(clip, 8)
+        largest.append(mode.bytes)
+    assert largest[0] == largest[1]
