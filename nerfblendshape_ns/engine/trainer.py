@@ -79,8 +79,12 @@ class BudgetTrainer(Trainer):
         """Set up as nerfstudio does and install the clock.
 
         Raises:
-            UserError: the patch loss's weights are unavailable, or the run to resume was trained on other frames.
+            UserError: the budget is no time, the patch loss's weights are unavailable, or the run to resume was trained
+                on other frames.
         """
+        minutes = self.config.max_minutes
+        if minutes is not None and not minutes > 0:
+            raise UserError(f"--max-minutes is {minutes:g} but must be above 0; leave it out to train all steps.")
         self._prepare_patch_loss()
         if not sys.stdout.isatty():  # nerfstudio redraws its last ten rows with every new one; a file would hold all.
             self.config.logging.local_writer.max_log_size = 0
@@ -91,7 +95,7 @@ class BudgetTrainer(Trainer):
         self._trained_step = self._start_step - 1
         self._started: Optional[float] = None
         self._losses: List[Tensor] = []
-        if self.config.max_minutes is not None:
+        if minutes is not None:
             for decay, step in self._decays():
                 decay.start_budget(step)
             self.callbacks.append(

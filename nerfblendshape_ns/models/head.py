@@ -85,6 +85,9 @@ class HeadModel(ExpressionModel[FrameBatch]):
         config, source = self.config, self.expression_source
         if config.conditioning == "code" and config.frame_code_dim < 1:
             raise UserError("--pipeline.model.conditioning code needs --pipeline.model.frame-code-dim above 0; set it.")
+        if config.occupancy_interval < 1:
+            interval = config.occupancy_interval
+            raise UserError(f"--pipeline.model.occupancy-interval is {interval} but must be at least 1; raise it.")
         aabb, blended = self.scene_box.aabb.float(), config.conditioning == "blend"
         self.conditioning = HeadConditioning.of_clip(
             aabb,

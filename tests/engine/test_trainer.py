@@ -87,6 +87,12 @@ def test_weights_that_a_loss_lacks_are_told_before_data_are_read(tmp_path):
         train_run(tiny_config(tmp_path / "no data", tmp_path, **PATCHES))
 
 
+@pytest.mark.parametrize("minutes", [0.0, -5.0, float("nan")])
+def test_a_budget_that_is_no_time_is_refused(tmp_path, minutes):
+    with pytest.raises(UserError, match=r"^--max-minutes is .* but must be above 0; leave it out to train all steps"):
+        train_run(tiny_config(tmp_path / "no data", tmp_path, max_minutes=minutes))
+
+
 @pytest.mark.parametrize(
     ("changes", "local_rank", "prepared"),
     [

@@ -9,6 +9,7 @@ from nerfstudio.cameras.camera_optimizers import CameraOptimizerConfig
 from nerfstudio.engine.callbacks import TrainingCallbackAttributes, TrainingCallbackLocation
 from tiny_head import bundle, make, metadata
 
+from nerfblendshape_ns.common.errors import UserError
 from nerfblendshape_ns.fields import head_field
 from nerfblendshape_ns.models import head
 from nerfblendshape_ns.models.head import HeadModel
@@ -40,6 +41,11 @@ def test_the_occupancy_follows_after_its_warm_up_and_settles(monkeypatch):
     for step in range(97):
         before(model, step)
     assert updates == [(32, True), (48, True), (64, False), (80, False), (96, False)]
+
+
+def test_an_interval_of_no_steps_is_refused_before_training():
+    with pytest.raises(UserError, match=r"^--pipeline.model.occupancy-interval is 0 but must be at least 1"):
+        make(occupancy_interval=0)
 
 
 def with_a_face() -> HeadModel:
