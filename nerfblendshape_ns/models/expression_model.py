@@ -70,7 +70,7 @@ class ExpressionModel(Model, ABC, Generic[Frames]):
     architecture: ClassVar[Type[Architecture]]
     """Dataclass of the options that shape the model: those that checkpoints keep."""
     frame_code_weight: ClassVar[float]
-    """Weight of the frame codes' squared norm in the loss."""
+    """Weight of the frame codes' mean square in the loss."""
     field: AvatarField
     layout: HashGridLayout
 

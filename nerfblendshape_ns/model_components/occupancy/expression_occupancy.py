@@ -91,7 +91,7 @@ class ExpressionOccupancy(nn.Module):
 
     @property
     def decay(self) -> float:
-        """Factor of a settled visit. Every second update probes an extreme, so a rotation takes twice their number."""
+        """Factor of a settled visit. Every second one sees an extreme, so a rotation takes twice their number."""
         return 0.5 ** (1.0 / (2 * max(1, len(self.extremes))))
 
     def cell_centers(self) -> Float[Tensor, "cells 3"]:
