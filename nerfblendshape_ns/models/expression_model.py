@@ -78,7 +78,7 @@ class ExpressionModel(Model, ABC, Generic[Frames]):
         """Read the clip from the dataset's metadata.
 
         Raises:
-            UserError: another dataparser gave it, or an option is out of range.
+            UserError: another dataparser gave it, for another kind of model, or an option is out of range.
         """
         super().populate_modules()
         metadata: Dict[str, Any] = self.kwargs.get("metadata") or {}
@@ -86,6 +86,12 @@ class ExpressionModel(Model, ABC, Generic[Frames]):
             raise UserError(
                 "nerfblendshape methods need the nerfblendshape-data dataparser (expressions for every frame); "
                 "the chosen dataparser gives none."
+            )
+        wanted = {"head": "head", "torso": "frame"}[self.kind]
+        if metadata.get("target", wanted) != wanted:
+            raise UserError(
+                f"a {self.kind} is trained with nerfblendshape-data --target {wanted}, not with --target "
+                f"{metadata['target']}; leave the option out."
             )
         check_options(self.config, self.architecture)
         self.metadata = metadata

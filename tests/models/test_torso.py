@@ -17,6 +17,18 @@ from nerfblendshape_ns.models.load import load_model
 NO_PIPELINE = TrainingCallbackAttributes(None, None, None, None)
 
 
+@pytest.mark.parametrize(
+    ("build", "kind", "right", "wrong"), [(make, "head", "head", "frame"), (make_torso, "torso", "frame", "head")]
+)
+def test_a_model_is_not_trained_on_what_another_reconstructs(build, kind, right, wrong):
+    """A head would fit poses to the background, and nobody would know."""
+    build(data=frame_metadata() | {"target": right})
+    with pytest.raises(
+        UserError, match=f"^a {kind} is trained with .* --target {right}, not with --target {wrong}; leave"
+    ):
+        build(data=frame_metadata() | {"target": wrong})
+
+
 def view(metadata=None, pose=POSE) -> Cameras:
     return Cameras(pose[None], 24.0, 24.0, 8.0, 8.0, 16, 16, metadata=metadata)
 
