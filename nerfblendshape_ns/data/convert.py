@@ -49,9 +49,12 @@ def _write(clip: Clip, root: Path, progress: Optional[Progress]) -> None:
     """Write all files of a clip into an empty directory."""
     head_only = {frame.files.head_only for frame in clip.frames}
     entries: List[Dict[str, Any]] = []
+    held_out = set(clip.held_out)
     for number, frame in enumerate(clip.frames):
         check_files(frame.files, (clip.height, clip.width))
         entries.append(_write_frame(root, number, frame))
+        if number in held_out:
+            entries[-1]["held_out"] = True
         if progress is not None:
             progress(number + 1, len(clip.frames))
     if clip.background is not None:

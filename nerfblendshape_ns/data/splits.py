@@ -16,8 +16,8 @@ Protocol = Literal["tail10", "last350", "last500", "radnerf"]
 ``tail10``: the last 10 % of the frames, the last 500 of a clip of 2,500 frames or more;
 ``last350``: the last 350 frames, as INSTA tests;
 ``last500``: the last 500 frames, as NeRFBlendShape tests;
-``radnerf``: the first 10/11 train, the rest is tested, as RAD-NeRF and ER-NeRF do; where the dataset's own
-``transforms_val.json`` says which frames are held out, those.
+``radnerf``: the first 10/11 train, the rest is tested, as RAD-NeRF and ER-NeRF do; where the dataset itself says which
+frames are held out (``transforms_val.json``, or ``held_out`` of a converted dataset's frames), those.
 """
 
 SPLIT_FILE = "split.json"

@@ -72,6 +72,19 @@ def test_the_converted_files_follow_the_contract(tmp_path):
     assert file_io.load_image(tmp_path / "target/background.png").shape == (SIZE, SIZE, 3)
 
 
+def test_a_converted_dataset_still_says_which_frames_it_holds_out(tmp_path):
+    write_radnerf(tmp_path / "source")
+    parts = [tmp_path / "source" / f"transforms_{part}.json" for part in ("train", "val")]
+    documents = [json.loads(path.read_text()) for path in parts]
+    frames = documents[0]["frames"] + documents[1]["frames"]
+    for path, document, chosen in zip(parts, documents, (frames[:3] + frames[6:], frames[3:6])):
+        path.write_text(json.dumps({**document, "frames": chosen}))
+    convert.convert(tmp_path / "source", tmp_path / "target")
+    assert read_clip(tmp_path / "target").held_out == read_clip(tmp_path / "source").held_out == [3, 4, 5]
+    parser = NerfBlendshapeDataParserConfig(data=tmp_path / "target", protocol="radnerf").setup()
+    assert len(parser.get_dataparser_outputs("test").image_filenames) == 3
+
+
 def test_an_existing_target_is_refused_and_left_alone(tmp_path):
     write_radnerf(tmp_path / "source")
     target = tmp_path / "target"

@@ -92,6 +92,7 @@ def read(root: Path) -> Clip:
         ),
         face_mesh=collected(lambda: read_mesh(root), None),
         background=background if background.exists() else None,
+        held_out_ids=tuple(entry["img_id"] for entry in entries if entry.get("held_out") is True),
         notes=() if landmark_note is None else (landmark_note,),
     )
 
