@@ -72,7 +72,7 @@ class Architecture:
                 dimensions=dimensions,
             )
         except ValueError as error:
-            raise UserError(f"the options of --pipeline.model make no hash grid: {error} Change that option.") from None
+            raise UserError(f"the options of the model make no hash grid: {error} Change that option.") from None
 
 
 @dataclass

@@ -82,5 +82,5 @@ def test_options_that_no_checkpoint_could_be_read_with_are_refused_before_traini
 
 @pytest.mark.parametrize("wrong", [{"features_per_level": 3}, {"base_resolution": 16, "max_resolution": 8}])
 def test_a_hash_grid_that_cannot_be_is_refused_in_a_sentence(wrong):
-    with pytest.raises(UserError, match=r"^the options of --pipeline.model make no hash grid: A hash grid .*\. Change"):
+    with pytest.raises(UserError, match=r"^the options of the model make no hash grid: A hash grid .*\. Change"):
         HeadModelConfig(**wrong).grid(64)
