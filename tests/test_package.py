@@ -11,11 +11,9 @@ import zipfile
 from pathlib import Path
 
 import pytest
+import release
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path.append(str(ROOT / "tools"))
-
-import release  # noqa: E402
 
 # Of the repository; folders beside the package must not slip in.
 SOURCES = ("pyproject.toml", "MANIFEST.in", "README.md", "LICENSE", "nerfblendshape_ns", "tests", "data_utils", "tools")

@@ -1,14 +1,10 @@
 """Made-up heads and runs of them."""
 
-import sys
 from pathlib import Path
 from typing import Callable
 
 import pytest
 import torch
-
-# The small head of the model's own tests.
-sys.path.append(str(Path(__file__).parents[1] / "models"))
 
 
 @pytest.fixture

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
+import checkouts
 import pytest
 
 from nerfblendshape_ns.common.errors import UserError
 from nerfblendshape_ns.synthetic.dataset import ClipSettings, write_dataset
 
 BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
-sys.path.append(str(BENCHMARKS))
-checkouts: Any = importlib.import_module("checkouts")
 
 
 def test_another_checkout_is_a_folder_or_a_commit(tmp_path, monkeypatch):

@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import importlib
 import json
-import sys
 from pathlib import Path
-from typing import Any
 
+import clip_length
 import pytest
 
 from nerfblendshape_ns.common.errors import UserError
-
-sys.path.append(str(Path(__file__).resolve().parents[2] / "benchmarks"))
-clip_length: Any = importlib.import_module("clip_length")
 
 
 @pytest.fixture

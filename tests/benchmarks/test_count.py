@@ -2,17 +2,10 @@
 
 from __future__ import annotations
 
-import importlib
-import sys
-from pathlib import Path
-from typing import Any
-
+import count as benchmark
 import torch
 
 from nerfblendshape_ns.synthetic.dataset import ClipSettings, write_dataset
-
-sys.path.append(str(Path(__file__).resolve().parents[2] / "benchmarks"))
-benchmark: Any = importlib.import_module("count")
 
 MOST = {
     "step": {"operations": 108, "launches": 16, "synchronisations": 2},

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 import sys
 import time
 from pathlib import Path
 from typing import Any, Dict, List
 
+import gpu_report
+import large_head
 import pytest
 
 from nerfblendshape_ns.synthetic.dataset import ClipSettings, write_dataset
-
-sys.path.append(str(Path(__file__).resolve().parents[2] / "benchmarks"))
-gpu_report: Any = importlib.import_module("gpu_report")
 
 
 class PatientReport(gpu_report.Report):
@@ -106,7 +104,6 @@ def test_training_in_miniature(tmp_path, monkeypatch):
 
 @pytest.mark.slow
 def test_the_large_head_is_timed_in_miniature(tmp_path, monkeypatch, capsys):
-    large_head = importlib.import_module("large_head")
     monkeypatch.setattr(large_head, "STEPS_A_ROUND", 1)  # A step of the large head takes seconds on a CPU.
     options = ["kernels", "--output", str(tmp_path), "--device", "cpu", "--rounds", "1", "--settle", "1"]
     stages = gpu_report.kernel_stages(gpu_report.parser().parse_args([*options, "--sizes", "48", "64"]))

@@ -2,15 +2,8 @@
 
 from __future__ import annotations
 
-import importlib
-import sys
-from pathlib import Path
-from typing import Any
-
+import long_runs as benchmark
 import pytest
-
-sys.path.append(str(Path(__file__).resolve().parents[2] / "benchmarks"))
-benchmark: Any = importlib.import_module("long_runs")
 
 
 def test_slopes_are_of_a_unit_and_leave_the_warm_up_out():

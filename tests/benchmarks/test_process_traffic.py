@@ -2,20 +2,13 @@
 
 from __future__ import annotations
 
-import importlib
-import sys
-from pathlib import Path
-from typing import Any
-
 import pytest
+import several_processes as benchmark
 import torch
 import torch.distributed as dist
 
 from nerfblendshape_ns.recipes.datasets import write_synthetic
 from nerfblendshape_ns.synthetic.dataset import ClipSettings
-
-sys.path.append(str(Path(__file__).resolve().parents[2] / "benchmarks"))
-benchmark: Any = importlib.import_module("several_processes")
 
 TINY = {
     "pipeline.datamanager.train_num_rays_per_batch": 64,

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Callable, Tuple
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "data"))
-
 from tiny_clips import TinyClip, write_own, write_unofficial
 
 

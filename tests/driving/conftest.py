@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Callable, Tuple
 
 import pytest
 import torch
-
-TESTS = Path(__file__).parents[1]
-sys.path += [str(TESTS), str(TESTS / "data"), str(TESTS / "process_data")]
-
-from driving_run import NUM_FRAMES  # noqa: E402
-from tiny_clips import TinyClip, write_own  # noqa: E402
-from video_files import shared_folder  # noqa: E402
+from driving_run import NUM_FRAMES
+from tiny_clips import TinyClip, write_own
+from video_files import shared_folder
 
 CONFIG = """!!python/object:nerfstudio.engine.trainer.TrainerConfig
 data: &id001 !!python/object/apply:pathlib.PosixPath

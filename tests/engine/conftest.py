@@ -1,12 +1,8 @@
-"""Lets these tests use the short runs of ``tiny_runs`` and the small models also where they run alone."""
+"""A clip for short trainings."""
 
-import sys
 from pathlib import Path
 
 import pytest
-
-TESTS = Path(__file__).parents[1]
-sys.path += [str(TESTS), str(TESTS / "models")]
 
 
 @pytest.fixture(scope="module")

@@ -1,30 +1,25 @@
 """What a training uses is said when it starts: what is on, what is off and why."""
 
-import sys
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Dict
 
 import pytest
+import stand_in_lpips
 import torch
+from nerfstudio.cameras.camera_optimizers import CameraOptimizerConfig
+from stand_in_tcnn import install
+from test_head_face import face_metadata, lifted_metadata
+from tiny_head import make, metadata
+from tiny_runs import tiny_config, train_run
+from tiny_torso import make_torso
 
-TESTS = Path(__file__).parents[1]
-sys.path += [str(TESTS), str(TESTS / "models")]
-
-import stand_in_lpips  # noqa: E402
-from nerfstudio.cameras.camera_optimizers import CameraOptimizerConfig  # noqa: E402
-from stand_in_tcnn import install  # noqa: E402
-from test_head_face import face_metadata, lifted_metadata  # noqa: E402
-from tiny_head import make, metadata  # noqa: E402
-from tiny_runs import tiny_config, train_run  # noqa: E402
-from tiny_torso import make_torso  # noqa: E402
-
-from nerfblendshape_ns.common.errors import UserError  # noqa: E402
-from nerfblendshape_ns.data.datamanager import NerfBlendshapeDataManagerConfig  # noqa: E402
-from nerfblendshape_ns.data.frame_images import FrameFiles  # noqa: E402
-from nerfblendshape_ns.engine.start_report import start_report  # noqa: E402
-from nerfblendshape_ns.recipes.datasets import write_synthetic  # noqa: E402
-from nerfblendshape_ns.synthetic.dataset import ClipSettings  # noqa: E402
+from nerfblendshape_ns.common.errors import UserError
+from nerfblendshape_ns.data.datamanager import NerfBlendshapeDataManagerConfig
+from nerfblendshape_ns.data.frame_images import FrameFiles
+from nerfblendshape_ns.engine.start_report import start_report
+from nerfblendshape_ns.recipes.datasets import write_synthetic
+from nerfblendshape_ns.synthetic.dataset import ClipSettings
 
 
 def datamanager(mattes: int = 0, names: Any = ("jawOpen", "browInnerUp"), hidden: bool = False, **options) -> Any:

@@ -1,23 +1,18 @@
 """Where the error lies, on pictures whose misalignment is known."""
 
 import math
-import sys
-from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 import torch
 from made_pictures import blurred, square, texture
+from tiny_head import camera, make
 
 from nerfblendshape_ns.evaluation.misalignment import floaters, misalignment, pixels_without_cell
 from nerfblendshape_ns.synthetic.camera import camera_to_head, default_intrinsics
 from nerfblendshape_ns.synthetic.head import synthetic_head
 from nerfblendshape_ns.synthetic.motion import talking_motion
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "models"))
-
-from tiny_head import camera, make
 
 
 @pytest.mark.parametrize("size", [64, 128])

@@ -3,13 +3,9 @@
 import shutil
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
-
-sys.path.append(str(Path(__file__).parents[1]))
-
 from sound_files import tone, write_sound
 
 from nerfblendshape_ns.coefficient_names.arkit import ARKIT_NAMES

@@ -9,8 +9,6 @@ import sys
 from pathlib import Path
 
 import pytest
-
-sys.path.append(str(Path(__file__).parent))
 from fault_tracing import HAS_TRACING
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -1,12 +1,7 @@
 """Compositing, schedules of weights, and the patch loss."""
 
-import sys
-from pathlib import Path
-
 import pytest
 import torch
-
-sys.path.append(str(Path(__file__).parents[1]))
 from stand_in_lpips import install
 
 from nerfblendshape_ns.common.errors import UserError

@@ -2,27 +2,22 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Callable, Dict, List
 
 import pytest
 import torch
+from stand_in_tracker import NUM_FRAMES, SIZE, Tracker
+from tiny_head import make, metadata
+from tiny_runs import tiny_config, untrained_run
+from video_files import write_video
 
-TESTS = Path(__file__).parents[1]
-sys.path += [str(TESTS / "models"), str(TESTS / "process_data")]
-
-from stand_in_tracker import NUM_FRAMES, SIZE, Tracker  # noqa: E402
-from tiny_head import make, metadata  # noqa: E402
-from tiny_runs import tiny_config, untrained_run  # noqa: E402
-from video_files import write_video  # noqa: E402
-
-from nerfblendshape_ns.common import file_io  # noqa: E402
-from nerfblendshape_ns.common.output_paths import RECORD  # noqa: E402
-from nerfblendshape_ns.data import contract  # noqa: E402
-from nerfblendshape_ns.recipes import run as recipe_run  # noqa: E402
-from nerfblendshape_ns.scripts import (  # noqa: E402
+from nerfblendshape_ns.common import file_io
+from nerfblendshape_ns.common.output_paths import RECORD
+from nerfblendshape_ns.data import contract
+from nerfblendshape_ns.recipes import run as recipe_run
+from nerfblendshape_ns.scripts import (
     convert,
     drive,
     evaluate,
@@ -32,8 +27,8 @@ from nerfblendshape_ns.scripts import (  # noqa: E402
     sweep,
     synthetic,
 )
-from nerfblendshape_ns.scripts import torso_images as torso  # noqa: E402
-from nerfblendshape_ns.synthetic.dataset import ClipSettings, write_dataset  # noqa: E402
+from nerfblendshape_ns.scripts import torso_images as torso
+from nerfblendshape_ns.synthetic.dataset import ClipSettings, write_dataset
 
 SMALL = ["--num-frames", "3", "--size", "48", "48", "--samples", "1"]
 

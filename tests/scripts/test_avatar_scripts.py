@@ -2,14 +2,10 @@
 
 import json
 import shutil
-import sys
 from pathlib import Path
 
 import pytest
 import torch
-
-sys.path.append(str(Path(__file__).parents[1] / "models"))
-
 from tiny_head import make, metadata
 
 from nerfblendshape_ns.scripts import export, sweep, view

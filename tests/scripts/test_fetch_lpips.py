@@ -1,11 +1,6 @@
 """nbs-fetch-lpips from the command line."""
 
-import sys
-from pathlib import Path
-
 import pytest
-
-sys.path.append(str(Path(__file__).parents[1]))
 from stand_in_lpips import install
 
 from nerfblendshape_ns.scripts.fetch_lpips import main

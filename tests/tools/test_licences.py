@@ -9,11 +9,8 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import pytest
-
-sys.path.append(str(Path(__file__).parents[2] / "tools"))
-
 import licences
+import pytest
 import vulnerabilities
 from marked_page import marks
 

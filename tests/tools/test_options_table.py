@@ -3,17 +3,12 @@
 from __future__ import annotations
 
 import re
-import sys
-from pathlib import Path
 from typing import Set
 
+import options_table
 import pytest
 import tyro
 from nerfstudio.configs.method_configs import AnnotatedBaseConfigUnion
-
-sys.path.append(str(Path(__file__).parents[2] / "tools"))
-
-import options_table
 
 
 def section_of(title: str) -> str:

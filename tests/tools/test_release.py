@@ -4,15 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
-
-ROOT = Path(__file__).resolve().parents[2]
-sys.path.append(str(ROOT / "tools"))
-
-import release  # noqa: E402
+import release
 
 
 def git(root: Path, *words: str) -> None:

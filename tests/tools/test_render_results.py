@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
-import importlib
 import json
-import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, List
 
 import pytest
+import render_results
+import result_figures
+import result_markdown
+import result_public
+import result_tables
 from result_documents import figures, result
 
 from nerfblendshape_ns.common.errors import UserError
 from nerfblendshape_ns.recipes.results import Result, Split
-
-ROOT = Path(__file__).resolve().parents[2]
-sys.path.append(str(ROOT / "tools"))
-result_figures: Any = importlib.import_module("result_figures")
-result_markdown: Any = importlib.import_module("result_markdown")
-result_tables: Any = importlib.import_module("result_tables")
-result_public: Any = importlib.import_module("result_public")
-render_results: Any = importlib.import_module("render_results")
 
 Source, Column, Line = result_figures.Source, result_tables.Column, result_tables.Line
 PSNR = Column("PSNR", result_tables.head("psnr"))

@@ -1,15 +1,11 @@
 """The project's tracker on a camera, for which a video stands in."""
 
-import sys
 import threading
 import time
 from pathlib import Path
 
 import numpy as np
 import pytest
-
-sys.path.append(str(Path(__file__).parents[1] / "process_data"))
-
 from video_files import shared_folder, write_video
 
 from nerfblendshape_ns.common.errors import UserError

@@ -1,15 +1,11 @@
 """Metrics against numbers worked out by hand and against torchmetrics."""
 
 import math
-import sys
-from pathlib import Path
 
 import pytest
 import torch
-from torchmetrics.functional.image import structural_similarity_index_measure
-
-sys.path.append(str(Path(__file__).parents[2]))
 from stand_in_lpips import install
+from torchmetrics.functional.image import structural_similarity_index_measure
 
 from nerfblendshape_ns.model_components.metrics.image_metrics import head_metrics, image_metrics, psnr
 from nerfblendshape_ns.model_components.metrics.lpips import cached_lpips

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Any, Dict, Mapping
 
@@ -10,12 +9,10 @@ import numpy as np
 import pytest
 import torch
 import torchmetrics.functional.image.lpips as reference
+from stand_in_lpips import install, random_tree
 from torch import Tensor
 from torchvision.models import AlexNet
 from torchvision.models.vgg import cfgs, make_layers
-
-sys.path.append(str(Path(__file__).parents[2]))
-from stand_in_lpips import install, random_tree
 
 from nerfblendshape_ns.common.errors import UserError
 from nerfblendshape_ns.model_components.metrics import lpips as module

@@ -1,16 +1,12 @@
 """The whole frame's metrics: three rows and the seam, the same finite keys for every frame."""
 
 import math
-import sys
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import torch
-from torch.utils._python_dispatch import TorchDispatchMode
-
-sys.path.append(str(Path(__file__).parents[2]))
 from stand_in_lpips import install
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from nerfblendshape_ns.data.contract import Label
 from nerfblendshape_ns.model_components.metrics.lpips import cached_lpips

@@ -1,18 +1,11 @@
 """Awkward videos from two synthetic heads, made by the same code as ``benchmarks/video_variants.py`` makes them of real
 clips, through the whole preparation with the real tracker."""
 
-import importlib
-import sys
-from pathlib import Path
-
+import awkward_videos
 import pytest
+import video_variants
 
-REPOSITORY = Path(__file__).resolve().parents[3]
 NUM_FRAMES = 16
-
-
-sys.path.append(str(REPOSITORY / "benchmarks"))
-awkward_videos, video_variants = (importlib.import_module(name) for name in ("awkward_videos", "video_variants"))
 
 
 @pytest.fixture(scope="session")
