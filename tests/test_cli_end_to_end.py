@@ -17,26 +17,18 @@ import pytest
 import torch
 import yaml
 from nerfstudio.cameras.cameras import CameraType
-from nerfstudio.scripts import render, train
+from nerfstudio.scripts import render
 from nerfstudio.scripts.eval import ComputePSNR
 from nerfstudio.scripts.viewer import run_viewer
-from nerfstudio.utils import writer
 from nerfstudio.utils.eval_utils import eval_setup
 from nerfstudio.viewer.utils import CameraState, get_camera
 from tiny_runs import METHOD, NUM_FRAMES, NUM_TEST, SIZE, STEPS, checkpoint, measured, tiny_config, video_frames
 
 from nerfblendshape_ns.recipes.datasets import write_synthetic
+from nerfblendshape_ns.recipes.training import end_curves, run_training
 from nerfblendshape_ns.synthetic.dataset import ClipSettings
 
 pytestmark = pytest.mark.slow
-
-
-@pytest.fixture(autouse=True)
-def fresh_writers():
-    """nerfstudio keeps its event writers in module state; a run must not write into an earlier run's."""
-    yield
-    for state in (writer.EVENT_WRITERS, writer.EVENT_STORAGE, writer.GLOBAL_BUFFER):
-        state.clear()
 
 
 @pytest.fixture(scope="module")
@@ -49,9 +41,7 @@ def data(tmp_path_factory) -> Path:
 @pytest.fixture(scope="module")
 def trained(data, tmp_path_factory) -> Path:
     """``config.yml`` of a short run."""
-    config = tiny_config(data, tmp_path_factory.mktemp("runs"))
-    train.main(config)
-    return config.get_base_dir() / "config.yml"
+    return run_training(tiny_config(data, tmp_path_factory.mktemp("runs")))
 
 
 def test_training_leaves_a_run_and_its_curves(trained):
@@ -62,8 +52,7 @@ def test_training_leaves_a_run_and_its_curves(trained):
 
 def test_training_resumes(trained, data, tmp_path):
     config = tiny_config(data, tmp_path, load_dir=str(trained.parent / "nerfstudio_models"), max_num_iterations=4)
-    train.main(config)
-    assert checkpoint(config.get_base_dir() / "config.yml")["step"] == STEPS + 3
+    assert checkpoint(run_training(config))["step"] == STEPS + 3
 
 
 def test_eval_writes_the_protocols_metrics(trained, tmp_path):
@@ -179,24 +168,22 @@ def test_viewer_loads_the_run_and_renders_the_clicked_frame(trained, monkeypatch
     finally:
         for state in states:
             state.viser_server.stop()
+        end_curves()
 
 
 def test_training_beside_the_viewer(data, tmp_path):
     config = tiny_config(data, tmp_path, vis="viewer", max_num_iterations=3)
-    train.main(config)
-    assert checkpoint(config.get_base_dir() / "config.yml")["step"] == 2
+    assert checkpoint(run_training(config))["step"] == 2
 
 
 def test_the_budget_ends_training_with_a_checkpoint(data, tmp_path):
     config = tiny_config(data, tmp_path, max_minutes=0.02, max_num_iterations=100000)
-    train.main(config)
-    ended = checkpoint(config.get_base_dir() / "config.yml")
+    ended = checkpoint(run_training(config))
     assert 0 < ended["step"] < 99999
     # Who goes on without a budget goes on at the rate that the budget had brought about.
     folder = str(config.get_base_dir() / "nerfstudio_models")
     config = tiny_config(data, tmp_path / "on", load_dir=folder, max_num_iterations=2)
-    train.main(config)
-    schedule = checkpoint(config.get_base_dir() / "config.yml")["schedulers"]["networks"]["lr_lambdas"][0]
+    schedule = checkpoint(run_training(config))["schedulers"]["networks"]["lr_lambdas"][0]
     assert ended["schedulers"]["networks"]["lr_lambdas"][0]["budget_progress"] == schedule["budget_progress"] == 1.0
 
 

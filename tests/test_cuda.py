@@ -11,12 +11,13 @@ from baselines import mean_picture
 from nerfstudio.utils.eval_utils import eval_setup
 from test_large_methods import SMALLER_HEAD
 from test_large_methods import run as large_run
-from tiny_runs import TORSO_METHOD, checkpoint, measured, tiny_config, train_run
+from tiny_runs import TORSO_METHOD, checkpoint, measured, tiny_config
 from torch import Tensor
 
 from nerfblendshape_ns.avatar.avatar import open_avatar
 from nerfblendshape_ns.model_components.conditioning.expression_source import DrivingState
 from nerfblendshape_ns.recipes.datasets import write_synthetic
+from nerfblendshape_ns.recipes.training import run_training
 from nerfblendshape_ns.synthetic.dataset import ClipSettings
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA GPU on this machine")
@@ -91,4 +92,4 @@ def _floats(state: Dict[str, Any]) -> List[Tensor]:
 
 
 def _train(data: Path, output: Path, method: str, changes: Dict[str, Any]) -> Path:
-    return train_run(tiny_config(data, output, method, **{"machine.device_type": "cuda", **changes}))
+    return run_training(tiny_config(data, output, method, **{"machine.device_type": "cuda", **changes}))

@@ -13,10 +13,11 @@ import pytest
 import torch
 from baselines import mean_picture
 from nerfstudio.utils.eval_utils import eval_setup
-from tiny_runs import measured, tiny_config, train_run
+from tiny_runs import measured, tiny_config
 
 from nerfblendshape_ns.fields import head_field
 from nerfblendshape_ns.recipes.datasets import write_synthetic
+from nerfblendshape_ns.recipes.training import run_training
 from nerfblendshape_ns.synthetic.dataset import ClipSettings
 
 pytestmark = pytest.mark.slow
@@ -39,7 +40,7 @@ SMALLER_HEAD = {
 
 
 def run(data: Path, output: Path, method: str, **changes: Any) -> Path:
-    return train_run(tiny_config(data, output, method, **{**SMALLER, **changes}))
+    return run_training(tiny_config(data, output, method, **{**SMALLER, **changes}))
 
 
 @pytest.mark.parametrize("size", ["", "-medium"])

@@ -10,25 +10,17 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from nerfstudio.scripts import render, train
+from nerfstudio.scripts import render
 from nerfstudio.scripts.eval import ComputePSNR
-from nerfstudio.utils import writer
 from nerfstudio.utils.eval_utils import eval_setup
 from tiny_runs import METHOD, NUM_TEST, SIZE, STEPS, TORSO_METHOD, checkpoint, tiny_config
 
 from nerfblendshape_ns.models.load import load_model
 from nerfblendshape_ns.recipes.datasets import write_synthetic
+from nerfblendshape_ns.recipes.training import run_training
 from nerfblendshape_ns.synthetic.dataset import ClipSettings
 
 pytestmark = pytest.mark.slow
-
-
-@pytest.fixture(autouse=True)
-def fresh_writers():
-    """nerfstudio keeps its event writers in module state; a run must not write into an earlier run's."""
-    yield
-    for state in (writer.EVENT_WRITERS, writer.EVENT_STORAGE, writer.GLOBAL_BUFFER):
-        state.clear()
 
 
 @pytest.fixture(scope="module")
@@ -43,18 +35,16 @@ def trained(data, tmp_path_factory) -> Path:
     """``config.yml`` of a short torso run; the head's run has been deleted."""
     output = tmp_path_factory.mktemp("runs")
     head = tiny_config(data, output / "head", METHOD)
-    train.main(head)
-    for state in (writer.EVENT_WRITERS, writer.EVENT_STORAGE, writer.GLOBAL_BUFFER):
-        state.clear()
+    run_training(head)
     torso = tiny_config(data, output, TORSO_METHOD, **{"pipeline.model.head_run": str(head.get_base_dir())})
-    train.main(torso)
+    run = run_training(torso)
     held = checkpoint(head.get_base_dir() / "config.yml")["pipeline"]
-    kept = checkpoint(torso.get_base_dir() / "config.yml")["pipeline"]
+    kept = checkpoint(run)["pipeline"]
     for name, value in held.items():
         if isinstance(value, torch.Tensor):
             assert torch.equal(kept[name.replace("_model.", "_model.head.")], value), f"training changed {name}"
     shutil.rmtree(output / "head")
-    return torso.get_base_dir() / "config.yml"
+    return run
 
 
 def test_eval_writes_the_three_rows_and_the_seam(trained, tmp_path):
@@ -69,8 +59,7 @@ def test_resume_needs_no_head_run(trained, data, tmp_path):
     config = tiny_config(
         data, tmp_path, TORSO_METHOD, load_dir=str(trained.parent / "nerfstudio_models"), max_num_iterations=4
     )
-    train.main(config)
-    assert checkpoint(config.get_base_dir() / "config.yml")["step"] == STEPS + 3
+    assert checkpoint(run_training(config))["step"] == STEPS + 3
 
 
 def test_render_dataset_with_and_without_background(trained, tmp_path):

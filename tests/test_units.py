@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 import torch
 from nerfstudio.utils.eval_utils import eval_setup
-from tiny_runs import checkpoint, tiny_config, train_run
+from tiny_runs import checkpoint, tiny_config
 
 from nerfblendshape_ns.recipes.datasets import write_synthetic
+from nerfblendshape_ns.recipes.training import run_training
 from nerfblendshape_ns.synthetic.dataset import ClipSettings
 
 pytestmark = pytest.mark.slow
@@ -53,7 +54,7 @@ def run(data: Path, folder: Path, values: np.ndarray, names=None, steps: int = S
         "optimizers.tables.scheduler.max_steps": steps,
         "pipeline.datamanager.dataparser.test_frames": 8,
     }
-    return train_run(tiny_config(folder / "clip", folder / "runs", **options))
+    return run_training(tiny_config(folder / "clip", folder / "runs", **options))
 
 
 def assert_same_run(one: dict, other: dict, factors: np.ndarray) -> None:

@@ -16,7 +16,6 @@ from nerfblendshape_ns.evaluation.measure import Instruments, measure_frames
 from nerfblendshape_ns.evaluation.summary import summarise
 from nerfblendshape_ns.evaluation.trained_run import open_run
 from nerfblendshape_ns.models.rebuild import load_head
-from nerfblendshape_ns.recipes.training import run_training
 from nerfblendshape_ns.recipes.values import apply_overrides
 
 SIZE, NUM_FRAMES, NUM_TEST, STEPS = 64, 24, 3, 80
@@ -44,17 +43,17 @@ TORSO_METHOD = "nerfblendshape-torso-small"
 TINY_TORSO = {name: value for name, value in TINY.items() if "pipeline.model" not in name}
 
 
-def tiny_config(data: Path, output: Path, method: str = METHOD, **changes: Any) -> Any:
-    """The config that ``ns-train`` would have made, cut down to seconds."""
+def config_with(settings: Dict[str, Any], data: Path, output: Path, method: str = METHOD) -> Any:
+    """The config that ``ns-train`` would have made."""
     config = copy.deepcopy(all_methods[method])
     config.data, config.output_dir, config.timestamp = data, output, "run"
-    apply_overrides(config, {**(TINY if method == METHOD else TINY_TORSO), **changes}, "test")
+    apply_overrides(config, settings, "test")
     return config
 
 
-def train_run(config: Any) -> Path:
-    """Train in this process; the run's ``config.yml``."""
-    return run_training(config)
+def tiny_config(data: Path, output: Path, method: str = METHOD, **changes: Any) -> Any:
+    """The same, cut down to seconds."""
+    return config_with({**(TINY if method == METHOD else TINY_TORSO), **changes}, data, output, method)
 
 
 def untrained_run(config: Any) -> Path:

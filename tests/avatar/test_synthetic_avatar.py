@@ -1,25 +1,19 @@
 """A head trained on the synthetic clip: its coefficients move what they move in truth, and its file is all it needs."""
 
-import copy
 import shutil
-from pathlib import Path
 from typing import Tuple
 
 import cv2
 import numpy as np
 import pytest
 import torch
-
-# First of nerfstudio's: its writer and base config import each other.
-from nerfstudio.configs.method_configs import all_methods
-from nerfstudio.scripts import train
-from nerfstudio.utils import writer
+from tiny_runs import config_with
 
 from nerfblendshape_ns.avatar.avatar import Avatar, open_avatar
 from nerfblendshape_ns.avatar.avatar_file import Provenance
 from nerfblendshape_ns.avatar.export import export_avatar
 from nerfblendshape_ns.avatar.sweep import sweep_avatar
-from nerfblendshape_ns.recipes.values import apply_overrides
+from nerfblendshape_ns.recipes.training import run_training
 from nerfblendshape_ns.synthetic.dataset import ClipSettings, write_dataset
 from nerfblendshape_ns.synthetic.expressions import EXPRESSION_NAMES
 from nerfblendshape_ns.synthetic.head import synthetic_head
@@ -50,14 +44,7 @@ def avatars(tmp_path_factory) -> Tuple[Avatar, Avatar]:
     """The run, trained for half a minute, and the file that is left when run and dataset are gone."""
     folder = tmp_path_factory.mktemp("avatar")
     write_dataset(CLIP, folder / "clip")
-    config = copy.deepcopy(all_methods["nerfblendshape-head-small"])
-    config.data, config.output_dir, config.timestamp = folder / "clip", folder / "runs", "run"
-    apply_overrides(config, SETTINGS, "test")
-    train.main(config)
-    for state in (writer.EVENT_WRITERS, writer.EVENT_STORAGE, writer.GLOBAL_BUFFER):
-        state.clear()
-    run: Path = config.get_base_dir()
-    avatar = open_avatar(run / "config.yml")
+    avatar = open_avatar(run_training(config_with(SETTINGS, folder / "clip", folder / "runs")))
     export_avatar(avatar, folder / "synthetic.avatar", Provenance(person="nobody"))
     shutil.rmtree(folder / "clip")
     shutil.rmtree(folder / "runs")

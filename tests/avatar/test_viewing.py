@@ -15,6 +15,7 @@ from nerfblendshape_ns.avatar.avatar import open_avatar
 from nerfblendshape_ns.avatar.avatar_file import Provenance
 from nerfblendshape_ns.avatar.export import export_avatar
 from nerfblendshape_ns.common.errors import UserError
+from nerfblendshape_ns.recipes.training import end_curves
 from nerfblendshape_ns.viewer.override import ViewerExpression
 
 INTRINSICS = {"fl_x": 24.0, "fl_y": 24.0, "cx": 8.0, "cy": 8.0}
@@ -30,9 +31,7 @@ def exported(tmp_path, save_run):
 @pytest.fixture(autouse=True)
 def fresh_writers():
     yield
-    writer = viewing.writer
-    for state in (writer.EVENT_WRITERS, writer.EVENT_STORAGE, writer.GLOBAL_BUFFER):
-        state.clear()
+    end_curves()
 
 
 def test_the_viewer_serves_an_exported_avatar(exported, tmp_path, capsys):

@@ -12,6 +12,7 @@ from nerfblendshape_ns.avatar import viewing
 from nerfblendshape_ns.avatar.avatar import open_avatar
 from nerfblendshape_ns.avatar.virtual_camera import VirtualCamera
 from nerfblendshape_ns.common.errors import UserError
+from nerfblendshape_ns.recipes.training import end_curves
 
 INTRINSICS = {"fl_x": 24.0, "fl_y": 24.0, "cx": 8.0, "cy": 8.0}
 
@@ -44,9 +45,7 @@ def shown(tmp_path, save_run):
     viewer = viewing.start_viewer(avatar)
     yield avatar, viewer
     viewer.viser_server.stop()
-    writer = viewing.writer
-    for state in (writer.EVENT_WRITERS, writer.EVENT_STORAGE, writer.GLOBAL_BUFFER):
-        state.clear()
+    end_curves()
 
 
 def until(met) -> None:

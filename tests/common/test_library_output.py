@@ -177,8 +177,9 @@ folder = Path(sys.argv[1])
 words = ["--output", str(folder / "clip"), "--num-frames", "24", "--size", "32", "32", "--samples", "1"]
 synthetic.main(words)
 from nerfstudio.scripts.eval import ComputePSNR
-from tiny_runs import tiny_config, train_run
-run = train_run(tiny_config(folder / "clip", folder / "runs", max_num_iterations=3, steps_per_eval_image=2))
+from tiny_runs import tiny_config
+from nerfblendshape_ns.recipes.training import run_training
+run = run_training(tiny_config(folder / "clip", folder / "runs", max_num_iterations=3, steps_per_eval_image=2))
 ComputePSNR(run, folder / "eval.json").main()
 """
 

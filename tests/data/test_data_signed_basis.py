@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import copy
-
 import cv2
 import numpy as np
 import pytest
 import torch
 from layout_clips import write_insta
-from nerfstudio.configs.method_configs import all_methods
-from nerfstudio.utils import writer
+from tiny_runs import config_with
 
 from nerfblendshape_ns.data.contract import Label
 from nerfblendshape_ns.data.layouts import read_clip
 from nerfblendshape_ns.fields import head_field
-from nerfblendshape_ns.recipes.values import apply_overrides
+from nerfblendshape_ns.recipes.training import end_curves
 
 pytestmark = pytest.mark.slow
 
@@ -59,9 +56,7 @@ def test_both_directions_of_a_signed_basis_are_learnt(tmp_path, monkeypatch):
     monkeypatch.setattr(head_field, "OPACITY_WARMUP", 1)
     write_signed_clip(tmp_path / "data")
     assert read_clip(tmp_path / "data").basis_id == "flame"
-    config = copy.deepcopy(all_methods["nerfblendshape-head-small"])
-    config.data, config.output_dir, config.timestamp = tmp_path / "data", tmp_path / "runs", "run"
-    apply_overrides(config, TINY, "test")
+    config = config_with(TINY, tmp_path / "data", tmp_path / "runs")
     config.pipeline.datamanager.data = config.data
     for group in config.optimizers.values():
         group["scheduler"] = None
@@ -73,8 +68,7 @@ def test_both_directions_of_a_signed_basis_are_learnt(tmp_path, monkeypatch):
         trainer.setup()
         trainer.train()
     finally:
-        for state in (writer.EVENT_WRITERS, writer.EVENT_STORAGE, writer.GLOBAL_BUFFER):
-            state.clear()
+        end_curves()
     model = trainer.pipeline.model.eval()
     source = model.expression_source
     assert list(source.names)[:1] == ["expr_00"]

@@ -6,8 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from nerfstudio.scripts import train
-from nerfstudio.utils import writer
 from rich.console import Console
 from tiny_runs import tiny_config
 
@@ -17,6 +15,7 @@ from nerfblendshape_ns.data.contract import Label
 from nerfblendshape_ns.driving.drive import drive, plan_drive
 from nerfblendshape_ns.driving.options import DriveOptions
 from nerfblendshape_ns.recipes.datasets import write_synthetic
+from nerfblendshape_ns.recipes.training import run_training
 from nerfblendshape_ns.synthetic.camera import default_camera
 from nerfblendshape_ns.synthetic.dataset import ClipSettings
 from nerfblendshape_ns.synthetic.head import synthetic_head
@@ -43,10 +42,7 @@ def trained(tmp_path_factory) -> Path:
             "steps_per_eval_all_images": 0,
         },
     )
-    train.main(config)
-    for state in (writer.EVENT_WRITERS, writer.EVENT_STORAGE, writer.GLOBAL_BUFFER):
-        state.clear()
-    return config.get_base_dir()
+    return run_training(config).parent
 
 
 def psnr(render: np.ndarray, truth: np.ndarray) -> float:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 from tiny_head import POSE, camera, make
-from tiny_runs import TORSO_METHOD, checkpoint, tiny_config, train_run
+from tiny_runs import TORSO_METHOD, checkpoint, tiny_config
 from tiny_torso import make_torso
 
 from nerfblendshape_ns.avatar.avatar import open_avatar
@@ -19,6 +19,7 @@ from nerfblendshape_ns.common.file_io import load_image, save_image
 from nerfblendshape_ns.data.contract import parsing_name
 from nerfblendshape_ns.model_components.conditioning.expression_source import DrivingState
 from nerfblendshape_ns.models.head import HeadModel
+from nerfblendshape_ns.recipes.training import run_training
 
 SPLITS = {
     "pipeline.datamanager.dataparser.test_frames": 1,
@@ -35,7 +36,7 @@ def data(data, tmp_path) -> Path:
 
 
 def run(data: Path, output: Path, steps: int = 12, **changes: Any) -> Path:
-    return train_run(tiny_config(data, output, **{**SPLITS, "max_num_iterations": steps, **changes}))
+    return run_training(tiny_config(data, output, **{**SPLITS, "max_num_iterations": steps, **changes}))
 
 
 def assert_finite_images(run: Path) -> None:
@@ -92,7 +93,7 @@ def test_a_frame_without_a_head(data, tmp_path):
     trained = run(data, tmp_path / "runs")
     assert_finite_images(trained)
     changes = {"pipeline.model.head_run": str(trained.parent), "max_num_iterations": 12}
-    assert_finite_images(train_run(tiny_config(data, tmp_path / "torsos", TORSO_METHOD, **SPLITS, **changes)))
+    assert_finite_images(run_training(tiny_config(data, tmp_path / "torsos", TORSO_METHOD, **SPLITS, **changes)))
 
 
 def test_one_training_frame(data, tmp_path):

@@ -16,7 +16,7 @@ import torch.distributed as dist
 import torch.multiprocessing as mp
 from nerfstudio.engine.callbacks import TrainingCallbackLocation
 from nerfstudio.pipelines import base_pipeline
-from tiny_runs import TORSO_METHOD, checkpoint, tiny_config, train_run
+from tiny_runs import TORSO_METHOD, checkpoint, tiny_config
 from torch.nn.parallel import DistributedDataParallel
 
 from nerfblendshape_ns.engine import trainer as trainer_module
@@ -25,6 +25,7 @@ from nerfblendshape_ns.field_components.blendshape_encoding import BlendshapeHas
 from nerfblendshape_ns.models.load import load_model
 from nerfblendshape_ns.ops.hash_grid import HashGridLayout
 from nerfblendshape_ns.recipes.datasets import write_synthetic
+from nerfblendshape_ns.recipes.training import run_training
 from nerfblendshape_ns.synthetic.dataset import ClipSettings
 
 pytestmark = pytest.mark.slow
@@ -257,4 +258,4 @@ def test_the_checkpoint_opens_and_resumes_in_one_process(states, output, data, t
     model = load_model(folder)
     assert torch.equal(model.field.encoding.mean, states[0]["head"]["field.encoding.mean"])
     config = config_of(data, tmp_path, load_dir=str(folder / "nerfstudio_models"), max_num_iterations=2)
-    assert checkpoint(train_run(config))["step"] == STEPS + 1
+    assert checkpoint(run_training(config))["step"] == STEPS + 1

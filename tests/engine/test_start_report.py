@@ -11,7 +11,7 @@ from nerfstudio.cameras.camera_optimizers import CameraOptimizerConfig
 from stand_in_tcnn import install
 from test_head_face import face_metadata, lifted_metadata
 from tiny_head import make, metadata
-from tiny_runs import tiny_config, train_run
+from tiny_runs import tiny_config
 from tiny_torso import make_torso
 
 from nerfblendshape_ns.common.errors import UserError
@@ -19,6 +19,7 @@ from nerfblendshape_ns.data.datamanager import NerfBlendshapeDataManagerConfig
 from nerfblendshape_ns.data.frame_images import FrameFiles
 from nerfblendshape_ns.engine.start_report import start_report
 from nerfblendshape_ns.recipes.datasets import write_synthetic
+from nerfblendshape_ns.recipes.training import run_training
 from nerfblendshape_ns.synthetic.dataset import ClipSettings
 
 
@@ -145,6 +146,6 @@ def test_torch_in_the_place_of_tiny_cuda_nn_is_told(monkeypatch):
 def test_it_is_said_once_when_training_starts(tmp_path, capsys):
     write_synthetic(ClipSettings(num_frames=8, width=32, height=32, fps=10), tmp_path / "clip")
     changes = {"max_num_iterations": 3, "pipeline.datamanager.dataparser.test_frames": 2}
-    train_run(tiny_config(tmp_path / "clip", tmp_path / "out", **changes))
+    run_training(tiny_config(tmp_path / "clip", tmp_path / "out", **changes))
     said = capsys.readouterr().out
     assert said.count("This training uses:") == 1 and "face parts" in said

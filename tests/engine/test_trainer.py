@@ -13,7 +13,7 @@ import pytest
 import torch
 from nerfstudio.engine.optimizers import AdamOptimizerConfig
 from nerfstudio.utils.eval_utils import eval_setup
-from tiny_runs import checkpoint, tiny_config, train_run
+from tiny_runs import checkpoint, tiny_config
 
 from nerfblendshape_ns.common.errors import UserError
 from nerfblendshape_ns.data.datamanager import NerfBlendshapeDataManager
@@ -21,6 +21,7 @@ from nerfblendshape_ns.data.layouts import Clip
 from nerfblendshape_ns.engine import trainer as trainer_module
 from nerfblendshape_ns.engine.trainer import BudgetTrainer
 from nerfblendshape_ns.engine.training_record import load_training_record
+from nerfblendshape_ns.recipes.training import run_training
 
 CALM = {"pipeline.model.occupancy_warmup": 1000, "steps_per_eval_batch": 1000}
 SECONDS = 6.0
@@ -60,7 +61,7 @@ def run(data: Path, output: Path, steps: int, **changes: Any) -> Path:
     config = tiny_config(data, output, **overrides)
     for group in config.optimizers.values():
         group["scheduler"].warmup_steps, group["scheduler"].max_steps = 0, 20
-    return train_run(config)
+    return run_training(config)
 
 
 def checkpoints(config_path: Path) -> str:
@@ -84,13 +85,13 @@ def test_weights_that_a_loss_lacks_are_told_before_data_are_read(tmp_path):
     with pytest.raises(
         UserError, match=r"^the weights of --pipeline.model.perceptual-loss lpips-vgg could not be fetched"
     ):
-        train_run(tiny_config(tmp_path / "no data", tmp_path, **PATCHES))
+        run_training(tiny_config(tmp_path / "no data", tmp_path, **PATCHES))
 
 
 @pytest.mark.parametrize("minutes", [0.0, -5.0, float("nan")])
 def test_a_budget_that_is_no_time_is_refused(tmp_path, minutes):
     with pytest.raises(UserError, match=r"^--max-minutes is .* but must be above 0; leave it out to train all steps"):
-        train_run(tiny_config(tmp_path / "no data", tmp_path, max_minutes=minutes))
+        run_training(tiny_config(tmp_path / "no data", tmp_path, max_minutes=minutes))
 
 
 @pytest.mark.parametrize(
@@ -191,7 +192,7 @@ def test_an_optimiser_that_cannot_read_the_rows_is_refused(data, tmp_path):
     config = tiny_config(data, tmp_path)
     config.optimizers["tables"]["optimizer"] = AdamOptimizerConfig()
     with pytest.raises(UserError, match="the optimiser of 'tables' is Adam, .* use BlendshapeTableAdam"):
-        train_run(config)
+        run_training(config)
 
 
 def test_gradients_are_logged_and_clipped_as_those_of_any_parameter(data, tmp_path, monkeypatch):
@@ -207,7 +208,7 @@ def test_gradients_are_logged_and_clipped_as_those_of_any_parameter(data, tmp_pa
     changes = {"pipeline.datamanager.dataparser.test_frames": 2, "max_num_iterations": 2, "log_gradients": True, **CALM}
     config = tiny_config(data, tmp_path, **changes)
     config.optimizers["tables"]["optimizer"].max_norm = 1e-5
-    train_run(config)
+    run_training(config)
     for metrics in logged:
         assert float(metrics["Gradients/field.encoding.table_gradients"]) == pytest.approx(1e-5, rel=0.2)
 
@@ -279,7 +280,7 @@ def test_poses_are_corrected_once_in_each_round(data, tmp_path, monkeypatch):
     monkeypatch.setattr(trainer_module, "FIRST_STEP", 3)
     short = {f"optimizers.{name}.scheduler.max_steps": 10 for name in ("tables", "networks")}
     changes = {**CALM, **short, "max_num_iterations": 8}
-    train_run(tiny_config(data, tmp_path / "on", **changes))
+    run_training(tiny_config(data, tmp_path / "on", **changes))
     assert steps == [3, 4], "15 % would be step 2, 30 % is step 3"
-    train_run(tiny_config(data, tmp_path / "off", **changes, **{"pipeline.model.pose_correction": False}))
+    run_training(tiny_config(data, tmp_path / "off", **changes, **{"pipeline.model.pose_correction": False}))
     assert len(steps) == 2

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import json
 import socket
 from pathlib import Path
@@ -11,15 +10,13 @@ from typing import Any, Iterator
 import numpy as np
 import pytest
 from browser import Browser, browser_on, difference, find_chromium, make_viewer, small
-from nerfstudio.configs.method_configs import all_methods
-from nerfstudio.scripts import train
-from nerfstudio.utils import writer
 from nerfstudio.utils.eval_utils import eval_setup
 from nerfstudio.viewer.utils import get_camera
+from tiny_runs import config_with
 
 from nerfblendshape_ns.expressions.live.live_link import encode_coefficients
 from nerfblendshape_ns.recipes.datasets import write_synthetic
-from nerfblendshape_ns.recipes.values import apply_overrides
+from nerfblendshape_ns.recipes.training import end_curves, run_training
 from nerfblendshape_ns.synthetic.dataset import ClipSettings
 
 CHROMIUM = find_chromium()
@@ -52,13 +49,8 @@ def browser(tmp_path_factory) -> Iterator[Browser]:
     pytest.importorskip("playwright", reason="needs the Python package playwright")
     folder = tmp_path_factory.mktemp("viewer")
     write_synthetic(ClipSettings(num_frames=FRAMES, width=SIZE, height=SIZE, fps=5), folder / "clip")
-    config = copy.deepcopy(all_methods["nerfblendshape-head-small"])
-    config.data, config.output_dir, config.timestamp = folder / "clip", folder, "run"
-    apply_overrides(config, OVERRIDES, "test")
-    train.main(config)
-    for state in (writer.EVENT_WRITERS, writer.EVENT_STORAGE, writer.GLOBAL_BUFFER):
-        state.clear()
-    config, pipeline, _, step = eval_setup(config.get_base_dir() / "config.yml", test_mode="test")
+    run = run_training(config_with(OVERRIDES, folder / "clip", folder))
+    config, pipeline, _, step = eval_setup(run, test_mode="test")
     viewer = make_viewer(config, pipeline, step, folder)
     viewer.control_panel._max_res.value = 160
     try:
@@ -68,8 +60,7 @@ def browser(tmp_path_factory) -> Iterator[Browser]:
             yield browser
     finally:
         viewer.viser_server.stop()
-        for state in (writer.EVENT_WRITERS, writer.EVENT_STORAGE, writer.GLOBAL_BUFFER):
-            state.clear()
+        end_curves()
 
 
 def mouth_box(browser: Browser, frame: int, picture: np.ndarray) -> Any:

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import copy
 import threading
 import time
 from typing import Any, Dict, List
 
 import pytest
 from browser import browser_on, find_chromium
-from nerfstudio.configs.method_configs import all_methods
-from nerfstudio.scripts import train
-from nerfstudio.utils import writer
 from test_viewer_browser import OVERRIDES, SIZE
+from tiny_runs import config_with
 
 from nerfblendshape_ns.engine.trainer import BudgetTrainer
 from nerfblendshape_ns.recipes.datasets import write_synthetic
-from nerfblendshape_ns.recipes.values import apply_overrides
+from nerfblendshape_ns.recipes.training import run_training
 from nerfblendshape_ns.synthetic.dataset import ClipSettings
 
 CHROMIUM = find_chromium()
@@ -62,11 +59,9 @@ def watch(trainers: List[Any], seen: Dict[str, Any]) -> None:
 def test_training_goes_on_while_the_clip_plays(tmp_path, monkeypatch):
     pytest.importorskip("playwright", reason="needs the Python package playwright")
     write_synthetic(ClipSettings(num_frames=40, width=SIZE, height=SIZE, fps=30), tmp_path / "clip")
-    config = copy.deepcopy(all_methods["nerfblendshape-head-small"])
-    config.data, config.output_dir, config.timestamp = tmp_path / "clip", tmp_path, "run"
     changes = {"vis": "viewer", "max_num_iterations": 100000, "max_minutes": 5.0, "viewer.websocket_host": "127.0.0.1"}
     quit_at_once = {"viewer.quit_on_train_completion": True, "steps_per_save": 100000}
-    apply_overrides(config, {**OVERRIDES, **changes, **quit_at_once}, "test")
+    config = config_with({**OVERRIDES, **changes, **quit_at_once}, tmp_path / "clip", tmp_path)
     trainers: List[Any] = []
     setup = BudgetTrainer.setup
 
@@ -79,11 +74,9 @@ def test_training_goes_on_while_the_clip_plays(tmp_path, monkeypatch):
     person = threading.Thread(target=watch, args=(trainers, seen))
     person.start()
     try:
-        train.main(config)
+        run_training(config)
     finally:
         person.join()
-        for state in (writer.EVENT_WRITERS, writer.EVENT_STORAGE, writer.GLOBAL_BUFFER):
-            state.clear()
     if "error" in seen:
         raise seen["error"]
     steps, frames = seen["playing"]
