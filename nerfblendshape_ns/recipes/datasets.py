@@ -45,10 +45,11 @@ def prepare_dataset(recipe: Recipe, folder: Path, video: Optional[Path] = None, 
             "give its directory with --data."
         )
     if source.video is not None:
-        return _process(build(VideoSource, source.video, recipe.name), folder, video)
+        return _process(source.video, folder, video)
     if video is not None:
         raise UserError(f"recipe {recipe.name} is made from synthetic data and takes no --video; use demo_video.yaml.")
-    return write_synthetic(build(ClipSettings, source.synthetic, recipe.name), folder)
+    assert source.synthetic is not None, "a recipe names its data"
+    return write_synthetic(source.synthetic, folder)
 
 
 def find_clip(file: Optional[str], video: Optional[Path]) -> Path:

@@ -12,7 +12,7 @@ from nerfblendshape_ns.common.file_io import load_yaml
 from nerfblendshape_ns.data.layouts import LAYOUTS
 from nerfblendshape_ns.data.splits import Protocol as SplitProtocol
 from nerfblendshape_ns.recipes.published import PublishedRow
-from nerfblendshape_ns.recipes.values import build, checked, near_matches
+from nerfblendshape_ns.recipes.values import build, near_matches
 from nerfblendshape_ns.synthetic.dataset import ClipSettings
 
 
@@ -30,10 +30,10 @@ class VideoSource:
 class DatasetSource:
     """Where the data come from: exactly one of the four."""
 
-    synthetic: Optional[Dict[str, Any]] = None
-    """A clip of the synthetic head: the values of :class:`~nerfblendshape_ns.synthetic.dataset.ClipSettings`."""
-    video: Optional[Dict[str, Any]] = None
-    """A :class:`VideoSource`."""
+    synthetic: Optional[ClipSettings] = None
+    """A clip of the synthetic head."""
+    video: Optional[VideoSource] = None
+    """A video."""
     path: Optional[Path] = None
     """A dataset directory that is there already."""
     layout: Optional[str] = None
@@ -80,7 +80,7 @@ class Recipe:
     """Name of the experiment and of its runs."""
     description: str
     """What it shows."""
-    dataset: DatasetSource
+    dataset: DatasetSource = field(default_factory=DatasetSource)
     """The data."""
     method: str = "nerfblendshape-head-small"
     """A method of ``ns-train``."""
@@ -96,7 +96,7 @@ class Recipe:
     """What others are reported to reach on the same data."""
     differs: str = ""
     """In what the published measurements differ from ours."""
-    variants: Dict[str, Any] = field(default_factory=dict)
+    variants: Dict[str, Dict[str, Any]] = field(default_factory=dict)
     """Further overrides by variant name, chosen with ``--variant``."""
 
     def with_variant(self, variant: Optional[str]) -> Recipe:
@@ -138,44 +138,23 @@ def load_recipe(path: Path) -> Recipe:
     Raises:
         UserError: the file is missing or broken, or says something that a recipe cannot.
     """
-    document = _read(path, ())
-    where = str(path)
-    values = dict(document)
-    values["dataset"] = _dataset(values.get("dataset"), where)
-    values["protocol"] = build(Protocol, values.get("protocol") or {}, f"{where}: protocol")
-    if values.get("torso") is not None:
-        values["torso"] = build(TorsoStage, values["torso"], f"{where}: torso")
-    if "published" in values:
-        rows = checked(values["published"], List[Any], f"{where}: published")
-        values["published"] = [
-            build(PublishedRow, row, f"{where}: published: row {number}") for number, row in enumerate(rows, 1)
-        ]
-    for key in ("overrides", "variants"):
-        if values.get(key) is None:
-            values.pop(key, None)
-    for name, overrides in (values.get("variants") or {}).items():
-        if not isinstance(overrides, Mapping):
-            raise UserError(f"{where}: variants: {name} must be a mapping of dotted paths to values.")
-    return build(Recipe, values, where)
+    said = {key: value for key, value in _read(path, ()).items() if value is not None}
+    recipe = build(Recipe, said, str(path))
+    _check_dataset(recipe.dataset, str(path))
+    return recipe
 
 
-def _dataset(value: Any, where: str) -> DatasetSource:
-    dataset = build(DatasetSource, value if value is not None else {}, f"{where}: dataset")
+def _check_dataset(dataset: DatasetSource, where: str) -> None:
     kinds = [item.name for item in fields(DatasetSource)]
     given = [name for name in kinds if getattr(dataset, name) is not None]
     if len(given) != 1:
         raise UserError(
             f"{where}: dataset must name exactly one of {', '.join(kinds)}, not {' and '.join(given) or 'none'}."
         )
-    if dataset.synthetic is not None:
-        build(ClipSettings, dataset.synthetic, f"{where}: dataset: synthetic")
     if dataset.layout is not None and dataset.layout not in LAYOUTS:
         raise UserError(
             f"{where}: dataset: layout {dataset.layout!r} is unknown; {near_matches(dataset.layout, LAYOUTS)}"
         )
-    if dataset.video is not None:
-        build(VideoSource, dataset.video, f"{where}: dataset: video")
-    return dataset
 
 
 def _read(path: Path, above: tuple) -> Dict[str, Any]:

@@ -15,7 +15,7 @@ from nerfblendshape_ns.common.errors import UserError
 from nerfblendshape_ns.data import contract
 from nerfblendshape_ns.recipes.recipe import DatasetSource, load_recipe
 from nerfblendshape_ns.recipes.values import build
-from nerfblendshape_ns.synthetic.dataset import ClipSettings, load_settings
+from nerfblendshape_ns.synthetic.dataset import load_settings
 
 FOLDER = "results"
 """Name of the folder, beside the recipes' ``configs``."""
@@ -162,7 +162,7 @@ def record(
         **{key: value for key, value in evaluation.items() if key in ("splits", "speed", "missing")},
         "run": _known(RecordedRun, evaluation.get("run")),
     }
-    result = _result(_rounded(values), where)
+    result = build(Result, _rounded(values), where)
     if result.is_torso and staged.torso is not None:
         staged = staged.torso_recipe(data)
     result.overrides.update({key: value for key, value in staged.overrides.items() if key != HEAD_RUN})
@@ -179,7 +179,7 @@ def load_results(folder: Path) -> List[Result]:
     """
     results = []
     for file in sorted(folder.glob("*/*.json")):
-        result = _result(file_io.load_json(file), str(file))
+        result = build(Result, file_io.load_json(file), str(file))
         if file != _file(folder, result):
             raise UserError(f"{file} is the result of run {result.run.experiment}; move it to {_file(folder, result)}.")
         results.append(result)
@@ -213,41 +213,15 @@ def _is_own(source: DatasetSource, data: Path, video: Optional[str]) -> bool:
     """Whether a dataset is what the recipe names: made of its video, or with its settings of the synthetic head."""
     if source.synthetic is not None:
         with suppress(UserError):
-            return load_settings(data) == build(ClipSettings, source.synthetic, "dataset: synthetic")
+            return load_settings(data) == source.synthetic
         return False
-    named = source.video.get("file") if source.video is not None else None
+    named = source.video.file if source.video is not None else None
     return named is not None and Path(named).name == video
 
 
 def _file_name(name: str) -> str:
     """A name with what file names may not hold replaced."""
     return re.sub(r"[^A-Za-z0-9_-]+", "_", name)
-
-
-def _result(values: Any, where: str) -> Result:
-    mapping = dict(_mapping(values, where))
-    mapping["run"] = build(RecordedRun, mapping.get("run"), f"{where}: run")
-    splits = _mapping(mapping.get("splits"), f"{where}: splits")
-    mapping["splits"] = {name: _split(split, f"{where}: splits: {name}") for name, split in splits.items()}
-    return build(Result, mapping, where)
-
-
-def _split(values: Any, where: str) -> Split:
-    mapping = dict(_mapping(values, where))
-    rows = _mapping(mapping.get("rows"), f"{where}: rows")
-    mapping["rows"] = {name: _figures(row, f"{where}: rows: {name}") for name, row in rows.items()}
-    mapping["alignment"] = _figures(mapping.get("alignment", {}), f"{where}: alignment")
-    return build(Split, mapping, where)
-
-
-def _figures(values: Any, where: str) -> Dict[str, Figure]:
-    return {name: build(Figure, value, f"{where}: {name}") for name, value in _mapping(values, where).items()}
-
-
-def _mapping(value: Any, where: str) -> Mapping[str, Any]:
-    if not isinstance(value, Mapping):
-        raise UserError(f"{where} must be a mapping of names to values but is {value!r}.")
-    return value
 
 
 def _known(cls: Type[Any], values: Any) -> Any:

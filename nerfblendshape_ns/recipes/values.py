@@ -71,24 +71,43 @@ def checked(value: Any, hint: Any, where: str) -> Any:
 
 
 def build(cls: Type[T], mapping: Any, where: str) -> T:
-    """Make a dataclass from a YAML mapping.
+    """Make a dataclass from a YAML mapping, and those that its fields hold, also in dictionaries and lists.
 
     Raises:
         UserError: not a mapping, an unknown or missing key, or a value of the wrong type.
     """
-    if not isinstance(mapping, Mapping):
-        raise UserError(f"{where} must be a mapping of names to values but is {mapping!r}.")
     hints = type_hints(cls)
-    for key in mapping:
+    for key in _mapping(mapping, where):
         if key not in hints:
             raise UserError(f"{where} has the unknown key {key!r}; {near_matches(str(key), hints)}")
-    values = {key: checked(value, hints[key], f"{where}: {key}") for key, value in mapping.items()}
+    values = {key: _filled(value, hints[key], f"{where}: {key}") for key, value in mapping.items()}
     try:
         return cls(**values)
     except TypeError:
         required = [item.name for item in fields(cls) if item.default is MISSING and item.default_factory is MISSING]  # type: ignore[arg-type]
         missing = [name for name in required if name not in values]
         raise UserError(f"{where} lacks {' and '.join(missing)}.") from None
+
+
+def _filled(value: Any, hint: Any, where: str) -> Any:
+    """A value as :func:`checked` gives it, with dataclasses in place of the mappings that fill them."""
+    inside = get_args(hint)
+    if get_origin(hint) is dict:
+        value = {key: _filled(item, inside[1], f"{where}: {key}") for key, item in _mapping(value, where).items()}
+    elif get_origin(hint) is list and isinstance(value, list):
+        value = [_filled(item, inside[0], f"{where}: row {number}") for number, item in enumerate(value, 1)]
+    else:
+        members = _members(hint)
+        cls: Any = next(filter(is_dataclass, members), None)
+        if cls is not None and (value is not None or type(None) not in members):
+            return build(cls, value, where)
+    return checked(value, hint, where)
+
+
+def _mapping(value: Any, where: str) -> Mapping[str, Any]:
+    if not isinstance(value, Mapping):
+        raise UserError(f"{where} must be a mapping of names to values but is {value!r}.")
+    return value
 
 
 def apply_overrides(config: Any, overrides: Mapping[str, Any], where: str) -> None:
@@ -143,7 +162,7 @@ def describe(hint: Any) -> str:
     for member in _members(hint):
         if member is type(None):
             names.append("null")
-        elif get_origin(member) is tuple:
+        elif get_origin(member) in (tuple, list):
             names.append("a list")
         elif isinstance(member, type):
             names.append(_WORDS.get(member, member.__name__))
