@@ -108,7 +108,7 @@ def main() -> None:
             name: [round(1e3 * sum(part) / tenth, 1) for part in (values[:tenth], values[-tenth:])]
             for name, values in times.items()
         },
-        "pixels_rendered": round(float(pixels.known.float().mean()), 3) if pixels.kept > 0 else None,
+        "pixels_rendered": round(float(pixels.stored.float().mean()), 3) if pixels.kept > 0 else None,
         "psnr_difference": round(apart, 4),
         "steps": options.steps,
     }
