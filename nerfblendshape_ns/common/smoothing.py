@@ -70,14 +70,6 @@ def fill_gaps(values: np.ndarray) -> np.ndarray:
         values: ``[frames, ...]`` with at least one row without NaN.
     """
     flat = np.asarray(values).reshape(len(values), -1)
-    valid = ~np.isnan(flat).any(1)
-    if valid.all():
-        return np.asarray(values).copy()
-    known = np.flatnonzero(valid)
-    position = np.arange(len(flat))
-    after = np.clip(np.searchsorted(known, position), 0, len(known) - 1)
-    before = np.clip(np.searchsorted(known, position, side="right") - 1, 0, len(known) - 1)
-    first, last = known[before], known[after]
-    fraction = np.where(last > first, (position - first) / np.maximum(last - first, 1), 0.0)[:, None]
-    filled = flat[first] * (1 - fraction) + flat[last] * fraction
+    known = np.flatnonzero(~np.isnan(flat).any(1))
+    filled = np.stack([np.interp(np.arange(len(flat)), known, column[known]) for column in flat.T], axis=1)
     return filled.reshape(np.shape(values)).astype(np.asarray(values).dtype)
