@@ -117,9 +117,9 @@ def _message_and_action(sentence: str) -> Tuple[str, str]:
     return (message, action.rstrip(".")) if separator else (sentence, "correct the file")
 
 
-def count_of(number: int, singular: str, plural: str = "") -> str:
+def count_of(number: int, singular: str) -> str:
     """``1 frame``, ``3 frames``."""
-    return f"{number:,} {singular if number == 1 else plural or singular + 's'}"
+    return f"{number:,} {singular if number == 1 else singular + 's'}"
 
 
 def some(words: Sequence[str], most: int = 8) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from enum import IntEnum
 from pathlib import Path
-from typing import Any, Dict, Mapping, Optional, Tuple
+from typing import Any, Dict, Mapping, Optional
 
 import numpy as np
 
@@ -74,39 +74,22 @@ def default_test_frames(num_frames: int) -> int:
     return 500 if num_frames >= 2500 else max(1, num_frames // 10)
 
 
-def expression_range(expressions: np.ndarray, test_frames: Optional[int] = None) -> Tuple[np.ndarray, np.ndarray]:
-    """Minimum and maximum of each coefficient over the training frames.
-
-    Args:
-        expressions: ``[num_frames, basis]``.
-        test_frames: how many frames at the end are test; None takes :func:`default_test_frames`.
-
-    Returns:
-        Two float32 arrays ``[basis]``.
-    """
-    test_frames = default_test_frames(len(expressions)) if test_frames is None else test_frames
-    train = expressions[: len(expressions) - test_frames]
-    return train.min(0).astype(np.float32), train.max(0).astype(np.float32)
-
-
-def save_expressions(
-    root: Path, expressions: np.ndarray, names: list, basis: str, test_frames: Optional[int] = None
-) -> None:
-    """Write ``expr.npy``, its training range and ``expr_names.json``.
+def save_expressions(root: Path, expressions: np.ndarray, names: list, basis: str) -> None:
+    """Write ``expr.npy``, the range of its training frames and ``expr_names.json``.
 
     Args:
         root: the dataset directory.
         expressions: ``[num_frames, basis]``; row = ``img_id``; neutral is 0.
         names: one name for each coefficient.
         basis: the basis id: ``arkit52``, ``flame``, ``custom`` or another of ``docs/data.md``.
-        test_frames: as in :func:`expression_range`.
     """
     if len(names) != expressions.shape[1]:
         raise UserError(f"{len(names)} coefficient names were given for {expressions.shape[1]} coefficients.")
-    low, high = expression_range(expressions, test_frames)
-    file_io.save_array(root / EXPRESSIONS, expressions.astype(np.float32))
-    file_io.save_array(root / EXPRESSION_MIN, low)
-    file_io.save_array(root / EXPRESSION_MAX, high)
+    expressions = expressions.astype(np.float32)
+    train = expressions[: len(expressions) - default_test_frames(len(expressions))]
+    file_io.save_array(root / EXPRESSIONS, expressions)
+    file_io.save_array(root / EXPRESSION_MIN, train.min(0))
+    file_io.save_array(root / EXPRESSION_MAX, train.max(0))
     file_io.save_json(root / EXPRESSION_NAMES, {"basis": basis, "names": list(names)})
 
 

@@ -50,10 +50,6 @@ class Rendering:
         alpha = soft_alpha(self.labels)[..., None]
         return self.image.astype(np.float32) / 255.0 * alpha + (1.0 - alpha)
 
-    def head_on_white_exact(self) -> np.ndarray:
-        """The head over white, mixed by its exact coverage: ``[height, width, 3]`` float32 in 0..1."""
-        return self.head_image + (1.0 - self.alpha[..., None])
-
 
 class SyntheticHead:
     """A person made from a seed.

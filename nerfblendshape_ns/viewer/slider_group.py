@@ -44,7 +44,8 @@ class SliderGroup:
         self._server, self._store, self._actions = server, store, actions
         self._order = actions.table.by_activity()
         self._lock = threading.Lock()
-        self._handles: Dict[int, Any] = {}
+        self.handles: Dict[int, Any] = {}
+        """The slider of each coefficient, by its index."""
         self._ranges: Dict[int, SliderRange] = {}
         self._beyond: Optional[bool] = None
         self._text = ""
@@ -59,11 +60,6 @@ class SliderGroup:
                 text.on_update(lambda _: self.filter(text.value))
         self._build(beyond=False)
 
-    @property
-    def handles(self) -> Dict[int, Any]:
-        """The slider of each coefficient, by its index."""
-        return dict(self._handles)
-
     def show(self, values: np.ndarray, beyond: bool) -> None:
         """Set all sliders.
 
@@ -74,7 +70,7 @@ class SliderGroup:
         with self._lock:
             if beyond != self._beyond:
                 self._build(beyond)
-            for index, handle in self._handles.items():
+            for index, handle in self.handles.items():
                 # The slider that somebody drags already shows the value, to the step; writing it back would jerk.
                 slider, value = self._ranges[index], float(values[index])
                 if abs(handle.value - min(max(value, slider.minimum), slider.maximum)) > 0.5 * slider.step:
@@ -92,11 +88,11 @@ class SliderGroup:
         shown = self._store.state.base(table)
         wanted = [index for index in self._order if self._text in table.names[index].lower()]
         num_first = len(wanted) if self._text else NUM_FIRST
-        for handle in self._handles.values():
+        for handle in self.handles.values():
             handle.remove()
         if self._rest is not None:
             self._rest.remove()  # It has no children left.
-        self._handles, self._beyond, self._rest = {}, beyond, None
+        self.handles, self._beyond, self._rest = {}, beyond, None
         with self._folder:
             self._add(wanted[:num_first], shown, beyond)
             if len(wanted) > num_first:
@@ -118,4 +114,4 @@ class SliderGroup:
                 hint=f"{name}: {low:.3g} to {high:.3g} in training",
             )
             tie(handle, self._store, lambda state, value, index=index: self._actions.edit(state, index, value))
-            self._handles[index], self._ranges[index] = handle, slider
+            self.handles[index], self._ranges[index] = handle, slider

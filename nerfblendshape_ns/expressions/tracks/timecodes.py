@@ -17,20 +17,17 @@ RECORDING_RATES = (23.976, 24.0, 25.0, 29.97, 30.0, 48.0, 50.0, 59.94, 60.0, 90.
 DAY = 86400.0
 
 
-def timecode_seconds(
-    timecodes: Sequence[str], path: Path, rate: Optional[float] = None
-) -> Tuple[Float64[np.ndarray, "rows"], List[str]]:
+def timecode_seconds(timecodes: Sequence[str], path: Path) -> Tuple[Float64[np.ndarray, "rows"], List[str]]:
     """Seconds of timecodes ``HH:MM:SS:FF.subframe``.
 
     With ``;`` in every one they are drop-frame ones: counted at 30 or 60 frames per second that pass at 29.97 or 59.94,
-    with numbers left out at every minute but the tenth. Where the frames step back while the seconds ascend, whoever
+    with numbers left out at every minute but the tenth. FF counts at the smallest usual rate that the largest FF fits
+    in, or at 60 where less than a second was recorded. Where the frames step back while the seconds ascend, whoever
     wrote FF computed it wrongly, and the rows are read at the even rate that the seconds imply.
 
     Args:
         timecodes: one for each row, ascending; a step back of more than half a day is midnight.
         path: the file, for messages.
-        rate: frames per second that FF counts; None takes the smallest usual rate that the largest FF fits in, or 60
-            where less than a second was recorded.
 
     Returns:
         Seconds, and notes.
@@ -40,9 +37,8 @@ def timecode_seconds(
     """
     whole, frames = _fields(timecodes, path)
     largest = float(np.floor(frames.max()))
-    if rate is None:
-        short = len(np.unique(whole)) < 2
-        rate = 60.0 if short else float(next((known for known in TIMECODE_RATES if known > largest), largest + 1))
+    short = len(np.unique(whole)) < 2
+    rate = 60.0 if short else float(next((known for known in TIMECODE_RATES if known > largest), largest + 1))
     if all(";" in text for text in timecodes) and rate in (30, 60):
         seconds = _drop_frame_seconds(whole, frames, int(rate))
     else:
