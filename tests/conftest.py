@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
+from video_files import shared_folder
 
 from nerfblendshape_ns.common.library_output import LIBRARY_WARNINGS
 from nerfblendshape_ns.model_components.metrics.lpips import find_lpips
@@ -53,7 +54,7 @@ def person_mask_path():
 
 def found(model: ModelFile) -> Path:
     """A network's file: shared, cached, or fetched into the cache."""
-    shared = Path(os.environ.get("NBS_SHARED", Path(__file__).resolve().parents[2] / "shared")) / "models" / model.name
+    shared = shared_folder() / "models" / model.name
     try:
         return shared if shared.is_file() else model.find()
     except ModelUnavailable as error:

@@ -35,33 +35,16 @@ def write_config(folder: Path, data: Path) -> None:
 @pytest.fixture(scope="session")
 def make_run(tmp_path_factory) -> Callable[..., Tuple[Path, Path, TinyClip]]:
     """Writes a tiny clip of 20 frames at 25 a second (13 train, 2 validate, 5 test) and an untrained run of it."""
+    from tiny_head import make as make_head
+
     from nerfblendshape_ns.data.dataparser import NerfBlendshapeDataParserConfig
-    from nerfblendshape_ns.models.head import HeadModelConfig
 
     def make() -> Tuple[Path, Path, TinyClip]:
         root = tmp_path_factory.mktemp("drive")
         clip = write_own(root / "clip", NUM_FRAMES)
         parser = NerfBlendshapeDataParserConfig(data=root / "clip", test_frames=5, val_frames=2, max_size=24)
         outputs = parser.setup().get_dataparser_outputs("train")
-        torch.manual_seed(0)
-        config = HeadModelConfig(
-            num_levels=4,
-            log2_table_size=9,
-            max_resolution=32,
-            hidden_dim=16,
-            occupancy_resolution=16,
-            samples_per_box=32,
-        )
-        model = config.setup(
-            scene_box=outputs.scene_box,
-            num_train_data=13,
-            metadata=outputs.metadata,
-            device="cpu",
-            grad_scaler=None,
-        )
-        with torch.no_grad():  # Large tables, so that expressions make a visible difference.
-            model.field.encoding.mean.normal_()
-            model.field.encoding.bases.normal_()
+        model = make_head(outputs.metadata, outputs.scene_box)
         run = root / "run"
         (run / "nerfstudio_models").mkdir(parents=True)
         write_config(run, root / "clip")

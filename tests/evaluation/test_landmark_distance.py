@@ -1,21 +1,19 @@
 """Landmark distance: by hand with landmarks that are given, and with the Face Landmarker on faces."""
 
 import math
-import os
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from made_pictures import blurred
+from video_files import shared_folder
 
 from nerfblendshape_ns.common.errors import UserError
 from nerfblendshape_ns.evaluation import landmark_distance
 from nerfblendshape_ns.evaluation.landmark_distance import LandmarkDistance
 from nerfblendshape_ns.process_data.face.face_landmarker import Face
 
-SHARED = Path(os.environ.get("NBS_SHARED", Path(__file__).resolve().parents[3] / "shared"))
-CLIP = SHARED / "clips" / "plain_216f_30fps.mp4"
+CLIP = shared_folder() / "clips" / "plain_216f_30fps.mp4"
 
 
 class GivenLandmarks:

@@ -35,7 +35,7 @@ def metadata() -> Dict[str, Any]:
     }
 
 
-def make(data: Optional[Dict[str, Any]] = None, **options) -> HeadModel:
+def make(data: Optional[Dict[str, Any]] = None, box: Optional[SceneBox] = None, **options) -> HeadModel:
     torch.manual_seed(0)
     config = HeadModelConfig(
         num_levels=4, log2_table_size=9, max_resolution=32, hidden_dim=16, occupancy_resolution=16, samples_per_box=32
@@ -43,7 +43,7 @@ def make(data: Optional[Dict[str, Any]] = None, **options) -> HeadModel:
     for name, value in options.items():
         setattr(config, name, value)
     model = config.setup(
-        scene_box=SceneBox(torch.tensor([[-0.8, -0.9, -1.0], [0.8, 0.9, 1.0]])),
+        scene_box=box or SceneBox(torch.tensor([[-0.8, -0.9, -1.0], [0.8, 0.9, 1.0]])),
         num_train_data=len((data or metadata())["train_frame_index"]),
         metadata=data or metadata(),
         device="cpu",
