@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 import torch
 from nerfstudio.configs.method_configs import all_methods
+from saved_run import save_run
 
 from nerfblendshape_ns.data.dataset import NerfBlendshapeDataset
 from nerfblendshape_ns.evaluation.measure import Instruments, measure_frames
@@ -75,11 +76,8 @@ def untrained_run(config: Any) -> Path:
         dataset = NerfBlendshapeDataset(outputs)
         dataset.load()
         model.init_from_visual_hull(dataset)
-    state = {f"_model.{name}": value for name, value in model.state_dict().items()}
     folder = config.get_base_dir()
-    (folder / "nerfstudio_models").mkdir()
-    torch.save({"step": 9, "pipeline": state}, folder / "nerfstudio_models" / "step-000000009.ckpt")
-    return folder
+    return save_run(folder, model, step=9, config=(folder / "config.yml").read_text())
 
 
 def checkpoint(config_path: Path) -> Dict[str, Any]:

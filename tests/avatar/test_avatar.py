@@ -6,6 +6,7 @@ import shutil
 import numpy as np
 import pytest
 import torch
+from saved_run import save_run
 from tiny_head import POSE, camera, make, metadata
 from tiny_torso import frame_metadata, make_torso
 
@@ -60,7 +61,7 @@ MODELS = {
 
 @pytest.mark.parametrize("keep_track", [False, True])
 @pytest.mark.parametrize("name", MODELS)
-def test_exported_pictures_are_those_of_the_run_bit_by_bit(tmp_path, save_run, name, keep_track):
+def test_exported_pictures_are_those_of_the_run_bit_by_bit(tmp_path, name, keep_track):
     model = MODELS[name]()
     run = open_avatar(save_run(tmp_path / "run", model))
     expected = [run.render(state, run.camera_of(POSE, 20)) for state in states()]
@@ -82,7 +83,7 @@ def test_exported_pictures_are_those_of_the_run_bit_by_bit(tmp_path, save_run, n
     assert first.description == second.description and first.tensors.keys() == second.tensors.keys()
 
 
-def test_the_clean_plate_may_stay_out(tmp_path, save_run):
+def test_the_clean_plate_may_stay_out(tmp_path):
     run = open_avatar(save_run(tmp_path / "run", make_torso()))
     export_avatar(run, tmp_path / "a.avatar", Provenance(), keep_background=False)
     assert not [name for name in read_avatar_file(tmp_path / "a.avatar").tensors if "plate" in name]
@@ -93,7 +94,7 @@ def test_the_clean_plate_may_stay_out(tmp_path, save_run):
         assert torch.equal(ours[name], theirs[name]), name
 
 
-def test_the_run_opens_as_it_was_trained(tmp_path, save_run):
+def test_the_run_opens_as_it_was_trained(tmp_path):
     model = make(clip()).eval()
     avatar = open_avatar(save_run(tmp_path, model) / "config.yml")
     outputs = avatar.render(states()[0], camera())
@@ -103,7 +104,7 @@ def test_the_run_opens_as_it_was_trained(tmp_path, save_run):
     assert avatar.path.name == "step-000000007.ckpt" and avatar.provenance == Provenance()
 
 
-def test_the_clip_stays_out_of_the_file(tmp_path, save_run):
+def test_the_clip_stays_out_of_the_file(tmp_path):
     data = clip()
     export_avatar(open_avatar(save_run(tmp_path, make(data, frame_code_dim=2))), tmp_path / "a.avatar", Provenance())
     content = read_avatar_file(tmp_path / "a.avatar")
@@ -118,7 +119,7 @@ def test_the_clip_stays_out_of_the_file(tmp_path, save_run):
         export_avatar(open_avatar(tmp_path / "a.avatar"), tmp_path / "b.avatar", Provenance(), keep_track=True)
 
 
-def test_a_kept_track_is_the_clip_s(tmp_path, save_run):
+def test_a_kept_track_is_the_clip_s(tmp_path):
     run = open_avatar(save_run(tmp_path, make(clip())))
     export_avatar(run, tmp_path / "a.avatar", Provenance(), keep_track=True)
     track = open_avatar(tmp_path / "a.avatar").track
@@ -127,7 +128,7 @@ def test_a_kept_track_is_the_clip_s(tmp_path, save_run):
         assert torch.equal(getattr(track, name), getattr(run.track, name)), name
 
 
-def test_provenance_travels(tmp_path, save_run):
+def test_provenance_travels(tmp_path):
     run = open_avatar(save_run(tmp_path, make(clip())))
     stated = Provenance(person="Ada", consent="agreed on 3 May", licence="CC BY 4.0", source="clip 7")
     digest = export_avatar(run, tmp_path / "a.avatar", stated)
@@ -138,7 +139,7 @@ def test_provenance_travels(tmp_path, save_run):
     assert content.digest == digest
 
 
-def test_the_camera_is_the_training_camera_nearest_to_the_median(tmp_path, save_run):
+def test_the_camera_is_the_training_camera_nearest_to_the_median(tmp_path):
     avatar = open_avatar(save_run(tmp_path, make(clip())))
     # Of 0.3, 0.1, -0.2 and 0.9 the (lower) median is 0.1.
     assert avatar.camera.camera_to_worlds[0, 0, 3] == pytest.approx(0.1)
@@ -152,7 +153,7 @@ def test_the_camera_is_the_training_camera_nearest_to_the_median(tmp_path, save_
     assert torch.equal(large.camera_to_worlds[0], POSE)
 
 
-def test_backgrounds(tmp_path, save_run):
+def test_backgrounds(tmp_path):
     for own in ("white", "black"):
         avatar = open_avatar(save_run(tmp_path / own, make(clip(), background_color=own)))
         view, state = avatar.camera, states()[0]
@@ -166,7 +167,7 @@ def test_backgrounds(tmp_path, save_run):
         torch.testing.assert_close(avatar.render(state, view, green)["rgb"], foreground + (1 - alpha) * green)
 
 
-def test_a_background_behind_the_torso(tmp_path, save_run):
+def test_a_background_behind_the_torso(tmp_path):
     avatar = open_avatar(save_run(tmp_path, make_torso()))
     picture = torch.rand(16, 16, 3, generator=torch.Generator().manual_seed(1))
     plain = avatar.render(avatar.neutral(), avatar.camera)
@@ -178,7 +179,7 @@ def test_a_background_behind_the_torso(tmp_path, save_run):
     torch.testing.assert_close(avatar.model.get_rgba_image(over), avatar.model.get_rgba_image(plain))
 
 
-def test_what_cannot_be_opened_is_told(tmp_path, save_run):
+def test_what_cannot_be_opened_is_told(tmp_path):
     run = save_run(tmp_path / "run", make(clip()))
     export_avatar(open_avatar(run), tmp_path / "a.avatar", Provenance())
     content = read_avatar_file(tmp_path / "a.avatar")
@@ -207,7 +208,7 @@ def test_what_cannot_be_opened_is_told(tmp_path, save_run):
         export_avatar(open_avatar(run), tmp_path / "notes.txt" / "a.avatar", Provenance())
 
 
-def test_no_path_is_written_and_none_is_opened(tmp_path, save_run, monkeypatch):
+def test_no_path_is_written_and_none_is_opened(tmp_path, monkeypatch):
     """A picture behind the torso travels as a tensor; where it lay stays the exporter's business."""
     room = tmp_path / "private" / "room.png"
     room.parent.mkdir()
@@ -245,7 +246,7 @@ def leaves(value, path=()):
 
 
 @pytest.mark.parametrize("wrong", [None, "wrong", -3, 1e30, [], {}, [["a", 2]]], ids=repr)
-def test_every_malformed_field_gives_one_sentence(tmp_path, save_run, wrong):
+def test_every_malformed_field_gives_one_sentence(tmp_path, wrong):
     """Each field of the description in turn: what cannot be opened is told in a sentence, the rest renders."""
     model = make_torso()
     export_avatar(open_avatar(save_run(tmp_path / "run", model)), tmp_path / "a.avatar", Provenance())
@@ -266,7 +267,7 @@ def test_every_malformed_field_gives_one_sentence(tmp_path, save_run, wrong):
             avatar.render(avatar.neutral(), avatar.camera)
 
 
-def test_malformed_checkpoints_are_told(tmp_path, save_run):
+def test_malformed_checkpoints_are_told(tmp_path):
     run = save_run(tmp_path, make(clip()))
     path = run / "nerfstudio_models" / "step-000000007.ckpt"
     content = torch.load(path, weights_only=True)
@@ -280,7 +281,7 @@ def test_malformed_checkpoints_are_told(tmp_path, save_run):
                     opens(run)
 
 
-def test_an_open_avatar_does_not_hang_on_its_file(tmp_path, save_run):
+def test_an_open_avatar_does_not_hang_on_its_file(tmp_path):
     path = tmp_path / "a.avatar"
     export_avatar(open_avatar(save_run(tmp_path / "run", make_torso())), path, Provenance())
     avatar = open_avatar(path)

@@ -7,6 +7,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from saved_run import save_run
 from tiny_head import make, metadata
 from tiny_torso import make_torso
 
@@ -21,7 +22,7 @@ FAINT = 0.3
 INTRINSICS = {"fl_x": 30.0, "fl_y": 30.0, "cx": 8.0, "cy": 8.0}
 
 
-def avatar_of(tmp_path, save_run, data=None, **options) -> Avatar:
+def avatar_of(tmp_path, data=None, **options) -> Avatar:
     return open_avatar(save_run(tmp_path, make((data or metadata()) | {"intrinsics": INTRINSICS}, **options)))
 
 
@@ -34,7 +35,7 @@ def test_the_strongest_pixels_are_counted_by_the_head():
     assert strongest(change, np.zeros_like(head)) == 9.0
 
 
-def test_an_untrained_coefficient_is_named(tmp_path, save_run):
+def test_an_untrained_coefficient_is_named(tmp_path):
     model = make(metadata() | {"intrinsics": INTRINSICS}, basis_parametrisation="named", network_expression=False)
     torch.nn.init.uniform_(model.field.encoding.bases[1], -INITIAL_RANGE, INITIAL_RANGE)
     sweep = sweep_avatar(open_avatar(save_run(tmp_path, model)), threshold=FAINT)
@@ -48,42 +49,42 @@ def test_an_untrained_coefficient_is_named(tmp_path, save_run):
     assert "mouthPucker" in as_text(sweep).splitlines()[3] and "NOT LEARNT: its table" in as_text(sweep)
 
 
-def test_a_coefficient_that_never_moved_is_named(tmp_path, save_run):
+def test_a_coefficient_that_never_moved_is_named(tmp_path):
     data = metadata()
     data["expression_max"] = torch.tensor([0.8, 0.004, 0.8])
-    sweep = sweep_avatar(avatar_of(tmp_path, save_run, data))
+    sweep = sweep_avatar(avatar_of(tmp_path, data))
     assert sweep.coefficients[1].reasons[0] == "does not move in training"
     assert sweep.coefficients[1].maximum == pytest.approx(0.004)
 
 
-def test_components_that_leave_a_coefficient_out(tmp_path, save_run, monkeypatch):
+def test_components_that_leave_a_coefficient_out(tmp_path, monkeypatch):
     monkeypatch.setattr(head, "principal_components", partial(principal_components, most=1))
     data = metadata()
     data["track"]["expression"] = torch.tensor([[0.8, 0.0, 0.4]]) * torch.linspace(0, 1, 6)[:, None]
-    sweep = sweep_avatar(avatar_of(tmp_path, save_run, data), threshold=FAINT)
+    sweep = sweep_avatar(avatar_of(tmp_path, data), threshold=FAINT)
     # One component, (2, 0, 1) / √5: it holds 89 % and 45 % of the length of the first and the last.
     assert [one.held for one in sweep.coefficients] == pytest.approx([2 / 5**0.5, 0.0, 1 / 5**0.5], abs=1e-3)
     assert sweep.coefficients[1].reasons[0] == "the principal components keep 0 % of it"
     assert sweep.coefficients[0].alike == "browInnerUp"
 
 
-def test_the_baseline_has_no_tables_to_speak_of(tmp_path, save_run):
-    sweep = sweep_avatar(avatar_of(tmp_path, save_run, conditioning="concat"))
+def test_the_baseline_has_no_tables_to_speak_of(tmp_path):
+    sweep = sweep_avatar(avatar_of(tmp_path, conditioning="concat"))
     assert [one.trained_rows for one in sweep.coefficients] == [None] * 3
     assert [one.held for one in sweep.coefficients] == [1.0] * 3
 
 
-def test_what_the_model_was_built_without_is_listed(tmp_path, save_run):
+def test_what_the_model_was_built_without_is_listed(tmp_path):
     data = metadata() | {"expression_source_names": ["tongueOut", *metadata()["expression_names"]]}
-    sweep = sweep_avatar(avatar_of(tmp_path, save_run, data))
+    sweep = sweep_avatar(avatar_of(tmp_path, data))
     assert sweep.left_out == ["tongueOut"]
     assert "since they do not move in training: tongueOut" in as_text(sweep)
 
 
-def test_pictures_and_heat(tmp_path, save_run):
+def test_pictures_and_heat(tmp_path):
     data = metadata()
     data["expression_min"] = torch.tensor([-0.5, 0.0, 0.1])
-    avatar = avatar_of(tmp_path, save_run, data)
+    avatar = avatar_of(tmp_path, data)
     sweep = sweep_avatar(avatar, size=24)
     first, second, third = sweep.coefficients
     assert first.at_maximum.shape == sweep.neutral.shape == (24, 24, 3) and first.heat.shape == (24, 24)
@@ -98,8 +99,8 @@ def test_pictures_and_heat(tmp_path, save_run):
     assert heat_picture(only, sweep.neutral, 1.0)[y, x].sum() > 400 > heat_picture(only, sweep.neutral, 1.0)[0, 0].sum()
 
 
-def test_sheet_video_and_table(tmp_path, save_run):
-    avatar = avatar_of(tmp_path / "run", save_run)
+def test_sheet_video_and_table(tmp_path):
+    avatar = avatar_of(tmp_path / "run")
     sweep = sweep_avatar(avatar, threshold=FAINT)
     write_sweep_sheet(tmp_path / "sweep.png", sweep)
     sheet = cv2.imread(str(tmp_path / "sweep.png"))
@@ -115,7 +116,7 @@ def test_sheet_video_and_table(tmp_path, save_run):
     assert document["coefficients"][0]["change_at_minimum"] == 0.0
 
 
-def test_a_torso_is_swept_whole_and_measured_by_its_head(tmp_path, save_run):
+def test_a_torso_is_swept_whole_and_measured_by_its_head(tmp_path):
     avatar = open_avatar(save_run(tmp_path, make_torso()))
     sweep = sweep_avatar(avatar)
     outputs = avatar.render(avatar.neutral(), avatar.camera)

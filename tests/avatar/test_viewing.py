@@ -8,7 +8,9 @@ import pytest
 import torch
 from nerfstudio.cameras.cameras import CameraType
 from nerfstudio.viewer.utils import CameraState, get_camera
+from saved_run import save_run
 from tiny_head import POSE, make, metadata
+from tiny_torso import INTRINSICS
 
 from nerfblendshape_ns.avatar import viewing
 from nerfblendshape_ns.avatar.avatar import open_avatar
@@ -18,11 +20,9 @@ from nerfblendshape_ns.common.errors import UserError
 from nerfblendshape_ns.recipes.training import end_curves
 from nerfblendshape_ns.viewer.override import ViewerExpression
 
-INTRINSICS = {"fl_x": 24.0, "fl_y": 24.0, "cx": 8.0, "cy": 8.0}
-
 
 @pytest.fixture
-def exported(tmp_path, save_run):
+def exported(tmp_path):
     run = open_avatar(save_run(tmp_path / "run", make(metadata() | {"intrinsics": INTRINSICS})))
     export_avatar(run, tmp_path / "a.avatar", Provenance())
     return open_avatar(tmp_path / "a.avatar")

@@ -6,15 +6,16 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from saved_run import save_run
 from tiny_head import make, metadata
+from tiny_torso import INTRINSICS
+from waiting import until
 
 from nerfblendshape_ns.avatar import viewing
 from nerfblendshape_ns.avatar.avatar import open_avatar
 from nerfblendshape_ns.avatar.virtual_camera import VirtualCamera
 from nerfblendshape_ns.common.errors import UserError
 from nerfblendshape_ns.recipes.training import end_curves
-
-INTRINSICS = {"fl_x": 24.0, "fl_y": 24.0, "cx": 8.0, "cy": 8.0}
 
 
 class Camera:
@@ -40,19 +41,12 @@ class Camera:
 
 
 @pytest.fixture
-def shown(tmp_path, save_run):
+def shown(tmp_path):
     avatar = open_avatar(save_run(tmp_path / "run", make(metadata() | {"intrinsics": INTRINSICS})))
     viewer = viewing.start_viewer(avatar)
     yield avatar, viewer
     viewer.viser_server.stop()
     end_curves()
-
-
-def until(met) -> None:
-    end = time.monotonic() + 10
-    while not met() and time.monotonic() < end:
-        time.sleep(0.01)
-    assert met()
 
 
 def test_what_the_controls_show_is_sent(shown, monkeypatch):

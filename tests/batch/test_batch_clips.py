@@ -8,7 +8,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from test_batch_job import wait_for
+from waiting import until
 
 from nerfblendshape_ns.avatar.avatar_file import read_avatar_file
 from nerfblendshape_ns.batch.status import last_step, read_log, read_status
@@ -40,7 +40,7 @@ def test_clips_become_avatars_and_a_killed_one_goes_on(tmp_path, monkeypatch, ca
     arguments += ["--jobs", "2", "--consent", "nobody is shown"]
 
     def kill_at_the_torso() -> None:
-        wait_for(lambda: last_step(read_log(out / "anna")) == "tiny-torso: training", 3600)
+        until(lambda: last_step(read_log(out / "anna")) == "tiny-torso: training", 3600)
         clip = [one for one in psutil.Process().children() if str(out / "anna") in one.cmdline()]
         clip[0].kill()
 

@@ -15,7 +15,8 @@ from typing import Dict, List, Tuple
 import pytest
 from fake_clips import fake_clip
 from rich.console import Console
-from test_batch_job import notes, wait_for
+from test_batch_job import notes
+from waiting import until
 
 from nerfblendshape_ns.batch import engines
 from nerfblendshape_ns.batch.engines import run_on_cluster
@@ -45,7 +46,7 @@ class Cluster:
 
     def __enter__(self) -> Cluster:
         self.scheduler = self._start("scheduler", "--port", "0")
-        wait_for(self.file.exists, 300)
+        until(self.file.exists, 300)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -92,7 +93,7 @@ def test_all_clips_are_done_and_none_twice_though_a_worker_is_killed(tmp_path):
         thread = threading.Thread(target=lambda: result.append(batch(tmp_path / "out", str(cluster.file), clips)))
         thread.start()
         ours = {process.pid for process in workers}
-        wait_for(lambda: set(begun_by(tmp_path / "out").values()) == ours, 300)
+        until(lambda: set(begun_by(tmp_path / "out").values()) == ours, 300)
         running = begun_by(tmp_path / "out")
         assert len(running) == 2, "a worker of four threads makes one clip at a time: it offers one"
         (clip,) = (name for name, pid in running.items() if pid == workers[0].pid)
@@ -131,7 +132,7 @@ def test_a_lost_scheduler_is_told_and_the_next_start_continues(tmp_path, monkeyp
     with Cluster(tmp_path) as cluster:
         cluster.worker()
         clip = tmp_path / "out" / "a"
-        killer = threading.Thread(target=lambda: (wait_for(lambda: bool(notes(clip)), 300), cluster.scheduler.kill()))
+        killer = threading.Thread(target=lambda: (until(lambda: bool(notes(clip)), 300), cluster.scheduler.kill()))
         killer.start()
         with pytest.raises(UserError, match=r"the scheduler at \S+ is lost; start one, and the same command continues"):
             batch(tmp_path / "out", str(cluster.file), [fake_clip(tmp_path / "out", "a", "sleep=600")])

@@ -10,10 +10,11 @@ import threading
 import time
 from dataclasses import replace
 from pathlib import Path
-from typing import Callable, List
+from typing import List
 
 import pytest
 from fake_clips import fake_clip
+from waiting import until
 
 from nerfblendshape_ns.batch.job import run_clip
 from nerfblendshape_ns.batch.status import Status, last_error, last_step, read_status, write_status
@@ -25,13 +26,6 @@ def notes(folder: Path) -> List[str]:
     """What the fake process of a clip noted: ``begin`` and ``end``."""
     path = folder / "notes.txt"
     return [line.split()[0] for line in path.read_text().splitlines()] if path.exists() else []
-
-
-def wait_for(condition: Callable[[], bool], seconds: float = 60.0) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "it did not come about"
-        time.sleep(0.02)
 
 
 def test_a_clip_that_is_done_is_not_run_again(tmp_path):
@@ -105,7 +99,7 @@ def test_a_clip_that_somebody_makes_is_waited_for_and_not_made_twice(tmp_path):
 
 def test_stopping_ends_the_process(tmp_path):
     clip, stop = fake_clip(tmp_path, "me", "sleep=600"), threading.Event()
-    threading.Timer(0.0, lambda: (wait_for(lambda: notes(clip.folder) == ["begin"]), stop.set())).start()
+    threading.Timer(0.0, lambda: (until(lambda: notes(clip.folder) == ["begin"]), stop.set())).start()
     status = run_clip(clip, {}, stop)
     assert status.state == "waiting" and notes(clip.folder) == ["begin"]
     assert run_clip(clip, {}, stop).attempts == 1, "nothing is begun after the stop"
@@ -121,11 +115,11 @@ def test_a_clip_ends_with_the_process_that_started_it(tmp_path):
         f"run_clip(fake_clip(Path({str(tmp_path)!r}), 'me', 'sleep=600'))"
     )
     process = subprocess.Popen([sys.executable, "-c", starter])
-    wait_for(lambda: notes(clip.folder) == ["begin"])
+    until(lambda: notes(clip.folder) == ["begin"])
     pid = int((clip.folder / "notes.txt").read_text().split()[1])
     process.kill()
     process.wait()
-    wait_for(lambda: not Path(f"/proc/{pid}").exists() or "\nState:\tZ" in Path(f"/proc/{pid}/status").read_text())
+    until(lambda: not Path(f"/proc/{pid}").exists() or "\nState:\tZ" in Path(f"/proc/{pid}/status").read_text())
     assert read_status(clip.folder).state == "running", "nobody could say more"
     assert run_clip(fake_clip(tmp_path, "me")).attempts == 2
 

@@ -16,7 +16,8 @@ from typing import List, Tuple
 import pytest
 from fake_clips import fake_clip
 from rich.console import Console
-from test_batch_job import notes, wait_for
+from test_batch_job import notes
+from waiting import until
 
 from nerfblendshape_ns.batch import run
 from nerfblendshape_ns.batch.engines import job_environment, run_here
@@ -98,7 +99,7 @@ def test_leaving_the_iterator_ends_what_is_under_way(tmp_path):
     clips = [fake_clip(tmp_path, "a"), *(fake_clip(tmp_path, name, "sleep=600") for name in "bcd")]
     engine = run_here(clips, 2)
     assert next(engine).name == "a"
-    wait_for(lambda: notes(tmp_path / "b") == ["begin"])
+    until(lambda: notes(tmp_path / "b") == ["begin"])
     engine.close()
     assert notes(tmp_path / "d") == [] and "end" not in notes(tmp_path / "b")
 
@@ -117,7 +118,7 @@ def test_a_second_batch_in_the_same_folder_is_told(tmp_path, planned):
     options = BatchOptions((tmp_path / "me.mp4",), CONFIGS / "clip.yaml", out)
     first = threading.Thread(target=run_batch, args=(options, Console(file=io.StringIO())))
     first.start()
-    wait_for(lambda: notes(out / "me") == ["begin"])
+    until(lambda: notes(out / "me") == ["begin"])
     with pytest.raises(UserError, match=r"another nbs-batch is writing \S+; wait until it is done"):
         run_batch(options)
     first.join()
@@ -145,13 +146,13 @@ def test_a_batch_that_is_ended_ends_its_clips_and_leaves_the_folder_free(tmp_pat
         f"main(['x', '--recipe', {str(CONFIGS / 'clip.yaml')!r}, '--output', {str(tmp_path / 'out')!r}])\n"
     )
     process = subprocess.Popen([sys.executable, "-c", source], stderr=subprocess.PIPE, text=True)
-    wait_for(lambda: notes(tmp_path / "out" / "a") == ["begin"])
+    until(lambda: notes(tmp_path / "out" / "a") == ["begin"])
     pid = int((tmp_path / "out" / "a" / "notes.txt").read_text().split()[1])
     process.send_signal(number)
     _, said = process.communicate(timeout=60)
     if number == signal.SIGINT:
         assert process.returncode == 130 and said == "stopped; the same command continues\n"
-    wait_for(lambda: not Path(f"/proc/{pid}").exists() or "\nState:\tZ" in Path(f"/proc/{pid}/status").read_text())
+    until(lambda: not Path(f"/proc/{pid}").exists() or "\nState:\tZ" in Path(f"/proc/{pid}/status").read_text())
     assert notes(tmp_path / "out" / "b") == []
     clips = [fake_clip(tmp_path / "out", name) for name in "ab"]
     statuses, _ = batch(tmp_path / "out", *clips)
@@ -190,7 +191,7 @@ def test_the_live_table_shows_what_a_clip_is_doing(tmp_path):
     engine = run_here(clips, 1)
     thread = threading.Thread(target=lambda: list(engine))
     thread.start()
-    wait_for(lambda: "clip: dataset" in text_of(board.table()))
+    until(lambda: "clip: dataset" in text_of(board.table()))
     text = text_of(board.table())
     assert "1 running, 1 waiting" in text
     os.killpg(int((tmp_path / "a" / "notes.txt").read_text().split()[1]), signal.SIGTERM)

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Callable, Tuple
 
 import pytest
-import torch
 from driving_run import NUM_FRAMES
+from saved_run import save_run
 from tiny_clips import TinyClip, write_own
 from video_files import shared_folder
 
@@ -27,9 +27,8 @@ pipeline: !!python/object:nerfstudio.pipelines.base_pipeline.VanillaPipelineConf
 """
 
 
-def write_config(folder: Path, data: Path) -> None:
-    parts = "\n".join(f"- {part}" for part in data.resolve().parts)
-    (folder / "config.yml").write_text(CONFIG.format(parts=parts))
+def config_of(data: Path) -> str:
+    return CONFIG.format(parts="\n".join(f"- {part}" for part in data.resolve().parts))
 
 
 @pytest.fixture(scope="session")
@@ -45,12 +44,7 @@ def make_run(tmp_path_factory) -> Callable[..., Tuple[Path, Path, TinyClip]]:
         parser = NerfBlendshapeDataParserConfig(data=root / "clip", test_frames=5, val_frames=2, max_size=24)
         outputs = parser.setup().get_dataparser_outputs("train")
         model = make_head(outputs.metadata, outputs.scene_box)
-        run = root / "run"
-        (run / "nerfstudio_models").mkdir(parents=True)
-        write_config(run, root / "clip")
-        state = {f"_model.{name}": value for name, value in model.state_dict().items()}
-        torch.save({"step": 7, "pipeline": state}, run / "nerfstudio_models" / "step-000000007.ckpt")
-        return run, root / "clip", clip
+        return save_run(root / "run", model, config=config_of(root / "clip")), root / "clip", clip
 
     return make
 

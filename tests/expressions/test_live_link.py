@@ -3,10 +3,10 @@
 import random
 import socket
 import struct
-import time
 
 import numpy as np
 import pytest
+from waiting import until
 
 from nerfblendshape_ns.coefficient_names.arkit import ARKIT_NAMES
 from nerfblendshape_ns.common.errors import UserError
@@ -118,13 +118,6 @@ def test_a_wrong_number_of_values_is_not_sent():
         encode(LiveLinkPacket((0.0,) * 52))
 
 
-def wait_for(met) -> None:
-    end = time.monotonic() + 5.0
-    while not met() and time.monotonic() < end:
-        time.sleep(0.005)
-    assert met()
-
-
 def test_a_stream_with_rubbish_in_it():
     received = []
     listener = UdpListener("Live Link Face", received.append, port=0)
@@ -137,10 +130,10 @@ def test_a_stream_with_rubbish_in_it():
                 sender.send(encode_coefficients({"jawOpen": frame / 30}, device=DEVICE, frame=frame))
                 if frame % 3 == 0:
                     sender.send(b"rubbish" * frame)
-                wait_for(lambda expected=frame + 1: listener.counts.faces == expected)
+                until(lambda expected=frame + 1: listener.counts.faces == expected)
             sender.send(encode(LiveLinkPacket(None, device=DEVICE, frame=30)))
             sender.send(encode_coefficients({"jawOpen": 1.0}, device=DEVICE, frame=5))
-            wait_for(lambda: listener.counts.late == 1)
+            until(lambda: listener.counts.late == 1)
         counts = listener.counts
         assert (counts.faces, counts.malformed, counts.empty, counts.late, counts.failed) == (30, 10, 1, 1, 0)
         assert [frame.coefficients["jawOpen"] for frame in received] == pytest.approx(

@@ -2,10 +2,10 @@
 
 import random
 import socket
-import time
 
 import numpy as np
 import pytest
+from waiting import until
 
 from nerfblendshape_ns.common.errors import UserError
 from nerfblendshape_ns.expressions.live import ifacialmocap, vmc
@@ -146,9 +146,7 @@ def test_a_stream_over_loopback(name):
             for value in range(20):
                 for data in (*datagrams(value), b"rubbish"):
                     sender.send(data)
-                end = time.monotonic() + 5
-                while (len(received), listener.counts.malformed) != (value + 1, value + 1) and time.monotonic() < end:
-                    time.sleep(0.002)
+                until(lambda both=(value + 1, value + 1): (len(received), listener.counts.malformed) == both)
         assert (listener.counts.faces, listener.counts.malformed, listener.counts.failed) == (20, 20, 0)
         assert [frame.coefficients["jawOpen"] for frame in received] == pytest.approx(np.arange(20) / 100)
         assert "20 frames" in listener.status() and "Dropped: 20 malformed" in listener.status()

@@ -1,26 +1,16 @@
 """A head rebuilt from its checkpoint alone is the same head."""
 
-from pathlib import Path
 from typing import Any, Dict
 
 import pytest
 import torch
 from nerfstudio.cameras.camera_optimizers import CameraOptimizerConfig
+from saved_run import save_run
 from tiny_head import camera, make, metadata
 
 from nerfblendshape_ns.common.errors import UserError
 from nerfblendshape_ns.model_components.conditioning import face_motion
 from nerfblendshape_ns.models.rebuild import build_head, find_checkpoint, load_head, read_checkpoint
-
-
-def save_run(folder: Path, model: torch.nn.Module, step: int = 7) -> Path:
-    """What nerfstudio's trainer writes."""
-    (folder / "nerfstudio_models").mkdir(parents=True, exist_ok=True)
-    (folder / "config.yml").write_text("!!python/object/apply:os.abort []")  # Must never be executed.
-    path = folder / "nerfstudio_models" / f"step-{step:09d}.ckpt"
-    state = {f"_model.{name}": value for name, value in model.state_dict().items()}
-    torch.save({"step": step, "pipeline": state, "optimizers": {}}, path)
-    return path
 
 
 @pytest.mark.parametrize(
@@ -165,7 +155,7 @@ def test_bad_runs_are_told(tmp_path):
         load_head(tmp_path / "nowhere")
     with pytest.raises(UserError, match="holds no checkpoint .* give the directory of a run that has saved one"):
         load_head(tmp_path)
-    path = save_run(tmp_path, make())
+    path = find_checkpoint(save_run(tmp_path, make()))
     whole = path.read_bytes()
     path.write_bytes(whole[: len(whole) // 2])
     with pytest.raises(UserError, match="step-000000007.ckpt is not a readable checkpoint"):

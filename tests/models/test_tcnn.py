@@ -2,8 +2,8 @@
 
 import pytest
 import torch
+from saved_run import save_run
 from stand_in_tcnn import install
-from test_rebuild import save_run
 from test_torso import view
 from tiny_head import NAMES, batch_for, bundle, camera, make
 from tiny_torso import frame_metadata, make_torso, torso_batch

@@ -6,13 +6,14 @@ import pytest
 import torch
 from nerfstudio.cameras.cameras import Cameras
 from nerfstudio.engine.callbacks import TrainingCallbackAttributes
-from test_rebuild import save_run
+from saved_run import save_run
 from tiny_head import NAMES, POSE, bundle, make, of_frames
 from tiny_torso import frame_metadata, make_torso, torso_batch
 
 from nerfblendshape_ns.common.errors import UserError
 from nerfblendshape_ns.model_components.conditioning.expression_source import DrivingState
 from nerfblendshape_ns.models.load import load_model
+from nerfblendshape_ns.models.rebuild import find_checkpoint
 
 NO_PIPELINE = TrainingCallbackAttributes(None, None, None, None)
 
@@ -245,7 +246,7 @@ def test_a_missing_head_is_told(tmp_path):
         make_torso(head_run=None).get_training_callbacks(NO_PIPELINE)
     with pytest.raises(UserError, match="nowhere does not exist"):
         make_torso(head_run=tmp_path / "nowhere").get_training_callbacks(NO_PIPELINE)
-    path = save_run(tmp_path / "run", make(frame_metadata()))
+    path = find_checkpoint(save_run(tmp_path / "run", make(frame_metadata())))
     path.write_bytes(path.read_bytes()[:1000])
     with pytest.raises(UserError, match="is not a readable checkpoint"):
         make_torso(head_run=tmp_path / "run").get_training_callbacks(NO_PIPELINE)

@@ -8,6 +8,7 @@ from typing import Any, Dict
 import pytest
 import torch
 from nerfstudio.engine.callbacks import TrainingCallbackAttributes
+from saved_run import save_run
 from tiny_head import make, metadata
 from tiny_torso import frame_metadata, make_torso
 
@@ -36,10 +37,7 @@ OWN = data([0, 1, 2, 3], [4], [5], "tail10")
 
 def save(folder, model, protocol=None):
     """A run's folder as the trainer leaves it."""
-    (folder / "nerfstudio_models").mkdir(parents=True)
-    state = {f"_model.{name}": value for name, value in model.state_dict().items()}
-    torch.save({"step": 3, "pipeline": state}, folder / "nerfstudio_models" / "step-000000003.ckpt")
-    (folder / "config.yml").write_text("")
+    save_run(folder, model, step=3, config="")
     if protocol is not None:
         (folder / "split.json").write_text(json.dumps({"protocol": protocol}))
     return folder

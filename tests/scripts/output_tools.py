@@ -8,6 +8,7 @@ from typing import Any, Callable, Dict, List
 
 import pytest
 import torch
+from saved_run import save_run
 from stand_in_tracker import NUM_FRAMES, SIZE, Tracker
 from tiny_head import make, metadata
 from tiny_runs import tiny_config, untrained_run
@@ -76,10 +77,7 @@ def make_inputs(root: Path) -> Inputs:
     write_dataset(ClipSettings(num_frames=3, width=48, height=48, samples=1), inputs.dataset)
     torch.manual_seed(0)
     model = make(metadata() | {"intrinsics": {"fl_x": 24.0, "fl_y": 24.0, "cx": 8.0, "cy": 8.0}})
-    (inputs.avatar / "nerfstudio_models").mkdir(parents=True)
-    (inputs.avatar / "config.yml").write_text("!!python/object/apply:os.abort []")
-    state = {f"_model.{name}": value for name, value in model.state_dict().items()}
-    torch.save({"step": 9, "pipeline": state}, inputs.avatar / "nerfstudio_models" / "step-000000009.ckpt")
+    save_run(inputs.avatar, model)
     few = {"test_frames": 1, "val_frames": 1, "basis": "all"}
     parser = {f"pipeline.datamanager.dataparser.{name}": value for name, value in few.items()}
     untrained_run(tiny_config(inputs.dataset, root / "runs", **parser))

@@ -5,8 +5,9 @@ import shutil
 from pathlib import Path
 
 import pytest
-import torch
+from saved_run import save_run
 from tiny_head import make, metadata
+from tiny_torso import INTRINSICS
 
 from nerfblendshape_ns.scripts import export, sweep, view
 
@@ -15,12 +16,7 @@ from nerfblendshape_ns.scripts import export, sweep, view
 def run(tmp_path) -> Path:
     """A run where nerfstudio puts it: EXPERIMENT/METHOD/TIME."""
     folder = tmp_path / "outputs" / "ada" / "nerfblendshape-head" / "now"
-    (folder / "nerfstudio_models").mkdir(parents=True)
-    (folder / "config.yml").write_text("!!python/object/apply:os.abort []")
-    model = make(metadata() | {"intrinsics": {"fl_x": 24.0, "fl_y": 24.0, "cx": 8.0, "cy": 8.0}})
-    state = {f"_model.{name}": value for name, value in model.state_dict().items()}
-    torch.save({"step": 99, "pipeline": state}, folder / "nerfstudio_models" / "step-000000099.ckpt")
-    return folder
+    return save_run(folder, make(metadata() | {"intrinsics": INTRINSICS}), step=99)
 
 
 def fails(capsys, main, *arguments: object) -> str:

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from video_files import shared_folder, write_video
+from waiting import until
 
 from nerfblendshape_ns.common.errors import UserError
 from nerfblendshape_ns.process_data.video.frames import decode
@@ -48,16 +49,12 @@ def test_a_video_stands_in_for_a_camera(turned_video, model):
     received = []
     source = CameraSource(str(turned_video), lambda frame, came: received.append((frame, time.monotonic() - came)))
     source.start()
-    end = time.monotonic() + 20
-    while len(received) < 20 and time.monotonic() < end:
-        time.sleep(0.05)
-    assert len(received) >= 20 and source.rate() > 0
+    until(lambda: len(received) >= 20)
+    assert source.rate() > 0
     assert "turned_400f_25fps.mp4: " in source.status() and "frames per second tracked, each in" in source.status()
     assert max(delay for _, delay in received[5:]) < 2.0, "old images are left out"
     source.stop()
-    while set(threading.enumerate()) - before and time.monotonic() < end:
-        time.sleep(0.05)
-    assert not {thread.name for thread in set(threading.enumerate()) - before if thread.name.startswith("nbs-")}
+    until(lambda: not any(thread.name.startswith("nbs-") for thread in set(threading.enumerate()) - before))
 
 
 @pytest.mark.slow
@@ -91,9 +88,7 @@ def test_a_camera_that_fails_is_told(tmp_path, model, monkeypatch):
     monkeypatch.setattr(LiveTracker, "__call__", fail)
     source = CameraSource(str(write_video(tmp_path / "grey.mp4", 12)), lambda frame, came: None)
     source.start()
-    end = time.monotonic() + 10
-    while "stopped" not in source.status() and time.monotonic() < end:
-        time.sleep(0.01)
+    until(lambda: "stopped" in source.status())
     assert source.status() == "The camera stopped: RuntimeError: out of order."
 
 
@@ -108,8 +103,6 @@ def test_rendering_gets_most_of_the_time(tmp_path, monkeypatch):
     monkeypatch.setattr(live_camera, "LiveTracker", lambda model: track)
     source = CameraSource(str(write_video(tmp_path / "many.mp4", 50, fps=50.0)), lambda frame, came: None)
     source.start()
-    end = time.monotonic() + 20
-    while len(starts) < 4 and time.monotonic() < end:
-        time.sleep(0.05)
+    until(lambda: len(starts) >= 4)
     source.stop()
-    assert len(starts) >= 4 and np.diff(starts).min() > 0.25
+    assert np.diff(starts).min() > 0.25

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import viser
 from viser import GuiEvent
+from waiting import until
 
 from nerfblendshape_ns.common.errors import UserError
 from nerfblendshape_ns.expressions.live.frame import LiveFrame, turn_of_angles
@@ -107,15 +108,6 @@ def rig(server, tmp_path):
     rig = Rig(server, tmp_path / "expressions", table())
     yield rig
     rig.panel.live.stop()
-
-
-def wait_until(met: Any) -> None:
-    import time
-
-    end = time.monotonic() + 5
-    while not met() and time.monotonic() < end:
-        time.sleep(0.01)
-    assert met()
 
 
 def test_a_slider_sets_its_coefficient_once(rig):
@@ -260,7 +252,7 @@ def test_live_is_off_until_it_is_ticked(rig):
     rig.send(live.calibrate)
     live.source.handle(encode_coefficients({"jawOpen": 0.3, "browInnerUp": 1.0}, subject="Ada", frame=1))
     np.testing.assert_allclose(rig.store.state.live, np.zeros(4), atol=1e-6)
-    wait_until(lambda: "Listening" in live.status.content)
+    until(lambda: "Listening" in live.status.content)
     rig.send(live.receive, False)
     assert live.source is None
     assert live.status.content.startswith("Off")

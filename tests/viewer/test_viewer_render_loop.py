@@ -9,6 +9,7 @@ from typing import Any, List
 
 import pytest
 from nerfstudio.viewer.render_state_machine import RenderAction, RenderStateMachine
+from waiting import until
 
 from nerfblendshape_ns.viewer.render_loop import MOVING_SIDE, RenderLoop, moving_resolution
 
@@ -82,15 +83,8 @@ def start(viewer: Any, seconds: float = 0.0) -> Machine:
     machine = viewer.render_statemachines[0] = Machine(viewer, seconds)
     machine.start()
     machine.action(RenderAction("move", None))  # type: ignore[arg-type]
-    wait_until(lambda: machine.state == "high" and machine.next_action is None and len(machine.states) >= 3)
+    until(lambda: machine.state == "high" and machine.next_action is None and len(machine.states) >= 3)
     return machine
-
-
-def wait_until(met: Any, seconds: float = 5.0) -> None:
-    end = time.monotonic() + seconds
-    while not met() and time.monotonic() < end:
-        time.sleep(0.002)
-    assert met()
 
 
 def test_a_change_of_a_finished_picture_is_rendered_at_once(viewer):
@@ -102,7 +96,7 @@ def test_a_change_of_a_finished_picture_is_rendered_at_once(viewer):
     viewer.store_version = 1
     began = time.monotonic()
     viewer.loop.request(by_hand=True)
-    wait_until(lambda: len(machine.versions) > count)
+    until(lambda: len(machine.versions) > count)
     assert machine.states[count] == "low_move", "the render was lost, and came with the next static action"
     assert time.monotonic() - began < 0.19
     assert time.time() - viewer.last_move_time < 1.0, "training is not held"
@@ -115,7 +109,7 @@ def test_many_changes_end_in_one_render(viewer):
     for version in range(1, 30):
         viewer.store_version = version
         viewer.loop.request(by_hand=False)
-    wait_until(lambda: machine.versions[-1] == 29)
+    until(lambda: machine.versions[-1] == 29)
     time.sleep(0.15)
     moving = [v for v, state in zip(machine.versions[count:], machine.states[count:]) if state == "low_move"]
     assert len(moving) <= 3 and moving[-1] == 29
@@ -140,7 +134,7 @@ def test_a_browser_that_leaves_is_forgotten(viewer):
     del viewer.render_statemachines[0]
     viewer.store_version = 5
     viewer.loop.request(by_hand=False)
-    wait_until(lambda: machine not in viewer.loop._rendered)
+    until(lambda: machine not in viewer.loop._rendered)
 
 
 @pytest.mark.parametrize("training_state, trained", [("training", True), ("completed", False)])
@@ -178,7 +172,7 @@ def test_slow_pictures_leave_training_half_of_the_time(viewer):
     assert sum(free) > 0.35 * len(free), "training had no time"  # A quarter where pauses are as short as can be.
     states = machine.states[began + 1 :]  # The first may have been asked for before.
     assert len(states) >= 3 and set(states) == {"low_move"}
-    wait_until(lambda: machine.states[-1] == "high")  # What is shown in the end is full-size.
+    until(lambda: machine.states[-1] == "high")  # What is shown in the end is full-size.
 
 
 def test_a_person_does_not_wait_for_training(viewer):
@@ -187,14 +181,14 @@ def test_a_person_does_not_wait_for_training(viewer):
     viewer.loop.attach(machine)
     viewer.store_version = 1
     viewer.loop.request(by_hand=False)
-    wait_until(lambda: viewer.loop._rendered.get(machine) == 1 and not viewer.loop._rendering)
+    until(lambda: viewer.loop._rendered.get(machine) == 1 and not viewer.loop._rendering)
     viewer.store_version = 2
     viewer.loop.request(by_hand=False)
-    wait_until(lambda: viewer.loop._resting)
+    until(lambda: viewer.loop._resting)
     viewer.store_version = 3
     began = time.monotonic()
     viewer.loop.request(by_hand=True)
-    wait_until(lambda: viewer.loop._rendered.get(machine) == 3)
+    until(lambda: viewer.loop._rendered.get(machine) == 3)
     assert time.monotonic() - began < 0.4
 
 
