@@ -22,7 +22,6 @@ from nerfblendshape_ns.synthetic.sculpt import (
     lip_curves,
 )
 
-NUM_LANDMARKS = 478
 INNER_LIP_LANDMARKS = (78, 95, 88, 178, 87, 14, 317, 402, 318, 324, 308, 415, 310, 311, 312, 13, 82, 81, 80, 191)
 IRIS_RADIUS = 0.61
 _ON_RIM = 0.06  # centimetres from a rim to the surface beside it that the landmark is fixed to

@@ -33,17 +33,3 @@ def quantise(
         scales[:, level] = scale
         values[:, first:last] = np.round(part / np.maximum(scale, 1e-30)[:, None] * LARGEST)
     return values, scales
-
-
-def dequantise(
-    values: ndarray, scales: Float[ndarray, "components levels features"], offsets: Sequence[int]
-) -> Float[ndarray, "components rows features"]:
-    """What the page's blend makes of the tables; the reference of its shader.
-
-    Args:
-        values: from :func:`quantise`, or tables that are not quantised, whose scales are 1.
-        scales: see there.
-        offsets: see there.
-    """
-    largest = LARGEST if values.dtype == np.int8 else 1
-    return values.astype(np.float32) / largest * np.repeat(scales, np.diff(offsets), axis=1)

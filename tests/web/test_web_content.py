@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from made_pages import clip, head_avatar, person_avatar, turned_pose
+from page_reader import dequantise
 from stand_in_tcnn import install
 from tiny_head import make
 
@@ -14,7 +15,6 @@ from nerfblendshape_ns.common.errors import UserError
 from nerfblendshape_ns.expressions.head_turns import RANGE_MARGIN
 from nerfblendshape_ns.web.content import page_content
 from nerfblendshape_ns.web.head_content import FURTHEST, cell_distances, head_content
-from nerfblendshape_ns.web.tables import dequantise
 
 
 def test_the_clip_stays_at_home_unless_it_is_asked_for():

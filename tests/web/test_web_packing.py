@@ -8,10 +8,11 @@ import re
 
 import numpy as np
 import pytest
+from page_reader import dequantise, unpack
 
 from nerfblendshape_ns.web.assembly import PAGE, assemble, bundle
-from nerfblendshape_ns.web.packing import pack, unpack
-from nerfblendshape_ns.web.tables import dequantise, quantise
+from nerfblendshape_ns.web.packing import pack
+from nerfblendshape_ns.web.tables import quantise
 
 OFFSETS = (0, 2, 5)
 

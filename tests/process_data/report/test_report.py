@@ -170,14 +170,10 @@ def test_a_background_that_was_not_tracked_has_no_curve():
     assert report_curves.camera_curves({"frames": [0, 5], "shift_px": [[0, 0], None]}, 25.0) is None
 
 
-def find_chromium():
-    return next(
-        (path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None
-    )
-
-
 @pytest.mark.slow
 def test_a_browser_shows_the_page(processed, tmp_path):
+    from browser import find_chromium
+
     chromium = find_chromium()
     if chromium is None:
         pytest.skip("there is no chromium on PATH")
