@@ -20,6 +20,7 @@ from scipy.ndimage import median_filter
 from scipy.spatial.transform import Rotation
 from torch import Tensor
 
+from nerfblendshape_ns.common.frame_numbers import spread
 from nerfblendshape_ns.common.smoothing import fill_gaps, whittaker
 from nerfblendshape_ns.data.contract import Label
 from nerfblendshape_ns.data.dataset import NerfBlendshapeDataset
@@ -55,7 +56,7 @@ def correct_poses(model: HeadModel, dataset: NerfBlendshapeDataset) -> str:
     """
     started, correction = time.monotonic(), model.conditioning.correction
     rank, world = (dist.get_rank(), dist.get_world_size()) if several_processes() else (0, 1)
-    chosen = np.unique(np.linspace(0, len(dataset) - 1, min(len(dataset), MOST_FRAMES)).round().astype(int))
+    chosen = np.array(spread(len(dataset), MOST_FRAMES))
     fitted = torch.zeros(len(chosen), 7, dtype=torch.double)
     model.eval()
     for row in range(rank, len(chosen), world):

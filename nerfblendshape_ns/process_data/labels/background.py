@@ -8,8 +8,8 @@ from typing import Sequence, Union
 import cv2
 import numpy as np
 
+from nerfblendshape_ns.common.frame_numbers import spread
 from nerfblendshape_ns.data.contract import Label
-from nerfblendshape_ns.process_data.video.frame_selection import spread_frames
 from nerfblendshape_ns.process_data.video.frames import LabelFolder
 
 Labels = Union[Sequence[np.ndarray], np.ndarray, LabelFolder]
@@ -90,15 +90,15 @@ def choose_frames(labels: Labels, num_samples: int) -> np.ndarray:
     Returns:
         Ascending int ``[chosen]``, at most ``num_samples``.
     """
-    candidates = spread_frames(len(labels), MAX_CANDIDATES)
+    candidates = np.array(spread(len(labels), MAX_CANDIDATES))
     if len(candidates) <= num_samples:
         return candidates
     uncovered = np.stack([_small_background(labels[int(candidate)]) for candidate in candidates])
-    spread = spread_frames(len(candidates), max(1, num_samples // 2))
+    even = spread(len(candidates), max(1, num_samples // 2))
     chosen = np.zeros(len(candidates), dtype=bool)
-    chosen[spread] = True
-    views = uncovered[spread].sum(0)
-    for _ in range(num_samples - len(spread)):
+    chosen[even] = True
+    views = uncovered[even].sum(0)
+    for _ in range(num_samples - len(even)):
         # A second view is worth a quarter of the first, a third one a ninth.
         gain = uncovered @ (1.0 / (1.0 + views) ** 2)
         best = int(np.where(chosen, -1.0, gain).argmax())

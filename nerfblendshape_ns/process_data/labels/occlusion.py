@@ -16,10 +16,10 @@ from scipy import ndimage
 from scipy.interpolate import LinearNDInterpolator
 from scipy.spatial import Delaunay
 
+from nerfblendshape_ns.common.frame_numbers import spread
 from nerfblendshape_ns.common.parallel import ordered_map
 from nerfblendshape_ns.data.contract import MESH_POINTS, Label
 from nerfblendshape_ns.process_data.labels.face_layout import CHIN, FACE_OVAL, FEATURES, TOP, HeadFrame
-from nerfblendshape_ns.process_data.video.frame_selection import spread_frames
 
 CHART = 64
 """Height of the chart in cells."""
@@ -51,7 +51,7 @@ class Occlusion:
     def __init__(self, frames: Sequence[np.ndarray], landmarks: np.ndarray) -> None:
         self._landmarks = landmarks[:, :MESH_POINTS].astype(np.float64)
         head_frame = HeadFrame(landmarks)
-        chosen = spread_frames(len(landmarks), MODEL_FRAMES)
+        chosen = spread(len(landmarks), MODEL_FRAMES)
         aligned = [head_frame.to_canonical(frame, self._landmarks[frame]) for frame in chosen]
         points = np.asarray(np.median(aligned, axis=0))
         outline = points[list(FACE_OVAL)]
@@ -118,7 +118,7 @@ class Occlusion:
         places = (self._places(frame) * np.array([size[0] / width, size[1] / height]) - 0.5).astype(np.float32)
         return cv2.remap(small, places[..., 0], places[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
 
-    def _find(self, charts: np.ndarray, chosen: np.ndarray) -> np.ndarray:
+    def _find(self, charts: np.ndarray, chosen: Sequence[int]) -> np.ndarray:
         """Which cells something hides, bool ``[frames, rows, columns]``, of charts of all frames."""
         samples = np.stack([_lab(charts[frame]) for frame in chosen])
         usual = np.median(samples, axis=0)
@@ -126,13 +126,13 @@ class Occlusion:
             usual_light = [sample - self._light(sample - usual, frame) for sample, frame in zip(samples, chosen)]
             usual = np.median(usual_light, axis=0)
         deviation = 1.4826 * np.median(np.abs(np.stack(usual_light) - usual), axis=0)
-        spread = np.maximum(ndimage.gaussian_filter(deviation, (1.5, 1.5, 0)), LEAST_SPREAD)
+        scatter = np.maximum(ndimage.gaussian_filter(deviation, (1.5, 1.5, 0)), LEAST_SPREAD)
         sure = np.zeros((len(charts), *self._shape), dtype=bool)
         possible = np.zeros_like(sure)
         for frame, chart in enumerate(charts):
             difference = _lab(chart) - usual
             difference = ndimage.gaussian_filter(difference - self._light(difference, frame), (0.7, 0.7, 0))
-            distance = np.sqrt(((difference / spread) ** 2).sum(-1))
+            distance = np.sqrt(((difference / scatter) ** 2).sum(-1))
             sure[frame] = (distance > SURE) & self._usable[frame]
             possible[frame] = (distance > POSSIBLE) & self._usable[frame]
         # Pieces of skin are connected in time as well, to the same cell of the next frame. Mouth and eyes open and

@@ -14,13 +14,13 @@ from typing import Any, Iterator, List, Sequence, Tuple
 import cv2
 import numpy as np
 
+from nerfblendshape_ns.common.frame_numbers import spread
 from nerfblendshape_ns.common.parallel import PerThread, ordered_map
 from nerfblendshape_ns.process_data.labels.face_layout import FaceGeometry, HeadFrame, face_geometry
 from nerfblendshape_ns.process_data.labels.guided_filter import ColourGuide
 from nerfblendshape_ns.process_data.labels.label_cleanup import tidy_labels
 from nerfblendshape_ns.process_data.labels.label_evidence import LabelEvidence
 from nerfblendshape_ns.process_data.labels.temporal_consensus import TemporalConsensus
-from nerfblendshape_ns.process_data.video.frame_selection import spread_frames
 
 NOSE_TIP = 1
 WORKING_PIXELS = 256 * 256
@@ -53,7 +53,7 @@ def iterate_labels(
         The frame, and uint8 ``[height, width]``, values of :class:`~nerfblendshape_ns.data.contract.Label`.
     """
     reader = _FrameReader(frames, landmarks)
-    samples = ordered_map(reader.read, spread_frames(len(frames), MODEL_FRAMES).tolist())
+    samples = ordered_map(reader.read, spread(len(frames), MODEL_FRAMES))
     evidence.fit((sample.small, sample.geometry) for sample in samples)
     consensus = PerThread(lambda: TemporalConsensus(TEMPORAL_RADIUS))
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from nerfblendshape_ns.common import file_io
 from nerfblendshape_ns.common.arrays import load_arrays
+from nerfblendshape_ns.common.frame_numbers import spread
 from nerfblendshape_ns.common.parallel import ordered_map
 from nerfblendshape_ns.data import contract
 from nerfblendshape_ns.process_data.face.canonical_face import RIGID_LANDMARKS
@@ -19,7 +20,6 @@ from nerfblendshape_ns.process_data.report.html_page import Section, page, png_f
 from nerfblendshape_ns.process_data.report.quality_grades import quality_grades
 from nerfblendshape_ns.process_data.steps.pose_step import HEAD_POSES
 from nerfblendshape_ns.process_data.steps.step_record import Progress, Result, fresh_folder, put_in_place
-from nerfblendshape_ns.process_data.video.frame_selection import spread_frames
 
 ANGLES = ("yaw", "pitch", "roll")
 CONTACT_SHEET_FRAMES = 12
@@ -67,7 +67,7 @@ def _worst_frames(root: Path, document: Dict[str, Any], landmarks: np.ndarray, p
 
 
 def _all_frames(root: Path, landmarks: np.ndarray, projected: np.ndarray) -> Section:
-    frames = spread_frames(len(landmarks), CONTACT_SHEET_FRAMES).tolist()
+    frames = spread(len(landmarks), CONTACT_SHEET_FRAMES)
     tiles = frame_images.frame_tiles(root, frames, [f"frame {frame}" for frame in frames], landmarks, projected)
     cut_outs = frame_images.plate_tiles(root, len(landmarks))
     return Section(

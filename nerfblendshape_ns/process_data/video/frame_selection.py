@@ -15,11 +15,6 @@ MIN_FRAMES = 10
 IRREGULAR_FRACTION = 0.25
 
 
-def spread_frames(num_frames: int, most: int) -> np.ndarray:
-    """Numbers of at most so many frames spread evenly over a clip, int, ascending."""
-    return np.linspace(0, num_frames - 1, min(num_frames, most)).round().astype(int)
-
-
 @dataclass
 class Selection:
     """The frames that become images."""
