@@ -6,8 +6,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Dict, List, Optional, Union
 
+import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, UInt8
 from nerfstudio.cameras.cameras import Cameras, CameraType
 from torch import Tensor
 
@@ -28,6 +29,11 @@ ABOUT = "avatar"
 """Key of what a file's description adds to the checkpoint's: whether it has the clip's track, and the training step."""
 HEAD = "head"
 """Key of the description of the head inside a torso."""
+
+
+def byte_image(image: Float[Tensor, "..."]) -> UInt8[np.ndarray, "..."]:
+    """An image in [0, 1] in eight bits, on the CPU."""
+    return (image.detach().clamp(0, 1) * 255 + 0.5).byte().cpu().numpy()
 
 
 @dataclass(frozen=True)

@@ -7,11 +7,10 @@ from typing import Any, Callable, Tuple
 
 import cv2
 import numpy as np
-import torch
 from nerfstudio.utils.rich_utils import CONSOLE
 from nerfstudio.viewer.viewer import Viewer
 
-from nerfblendshape_ns.avatar.avatar import Avatar
+from nerfblendshape_ns.avatar.avatar import Avatar, byte_image
 from nerfblendshape_ns.common.console import say
 from nerfblendshape_ns.common.errors import UserError
 
@@ -91,8 +90,7 @@ class VirtualCamera:
             assert state.head_pose is not None, "an avatar has the pose of its clip"
             with self._lock:
                 image = self._avatar.render(state, self._avatar.camera_of(state.head_pose))["rgb"]
-            pixels = (image.clamp(0, 1) * 255 + 0.5).to(torch.uint8).cpu().numpy()
-            self._image = cv2.resize(pixels, self._size[::-1], interpolation=cv2.INTER_CUBIC)
+            self._image = cv2.resize(byte_image(image), self._size[::-1], interpolation=cv2.INTER_CUBIC)
 
     def _send(self) -> None:
         with self._camera:

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from rich.console import Console
 
-from nerfblendshape_ns.avatar.avatar import Avatar, open_avatar
+from nerfblendshape_ns.avatar.avatar import Avatar, byte_image, open_avatar
 from nerfblendshape_ns.common.console import progress_bars, say
 from nerfblendshape_ns.common.errors import UserError
 from nerfblendshape_ns.common.frame_store import FrameStore, drive_key, frames_beside
@@ -216,9 +216,9 @@ def render_frame(options: DriveOptions, plan: Drive, frame: int) -> np.ndarray:
         return plan.into.paste(int(plan.into_frames[frame]), outputs)
     if options.rgba:
         outputs = avatar.render(state, camera)
-        return _to_bytes(avatar.model.get_rgba_image(outputs))
+        return byte_image(avatar.model.get_rgba_image(outputs))
     background = None if plan.background is None else torch.from_numpy(plan.background).to(avatar.device)
-    render = _to_bytes(avatar.render(state, camera, background)["rgb"])
+    render = byte_image(avatar.render(state, camera, background)["rgb"])
     return beside(plan.driver.image_of(frame), render) if options.side_by_side else render
 
 
@@ -310,7 +310,3 @@ def _print_result(result: DriveResult, plan: Drive, sound_note: Optional[str], c
         f"{result.num_frames} frames of {width}x{height}, driven by {plan.driver.label}"
         f"{', with sound' if result.has_sound else ''}{speed}: {result.output}",
     )
-
-
-def _to_bytes(image: torch.Tensor) -> np.ndarray:
-    return (image.clamp(0, 1) * 255 + 0.5).to(torch.uint8).cpu().numpy()

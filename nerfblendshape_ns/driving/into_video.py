@@ -16,6 +16,7 @@ from nerfblendshape_ns.data.frame_images import FrameFiles, load_labels, load_ma
 from nerfblendshape_ns.data.labels import head_mask, soft_alpha
 from nerfblendshape_ns.data.layouts import Clip
 from nerfblendshape_ns.data.mattes import head_alpha
+from nerfblendshape_ns.driving.images import resize
 from nerfblendshape_ns.driving.own_dataset import frame_times
 from nerfblendshape_ns.driving.person import AvatarPerson
 from nerfblendshape_ns.process_data.steps.step_record import video_key
@@ -205,6 +206,4 @@ def border_weight(window: FrameWindow, frame_size: Tuple[int, int]) -> np.ndarra
 
 def _resized(image: np.ndarray, size: Tuple[int, int]) -> np.ndarray:
     """Bring an image in 0..1 to height and width."""
-    smaller = size[0] < image.shape[0]
-    scaled = cv2.resize(image, (size[1], size[0]), interpolation=cv2.INTER_AREA if smaller else cv2.INTER_CUBIC)
-    return np.clip(scaled, 0.0, 1.0)
+    return np.clip(resize(image, size), 0.0, 1.0)

@@ -12,6 +12,7 @@ from jaxtyping import Float
 from nerfstudio.cameras.cameras import Cameras
 from torch import Tensor
 
+from nerfblendshape_ns.avatar.avatar import byte_image
 from nerfblendshape_ns.model_components.conditioning.head_pose_code import median_pose
 
 ByteImage = npt.NDArray[np.uint8]
@@ -44,11 +45,6 @@ class RenderedFrame:
     def psnr(self) -> Optional[float]:
         """Of the whole image; None where there is no truth."""
         return next((row["psnr"] for row in self.rows.values()), None)
-
-
-def byte_image(image: Tensor) -> ByteImage:
-    """An image in [0, 1] in eight bits, on the CPU."""
-    return (image.detach().clamp(0, 1) * 255 + 0.5).byte().cpu().numpy()
 
 
 def render_frame(model: Any, camera: Cameras, label: str) -> RenderedFrame:

@@ -9,9 +9,9 @@ import numpy as np
 from jaxtyping import Float
 from torch import Tensor
 
+from nerfblendshape_ns.avatar.avatar import byte_image
 from nerfblendshape_ns.common.errors import UserError
 from nerfblendshape_ns.data.contract import LEFT_EYE_LANDMARKS, RIGHT_EYE_LANDMARKS
-from nerfblendshape_ns.evaluation.frames import byte_image
 from nerfblendshape_ns.process_data.face.canonical_face import NUM_LANDMARKS, NUM_MESH_LANDMARKS
 from nerfblendshape_ns.process_data.face.face_landmarker import Detector, FaceLandmarker
 from nerfblendshape_ns.process_data.networks.model_files import LANDMARKER, ModelUnavailable

@@ -11,9 +11,10 @@ from nerfstudio.cameras.cameras import Cameras
 from rich.console import Console
 from torch import Tensor
 
+from nerfblendshape_ns.avatar.avatar import byte_image
 from nerfblendshape_ns.common.console import progress_bars
 from nerfblendshape_ns.evaluation.comparison import Comparison, temporal_difference
-from nerfblendshape_ns.evaluation.frames import Figures, RenderedFrame, byte_image, rendered_frame
+from nerfblendshape_ns.evaluation.frames import Figures, RenderedFrame, rendered_frame
 from nerfblendshape_ns.evaluation.landmark_distance import LandmarkDistance
 from nerfblendshape_ns.evaluation.misalignment import floaters, misalignment, pixels_without_cell
 from nerfblendshape_ns.evaluation.trained_run import FrameOfRun, TrainedRun

@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import torch
 
+from nerfblendshape_ns.avatar.avatar import byte_image
 from nerfblendshape_ns.common.frame_numbers import spread
-from nerfblendshape_ns.evaluation.frames import RenderedFrame, byte_image, furthest_turned, render_seconds
+from nerfblendshape_ns.evaluation.frames import RenderedFrame, furthest_turned, render_seconds
 
 
 def test_spread():
