@@ -16,13 +16,13 @@ from rich.console import Console
 from nerfblendshape_ns.avatar.avatar import Avatar, byte_image, open_avatar
 from nerfblendshape_ns.common.console import progress_bars, say
 from nerfblendshape_ns.common.errors import UserError
-from nerfblendshape_ns.common.frame_store import FrameStore, drive_key, frames_beside
 from nerfblendshape_ns.common.media import has_sound
 from nerfblendshape_ns.common.output_folders import UNFINISHED, check_unchanged, claimed_folder, publish
 from nerfblendshape_ns.common.output_paths import check_file, files_among
 from nerfblendshape_ns.common.smoothing import whittaker
 from nerfblendshape_ns.common.version import __version__
 from nerfblendshape_ns.common.video_writing import Sound, check_encoders, write_video
+from nerfblendshape_ns.driving.frame_store import FrameStore, drive_key, frames_beside
 from nerfblendshape_ns.driving.head_pose import PoseTrack, make_poses
 from nerfblendshape_ns.driving.images import beside, make_background
 from nerfblendshape_ns.driving.into_video import SourceVideo, open_source_video

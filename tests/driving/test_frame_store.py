@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 
 from nerfblendshape_ns.common.file_io import load_image
-from nerfblendshape_ns.common.frame_store import FrameStore, drive_key, frames_beside
+from nerfblendshape_ns.driving.frame_store import FrameStore, drive_key, frames_beside
 
 RED = np.full((4, 6, 3), [200, 10, 20], np.uint8)
 
