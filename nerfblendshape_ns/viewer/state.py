@@ -72,24 +72,20 @@ class StateStore:
     """
 
     def __init__(self, state: ControlState) -> None:
-        self._current: Tuple[int, ControlState] = (0, state)
+        self.current: Tuple[int, ControlState] = (0, state)
+        """Version and snapshot that belong together."""
         self._lock = threading.Lock()
         self._listeners: List[Callable[[ControlState, ControlState], None]] = []
 
     @property
     def state(self) -> ControlState:
         """The current snapshot."""
-        return self._current[1]
+        return self.current[1]
 
     @property
     def version(self) -> int:
         """How many changes there have been."""
-        return self._current[0]
-
-    @property
-    def current(self) -> Tuple[int, ControlState]:
-        """Version and snapshot that belong together."""
-        return self._current
+        return self.current[0]
 
     def subscribe(self, listener: Callable[[ControlState, ControlState], None]) -> None:
         """Call ``listener(before, after)`` after each change, in the thread that made it."""
@@ -103,11 +99,11 @@ class StateStore:
                 lock, so that whatever it reads is the latest.
         """
         with self._lock:
-            version, before = self._current
+            version, before = self.current
             after = how(before)
             if after is None or after is before:
                 return before
-            self._current = (version + 1, after)
+            self.current = (version + 1, after)
         for listener in self._listeners:
             listener(before, after)
         return after
