@@ -20,9 +20,9 @@ UNCOMMITTED = "†"
 
 ALIGNMENT = "alignment"
 """Where the error of a split lies."""
-RUN, SPEED, FRAMES, SEEDS = "run", "speed", "frames", "seeds"
-"""Not measured on a split: the run's record, its rendering, how many frames each split has, and how many runs differ in
-their seed alone."""
+RUN, FRAMES, SEEDS = "run", "frames", "seeds"
+"""Not measured on a split: the run's record, how many frames each split has, and how many runs differ in their seed
+alone."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,6 @@ FORMS: Dict[str, Form] = {
     "lids": Form(2, less_is_better=True),
     "irises": Form(2, less_is_better=True),
     "misalignment": Form(2, less_is_better=True),
-    "psnr_inside": Form(1),
     "psnr_aligned": Form(1),
     "psnr_mask_aligned": Form(1),
     "outline_share": Form(0, 100.0),
@@ -98,8 +97,6 @@ class Source:
     """Name in that row."""
     torso: bool = False
     """Of the torso's run instead of the head's."""
-    split: Optional[str] = None
-    """Of this split instead of the line's."""
 
     def of(self, result: Result, split: str) -> Optional[float]:
         """The figure; None where the result lacks it."""
@@ -107,9 +104,7 @@ class Source:
             return getattr(result.run, self.metric)
         if self.row == FRAMES:
             return result.run.split_sizes.get(self.metric)
-        if self.row == SPEED:
-            return result.speed.get(self.metric)
-        measured = result.splits.get(self.split or split)
+        measured = result.splits.get(split)
         if measured is None:
             return None
         row = measured.alignment if self.row == ALIGNMENT else measured.rows.get(self.row, {})
@@ -190,7 +185,7 @@ class Recorded:
         present = [value for value in values if value is not None]
         if not present or len(present) < len(values):
             return None
-        measured = source.row not in (RUN, FRAMES, SPEED)
+        measured = source.row not in (RUN, FRAMES)
         return Cell(mean(present), stdev(present) if measured and len(present) > 1 else None)
 
 
