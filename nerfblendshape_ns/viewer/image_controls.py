@@ -7,7 +7,7 @@ from typing import Any, Callable, Dict, Optional, Protocol, Sequence, Tuple
 
 from viser import ClientHandle, GuiEvent, ViserServer
 
-from nerfblendshape_ns.viewer.bound_controls import on_click, show_value
+from nerfblendshape_ns.viewer.bound_controls import on_click, show_value, tie
 from nerfblendshape_ns.viewer.state import Color, ControlState, StateStore
 
 OUTPUT_LABELS: Dict[str, str] = {
@@ -78,16 +78,8 @@ class ImageControls:
             if event.client is not None:
                 self._select(self.output.value)
 
-        @self.background.on_update
-        def _(event: GuiEvent) -> None:
-            if event.client is not None:
-                store.change(self._with_background)
-
-        @self.color.on_update
-        def _(event: GuiEvent) -> None:
-            if event.client is not None:
-                store.change(self._with_background)
-
+        for element in (self.background, self.color):
+            tie(element, store, lambda state, _: self._with_background(state))
         on_click(self.front.on_click, lambda event: None if event.client is None else front(event.client))
 
     def _with_background(self, state: ControlState) -> ControlState:
