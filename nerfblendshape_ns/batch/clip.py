@@ -8,14 +8,12 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Optional, Sequence
 
-import tyro
 from rich.console import Console
 
 from nerfblendshape_ns.batch.plan import RESULTS
+from nerfblendshape_ns.common.command import command
 from nerfblendshape_ns.common.console import say
-from nerfblendshape_ns.common.errors import report_user_errors
 from nerfblendshape_ns.common.file_io import save_json
 
 ROWS, METRICS = ("head", "mask", "whole"), ("psnr", "ssim", "lpips")
@@ -67,16 +65,7 @@ def make_clip(options: ClipOptions) -> None:
     save_json(options.output / RESULTS, results)
 
 
-def main(arguments: Optional[Sequence[str]] = None) -> None:
-    """Entry point.
-
-    Args:
-        arguments: command-line words; None takes those of the process.
-    """
-    options = tyro.cli(ClipOptions, args=arguments, description=ClipOptions.__doc__)
-    with report_user_errors():
-        make_clip(options)
-
+main = command(ClipOptions, "nerfblendshape_ns.batch.clip", make_clip)
 
 if __name__ == "__main__":
     main()

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Optional, Sequence
+from typing import Optional
 
 import numpy as np
 import tyro
 from rich.console import Console
 
+from nerfblendshape_ns.common.command import command
 from nerfblendshape_ns.common.console import say
-from nerfblendshape_ns.common.errors import report_user_errors
 
 
 @dataclass
@@ -59,16 +59,4 @@ def run(options: BasisMapOptions) -> None:
     say(console, f"{options.output}: drive with nbs-drive AVATAR --by TRACK --map {options.output}")
 
 
-def main(arguments: Optional[Sequence[str]] = None) -> None:
-    """Entry point of ``nbs-basis-map``; bad input ends it with one sentence on stderr and exit status 1.
-
-    Args:
-        arguments: command-line words; None takes those of the process.
-    """
-    options = tyro.cli(BasisMapOptions, prog="nbs-basis-map", description=BasisMapOptions.__doc__, args=arguments)
-    with report_user_errors():
-        run(options)
-
-
-if __name__ == "__main__":
-    main()
+main = command(BasisMapOptions, "nbs-basis-map", run)

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
-from typing import Optional, Sequence, Tuple
+from typing import Tuple
 
-import tyro
-
-from nerfblendshape_ns.common.errors import report_user_errors
+from nerfblendshape_ns.common.command import command
 from nerfblendshape_ns.expressions.live.live_link import DEFAULT_PORT
 
 
@@ -26,8 +24,8 @@ class BridgeOptions:
     """Port at which packets are received."""
 
 
-async def run(options: BridgeOptions) -> None:
-    """Serve until interrupted.
+async def keep_bridge(options: BridgeOptions) -> None:
+    """Bridge until interrupted.
 
     Raises:
         UserError: a port is taken.
@@ -48,19 +46,12 @@ async def run(options: BridgeOptions) -> None:
         await bridge.stop()
 
 
-def main(arguments: Optional[Sequence[str]] = None) -> None:
-    """Entry point of ``nbs-bridge``.
-
-    Args:
-        arguments: command-line words; None takes those of the process.
-    """
-    options = tyro.cli(BridgeOptions, prog="nbs-bridge", args=arguments, description=BridgeOptions.__doc__)
-    with report_user_errors():
-        try:
-            asyncio.run(run(options))
-        except KeyboardInterrupt:
-            pass
+def run(options: BridgeOptions) -> None:
+    """Bridge; an interruption is its usual end."""
+    try:
+        asyncio.run(keep_bridge(options))
+    except KeyboardInterrupt:
+        pass
 
 
-if __name__ == "__main__":
-    main()
+main = command(BridgeOptions, "nbs-bridge", run)

@@ -4,24 +4,19 @@ from __future__ import annotations
 
 import json
 import sys
-from typing import Optional, Sequence
 
-import tyro
 from rich.console import Console
 
 from nerfblendshape_ns.check.run import CheckOptions, check_dataset
+from nerfblendshape_ns.common.command import command
 
 
-def main(arguments: Optional[Sequence[str]] = None) -> None:
-    """Console entry point.
+def run(options: CheckOptions) -> None:
+    """Print what was found.
 
     The exit status is 0 for a dataset that can be trained on, 2 for one that cannot, and with ``--strict`` 1 for one
     with warnings.
-
-    Args:
-        arguments: command-line words; None takes the process's own.
     """
-    options = tyro.cli(CheckOptions, prog="nbs-check", args=arguments)
     report = check_dataset(options)
     if options.json:
         print(json.dumps(report.as_dict(), indent=1))
@@ -30,5 +25,4 @@ def main(arguments: Optional[Sequence[str]] = None) -> None:
     sys.exit(report.exit_status(options.strict))
 
 
-if __name__ == "__main__":
-    main()
+main = command(CheckOptions, "nbs-check", run)

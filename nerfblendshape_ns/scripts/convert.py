@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Optional, Sequence
+from typing import Literal
 
 import tyro
 from rich.console import Console
 
+from nerfblendshape_ns.common.command import command
 from nerfblendshape_ns.common.console import progress_bars, say
-from nerfblendshape_ns.common.errors import report_user_errors
 
 
 @dataclass
@@ -53,16 +53,4 @@ def run(options: ConvertOptions) -> None:
     say(console, f"next: ns-train nerfblendshape-head-small --data {options.target}")
 
 
-def main(arguments: Optional[Sequence[str]] = None) -> None:
-    """Entry point of ``nbs-convert``; bad input ends it with one sentence on stderr and exit status 1.
-
-    Args:
-        arguments: command-line words; None takes those of the process.
-    """
-    options = tyro.cli(ConvertOptions, prog="nbs-convert", args=arguments, description=ConvertOptions.__doc__)
-    with report_user_errors():
-        run(options)
-
-
-if __name__ == "__main__":
-    main()
+main = command(ConvertOptions, "nbs-convert", run)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Optional, Sequence
+from typing import Literal, Optional
 
 import tyro
 from rich.console import Console
 
+from nerfblendshape_ns.common.command import command
 from nerfblendshape_ns.common.console import say
-from nerfblendshape_ns.common.errors import report_user_errors
 from nerfblendshape_ns.data.splits import Protocol
 
 
@@ -70,16 +70,4 @@ def run(options: EvaluationOptions, console: Console) -> None:
     say(console, f"report, tables and figures per frame: {output}")
 
 
-def main(arguments: Optional[Sequence[str]] = None) -> None:
-    """Entry point of ``nbs-eval``.
-
-    Args:
-        arguments: command-line words; None takes those of the process.
-    """
-    options = tyro.cli(EvaluationOptions, prog="nbs-eval", args=arguments, description=EvaluationOptions.__doc__)
-    with report_user_errors():
-        run(options, Console())
-
-
-if __name__ == "__main__":
-    main()
+main = command(EvaluationOptions, "nbs-eval", lambda options: run(options, Console()))

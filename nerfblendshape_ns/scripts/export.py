@@ -11,7 +11,8 @@ from typing import Optional, Sequence, Tuple
 import tyro
 
 from nerfblendshape_ns.avatar.avatar_file import SUFFIX, VERSION, AvatarFile, read_avatar_file
-from nerfblendshape_ns.common.errors import UserError, report_user_errors
+from nerfblendshape_ns.common.command import command
+from nerfblendshape_ns.common.errors import UserError
 
 STATED = ("person", "consent", "licence", "source")
 """Options that go into the file's provenance."""
@@ -136,16 +137,4 @@ def _default_name(source: Path) -> str:
     return (parents[3].name if in_run else source.stem) + SUFFIX
 
 
-def main(arguments: Optional[Sequence[str]] = None) -> None:
-    """Entry point of ``nbs-export``.
-
-    Args:
-        arguments: command-line words; None takes those of the process.
-    """
-    options = tyro.cli(ExportOptions, prog="nbs-export", args=arguments, description=ExportOptions.__doc__)
-    with report_user_errors():
-        run(options)
-
-
-if __name__ == "__main__":
-    main()
+main = command(ExportOptions, "nbs-export", run)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Optional, Sequence
+from typing import Optional
 
 import tyro
 from rich.console import Console
 
+from nerfblendshape_ns.common.command import command
 from nerfblendshape_ns.common.console import progress_bars, say
-from nerfblendshape_ns.common.errors import UserError, report_user_errors
+from nerfblendshape_ns.common.errors import UserError
 
 FPS = 25.0
 """Frames per second of the video."""
@@ -70,16 +71,4 @@ def run(options: SweepOptions, console: Console) -> None:
     say(console, f"sheet, video and tables: {options.output}")
 
 
-def main(arguments: Optional[Sequence[str]] = None) -> None:
-    """Entry point of ``nbs-sweep``.
-
-    Args:
-        arguments: command-line words; None takes those of the process.
-    """
-    options = tyro.cli(SweepOptions, prog="nbs-sweep", args=arguments, description=SweepOptions.__doc__)
-    with report_user_errors():
-        run(options, Console(stderr=True))
-
-
-if __name__ == "__main__":
-    main()
+main = command(SweepOptions, "nbs-sweep", lambda options: run(options, Console(stderr=True)))

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Optional, Sequence, Tuple
+from typing import Optional, Tuple
 
-import tyro
 from rich.console import Console
 
+from nerfblendshape_ns.common.command import command
 from nerfblendshape_ns.common.console import progress_bars, say
-from nerfblendshape_ns.common.errors import report_user_errors
 from nerfblendshape_ns.synthetic.dataset import ClipSettings, write_dataset
 
 
@@ -59,16 +58,4 @@ def run(options: SyntheticOptions) -> None:
             say(console, f"{what}: {path}")
 
 
-def main(arguments: Optional[Sequence[str]] = None) -> None:
-    """Entry point of ``nbs-synthetic``.
-
-    Args:
-        arguments: command-line words; None takes those of the process.
-    """
-    options = tyro.cli(SyntheticOptions, prog="nbs-synthetic", args=arguments, description=SyntheticOptions.__doc__)
-    with report_user_errors():
-        run(options)
-
-
-if __name__ == "__main__":
-    main()
+main = command(SyntheticOptions, "nbs-synthetic", run)

@@ -7,14 +7,15 @@ import shutil
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Optional, Sequence
+from typing import Optional
 
 import tyro
 from rich.console import Console
 
 from nerfblendshape_ns.common import file_io
+from nerfblendshape_ns.common.command import command
 from nerfblendshape_ns.common.console import progress_bars, say
-from nerfblendshape_ns.common.errors import UserError, report_user_errors
+from nerfblendshape_ns.common.errors import UserError
 from nerfblendshape_ns.common.output_folders import UNFINISHED, claimed_folder, foreign_files, publish
 from nerfblendshape_ns.data import contract
 from nerfblendshape_ns.data.frame_images import load_labels, load_torso
@@ -87,18 +88,4 @@ def run(options: TorsoImageOptions) -> Path:
     return folder
 
 
-def main(arguments: Optional[Sequence[str]] = None) -> None:
-    """Entry point of ``nbs-torso-images``.
-
-    Args:
-        arguments: command-line words; None takes those of the process.
-    """
-    options = tyro.cli(
-        TorsoImageOptions, prog="nbs-torso-images", args=arguments, description=TorsoImageOptions.__doc__
-    )
-    with report_user_errors():
-        print(run(options))
-
-
-if __name__ == "__main__":
-    main()
+main = command(TorsoImageOptions, "nbs-torso-images", lambda options: print(run(options)))

@@ -5,11 +5,12 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Optional, Sequence
+from typing import Optional
 
 import tyro
 
-from nerfblendshape_ns.common.errors import UserError, report_user_errors
+from nerfblendshape_ns.common.command import command
+from nerfblendshape_ns.common.errors import UserError
 
 
 @dataclass
@@ -66,16 +67,4 @@ def run(options: ViewOptions) -> None:
         viewer.viser_server.stop()
 
 
-def main(arguments: Optional[Sequence[str]] = None) -> None:
-    """Entry point of ``nbs-view``.
-
-    Args:
-        arguments: command-line words; None takes those of the process.
-    """
-    options = tyro.cli(ViewOptions, prog="nbs-view", args=arguments, description=ViewOptions.__doc__)
-    with report_user_errors():
-        run(options)
-
-
-if __name__ == "__main__":
-    main()
+main = command(ViewOptions, "nbs-view", run)
