@@ -123,13 +123,26 @@ def labels_from_face_parsing(classes: np.ndarray, alpha: Optional[np.ndarray] = 
     known = person & opaque
     unknown = opaque & (labels == Label.BACKGROUND)
     if known.any() and unknown.any():
-        _, nearest = cv2.distanceTransformWithLabels(
-            (~known).astype(np.uint8), cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL
-        )
-        label_of = np.zeros(nearest.max() + 1, dtype=np.uint8)
-        label_of[nearest[known]] = labels[known]
-        labels[unknown] = label_of[nearest[unknown]]
+        labels[unknown] = nearest_known(labels, known)[0][unknown]
     return labels
+
+
+def nearest_known(values: np.ndarray, known: np.ndarray) -> Tuple[np.ndarray, np.ndarray]:
+    """The value of the nearest known pixel, and how far away that is.
+
+    Args:
+        values: ``[height, width, ...]``.
+        known: bool ``[height, width]``; without a known pixel all values are 0.
+
+    Returns:
+        Values of the same shape and type, and the distances in pixels, float32 ``[height, width]``.
+    """
+    away, nearest = cv2.distanceTransformWithLabels(
+        (~known).astype(np.uint8), cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL
+    )
+    value_of = np.zeros((nearest.max() + 1, *values.shape[2:]), dtype=values.dtype)
+    value_of[nearest[known]] = values[known]
+    return value_of[nearest], away
 
 
 def extend_colours(image: np.ndarray, mask: np.ndarray, distance: float) -> np.ndarray:
@@ -148,15 +161,8 @@ def extend_colours(image: np.ndarray, mask: np.ndarray, distance: float) -> np.n
     """
     if not mask.any():
         return image
-    away, nearest = cv2.distanceTransformWithLabels(
-        (~mask).astype(np.uint8), cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL
-    )
-    colour_of = np.zeros((nearest.max() + 1, 3), dtype=np.uint8)
-    colour_of[nearest[mask]] = image[mask]
-    fill = ~mask & (away <= distance)
-    extended = image.copy()
-    extended[fill] = colour_of[nearest[fill]]
-    return extended
+    colours, away = nearest_known(image, mask)
+    return np.where((away <= distance)[..., None], colours, image)
 
 
 def occluded_fraction(labels: np.ndarray) -> float:

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 
 from nerfblendshape_ns.data.contract import Label
-from nerfblendshape_ns.data.labels import REFERENCE_SIZE, SOFT_ALPHA_SIGMA, head_mask
+from nerfblendshape_ns.data.labels import REFERENCE_SIZE, SOFT_ALPHA_SIGMA, head_mask, nearest_known
 
 FUSION_RADII = (24.0, 6.0)
 """Half windows of the two rounds of :func:`foreground_colours`, in pixels of a 512-pixel image."""
@@ -33,11 +33,8 @@ def head_alpha(labels: np.ndarray, matte: np.ndarray) -> np.ndarray:
     person = labels != Label.BACKGROUND
     if not person.any():
         return np.zeros(labels.shape, dtype=np.float32)
-    outside = (~person).astype(np.uint8)
-    _, nearest = cv2.distanceTransformWithLabels(outside, cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL)
-    head_of = np.zeros(int(nearest.max()) + 1, dtype=np.float32)
-    head_of[nearest[person]] = head_mask(labels)[person]
-    head_fraction = cv2.GaussianBlur(head_of[nearest], (0, 0), SOFT_ALPHA_SIGMA * max(labels.shape) / REFERENCE_SIZE)
+    head, _ = nearest_known(head_mask(labels).astype(np.float32), person)
+    head_fraction = cv2.GaussianBlur(head, (0, 0), SOFT_ALPHA_SIGMA * max(labels.shape) / REFERENCE_SIZE)
     return head_fraction * (matte.astype(np.float32) / 255)
 
 

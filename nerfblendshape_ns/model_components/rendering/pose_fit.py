@@ -19,6 +19,8 @@ from numpy import ndarray
 from scipy.spatial.transform import Rotation
 from torch import Tensor
 
+from nerfblendshape_ns.data.labels import nearest_known
+
 SIZE = 128
 """Longer side in pixels of the images that are compared, at most."""
 BLURS = (2.0, 2.0, 1.0, 0.0, 0.0, 0.0, 0.0, 0.0)
@@ -170,18 +172,13 @@ def _linearised(
     (color, opacity, depth), focal = image, view.focal
     solid = opacity > 0.5
     # Beyond the outline the surface goes on at the depth of its nearest point.
-    _, nearest = cv2.distanceTransformWithLabels(
-        (~solid).astype(np.uint8), cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL
-    )
-    nearest = nearest.astype(np.intp)
-    depths = np.zeros(int(nearest.max()) + 1)
-    depths[nearest[solid]] = depth[solid]
+    depth, _ = nearest_known(depth.astype(np.float64), solid)
     window = np.ones((2 * NEAR + 1, 2 * NEAR + 1), np.uint8)
     near = (cv2.dilate(solid.astype(np.uint8), window) > 0) & ~view.hidden
     rendered, wanted = (_blurred(part.astype(np.float32), blur) for part in (color, view.target(color)))
     mean = 0.5 * (rendered + wanted)
     gradient = np.stack([cv2.Sobel(mean, cv2.CV_32F, *axis, ksize=3) / 8.0 for axis in ((1, 0), (0, 1))], axis=-1)
-    points = view.rays[near] * depths[nearest[near]][:, None]
+    points = view.rays[near] * depth[near][:, None]
     centre = points.mean(0)
     away, x, y = -points[:, 2], points[:, 0], points[:, 1]
     shift = np.zeros((len(points), 2, 3))  # Of the pixel with the point.
