@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, Dict, List, Optional, Tuple
@@ -11,16 +12,18 @@ import numpy as np
 from fuzz_mutation import zipped
 from fuzz_reading import Check, Target, file_target, refused
 
+from nerfblendshape_ns.common.errors import UserError
+
 RECIPE = """name: demo
 description: A synthetic head.
-dataset: {synthetic: {num_frames: 100, size: 128}}
+dataset: {synthetic: {num_frames: 100, width: 128, height: 128}}
 method: nerfblendshape-head-small
 overrides: {pipeline.model.num_levels: 8, max_num_iterations: 100}
 seed: 3
 protocol: {split: tail10, test_frames: 5, train_frames: 4}
 torso: {method: nerfblendshape-torso-small, overrides: {max_num_iterations: 10}}
 published:
-  - {method: NeRFBlendShape, split: test, row: head, psnr: 33.1, source: "paper"}
+  - {method: NeRFBlendShape, row: head, measured: its clips, psnr: 33.1, source: own page}
 variants: {small: {pipeline.model.num_levels: 4}}
 """
 
@@ -87,19 +90,19 @@ def run_records(folder: Path) -> Tuple[List[bytes], Check]:
 
 
 def lpips_weights(folder: Path) -> Tuple[List[bytes], Check]:
-    """Weights that are pickles; their checksum taken for right."""
+    """Weights that are pickles: none is unpickled that has another checksum than the one that is known."""
     import pickle
 
     from nerfblendshape_ns.model_components.metrics.lpips_weights import read_arrays
 
     path = folder / "weights.ckpt"
+    seed = pickle.dumps({"Conv_0": {"kernel": np.ones((2, 3), np.float32), "bias": np.zeros(2, np.float32)}})
 
     def check(data: bytes) -> None:
         path.write_bytes(data)
-        refused(lambda: read_arrays(path, sha256(data).hexdigest()))
+        refused(lambda: read_arrays(path, sha256(seed).hexdigest()))
 
-    arrays = {"Conv_0": {"kernel": np.ones((2, 3), np.float32), "bias": np.zeros(2, np.float32)}}
-    return [pickle.dumps(arrays, protocol) for protocol in (2, 4)], check
+    return [seed], check
 
 
 def varint(number: int) -> bytes:
@@ -125,7 +128,8 @@ def task_file(folder: Path) -> Tuple[List[bytes], Check]:
     def check(data: bytes) -> None:
         path.write_bytes(data)
         refused(lambda: read_canonical_face(path))
-        refused(lambda: FaceLandmarker(path))
+        with suppress(UserError):  # None of these networks is whole, so none is read.
+            FaceLandmarker(path)
 
     return [zipped({METADATA_MEMBER: metadata}), zipped({METADATA_MEMBER: metadata, **networks})], check
 

@@ -15,6 +15,9 @@ Check = Callable[[bytes], None]
 Target = Callable[[Path], Tuple[List[bytes], Check]]
 """From an empty folder to valid inputs and the function that reads any."""
 
+MESSAGES: List[str] = []
+"""What readers have refused their inputs with."""
+
 
 def refused(read: Callable[[], Any]) -> Any:
     """What a reader gives; None where it refuses the input in a sentence."""
@@ -22,6 +25,7 @@ def refused(read: Callable[[], Any]) -> Any:
         return read()
     except UserError as error:
         assert len(str(error)) < 20_000, f"a message of {len(str(error))} characters"
+        MESSAGES.append(str(error))
         return None
 
 
