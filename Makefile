@@ -86,7 +86,7 @@ $(VENV)/.installed: $(VENV)/.torch pyproject.toml
 	touch $@
 
 $(VENV)/.installed-dev: $(VENV)/.torch pyproject.toml
-	tools/browser.sh
+	tools/test_programs.sh
 	rm -rf *.egg-info
 	$(PIP) $(TORCH) "$(NUMPY)" --editable ".[dev,docs]"
 	touch $@ $(VENV)/.installed

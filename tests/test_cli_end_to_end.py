@@ -6,6 +6,7 @@ In one process where possible: importing nerfstudio takes ten seconds, and a doz
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -29,6 +30,7 @@ from nerfblendshape_ns.recipes.training import end_curves, run_training
 from nerfblendshape_ns.synthetic.dataset import ClipSettings
 
 pytestmark = pytest.mark.slow
+needs_ffmpeg = pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="ns-render's paths need the program ffmpeg")
 
 
 @pytest.fixture(scope="module")
@@ -86,16 +88,19 @@ def test_render_dataset(trained, tmp_path):
     assert image[0, 0].min() > 150 and image.min() < 140, "a head on white"
 
 
+@needs_ffmpeg
 def test_render_interpolate(trained, tmp_path):
     render.RenderInterpolated(trained, tmp_path / "path.mp4", interpolation_steps=3).main()
     assert video_frames(tmp_path / "path.mp4").shape == ((NUM_TEST - 1) * 3, SIZE, SIZE, 3)
 
 
+@needs_ffmpeg
 def test_render_spiral(trained, tmp_path):
     render.SpiralRender(trained, tmp_path / "spiral.mp4", seconds=1, frame_rate=4).main()
     assert len(video_frames(tmp_path / "spiral.mp4")) == 4
 
 
+@needs_ffmpeg
 def test_render_camera_path_follows_the_clip(trained, tmp_path):
     """Keyframes that carry a time show the expression of that time, from wherever they look."""
     _, pipeline, _, _ = eval_setup(trained)
