@@ -83,7 +83,7 @@ def escaped(text: str) -> str:
     return re.sub(r"([\\`*_\[\]<>|~$&])", r"\\\1", " ".join(text.split()))
 
 
-ANY_CLIP = ("clip", "medium", "baselines", "baselines-time")
+ANY_CLIP = ("clip", "medium", "large", "baselines", "baselines-time")
 """Recipes that are the same for every clip."""
 
 
