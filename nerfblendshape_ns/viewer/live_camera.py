@@ -13,6 +13,7 @@ import numpy as np
 
 from nerfblendshape_ns.coefficient_names.arkit import MEDIAPIPE_NAMES
 from nerfblendshape_ns.common.errors import UserError
+from nerfblendshape_ns.common.rate import Rate
 from nerfblendshape_ns.expressions.live.frame import LiveFrame
 from nerfblendshape_ns.process_data.face.canonical_face import RIGID_LANDMARKS, mirror_permutation, read_canonical_face
 from nerfblendshape_ns.process_data.face.face_landmarker import Face, FaceLandmarker
@@ -132,7 +133,9 @@ class CameraSource:
         self._newest: Optional[Tuple[float, np.ndarray]] = None
         self._arrived = threading.Condition()
         self._running = False
-        self._times: Deque[Tuple[float, float]] = deque(maxlen=120)
+        self.faces = Rate()
+        """Of frames with a face."""
+        self._times: Deque[Tuple[float, float]] = deque(maxlen=30)
         self._problem = ""
         self._threads: List[threading.Thread] = []
 
@@ -162,11 +165,6 @@ class CameraSource:
             if thread is not threading.current_thread():
                 thread.join(LONGEST_WAIT)
 
-    def rate(self, window: float = 2.0) -> float:
-        """Frames with a face per second, over the last seconds."""
-        now = time.monotonic()
-        return sum(1 for done, _ in tuple(self._times) if now - done <= window) / window
-
     def status(self) -> str:
         """One line for the user."""
         if self._problem:
@@ -175,8 +173,8 @@ class CameraSource:
         times = tuple(self._times)
         if not times or time.monotonic() - times[-1][0] > 1.0:
             return f"{name}: no face is seen."
-        milliseconds = 1000 * float(np.median([done - came for done, came in times[-30:]]))
-        return f"{name}: {self.rate():.0f} frames per second tracked, each in {milliseconds:.0f} ms."
+        milliseconds = 1000 * float(np.median([done - came for done, came in times]))
+        return f"{name}: {self.faces.per_second():.0f} frames per second tracked, each in {milliseconds:.0f} ms."
 
     def _read(self, images: Iterator[np.ndarray], image: np.ndarray) -> None:
         try:
@@ -214,6 +212,7 @@ class CameraSource:
             last = max(last + 1, int(1000 * (came - began)))
             frame = tracker(image, last)
             if frame is not None and self._running:
+                self.faces.happened()
                 self._times.append((time.monotonic(), came))
                 self._receive(frame, came)
             time.sleep(min(REST * (time.monotonic() - started), LONGEST_WAIT / 2))

@@ -16,11 +16,12 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import deque
-from typing import Any, Callable, Deque, Dict, Set
+from typing import Any, Callable, Dict, Set
 
 from nerfstudio.viewer.render_state_machine import RenderAction, RenderStateMachine
 from nerfstudio.viewer.viewer import Viewer
+
+from nerfblendshape_ns.common.rate import Rate
 
 MOVING_SIDE = 128
 """Pixels that the shorter side of an image keeps while it moves."""
@@ -69,7 +70,8 @@ class RenderLoop:
     ) -> None:
         self._viewer: Any = viewer
         self._version, self._place, self._finished = version, place, finished
-        self._images: Deque[float] = deque(maxlen=120)
+        self.images = Rate()
+        """Of all browsers together."""
         self._rendered: Dict[Any, int] = {}
         self._rendering: Set[Any] = set()
         self._began: Dict[Any, float] = {}
@@ -102,11 +104,6 @@ class RenderLoop:
         self._rendered[threading.current_thread()] = version
         self._began[threading.current_thread()] = time.monotonic()
 
-    def rate(self, window: float = 2.0) -> float:
-        """Images per second of all browsers, over the last seconds."""
-        now = time.monotonic()
-        return sum(1 for done in tuple(self._images) if now - done <= window) / window
-
     def attach(self, machine: RenderStateMachine) -> None:
         """Keep a machine's moving images from becoming too small, and full ones out of training's time."""
         if getattr(machine, "keeps_moving_resolution", False):
@@ -125,7 +122,7 @@ class RenderLoop:
             self._rendering.add(machine)
             try:
                 outputs = render(self._place(camera_state))
-                self._images.append(time.monotonic())
+                self.images.happened()
                 self._finished()
                 return outputs
             finally:

@@ -137,9 +137,10 @@ class ViewerSession:
 
     def _rendering(self) -> str:
         behind = tuple(self._behind)
-        if not behind or not self.loop.rate():
+        rate = self.loop.images.per_second()
+        if not behind or not rate:
             return ""
-        return f"{self.loop.rate():.0f} images per second, {1000 * float(np.median(behind)):.0f} ms behind."
+        return f"{rate:.0f} images per second, {1000 * float(np.median(behind)):.0f} ms behind."
 
     def _vertical_fov(self) -> float:
         cameras: Any = self._viewer.pipeline.datamanager.train_dataset.cameras  # type: ignore[union-attr]

@@ -140,7 +140,7 @@ def test_a_stream_with_rubbish_in_it():
             [frame / 30 for frame in range(30)]
         )
         assert counts.subject == "face" and "rubbish" not in counts.last_problem and counts.last_problem
-        assert listener.rate() > 0
+        assert listener.faces.per_second() > 0
     finally:
         listener.stop()
     assert listener.port == 0

@@ -50,7 +50,7 @@ def test_a_video_stands_in_for_a_camera(turned_video, model):
     source = CameraSource(str(turned_video), lambda frame, came: received.append((frame, time.monotonic() - came)))
     source.start()
     until(lambda: len(received) >= 20)
-    assert source.rate() > 0
+    assert source.faces.per_second() > 0
     assert "turned_400f_25fps.mp4: " in source.status() and "frames per second tracked, each in" in source.status()
     assert max(delay for _, delay in received[5:]) < 2.0, "old images are left out"
     source.stop()

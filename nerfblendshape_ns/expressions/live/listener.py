@@ -5,11 +5,11 @@ from __future__ import annotations
 import socket
 import threading
 import time
-from collections import deque
 from dataclasses import dataclass, replace
-from typing import Callable, Deque, Dict, Optional, Tuple
+from typing import Callable, Dict, Optional, Tuple
 
 from nerfblendshape_ns.common.errors import UserError
+from nerfblendshape_ns.common.rate import Rate
 from nerfblendshape_ns.expressions.live import ifacialmocap, live_link, vmc
 from nerfblendshape_ns.expressions.live.frame import LiveFrame, PacketError
 
@@ -88,7 +88,8 @@ class UdpListener:
         self._thread: Optional[threading.Thread] = None
         self._counts = LiveCounts()
         self._newest: Dict[str, Tuple[int, float]] = {}
-        self._arrivals: Deque[float] = deque(maxlen=120)
+        self.faces = Rate()
+        """Of frames with a face."""
 
     @property
     def counts(self) -> LiveCounts:
@@ -101,16 +102,11 @@ class UdpListener:
         bound = self._socket
         return 0 if bound is None else int(bound.getsockname()[1])
 
-    def rate(self, window: float = 2.0) -> float:
-        """Frames with a face per second, over the last seconds."""
-        now = time.monotonic()
-        return sum(1 for arrival in tuple(self._arrivals) if now - arrival <= window) / window
-
     def status(self) -> str:
         """One line for the user."""
         counts = self.counts
         if counts.faces:
-            text = f"{counts.subject or 'face'}: {counts.faces} frames, {self.rate():.0f} per second."
+            text = f"{counts.subject or 'face'}: {counts.faces} frames, {self.faces.per_second():.0f} per second."
         else:
             text = "No face in the packets yet." if counts.empty else "Nothing received yet."
         dropped = counts.malformed + counts.late + counts.failed
@@ -183,7 +179,7 @@ class UdpListener:
         elif self._is_late(frame):
             self._counts = replace(counts, late=counts.late + 1)
         else:
-            self._arrivals.append(time.monotonic())
+            self.faces.happened()
             self._counts = replace(counts, faces=counts.faces + 1)
             try:
                 self._receive(frame)
