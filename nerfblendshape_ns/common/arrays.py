@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zipfile
+import zlib
 from pathlib import Path
 from typing import Any, Dict, List
 
@@ -11,6 +12,8 @@ import numpy as np
 from nerfblendshape_ns.common import file_io
 from nerfblendshape_ns.common.errors import UserError
 
+DAMAGED_ZIP = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError)
+"""What zipfile raises at damaged archives."""
 MOST_BYTES = 4 << 30
 """Of a file's arrays once unpacked: a small archive can hold any number."""
 

@@ -21,6 +21,8 @@ FOLDS = 5
 """Stretches of the clip, each of which is predicted from the others to measure the error."""
 RIDGES = tuple(10.0**power for power in range(-3, 4))
 """Penalties tried, per frame of a column of unit variance times 0.01; the one with the smallest error is taken."""
+WORST_ERROR = 1e9
+"""Of a map in a file."""
 FEWEST_FRAMES = 50
 """Frames that a map is fitted to at least."""
 
@@ -104,11 +106,18 @@ def load_map(path: Path, names: Sequence[str]) -> AffineMap:
                 fields[name] = tuple(str(each) for each in fields[name])
             each = AffineMap(**{**fields, "target_basis": str(fields["target_basis"])})
             targets = (len(each.target_names),)
-            if each.matrix.shape != (len(each.names), *targets) or not np.isfinite(each.matrix).all():
+            if each.matrix.shape != (len(each.names), *targets):
                 raise ValueError
-            for numbers in (each.offset, each.low, each.high, each.variance, each.explained):
-                if numbers.shape != targets or not np.isfinite(numbers).all():
+            rows = (each.offset, each.low, each.high, each.variance, each.explained)
+            for numbers in (each.matrix, *rows):
+                if numbers.shape[-1:] != targets or numbers.dtype.kind != "f" or not np.isfinite(numbers).all():
                     raise ValueError
+            if (
+                any(numbers.ndim != 1 for numbers in rows)
+                or each.variance.min() < 0
+                or not 0 <= each.error < WORST_ERROR
+            ):
+                raise ValueError
             maps.append(each)
     except (KeyError, TypeError, ValueError):
         raise UserError(f"{path} holds no maps of coefficients; make one with nbs-basis-map.") from None

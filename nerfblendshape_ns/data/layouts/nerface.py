@@ -34,6 +34,8 @@ from nerfblendshape_ns.data.layouts.fields import (
 PARTS = ("transforms_train.json", "transforms_val.json", "transforms_test.json")
 COEFFICIENTS = "expression"
 BASIS = "face2face76"
+LARGEST = 1e9
+"""Of the intrinsics, in pixels."""
 MASKS = "head_masks"
 
 
@@ -135,7 +137,7 @@ def _intrinsics(document: Any, path: Path, width: int) -> Tuple[Tuple[float, flo
         fx, fy, cx, cy = (float(value) for value in values)
     except (TypeError, ValueError):
         fx = fy = cx = cy = np.nan
-    if not np.isfinite([fx, fy, cx, cy]).all() or fx == 0 or fy == 0:
+    if not (np.abs([fx, fy, cx, cy]) < LARGEST).all() or fx == 0 or fy == 0:
         raise UserError(f"{path}: 'intrinsics' is not four numbers fx, fy, cx, cy; correct it.")
     return (fx, fy), (cx, cy)
 

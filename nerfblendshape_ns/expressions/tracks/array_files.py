@@ -71,7 +71,7 @@ class ArchiveReader(ExpressionReader):
                 times = None if times is None else np.asarray(times, dtype=np.float64)
                 if fps is None and times is None and "fps" in content:
                     fps = float(content["fps"])
-            except (TypeError, ValueError) as error:
+            except (TypeError, ValueError, MemoryError) as error:
                 raise UserError(f"{path}: its times or fps are no numbers ({error}); {SAVE_PLAIN}.") from None
             return make_track(path, names, values, basis, times=times, fps=fps)
         return parameter_track(path, content, fps)

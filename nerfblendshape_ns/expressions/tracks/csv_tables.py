@@ -23,6 +23,9 @@ from nerfblendshape_ns.expressions.tracks.lost_rows import leave_out_lost
 from nerfblendshape_ns.expressions.tracks.table_clock import CLOCK_COLUMNS, column_key, read_clock
 from nerfblendshape_ns.expressions.tracks.table_text import column_numbers, is_number, read_table
 
+MOST_FRAMES = 10_000_000
+"""Between the first and the last frame number of a table: four days of video."""
+
 ACTION_UNIT = re.compile(r"AU\d+_r$", re.IGNORECASE)
 """OpenFace's action-unit intensities."""
 
@@ -66,6 +69,10 @@ class CsvReader(ExpressionReader):
         values, times, lost_notes = leave_out_lost(path, values, clock.times, seen, "s" if clock.seconds else "rows")
         if not clock.seconds:
             # One row for every number, so that rows are frames.
+            if clock.times[-1] - clock.times[0] > MOST_FRAMES:
+                raise UserError(
+                    f"{path}: its frame numbers go from {clock.times[0]:g} to {clock.times[-1]:g}; correct them."
+                )
             every = np.arange(clock.times[0], clock.times[-1] + 1)
             values = np.stack([np.interp(every, times, column) for column in values.T], axis=1)
         track = make_track(

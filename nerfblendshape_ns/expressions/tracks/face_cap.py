@@ -66,6 +66,8 @@ class FaceCapReader(ExpressionReader):
             raise UserError(f"{path} has no line of names (bs,…); export the recording again from Face Cap.")
         if not moments:
             raise UserError(f"{path} has no recorded moment (k,…); export the recording again from Face Cap.")
+        if len(moments[0]) < _FIRST_COEFFICIENT:
+            raise UserError(f"{path} has moments (k,…) without coefficients; export the recording again from Face Cap.")
         table = np.array(moments)
         basis = ARKIT_BASIS if all(arkit_name(name) for name in names) else "custom"
         return make_track(path, names, table[:, _FIRST_COEFFICIENT - 1 :], basis, times=1e-3 * table[:, 0], fps=fps)

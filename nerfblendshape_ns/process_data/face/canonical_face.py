@@ -8,6 +8,7 @@ from typing import Iterator, Tuple
 
 import numpy as np
 
+from nerfblendshape_ns.common.arrays import DAMAGED_ZIP
 from nerfblendshape_ns.common.errors import UserError
 
 NUM_MESH_LANDMARKS = 468
@@ -42,7 +43,7 @@ def read_canonical_face(landmarker: Path) -> np.ndarray:
         # Floats one by one or packed; a vertex is a position (3) and a texture coordinate (2).
         values = b"".join(content for number, content in _fields(mesh) if number == 3)
         return np.frombuffer(values, dtype="<f4").astype(np.float64).reshape(NUM_MESH_LANDMARKS, 5)[:, :3]
-    except (OSError, KeyError, IndexError, ValueError, zipfile.BadZipFile) as error:
+    except (OSError, KeyError, IndexError, ValueError, *DAMAGED_ZIP) as error:
         raise UserError(f"{landmarker} holds no canonical face mesh ({error}); fetch the model again.") from error
 
 

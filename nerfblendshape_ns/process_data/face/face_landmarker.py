@@ -20,6 +20,7 @@ import cv2
 import numpy as np
 from scipy.special import expit
 
+from nerfblendshape_ns.common.arrays import DAMAGED_ZIP
 from nerfblendshape_ns.common.errors import UserError
 from nerfblendshape_ns.process_data.face.canonical_face import NUM_LANDMARKS
 from nerfblendshape_ns.process_data.face.one_euro_filter import OneEuroFilter
@@ -118,7 +119,7 @@ class FaceLandmarker:
         try:
             with zipfile.ZipFile(model) as bundle:
                 contents = {name: bundle.read(name) for name in (DETECTOR, MESH, BLENDSHAPES)}
-        except (KeyError, OSError, zipfile.BadZipFile) as error:
+        except (KeyError, OSError, *DAMAGED_ZIP) as error:
             raise UserError(f"{model} is no Face Landmarker model ({error}); fetch it again.") from error
         self._networks = {name: Network(content, model) for name, content in contents.items()}
         self._anchors = _anchors()
