@@ -106,17 +106,12 @@ def load_map(path: Path, names: Sequence[str]) -> AffineMap:
                 fields[name] = tuple(str(each) for each in fields[name])
             each = AffineMap(**{**fields, "target_basis": str(fields["target_basis"])})
             targets = (len(each.target_names),)
-            if each.matrix.shape != (len(each.names), *targets):
-                raise ValueError
-            rows = (each.offset, each.low, each.high, each.variance, each.explained)
-            for numbers in (each.matrix, *rows):
-                if numbers.shape[-1:] != targets or numbers.dtype.kind != "f" or not np.isfinite(numbers).all():
+            for name in ("matrix", "offset", "low", "high", "variance", "explained"):
+                numbers = getattr(each, name)
+                shape = (len(each.names), *targets) if name == "matrix" else targets
+                if numbers.shape != shape or numbers.dtype.kind != "f" or not np.isfinite(numbers).all():
                     raise ValueError
-            if (
-                any(numbers.ndim != 1 for numbers in rows)
-                or each.variance.min() < 0
-                or not 0 <= each.error < WORST_ERROR
-            ):
+            if each.variance.min() < 0 or each.explained.max() > 1 or each.error > WORST_ERROR:
                 raise ValueError
             maps.append(each)
     except (KeyError, TypeError, ValueError):

@@ -60,3 +60,6 @@ def run(options: BasisMapOptions) -> None:
 
 
 main = command(BasisMapOptions, "nbs-basis-map", run)
+
+if __name__ == "__main__":
+    main()

@@ -22,3 +22,6 @@ def run(options: BatchOptions) -> None:
 
 
 main = command(BatchOptions, "nbs-batch", run)
+
+if __name__ == "__main__":
+    main()

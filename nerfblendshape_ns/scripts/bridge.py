@@ -55,3 +55,6 @@ def run(options: BridgeOptions) -> None:
 
 
 main = command(BridgeOptions, "nbs-bridge", run)
+
+if __name__ == "__main__":
+    main()

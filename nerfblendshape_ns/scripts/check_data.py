@@ -26,3 +26,6 @@ def run(options: CheckOptions) -> None:
 
 
 main = command(CheckOptions, "nbs-check", run)
+
+if __name__ == "__main__":
+    main()

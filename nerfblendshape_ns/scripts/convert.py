@@ -54,3 +54,6 @@ def run(options: ConvertOptions) -> None:
 
 
 main = command(ConvertOptions, "nbs-convert", run)
+
+if __name__ == "__main__":
+    main()

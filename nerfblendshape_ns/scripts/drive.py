@@ -15,3 +15,6 @@ def run(options: DriveOptions) -> None:
 
 
 main = command(DriveOptions, "nbs-drive", run)
+
+if __name__ == "__main__":
+    main()

@@ -71,3 +71,6 @@ def run(options: EvaluationOptions, console: Console) -> None:
 
 
 main = command(EvaluationOptions, "nbs-eval", lambda options: run(options, Console()))
+
+if __name__ == "__main__":
+    main()

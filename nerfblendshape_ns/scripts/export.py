@@ -138,3 +138,6 @@ def _default_name(source: Path) -> str:
 
 
 main = command(ExportOptions, "nbs-export", run)
+
+if __name__ == "__main__":
+    main()

@@ -36,3 +36,7 @@ def main(arguments: Optional[Sequence[str]] = None) -> None:
     """
     with report_user_errors():
         tyro.cli(fetch_lpips, prog=COMMAND, args=arguments)
+
+
+if __name__ == "__main__":
+    main()

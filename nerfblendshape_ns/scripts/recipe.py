@@ -15,3 +15,6 @@ def run(options: RecipeOptions) -> None:
 
 
 main = command(RecipeOptions, "nbs-recipe", run)
+
+if __name__ == "__main__":
+    main()

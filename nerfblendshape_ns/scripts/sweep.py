@@ -72,3 +72,6 @@ def run(options: SweepOptions, console: Console) -> None:
 
 
 main = command(SweepOptions, "nbs-sweep", lambda options: run(options, Console(stderr=True)))
+
+if __name__ == "__main__":
+    main()

@@ -59,3 +59,6 @@ def run(options: SyntheticOptions) -> None:
 
 
 main = command(SyntheticOptions, "nbs-synthetic", run)
+
+if __name__ == "__main__":
+    main()

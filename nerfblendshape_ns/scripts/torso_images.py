@@ -89,3 +89,6 @@ def run(options: TorsoImageOptions) -> Path:
 
 
 main = command(TorsoImageOptions, "nbs-torso-images", lambda options: print(run(options)))
+
+if __name__ == "__main__":
+    main()

@@ -68,3 +68,6 @@ def run(options: ViewOptions) -> None:
 
 
 main = command(ViewOptions, "nbs-view", run)
+
+if __name__ == "__main__":
+    main()
