@@ -26,16 +26,10 @@ fi
 packages=$(missing | tr '\n' ' ')
 [ -n "$packages" ] || exit 0
 
-if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then
-    echo "installing system packages: $packages"
-    export DEBIAN_FRONTEND=noninteractive
-    # A failing update may still leave usable lists, so the install decides.
-    apt-get update -qq || true
-    # shellcheck disable=SC2086
-    apt-get install -y -qq --no-install-recommends $packages </dev/null || true
-    packages=$(missing | tr '\n' ' ')
-    [ -n "$packages" ] || exit 0
-fi
+# shellcheck disable=SC2086
+tools/apt.sh $packages
+packages=$(missing | tr '\n' ' ')
+[ -n "$packages" ] || exit 0
 
 echo "error: these system packages are missing: $packages" >&2
 echo "install them and run this again, on Debian and Ubuntu with:" >&2

@@ -10,14 +10,9 @@ missing() {
 
 packages=$(missing | tr '\n' ' ')
 [ -n "$packages" ] || exit 0
-if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then
-    echo "installing for the tests: $packages"
-    export DEBIAN_FRONTEND=noninteractive
-    apt-get update -qq || true
-    # shellcheck disable=SC2086
-    apt-get install -y -qq --no-install-recommends $packages </dev/null || true
-    packages=$(missing | tr '\n' ' ')
-    [ -n "$packages" ] || exit 0
-fi
+# shellcheck disable=SC2086
+tools/apt.sh $packages
+packages=$(missing | tr '\n' ' ')
+[ -n "$packages" ] || exit 0
 echo "missing, so the tests that need them will be skipped: $packages; on Debian: sudo apt-get install $packages" >&2
 exit 0

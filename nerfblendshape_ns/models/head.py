@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any, Dict, List, Optional, Tuple, Type, cast
 
 import torch
@@ -223,15 +222,13 @@ class HeadModel(ExpressionModel[FrameBatch]):
         if step < config.occupancy_warmup or step % config.occupancy_interval:
             return
         settling, generator = step < config.occupancy_settle, torch.Generator().manual_seed(step)
-        self.occupancy.update(partial(self._density_at, generator=generator), settling, generator)
-
-    def _density_at(
-        self, positions: Tensor, conditions: Tensor, probe: Tensor, generator: Optional[torch.Generator] = None
-    ) -> Tensor:
-        """Density at positions in [0, 1], each under one of a few conditions."""
         codes = None if self.field.frame_codes is None else self.field.frame_codes.weight
-        positions, conditions, probe = self.conditioning.probes(positions, conditions, probe, codes, generator)
-        return self.field.density(positions, *self.field.blend(conditions), probe)[0]
+
+        def density(positions: Tensor, conditions: Tensor, probe: Tensor) -> Tensor:
+            positions, conditions, probe = self.conditioning.probes(positions, conditions, probe, codes, generator)
+            return self.field.density(positions, *self.field.blend(conditions), probe)[0]
+
+        self.occupancy.update(density, settling, generator)
 
     # --- rendering ---
 

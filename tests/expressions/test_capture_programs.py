@@ -85,3 +85,16 @@ def test_face_cap_with_any_number_of_info_lines(tmp_path, infos, suffix):
     track = read_expression_track(tmp_path / f"b.{suffix}")
     assert track.basis_id == "arkit52"
     np.testing.assert_allclose(track.values, values, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("a.txt", "info\nbs,jawOpen\nk,0,1,2", r"a.txt has moments \(k,…\) without coefficients; export the recording"),
+        ("a.csv", "frame,jawOpen\n2,0.5\n1e38,0.5", r"a.csv: its frame numbers go from 2 to 1e\+38; correct them\.$"),
+    ],
+)
+def test_recordings_that_cannot_be_are_refused_in_a_sentence(tmp_path, name, text, message):
+    (tmp_path / name).write_text(text)
+    with pytest.raises(UserError, match=message):
+        read_expression_track(tmp_path / name)
