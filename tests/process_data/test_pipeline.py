@@ -70,6 +70,14 @@ def test_a_refinement_that_strays_from_the_landmarks_is_not_taken(tracker, optio
     assert summary["reprojection_rms_pixels_at_512"] == summary["reprojection_rms_pixels_at_512_landmarks_only"]
 
 
+@pytest.mark.parametrize(
+    "refined, landmarks, strays",
+    [(2.3, 0.5, False), (2.5, 0.5, True), (2.9, 2.43, False), (3.7, 2.43, True), (4.5, 2.65, True)],
+)
+def test_rough_landmarks_may_be_left_somewhat_farther(refined, landmarks, strays):
+    assert pose_step.strays(refined, landmarks) is strays
+
+
 def test_a_second_run_does_nothing_again(tracker, options):
     process(options)
     before, calls = snapshot(options.output), tracker.calls

@@ -44,9 +44,9 @@ landmarks of each frame (0 to 1), ``poses`` and ``reference`` as in :mod:`.pose_
 and ``translation`` (degrees, centimetres; ``_raw``: each frame by itself)."""
 POSES_RAW = "poses_raw.npy"
 """Each frame's pose by itself, before refinement and smoothing: float64 ``[frames, 4, 4]``, as in transforms.json."""
-# A refinement that takes the rigid landmarks farther than this from the image's, in pixels of a 512-pixel image, is
-# discarded.
-MOST_STRAYING = 2.4
+# A refinement that takes the rigid landmarks farther than both, in pixels of a 512-pixel image and times what the
+# landmark fit leaves, is discarded: of seven clips that of blurred, with 4.5 pixels, 1.7 times as many.
+MOST_STRAYING, MOST_GROWTH = 2.4, 1.5
 
 
 def run(options: ProcessOptions, model: Path, frame_info: Dict[str, Any], progress: Progress) -> Result:
@@ -93,8 +93,7 @@ def run(options: ProcessOptions, model: Path, frame_info: Dict[str, Any], progre
         refined_mesh = fit_mesh(refined)
         refined.shape = refined_mesh[RIGID_LANDMARKS]
         strayed = head_pose.rms(refined.reprojection_errors(rigid, intrinsics))
-        # Texture that leads far from the landmarks is not the head's: swinging hair, a hat, a hand.
-        if strayed > max(landmark_rms, MOST_STRAYING * image_size / 512.0):
+        if strays(strayed * per_512, landmark_rms * per_512):
             break
         fit, mesh = refined, refined_mesh
     errors = fit.reprojection_errors(rigid, intrinsics)
@@ -141,6 +140,16 @@ def run(options: ProcessOptions, model: Path, frame_info: Dict[str, Any], progre
         },
     }
     return summary, _warnings(rms, frame_errors, bad)
+
+
+def strays(refined: float, landmarks: float) -> bool:
+    """Whether texture leads so far from the landmarks that it is not the head's: swinging hair, a hat, a hand, blur.
+
+    Args:
+        refined: rms distance of the rigid landmarks from the image's under the refined poses, pixels of 512.
+        landmarks: the same under the poses that fit them best.
+    """
+    return refined > max(MOST_GROWTH * landmarks, MOST_STRAYING)
 
 
 def _tracked_points(
