@@ -117,7 +117,12 @@ class Comparison:
         return {name: network.layers(*planes) for name, network in self.lpips.items()}
 
 
-def temporal_difference(before: Pair, after: Pair, mask: Optional[Bool[Tensor, "height width"]] = None) -> float:
+def temporal_difference(
+    before: Pair,
+    after: Pair,
+    mask: Optional[Bool[Tensor, "height width"]] = None,
+    seen: Optional[Bool[Tensor, "height width"]] = None,
+) -> float:
     """Mean absolute difference between the prediction's change and the truth's: flicker, and motion that lags.
 
     A constant error is no motion and costs nothing here.
@@ -126,8 +131,13 @@ def temporal_difference(before: Pair, after: Pair, mask: Optional[Bool[Tensor, "
         before: prediction and truth of a frame.
         after: those of the frame that follows it.
         mask: where to look, such as where either frame has a head; None is the whole image. Empty gives NaN.
+        seen: where the truth of both frames is the truth; elsewhere no change is known, so the whole image has no
+            difference there and a part leaves it out. None is everywhere.
     """
     difference = ((after[0] - before[0]) - (after[1] - before[1])).abs().mean(-1)
+    if seen is not None:
+        difference = torch.where(seen, difference, 0.0)
+        mask = None if mask is None else mask & seen
     return float((difference if mask is None else difference[mask.to(difference.device)]).mean())
 
 

@@ -164,13 +164,14 @@ def compared_frame(
 
 def _rows(views: Views, instruments: Instruments, before: Optional[Views]) -> Dict[str, Figures]:
     rows: Dict[str, Figures] = {}
+    seen = None if before is None else before.seen & views.seen
     for name, (prediction, truth) in views.pairs.items():
         comparison = Comparison(prediction, truth, instruments.lpips)
         parts: Dict[str, Mask] = {}
         first = not rows
         rows[name] = comparison.whole()
         if before is not None:
-            rows[name]["temporal"] = temporal_difference(before.pairs[name], views.pairs[name])
+            rows[name]["temporal"] = temporal_difference(before.pairs[name], views.pairs[name], seen=seen)
         if first:
             parts = views.regions
             if instruments.landmarks is not None:
@@ -180,5 +181,5 @@ def _rows(views: Views, instruments: Instruments, before: Optional[Views]) -> Di
         for part, mask in parts.items():
             rows[part] = comparison.inside(mask)
             if before is not None:
-                rows[part]["temporal"] = temporal_difference(before.pairs[name], views.pairs[name], mask)
+                rows[part]["temporal"] = temporal_difference(before.pairs[name], views.pairs[name], mask, seen)
     return rows

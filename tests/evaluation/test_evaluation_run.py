@@ -91,7 +91,7 @@ def test_the_figures_are_those_of_the_pictures(runs):
 
 def test_what_is_before_the_face_is_not_measured(runs):
     run = open_run(runs["head"])
-    frame = run.frames("test")[0]
+    frame, after = run.frames("test")[:2]
     plain = measure_frames(run, [frame], "test", Instruments())[0]
     dataset, (rows, columns) = frame.dataset, (slice(12, 20), slice(12, 18))
     hidden = torch.zeros(dataset.image_size, dtype=torch.bool)
@@ -106,6 +106,14 @@ def test_what_is_before_the_face_is_not_measured(runs):
     head = (dataset.alpha[frame.index] > 127) & ~hidden
     assert measured.rows["mask"]["psnr"] == pytest.approx(psnr(render, true, head), abs=0.02)
     assert np.abs(measured.truth[rows, columns].astype(int) - plain.render[rows, columns]).max() <= 1
+    with torch.no_grad():
+        renders = [run.model.get_outputs_for_camera(one.camera)["rgb"].clamp(0, 1) for one in (frame, after)]
+    truths = [one.dataset[one.index]["image"] for one in (frame, after)]
+    change = ((renders[1] - renders[0]) - (truths[1] - truths[0])).abs().mean(-1).masked_fill(hidden, 0.0)
+    following = measure_frames(run, [frame, after], "test", Instruments())[1]
+    assert following.rows["head"]["temporal"] == pytest.approx(float(change.mean()), abs=1e-6)
+    mask = (after.dataset.alpha[after.index] > 127) & ~hidden
+    assert following.rows["mask"]["temporal"] == pytest.approx(float(change[mask].mean()), abs=1e-6)
 
 
 def test_validation_frames(runs, tmp_path):

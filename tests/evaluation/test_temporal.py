@@ -29,3 +29,18 @@ def test_only_inside_the_mask():
     assert temporal_difference(before, (after, plain(0.5))) == pytest.approx(0.1, abs=1e-6)
     assert temporal_difference(before, (after, plain(0.5)), square(8, 4, 8)) == 0.0
     assert math.isnan(temporal_difference(before, (after, plain(0.5)), torch.zeros(8, 8, dtype=torch.bool)))
+
+
+def test_a_constant_error_that_comes_to_light_is_no_change():
+    """Something is before the face in the upper half of the first frame, where its truth holds the render."""
+    prediction, truth, seen = plain(0.6), plain(0.5), square(8, 4, 8)
+    hidden_before = torch.where(seen[..., None], truth, prediction)
+    before, after = (prediction, hidden_before), (prediction, truth)
+    assert temporal_difference(before, after) > 0.0
+    assert temporal_difference(before, after, seen=seen) == pytest.approx(0.0, abs=1e-7)
+    # The render alone changes, by 0.1: on the whole image hidden pixels have no difference, a part leaves them out.
+    flickers = plain(0.7), truth
+    whole, everywhere = seen.float().mean(), torch.ones(8, 8, dtype=torch.bool)
+    assert temporal_difference(before, flickers, seen=seen) == pytest.approx(0.1 * float(whole), abs=1e-6)
+    assert temporal_difference(before, flickers, everywhere, seen) == pytest.approx(0.1, abs=1e-6)
+    assert math.isnan(temporal_difference(before, flickers, ~seen, seen))
