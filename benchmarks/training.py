@@ -33,6 +33,8 @@ from nerfblendshape_ns import method_configs
 from nerfblendshape_ns.common.errors import report_user_errors
 from nerfblendshape_ns.common.frame_numbers import spread
 from nerfblendshape_ns.common.memory import peak_memory_mb
+from nerfblendshape_ns.evaluation.trained_run import open_run
+from nerfblendshape_ns.model_components.losses import head_where_seen, truth_where_seen
 from nerfblendshape_ns.model_components.metrics.image_metrics import head_metrics
 from nerfblendshape_ns.recipes.values import apply_overrides
 
@@ -81,13 +83,12 @@ def train(options: argparse.Namespace) -> Dict[str, Any]:
 
 def figures(options: argparse.Namespace) -> Dict[str, Any]:
     """Mean ``psnr ssim l1 psnr_head ssim_head`` of test frames, evenly spread."""
-    pipeline = resumed(options.run).pipeline.eval()
-    dataset, measured = pipeline.datamanager.eval_dataset, []
-    for index in spread(len(dataset), options.frames):
-        frame = dataset[index]
-        with torch.no_grad():
-            rgb = pipeline.model.get_outputs_for_camera(dataset.cameras[index : index + 1])["rgb"].cpu()
-        measured.append(head_metrics(rgb, frame["image"].cpu(), frame["alpha"][..., 0].cpu() > 0.5))
+    run, measured = open_run(options.run), []
+    frames = run.frames("test")
+    for index in spread(len(frames), options.frames):
+        batch = frames[index].dataset[frames[index].index]
+        rgb = run.model.get_outputs_for_camera(frames[index].camera.to(run.device))["rgb"].cpu()
+        measured.append(head_metrics(rgb, truth_where_seen(batch["image"], rgb, batch), head_where_seen(batch)))
     means = {name: round(statistics.mean(one[name] for one in measured), 4) for name in measured[0]}
     return {**means, "frames": len(measured)}
 
