@@ -151,7 +151,7 @@ class Recorded:
         results: in any order.
 
     Raises:
-        UserError: two runs on one clip were measured on different splits.
+        UserError: two runs on one clip were measured on different splits, or runs of two seeds differ in more.
     """
 
     def __init__(self, results: Sequence[Result]) -> None:
@@ -159,8 +159,10 @@ class Recorded:
         first: Dict[Clip, Result] = {}
         for result in sorted(results, key=lambda each: (each.recipe, each.run.experiment, each.clip or "")):
             clip = Clip(result.recipe, result.clip or "")
-            self._runs.setdefault((clip, result.variant, result.is_torso), []).append(result)
+            runs = self._runs.setdefault((clip, result.variant, result.is_torso), [])
+            runs.append(result)
             _check_same_splits(first.setdefault(clip, result), result)
+            _check_same_settings(runs[0], result)
 
     def clips(self, patterns: Sequence[str]) -> List[Clip]:
         """Clips whose recipe's name matches, in the order of the patterns and then of the names."""
@@ -194,6 +196,14 @@ def _check_same_splits(first: Result, second: Result) -> None:
         raise UserError(
             f"results/{first.recipe}: {_splits(first)} and {_splits(second)} were measured on different splits, which "
             "cannot be compared; record both with one protocol on one dataset."
+        )
+
+
+def _check_same_settings(first: Result, second: Result) -> None:
+    if (first.run.method, first.overrides) != (second.run.method, second.overrides):
+        raise UserError(
+            f"results/{first.recipe}: {first.run.experiment} and {second.run.experiment} differ in more than their "
+            "seed, so a mean of both is none of the recipe; record both by the recipe as it is."
         )
 
 

@@ -97,7 +97,7 @@ class Result:
     dataset: Dict[str, Optional[str]]
     """``tool`` and ``version`` that prepared the dataset, and the ``video`` that it was made from, as far as known."""
     overrides: Dict[str, Any]
-    """Values of the method's config that recipe and variant set, by dotted path."""
+    """Values of the method's config that recipe, variant and command line set, by dotted path."""
     published: List[Dict[str, Any]]
     """Figures of other methods on the same data, from the recipe."""
     run: RecordedRun
@@ -129,7 +129,12 @@ def results_folder(recipe_file: Path) -> Path:
 
 
 def record(
-    recipe_file: Path, variant: Optional[str], evaluation: Mapping[str, Any], data: Path, clip: Optional[str] = None
+    recipe_file: Path,
+    variant: Optional[str],
+    evaluation: Mapping[str, Any],
+    data: Path,
+    clip: Optional[str] = None,
+    minutes: Optional[float] = None,
 ) -> Path:
     """Write the result file of a run; that of an earlier run of the same name is replaced.
 
@@ -140,6 +145,7 @@ def record(
         data: the dataset directory.
         clip: name of the video or dataset that was given on the command line. Each has a result of its own, unless it
             is what the recipe names, prepared elsewhere.
+        minutes: of training, where the command line gave them.
 
     Returns:
         The file.
@@ -166,6 +172,8 @@ def record(
     if result.is_torso and staged.torso is not None:
         staged = staged.torso_recipe(data)
     result.overrides.update({key: value for key, value in staged.overrides.items() if key != HEAD_RUN})
+    if minutes is not None:
+        result.overrides["max_minutes"] = minutes
     file = _file(results_folder(recipe_file), result)
     file_io.save_text(file, f"{_text(asdict(result))}\n")
     return file

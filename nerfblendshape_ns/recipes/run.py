@@ -112,7 +112,8 @@ class _Stage:
         outcome = replace(outcome, figures={**about, **outcome.figures, "published": published})
         file_io.save_json(outcome.metrics, outcome.figures)
         if options.record:
-            say(self.console, f"recorded: {record(options.recipe, options.variant, outcome.figures, self.data, clip)}")
+            file = record(options.recipe, options.variant, outcome.figures, self.data, clip, minutes)
+            say(self.console, f"recorded: {file}")
         print_outcome(outcome, self.console)
         print_published(recipe.published, recipe.differs, recipe.name, rows, self.console)
         return outcome

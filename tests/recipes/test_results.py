@@ -87,6 +87,12 @@ def test_a_torso_has_its_own_overrides_and_no_path_of_its_head(recipe, tmp_path)
     assert read.overrides == {"max_num_iterations": 200}
 
 
+def test_minutes_of_the_command_line_are_among_the_overrides(recipe, tmp_path):
+    record(recipe, None, evaluation("clip-a", rows={"head": figures(psnr=30.0)}), tmp_path, minutes=0.5)
+    (read,) = load_results(tmp_path / "results")
+    assert read.overrides == {"max_num_iterations": 300, "max_minutes": 0.5}
+
+
 def test_what_is_recorded_is_read_back(recipe, tmp_path):
     given: Dict[str, Any] = {"rows": {"head": figures(psnr=29.66)}, "alignment": figures(misalignment=0.18)}
     record(recipe, None, evaluation("clip-a", **given), tmp_path)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, List
 
@@ -189,6 +189,24 @@ def test_runs_on_different_splits_are_not_compared():
         "results/clip-a: clip-a (tail10: 2 test, 18 train) and clip-a-concat (last350: 350 test, 10 train) were "
         "measured on different splits, which cannot be compared; record both with one protocol on one dataset."
     )
+
+
+@pytest.mark.parametrize(
+    "second",
+    [
+        result("clip-a", seed=1, method="nerfblendshape-head"),
+        replace(result("clip-a", seed=1), overrides={"max_minutes": 1.0}),
+    ],
+)
+def test_runs_that_differ_in_more_than_their_seed_are_not_averaged(second):
+    first = result("clip-a")
+    with pytest.raises(UserError) as caught:
+        result_figures.Recorded([first, second])
+    assert str(caught.value) == (
+        "results/clip-a: clip-a and clip-a-seed1 differ in more than their seed, so a mean of both is none of the "
+        "recipe; record both by the recipe as it is."
+    )
+    result_figures.Recorded([first, replace(second, variant="concat")])
 
 
 def test_the_runs_say_what_they_ran_on():
