@@ -13,6 +13,7 @@ from typing import Any, Dict, List, Mapping, Optional, Type
 from nerfblendshape_ns.common import file_io
 from nerfblendshape_ns.common.errors import UserError
 from nerfblendshape_ns.data import contract
+from nerfblendshape_ns.engine.training_record import commit
 from nerfblendshape_ns.recipes.recipe import DatasetSource, load_recipe
 from nerfblendshape_ns.recipes.values import build
 from nerfblendshape_ns.synthetic.dataset import load_settings
@@ -63,7 +64,7 @@ class RecordedRun:
     date: str
     """Day on which the training ended, ISO."""
     commit: Optional[str]
-    """With ``+`` where the checkout differed from it; None outside of git."""
+    """Of the code that trained, with ``+`` where the checkout differed from it; None outside of git."""
     machine: str
     """GPU or processor."""
     device: str
@@ -108,6 +109,8 @@ class Result:
     """``frames_per_second`` of rendering and ``size`` of its images, [height, width]."""
     missing: List[str] = field(default_factory=list)
     """Sentences on what could not be measured."""
+    measured_by: Optional[str] = None
+    """Commit of the code that measured, which need not be that which trained; None where it is not known."""
 
     @property
     def is_torso(self) -> bool:
@@ -116,8 +119,8 @@ class Result:
 
     @property
     def is_committed(self) -> bool:
-        """Whether a commit holds the code that gave the figures."""
-        return self.run.commit is not None and not self.run.commit.endswith("+")
+        """Whether commits hold the code that gave the figures."""
+        return self.run.commit is not None and "+" not in f"{self.run.commit} {self.measured_by}"
 
 
 def results_folder(recipe_file: Path) -> Path:
@@ -167,6 +170,7 @@ def record(
         "published": [asdict(row) for row in recipe.published],
         **{key: value for key, value in evaluation.items() if key in ("splits", "speed", "missing")},
         "run": _known(RecordedRun, evaluation.get("run")),
+        "measured_by": commit(),
     }
     result = build(Result, _rounded(values), where)
     if result.is_torso and staged.torso is not None:

@@ -11,6 +11,7 @@ import pytest
 from result_documents import figures, result
 
 from nerfblendshape_ns.common.errors import UserError
+from nerfblendshape_ns.recipes import results
 from nerfblendshape_ns.recipes.results import dataset_facts, load_results, record, results_folder
 from nerfblendshape_ns.synthetic.dataset import ClipSettings, write_dataset
 
@@ -131,10 +132,21 @@ def test_a_given_dataset_is_the_recipes_own_if_it_is_the_same_synthetic_clip(rec
     assert recorded_clip(recipe, tmp_path, "other") == "clip-a-other.json", "no synthetic dataset"
 
 
-@pytest.mark.parametrize(("commit", "committed"), [("0123456789ab", True), ("0123456789ab+", False), (None, False)])
-def test_results_of_code_that_no_commit_holds_are_known(recipe, tmp_path, commit, committed):
-    record(recipe, None, evaluation("clip-a", commit=commit), tmp_path)
-    assert load_results(tmp_path / "results")[0].is_committed is committed
+@pytest.mark.parametrize(
+    ("trained", "measured", "committed"),
+    [
+        ("0123456789ab", "0123456789ab", True),
+        ("0123456789ab+", "ba9876543210", False),
+        ("0123456789ab", "ba9876543210+", False),
+        (None, None, False),
+    ],
+)
+def test_results_of_code_that_no_commit_holds_are_known(recipe, tmp_path, monkeypatch, trained, measured, committed):
+    """A run that is there is used again, and measured by the code of today."""
+    monkeypatch.setattr(results, "commit", lambda: measured)
+    record(recipe, None, evaluation("clip-a", commit=trained), tmp_path)
+    (read,) = load_results(tmp_path / "results")
+    assert (read.run.commit, read.measured_by, read.is_committed) == (trained, measured, committed)
 
 
 def test_results_lie_beside_the_folder_of_the_recipes(tmp_path):
