@@ -137,19 +137,19 @@ class Occlusion:
             possible[frame] = (distance > POSSIBLE) & self._usable[frame]
         # Pieces of skin are connected in time as well, to the same cell of the next frame. Mouth and eyes open and
         # close: they are hidden where the skin beside them is, in the same frame.
-        pieces, count = _pieces(possible & self._skin, ndimage.generate_binary_structure(3, 1))
+        pieces, count = _pieces(possible & self._skin)
         rim = self._inside & ~_within(self._points[list(FACE_OVAL)], self._shape, MARGIN * CHART + RIM)
-        areas = np.stack([np.bincount(piece[yes], minlength=count + 1) for piece, yes in zip(pieces, sure)])
-        kept = areas.max(0) >= LEAST_AREA * np.count_nonzero(self._inside)
+        kept = largest_areas(pieces, sure, count) >= LEAST_AREA * np.count_nonzero(self._inside)
         crossing = np.zeros(count + 1, dtype=bool)
         crossing[pieces[sure & rim]] = True
         found = (kept & crossing)[pieces] & (pieces > 0)
-        in_frame = np.zeros((3, 3, 3), dtype=bool)
-        in_frame[1] = ndimage.generate_binary_structure(2, 1)
-        pieces, count = _pieces(possible, in_frame)
-        hidden = np.zeros(count + 1, dtype=bool)
-        hidden[pieces[found]] = True
-        return hidden[pieces]
+        hidden = np.zeros_like(possible)
+        for frame in np.flatnonzero(found.any((1, 2))):
+            pieces, count = _pieces(possible[frame])
+            touched = np.zeros(count + 1, dtype=bool)
+            touched[pieces[found[frame]]] = True
+            hidden[frame] = touched[pieces]
+        return hidden
 
     def _light(self, difference: np.ndarray, frame: int) -> np.ndarray:
         """The part of a difference that is linear in the chart, as light makes it when a head turns; robust."""
@@ -180,10 +180,28 @@ class Occlusion:
         return pixels
 
 
-def _pieces(mask: np.ndarray, structure: np.ndarray) -> Tuple[np.ndarray, int]:
-    """Connected pieces of a mask, numbered from 1, and how many there are."""
+def _pieces(mask: np.ndarray) -> Tuple[np.ndarray, int]:
+    """Pieces of a mask whose cells share sides, numbered from 1, and how many there are."""
     pieces = np.zeros(mask.shape, np.int32)
-    return pieces, int(ndimage.label(mask, structure, output=pieces))  # type: ignore[arg-type]
+    return pieces, int(ndimage.label(mask, output=pieces))  # type: ignore[arg-type]
+
+
+def largest_areas(pieces: np.ndarray, counted: np.ndarray, count: int) -> np.ndarray:
+    """The most cells that each piece has in one frame; memory does not grow with frames times pieces.
+
+    Args:
+        pieces: int ``[frames, rows, columns]``, numbers of the pieces from 1, 0 where there is none.
+        counted: bool of the same shape, the cells that count.
+        count: how many pieces there are.
+
+    Returns:
+        int ``[count + 1]``, by the piece's number.
+    """
+    largest = np.zeros(count + 1, dtype=np.int64)
+    for frame, counts in zip(pieces, counted):
+        numbers, areas = np.unique(frame[counts], return_counts=True)
+        largest[numbers] = np.maximum(largest[numbers], areas)
+    return largest
 
 
 def _lab(chart: np.ndarray) -> np.ndarray:

@@ -1,12 +1,14 @@
 """What passes before a rendered face is found, and nothing where nothing does."""
 
+import tracemalloc
+
 import cv2
 import numpy as np
 import pytest
 
 from nerfblendshape_ns.data.contract import Label
 from nerfblendshape_ns.process_data.labels.face_layout import FACE_OVAL
-from nerfblendshape_ns.process_data.labels.occlusion import Occlusion
+from nerfblendshape_ns.process_data.labels.occlusion import Occlusion, largest_areas
 from nerfblendshape_ns.process_data.video.frames import ImageFolder
 from nerfblendshape_ns.synthetic.dataset import ClipSettings, write_dataset
 
@@ -72,3 +74,18 @@ def test_a_hole_in_given_labels_is_something_before_the_face(clip):
     hole = marked == Label.OCCLUDED
     assert hole[y - 4 : y + 4, x - 4 : x + 4].all() and 64 < hole.sum() < 4 * 64
     np.testing.assert_array_equal(marked[~hole], labels[~hole])
+
+
+def test_the_largest_area_of_a_piece_is_that_of_one_frame():
+    pieces = np.array([[[1, 1, 2]], [[1, 0, 2]], [[3, 3, 3]]])
+    counted = np.array([[[True, True, True]], [[True, True, True]], [[True, False, True]]])
+    assert largest_areas(pieces, counted, 4).tolist() == [1, 2, 1, 2, 0]
+
+
+def test_areas_of_many_pieces_in_many_frames_take_little_memory():
+    pieces = np.arange(1, 4001).reshape(2000, 2, 1)  # A clip of 20 minutes has ten times as many, in 36,000 frames.
+    tracemalloc.start()
+    areas = largest_areas(pieces, np.ones(pieces.shape, bool), 4000)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert areas[1:].tolist() == [1] * 4000 and peak < 2**20
