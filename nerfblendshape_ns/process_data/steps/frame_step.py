@@ -225,11 +225,13 @@ def _probe_every_frame(options: ProcessOptions, model: Path, survey: Survey, pro
 def write_images(options: ProcessOptions, numbers: np.ndarray, window: FrameWindow, progress: Progress) -> None:
     """Decode the video once more and write the chosen frames as ``images/000000.jpg`` and so on.
 
-    The images of an interrupted run are kept and the rest is added; the folder is renamed when it is complete.
+    The images of an interrupted run on the same video are kept and the rest is added; the folder is renamed when it is
+    complete.
     """
     root = options.output
     progress(0, len(numbers))
-    partial = resumed_folder(root / contract.IMAGES, {"numbers": numbers.tolist(), "window": asdict(window)})
+    content = {"video": video_key(options.video), "numbers": numbers.tolist(), "window": asdict(window)}
+    partial = resumed_folder(root / contract.IMAGES, content)
     images_of: Dict[int, List[int]] = {}
     for image, number in enumerate(numbers.tolist()):
         images_of.setdefault(number, []).append(image)

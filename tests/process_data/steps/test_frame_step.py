@@ -1,10 +1,13 @@
 import numpy as np
 import pytest
+from video_files import chequer, write_video
 
+from nerfblendshape_ns.common import file_io
 from nerfblendshape_ns.process_data.face.face_choice import FaceSequence
 from nerfblendshape_ns.process_data.options import ProcessOptions
-from nerfblendshape_ns.process_data.steps.frame_step import Shot, break_flags, choose_shot
+from nerfblendshape_ns.process_data.steps.frame_step import Shot, break_flags, choose_shot, write_images
 from nerfblendshape_ns.process_data.steps.survey_step import Survey
+from nerfblendshape_ns.process_data.video.crop import FrameWindow
 from nerfblendshape_ns.process_data.video.shots import ChangeMeter
 
 
@@ -38,3 +41,25 @@ def test_a_stray_first_frame_is_no_scene(on_cut, tmp_path):
     assert warnings == [
         "Black frames, fades and stray frames of another scene are left out: the first 0.04 s of the video."
     ]
+
+
+def test_images_that_an_interrupted_run_took_from_another_video_are_not_kept(tmp_path):
+    window, numbers = FrameWindow(0, 0, 96, 96, 96, 96), np.arange(12)
+    dark, light = (
+        write_video(tmp_path / f"{level}.mp4", 12, picture=lambda _, level=level: chequer(level, (96, 96)))
+        for level in (60, 180)
+    )
+    done = 0
+
+    def interrupt(amount, total=None):
+        nonlocal done
+        done += amount
+        if done == 5:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write_images(ProcessOptions(dark, tmp_path / "data"), numbers, window, interrupt)
+    assert list((tmp_path / "data" / ".images.partial").glob("0*.jpg"))
+    write_images(ProcessOptions(light, tmp_path / "data"), numbers, window, lambda amount, total=None: None)
+    images = [file_io.load_image(path) for path in sorted((tmp_path / "data" / "images").iterdir())]
+    assert len(images) == 12 and min(image.mean() for image in images) > 150
