@@ -7,6 +7,7 @@ in the next step, so other options do not decode it again.
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Iterator, List, Optional, Tuple
@@ -24,7 +25,8 @@ from nerfblendshape_ns.process_data.video.letterbox import BarFinder
 from nerfblendshape_ns.process_data.video.shots import ChangeMeter, Changes
 
 SURVEY = "survey.npz"
-# Faces are looked for in about this many frames of a short clip, and at least this often in a long one.
+# Faces are looked for in about this many frames of a short clip (of a video or a part of it), and at least this often,
+# in seconds, in a long one.
 NUM_PROBES = 48
 LONGEST_WAIT = 1.0
 
@@ -71,10 +73,11 @@ def run(options: ProcessOptions, model: Path, progress: Progress) -> Result:
 
 def measure_video(options: ProcessOptions, info: video_frames.VideoInfo, model: Path, progress: Progress) -> Survey:
     """Decode the video once; memory does not grow with its length beyond a few numbers per frame."""
-    progress(0, info.num_frames or None)
-    interval = 1 / info.fps
-    if info.num_frames:
-        interval = max(interval, min(LONGEST_WAIT, info.num_frames / info.fps / NUM_PROBES))
+    length = info.num_frames / info.fps if info.num_frames else math.inf
+    seconds = min(length, math.inf if options.end is None else options.end) - (options.start or 0.0)
+    known = math.isfinite(seconds)
+    progress(0, max(1, round(seconds * info.fps)) if known else None)
+    interval = max(1 / info.fps, min(LONGEST_WAIT, seconds / NUM_PROBES) if known else 0.0)
     meter, bars = ChangeMeter(), BarFinder()
     numbers: List[int] = []
     times: List[float] = []
