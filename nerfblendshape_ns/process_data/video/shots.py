@@ -27,6 +27,9 @@ SHORTEST_SHOT = 0.2
 CUT_CHANGE, CUT_RATIO, CUT_STRUCTURE = 9.0, 4.0, 0.14
 JUMP_CHANGE, JUMP_RATIO = 3.0, 5.0
 NEIGHBOURS = 10
+# A frame that changes by less repeats the one before, as where 15 frames per second are written as 30 or 60; such ones
+# say nothing of the usual change. Encoded again, repeated frames of two clips changed by up to 0.144.
+REPEATED_CHANGE = 0.15
 
 
 @dataclass
@@ -93,6 +96,7 @@ def find_cuts(changes: Changes) -> Tuple[np.ndarray, np.ndarray]:
     for position in range(1, len(shown)):
         near = np.arange(max(1, position - NEIGHBOURS), min(len(shown), position + NEIGHBOURS + 1))
         others = change[near[near != position]]
+        others = others[others > REPEATED_CHANGE]
         usual = (float(np.median(others)) if len(others) else 0.0) + 0.5
         if _is_flash(changes, shown, position):
             continue

@@ -40,6 +40,17 @@ def test_cuts_are_found_where_they_are_and_motion_is_none():
     assert len(cuts) == 0 and len(jumps) == 0
 
 
+@pytest.mark.parametrize("repeats", [2, 4, 8])
+def test_frames_written_several_times_are_no_jumps(repeats):
+    # A camera in a restless hand: every picture is shifted by a pixel against the one before.
+    pictures = [np.roll(picture(0), i, axis=1) for picture in (scene(0), scene(1)) for i in range(20)]
+    assert np.median(measure(pictures).change) > 3
+    cuts, jumps = find_cuts(measure(pictures))
+    assert cuts.tolist() == [20] and len(jumps) == 0
+    cuts, jumps = find_cuts(measure([picture for picture in pictures for _ in range(repeats)]))
+    assert cuts.tolist() == [20 * repeats] and len(jumps) == 0
+
+
 def test_a_flash_is_no_cut():
     first = scene(0)
     pictures = [first(i) for i in range(30)]
