@@ -11,6 +11,7 @@ import numpy as np
 from nerfblendshape_ns.check.findings import Section, count_of
 from nerfblendshape_ns.common.errors import UserError
 from nerfblendshape_ns.common.frame_numbers import name_frames
+from nerfblendshape_ns.data import contract
 from nerfblendshape_ns.data.layouts import Clip
 from nerfblendshape_ns.data.splits import Protocol, Splits, protocol_name, split_frames
 
@@ -92,6 +93,8 @@ def _camera(section: Section, clip: Clip) -> None:
     section.figures["view_angle_degrees"] = angle
     words = f"focal length {clip.fl_x:.0f} px (view angle {angle:.0f} degrees), principal point "
     section.rows.append(("camera", words + f"({clip.cx:.0f}, {clip.cy:.0f})"))
+    if clip.layout == "own" and (clip.root / contract.PROCESS).is_file():
+        return  # These tools know their crop, which may be a small part of the video and far from its middle.
     if not PLAUSIBLE_VIEW_ANGLES[0] <= angle <= PLAUSIBLE_VIEW_ANGLES[1]:
         section.warn(
             f"a view angle of {angle:.1f} degrees is unusual for a camera that films a face",

@@ -236,6 +236,16 @@ def test_implausible_cameras(clip, change, expected):
     assert expected in messages(check_overview(replace(clip, **change)))
 
 
+def test_a_crop_far_from_the_middle_of_a_large_video_is_a_plausible_camera(clip):
+    # A face 40 pixels high on the left of a video of 3840 x 2160, whose focal length is 1.632 times the shorter side.
+    scale = 96 / 108
+    crop = {"fl_x": 1.632 * 2160 * scale, "fl_y": 1.632 * 2160 * scale, "cx": (1920 - 400) * scale}
+    assert "the principal point" in messages(check_overview(replace(clip, **crop)))
+    (clip.root / contract.PROCESS).write_text("{}")
+    section = check_overview(replace(clip, **crop))
+    assert not section.findings and section.rows[-1][0] == "camera"
+
+
 def test_what_is_before_the_face_is_named(own_clip):
     root, truth = own_clip(30)
     for frame in (7, 8):
