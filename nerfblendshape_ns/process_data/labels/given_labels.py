@@ -45,8 +45,8 @@ class GivenLabels:
         by_number = find_masks(folder)
         of_images = _size_of_first(by_number) == self._size and _counts_to(len(source_frames), by_number)
         wanted = np.arange(len(source_frames)) if of_images else source_frames
-        # Tools that count from 1 leave no number 0.
-        offset = 1 if 0 not in by_number and 0 in wanted and int(wanted.max()) + 1 in by_number else 0
+        # Tools that count from 1 leave no number 0, wherever in the video the clip begins.
+        offset = 1 if 0 not in by_number and 1 in by_number and int(wanted.max()) + 1 in by_number else 0
         missing = [int(number) for number in wanted if int(number) + offset not in by_number]
         if missing:
             what = "image" if of_images else "frame of the video"

@@ -60,6 +60,15 @@ def test_numbers_may_start_at_one_and_have_a_prefix(tmp_path):
     assert [int(given[index][0, 0]) for index in range(3)] == [1, 3, 2]
 
 
+@pytest.mark.parametrize("first", [0, 1])
+def test_a_part_of_the_video_gets_the_masks_of_its_frames_whatever_the_first_number_is(tmp_path, first):
+    def mask(number):
+        return np.full((30, 40), (number - first) % 4, np.uint8)
+
+    given = GivenLabels(write(tmp_path / "masks", range(first, 20 + first), mask), np.array([13, 14, 15]), SHOT)
+    assert [int(given[index][0, 0]) for index in range(3)] == [1, 2, 3]
+
+
 def test_as_many_masks_as_images_belong_to_the_images(tmp_path):
     def mask(number):
         return np.full((10, 10), number % 4, np.uint8)
