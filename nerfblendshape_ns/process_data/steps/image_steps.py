@@ -42,7 +42,7 @@ from nerfblendshape_ns.process_data.steps.track_steps import TRACKS_RAW, images_
 from nerfblendshape_ns.process_data.video.frames import ImageFolder
 
 BACKGROUND_SEEN = "background_seen.png"
-# An overlap of the head's masks in two successive frames below this is worth a warning.
+# An overlap of the head's masks in two successive frames below this, motion undone, is worth a warning.
 UNSTEADY_IOU = 0.85
 # The background moving by more than this, in pixels of a 512-pixel image, or its size changing by more than this
 # fraction, blurs the clean plate.
@@ -95,7 +95,7 @@ def segment(options: ProcessOptions, frame_info: Dict[str, Any], progress: Progr
         **statistics.summary(),
         "sections": {"masks": statistics.per_frame()},
     }
-    return summary, _label_warnings(statistics)
+    return summary, label_warnings(statistics)
 
 
 def _labels(
@@ -129,9 +129,10 @@ def _source_name(options: ProcessOptions) -> str:
     return "MediaPipe's multiclass model" if options.segmenter is not None else "person mask and the clip's colours"
 
 
-def _label_warnings(statistics: LabelStatistics) -> List[str]:
+def label_warnings(statistics: LabelStatistics) -> List[str]:
+    """What of the labels is worth a look, in sentences."""
     warnings = []
-    unsteady = np.flatnonzero(np.array(statistics.ious["head"]) < UNSTEADY_IOU) + 1
+    unsteady = np.flatnonzero(np.array(statistics.moved_ious["head"]) < UNSTEADY_IOU) + 1
     if len(unsteady):
         warnings.append(f"The head's outline jumps at {name_frames(unsteady)}: look at the labels there.")
     headless = np.flatnonzero(np.array(statistics.areas)[:, [Label.HEAD, Label.OCCLUDED]].sum(1) == 0)

@@ -1,3 +1,4 @@
+import cv2
 import numpy as np
 import pytest
 from drawn_person import drawn_landmarks
@@ -7,6 +8,7 @@ from nerfblendshape_ns.common.arrays import save_arrays
 from nerfblendshape_ns.common.errors import UserError
 from nerfblendshape_ns.data import contract
 from nerfblendshape_ns.data.contract import Label
+from nerfblendshape_ns.process_data.labels.label_statistics import LabelStatistics
 from nerfblendshape_ns.process_data.options import ProcessOptions
 from nerfblendshape_ns.process_data.steps import image_steps
 
@@ -152,3 +154,17 @@ def test_wrong_options_are_refused_before_any_work(tmp_path):
     options.parsing = tmp_path
     with pytest.raises(UserError, match="--parsing and --segmenter both say where the masks come from; give one"):
         options.check()
+
+
+def test_a_head_that_moves_fast_has_no_jumping_outline():
+    # Large spots, as a room is not of one colour; all of it moves, by a sixth of the head a frame.
+    texture = cv2.GaussianBlur(np.random.default_rng(5).integers(0, 255, (96, 192, 3)).astype(np.uint8), (0, 0), 2)
+    texture = cv2.normalize(texture, None, 0, 255, cv2.NORM_MINMAX)
+    statistics = LabelStatistics()
+    for shift in (0, 8, 16):
+        labels = np.zeros((96, 192), np.uint8)
+        labels[20:60, 60 + shift : 108 + shift] = Label.HEAD
+        labels[60:] = Label.TORSO
+        statistics.add(labels, np.ascontiguousarray(np.roll(texture, shift, axis=1)))
+    assert max(statistics.ious["head"]) < image_steps.UNSTEADY_IOU
+    assert image_steps.label_warnings(statistics) == []
