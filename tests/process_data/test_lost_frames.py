@@ -9,7 +9,12 @@ from stand_in_tracker import NUM_FRAMES, process, snapshot
 from nerfblendshape_ns.common import file_io
 from nerfblendshape_ns.common.errors import UserError
 from nerfblendshape_ns.data import contract
+from nerfblendshape_ns.process_data.steps import frame_step
 from nerfblendshape_ns.process_data.steps.step_record import StepRecord
+from nerfblendshape_ns.process_data.steps.survey_step import Survey
+from nerfblendshape_ns.process_data.video.shots import Changes
+
+BOX = (20.0, 20.0, 60.0, 70.0)
 
 
 def finished(options):
@@ -22,6 +27,25 @@ def test_no_face_in_any_frame_leaves_the_survey(tracker, options):
     with pytest.raises(UserError, match=r"no face was found in any of the 14 frames of .*talk.mp4; use a video"):
         process(options)
     assert finished(options) == ["survey"]
+
+
+def test_a_long_video_without_a_face_is_not_searched_frame_by_frame(tracker, options, monkeypatch):
+    monkeypatch.setattr(frame_step, "MOST_PROBES", 5)
+    tracker.lost = set(range(NUM_FRAMES))
+    with pytest.raises(UserError, match=r"the 5 frames of .*talk.mp4 that were looked at, one in 3; use a video"):
+        process(options)
+    probed_once = tracker.calls - 5
+    assert probed_once == NUM_FRAMES, "the survey looks at all of a short video"
+
+
+def test_a_face_that_the_survey_missed_is_found_where_it_is(options, monkeypatch):
+    monkeypatch.setattr(frame_step, "MOST_PROBES", 5)
+    monkeypatch.setattr(frame_step, "FaceFinder", lambda model: lambda frame: [BOX] if 62 < frame.mean() < 68 else [])
+    times = np.arange(NUM_FRAMES) / 25
+    changes = Changes(*np.zeros((4, NUM_FRAMES)))
+    survey = Survey(np.arange(NUM_FRAMES), times, changes, np.array([0]), [[]], None)
+    found = frame_step.probe_again(options, options.video, survey, lambda amount, total=None: None)
+    assert found.probes.tolist() == [9] and found.faces == [[BOX]]
 
 
 def test_lost_frames_are_named_with_fail(tracker, options):

@@ -5,6 +5,7 @@ The summary of this step describes the images; other steps take it as ``frame_in
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Dict, Iterator, List, Tuple
@@ -32,6 +33,9 @@ subject's face was looked for and found."""
 
 # Faces lower than this many source pixels give an avatar without detail.
 SMALL_FACE = 110
+# Where the survey has seen no face, it is looked for in every frame, or in about so many of a long video: all frames of
+# 20 minutes take half an hour.
+MOST_PROBES = 2000
 
 
 @dataclass
@@ -70,7 +74,7 @@ def run(options: ProcessOptions, model: Path, progress: Progress) -> Result:
     survey = load_survey(options.output / SURVEY)
     warnings: List[str] = []
     if not any(survey.faces):
-        survey = _probe_every_frame(options, model, survey, progress)
+        survey = probe_again(options, model, survey, progress)
         save_survey(options.output / SURVEY, survey)
     shot, jumps = choose_shot(options, survey, info.width, warnings)
     selection = select_frames(survey.times[shot.frames], options.fps, options.max_frames)
@@ -200,25 +204,27 @@ def _describe_variable(selection: Selection) -> str:
     return f"{text}. Pass --fps for another rate."
 
 
-def _no_face(video: Path, num_frames: int) -> str:
+def _no_face(video: Path, num_frames: int, looked_at: str = "") -> str:
     """The message where no frame shows a face."""
     return (
-        f"no face was found in any of the {num_frames} frames of {video}; "
+        f"no face was found in any of the {num_frames} frames of {video}{looked_at}; "
         "use a video in which one face is large, lit and seen from the front."
     )
 
 
-def _probe_every_frame(options: ProcessOptions, model: Path, survey: Survey, progress: Progress) -> Survey:
-    """The survey with faces looked for in every frame, where the probed frames show none."""
+def probe_again(options: ProcessOptions, model: Path, survey: Survey, progress: Progress) -> Survey:
+    """The survey, which saw no face, with faces looked for in every frame, or in many of a long video."""
     probes, faces = [], []
-    images = (frame for _, _, frame in video_frames.decode(options.video, options.start, options.end))
-    for position, found in enumerate(ordered_map(FaceFinder(model), images)):
+    step = -(-len(survey.times) // MOST_PROBES)
+    images = itertools.islice(video_frames.decode(options.video, options.start, options.end), None, None, step)
+    for position, found in enumerate(ordered_map(FaceFinder(model), (frame for _, _, frame in images))):
         progress(0)  # Ends here where another step has failed or the user has stopped.
         if found:
-            probes.append(position)
+            probes.append(position * step)
             faces.append(found)
     if not faces:
-        raise UserError(_no_face(options.video, len(survey.times)))
+        looked_at = f" that were looked at, one in {step}" if step > 1 else ""
+        raise UserError(_no_face(options.video, -(-len(survey.times) // step), looked_at))
     return replace(survey, probes=np.array(probes), faces=faces)
 
 
