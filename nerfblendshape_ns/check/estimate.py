@@ -18,6 +18,7 @@ from nerfblendshape_ns.check.findings import Section
 from nerfblendshape_ns.check.trial import TRIAL_RAYS, Trial, run_trial
 from nerfblendshape_ns.common.errors import UserError
 from nerfblendshape_ns.data.dataparser import NerfBlendshapeDataParser, NerfBlendshapeDataParserConfig
+from nerfblendshape_ns.data.dataset import BYTES_IN_MEMORY
 from nerfblendshape_ns.models.head import HeadModelConfig
 
 CACHE_BYTES = 5
@@ -62,9 +63,10 @@ class Estimate:
 
     @property
     def memory_bytes(self) -> int:
-        """Peak on the host of a CPU run; on a GPU the part on the device."""
+        """Peak on the host of a CPU run, without images in a temporary file; on a GPU the part on the device."""
         shared = self.state_bytes + self.working_bytes
-        return shared + (self.process_bytes + self.image_bytes if self.device == "cpu" else 0)
+        images = min(self.image_bytes, BYTES_IN_MEMORY)
+        return shared + (self.process_bytes + images if self.device == "cpu" else 0)
 
     def as_dict(self) -> Dict[str, Any]:
         """Plain data for JSON."""

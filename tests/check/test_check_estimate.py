@@ -53,6 +53,9 @@ def test_arithmetic():
     assert estimate().hours == pytest.approx(14_000 * 0.03 / 3600)
     assert estimate().memory_bytes == 1_200_000_000 + 16_384_000 + 340_000_000
     assert estimate(device="cuda").memory_bytes == 340_000_000
+    # Twenty minutes of 512²: what is beyond 4 GiB of the images lies in a temporary file.
+    long = estimate(image_bytes=36_000 * 512**2 * CACHE_BYTES)
+    assert long.memory_bytes == 1_200_000_000 + 2**32 + 340_000_000
 
 
 def test_words():
