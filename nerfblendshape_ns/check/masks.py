@@ -17,12 +17,14 @@ from nerfblendshape_ns.data.labels import describe_occlusion, head_mask, occlude
 from nerfblendshape_ns.data.layouts import Clip
 
 MAX_FRAMES = 800
-"""Longer clips give pairs of neighbouring frames, spread evenly, with so many frames in all."""
+"""Longer clips give stretches of neighbouring frames, spread evenly, with so many frames in all."""
 LONGER_SIDE = 256
 """Masks are compared at about this size."""
 AREA_FACTOR = 1.5
 """A head so many times larger or smaller than in the frames round it stands out."""
 NEIGHBOURS = 7
+STRETCH = 8
+"""Frames of a stretch: most of the frames that a frame is compared with are then of its own one."""
 JUMP_OVERLAP = 0.90
 """Heads of neighbouring frames that overlap less, once moved onto each other, have changed their shape."""
 STABLE_OVERLAP = 0.97
@@ -79,11 +81,11 @@ def check_masks(clip: Clip, usable: Set[int]) -> Tuple[Section, Set[int]]:
 
 
 def chosen_positions(positions: List[int]) -> List[int]:
-    """All positions of a clip, or evenly spread pairs of neighbours of a long one."""
+    """All positions of a clip, or evenly spread stretches of neighbours of a long one."""
     if len(positions) <= MAX_FRAMES:
         return positions
-    starts = np.linspace(0, len(positions) - 2, MAX_FRAMES // 2).astype(int)
-    return [positions[index] for index in sorted({*starts.tolist(), *(starts + 1).tolist()})]
+    starts = np.linspace(0, len(positions) - STRETCH, MAX_FRAMES // STRETCH).astype(int)
+    return [positions[index] for index in np.unique(starts[:, None] + np.arange(STRETCH)).tolist()]
 
 
 def overlap(first: np.ndarray, second: np.ndarray, shift: Tuple[int, int] = (0, 0)) -> float:
@@ -144,7 +146,7 @@ def _areas(section: Section, numbers: np.ndarray, masks: List[SeenMask], sampled
             "training would learn an empty image there: drop these frames or process the video again",
             numbers[empty],
         )
-    _area_outliers(section, numbers, head, empty)
+    area_outliers(section, numbers, head, empty)
     if np.median(head) < SMALL_HEAD:
         section.warn(
             f"the head covers only {np.median(head):.1%} of the image",
@@ -158,7 +160,15 @@ def _areas(section: Section, numbers: np.ndarray, masks: List[SeenMask], sampled
         )
 
 
-def _area_outliers(section: Section, numbers: np.ndarray, head: np.ndarray, empty: np.ndarray) -> None:
+def area_outliers(section: Section, numbers: np.ndarray, head: np.ndarray, empty: np.ndarray) -> None:
+    """Report frames whose head is much larger or smaller than in the frames round them.
+
+    Args:
+        section: what is found goes here.
+        numbers: of the frames, ``[frames]``.
+        head: fraction of the image that the head covers, ``[frames]``.
+        empty: bool ``[frames]``, which have no head and are reported already.
+    """
     half = NEIGHBOURS // 2
     padded = np.pad(head, half, mode="edge")
     around = np.median(np.lib.stride_tricks.sliding_window_view(padded, NEIGHBOURS), axis=1)

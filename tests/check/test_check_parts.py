@@ -8,7 +8,7 @@ import pytest
 from nerfblendshape_ns.check.box import check_box, mask_offset
 from nerfblendshape_ns.check.expressions import check_expressions
 from nerfblendshape_ns.check.findings import Section, Severity
-from nerfblendshape_ns.check.masks import check_masks, chosen_positions, overlap
+from nerfblendshape_ns.check.masks import area_outliers, check_masks, chosen_positions, overlap
 from nerfblendshape_ns.check.overview import check_overview
 from nerfblendshape_ns.check.poses import check_poses, head_angles
 from nerfblendshape_ns.common import file_io
@@ -158,11 +158,22 @@ def test_overlap_of_moved_squares():
     assert overlap(np.zeros((4, 4), bool), np.zeros((4, 4), bool)) == 1.0
 
 
-def test_long_clips_are_sampled_in_pairs_of_neighbours():
+def test_long_clips_are_sampled_in_stretches_of_neighbours():
     assert chosen_positions(list(range(50))) == list(range(50))
     chosen = chosen_positions(list(range(20_000)))
-    assert 700 <= len(chosen) <= 800 and chosen[0] == 0 and chosen[-1] == 19_999
-    assert all(position + 1 in chosen or position - 1 in chosen for position in chosen)
+    assert len(chosen) == 800 and chosen[0] == 0 and chosen[-1] == 19_999
+    assert all((np.diff(chosen[first : first + 8]) == 1).all() for first in range(0, 800, 8))
+
+
+def test_a_head_that_comes_near_now_and_then_does_not_stand_out_in_a_long_clip():
+    seconds = np.arange(36_000) / 30
+    area = 0.15 * (1 + 0.8 * np.exp(-0.5 * (seconds % 60 - 30) ** 2))  # For two seconds a minute 1.8 times as large.
+    wrong = chosen_positions(list(range(36_000)))[411]
+    area[wrong] /= 3
+    chosen = np.array(chosen_positions(list(range(36_000))))
+    section = Section("masks")
+    area_outliers(section, chosen, area[chosen], np.zeros(len(chosen), bool))
+    assert section.figures["area_outliers"] == [wrong]
 
 
 def test_masks_that_stand_out(own_clip):
