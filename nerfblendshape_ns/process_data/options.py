@@ -83,6 +83,11 @@ class ProcessOptions:
 
     def check(self) -> None:
         """Raise a UserError for values that no run can use, and for an output that must not be written."""
+        for path in (self.output, *self.inputs):
+            try:
+                str(path).encode()
+            except UnicodeEncodeError:
+                raise UserError(f"the name {str(path)!a} is not UTF-8, as the report must be; rename it.") from None
         if self.fps is not None and not 0 < self.fps <= 1000:
             raise UserError(f"--fps {self.fps:g} is not a frame rate; give a number above 0.")
         if self.start is not None and self.start < 0:

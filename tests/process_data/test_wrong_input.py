@@ -124,3 +124,15 @@ def test_cuts_are_kept_on_request(monkeypatch, tmp_path):
     assert document["source"]["start"] == pytest.approx(0.48)
     assert os.path.isabs(document["source"]["video"]) and document["source"]["has_audio"] is False
     assert document["source"]["digest"] == video_key(Path(document["source"]["video"]))
+
+
+@pytest.mark.skipif(os.name == "nt", reason="names are Unicode there")
+@pytest.mark.parametrize("of", ["video", "output"])
+def test_a_name_of_another_encoding(tmp_path, of):
+    odd = Path(os.fsdecode(bytes(tmp_path) + b"/caf\xe9.mp4"))
+    talk(tmp_path / "talk.mp4")
+    paths = {"video": tmp_path / "talk.mp4", "output": tmp_path / "out", of: odd}
+    if of == "video":
+        paths["video"] = (tmp_path / "talk.mp4").rename(odd)
+    with pytest.raises(UserError, match=r"caf\\udce9.mp4' is not UTF-8, as the report must be; rename it"):
+        process(ProcessOptions(**paths))
