@@ -11,8 +11,11 @@ from nerfblendshape_ns.common.errors import UserError
 
 # Below this a clip cannot be split into training, validation and test frames, nor a head pose track be smoothed.
 MIN_FRAMES = 10
-# Frame intervals that differ by more than this fraction of the median mean a variable frame rate.
-IRREGULAR_FRACTION = 0.25
+# Frame intervals that differ by more than this fraction of the median mean a variable frame rate, and by more than this
+# many seconds: containers round times to milliseconds.
+IRREGULAR_FRACTION, ROUNDING = 0.25, 0.0011
+# Frames per second that no camera has; what follows needs milliseconds between frames.
+IMPLAUSIBLE_RATE = 1000.0
 
 
 @dataclass
@@ -38,9 +41,13 @@ def is_irregular(times: np.ndarray) -> bool:
     """Whether more than 2 % of the frame intervals are far from the median, as in variable-frame-rate recordings."""
     if len(times) < 3:
         return False
-    intervals = np.diff(times)
+    return bool((~_usual(np.diff(times))).mean() > 0.02)
+
+
+def _usual(intervals: np.ndarray) -> np.ndarray:
+    """bool ``[intervals]``: which are near the median."""
     median = float(np.median(intervals))
-    return bool((np.abs(intervals - median) > IRREGULAR_FRACTION * median).mean() > 0.02)
+    return np.abs(intervals - median) <= max(IRREGULAR_FRACTION * median, min(ROUNDING, 0.5 * median))
 
 
 def own_rate(times: np.ndarray) -> float:
@@ -55,8 +62,7 @@ def own_rate(times: np.ndarray) -> float:
         # In milliseconds 30 frames per second become 30.303; a rate this near to a whole number is that number.
         return float(round(rate)) if abs(rate - round(rate)) < 0.02 * rate else rate
     intervals = np.diff(times)
-    usual = intervals[np.abs(intervals - np.median(intervals)) <= IRREGULAR_FRACTION * np.median(intervals)]
-    return 1.0 / float(usual.mean())
+    return 1.0 / float(intervals[_usual(intervals)].mean())
 
 
 def select_frames(times: np.ndarray, fps: Optional[float] = None, max_frames: Optional[int] = None) -> Selection:
@@ -72,10 +78,15 @@ def select_frames(times: np.ndarray, fps: Optional[float] = None, max_frames: Op
         max_frames: keep only the first so many.
 
     Raises:
-        UserError: fewer than :data:`MIN_FRAMES` remain.
+        UserError: fewer than :data:`MIN_FRAMES` remain, or the times cannot be right.
     """
     times = np.asarray(times, dtype=np.float64)
     rate, variable = own_rate(times), is_irregular(times)
+    if rate > IMPLAUSIBLE_RATE:
+        raise UserError(
+            f"the video's own times give {rate:,.0f} frames per second, which no camera has; write it again with its "
+            "real rate (ffmpeg -i IN -vf 'setpts=N/(30*TB)' -r 30 OUT for 30)."
+        )
     indices, instants = np.arange(len(times)), times
     if len(times) > 1 and (variable or (fps is not None and fps < rate)):
         rate = rate if fps is None else min(fps, rate) if not variable else fps

@@ -53,3 +53,15 @@ def test_too_few_frames_say_how_many_are_needed():
 def test_irregular_times_are_noticed():
     assert not is_irregular(np.arange(100) / 30)
     assert is_irregular(np.cumsum(np.where(np.arange(100) % 5 == 0, 0.08, 0.033)))
+
+
+@pytest.mark.parametrize("fps", [15, 24, 30, 60, 120, 240])
+def test_a_steady_rate_rounded_to_milliseconds_is_steady(fps):
+    selection = select_frames(np.round(np.arange(600) / fps, 3))
+    assert not selection.variable and selection.num_repeated == 0 and len(selection.indices) == 600
+    assert selection.fps == pytest.approx(fps, rel=1e-3)
+
+
+def test_times_that_no_camera_gives_are_refused():
+    with pytest.raises(UserError, match="own times give 90,000 frames per second, which no camera has; write it again"):
+        select_frames(np.arange(100) / 90000)
