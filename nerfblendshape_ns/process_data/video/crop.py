@@ -66,7 +66,7 @@ def choose_window(
         face_boxes: as for :func:`face_window`, in pixels of the whole source.
         content: the source without black bars.
         crop: ``face`` for :func:`face_window`, ``none`` for all of it.
-        max_size: largest output side in pixels.
+        max_size: largest output side in pixels. What is no larger is not scaled; an odd side loses a pixel.
     """
     left, top, width, height = content
     if crop == "face":
@@ -124,5 +124,8 @@ def face_window(
 
 
 def _window(left: int, top: int, width: int, height: int, max_size: int) -> FrameWindow:
+    if max(width, height) <= max_size:
+        # Scaling by a single pixel would mix neighbours in the middle of the image, so the odd one is left out.
+        width, height = max(2, width // 2 * 2), max(2, height // 2 * 2)
     out_width, out_height = fit_size(width, height, max_size)
     return FrameWindow(left, top, width, height, out_width, out_height)

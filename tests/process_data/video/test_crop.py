@@ -3,6 +3,7 @@ import pytest
 
 from nerfblendshape_ns.common.errors import UserError
 from nerfblendshape_ns.process_data.video.crop import FrameWindow, choose_window, face_window, fit_size
+from nerfblendshape_ns.process_data.video.frames import apply_window
 
 
 def test_fit_size_never_enlarges_and_keeps_sides_even():
@@ -39,6 +40,18 @@ def test_a_face_that_fills_the_frame_keeps_the_shorter_side():
 
 def test_a_square_frame_that_is_nearly_filled_is_left_whole():
     assert face_window([(150, 150, 330, 330)], 512, 512, 512) == FrameWindow(0, 0, 512, 512, 512, 512)
+
+
+@pytest.mark.parametrize("size", [(301, 301), (511, 287), (480, 511)])
+@pytest.mark.parametrize("crop", ["face", "none"])
+def test_odd_sides_that_need_no_scaling_are_cut_not_scaled(size, crop):
+    width, height = size
+    frame = np.random.default_rng(0).integers(0, 255, (height + 8, width + 6, 3), dtype=np.uint8)
+    window = choose_window([(110, 100, 190, 187)], (3, 5, width, height), crop, 512)
+    image = apply_window(frame, window)
+    assert image.shape[0] % 2 == image.shape[1] % 2 == 0 and window.scale == (1.0, 1.0)
+    np.testing.assert_array_equal(image, frame[window.top :, window.left :][: image.shape[0], : image.shape[1]])
+    assert crop == "face" or (width - image.shape[1], height - image.shape[0]) == (width % 2, height % 2)
 
 
 def test_principal_point_follows_the_crop():
