@@ -98,8 +98,8 @@ class LabelStatistics:
 
 def _small_grey(image: np.ndarray) -> np.ndarray:
     scale = min(1.0, FLOW_SIZE / max(image.shape[:2]))
-    # The optical flow needs at least 16 pixels a side.
-    size = (max(16, round(image.shape[1] * scale)), max(16, round(image.shape[0] * scale)))
+    # OpenCV's optical flow ends the process by a signal where a wide image is lower than 32 pixels.
+    size = (max(32, round(image.shape[1] * scale)), max(32, round(image.shape[0] * scale)))
     return cv2.resize(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), size, interpolation=cv2.INTER_AREA)
 
 

@@ -41,3 +41,12 @@ def test_motion_is_no_flicker():
     assert statistics.ious["head"] == [pytest.approx(36 / 44)] * 2
     assert min(statistics.moved_ious["head"]) > 0.96
     assert max(statistics.per_frame()["head_change"]) < 0.04
+
+
+def test_a_strip_is_measured_too():
+    statistics = LabelStatistics()
+    for shift in (0, 4):
+        labels = np.zeros((24, 400), np.uint8)
+        labels[:, 100 + shift : 150 + shift] = HEAD
+        statistics.add(labels, np.repeat(labels[..., None] * np.uint8(120), 3, 2))
+    assert statistics.ious["head"] == [pytest.approx(46 / 54)] and statistics.moved_ious["head"][0] > 0.8
