@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import threading
 import time
 from concurrent.futures import FIRST_COMPLETED, CancelledError, Future, ThreadPoolExecutor, wait
@@ -168,4 +169,4 @@ def print_summary(record: StepRecord, options: ProcessOptions, console: Console)
     for warning in report.all_warnings(record.document):
         say(console, ("warning:", "yellow"), f" {warning}")
     say(console, f"report: {options.output / contract.REPORT / 'index.html'}")
-    say(console, f"next:   ns-train nerfblendshape-head-small --data {options.output}")
+    say(console, f"next:   ns-train nerfblendshape-head-small --data {shlex.quote(str(options.output))}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -50,7 +51,7 @@ def run(options: ConvertOptions) -> None:
         f"{options.target}: {len(clip.frames)} frames of {clip.width}x{clip.height} pixels, "
         f"{len(clip.expression_names)} coefficients ({clip.basis_id}), from the layout {clip.layout}",
     )
-    say(console, f"next: ns-train nerfblendshape-head-small --data {options.target}")
+    say(console, f"next: ns-train nerfblendshape-head-small --data {shlex.quote(str(options.target))}")
 
 
 main = command(ConvertOptions, "nbs-convert", run)

@@ -53,7 +53,8 @@ def test_the_summary_of_data_preparation(console, monkeypatch):
     console.width = 400
     options = SimpleNamespace(output=Path(NAME))
     pipeline.print_summary(SimpleNamespace(document={}), options, console)  # type: ignore[arg-type]
-    assert console.file.getvalue().count(NAME.replace("/]", "")) >= 5
+    told = console.file.getvalue()
+    assert told.count(NAME.replace("/]", "")) >= 5 and told.endswith(f"--data '{Path(NAME)}'\n")
 
 
 def test_the_outcome_of_a_recipe(console):
@@ -90,6 +91,6 @@ def test_the_command_that_converts(tmp_path, capsys):
 
     write_dataset(ClipSettings(num_frames=6, width=32, height=32), tmp_path / "me")
     main([str(tmp_path / "me"), str(tmp_path / "take[1] [red]b :smile:")])
-    assert (
-        f"next: ns-train nerfblendshape-head-small --data {tmp_path}/take[1] [red]b :smile:" in capsys.readouterr().err
-    )
+    # In quotes, so that a shell takes the name for one word.
+    command = f"ns-train nerfblendshape-head-small --data '{tmp_path}/take[1] [red]b :smile:'"
+    assert f"next: {command}" in capsys.readouterr().err
