@@ -16,6 +16,8 @@ from nerfblendshape_ns.data.layouts import Clip
 from nerfblendshape_ns.data.splits import Protocol, Splits, protocol_name, split_frames
 
 FEW_TRAINING_FRAMES = 100
+MOST_SPARSE = 20
+"""Numbers, for each frame, that count frames; of more no list is made of those that are left out."""
 PLAUSIBLE_VIEW_ANGLES = (5.0, 100.0)
 """Degrees of the longer side's field of view; what cameras that film faces have."""
 
@@ -40,8 +42,16 @@ def check_overview(clip: Clip) -> Section:
     size = f"{clip.width}x{clip.height} pixels"
     time = f", {clip.fps:g} frames per second, {seconds:.1f} s" if clip.fps > 0 else ""
     section.rows.append(("dataset", f"layout {clip.layout}: {count_of(len(numbers), 'frame')} of {size}{time}"))
-    absent = sorted({*range(numbers[0], numbers[-1])} - {*numbers})
+    counted = numbers[-1] - numbers[0] < MOST_SPARSE * len(numbers)
+    absent = sorted({*range(numbers[0], numbers[-1])} - {*numbers}) if counted else []
     section.figures["gaps"] = absent
+    if not counted:
+        section.note(
+            f"the numbers of the {count_of(len(numbers), 'frame')} run from {numbers[0]} to {numbers[-1]}, as where "
+            "they are times",
+            "nothing has to be done: frames follow one another in the order of their numbers",
+            topic="frames",
+        )
     if absent:
         section.note(
             f"the numbers run from {numbers[0]} to {numbers[-1]} and leave out {count_of(len(absent), 'frame')} "

@@ -247,6 +247,19 @@ def test_implausible_cameras(clip, change, expected):
     assert expected in messages(check_overview(replace(clip, **change)))
 
 
+def test_frames_numbered_by_the_clock_have_no_list_of_gaps(clip):
+    def numbered(step):
+        frames = tuple(replace(frame, img_id=frame.img_id * step) for frame in clip.frames)
+        return check_overview(replace(clip, frames=frames))
+
+    assert numbered(2).figures["gaps"] == list(range(1, 118, 2)) and "leave out 59 frames" in (
+        messages(numbered(2), Severity.NOTE)
+    )
+    nanoseconds = numbered(33_333_333)
+    assert nanoseconds.figures["gaps"] == []
+    assert "60 frames run from 0 to 1966666647, as where they are times" in messages(nanoseconds, Severity.NOTE)
+
+
 def test_a_crop_far_from_the_middle_of_a_large_video_is_a_plausible_camera(clip):
     # A face 40 pixels high on the left of a video of 3840 x 2160, whose focal length is 1.632 times the shorter side.
     scale = 96 / 108
