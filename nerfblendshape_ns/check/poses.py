@@ -19,7 +19,10 @@ OUTLIER_DEGREES = 3.0
 OUTLIER_DISTANCE = 0.03
 """The same for its position, as a fraction of the distance between camera and head."""
 OUTLIER_SCATTERS = 8.0
-JITTER_DEGREES = 0.5
+JITTER_DEGREES, JITTER_FPS = 0.5, 25.0
+"""More jitter than this is worth a warning at this frame rate and above. Below it a head's own motion counts as jitter
+too, with the square of the time between frames: in a good clip of 30 frames per second 0.17 degrees, in every second
+frame of it 0.52."""
 STILL_DEGREES = 4.0
 """A head that turns less shows too little of its depth."""
 BEYOND_DEGREES = 5.0
@@ -50,7 +53,7 @@ def check_poses(clip: Clip, splits: Splits) -> Section:
             + ("turn OpenCV poses round, or invert head-to-camera ones" if everywhere else "correct or drop them"),
             numbers[behind],
         )
-    _motion(section, angles, distance, numbers)
+    _motion(section, angles, distance, numbers, clip.fps)
     _outliers(section, clip, poses, distance, numbers)
     _views(section, angles, positions, splits)
     if not behind.any():
@@ -66,7 +69,7 @@ def head_angles(poses: np.ndarray) -> np.ndarray:
     return Rotation.from_matrix(poses[:, :3, :3].transpose(0, 2, 1)).as_euler("yxz", degrees=True)
 
 
-def _motion(section: Section, angles: np.ndarray, distance: np.ndarray, numbers: np.ndarray) -> None:
+def _motion(section: Section, angles: np.ndarray, distance: np.ndarray, numbers: np.ndarray, fps: float) -> None:
     ranges = {name: (float(angles[:, i].min()), float(angles[:, i].max())) for i, name in enumerate(ANGLES)}
     angle_jitter = jitter(_unwrapped(angles))
     distance_jitter = float(jitter(distance[:, None])[0] / max(np.median(distance), 1e-9))
@@ -82,7 +85,7 @@ def _motion(section: Section, angles: np.ndarray, distance: np.ndarray, numbers:
     section.rows.append(("head turns", f"{words} degrees; distance {distance.min():.3g} to {distance.max():.3g}"))
     words = "{:.3f}, {:.3f}, {:.3f} degrees; distance {:.2%}".format(*angle_jitter, distance_jitter)
     section.rows.append(("pose jitter", words))
-    if angle_jitter.max() > JITTER_DEGREES:
+    if angle_jitter.max() > JITTER_DEGREES * (max(1.0, JITTER_FPS / fps) if fps > 0 else 1.0) ** 2:
         section.warn(
             f"the poses jitter by {angle_jitter.max():.2f} degrees from frame to frame: the avatar will be blurred",
             "smooth them (nbs-process-data --smooth-poses), or refine them in training "
@@ -113,7 +116,7 @@ def _outliers(
         return
     # Neighbours by position in the clip; a gap in the numbers is a jump in time, and so no outlier's evidence.
     window = np.clip(np.arange(len(poses))[:, None] + np.array([-2, -1, 1, 2]), 0, len(poses) - 1)
-    near = np.abs(numbers[window] - numbers[:, None]).max(1) <= 4
+    near = np.abs(numbers[window] - numbers[:, None]).max(1) <= 4 * np.median(np.diff(numbers))
     centre = np.median(poses[window][:, :, :3, 3], axis=1)
     apart = np.linalg.norm(poses[:, :3, 3] - centre, axis=1) / distance
     # Entries of a rotation have no wrap-around; the nearest rotation to their median is the neighbours' middle.

@@ -98,6 +98,9 @@ def test_pose_outliers_are_named(clip):
     section = check_poses(with_poses(clip, poses), split_frames(60))
     assert section.figures["outliers"] == [20, 40]
     assert "2 poses far from the neighbouring frames' in frames 20, 40" in messages(section)
+    # The same where only every tenth frame of a video was kept with its number.
+    frames = tuple(replace(frame, img_id=10 * frame.img_id) for frame in with_poses(clip, poses).frames)
+    assert check_poses(replace(clip, frames=frames), split_frames(60)).figures["outliers"] == [200, 400]
 
 
 def test_opencv_poses_look_away_from_the_head(clip):
@@ -114,6 +117,8 @@ def test_jitter_and_a_still_head(clip):
         turn = [[np.cos(angle), 0, np.sin(angle)], [0, 1, 0], [-np.sin(angle), 0, np.cos(angle)]]
         poses[frame, :3, :3] = poses[frame, :3, :3] @ turn
     assert "the poses jitter by 1.15" in messages(check_poses(with_poses(clip, poses), split_frames(60)))
+    slow = replace(with_poses(clip, poses), fps=12.5)  # There a head that moves looks like that.
+    assert "jitter" not in messages(check_poses(slow, split_frames(60)))
 
 
 def test_test_frames_that_turn_further(clip):
