@@ -82,7 +82,11 @@ def check_files(clip: Clip) -> Tuple[Section, Set[int]]:
         wrong = _problems(section, kind, found, clip) | _sizes(section, kind, found, clip)
         if kind not in optional:
             usable -= wrong
-    usable -= _label_modes(section, clip, seen["label file"])
+    by_value = {position: file for position, file in seen["label file"].items() if files[position].labels_by_value}
+    values = "the labels 0 background, 1 head, 2 neck, 3 torso, 4 before the face"
+    usable -= _modes(section, clip, "label file", by_value, values)
+    mattes = {position: file for position, file in seen["matte"].items() if file is None or file.mode != "1"}
+    _modes(section, clip, "matte", mattes, "the person's opacity, 0 to 255")
     _unnamed(section, images, [path for path in labels if path is not None])
     _background(section, clip)
     counted = [file for kind in ("image", "label file", "matte") for file in seen[kind].values() if file is not None]
@@ -143,19 +147,18 @@ def _sizes(section: Section, kind: str, seen: Seen, clip: Clip) -> Set[int]:
     return set(others)
 
 
-def _label_modes(section: Section, clip: Clip, seen: Seen) -> Set[int]:
-    """Labels that are stored by value must be 8-bit and of one channel; the positions of those that are not."""
-    by_value = {
-        position: file
+def _modes(section: Section, clip: Clip, kind: str, seen: Seen, values: str) -> Set[int]:
+    """Files of values must be 8-bit and of one channel; the positions of those that are not."""
+    wrong = {
+        position: file.mode
         for position, file in seen.items()
-        if file is not None and file.problem is None and clip.frames[position].files.labels_by_value
+        if file is not None and file.problem is None and file.mode != "L"
     }
-    wrong = {position: file.mode for position, file in by_value.items() if file.mode != "L"}
     if wrong:
         modes = ", ".join(sorted(set(wrong.values())))
         section.error(
-            f"{count_of(len(wrong), 'label file')} not stored as 8-bit single-channel values (Pillow names {modes})",
-            "write grey PNG files with the labels 0 background, 1 head, 2 neck, 3 torso, 4 before the face",
+            f"{count_of(len(wrong), kind)} not stored as 8-bit single-channel values (Pillow names {modes})",
+            f"write grey PNG files with {values}",
             clip.img_ids[list(wrong)],
         )
     return set(wrong)

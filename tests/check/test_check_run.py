@@ -7,6 +7,7 @@ from typing import List
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
 
 from nerfblendshape_ns.check.findings import Finding, Severity
 from nerfblendshape_ns.check.run import CheckOptions, check_dataset
@@ -206,12 +207,17 @@ def test_images_that_no_frame_names(own_clip):
     assert only(check(root), "images/ has 1 image that no frame names: extra.jpg").severity == Severity.NOTE
 
 
-def test_a_missing_matte(own_clip):
+def test_missing_and_coloured_mattes(own_clip):
     root, truth = own_clip(20)
-    for frame in range(20):
-        file_io.save_image(
-            root / "alpha" / contract.alpha_name(frame), 255 * (truth.labels[frame] > 0).astype(np.uint8)
-        )
+    mattes = [255 * (truth.labels[frame] > 0).astype(np.uint8) for frame in range(20)]
+    for frame, matte in enumerate(mattes):
+        file_io.save_image(root / "alpha" / contract.alpha_name(frame), matte)
+    # An image editor stores black and white as one bit, which is read as 0 and 255, or as three equal channels.
+    Image.fromarray(mattes[7]).convert("1").save(root / "alpha" / contract.alpha_name(7))
+    assert not check(root).count(Severity.ERROR)
+    Image.fromarray(mattes[8]).convert("RGB").save(root / "alpha" / contract.alpha_name(8))
+    found = only(check(root), "1 matte not stored as 8-bit single-channel values (Pillow names RGB)")
+    assert found.frames == (8,) and found.action == "write grey PNG files with the person's opacity, 0 to 255"
     assert check(root).as_dict()["files"]["count"] == 60
     (root / "alpha" / contract.alpha_name(5)).unlink()
     assert only(check(root), "1 matte is missing in alpha/: 000005.png").frames == (5,)
