@@ -16,13 +16,12 @@ import numpy as np
 
 from nerfblendshape_ns.common.frame_numbers import spread
 from nerfblendshape_ns.common.parallel import PerThread, ordered_map
-from nerfblendshape_ns.process_data.labels.face_layout import FaceGeometry, HeadFrame, face_geometry
+from nerfblendshape_ns.process_data.labels.face_layout import NOSE_TIP, FaceGeometry, HeadFrame, face_geometry
 from nerfblendshape_ns.process_data.labels.guided_filter import ColourGuide
 from nerfblendshape_ns.process_data.labels.label_cleanup import tidy_labels
 from nerfblendshape_ns.process_data.labels.label_evidence import LabelEvidence
 from nerfblendshape_ns.process_data.labels.temporal_consensus import TemporalConsensus
 
-NOSE_TIP = 1
 WORKING_PIXELS = 256 * 256
 """Pixels of the downscaled frame on which labels are decided, before the edges are followed at full size."""
 MODEL_FRAMES = 40
