@@ -10,7 +10,7 @@ import numpy as np
 
 from nerfblendshape_ns.check.findings import Section, Severity, count_of, from_errors
 from nerfblendshape_ns.common.errors import UserError
-from nerfblendshape_ns.common.frame_numbers import name_frames
+from nerfblendshape_ns.common.frame_numbers import gaps, name_frames
 from nerfblendshape_ns.data.contract import Label
 from nerfblendshape_ns.data.frame_images import load_labels
 from nerfblendshape_ns.data.labels import describe_occlusion, head_mask, occluded_fraction
@@ -188,9 +188,10 @@ def area_outliers(section: Section, numbers: np.ndarray, head: np.ndarray, empty
 def _overlaps(section: Section, numbers: np.ndarray, positions: List[int], masks: List[SeenMask]) -> None:
     plain: List[float] = []
     jumps: List[Tuple[int, float]] = []
+    apart = gaps(numbers)
     for index in range(1, len(masks)):
         before, after = masks[index - 1], masks[index]
-        if positions[index] != positions[index - 1] + 1 or numbers[index] != numbers[index - 1] + 1:
+        if positions[index] != positions[index - 1] + 1 or apart[index - 1]:
             continue
         if before.head.shape != after.head.shape or not (before.head.any() and after.head.any()):
             continue

@@ -1,4 +1,4 @@
-"""Frame numbers: a few of many, and in words."""
+"""Frame numbers: a few of many, gaps, and in words."""
 
 from __future__ import annotations
 
@@ -10,6 +10,16 @@ import numpy as np
 def spread(length: int, count: int) -> List[int]:
     """``count`` indices evenly spread over ``length``, ends included, each once."""
     return sorted({int(round(index)) for index in np.linspace(0, length - 1, max(0, min(count, length)))})
+
+
+def gaps(numbers: Union[Sequence[int], np.ndarray]) -> np.ndarray:
+    """bool ``[frames - 1]``: where more numbers are left out than usual; frames may be numbered in steps of 2 or 100.
+
+    Args:
+        numbers: ascending.
+    """
+    steps = np.diff(numbers)
+    return steps > 1.5 * np.median(steps) if len(steps) else np.zeros(0, dtype=bool)
 
 
 def runs(indices: Iterable[int]) -> List[Tuple[int, int]]:

@@ -20,7 +20,7 @@ from scipy.ndimage import median_filter
 from scipy.spatial.transform import Rotation
 from torch import Tensor
 
-from nerfblendshape_ns.common.frame_numbers import spread
+from nerfblendshape_ns.common.frame_numbers import gaps, spread
 from nerfblendshape_ns.common.smoothing import fill_gaps, whittaker
 from nerfblendshape_ns.data.contract import Label
 from nerfblendshape_ns.data.dataset import NerfBlendshapeDataset
@@ -118,7 +118,7 @@ def smooth_in_time(
     sound = (np.abs(difference) <= OUTLIER * deviation).all(axis=1)
     everything = np.full((len(img_ids), values.shape[1]), np.nan)
     everything[fitted[sound]] = values[sound]
-    return whittaker(fill_gaps(everything), SMOOTHNESS, np.diff(img_ids, prepend=img_ids[0] - 1) > 1)
+    return whittaker(fill_gaps(everything), SMOOTHNESS, np.concatenate([[False], gaps(img_ids)]))
 
 
 def head_at_rest(
