@@ -180,7 +180,13 @@ def plan_drive(options: DriveOptions, avatar: Avatar, console: Console) -> Drive
     expressions = mapping.apply(whittaker(driver.values, options.smooth_expressions), options.gain, options.clamp)
     frames = None
     if into is None:
-        poses = make_poses(options.poses, len(driver.times), person.motion, driver.motion, kind == "own", driver.label)
+        if options.head_pose == "own" and avatar.track is None:
+            raise UserError(
+                f"{avatar.path} was exported without its clip's track, so --head-pose own has nothing to play; choose "
+                "fixed or rotations."
+            )
+        own, theirs, pace = person.motion, driver.motion, avatar.fps / fps
+        poses = make_poses(options.poses, len(driver.times), own, theirs, kind == "own", driver.label, pace)
     else:
         frames = into.frames_at(driver.times + (0.0 if kind == "own" else into.times[0] - driver.times[0]))
         poses = person.poses_of(frames)

@@ -52,6 +52,7 @@ def make_poses(
     driver: Optional[HeadMotion],
     is_own_clip: bool,
     label: str = "the driver",
+    own_pace: float = 1.0,
 ) -> PoseTrack:
     """The cameras of a drive.
 
@@ -63,6 +64,7 @@ def make_poses(
             in other units and other head axes.
         is_own_clip: the driver is this person's own clip, in the normalised space.
         label: what drives, for messages.
+        own_pace: frames of ``own`` that pass in one frame to render.
 
     Raises:
         UserError: the mode needs a motion and the driver has none, or a number is out of range.
@@ -86,8 +88,8 @@ def make_poses(
         return PoseTrack(turned, captured if mode == "orbit" else turned)
     softened = 0.0
     if mode == "own":
-        index = _there_and_back(len(own.rotation), num_frames)
-        motion = replace(own, rotation=own.rotation[index], translation=own.translation[index])
+        place = _there_and_back(len(own.rotation), own_pace * np.arange(num_frames))
+        motion = own.resampled(np.arange(len(own.rotation), dtype=np.float64), place)
     else:
         assert driver is not None
         motion = driver
@@ -113,10 +115,15 @@ def limit_turns(rotation: np.ndarray, own: HeadMotion) -> Tuple[np.ndarray, floa
         Rotations of the same shape, and the degrees taken off the largest rotation.
     """
     neutral, _ = own.neutral_pose()
-    angles = Rotation.from_matrix(rotation @ neutral.T).as_rotvec(degrees=True)
-    limited = soften(angles, Rotation.from_matrix(own.rotation @ neutral.T).as_rotvec(degrees=True))
+    angles = _turns_from(neutral, rotation)
+    limited = soften(angles, _turns_from(neutral, own.rotation) if own.turns is None else own.turns)
     taken = float(np.abs(angles - limited).max(initial=0.0))
     return Rotation.from_rotvec(limited, degrees=True).as_matrix() @ neutral, taken
+
+
+def _turns_from(neutral: np.ndarray, rotation: np.ndarray) -> np.ndarray:
+    """Rotation vectors ``[frames, 3]`` in degrees, in the camera's axes."""
+    return Rotation.from_matrix(rotation @ neutral.T).as_rotvec(degrees=True)
 
 
 def _about(neutral_rotation: np.ndarray, driver: HeadMotion) -> np.ndarray:
@@ -149,11 +156,10 @@ def _turns(settings: PoseSettings, mode: HeadPoseMode, num_frames: int) -> np.nd
     return Rotation.from_euler("ZX", angles, degrees=True).as_matrix()
 
 
-def _there_and_back(length: int, count: int) -> np.ndarray:
-    """Indices 0, 1, …, length-1, length-2, …, 0, 1, …: a clip repeated without a jump."""
+def _there_and_back(length: int, steps: np.ndarray) -> np.ndarray:
+    """Where in a clip so many steps lead, 0, 1, …, length-1, length-2, …, 0, 1, …: it repeats without a jump."""
     cycle = max(2 * (length - 1), 1)
-    step = np.arange(count) % cycle
-    return np.minimum(step, cycle - step) if length > 1 else np.zeros(count, dtype=int)
+    return np.minimum(steps % cycle, cycle - steps % cycle)
 
 
 def _check(settings: PoseSettings) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Optional
 
@@ -117,9 +117,10 @@ def open_person(avatar: Avatar, data: Optional[Path] = None, size: Optional[int]
     clip = own_clip(run_settings(avatar.path), data, None if track is None else len(track.expression))
     minimum, maximum = avatar.minimum.cpu().double().numpy(), avatar.maximum.cpu().double().numpy()
     if track is None:
-        # Without the track only neutral and range are known.
+        # Without the track only the neutral face, the median pose and their ranges are known.
         frames = np.stack([np.clip(np.zeros_like(minimum), minimum, maximum), minimum, maximum])
-        motion = HeadMotion.from_camera_poses(_poses(avatar.camera.camera_to_worlds))
+        turns = avatar.model.turn_ends().cpu().double().numpy()
+        motion = replace(HeadMotion.from_camera_poses(_poses(avatar.camera.camera_to_worlds)), turns=turns)
     else:
         train = track.train_frames.cpu().numpy()
         frames = track.expression.cpu().double().numpy()[train]

@@ -25,6 +25,9 @@ class HeadMotion:
     """float64 ``[frames, 3]`` the head's origin in the camera's axes, in any unit of length."""
     neutral: Optional[np.ndarray] = None
     """``[3, 3]`` rotation of the neutral pose; None takes the mean of the frames."""
+    turns: Optional[np.ndarray] = None
+    """``[any, 3]`` rotation vectors in degrees from the neutral rotation that show how far the head turns; None takes
+    those of the frames."""
 
     @staticmethod
     def from_camera_poses(poses: np.ndarray) -> "HeadMotion":

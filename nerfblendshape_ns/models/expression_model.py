@@ -133,6 +133,10 @@ class ExpressionModel(Model, ABC, Generic[Frames]):
         check_description(state, self.description())
 
     @abstractmethod
+    def turn_ends(self) -> Float[Tensor, "2 3"]:
+        """How far training frames turn the head, see :meth:`HeadPoseCode.turn_ends`; known without the clip too."""
+
+    @abstractmethod
     def frames(
         self,
         expression: Float[Tensor, "frames basis"],

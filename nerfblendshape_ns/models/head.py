@@ -232,6 +232,10 @@ class HeadModel(ExpressionModel[FrameBatch]):
 
     # --- rendering ---
 
+    def turn_ends(self) -> Float[Tensor, "2 3"]:
+        """How far training frames turn the head."""
+        return self.conditioning.pose_code.turn_ends()
+
     def frames(
         self,
         expression: Float[Tensor, "frames basis"],

@@ -213,6 +213,10 @@ class TorsoModel(ExpressionModel[TorsoFrames]):
 
     # --- rendering ---
 
+    def turn_ends(self) -> Float[Tensor, "2 3"]:
+        """How far training frames turn the head."""
+        return self.pose_code.turn_ends()
+
     def frames(
         self,
         expression: Float[Tensor, "frames basis"],

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, Callable, Optional
+from contextlib import contextmanager
+from typing import Any, Callable, Iterator, Optional
 
 from viser import GuiEvent
 
@@ -62,3 +63,13 @@ def show_value(handle: Any, value: Any) -> None:
     """Set an element's value if it shows another."""
     if handle.value != value:
         handle.value = value
+
+
+@contextmanager
+def unless_stopped() -> Iterator[None]:
+    """Leave off where viser takes no message any more because its server is being stopped."""
+    try:
+        yield
+    except RuntimeError as error:
+        if "shutdown" not in str(error):
+            raise

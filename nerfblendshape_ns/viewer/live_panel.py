@@ -14,7 +14,7 @@ from nerfblendshape_ns.expressions.live.frame import LiveFrame
 from nerfblendshape_ns.expressions.live.listener import LOOPBACK, PROTOCOLS, UdpListener
 from nerfblendshape_ns.expressions.live.performer import LivePerformer
 from nerfblendshape_ns.expressions.retarget import RetargetMode
-from nerfblendshape_ns.viewer.bound_controls import notify, on_click, show_value
+from nerfblendshape_ns.viewer.bound_controls import notify, on_click, show_value, unless_stopped
 from nerfblendshape_ns.viewer.state import StateStore
 
 CAMERA = "Camera"
@@ -151,8 +151,9 @@ class LivePanel:
             source, self._source = self._source, None
         if source is not None:
             source.stop()
-        show_value(self.receive, False)
-        self.status.content = _OFF
+        with unless_stopped():
+            show_value(self.receive, False)
+            self.status.content = _OFF
 
     def _make_source(self) -> LiveSource:
         if self.kind.value != CAMERA:
@@ -189,8 +190,9 @@ class LivePanel:
     def _report(self, source: LiveSource) -> None:
         while self._source is source:
             text = self.describe()
-            if self._source is source and text != self.status.content:
-                self.status.content = text
+            with unless_stopped():
+                if self._source is source and text != self.status.content:
+                    self.status.content = text
             time.sleep(0.5)
 
     def describe(self) -> str:

@@ -12,7 +12,7 @@ from viser import ClientHandle, GuiEvent, ViserServer
 from nerfblendshape_ns.expressions.live.performer import LivePerformer
 from nerfblendshape_ns.expressions.retarget import RetargetMode
 from nerfblendshape_ns.viewer.actions import Actions
-from nerfblendshape_ns.viewer.bound_controls import on_click, show_value, tie
+from nerfblendshape_ns.viewer.bound_controls import on_click, show_value, tie, unless_stopped
 from nerfblendshape_ns.viewer.file_controls import FileControls
 from nerfblendshape_ns.viewer.image_controls import ImageControls, OutputSelector
 from nerfblendshape_ns.viewer.live_panel import LivePanel
@@ -110,7 +110,8 @@ class ExpressionPanel:
         streams = after.playing or (after.source == "live" and after.live is not before.live)
         if streams and time.monotonic() - self._shown_at < _STREAM_SECONDS and before.source == after.source:
             return  # A stream of frames must not flood the browser; only the image keeps its pace.
-        self.show()
+        with unless_stopped():
+            self.show()
 
     def show(self) -> None:
         """Set every element to the newest state."""

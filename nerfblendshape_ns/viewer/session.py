@@ -22,6 +22,7 @@ from nerfblendshape_ns.expressions.live.performer import LivePerformer
 from nerfblendshape_ns.expressions.retarget import CoefficientSpace, RetargetMode
 from nerfblendshape_ns.models.expression_model import ExpressionModel
 from nerfblendshape_ns.viewer.actions import Actions
+from nerfblendshape_ns.viewer.bound_controls import unless_stopped
 from nerfblendshape_ns.viewer.cameras import median_frame, show_view, view_of_pose
 from nerfblendshape_ns.viewer.override import ViewerExpression, coefficient_table
 from nerfblendshape_ns.viewer.panel import ExpressionPanel
@@ -79,7 +80,7 @@ class ViewerSession:
     """
 
     def __init__(self, viewer: Viewer, model: ExpressionModel, camera: Optional[str] = None) -> None:
-        self._viewer = viewer
+        self._viewer, self._model = viewer, model
         self._source = model.expression_source
         table = coefficient_table(self._source)
         self.actions = Actions(table)
@@ -121,12 +122,14 @@ class ViewerSession:
         """
         source, table = self._source, self.actions.table
         frames = table.track[table.train_frames].astype(np.float64)
-        if len(frames) < 2:  # An exported avatar may come without its clip.
-            frames = np.stack([table.neutral, table.minimum, table.maximum]).astype(np.float64)
-        person = CoefficientSpace(table.names, "", frames, table.minimum, table.maximum)
         poses = source.track_pose[source.train_frames].cpu().double().numpy().reshape(-1, 3, 4)
         to_camera = Rotation.from_matrix(poses[:, :, :3]).inv()
-        return LivePerformer(person, (to_camera * to_camera.mean().inv()).as_rotvec(degrees=True), mode)
+        turns = (to_camera * to_camera.mean().inv()).as_rotvec(degrees=True)
+        if len(frames) < 2:  # An exported avatar may come without its clip.
+            frames = np.stack([table.neutral, table.minimum, table.maximum]).astype(np.float64)
+            turns = self._model.turn_ends().cpu().double().numpy()
+        person = CoefficientSpace(table.names, "", frames, table.minimum, table.maximum)
+        return LivePerformer(person, turns, mode)
 
     def _placed(self, camera_state: CameraState) -> CameraState:
         return replace(camera_state, c2w=self.expression.place(camera_state.c2w))
@@ -157,19 +160,19 @@ class ViewerSession:
         self.show_frame_view(client, self._front, upright=True)
 
     def _follow_viewer(self) -> None:
-        """Take up what nerfstudio's viewer only has after it was set up, until the server stops; then stop the loop."""
+        """Take up what nerfstudio's viewer only has after it was set up, until the server stops; then end what receives, plays and
+        renders."""
         cameras_hidden = False
         while not self._server_stopped():
-            try:
+            with unless_stopped():
                 # The outputs are known from the first render, and may be chosen in nerfstudio's own panel.
                 self.panel.image.refresh_outputs()
                 if not cameras_hidden and hasattr(self._viewer, "train_util"):  # The last thing that init_scene sets.
                     cameras_hidden = True
                     self.hide_training_cameras()
-            except RuntimeError as error:
-                if "shutdown" not in str(error):  # Else viser takes no message any more: it is being stopped.
-                    raise
             time.sleep(0.5)
+        self.panel.live.stop()
+        self.store.set(playing=False)
         self.loop.stop()
 
     def _server_stopped(self) -> bool:

@@ -4,19 +4,23 @@ import socket
 import threading
 import urllib.request
 
+import numpy as np
 import pytest
 import torch
 from nerfstudio.cameras.cameras import CameraType
 from nerfstudio.viewer.utils import CameraState, get_camera
 from saved_run import save_run
+from scipy.spatial.transform import Rotation
 from tiny_head import POSE, make, metadata
 from tiny_torso import INTRINSICS
+from waiting import until
 
 from nerfblendshape_ns.avatar import viewing
 from nerfblendshape_ns.avatar.avatar import open_avatar
 from nerfblendshape_ns.avatar.avatar_file import Provenance
 from nerfblendshape_ns.avatar.export import export_avatar
 from nerfblendshape_ns.common.errors import UserError
+from nerfblendshape_ns.expressions.live.frame import LiveFrame, turn_of_angles
 from nerfblendshape_ns.recipes.training import end_curves
 from nerfblendshape_ns.viewer.override import ViewerExpression
 
@@ -60,6 +64,41 @@ def test_the_viewer_serves_an_exported_avatar(exported, tmp_path, capsys):
     for thread in ours:
         thread.join(timeout=10)
         assert not thread.is_alive(), f"{thread.name} outlives the viewer, and holds it and the model"
+
+
+def test_what_receives_and_plays_ends_with_the_viewer(tmp_path):
+    run = save_run(tmp_path / "run", make(metadata() | {"intrinsics": INTRINSICS}))
+    viewer = viewing.start_viewer(open_avatar(run))
+    session = viewer.pipeline.viewer_control.session
+    session.panel.live.port.value = 0
+    session.panel.live.start()
+    receiver = session.panel.live.source
+    session.store.set(source="playback", playing=True)
+    port = receiver.port
+    assert port
+    viewer.viser_server.stop()
+    names = ("nbs-live-udp", "nbs-live-status", "nbs-viewer-playback")
+    until(lambda: not [thread for thread in threading.enumerate() if thread.name in names], 10)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as free:
+        free.bind(("127.0.0.1", port))
+
+
+def test_a_live_head_turns_as_far_as_the_clip_that_was_left_out(tmp_path):
+    data = metadata() | {"intrinsics": INTRINSICS}
+    angles = np.array([-20, -10, 0, 20, 0, 0])
+    turns = Rotation.from_euler("z", angles[:, None], degrees=True).as_matrix()
+    poses = torch.from_numpy(turns).float() @ POSE
+    data["track"]["head_pose"] = poses.flatten(1)
+    run = open_avatar(save_run(tmp_path / "run", make(data)))
+    export_avatar(run, tmp_path / "a.avatar", Provenance())
+    viewer = viewing.start_viewer(open_avatar(tmp_path / "a.avatar"))
+    try:
+        performer = viewer.pipeline.viewer_control.session.live_performer("none")
+        performer(LiveFrame({"jawOpen": 0.1}, np.eye(3)))
+        _, turn = performer(LiveFrame({"jawOpen": 0.1}, turn_of_angles(np.radians(15.0), 0.0, 0.0)))
+        assert np.degrees(Rotation.from_matrix(turn).magnitude()) > 12
+    finally:
+        viewer.viser_server.stop()
 
 
 def test_a_taken_port_is_told(exported):

@@ -97,6 +97,29 @@ def test_an_exported_avatar_drives_without_its_dataset(tiny_run, tmp_path):
         plan(tmp_path / "me.avatar", tmp_path, by=str(other), background="plate")
 
 
+def test_an_exported_avatar_turns_its_head_as_far_as_the_run(tiny_run, tmp_path):
+    """The clip turns by 12.6 degrees to both sides; a file without the clip still knows that."""
+    run = tiny_run[0]
+    export_avatar(open_avatar(run), tmp_path / "me.avatar", Provenance(), False)
+    keys = tmp_path / "turn.yaml"
+    keys.write_text("keyframes: [{time: 0}, {time: 1, head: {yaw: 10}}]")
+    whole, exported = (plan(path, tmp_path, by=str(keys)).poses for path in (run, tmp_path / "me.avatar"))
+    assert np.allclose(exported.camera[:, :, :3], whole.camera[:, :, :3], atol=0.01)
+    assert exported.softened == pytest.approx(whole.softened, abs=0.2)
+    with pytest.raises(UserError, match="without its clip's track, so --head-pose own has nothing to play; choose"):
+        plan(tmp_path / "me.avatar", tmp_path, by=str(keys), head_pose="own")
+
+
+def test_own_poses_keep_their_pace(tiny_run, tmp_path):
+    """25 frames a second of the clip are played in half as many frames of a video of 12.5."""
+    run = tiny_run[0]
+    keys = tmp_path / "still.yaml"
+    keys.write_text("keyframes: [{time: 0}, {time: 0.4}]")
+    full = plan(run, tmp_path, by=str(keys), head_pose="own").poses.camera
+    half = plan(run, tmp_path, by=str(keys), head_pose="own", fps=12.5).poses.camera
+    assert len(full) == 11 and np.allclose(half, full[::2])
+
+
 def test_kinds_of_drivers(tiny_run, tmp_path):
     _, data, _ = tiny_run
     for name in ("a.npy", "a.csv", "a.yaml", "a.mp4"):

@@ -108,6 +108,8 @@ def test_orbit_moves_only_the_camera():
 def test_own_poses_run_there_and_back():
     track = make_poses(PoseSettings("own"), 7, own(0, 4, 8), None, False)
     assert np.allclose([seen(pose)[1] for pose in track.camera], [0, 4, 8, 4, 0, 4, 8], atol=1e-6)
+    slower = make_poses(PoseSettings("own"), 7, own(0, 4, 8), None, False, own_pace=0.5)
+    assert np.allclose([seen(pose)[1] for pose in slower.camera], [0, 2, 4, 6, 8, 6, 4], atol=1e-6)
 
 
 def test_smoothing_applies_to_moving_heads():

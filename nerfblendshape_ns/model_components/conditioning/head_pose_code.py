@@ -74,6 +74,11 @@ class HeadPoseCode(nn.Module):
         """The code of captured poses: three of rotation, three of translation; those of training lie within ± scale."""
         return torch.addmm(self.offset, self._relative(head_pose), self.factors).clamp(-self.limit, self.limit)
 
+    def turn_ends(self) -> Float[Tensor, "2 3"]:
+        """Smallest and largest turn of the training frames from the reference about each of the captured camera's axes,
+        in degrees."""
+        return torch.stack([self.low, self.high])[:, :3].clamp(-1.0, 1.0).asin().rad2deg()
+
     def _relative(self, head_pose: Float[Tensor, "frames 12"]) -> Float[Tensor, "frames 12"]:
         """Of each pose the head's rotation in the camera relative to the reference's, and the camera's place in its own
         axes, as a 3x4 matrix row by row."""

@@ -44,6 +44,13 @@ def test_each_axis_of_the_camera_has_its_own_number(axis):
     torch.testing.assert_close(code, expected, rtol=0, atol=1e-4)
 
 
+def test_the_ends_of_training_turns_are_known():
+    train = torch.stack([turned(1, angle) for angle in (-0.1, 0.0, 0.3)])
+    ends = HeadPoseCode(train).turn_ends()
+    assert ends[:, 1].tolist() == pytest.approx([math.degrees(-0.1), math.degrees(0.3)], abs=1e-3)
+    assert ends[:, [0, 2]].abs().max() < 1.0, "what does not turn is taken to turn by less than a degree"
+
+
 def test_poses_beyond_training_are_clamped():
     train = torch.stack([captured(-0.2), captured(0.0), captured(0.2)])
     code = HeadPoseCode(train)
