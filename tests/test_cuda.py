@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Dict, List
 
+import numpy as np
 import pytest
 import torch
 from baselines import mean_picture
@@ -15,6 +16,7 @@ from tiny_runs import TORSO_METHOD, checkpoint, measured, tiny_config
 from torch import Tensor
 
 from nerfblendshape_ns.avatar.avatar import open_avatar
+from nerfblendshape_ns.avatar.sweep import sweep_avatar
 from nerfblendshape_ns.model_components.conditioning.expression_source import DrivingState
 from nerfblendshape_ns.recipes.datasets import write_synthetic
 from nerfblendshape_ns.recipes.training import run_training
@@ -55,6 +57,13 @@ def test_training_on_the_gpu_and_pictures_on_both(runs):
         # run 8.4 dB and 6.0 dB.
         assert figures["mask"]["psnr"] > max(baseline["psnr_head"], baseline["psnr_colour"]) + 6.0, (figures, baseline)
         assert next(iter(figures.values()))["psnr"] > baseline["psnr"] + 3.0, (figures, baseline)
+
+
+def test_a_head_is_swept_on_the_gpu(runs):
+    _, head, _ = runs
+    here, there = (sweep_avatar(open_avatar(head, device=device), size=32) for device in ("cpu", "cuda"))
+    changes = [[one.change for one in sweep.coefficients] for sweep in (here, there)]
+    assert np.allclose(*changes, atol=1.0)
 
 
 def test_the_large_head_learns_on_the_gpu(runs, tmp_path):

@@ -98,7 +98,7 @@ def sweep_avatar(
     neutral, opacity = _render(avatar, neutral_state.expression, size)
     head = opacity[..., 0] > HEAD_OPACITY
     held, rows = _kept_fractions(avatar), _trained_rows(avatar)
-    ranges = ((avatar.maximum - avatar.minimum) * avatar.head.conditioning.scale.cpu()).tolist()
+    ranges = ((avatar.maximum - avatar.minimum) * avatar.head.conditioning.scale).tolist()
     coefficients, differences = [], []
     for index, name in enumerate(avatar.names):
         ends = []
