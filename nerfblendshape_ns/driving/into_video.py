@@ -13,11 +13,11 @@ from nerfblendshape_ns.common import file_io
 from nerfblendshape_ns.common.errors import UserError
 from nerfblendshape_ns.data import contract
 from nerfblendshape_ns.data.frame_images import FrameFiles, load_labels, load_matte
+from nerfblendshape_ns.data.frame_times import frame_times
 from nerfblendshape_ns.data.labels import head_mask, soft_alpha
 from nerfblendshape_ns.data.layouts import Clip
 from nerfblendshape_ns.data.mattes import head_alpha
 from nerfblendshape_ns.driving.images import resize
-from nerfblendshape_ns.driving.own_dataset import frame_times
 from nerfblendshape_ns.driving.person import AvatarPerson
 from nerfblendshape_ns.process_data.steps.step_record import video_key
 from nerfblendshape_ns.process_data.video.crop import FrameWindow

@@ -1,4 +1,4 @@
-"""An avatar's own dataset, and the times and the source video of a dataset's frames."""
+"""An avatar's own dataset, and the source video of a dataset."""
 
 from __future__ import annotations
 
@@ -67,30 +67,6 @@ def own_splits(
     # Without the run's settings validation and test frames cannot be distinguished; neither was trained on.
     rest = np.setdiff1d(np.arange(num_frames), train_frames)
     return Splits(np.sort(train_frames), rest[:0], rest)
-
-
-def frame_times(clip: Clip) -> np.ndarray:
-    """Seconds of each frame since the start of the source video, float64 ``[frames]``.
-
-    Frames that data preparation dropped leave gaps in time though not in numbering; ``frame_times.npy`` has the exact
-    times.
-
-    Raises:
-        UserError: the file holds anything else than ascending times.
-    """
-    numbers = np.array([frame.img_id for frame in clip.frames])
-    path = clip.root / contract.FRAME_TIMES
-    if not path.exists():
-        return numbers / clip.fps
-    exact = file_io.load_array(path)
-    if exact.ndim != 1 or exact.dtype.kind != "f":
-        raise UserError(f"{path} is {exact.dtype} of shape {exact.shape}, not the seconds of each frame; remove it.")
-    if numbers.max() >= len(exact):
-        return numbers / clip.fps
-    times = exact[numbers].astype(np.float64)
-    if not np.isfinite(times).all() or not (np.diff(times) > 0).all():
-        raise UserError(f"{path} holds times that do not ascend; remove it.")
-    return times
 
 
 def source_video(root: Path) -> Optional[Path]:

@@ -14,9 +14,10 @@ from nerfblendshape_ns.avatar.run_config import run_settings
 from nerfblendshape_ns.common.errors import UserError
 from nerfblendshape_ns.common.file_io import load_image
 from nerfblendshape_ns.data.frame_images import load_frame
+from nerfblendshape_ns.data.frame_times import frame_times
 from nerfblendshape_ns.data.layouts import Clip
 from nerfblendshape_ns.driving.head_pose import PoseTrack
-from nerfblendshape_ns.driving.own_dataset import frame_times, own_clip, own_splits, source_video
+from nerfblendshape_ns.driving.own_dataset import own_clip, own_splits, source_video
 from nerfblendshape_ns.driving.sequence import DriverSequence, HeadMotion
 from nerfblendshape_ns.expressions.retarget import CoefficientSpace
 

@@ -14,10 +14,11 @@ from rich.console import Console
 from nerfblendshape_ns.coefficient_names.arkit import ARKIT_BASIS, ARKIT_NAMES
 from nerfblendshape_ns.common.errors import UserError
 from nerfblendshape_ns.common.file_io import load_image
+from nerfblendshape_ns.data.frame_times import frame_times
 from nerfblendshape_ns.data.layouts import Clip, foreign_dataset, is_dataset, read_clip
 from nerfblendshape_ns.driving.keyframes import keyframe_sequence, read_keyframes
 from nerfblendshape_ns.driving.options import DEFAULT_FPS, OWN_SPLITS, DriveOptions
-from nerfblendshape_ns.driving.own_dataset import frame_times, source_video
+from nerfblendshape_ns.driving.own_dataset import source_video
 from nerfblendshape_ns.driving.person import AvatarPerson
 from nerfblendshape_ns.driving.sequence import DriverSequence, HeadMotion
 from nerfblendshape_ns.expressions.basis_map import load_map
@@ -91,10 +92,14 @@ def open_driver(
         UserError: the source is missing or wrong.
     """
     kind, path = source_kind(options.by), Path(options.by)
-    if options.names is not None and kind != "file":
-        raise UserError(f"--names says what a file's columns are, but --by {options.by} is no such file; leave it out.")
-    if options.text is not None and kind != "sound":
-        raise UserError(f"--text is what a sound file says, but --by {options.by} is none; leave it out.")
+    for given, said, wanted in (
+        (options.names is not None, "--names says what a file's columns are", "file"),
+        (options.source_fps is not None, "--source-fps is the rate of a file's rows", "file"),
+        (options.text is not None, "--text is what a sound file says", "sound"),
+        (not options.idle, "--no-idle is about the face that a sound file is given", "sound"),
+    ):
+        if given and kind != wanted:
+            raise UserError(f"{said}, but --by {options.by} is no such file; leave it out.")
     if options.map is not None and kind in ("own", "keyframes"):
         raise UserError(
             f"--map is for another basis' coefficients, but --by {options.by} has the avatar's; leave it out."

@@ -14,8 +14,9 @@ from nerfblendshape_ns.common.contact_sheet import GAP, caption, side_by_side
 from nerfblendshape_ns.common.file_io import save_image
 from nerfblendshape_ns.common.media import has_sound
 from nerfblendshape_ns.common.video_writing import Sound
+from nerfblendshape_ns.data.frame_times import frame_times
 from nerfblendshape_ns.data.layouts import read_clip
-from nerfblendshape_ns.driving.own_dataset import frame_times, source_video
+from nerfblendshape_ns.driving.own_dataset import source_video
 from nerfblendshape_ns.evaluation.frames import ByteImage, RenderedFrame
 
 TILE = 256

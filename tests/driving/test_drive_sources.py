@@ -203,8 +203,12 @@ def test_sound_drives_jaw_eyes_and_head(tiny_run, tmp_path):
     assert np.ptp(made.poses.camera, axis=0).max() > 0
     still = plan(run, tmp_path, by=str(sound), idle=False)
     assert np.ptp(still.poses.camera, axis=0).max() == 0
-    with pytest.raises(UserError, match="--text is what a sound file says, but --by test is none"):
+    with pytest.raises(UserError, match="--text is what a sound file says, but --by test is no such file; leave it"):
         plan(run, tmp_path, text="Hello")
+    with pytest.raises(UserError, match="--no-idle is about the face that a sound file is given, but --by test is no"):
+        plan(run, tmp_path, idle=False)
+    with pytest.raises(UserError, match="--source-fps is the rate of a file's rows, but --by .*talk.wav is no such"):
+        plan(run, tmp_path, by=str(sound), source_fps=30.0)
 
 
 def test_a_map_takes_another_basis_to_this_avatars(tiny_run, tmp_path):

@@ -1,16 +1,14 @@
-"""An avatar's own dataset, the times of its frames and its source video."""
+"""An avatar's own dataset and its source video."""
 
 import json
 
 import numpy as np
 import pytest
 from driving_run import NUM_FRAMES
-from tiny_clips import write_own
 
 from nerfblendshape_ns.avatar.run_config import RunSettings
 from nerfblendshape_ns.common.errors import UserError
-from nerfblendshape_ns.data.layouts import read_clip
-from nerfblendshape_ns.driving.own_dataset import frame_times, own_clip, own_splits, source_video
+from nerfblendshape_ns.driving.own_dataset import own_clip, own_splits, source_video
 from nerfblendshape_ns.process_data.steps.step_record import video_key
 
 
@@ -34,18 +32,6 @@ def test_splits_are_the_runs_own_or_what_it_did_not_train_on():
     assert held_out.val.tolist() == [18, 19] and held_out.test.tolist() == [0, 1]
     unknown = own_splits(RunSettings(), 20, train)
     assert unknown.val.tolist() == [] and unknown.test.tolist() == [13, 14, 15, 16, 17, 18, 19]
-
-
-def test_times_know_of_dropped_frames(tmp_path):
-    write_own(tmp_path, 12)
-    clip = read_clip(tmp_path)
-    assert np.allclose(frame_times(clip), np.arange(12) / 25)
-    kept = np.array([0, 1, 2, 3, 4, 7, 8, 9, 10, 11, 12, 13])
-    exact = np.cumsum(np.linspace(0.03, 0.05, 14))[kept]
-    np.save(tmp_path / "frame_times.npy", exact)
-    assert np.allclose(frame_times(clip), exact)
-    np.save(tmp_path / "frame_times.npy", exact[:5])  # Of another clip.
-    assert np.allclose(frame_times(clip), np.arange(12) / 25)
 
 
 def record(root, video, digest) -> None:

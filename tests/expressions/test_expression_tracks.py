@@ -58,9 +58,8 @@ def test_timecodes_by_hand(tmp_path):
 
 def test_resampling_to_the_video(tmp_path):
     write_live_link(tmp_path / "take.csv")
-    track = read_expression_track(tmp_path / "take.csv").resampled(25)
-    assert track.fps == 25 and len(track) == 63
-    np.testing.assert_allclose(track.values, wave(np.arange(63) / 25, 52), atol=4e-4)
+    track = read_expression_track(tmp_path / "take.csv")
+    np.testing.assert_allclose(track.at(np.arange(63) / 25), wave(np.arange(63) / 25, 52), atol=4e-4)
     held = track.at(np.array([-5.0, 99.0]))
     np.testing.assert_array_equal(held, track.values[[0, -1]])
 

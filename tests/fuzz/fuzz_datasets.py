@@ -112,7 +112,8 @@ def write_whole(root: Path, frames: int) -> None:
 
 def look_at_record(root: Path) -> None:
     """What reads ``process.json`` and ``frame_times.npy``."""
-    from nerfblendshape_ns.driving.own_dataset import frame_times, source_video
+    from nerfblendshape_ns.data.frame_times import frame_times
+    from nerfblendshape_ns.driving.own_dataset import source_video
     from nerfblendshape_ns.process_data.steps.step_record import StepRecord
     from nerfblendshape_ns.recipes.results import dataset_facts
 

@@ -78,16 +78,6 @@ class ExpressionTrack:
         columns = [np.interp(times, self.times, column) for column in self.values.T.astype(np.float64)]
         return np.stack(columns, axis=1).astype(np.float32)
 
-    def resampled(self, fps: float) -> ExpressionTrack:
-        """The track at ``fps`` evenly spaced rows per second, over the same stretch of time.
-
-        Raises:
-            UserError: the track has no clock.
-        """
-        count = int(np.floor(self.duration * fps + 1e-6)) + 1
-        times = np.arange(count) / float(fps)
-        return replace(self, values=self.at(times), fps=float(fps), times=times)
-
 
 class ExpressionReader(ABC):
     """A kind of file or folder that holds expression coefficients."""

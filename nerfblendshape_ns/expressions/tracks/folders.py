@@ -12,6 +12,7 @@ import numpy as np
 from nerfblendshape_ns.coefficient_names.flame import FLAME_BASIS, read_flame_texts
 from nerfblendshape_ns.common.arrays import load_arrays
 from nerfblendshape_ns.common.errors import UserError
+from nerfblendshape_ns.data.frame_times import frame_times
 from nerfblendshape_ns.data.layouts import is_dataset, read_clip
 from nerfblendshape_ns.expressions.tracks.array_files import SAVE_PLAIN
 from nerfblendshape_ns.expressions.tracks.base import ExpressionReader, ExpressionTrack, make_track
@@ -29,10 +30,10 @@ class DatasetReader(ExpressionReader):
         return is_dataset(path)
 
     def read(self, path: Path, fps: Optional[float]) -> ExpressionTrack:
-        """See :meth:`ExpressionReader.read`; rows are numbered frames, whose rate the dataset knows."""
+        """See :meth:`ExpressionReader.read`; rows are frames, whose times the dataset knows."""
         clip = read_clip(path)
         numbers = np.array([frame.img_id for frame in clip.frames], dtype=np.float64)
-        times = numbers / (clip.fps if fps is None else fps)
+        times = frame_times(clip) if fps is None else numbers / fps
         track = make_track(path, clip.expression_names, clip.expressions, clip.basis_id, times=times, notes=clip.notes)
         return replace(track, fps=clip.fps if fps is None else fps)
 
