@@ -242,14 +242,14 @@ def find_sound(options: DriveOptions, plan: Drive) -> Tuple[Optional[Sound], Opt
         if not path.is_file() or not has_sound(path):
             raise UserError(f"--audio {path} is no file with sound; give a video or audio file, auto or none.")
         return Sound(path, start), None
-    if driver.audio is None and plan.into is not None and plan.into_frames is not None and has_sound(plan.into.path):
+    if driver.audio is not None and has_sound(driver.audio):
+        return Sound(driver.audio, start), None
+    if plan.into is not None and plan.into_frames is not None and has_sound(plan.into.path):
         return Sound(plan.into.path, float(plan.into.times[plan.into_frames[0]])), None
-    if driver.audio is None:
-        wanted = driver.motion is not None and driver.read_image is not None
-        return None, NO_SOURCE if wanted else None
-    if not has_sound(driver.audio):
+    if driver.audio is not None:
         return None, f"no sound: {driver.audio.name} has none."
-    return Sound(driver.audio, start), None
+    wanted = driver.motion is not None and driver.read_image is not None
+    return None, NO_SOURCE if wanted else None
 
 
 def _render(options: DriveOptions, plan: Drive, store: FrameStore, console: Console) -> Tuple[int, float]:

@@ -115,7 +115,7 @@ def keyframe_sequence(
         motion = HeadMotion(
             Rotation.from_euler("YXZ", turned, degrees=True).as_matrix(), np.zeros((count, 3)), neutral=np.eye(3)
         )
-    return DriverSequence(label, space.names, values, times - keys[0], space.basis_id, motion)
+    return DriverSequence(label, space.names, values, times, space.basis_id, motion)
 
 
 def _state(frame: Keyframe, space: CoefficientSpace, label: str) -> np.ndarray:

@@ -123,12 +123,15 @@ class DriveOptions:
             raise UserError(f"--output {self.output} is a folder; give a file name, or a folder without .mp4.")
         if self.rgba and self.side_by_side:
             raise UserError("--side-by-side and --rgba do not go together; leave one of the two out.")
-        if self.into is not None and (
-            self.rgba or self.side_by_side or self.head_pose != "auto" or self.background != "own"
-        ):
+        if self.rgba and self.background != "own":
+            raise UserError("--rgba shows nothing behind the avatar; leave --background out.")
+        if self.audio not in ("auto", "none") and not self.is_video:
+            raise UserError(f"--audio {self.audio} needs an .mp4 for --output, not {self.output.name}.")
+        poses_given = self.head_pose != "auto" or self.smooth_poses != 1
+        if self.into is not None and (self.rgba or self.side_by_side or poses_given or self.background != "own"):
             raise UserError(
-                "--into shows the video's own frames and head poses; leave --rgba, --side-by-side, --head-pose and "
-                "--background out."
+                "--into shows the video's own frames and head poses; leave --rgba, --side-by-side, --head-pose, "
+                "--smooth-poses and --background out."
             )
 
     @property

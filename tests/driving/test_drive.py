@@ -165,6 +165,8 @@ def test_backgrounds(tiny_run, tmp_path):
         ({"source_fps": -1.0}, "--source-fps -1 is not a frame rate"),
         ({"rgba": True, "output": Path("a.mp4")}, "--rgba needs a folder for --output, not a.mp4"),
         ({"rgba": True, "output": Path("a"), "side_by_side": True}, "--side-by-side and --rgba do not go together"),
+        ({"rgba": True, "output": Path("a"), "background": "green"}, "--rgba shows nothing behind the avatar; leave"),
+        ({"audio": "a.wav", "output": Path("a")}, "--audio a.wav needs an .mp4 for --output, not a."),
         ({"by": "/no/such/thing"}, "--by /no/such/thing is neither test, val, train, all nor a path that exists"),
     ],
 )

@@ -131,6 +131,9 @@ def test_another_driver_begins_and_ends_with_the_video(filmed, tmp_path):
     assert "whole.mp4 shows 0.8 seconds; the rest of the driver is left out." in made.notes
     sound, _ = find_sound(options(run, tmp_path / "o.mp4", into=video), made)
     assert sound.path == video and sound.start == 0.0, "a driver without sound leaves the video's"
+    silent = replace(made, driver=replace(made.driver, audio=write_video(tmp_path / "silent.mp4", 3)))
+    sound, note = find_sound(options(run, tmp_path / "o.mp4", into=video), silent)
+    assert sound is not None and sound.path == video and note is None, "and so does a driver's silent video"
 
 
 def test_what_cannot_be_pasted_is_told(filmed, tiny_run, tmp_path):
@@ -142,7 +145,14 @@ def test_what_cannot_be_pasted_is_told(filmed, tiny_run, tmp_path):
         plan(run, tmp_path, into=other)
     with pytest.raises(UserError, match="clip does not say which part of which video it shows"):
         plan(tiny_run[0], tmp_path, into=video)
-    for changes in ({"side_by_side": True}, {"head_pose": "orbit"}, {"background": "green"}, {"rgba": True}):
+    refused = (
+        {"side_by_side": True},
+        {"head_pose": "orbit"},
+        {"smooth_poses": 3},
+        {"background": "green"},
+        {"rgba": True},
+    )
+    for changes in refused:
         with pytest.raises(UserError, match="--into shows the video's own frames"):
             drive(options(run, tmp_path / "frames", into=video, **changes), QUIET)
 
