@@ -67,7 +67,8 @@ class Actions:
 
     def to_frame(self, state: ControlState) -> ControlState:
         """Set all coefficients to those of the frame that the frame slider names."""
-        return self._by_hand(state, self.table.clamp(self.table.track[state.frame]))
+        shown = self.table.track[state.frame]
+        return self._by_hand(state, self.table.clamp(shown) if state.clamp else shown)
 
     def random(self, state: ControlState) -> ControlState:
         """Set all coefficients at random."""

@@ -7,6 +7,7 @@ from typing import Any, List, Mapping, Tuple
 
 from viser import GuiEvent, ViserServer
 
+from nerfblendshape_ns.common.errors import UserError
 from nerfblendshape_ns.viewer.actions import Actions
 from nerfblendshape_ns.viewer.bound_controls import notify, on_click
 from nerfblendshape_ns.viewer.expression_file import (
@@ -60,9 +61,10 @@ class FileControls:
         notify(event, "Saved", str(path))
 
     def _load(self, event: GuiEvent) -> None:
-        if self.saved.value != _NOTHING:
-            path = self._folder / file_name(self.saved.value)
-            self._apply(event, path.name, load_expression(path))
+        if self.saved.value == _NOTHING:
+            raise UserError("No expression is saved here yet; save one, or load one from a file.")
+        path = self._folder / file_name(self.saved.value)
+        self._apply(event, path.name, load_expression(path))
 
     def _download(self, event: GuiEvent) -> None:
         if event.client is not None:

@@ -108,7 +108,7 @@ class LivePanel:
         @self.retarget.on_update
         def _(event: GuiEvent) -> None:
             if event.client is not None and self._performer is not None:
-                self._performer = self._make_performer(self.retarget.value)
+                self._performer.retarget(self.retarget.value)
 
         on_click(self.calibrate.on_click, lambda _: self._calibrate())
 

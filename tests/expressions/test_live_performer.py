@@ -40,6 +40,17 @@ def test_calibration_takes_the_performers_rest_away():
     assert live(frame(jawOpen=0.4))[0] == pytest.approx([0.3], abs=1e-3)
 
 
+def test_another_way_of_retargeting_keeps_what_was_learnt_and_calibrated():
+    live = performer(["jawOpen"], "none", 0.3)
+    for number in range(90):
+        live(frame(jawOpen=0.2 + 0.4 * (number % 10 == 0)))
+    live.calibrate()  # At 0.2.
+    live.retarget("neutral")
+    assert live(frame(jawOpen=0.4))[0] == pytest.approx([0.2], abs=0.05)
+    live.retarget("range")
+    assert live(frame(jawOpen=0.6))[0] == pytest.approx([0.3], abs=0.05)
+
+
 @pytest.mark.parametrize("mode, rest, open_mouth", [("none", 0.2, 0.6), ("neutral", 0.0, 0.4), ("range", 0.0, 0.3)])
 def test_a_performer_is_retargeted_once_seen_for_a_while(mode, rest, open_mouth):
     """A performer who rests at 0.2 and opens to 0.6 drives a person who opens from 0 to 0.3."""

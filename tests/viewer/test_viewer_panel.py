@@ -234,6 +234,8 @@ def test_what_goes_wrong_is_told_in_the_browser(rig):
     version = rig.store.version
     rig.send(rig.panel.files.upload, SimpleNamespace(name="bad.json", content=b"{}"))
     assert "bad.json is no expression file" in rig.client.notes[-1] and rig.store.version == version
+    rig.send(rig.panel.files.load)
+    assert "No expression is saved here yet" in rig.client.notes[-1] and rig.store.version == version
     rig.send(rig.panel.live.calibrate)
     assert "No face has been received" in rig.client.notes[-1]
 
@@ -252,6 +254,9 @@ def test_live_is_off_until_it_is_ticked(rig):
     rig.send(live.calibrate)
     live.source.handle(encode_coefficients({"jawOpen": 0.3, "browInnerUp": 1.0}, subject="Ada", frame=1))
     np.testing.assert_allclose(rig.store.state.live, np.zeros(4), atol=1e-6)
+    rig.send(live.retarget, "none")
+    live.source.handle(encode_coefficients({"jawOpen": 0.5, "browInnerUp": 1.0}, subject="Ada", frame=2))
+    np.testing.assert_allclose(rig.store.state.live, [0.2, 0, 0, 0], atol=1e-6)  # The calibration stays.
     until(lambda: "Listening" in live.status.content)
     rig.send(live.receive, False)
     assert live.source is None

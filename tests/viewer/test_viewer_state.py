@@ -98,6 +98,10 @@ def test_resets(actions):
     state = actions.choose_frame(actions.initial(), 5)
     np.testing.assert_allclose(actions.neutral(state).manual, np.zeros(3))
     np.testing.assert_allclose(actions.to_frame(state).manual, actions.table.track[5], atol=1e-6)
+    beyond = np.flatnonzero(actions.table.track.max(1) > actions.table.maximum.max())[0]
+    free = replace(actions.choose_frame(state, int(beyond)), clamp=False)
+    np.testing.assert_array_equal(actions.to_frame(free).manual, actions.table.track[beyond])
+    assert (actions.to_frame(replace(free, clamp=True)).manual <= actions.table.maximum).all()
     assert actions.random(state).source == "manual"
 
 

@@ -82,6 +82,12 @@ class LivePerformer:
             self._calibrated, self._straight = _vector(self._last), self._last.turn
             self._map = self._estimate()
 
+    def retarget(self, mode: RetargetMode) -> None:
+        """Retarget in another way from now on; what was learnt and calibrated stays."""
+        with self._lock:
+            self._mode = mode
+            self._map = self._estimate()
+
     def __call__(self, frame: LiveFrame) -> Tuple[np.ndarray, Optional[np.ndarray]]:
         """Take the next frame.
 
