@@ -37,7 +37,7 @@ async def keep_bridge(options: BridgeOptions) -> None:
     try:
         await bridge.start(options.port)
         print(
-            f"Live Link Face at UDP {options.udp_host}:{options.udp_port}; enter in the page: {bridge.address}",
+            f"Live Link Face at UDP {options.udp_host}:{listener.port}; enter in the page: {bridge.address}",
             flush=True,
         )
         await asyncio.Future()

@@ -168,8 +168,10 @@ def shared_page(browser, avatar, tmp_path_factory) -> Any:
 
 
 def test_an_expression_and_a_table_are_shown(shared_page):
+    shared_page.evaluate("avatar.gain = 1.5")
     open_text(shared_page, "smile.json", json.dumps({"expression": {"mouthSmileLeft": 0.5, "jawOpen": 1}}))
     until(shared_page, "avatar.values[0] === 0.5")
+    assert shared_page.evaluate("avatar.gain") == 1, "what was saved is what is seen"
     assert "1 of its values" in shared_page.inner_text("#message")
     open_text(shared_page, "take.csv", "Timecode,BrowInnerUp,MouthSmileRight\n0,0.1,0\n1,0.3,0.2\n2,0.5,0.4\n")
     until(shared_page, "avatar.playback.sequence?.duration > 0")

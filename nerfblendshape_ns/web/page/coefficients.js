@@ -11,8 +11,8 @@ export function element(id) {
 
 /** A coefficient's name without what writers of names differ in. @param {string} name @returns {string} */
 export function plainName(name) {
-  const sided = name.replace(/[_\-. ]L$/, "Left").replace(/[_\-. ]R$/, "Right");
-  return sided.toLowerCase().replace(/[^a-z0-9]/g, "");
+  const sided = name.toLowerCase().replace(/[_\-. ]l$/, "left").replace(/[_\-. ]r$/, "right");
+  return sided.replace(/[^a-z0-9]/g, "");
 }
 
 export class Coefficients {
