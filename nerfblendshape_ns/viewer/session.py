@@ -160,7 +160,7 @@ class ViewerSession:
         self.show_frame_view(client, self._front, upright=True)
 
     def _follow_viewer(self) -> None:
-        """Take up what nerfstudio's viewer only has after it was set up, until the server stops; then end the threads."""
+        """Take up what nerfstudio's viewer only has after it was set up; when the server stops, end all threads."""
         cameras_hidden = False
         while not self._server_stopped():
             with unless_stopped():
