@@ -8,8 +8,8 @@ from rich.console import Console
 
 from nerfblendshape_ns.avatar.avatar import open_avatar
 from nerfblendshape_ns.common.file_io import load_image
-from nerfblendshape_ns.driving.drive import plan_drive
 from nerfblendshape_ns.driving.options import DriveOptions
+from nerfblendshape_ns.driving.plan import plan_drive
 
 NUM_FRAMES = 20
 QUIET = Console(quiet=True)

@@ -12,8 +12,9 @@ from tiny_runs import tiny_config
 from nerfblendshape_ns.avatar.avatar import open_avatar
 from nerfblendshape_ns.common.file_io import load_image
 from nerfblendshape_ns.data.contract import Label
-from nerfblendshape_ns.driving.drive import drive, plan_drive
+from nerfblendshape_ns.driving.drive import drive
 from nerfblendshape_ns.driving.options import DriveOptions
+from nerfblendshape_ns.driving.plan import plan_drive
 from nerfblendshape_ns.recipes.datasets import write_synthetic
 from nerfblendshape_ns.recipes.training import run_training
 from nerfblendshape_ns.synthetic.camera import default_camera

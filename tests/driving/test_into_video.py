@@ -2,11 +2,13 @@
 
 import json
 from dataclasses import asdict, replace
+from io import StringIO
 
 import numpy as np
 import pytest
 import torch
 from driving_run import NUM_FRAMES, QUIET, images, options, plan
+from rich.console import Console
 from sound_files import tone, write_sound
 from video_files import write_video
 
@@ -49,8 +51,10 @@ def filmed(request, make_run, tmp_path_factory):
 
 def test_only_the_crop_changes(filmed, tmp_path):
     run, video, window = filmed
-    result = drive(options(run, tmp_path / "frames", into=video), QUIET)
+    result = drive(options(run, tmp_path / "frames", into=video), console := Console(file=StringIO(), width=200))
     whole = [image for _, _, image in decode(video)]
+    height, width = whole[0].shape[:2]
+    assert f"5 frames of {width}x{height}, driven by the test frames" in console.file.getvalue()
     shown = images(tmp_path / "frames")
     assert result.num_frames == len(shown) == 5
     rows, columns = slice(window.top, window.top + window.height), slice(window.left, window.left + window.width)
