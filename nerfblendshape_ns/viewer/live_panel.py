@@ -151,6 +151,7 @@ class LivePanel:
             source, self._source = self._source, None
         if source is not None:
             source.stop()
+            self._store.set()  # The sliders, which rest while frames come, show what stays.
         with unless_stopped():
             show_value(self.receive, False)
             self.status.content = _OFF

@@ -126,5 +126,5 @@ class ExpressionPanel:
             show_value(self.clamp, state.clamp)
             self.play.visible, self.pause.visible = not state.playing, state.playing
             self.image.show(state)
-            if not state.playing and state.source != "live":
+            if not state.playing and not (state.source == "live" and self.live.source is not None):
                 self.sliders.show(state.base(self._actions.table), beyond=not state.clamp)

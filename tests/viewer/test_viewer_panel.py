@@ -258,9 +258,11 @@ def test_live_is_off_until_it_is_ticked(rig):
     live.source.handle(encode_coefficients({"jawOpen": 0.5, "browInnerUp": 1.0}, subject="Ada", frame=2))
     np.testing.assert_allclose(rig.store.state.live, [0.2, 0, 0, 0], atol=1e-6)  # The calibration stays.
     until(lambda: "Listening" in live.status.content)
+    assert rig.slider("jawOpen").value == 0, "sliders rest while a stream comes"
     rig.send(live.receive, False)
     assert live.source is None
     assert live.status.content.startswith("Off")
+    assert rig.slider("jawOpen").value == pytest.approx(0.2), "what stays is what the sliders show"
 
 
 def test_an_address_that_cannot_be_bound_unticks_listen(rig):
