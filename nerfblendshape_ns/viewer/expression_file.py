@@ -19,7 +19,7 @@ MAX_BYTES = 1 << 20
 
 def expression_document(values: Mapping[str, float]) -> Dict[str, object]:
     """What a file holds: format, version and the coefficients by name in raw units."""
-    rounded = {name: round(float(value), 6) for name, value in values.items()}
+    rounded = {name: float(f"{value:.7g}") for name, value in values.items()}  # As exact as single precision.
     return {"format": FORMAT, "version": VERSION, "expression": rounded}
 
 

@@ -25,6 +25,12 @@ def test_round_trip(tmp_path):
     assert [path.name for path in (tmp_path / "folder").iterdir()] == ["smile.json"], "something half-written is left"
 
 
+def test_coefficients_of_a_small_unit_are_kept():
+    text = expression_text({"expr_00": 2.5e-7, "expr_01": 1 / 3, "expr_02": -123456.7}).encode()
+    kept = parse_expression(text, "file")
+    assert kept == pytest.approx({"expr_00": 2.5e-7, "expr_01": 1 / 3, "expr_02": -123456.7}, rel=1e-6, abs=0)
+
+
 def document(**changes) -> bytes:
     return json.dumps({**json.loads(expression_text(VALUES)), **changes}).encode()
 
