@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import replace
 from typing import Callable, Optional
 
@@ -57,12 +58,15 @@ class ViewerExpression:
         self._source, self._store, self._table = source, store, table
         self._rendering = rendering
         self._camera_index: Optional[int] = None
+        self._placed = threading.local()
         self.came = 0.0
         """``time.monotonic`` of the live frame that was resolved last; 0 where another source drives."""
 
     def place(self, c2w: Float[Tensor, "3 4"]) -> Float[Tensor, "3 4"]:
         """Where a camera of the viewer is for a head that stays: moved against the live head's turn."""
-        state = self._store.state
+        current = self._store.current
+        state = current[1]
+        self._placed.current = current if state.source == "live" else None
         if state.source != "live" or state.turn is None:
             return c2w
         pose = self._source.at_track(state.frame).head_pose
@@ -74,7 +78,9 @@ class ViewerExpression:
         if "expression" in metadata:
             return None
         self._follow_click(metadata.get("cam_idx"))
-        version, state = self._store.current
+        # A head is turned as its camera was placed, although newer turns may have come while the render waited.
+        version, state = getattr(self._placed, "current", None) or self._store.current
+        self._placed.current = None
         self._rendering(version)
         self.came = state.came if state.source == "live" else 0.0
         return self.driving_state(state)

@@ -146,7 +146,20 @@ def test_a_live_head_turns_in_every_view(rig):
     assert expression.came == 7.0
     rig.store.set(turn=None)
     torch.testing.assert_close(expression.place(torch.from_numpy(pose)), torch.from_numpy(pose))
+    torch.testing.assert_close(rig.resolve().head_pose, rig.source.track_pose[2])
     rig.store.set(turn=turn, source="manual")
     torch.testing.assert_close(rig.resolve().head_pose, rig.source.track_pose[2])
     torch.testing.assert_close(expression.place(torch.from_numpy(pose)), torch.from_numpy(pose))
     assert expression.came == 0.0
+
+
+def test_a_frame_that_comes_while_a_render_waits_does_not_part_camera_and_head(rig):
+    """The camera is moved before the render waits for its turn, the head after it; both by the same turn."""
+    pose = torch.from_numpy(np.eye(4, dtype=np.float32)[:3])
+    live, still = rig.actions.table.neutral, rig.source.at_track(0).head_pose
+    rig.store.set(source="live", live=live, turn=turn_of_angles(0.2, 0.0, 0.0))
+    rig.source.override.place(pose)
+    rig.store.set(live=live.copy(), turn=None)
+    assert not torch.allclose(rig.resolve().head_pose, still)
+    assert rig.rendered[-1] == rig.store.version - 1, "what was rendered is not the newest, so it is asked for again"
+    torch.testing.assert_close(rig.resolve().head_pose, still)
