@@ -172,7 +172,14 @@ def test_an_expression_and_a_table_are_shown(shared_page):
     open_text(shared_page, "smile.json", json.dumps({"expression": {"mouthSmileLeft": 0.5, "jawOpen": 1}}))
     until(shared_page, "avatar.values[0] === 0.5")
     assert shared_page.evaluate("avatar.gain") == 1, "what was saved is what is seen"
-    assert "1 of its values" in shared_page.inner_text("#message")
+    assert "1 of its values" in shared_page.inner_text("#message") and shared_page.is_checked("#limit")
+    open_text(shared_page, "grin.json", json.dumps({"expression": {"mouthSmileRight": 1.1}}))
+    until(shared_page, "avatar.values[1] === 1.1")
+    assert values(shared_page) == pytest.approx([0, 1.1, 0]) and not shared_page.is_checked("#limit")
+    slider = shared_page.get_by_role("slider", name="mouthSmileRight")
+    assert float(slider.input_value()) == pytest.approx(1.1), "sliders go on beyond the training range"
+    shared_page.check("#limit")
+    assert values(shared_page)[1] == pytest.approx(0.8)
     open_text(shared_page, "take.csv", "Timecode,BrowInnerUp,MouthSmileRight\n0,0.1,0\n1,0.3,0.2\n2,0.5,0.4\n")
     until(shared_page, "avatar.playback.sequence?.duration > 0")
     shared_page.evaluate("avatar.pause(); avatar.playback.seek(1 / 60)")

@@ -77,6 +77,20 @@ export class Avatar extends EventTarget {
     this.changed();
   }
 
+  /**
+   * Show exactly the coefficients given, the others neutral: without exaggeration, and without limits where it leaves them.
+   * @param {Object<string, number>} values by name, in the clip's units
+   * @throws {PageError} as `set`
+   */
+  show(values) {
+    this.gain = 1;
+    this.values = [...this.neutral];
+    this.set(values);
+    const inside = this.values.every((value, index) => Math.abs(clamp(value, this.minimum[index], this.maximum[index]) - value) <= 1e-5);
+    if (!inside) this.clamped = false;
+    this.changed();
+  }
+
   /** The neutral face from the front. */
   reset() {
     this.playback.pause();

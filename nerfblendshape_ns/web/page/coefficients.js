@@ -80,13 +80,8 @@ export class Coefficients {
 
   /** @param {boolean} on without it sliders go half a range further at both ends */
   limit(on) {
-    const { avatar } = this;
-    avatar.clamped = on;
-    for (const [index, slider] of this.sliders) {
-      const beyond = on ? 0 : 0.5 * (avatar.maximum[index] - avatar.minimum[index]);
-      slider.stretch(avatar.minimum[index] - beyond, avatar.maximum[index] + beyond);
-    }
-    avatar.changed();
+    this.avatar.clamped = on;
+    this.avatar.changed();
   }
 
   /** Show the sliders whose names contain the filter's text. */
@@ -103,8 +98,12 @@ export class Coefficients {
   }
 
   show() {
-    const { values, gain, clamped } = this.avatar;
-    for (const [index, slider] of this.sliders) slider.set(values[index]);
+    const { values, gain, clamped, minimum, maximum } = this.avatar;
+    for (const [index, slider] of this.sliders) {
+      const beyond = clamped ? 0 : 0.5 * (maximum[index] - minimum[index]);
+      slider.stretch(minimum[index] - beyond, maximum[index] + beyond);
+      slider.set(values[index]);
+    }
     this.gain.set(gain);
     element("limit").checked = clamped;
   }

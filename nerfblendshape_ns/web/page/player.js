@@ -67,9 +67,7 @@ export class Player {
       if (opened.image) this.avatar.background({ image: opened.image });
       if (opened.expression) {
         this.avatar.pause();
-        this.avatar.gain = 1; // What was saved is what is seen.
-        this.avatar.setAll(this.avatar.neutral);
-        this.avatar.set(opened.expression);
+        this.avatar.show(opened.expression);
       }
       if (opened.sequence) {
         this.avatar.playback.keyframes(opened.sequence);
