@@ -45,8 +45,8 @@ class CheckOptions:
     val_frames: Optional[int] = None
     """As in training: number of frames before the test frames kept for validation."""
     estimate: bool = True
-    """Hold the masks against their visual hull, and try each method for a moment to estimate memory and time; without
-    it the check takes half as long."""
+    """Hold the masks against their visual hull, and try each head method for a moment to estimate memory and time;
+    without it the check takes a tenth of the time."""
     json: bool = False
     """Print one JSON object instead of text."""
     strict: bool = False

@@ -57,7 +57,8 @@ class DriveOptions:
     side_by_side: bool = False
     """Show the driver's image to the left of the render; for the avatar's own clip this is the ground truth."""
     audio: str = "auto"
-    """auto: the sound of the driver's video where that is still the same file; none; or a file."""
+    """auto: the sound of the driver (of a dataset that of its video, where that is still the same file), else that of
+    the video of --into; none; or a file."""
 
     head_pose: HeadPoseMode = "auto"
     """tracked: rotations and translations of the driver's head; rotations: its rotations at this person's mean
@@ -65,8 +66,8 @@ class DriveOptions:
     yaw-sweep: the head turns from side to side. auto: tracked for the own clip, rotations for other drivers with head
     poses, else fixed."""
     limit_poses: bool = True
-    """Soften another driver's rotations more than 3 degrees beyond the range of this person's clip; views farther out
-    are extrapolated."""
+    """Soften another driver's yaw and pitch so that none goes more than 3 degrees beyond the range of this person's
+    clip; views farther out are extrapolated."""
     smooth_poses: int = 1
     """Average head poses over this many frames, an odd number; the unofficial NeRFBlendShape code uses 7."""
     pose_degrees: float = 15.0

@@ -57,8 +57,9 @@ class ProcessOptions:
     offline: bool = False
     """Never fetch these two networks: say what is missing and how to bring it."""
     parsing: Optional[Path] = None
-    """A folder with your own masks, one per frame of the video, instead of the segmentation: 8-bit labels (0
-    background, 1 head, 2 neck, 3 torso) or RAD-NeRF's colours, numbered like the frames."""
+    """A folder with your own masks, one per frame of the video or per image, instead of the segmentation: 8-bit labels
+    (0 background, 1 head, 2 neck, 3 torso, 4 something before the face) or RAD-NeRF's colours, numbered like the
+    frames."""
     segmenter: Optional[Path] = None
     """MediaPipe's selfie_multiclass_256x256.tflite, if you have it: distinguishes hair, skin and clothes instead of
     the colour models."""
