@@ -6,10 +6,13 @@ import shutil
 from pathlib import Path
 from typing import Any, Callable, Dict, List, Optional
 
+import numpy as np
+
 from nerfblendshape_ns.common import file_io
 from nerfblendshape_ns.common.output_folders import replaced_folder
 from nerfblendshape_ns.data import contract
 from nerfblendshape_ns.data.frame_images import check_files, load_labels
+from nerfblendshape_ns.data.frame_times import frame_times
 from nerfblendshape_ns.data.layouts import Clip, ClipFrame, read_clip
 
 TOOL = "nbs-convert"
@@ -22,7 +25,8 @@ def convert(source: Path, target: Path, layout: str = "auto", progress: Optional
     """Copy a dataset into this project's own layout, all or nothing.
 
     Images are copied byte for byte; labels become 8-bit images of 0 to 4; frames are numbered from 0 without gaps, and
-    each keeps its old number as ``source_id``. What the source has no equivalent of (meshes, depth, sound) is left.
+    each keeps its old number as ``source_id`` and, where times are uneven, its time. What this layout has no equivalent
+    of (meshes, depth, sound) is left.
 
     Args:
         source: the dataset directory to read.
@@ -63,6 +67,9 @@ def _write(clip: Clip, root: Path, progress: Optional[Progress]) -> None:
         file_io.save_array(root / contract.LANDMARKS, clip.landmarks)
     if clip.face_mesh is not None:
         file_io.save_array(root / contract.FACE_MESH, clip.face_mesh)
+    times = frame_times(clip)
+    if not np.allclose(np.diff(times), 1 / clip.fps, rtol=0.01):  # Numbers without gaps would not tell.
+        file_io.save_array(root / contract.FRAME_TIMES, times)
     contract.save_expressions(root, clip.expressions, list(clip.expression_names), clip.basis_id)
     contract.save_transforms(
         root,
