@@ -52,8 +52,8 @@ class FrameWindow:
 
 
 def fit_size(width: int, height: int, max_size: int) -> Tuple[int, int]:
-    """Scale ``width`` x ``height`` down, never up, so that the longer side is at most ``max_size``; sides stay even."""
-    scale = min(1.0, max_size / max(width, height))
+    """Scale ``width`` x ``height`` down, never up, so that the longer side is at most ``max_size``; sides are even."""
+    scale = min(1.0, max_size // 2 * 2 / max(width, height))
     return max(2, round(width * scale / 2) * 2), max(2, round(height * scale / 2) * 2)
 
 

@@ -13,6 +13,11 @@ def test_fit_size_never_enlarges_and_keeps_sides_even():
     assert fit_size(1000, 1000, 512) == (512, 512)
 
 
+def test_an_odd_largest_side_is_not_exceeded():
+    assert fit_size(1280, 720, 511) == (510, 286)
+    assert choose_window([(300, 200, 440, 380)], (0, 0, 1280, 720), "face", 301).out_width == 300
+
+
 def test_face_window_is_square_inside_the_frame_and_holds_every_face():
     boxes = [(300, 500, 440, 680), (340, 520, 480, 700)]
     window = face_window(boxes, 720, 1280, 512)
