@@ -136,7 +136,8 @@ class CameraSource:
         self.faces = Rate()
         """Of frames with a face."""
         self._times: Deque[Tuple[float, float]] = deque(maxlen=30)
-        self._problem = ""
+        self.problem = ""
+        """Why it ended by itself; empty while it has not."""
         self._threads: List[threading.Thread] = []
 
     def start(self) -> None:
@@ -167,8 +168,8 @@ class CameraSource:
 
     def status(self) -> str:
         """One line for the user."""
-        if self._problem:
-            return self._problem
+        if self.problem:
+            return self.problem
         name = f"Camera {self._source}" if self._source.isdigit() else Path(self._source).name
         times = tuple(self._times)
         if not times or time.monotonic() - times[-1][0] > 1.0:
@@ -188,7 +189,7 @@ class CameraSource:
 
     def _fail(self, error: Exception) -> None:
         told = str(error) if isinstance(error, UserError) else f"The camera stopped: {type(error).__name__}: {error}."
-        self._problem = told
+        self.problem = told
         self.stop()
 
     def _track(self, tracker: LiveTracker) -> None:

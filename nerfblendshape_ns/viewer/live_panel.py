@@ -27,6 +27,9 @@ _OFF = "Off. Phones and programs send to this machine's address and port."
 class LiveSource(Protocol):
     """What gives live frames."""
 
+    problem: str
+    """Why it ended by itself; empty while it has not."""
+
     def start(self) -> None:
         """Begin; raises ``UserError``."""
         ...
@@ -145,8 +148,12 @@ class LivePanel:
         self._store.set(source="live", playing=False)
         threading.Thread(target=self._report, args=(source,), name="nbs-live-status", daemon=True).start()
 
-    def stop(self) -> None:
-        """Stop receiving; the last expression stays."""
+    def stop(self, told: str = _OFF) -> None:
+        """Stop receiving; the last expression stays.
+
+        Args:
+            told: what the status line says then.
+        """
         with self._lock:
             source, self._source = self._source, None
         if source is not None:
@@ -154,7 +161,7 @@ class LivePanel:
             self._store.set()  # The sliders, which rest while frames come, show what stays.
         with unless_stopped():
             show_value(self.receive, False)
-            self.status.content = _OFF
+            self.status.content = told
 
     def _make_source(self) -> LiveSource:
         if self.kind.value != CAMERA:
@@ -190,6 +197,9 @@ class LivePanel:
 
     def _report(self, source: LiveSource) -> None:
         while self._source is source:
+            if source.problem:
+                self.stop(source.problem)
+                return
             text = self.describe()
             with unless_stopped():
                 if self._source is source and text != self.status.content:

@@ -277,7 +277,7 @@ class Camera:
     """Stands for the tracked camera."""
 
     def __init__(self, source: str, receive: Any) -> None:
-        self.source, self.take, self.running = source, receive, False
+        self.source, self.take, self.running, self.problem = source, receive, False, ""
 
     def start(self) -> None:
         if self.source == "7":
@@ -310,6 +310,18 @@ def test_a_camera_moves_face_and_head(rig, monkeypatch):
     assert rig.store.state.turn is None
     rig.send(live.kind, "iFacialMocap")
     assert not camera.running and live.source is None and not live.receive.value and live.port.value == 49983
+
+
+def test_a_camera_that_fails_is_no_longer_received_from(rig, monkeypatch):
+    monkeypatch.setattr(live_camera, "CameraSource", Camera)
+    live = rig.panel.live
+    rig.send(live.kind, "Camera")
+    rig.send(live.receive, True)
+    live.source.problem = "Camera 0 gives no image."
+    until(lambda: live.status.content == "Camera 0 gives no image.")
+    assert live.source is None and not live.receive.value
+    rig.send(live.receive, True)
+    assert live.source.running and live.receive.value
 
 
 def test_files_and_missing_cameras_are_refused_in_the_browser(rig, monkeypatch):

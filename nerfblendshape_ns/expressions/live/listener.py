@@ -90,6 +90,8 @@ class UdpListener:
         self._newest: Dict[str, Tuple[int, float]] = {}
         self.faces = Rate()
         """Of frames with a face."""
+        self.problem = ""
+        """Why it ended by itself, which it never does: a network that went away may come back."""
 
     @property
     def counts(self) -> LiveCounts:
