@@ -118,6 +118,8 @@ def render_frame(options: DriveOptions, plan: Drive, frame: int) -> np.ndarray:
     Returns:
         uint8 RGB ``[height, width, 3]``, wider where the driver is beside it; RGBA for ``--rgba``.
     """
+    if plan.into is not None and plan.faceless is not None and np.isfinite(plan.faceless[frame]):
+        return plan.into.image_at(float(plan.faceless[frame]))
     avatar = plan.person.avatar
     captured = torch.from_numpy(plan.poses.captured[frame]).float().flatten().to(avatar.device)
     state = DrivingState(torch.from_numpy(plan.expressions[frame]).float().to(avatar.device), captured)
@@ -190,7 +192,7 @@ def _key(options: DriveOptions, plan: Drive) -> str:
         arrays.append(plan.background)
     if plan.into is not None and plan.into_frames is not None:
         settings["into"] = video_key(plan.into.path)
-        arrays.append(plan.into_frames)
+        arrays += [plan.into_frames] if plan.faceless is None else [plan.into_frames, plan.faceless]
     if options.side_by_side and plan.driver.source_index is not None:
         arrays.append(plan.driver.source_index)
     return drive_key(settings, arrays)

@@ -27,6 +27,8 @@ BORDER = 0.06
 """Fraction of the crop's side over which the render fades into the frame, on sides that are not the frame's own."""
 SEAM = 0.02
 """Width of the seam of the neck along the head, as a fraction of the crop's side."""
+LONGEST_HOLD = 0.2
+"""Seconds for which the dataset's nearest frame stands in where a face was lost; the filmed one would flash up."""
 UNSEEN = 0.02
 """Opacity of the filmed person below which a pixel shows what is behind."""
 
@@ -45,7 +47,10 @@ class SourceVideo:
     """float64 ``[frames]`` seconds in the video of each of the dataset's frames."""
     whole_person: bool
     """Whether the avatar shows neck and torso too."""
+    faceless: np.ndarray = field(default_factory=lambda: np.zeros(0))
+    """float64 ``[any]`` seconds in the video of frames that the dataset left out since they show no face."""
     _decoded: Optional[Iterator[Tuple[int, float, np.ndarray]]] = field(default=None, repr=False)
+    _asked: float = field(default=-1.0, repr=False)
     _last: Tuple[float, np.ndarray] = field(default=(float("inf"), np.empty(0)), repr=False)
 
     @property
@@ -58,15 +63,27 @@ class SourceVideo:
         middles = (self.times[1:] + self.times[:-1]) / 2
         return np.searchsorted(middles, seconds).astype(np.int64)
 
+    def faceless_at(self, seconds: np.ndarray) -> np.ndarray:
+        """The time of the frame without a face at each instant of the video; NaN where the dataset has a nearer one."""
+        if not len(self.faceless):
+            return np.full(len(seconds), np.nan)
+        middles = (self.faceless[1:] + self.faceless[:-1]) / 2
+        there, nearest = self.faceless[np.searchsorted(middles, seconds)], self.times[self.frames_at(seconds)]
+        return np.where(np.abs(there - seconds) < np.abs(nearest - seconds), there, np.nan)
+
     def read(self, frame: int) -> np.ndarray:
-        """The whole image of a frame of the dataset, uint8 RGB; quick where frames are asked for in ascending order.
+        """The whole image of a frame of the dataset, uint8 RGB; see :meth:`image_at`."""
+        return self.image_at(float(self.times[frame]) - 1e-4)
+
+    def image_at(self, wanted: float) -> np.ndarray:
+        """The first image from an instant on, uint8 RGB; quick where they are asked for in ascending order.
 
         Raises:
             UserError: the video ends before it.
         """
-        wanted = float(self.times[frame]) - 1e-4
-        if self._decoded is not None and wanted <= self._last[0] <= wanted + 2e-4:
+        if self._decoded is not None and self._asked <= wanted <= self._last[0]:
             return self._last[1]
+        self._asked = wanted
         if self._decoded is None or wanted <= self._last[0]:
             self._decoded = decode(self.path, max(0.0, wanted))
         for _, seconds, image in self._decoded:
@@ -132,7 +149,34 @@ def open_source_video(path: Path, person: AvatarPerson) -> SourceVideo:
         ) from None
     if not path.is_file() or video_key(path) != digest:
         raise UserError(f"--into {path} is not the video that {clip.root} was made from; give that very file.")
-    return SourceVideo(path, window, clip, frame_times(clip), person.avatar.kind != "head")
+    times = frame_times(clip)
+    return SourceVideo(path, window, clip, times, person.avatar.kind != "head", faceless_times(document, times))
+
+
+def faceless_times(document: Dict[str, Any], times: np.ndarray) -> np.ndarray:
+    """When the frames were filmed that a dataset left out since they show no face for more than :data:`LONGEST_HOLD`.
+
+    Args:
+        document: of ``process.json``, which has their numbers.
+        times: of the frames that are there.
+
+    Returns:
+        float64 ``[any]`` ascending seconds, a quarter of a frame early, since they are interpolated.
+    """
+    try:
+        tracked = document["steps"]["landmarks"]["summary"]
+        lost = np.unique(np.array(tracked["lost_frames"] if tracked["on_missing"] == "drop" else [], dtype=np.int64))
+        kept = np.setdiff1d(np.arange(len(times) + len(lost)), lost)
+    except (KeyError, TypeError, ValueError, OverflowError):
+        return np.zeros(0)
+    if not len(lost) or len(kept) != len(times):
+        return np.zeros(0)
+    after = np.searchsorted(kept, lost)
+    inside = (after > 0) & (after < len(kept))
+    lost, after = lost[inside], after[inside]
+    lost = lost[times[after] - times[after - 1] > LONGEST_HOLD]
+    interval = float(np.median(np.diff(times) / np.diff(kept)))
+    return np.interp(lost, kept, times) - 0.25 * interval
 
 
 def filmed_opacity(files: FrameFiles, whole_person: bool) -> np.ndarray:

@@ -45,6 +45,8 @@ class Drive:
     """The video that the render is pasted into."""
     into_frames: Optional[np.ndarray] = None
     """int64 ``[frames]`` frame of the avatar's dataset that each frame is pasted into."""
+    faceless: Optional[np.ndarray] = None
+    """float64 ``[frames]`` seconds at which that video shows no face, so that its own frame stands; NaN elsewhere."""
 
     @property
     def num_frames(self) -> int:
@@ -86,7 +88,7 @@ def plan_drive(options: DriveOptions, avatar: Avatar, console: Console) -> Drive
         notes.append("coefficients are not clamped: images may fall apart outside the training range.")
     notes += _matching_notes(mapping, kind)
     expressions = mapping.apply(whittaker(driver.values, options.smooth_expressions), options.gain, options.clamp)
-    frames = None
+    frames = faceless = None
     if into is None:
         if options.head_pose == "own" and avatar.track is None:
             raise UserError(
@@ -96,14 +98,15 @@ def plan_drive(options: DriveOptions, avatar: Avatar, console: Console) -> Drive
         own, theirs, pace = person.motion, driver.motion, avatar.fps / fps
         poses = make_poses(options.poses, len(driver.times), own, theirs, kind == "own", driver.label, pace)
     else:
-        frames = into.frames_at(driver.times + (0.0 if kind == "own" else into.times[0] - driver.times[0]))
+        instants = driver.times + (0.0 if kind == "own" else into.times[0] - driver.times[0])
+        frames, faceless = into.frames_at(instants), into.faceless_at(instants)
         poses = person.poses_of(frames)
     if poses.softened > 2.0:
         notes.append(
             f"the driver's head turns up to {poses.softened:.0f} degrees farther than in this person's clip; rotations "
             "are softened (--no-limit-poses keeps them, --head-pose fixed leaves them out)."
         )
-    return Drive(person, driver, expressions, poses, background, mapping, fps, tuple(notes), into, frames)
+    return Drive(person, driver, expressions, poses, background, mapping, fps, tuple(notes), into, frames, faceless)
 
 
 def retarget_mode(options: DriveOptions, kind: SourceKind) -> RetargetMode:

@@ -140,6 +140,41 @@ def test_another_driver_begins_and_ends_with_the_video(filmed, tmp_path):
     assert sound is not None and sound.path == video and note is None, "and so does a driver's silent video"
 
 
+def test_where_the_video_shows_no_face_its_own_frames_stand(make_run, tmp_path):
+    """Of 30 frames, 4 to 12 show another thing, and the face of number 20 was not found."""
+    run, data, clip = make_run()
+    lost = [*range(4, 13), 20]
+    kept = np.setdiff1d(np.arange(30), lost)
+
+    def picture(frame: int) -> np.ndarray:
+        whole = np.full((120, 176, 3), 60 + 5 * frame, np.uint8)
+        if frame in kept:
+            whole[12:108, 40:136] = clip.images[int(np.flatnonzero(kept == frame)[0])]
+        return whole
+
+    video = write_video(tmp_path / "whole.mp4", 30, (176, 120), picture=picture)
+    document = {
+        "source": {"video": str(video), "digest": video_key(video)},
+        "steps": {
+            "frames": {"summary": {"window": asdict(WIDE)}},
+            "landmarks": {"summary": {"lost_frames": lost, "on_missing": "drop"}},
+        },
+    }
+    (data / "process.json").write_text(json.dumps(document))
+    np.save(data / "frame_times.npy", kept / 25)
+    drive(options(run, tmp_path / "frames", into=video, by="all"), QUIET)
+    shown, whole = images(tmp_path / "frames"), [image for _, _, image in decode(video)]
+    assert len(shown) == len(whole) == 30
+    unchanged = [frame for frame in range(30) if np.array_equal(shown[frame], whole[frame])]
+    assert unchanged == list(range(4, 13)), "for the moment of frame 20 a neighbour stands in"
+
+
+@pytest.mark.parametrize("lost", [[99], ["a"], [10**30], [[1], [2]], None, [-1]])
+def test_numbers_of_lost_frames_that_do_not_fit_say_nothing(lost):
+    document = {"steps": {"landmarks": {"summary": {"lost_frames": lost, "on_missing": "drop"}}}}
+    assert not len(into_video.faceless_times(document, np.arange(20) / 25))
+
+
 def test_what_cannot_be_pasted_is_told(filmed, tiny_run, tmp_path):
     run, video, _ = filmed
     other = write_video(tmp_path / "other.mp4", 3)
