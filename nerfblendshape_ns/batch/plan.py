@@ -24,11 +24,13 @@ class Clip:
     folder: Path
     """Absolute; all of the clip lies in here."""
     command: Tuple[str, ...]
-    """What Python is called with to make the avatar; it may write :data:`RESULTS` into the folder."""
+    """What Python is called with to make the avatar by :data:`RECIPE`; it may write :data:`RESULTS` into the folder."""
     made_from: str
     """Digest of recipe, video and what is stated; a clip that is done is made again where it differs."""
 
 
+RECIPE = "recipe.yaml"
+"""The batch's own copy of the recipe, by which all clips are made: the user may edit theirs meanwhile."""
 RESULTS = "results.json"
 """What a clip's process leaves: figures, and the paths of picture, report and avatar relative to the clip's folder."""
 
@@ -66,6 +68,6 @@ def _clip(video: Path, options: BatchOptions, recipe: Recipe) -> Clip:
     stated = [asdict(recipe), facts.st_size, facts.st_mtime_ns, options.consent]
     made_from = hashlib.sha256(json.dumps(stated, default=str, sort_keys=True).encode()).hexdigest()[:16]
     folder = options.output.absolute() / clip_name(video)
-    words = ("--recipe", options.recipe.absolute(), "--video", video.absolute(), "--output", folder)
+    words = ("--recipe", options.output.absolute() / RECIPE, "--video", video.absolute(), "--output", folder)
     command = ("-m", "nerfblendshape_ns.batch.clip", *map(str, words), "--consent", options.consent)
     return Clip(clip_name(video), folder, command, made_from)

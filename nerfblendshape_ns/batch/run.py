@@ -15,13 +15,13 @@ from nerfblendshape_ns.batch.engines import run_here, run_on_cluster
 from nerfblendshape_ns.batch.job import is_done
 from nerfblendshape_ns.batch.options import BatchOptions
 from nerfblendshape_ns.batch.page import PAGE, batch_page
-from nerfblendshape_ns.batch.plan import Clip, plan_clips
+from nerfblendshape_ns.batch.plan import RECIPE, Clip, plan_clips
 from nerfblendshape_ns.batch.status import STATUS, Status, last_step, read_log, read_status
 from nerfblendshape_ns.batch.table import live_table, print_failures
 from nerfblendshape_ns.common.console import say
 from nerfblendshape_ns.common.file_io import save_text
 from nerfblendshape_ns.common.output_folders import claimed_folder
-from nerfblendshape_ns.recipes.recipe import load_recipe
+from nerfblendshape_ns.recipes.recipe import load_recipe, save_recipe
 
 TOOL = "nbs-batch"
 """Name in the record of a batch's folder."""
@@ -47,6 +47,7 @@ def run_batch(options: BatchOptions, console: Optional[Console] = None) -> List[
     recipe = load_recipe(options.recipe)
     clips = plan_clips(options, recipe)
     with claimed_folder(options.output, TOOL, [options.recipe, *options.clips]):
+        save_recipe(options.output / RECIPE, recipe, f"{str(options.recipe)!r} as it was when this batch was started.")
         return make_clips(clips, options, f"{recipe.name}: {len(clips)} clips", console or Console())
 
 

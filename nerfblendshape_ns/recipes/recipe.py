@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import os
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Dict, List, Mapping, Optional
 
+import yaml
+
 from nerfblendshape_ns.common.errors import UserError
-from nerfblendshape_ns.common.file_io import load_yaml
+from nerfblendshape_ns.common.file_io import load_yaml, save_text
 from nerfblendshape_ns.data.layouts import LAYOUTS
 from nerfblendshape_ns.data.splits import Protocol as SplitProtocol
 from nerfblendshape_ns.recipes.published import PublishedRow
@@ -142,6 +145,18 @@ def load_recipe(path: Path) -> Recipe:
     recipe = build(Recipe, said, str(path))
     _check_dataset(recipe.dataset, str(path))
     return recipe
+
+
+def save_recipe(path: Path, recipe: Recipe, comment: str) -> None:
+    """Write a recipe, its bases merged, so that :func:`load_recipe` gives the same.
+
+    Args:
+        path: the file; an existing one is replaced.
+        recipe: what to write.
+        comment: one line at its top.
+    """
+    plain = json.loads(json.dumps(asdict(recipe), default=str))  # Paths as text, tuples as lists.
+    save_text(path, f"# {comment}\n{yaml.safe_dump(plain, sort_keys=False, allow_unicode=True)}")
 
 
 def _check_dataset(dataset: DatasetSource, where: str) -> None:

@@ -39,7 +39,7 @@ def test_each_clip_has_a_folder_of_its_name_and_its_command(tmp_path, recipe, an
     one, two = plan_clips(options(tmp_path, "Anna Ö.mp4", "b/two.mov", consent="yes"), recipe)
     assert (one.name, one.folder) == ("Anna_Ö", tmp_path / "out" / "Anna_Ö")
     assert two.command == (
-        *("-m", "nerfblendshape_ns.batch.clip", "--recipe", str(CONFIGS / "clip.yaml")),
+        *("-m", "nerfblendshape_ns.batch.clip", "--recipe", str(tmp_path / "out" / "recipe.yaml")),
         *("--video", str(tmp_path / "b" / "two.mov"), "--output", str(tmp_path / "out" / "two"), "--consent", "yes"),
     )
 

@@ -28,6 +28,7 @@ from nerfblendshape_ns.batch.run import make_clips, run_batch
 from nerfblendshape_ns.batch.status import Status
 from nerfblendshape_ns.batch.table import counts, live_table
 from nerfblendshape_ns.common.errors import UserError
+from nerfblendshape_ns.recipes.recipe import load_recipe
 from nerfblendshape_ns.scripts.batch import main
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
@@ -123,6 +124,16 @@ def test_a_second_batch_in_the_same_folder_is_told(tmp_path, planned):
         run_batch(options)
     first.join()
     assert notes(out / "me") == ["begin", "end"]
+
+
+def test_clips_are_made_by_the_recipe_as_it_was(tmp_path, planned):
+    planned[:] = []
+    (tmp_path / "mine.yaml").write_text(f"base: {CONFIGS / 'clip_turned.yaml'}\nseed: 7\n")
+    recipe = load_recipe(tmp_path / "mine.yaml")
+    options = BatchOptions((tmp_path / "me.mp4",), tmp_path / "mine.yaml", tmp_path / "out")
+    run_batch(options, Console(file=io.StringIO()))
+    (tmp_path / "mine.yaml").unlink()
+    assert load_recipe(tmp_path / "out" / "recipe.yaml") == recipe
 
 
 def test_exit_status(tmp_path, planned):

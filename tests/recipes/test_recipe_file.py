@@ -9,7 +9,7 @@ import pytest
 from nerfblendshape_ns.common.errors import UserError
 from nerfblendshape_ns.recipes.datasets import find_clip, prepare_dataset
 from nerfblendshape_ns.recipes.options import RecipeOptions
-from nerfblendshape_ns.recipes.recipe import load_recipe
+from nerfblendshape_ns.recipes.recipe import load_recipe, save_recipe
 from nerfblendshape_ns.recipes.run import output_folder
 from nerfblendshape_ns.recipes.training import trainer_config
 
@@ -29,6 +29,8 @@ RECIPES = sorted([*CONFIGS.glob("*.yaml"), *CONFIGS.glob("public/*.yaml")])
 def test_every_recipe_of_the_repository_makes_a_config(path, tmp_path):
     recipe = load_recipe(path)
     assert recipe.description
+    save_recipe(tmp_path / "copy.yaml", recipe, "A copy.")
+    assert load_recipe(tmp_path / "copy.yaml") == recipe
     for variant in (None, *recipe.variants):
         config = trainer_config(recipe.with_variant(variant), tmp_path, tmp_path, str(path))
         assert config.method_name == recipe.method
