@@ -22,16 +22,16 @@ Figures = Dict[str, float]
 
 @dataclass
 class RenderedFrame:
-    """What is kept of a frame: 8-bit images, since a clip at 512 pixels takes much memory, and its figures."""
+    """What is kept of a frame: small images, since a clip at 512 pixels takes much memory, and its figures."""
 
     label: str
     """What the frame is, for captions."""
     render: ByteImage
     """``[height, width, 3]`` prediction."""
-    depth: Float[Tensor, "height width 1"]
-    """Expected distance along the ray, normalised units."""
-    opacity: Float[Tensor, "height width 1"]
-    """How much of each ray is stopped."""
+    depth: npt.NDArray[np.float16]
+    """``[height, width, 1]`` expected distance along the ray, normalised units."""
+    opacity: ByteImage
+    """``[height, width, 1]`` how much of each ray is stopped."""
     truth: Optional[ByteImage] = None
     """``[height, width, 3]`` where there is a truth."""
     outside: Optional[ByteImage] = None
@@ -58,8 +58,8 @@ def rendered_frame(outputs: Dict[str, Tensor], label: str) -> RenderedFrame:
     return RenderedFrame(
         label=label,
         render=byte_image(outputs["rgb"]),
-        depth=outputs["depth"].cpu(),
-        opacity=outputs["accumulation"].cpu(),
+        depth=outputs["depth"].detach().half().cpu().numpy(),
+        opacity=byte_image(outputs["accumulation"]),
     )
 
 

@@ -7,6 +7,7 @@ from typing import Any, Iterable, Iterator, List, Mapping, Optional, Sequence
 
 import cv2
 import numpy as np
+import torch
 from nerfstudio.utils import colormaps
 
 from nerfblendshape_ns.avatar.avatar import byte_image
@@ -58,7 +59,7 @@ def _tile(pixels: ByteImage) -> ByteImage:
 
 
 def _depth_range(frames: Sequence[RenderedFrame]) -> List[Optional[float]]:
-    seen = np.concatenate([frame.depth[frame.opacity > DEPTH_OPACITY].numpy() for frame in frames])
+    seen = np.concatenate([frame.depth[frame.opacity > 255 * DEPTH_OPACITY] for frame in frames]).astype(np.float32)
     return [float(value) for value in np.percentile(seen, [2, 98])] if len(seen) else [None, None]
 
 
@@ -66,7 +67,8 @@ def _depth_picture(frame: RenderedFrame, near: Optional[float], far: Optional[fl
     if near is None or far is None:
         return np.full((*frame.depth.shape[:2], 3), 255, np.uint8)
     far = max(far, near + 1e-6)
-    return byte_image(colormaps.apply_depth_colormap(frame.depth, frame.opacity, near, far))
+    depth, opacity = torch.from_numpy(frame.depth).float(), torch.from_numpy(frame.opacity).float() / 255
+    return byte_image(colormaps.apply_depth_colormap(depth, opacity, near, far))
 
 
 def _title(frame: RenderedFrame) -> str:

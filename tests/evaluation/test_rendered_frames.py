@@ -7,7 +7,7 @@ import torch
 
 from nerfblendshape_ns.avatar.avatar import byte_image
 from nerfblendshape_ns.common.frame_numbers import spread
-from nerfblendshape_ns.evaluation.frames import RenderedFrame, furthest_turned, render_seconds
+from nerfblendshape_ns.evaluation.frames import RenderedFrame, furthest_turned, render_seconds, rendered_frame
 
 
 def test_spread():
@@ -30,8 +30,15 @@ def test_pictures_have_eight_bits():
     assert byte_image(torch.tensor([-0.5, 0.0, 0.5, 1.0, 7.0])).tolist() == [0, 0, 128, 255, 255]
 
 
+def test_a_frame_is_kept_in_six_bytes_a_pixel():
+    outputs = {"rgb": torch.rand(4, 5, 3), "depth": torch.full((4, 5, 1), 1.5), "accumulation": torch.ones(4, 5, 1)}
+    frame = rendered_frame(outputs, "a")
+    assert frame.render.nbytes + frame.depth.nbytes + frame.opacity.nbytes == 6 * 4 * 5
+    assert (frame.depth == 1.5).all() and (frame.opacity == 255).all()
+
+
 def test_the_psnr_of_a_frame_is_that_of_its_first_row():
-    empty = np.zeros((2, 2, 3), np.uint8), torch.ones(2, 2, 1), torch.ones(2, 2, 1)
+    empty = np.zeros((2, 2, 3), np.uint8), np.ones((2, 2, 1), np.float16), np.full((2, 2, 1), 255, np.uint8)
     assert RenderedFrame("a", *empty).psnr is None
     assert RenderedFrame("a", *empty, rows={"whole": {"psnr": 3.0}, "mask": {"psnr": 4.0}}).psnr == 3.0
 

@@ -7,7 +7,6 @@ from typing import Any, Dict, List
 
 import numpy as np
 import pytest
-import torch
 from rich.console import Console
 
 from nerfblendshape_ns.evaluation.frames import RenderedFrame
@@ -20,9 +19,9 @@ NAME = 'take[1] <b>&"x"</b> :smile:'
 
 def frame(label: str, **rows: Dict[str, float]) -> RenderedFrame:
     grey = np.full((20, 30, 3), 100, np.uint8)
-    empty = torch.ones(20, 30, 1)
+    depth, opacity = np.ones((20, 30, 1), np.float16), np.full((20, 30, 1), 255, np.uint8)
     outside = np.zeros((20, 30), np.uint8)
-    return RenderedFrame(label, grey, empty, empty, grey, outside, rows, {"misalignment": rows["head"]["psnr"] / 100})
+    return RenderedFrame(label, grey, depth, opacity, grey, outside, rows, {"misalignment": rows["head"]["psnr"] / 100})
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
-import torch
 
 from nerfblendshape_ns.common.contact_sheet import CAPTION, GAP
 from nerfblendshape_ns.common.file_io import load_image
@@ -18,8 +17,8 @@ def frame(value: float, height: int = 100, width: int = 75, truth: bool = True) 
     return RenderedFrame(
         label="test 7",
         render=image,
-        depth=torch.ones(height, width, 1),
-        opacity=torch.ones(height, width, 1),
+        depth=np.ones((height, width, 1), np.float16),
+        opacity=np.full((height, width, 1), 255, np.uint8),
         truth=255 - image if truth else None,
         rows={"head": {"psnr": 20.0 + value}} if truth else {},
     )
@@ -37,7 +36,7 @@ def test_sheet_shows_truth_render_and_depth(tmp_path):
 
 def test_sheet_of_empty_renders_is_drawn(tmp_path):
     empty = frame(1.0, truth=False)
-    empty.opacity = torch.zeros_like(empty.opacity)
+    empty.opacity = np.zeros_like(empty.opacity)
     write_sheet(tmp_path / "sheet.png", [empty])
     assert load_image(tmp_path / "sheet.png").shape == (CAPTION + 2 * (300 + GAP), 225, 3)
 
