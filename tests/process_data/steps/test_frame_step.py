@@ -1,3 +1,5 @@
+import re
+
 import numpy as np
 import pytest
 from video_files import chequer, write_video
@@ -5,9 +7,17 @@ from video_files import chequer, write_video
 from nerfblendshape_ns.common import file_io
 from nerfblendshape_ns.process_data.face.face_choice import FaceSequence
 from nerfblendshape_ns.process_data.options import ProcessOptions
-from nerfblendshape_ns.process_data.steps.frame_step import Shot, break_flags, choose_shot, write_images
+from nerfblendshape_ns.process_data.steps.frame_step import (
+    Shot,
+    _describe_variable,
+    break_flags,
+    choose_shot,
+    describe_repeats,
+    write_images,
+)
 from nerfblendshape_ns.process_data.steps.survey_step import Survey
 from nerfblendshape_ns.process_data.video.crop import FrameWindow
+from nerfblendshape_ns.process_data.video.frame_selection import select_frames
 from nerfblendshape_ns.process_data.video.shots import ChangeMeter
 
 
@@ -18,6 +28,24 @@ def test_a_shot_counts_as_long_as_its_subject_is_seen():
     assert Shot(np.arange(70), [subject], 20).seconds_with_face(times) == pytest.approx(0.276)
     assert Shot(np.arange(70, 100), [subject], 2).seconds_with_face(times) == pytest.approx(29 / 25)
     assert Shot(np.arange(70), [], 20).seconds_with_face(times) == 0
+
+
+def test_frames_that_are_written_several_times_are_told():
+    at_60 = select_frames(np.arange(240) / 60)
+    change = np.where(np.arange(240) % 4, 0.05, 1.2)
+    assert describe_repeats(at_60, change) == ["180 of 240 frames repeat the one before; --fps 15 leaves them out."]
+    # Between the frames that are left lies more than the change to the frame before.
+    at_15 = select_frames(np.arange(240) / 60, 15)
+    assert describe_repeats(at_15, change[at_15.indices]) == []
+    still = np.linspace(0.1, 0.3, 240)
+    assert (still < 0.15).mean() > 0.2 and describe_repeats(at_60, still - 0.04) == []
+    assert describe_repeats(at_60, np.zeros(240)) == []
+
+
+def test_a_recording_with_pauses_says_how_many_frames_are_its_own():
+    times = np.cumsum(np.where(np.arange(300) % 10, 1 / 30, 1.0))
+    told = _describe_variable(select_frames(times))
+    assert re.search(r"30 evenly .* taken, (\d+) of which repeat .* none: of its own are 300\. Pass --fps", told), told
 
 
 def test_motion_is_interrupted_by_a_jump_even_where_its_frame_is_left_out():
