@@ -116,6 +116,8 @@ def open_person(avatar: Avatar, data: Optional[Path] = None, size: Optional[int]
     """
     track = avatar.track
     clip = own_clip(run_settings(avatar.path), data, None if track is None else len(track.expression))
+    if data is None and clip is not None and not _shows(clip, avatar):
+        clip = None  # The file lies in another run's folder, or the dataset was made anew.
     minimum, maximum = avatar.minimum.cpu().double().numpy(), avatar.maximum.cpu().double().numpy()
     if track is None:
         # Without the track only the neutral face, the median pose and their ranges are known.
@@ -135,6 +137,17 @@ def open_person(avatar: Avatar, data: Optional[Path] = None, size: Optional[int]
         motion=motion,
         size=(int(camera.height[0]), int(camera.width[0])),
     )
+
+
+def _shows(clip: Clip, avatar: Avatar) -> bool:
+    """Whether a dataset has the avatar's own coefficients, as far as its file holds them."""
+    if avatar.track is None:
+        return True
+    columns = {name: column for column, name in enumerate(clip.expression_names)}
+    if not set(avatar.names) <= set(columns):
+        return False
+    values = clip.expressions[:, [columns[name] for name in avatar.names]]
+    return np.allclose(values, avatar.track.expression.cpu().numpy(), rtol=1e-4, atol=1e-6)
 
 
 def _poses(flat: torch.Tensor) -> np.ndarray:

@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 from driving_run import NUM_FRAMES
 
+from nerfblendshape_ns.avatar.avatar import open_avatar
 from nerfblendshape_ns.avatar.run_config import RunSettings
 from nerfblendshape_ns.common.errors import UserError
 from nerfblendshape_ns.driving.own_dataset import own_clip, own_splits, source_video
+from nerfblendshape_ns.driving.person import open_person
 from nerfblendshape_ns.process_data.steps.step_record import video_key
 
 
@@ -32,6 +34,18 @@ def test_splits_are_the_runs_own_or_what_it_did_not_train_on():
     assert held_out.val.tolist() == [18, 19] and held_out.test.tolist() == [0, 1]
     unknown = own_splits(RunSettings(), 20, train)
     assert unknown.val.tolist() == [] and unknown.test.tolist() == [13, 14, 15, 16, 17, 18, 19]
+
+
+def test_a_dataset_of_other_coefficients_is_not_the_avatars(make_run):
+    """As where an avatar file lies in the folder of another run, whose clip has as many frames."""
+    run, data, clip = make_run()
+    avatar = open_avatar(run, "cpu")
+    assert open_person(avatar).clip is not None
+    file = data / "expr.npy"
+    np.save(file, np.load(file)[::-1])
+    assert open_person(avatar).clip is None
+    given = open_person(avatar, data).clip
+    assert given is not None and given.root == data
 
 
 def record(root, video, digest) -> None:
