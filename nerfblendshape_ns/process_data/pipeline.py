@@ -13,6 +13,7 @@ import cv2
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
+from threadpoolctl import threadpool_limits
 
 from nerfblendshape_ns.common.console import progress_bars, say
 from nerfblendshape_ns.common.errors import UserError
@@ -118,10 +119,12 @@ def run_steps(steps: List[Step], record: StepRecord, console: Console) -> Iterat
     waiting = list(steps)
     running: Dict[Future[Tuple[float, float, Result]], Step] = {}
     stop = threading.Event()
-    # Frames are worked on side by side; a second thread inside of each would only be in the way.
+    # Frames are worked on side by side; a second thread inside of each would only be in the way. Those of linear
+    # algebra wait for each other awake: beside other work on the same cores small systems take a hundred times as long.
     cv2.setNumThreads(1)
+    one_thread = threadpool_limits(1, user_api="blas")
     keep_freed_memory()
-    with progress_bars(console) as bars, ThreadPoolExecutor(num_workers()) as pool:
+    with one_thread, progress_bars(console) as bars, ThreadPoolExecutor(num_workers()) as pool:
 
         def run(step: Step) -> Tuple[float, float, Result]:
             if stop.is_set():

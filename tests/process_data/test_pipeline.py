@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 from stand_in_tracker import BLINK_LEFT, BLINK_RIGHT, JAW_OPEN, NUM_FRAMES, SIZE, process, snapshot
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from nerfblendshape_ns.common import file_io
 from nerfblendshape_ns.common.errors import UserError
@@ -76,6 +77,17 @@ def test_a_refinement_that_strays_from_the_landmarks_is_not_taken(tracker, optio
 )
 def test_rough_landmarks_may_be_left_somewhat_farther(refined, landmarks, strays):
     assert pose_step.strays(refined, landmarks) is strays
+
+
+def test_linear_algebra_has_one_thread(tracker, options, monkeypatch):
+    def most_threads():
+        return max(pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas")
+
+    seen, plate = [], image_steps.clean_plate
+    monkeypatch.setattr(image_steps, "clean_plate", lambda *given: seen.append(most_threads()) or plate(*given))
+    with threadpool_limits(2, user_api="blas"):
+        process(options)
+        assert seen == [1] and most_threads() == 2
 
 
 def test_a_second_run_does_nothing_again(tracker, options):
