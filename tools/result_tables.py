@@ -273,7 +273,7 @@ PAGE = (
         "Baselines at equal steps",
         "A short schedule; test frames; head on white / inside the head mask; mean ± standard deviation over the "
         "seeds. All have the same poses, masks, hull and losses. Static field: no coefficients. Code per frame: a"
-        " learnt code in their place. The last two: the recipes of the reference systems.",
+        " learnt code in their place.",
         EQUAL_STEPS,
         (Line(OURS), *_BASELINES),
         (_SEEDS, *_COST, *_COMPARED),
