@@ -120,7 +120,7 @@ def run_steps(steps: List[Step], record: StepRecord, console: Console) -> Iterat
     running: Dict[Future[Tuple[float, float, Result]], Step] = {}
     stop = threading.Event()
     # Frames are worked on side by side; a second thread inside of each would only be in the way. Those of linear
-    # algebra wait for each other awake: beside other work on the same cores small systems take a hundred times as long.
+    # algebra wait for each other awake: beside two busy processes the coefficients take seven times as long.
     cv2.setNumThreads(1)
     one_thread = threadpool_limits(1, user_api="blas")
     keep_freed_memory()

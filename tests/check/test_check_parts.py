@@ -197,6 +197,15 @@ def test_masks_that_stand_out(own_clip):
     assert areas["min"] == 0 and areas["max"] == pytest.approx((truth.labels == 1).mean((1, 2)).max())
 
 
+def test_masks_of_frames_that_are_numbered_in_steps_are_compared(own_clip):
+    root, _ = own_clip(20)
+    clip = read_clip(root)
+    alike, _ = check_masks(clip, set(range(20)))
+    stepped = replace(clip, frames=tuple(replace(frame, img_id=3 * frame.img_id) for frame in clip.frames))
+    section, _ = check_masks(stepped, set(range(20)))
+    assert section.figures["consecutive_iou"] == alike.figures["consecutive_iou"]
+
+
 def test_a_head_cut_by_the_border(own_clip):
     root, truth = own_clip(20)
     for frame in range(20):
