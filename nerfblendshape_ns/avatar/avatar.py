@@ -13,6 +13,7 @@ from nerfstudio.cameras.cameras import Cameras, CameraType
 from torch import Tensor
 
 from nerfblendshape_ns.avatar.avatar_file import AvatarFile, Provenance, read_avatar_file
+from nerfblendshape_ns.avatar.run_config import run_test_frames
 from nerfblendshape_ns.common.errors import UserError
 from nerfblendshape_ns.model_components.conditioning.expression_source import DrivingState
 from nerfblendshape_ns.model_components.conditioning.head_pose_code import median_pose
@@ -26,7 +27,8 @@ OCCUPANCY_VALUES = "occupancy.estimator.occs"
 OCCUPANCY_CELLS = "occupancy.estimator.binaries"
 """Which of its cells are occupied."""
 ABOUT = "avatar"
-"""Key of what a file's description adds to the checkpoint's: whether it has the clip's track, and the training step."""
+"""Key of what a file's description adds to the checkpoint's: the training step, whether it has the clip's track, and
+which of its frames are for testing."""
 HEAD = "head"
 """Key of the description of the head inside a torso."""
 
@@ -44,10 +46,12 @@ class Track:
     """Raw coefficients."""
     head_pose: Float[Tensor, "frames 12"]
     """Captured camera-to-head poses, 3x4 matrices row by row, normalised space."""
-    times: Float[Tensor, "frames"]
-    """From 0 to 1 over the clip."""
-    train_frames: Int[Tensor, "train"]
+    seconds: Float[np.ndarray, "frames"]
+    """When each frame was filmed, seconds since the first."""
+    train_frames: Int[np.ndarray, "train"]
     """Indices of the training frames on the track."""
+    test_frames: Int[np.ndarray, "test"]
+    """Indices of the test frames; where the run's split is not known, of all frames that it did not train on."""
 
 
 class Avatar:
@@ -58,7 +62,8 @@ class Avatar:
         description: its plain data (see ``models/description.py``).
         path: the file it was read from.
         step: training step of its weights; None where it is not known.
-        has_track: whether the model holds the clip's track; an exported file may have left it out.
+        test_frames: indices of the test frames on the clip's track, ascending; None where the model does not hold the
+            track, which an exported file may have left out.
         provenance: what the file says of the person; empty for runs.
     """
 
@@ -68,7 +73,7 @@ class Avatar:
         description: Dict[str, Any],
         path: Path,
         step: Optional[int] = None,
-        has_track: bool = True,
+        test_frames: Optional[np.ndarray] = None,
         provenance: Optional[Provenance] = None,
     ) -> None:
         self.model = model
@@ -76,7 +81,7 @@ class Avatar:
         self.path = path
         self.step = step
         self.provenance = provenance or Provenance()
-        self._has_track = has_track
+        self._test_frames = test_frames
         self.kind: str = str(description["kind"])
         """``head`` or ``torso``."""
         self.names: List[str] = list(model.expression_source.names)
@@ -102,9 +107,10 @@ class Avatar:
     def track(self) -> Optional[Track]:
         """The captured clip, where the file has it."""
         source = self.model.expression_source
-        if not self._has_track:
+        if self._test_frames is None:
             return None
-        return Track(source.track_expression, source.track_pose, source.track_times, source.train_frames)
+        train = source.train_frames.cpu().numpy()
+        return Track(source.track_expression, source.track_pose, source.track_seconds(), train, self._test_frames)
 
     @property
     def minimum(self) -> Float[Tensor, "basis"]:
@@ -215,7 +221,10 @@ def open_avatar(path: Union[str, Path], device: Union[None, str, torch.device] =
         checkpoint = read_checkpoint(path)
         with whole_or_refused(checkpoint.path):
             model = build_model(checkpoint.state)
-            avatar = Avatar(model, checkpoint.description, checkpoint.path, checkpoint.step)
+            source = model.expression_source
+            train, count = source.train_frames.cpu().numpy(), len(source.track_times)
+            test = run_test_frames(checkpoint.path, count, train)
+            avatar = Avatar(model, checkpoint.description, checkpoint.path, checkpoint.step, test)
     return avatar.to(device or ("cuda" if torch.cuda.is_available() else "cpu"))
 
 
@@ -238,4 +247,17 @@ def _of_content(content: AvatarFile, path: Path) -> Avatar:
     step = about.get("step")
     if step is not None and not isinstance(step, int):
         raise UserError(f"its description says that it was trained {step!r} steps; export it again.")
-    return Avatar(build_model(state), description, path, step, bool(about.get("has_track")), content.provenance)
+    model = build_model(state)
+    return Avatar(model, description, path, step, _test_frames(about, model), content.provenance)
+
+
+def _test_frames(about: Dict[str, Any], model: AvatarModel) -> Optional[np.ndarray]:
+    """Of a file: None without a track; all frames that did not train in files that do not tell."""
+    if not about.get("has_track"):
+        return None
+    source = model.expression_source
+    rest = np.setdiff1d(np.arange(len(source.track_times)), source.train_frames.cpu().numpy())
+    test = np.unique(about.get("test_frames", rest))
+    if not np.isin(test, rest).all():
+        raise UserError("its description names test frames that it was trained on or does not have; export it again.")
+    return test.astype(np.int64)

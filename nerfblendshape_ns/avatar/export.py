@@ -65,6 +65,8 @@ def export_avatar(
     if not keep_track:
         _strip_track(avatar, state, description)
     description[ABOUT] = {"has_track": keep_track, "step": avatar.step}
+    if keep_track and avatar.track is not None:
+        description[ABOUT]["test_frames"] = avatar.track.test_frames.tolist()
     stated = replace(
         provenance,
         created=datetime.now(timezone.utc).replace(microsecond=0).isoformat(),
@@ -93,4 +95,4 @@ def _strip_track(avatar: Avatar, state: Dict[str, Any], description: Dict[str, A
             state[prefix + POSE_CORRECTIONS] = conditioning.correction.numbers(code)
     for part in (description, description.get(HEAD)):
         if part is not None:
-            part["num_frames"] = 1
+            part["num_frames"], part["seconds"] = 1, 0.0

@@ -1,15 +1,17 @@
-"""What a run's ``config.yml`` says of its dataset, read as plain data without executing it."""
+"""What a run says of its dataset, read as plain data: its ``config.yml``, without executing it, and its split."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Dict, Optional, get_args
+from typing import Any, Dict, Optional
 
+import numpy as np
 import yaml
 
-from nerfblendshape_ns.common.file_io import PlainYaml, parse_yaml
-from nerfblendshape_ns.data.splits import Protocol
+from nerfblendshape_ns.common.errors import UserError
+from nerfblendshape_ns.common.file_io import PlainYaml, load_json, parse_yaml
+from nerfblendshape_ns.data.splits import SPLIT_FILE
 from nerfblendshape_ns.models.rebuild import CHECKPOINTS
 
 CONFIG = "config.yml"
@@ -17,18 +19,12 @@ CONFIG = "config.yml"
 
 @dataclass(frozen=True)
 class RunSettings:
-    """The dataset of a run and how it was split."""
+    """The dataset of a run."""
 
     data: Optional[Path] = None
     """The dataset's folder."""
     layout: str = "auto"
     """Its layout."""
-    protocol: Protocol = "tail10"
-    """Which frames are tested."""
-    test_frames: Optional[int] = None
-    """Frames kept for testing."""
-    val_frames: Optional[int] = None
-    """Frames kept for validation."""
 
 
 def run_folder(checkpoint: Path) -> Path:
@@ -51,15 +47,34 @@ def run_settings(checkpoint: Path) -> RunSettings:
     document = run_document(checkpoint)
     datamanager = _get(document, "pipeline", "datamanager")
     parser = _get(datamanager, "dataparser")
-    protocol: Any = parser.get("protocol")
     folders = [_path(part.get("data")) for part in (document, datamanager, parser)]
     return RunSettings(
         data=next((folder for folder in folders if folder is not None), None),
         layout=str(parser.get("layout") or "auto"),
-        protocol=protocol if protocol in get_args(Protocol) else "tail10",
-        test_frames=_whole(parser.get("test_frames")),
-        val_frames=_whole(parser.get("val_frames")),
     )
+
+
+def run_test_frames(checkpoint: Path, num_frames: int, train_frames: np.ndarray) -> np.ndarray:
+    """Which frames the run that a checkpoint belongs to keeps for testing.
+
+    Args:
+        checkpoint: of the run.
+        num_frames: of its clip.
+        train_frames: positions of those that the model was trained on, ascending.
+
+    Returns:
+        Positions, ascending; all that did not train where there is no split of these frames.
+    """
+    rest = np.setdiff1d(np.arange(num_frames), train_frames)
+    try:
+        record = load_json(run_folder(checkpoint) / SPLIT_FILE)
+        train, val, test = (np.array(record[name], np.int64).reshape(-1) for name in ("train", "val", "test"))
+    except (UserError, TypeError, KeyError, ValueError, OverflowError):
+        return rest
+    img_ids = np.unique(np.concatenate([train, val, test]))
+    if len(img_ids) != num_frames or not np.array_equal(np.flatnonzero(np.isin(img_ids, train)), train_frames):
+        return rest
+    return np.flatnonzero(np.isin(img_ids, test))
 
 
 def plain_yaml(text: str) -> Any:
@@ -97,7 +112,3 @@ def _path(value: Any) -> Optional[Path]:
     if isinstance(value, list) and value and all(isinstance(part, str) for part in value):
         return Path(*value)
     return Path(value) if isinstance(value, str) and value else None
-
-
-def _whole(value: Any) -> Optional[int]:
-    return value if isinstance(value, int) and not isinstance(value, bool) else None

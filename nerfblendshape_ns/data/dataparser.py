@@ -22,6 +22,7 @@ from nerfblendshape_ns.common.console import say
 from nerfblendshape_ns.common.errors import UserError
 from nerfblendshape_ns.data.expression_basis import ExpressionBasis, choose_basis
 from nerfblendshape_ns.data.expression_scale import expression_scale
+from nerfblendshape_ns.data.frame_times import frame_times
 from nerfblendshape_ns.data.head_box import Normalisation, head_box, normalisation_of
 from nerfblendshape_ns.data.layouts import Clip, ClipFrame, read_clip
 from nerfblendshape_ns.data.splits import Protocol, Splits, protocol_name, split_frames
@@ -68,6 +69,7 @@ class _Prepared:
     poses: Tensor
     tangents: Optional[Tensor]
     times: Tensor
+    seconds: float
 
 
 @dataclass
@@ -77,14 +79,15 @@ class NerfBlendshapeDataParser(DataParser):
     Cameras are normalised: the head box's centre is the origin, the box fits [-1, 1]³, the head's up is +z, the face
     looks along -y. ``cameras.metadata`` holds ``expression`` [frames, basis] in raw units, ``head_pose`` [frames, 12]
     (the camera-to-world of the captured camera, row by row) and ``frame_index`` [frames, 1] (index on the clip's
-    track); ``cameras.times`` runs from 0 to 1 over the whole clip.
+    track); ``cameras.times`` runs from 0 to 1 over the whole clip, by when the frames were filmed.
 
     ``metadata`` of the outputs holds, the same for every split unless said:
     ``expression_names``, ``basis_id``, ``expression_min`` and ``expression_max`` [basis] over the training frames, raw
     units, ``expression_scale`` [basis] (raw coefficients times it are the model's; see ``expression_scale``),
     ``expression_source_names`` (of all the clip's coefficients), ``track`` (``expression`` [all, basis], ``head_pose``
-    [all, 12], ``times`` [all], ``fps``, of the whole clip), ``train_frame_index`` [train], ``face_mesh`` [points, 3] or
-    None (normalised), ``landmark_tangents`` [train, points, 2] or None (x to the right, y downwards),
+    [all, 12], ``times`` [all] from 0 to 1, ``seconds`` from the first frame to the last, ``fps``, of the whole clip),
+    ``train_frame_index`` [train], ``face_mesh`` [points, 3] or None (normalised), ``landmark_tangents``
+    [train, points, 2] or None (x to the right, y downwards),
     ``splits`` (``protocol``, and the ``img_id`` of the frames in ``train``, ``val`` and ``test``),
     ``background_filename``, ``image_size`` (height, width), ``intrinsics`` (pixels of ``image_size``), ``full_size``
     (of the files), ``target``, ``layout``, ``root``, ``dataparser_transform`` and ``dataparser_scale``; and of the
@@ -135,6 +138,7 @@ class NerfBlendshapeDataParser(DataParser):
                 "expression": prepared.expressions,
                 "head_pose": prepared.poses.flatten(1),
                 "times": prepared.times,
+                "seconds": prepared.seconds,
                 "fps": clip.fps,
             },
             "train_frame_index": torch.from_numpy(prepared.splits.train),
@@ -191,7 +195,7 @@ class NerfBlendshapeDataParser(DataParser):
                 f"{', '.join(basis.dropped)} (--basis all keeps them)",
             )
         normalisation = normalisation_of(head_box(clip, self.config.margin))
-        num_frames = len(clip.frames)
+        seconds = frame_times(clip)
         self._prepared = _Prepared(
             clip=clip,
             splits=splits,
@@ -200,7 +204,8 @@ class NerfBlendshapeDataParser(DataParser):
             expressions=torch.from_numpy(basis.apply(clip.expressions)),
             poses=_tensor(normalisation.poses(clip.camera_to_head)),
             tangents=_tangents(clip, splits.train),
-            times=torch.linspace(0.0, 1.0, num_frames),
+            times=_tensor((seconds - seconds[0]) / max(seconds[-1] - seconds[0], 1e-9)),
+            seconds=float(seconds[-1] - seconds[0]),
         )
         return self._prepared
 

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Optional, Sequence
-
-import numpy as np
+from typing import Optional
 
 from nerfblendshape_ns.avatar.run_config import RunSettings
 from nerfblendshape_ns.common import file_io
 from nerfblendshape_ns.common.errors import UserError
 from nerfblendshape_ns.data import contract
 from nerfblendshape_ns.data.layouts import Clip, read_clip
-from nerfblendshape_ns.data.splits import Splits, split_frames
 from nerfblendshape_ns.process_data.steps.step_record import video_key
 
 
@@ -45,28 +42,6 @@ def own_clip(settings: RunSettings, given: Optional[Path], num_frames: Optional[
             "that it was trained on."
         )
     return clip
-
-
-def own_splits(
-    settings: RunSettings, num_frames: int, train_frames: np.ndarray, held_out: Sequence[int] = ()
-) -> Splits:
-    """Which frames of the clip trained, validated and tested.
-
-    Args:
-        settings: of the run.
-        num_frames: frames of the clip.
-        train_frames: the frames that trained, as the avatar knows them.
-        held_out: of the clip, where it is at hand.
-    """
-    try:
-        splits = split_frames(num_frames, settings.test_frames, settings.val_frames, settings.protocol, held_out)
-    except UserError:
-        splits = None
-    if splits is not None and np.array_equal(splits.train, np.sort(train_frames)):
-        return splits
-    # Without the run's settings validation and test frames cannot be distinguished; neither was trained on.
-    rest = np.setdiff1d(np.arange(num_frames), train_frames)
-    return Splits(np.sort(train_frames), rest[:0], rest)
 
 
 def source_video(root: Path) -> Optional[Path]:

@@ -17,7 +17,7 @@ from nerfblendshape_ns.data.frame_images import load_frame
 from nerfblendshape_ns.data.frame_times import frame_times
 from nerfblendshape_ns.data.layouts import Clip
 from nerfblendshape_ns.driving.head_pose import PoseTrack
-from nerfblendshape_ns.driving.own_dataset import own_clip, own_splits, source_video
+from nerfblendshape_ns.driving.own_dataset import own_clip, source_video
 from nerfblendshape_ns.driving.sequence import DriverSequence, HeadMotion
 from nerfblendshape_ns.expressions.retarget import CoefficientSpace
 
@@ -53,15 +53,14 @@ class AvatarPerson:
                 f"{self.avatar.path} was exported without its clip's track, so --by {split} has nothing to play; "
                 "drive it by a dataset, a video, a file or keyframes."
             )
-        count = len(track.expression)
-        held_out = () if clip is None else clip.held_out
-        splits = own_splits(run_settings(self.avatar.path), count, track.train_frames.cpu().numpy(), held_out)
-        index = np.arange(count) if split == "all" else getattr(splits, split)
+        every, train, test = np.arange(len(track.seconds)), track.train_frames, track.test_frames
+        val = np.setdiff1d(every, np.concatenate([train, test]))
+        index = {"train": train, "val": val, "test": test, "all": every}[split]
+        times = track.seconds if clip is None else frame_times(clip)  # The sound counts from the video's start.
         if not len(index):
             raise UserError(
                 f"the avatar's clip has no {split} frames that can be distinguished; give --by test or all."
             )
-        times = np.arange(count) / self.avatar.fps if clip is None else frame_times(clip)
         return DriverSequence(
             label=f"the {split} frames of the avatar's clip" if split != "all" else "the avatar's clip",
             names=tuple(self.avatar.names),
@@ -125,7 +124,7 @@ def open_person(avatar: Avatar, data: Optional[Path] = None, size: Optional[int]
         turns = avatar.model.turn_ends().cpu().double().numpy()
         motion = replace(HeadMotion.from_camera_poses(_poses(avatar.camera.camera_to_worlds)), turns=turns)
     else:
-        train = track.train_frames.cpu().numpy()
+        train = track.train_frames
         frames = track.expression.cpu().double().numpy()[train]
         motion = HeadMotion.from_camera_poses(_poses(track.head_pose)[train])
     space = CoefficientSpace(tuple(avatar.names), avatar.basis_id, frames, minimum, maximum)

@@ -43,6 +43,7 @@ def clip_description(metadata: Mapping[str, Any], source: ExpressionSource, aabb
         "image_size": [int(side) for side in metadata["image_size"]],
         "intrinsics": {name: float(value) for name, value in (metadata.get("intrinsics") or {}).items()},
         "fps": float(metadata["track"].get("fps", 25.0)),
+        "seconds": source.seconds,
     }
 
 
@@ -63,6 +64,10 @@ def clip_metadata(description: Mapping[str, Any], state: Mapping[str, Any]) -> D
         raise UserError(f"its description names images of {description['image_size']} pixels; train or export again.")
     if not _is_count(description["num_frames"], MOST_FRAMES) or not 0.0 < fps < float("inf"):
         raise UserError("its description names a number of frames or a frame rate out of range; train or export again.")
+    track = saved_tensor(state, "expression_source.track_expression")
+    seconds = float(description.get("seconds", (len(track) - 1) / fps))  # Older ones do not tell.
+    if not 0.0 <= seconds < float("inf"):
+        raise UserError("its description names a clip of a length out of range; train or export again.")
     return {
         "expression_names": list(basis["names"]),
         "basis_id": basis["id"],
@@ -71,9 +76,10 @@ def clip_metadata(description: Mapping[str, Any], state: Mapping[str, Any]) -> D
         "expression_max": torch.tensor(basis["maximum"]),
         "expression_scale": torch.tensor(basis["scale"]),
         "track": {
-            "expression": saved_tensor(state, "expression_source.track_expression"),
+            "expression": track,
             "head_pose": saved_tensor(state, "expression_source.track_pose"),
             "times": saved_tensor(state, "expression_source.track_times"),
+            "seconds": seconds,
             "fps": fps,
         },
         "train_frame_index": saved_tensor(state, "expression_source.train_frames"),

@@ -7,6 +7,8 @@ import time
 from dataclasses import replace
 from typing import Optional
 
+import numpy as np
+
 from nerfblendshape_ns.viewer.state import ControlState, StateStore
 
 SPEED_RANGE = (0.1, 3.0)
@@ -22,13 +24,13 @@ class PlaybackClock:
 
     Args:
         store: the state.
-        num_frames: of the clip.
+        seconds: ``[frames]`` when each frame of the clip was filmed, since the first.
         fps: of the clip.
     """
 
-    def __init__(self, store: StateStore, num_frames: int, fps: float) -> None:
+    def __init__(self, store: StateStore, seconds: np.ndarray, fps: float) -> None:
         self._store = store
-        self._num_frames, self._fps = num_frames, fps
+        self._seconds, self._fps = seconds, fps
         self._position = 0.0
         self._lock = threading.Lock()
         self._thread: Optional[threading.Thread] = None
@@ -57,16 +59,21 @@ class PlaybackClock:
             self.advance(now - last)
             last = now
 
+    def _frame(self) -> int:
+        # A rounding error must not hold a frame back.
+        return int(np.searchsorted(self._seconds, self._position + 1e-6, side="right")) - 1
+
     def advance(self, seconds: float) -> None:
         """Move on by so many seconds at the state's speed."""
 
         def move(state: ControlState) -> Optional[ControlState]:
             if not self._plays(state):
                 return None
-            if int(self._position) != state.frame:
-                self._position = float(state.frame)
-            self._position = (self._position + seconds * self._fps * state.speed) % self._num_frames
-            frame = int(self._position)
+            if self._frame() != state.frame:
+                self._position = float(self._seconds[state.frame])
+            duration = self._seconds[-1] + 1.0 / self._fps
+            self._position = (self._position + seconds * state.speed) % duration
+            frame = self._frame()
             return None if frame == state.frame else replace(state, frame=frame)
 
         self._store.change(move)

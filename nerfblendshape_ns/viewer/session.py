@@ -87,7 +87,7 @@ class ViewerSession:
         self.store = StateStore(self.actions.initial())
         self._behind: Deque[float] = deque(maxlen=20)
         self.loop = RenderLoop(viewer, lambda: self.store.version, self._placed, self._image_finished)
-        self.clock = PlaybackClock(self.store, table.num_frames, model.metadata["track"]["fps"])
+        self.clock = PlaybackClock(self.store, self._source.track_seconds(), model.metadata["track"]["fps"])
         self.expression = ViewerExpression(self._source, self.store, table, self.loop.rendering)
         self._source.override = self.expression
         self._front = median_frame(self._source.track_pose.cpu(), self._source.train_frames.cpu())

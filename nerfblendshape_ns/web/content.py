@@ -68,6 +68,7 @@ def page_content(
         arrays |= torso_arrays
     if keep_track:
         arrays["track.expression"], arrays["track.pose"] = array(source.track_expression), array(source.track_pose)
+        arrays["track.seconds"] = source.track_seconds().astype(np.float32)
     return whole, arrays
 
 

@@ -14,7 +14,7 @@ from nerfblendshape_ns.avatar.avatar import open_avatar
 from nerfblendshape_ns.avatar.avatar_file import Provenance, read_avatar_file, write_avatar_file
 from nerfblendshape_ns.avatar.export import export_avatar
 from nerfblendshape_ns.common.errors import UserError
-from nerfblendshape_ns.common.file_io import save_image
+from nerfblendshape_ns.common.file_io import save_image, save_json
 from nerfblendshape_ns.model_components.conditioning.expression_source import DrivingState
 from nerfblendshape_ns.model_components.torso import background as background_module
 from nerfblendshape_ns.models.load import load_model
@@ -120,12 +120,31 @@ def test_the_clip_stays_out_of_the_file(tmp_path):
 
 
 def test_a_kept_track_is_the_clip_s(tmp_path):
-    run = open_avatar(save_run(tmp_path, make(clip())))
+    folder = save_run(tmp_path / "run", make(clip()))
+    save_json(folder / "split.json", {"protocol": "tail10", "train": [0, 1, 2, 3], "val": [4], "test": [5]})
+    run = open_avatar(folder)
     export_avatar(run, tmp_path / "a.avatar", Provenance(), keep_track=True)
     track = open_avatar(tmp_path / "a.avatar").track
     assert track is not None and run.track is not None
-    for name in ("expression", "head_pose", "times", "train_frames"):
-        assert torch.equal(getattr(track, name), getattr(run.track, name)), name
+    for name in ("expression", "head_pose", "seconds", "train_frames", "test_frames"):
+        np.testing.assert_array_equal(getattr(track, name), getattr(run.track, name), err_msg=name)
+    assert track.test_frames.tolist() == [5] and track.seconds.tolist() == pytest.approx(
+        [0, 0.04, 0.08, 0.12, 0.16, 0.2]
+    )
+
+
+@pytest.mark.parametrize("named", [[3, 5], [6], [-1], "all", [[5], [4, 5]], {}, None])
+def test_test_frames_that_a_file_cannot_have_are_refused(tmp_path, named):
+    export_avatar(open_avatar(save_run(tmp_path, make(clip()))), tmp_path / "a.avatar", Provenance(), keep_track=True)
+    content = read_avatar_file(tmp_path / "a.avatar")
+    content.description["avatar"]["test_frames"] = named
+    write_avatar_file(tmp_path / "b.avatar", content)
+    with pytest.raises(UserError, match="b.avatar"):
+        open_avatar(tmp_path / "b.avatar")
+    del content.description["avatar"]["test_frames"], content.description["seconds"]  # As older files.
+    write_avatar_file(tmp_path / "b.avatar", content)
+    track = open_avatar(tmp_path / "b.avatar").track
+    assert track is not None and track.test_frames.tolist() == [4, 5] and track.seconds[-1] == pytest.approx(0.2)
 
 
 def test_provenance_travels(tmp_path):

@@ -36,6 +36,14 @@ def test_splits_and_track(own_clip):
         torch.testing.assert_close(out.cameras.metadata["head_pose"], out.cameras.camera_to_worlds.flatten(1))
 
 
+def test_times_are_those_of_the_frames_where_some_were_dropped(own_clip):
+    root, _ = own_clip(20)
+    np.save(root / "frame_times.npy", np.delete(np.arange(32) / 25, np.arange(5, 17)))  # Twelve after the fifth.
+    track = parser(root).get_dataparser_outputs("test").metadata["track"]
+    assert track["seconds"] == pytest.approx(31 / 25)
+    np.testing.assert_allclose(track["times"][[0, 4, 5, 19]], np.array([0, 4, 17, 31]) / 31, rtol=1e-6)
+
+
 def test_every_split_tells_the_protocol_and_its_frames(own_clip):
     root, _ = own_clip(20)
     whole = {"protocol": "tail10", "train": list(range(16)), "val": [16, 17], "test": [18, 19]}

@@ -11,6 +11,8 @@ from saved_run import save_run
 from tiny_clips import TinyClip, write_own
 from video_files import shared_folder
 
+from nerfblendshape_ns.common.file_io import save_json
+
 CONFIG = """!!python/object:nerfstudio.engine.trainer.TrainerConfig
 data: &id001 !!python/object/apply:pathlib.PosixPath
 {parts}
@@ -44,7 +46,9 @@ def make_run(tmp_path_factory) -> Callable[..., Tuple[Path, Path, TinyClip]]:
         parser = NerfBlendshapeDataParserConfig(data=root / "clip", test_frames=5, val_frames=2, max_size=24)
         outputs = parser.setup().get_dataparser_outputs("train")
         model = make_head(outputs.metadata, outputs.scene_box)
-        return save_run(root / "run", model, config=config_of(root / "clip")), root / "clip", clip
+        run = save_run(root / "run", model, config=config_of(root / "clip"))
+        save_json(run / "split.json", outputs.metadata["splits"])
+        return run, root / "clip", clip
 
     return make
 

@@ -70,7 +70,7 @@ def test_unseen_coefficients_are_rendered_nearly_as_well_as_test_frames(trained,
     assert len(renders) == 6
     test = np.mean([psnr(render, plan.driver.image_of(index)) for index, render in enumerate(renders)])
 
-    train_frames = avatar.track.train_frames.numpy()
+    train_frames = avatar.track.train_frames
     seen = talking_motion(CLIP.num_frames, CLIP.fps, CLIP.seed).expressions[train_frames]
     expressions = unseen_expressions(seen, 6, seed=1)
     np.save(tmp_path / "expr.npy", expressions)

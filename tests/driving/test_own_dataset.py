@@ -9,7 +9,7 @@ from driving_run import NUM_FRAMES
 from nerfblendshape_ns.avatar.avatar import open_avatar
 from nerfblendshape_ns.avatar.run_config import RunSettings
 from nerfblendshape_ns.common.errors import UserError
-from nerfblendshape_ns.driving.own_dataset import own_clip, own_splits, source_video
+from nerfblendshape_ns.driving.own_dataset import own_clip, source_video
 from nerfblendshape_ns.driving.person import open_person
 from nerfblendshape_ns.process_data.steps.step_record import video_key
 
@@ -24,16 +24,6 @@ def test_own_clip_is_found_or_given(tiny_run, tmp_path):
     assert given is not None and given.root == data and len(given.frames) == NUM_FRAMES
     with pytest.raises(UserError, match="has 20 frames but the avatar was made from 7"):
         own_clip(RunSettings(), data, 7)
-
-
-def test_splits_are_the_runs_own_or_what_it_did_not_train_on():
-    train = np.arange(13)
-    splits = own_splits(RunSettings(test_frames=5, val_frames=2), 20, train)
-    assert splits.val.tolist() == [13, 14] and splits.test.tolist() == [15, 16, 17, 18, 19]
-    held_out = own_splits(RunSettings(protocol="radnerf", val_frames=2), 20, np.arange(2, 18), held_out=[0, 1])
-    assert held_out.val.tolist() == [18, 19] and held_out.test.tolist() == [0, 1]
-    unknown = own_splits(RunSettings(), 20, train)
-    assert unknown.val.tolist() == [] and unknown.test.tolist() == [13, 14, 15, 16, 17, 18, 19]
 
 
 def test_a_dataset_of_other_coefficients_is_not_the_avatars(make_run):

@@ -26,6 +26,7 @@ def metadata() -> Dict[str, Any]:
             "expression": expression,
             "head_pose": POSE.flatten().expand(6, 12).clone(),
             "times": torch.linspace(0, 1, 6),
+            "seconds": 0.2,
             "fps": 25.0,
         },
         "train_frame_index": torch.arange(4),

@@ -142,7 +142,7 @@ def test_a_stream_is_told_from_a_person(actions):
 
 
 def test_the_clock_keeps_the_clips_pace_and_starts_again(actions, store):
-    clock = PlaybackClock(store, num_frames=10, fps=10.0)
+    clock = PlaybackClock(store, np.arange(10) / 10.0, fps=10.0)
     clock.advance(1.0)
     assert store.state.frame == 2, "it plays before anybody said so"
     store.change(actions.play)
@@ -158,8 +158,16 @@ def test_the_clock_keeps_the_clips_pace_and_starts_again(actions, store):
     assert store.state.frame == 8
 
 
+def test_a_frame_before_dropped_ones_stays_for_their_time(actions, store):
+    clock = PlaybackClock(store, np.array([0.0, 0.1, 0.2, 0.6, 0.7]), fps=10.0)
+    store.change(lambda state: actions.choose_frame(actions.play(state), 2))
+    for seconds, frame in ((0.1, 2), (0.1, 2), (0.15, 2), (0.1, 3), (0.1, 4), (0.1, 0)):
+        clock.advance(seconds)
+        assert store.state.frame == frame
+
+
 def test_the_clock_runs_while_it_plays_and_no_longer(actions, store):
-    clock = PlaybackClock(store, num_frames=10, fps=50.0)
+    clock = PlaybackClock(store, np.arange(10) / 50.0, fps=50.0)
     store.subscribe(lambda before, after: clock.start() if after.playing else None)
     store.change(actions.play)
     first = store.version

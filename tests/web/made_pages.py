@@ -51,14 +51,14 @@ def lively(model: torch.nn.Module) -> None:
 def head_avatar(**options: Any) -> Avatar:
     model = make(clip(), **options).eval()
     lively(model)
-    return Avatar(model, model.description(), Path("made-up"))
+    return Avatar(model, model.description(), Path("made-up"), test_frames=np.arange(0))
 
 
 def person_avatar(**options: Any) -> Avatar:
     model = make_torso(make(clip()), clip(), **options).eval()
     lively(model)
     description = model.description() | {"head": model.head.description()}
-    return Avatar(model, description, Path("made-up"))
+    return Avatar(model, description, Path("made-up"), test_frames=np.arange(0))
 
 
 def turned_pose(avatar: Avatar, yaw: float, pitch: float, roll: float = 0.0) -> np.ndarray:

@@ -31,7 +31,7 @@ def test_the_clip_stays_at_home_unless_it_is_asked_for():
 
 def test_an_avatar_without_its_track_cannot_give_it():
     avatar = head_avatar()
-    avatar._has_track = False
+    avatar._test_frames = None
     with pytest.raises(UserError, match="holds no track of the clip"):
         page_content(avatar, keep_track=True)
 

@@ -134,6 +134,17 @@ def test_the_clip_plays_where_the_page_has_it(open_page, avatar):
     source = avatar.model.expression_source
     np.testing.assert_allclose(page.evaluate("avatar.values"), source.track_expression[3], atol=1e-6)
     np.testing.assert_allclose(page.evaluate("Array.from(avatar.scene().camera.pose)"), source.track_pose[3], atol=1e-6)
+    # Frames that were dropped before the fourth leave their time to the third.
+    shown = """[0, 0.039, 0.04, 0.3, 0.41, 1.5, 9].map(time => {
+        avatar.track.seconds = new Float32Array([0, 0.04, 0.08, 0.4, 0.44, 0.48]);
+        avatar.playback.play('track');
+        avatar.pause();
+        avatar.playback.seek(time);
+        return [avatar.values[0], avatar.playback.sequence.duration];
+    })"""
+    values, durations = np.array(page.evaluate(shown)).T
+    np.testing.assert_allclose(values, source.track_expression[[0, 0, 1, 2, 3, 5, 5], 0], atol=1e-6)
+    np.testing.assert_allclose(durations, 0.52, atol=1e-6)
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Dict, List, Optional, Protocol
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from nerfstudio.cameras.cameras import Cameras
@@ -60,7 +61,8 @@ class ExpressionSource(nn.Module):
         names: one name per coefficient.
         minimum: ``[basis]`` training minimum, raw units.
         maximum: ``[basis]`` training maximum.
-        track: the whole clip: ``expression`` [frames, basis], ``head_pose`` [frames, 12], ``times`` [frames] in [0, 1].
+        track: the whole clip: ``expression`` [frames, basis], ``head_pose`` [frames, 12], ``times`` [frames] in [0, 1],
+            ``seconds`` from the first frame to the last.
         train_frames: ``[train]`` position on the track of each training camera.
     """
 
@@ -69,6 +71,7 @@ class ExpressionSource(nn.Module):
     ) -> None:
         super().__init__()
         self.names = list(names)
+        self.seconds = float(track["seconds"])
         self.override: Optional[ExpressionOverride] = None
         self.minimum: Tensor
         self.maximum: Tensor
@@ -90,6 +93,10 @@ class ExpressionSource(nn.Module):
     def train_expression(self) -> Float[Tensor, "train basis"]:
         """Coefficients of the training frames."""
         return self.track_expression[self.train_frames]
+
+    def track_seconds(self) -> Float[np.ndarray, "frames"]:
+        """When each frame of the clip was filmed, seconds since the first."""
+        return self.track_times.cpu().double().numpy() * self.seconds
 
     def neutral(self) -> DrivingState:
         """The neutral face."""

@@ -40,9 +40,9 @@ export class Avatar extends EventTarget {
     this.orbit = false;
     /** @type {ArrayLike<number>|null} the captured pose of a frame that is played */
     this.captured = null;
-    const { "track.expression": expression, "track.pose": pose } = data.arrays;
+    const { "track.expression": expression, "track.pose": pose, "track.seconds": seconds } = data.arrays;
     /** The clip, where the page has it. */
-    this.track = expression ? { frames: expression.shape[0], expression: expression.data, pose: pose.data } : null;
+    this.track = expression ? { frames: expression.shape[0], expression: expression.data, pose: pose.data, seconds: seconds.data } : null;
     this.renderer = new Renderer(canvas, data);
     this.playback = new Playback(this);
     this.schedule = new Schedule(this);

@@ -86,9 +86,10 @@ export class Playback {
     if (!track) throw new PageError("The page was exported without its clip's track, so there is no clip to play.");
     const count = names.length;
     return {
-      duration: track.frames / content.fps,
+      duration: track.seconds[track.frames - 1] + 1 / content.fps,
       show: (time) => {
-        const frame = Math.min(Math.floor(time * content.fps + 1e-6), track.frames - 1);
+        const later = track.seconds.findIndex((seconds) => seconds > time + 1e-4); // They are rounded to single precision.
+        const frame = later < 0 ? track.frames - 1 : later - 1;
         this.avatar.values = Array.from(track.expression.subarray(frame * count, (frame + 1) * count));
         this.avatar.captured = track.pose.subarray(frame * 12, (frame + 1) * 12);
       },

@@ -10,7 +10,7 @@ TRACK = {
     "expression": torch.tensor([[0.0, 0.0], [0.2, 0.4], [0.4, 0.8], [2.0, -1.0]]),
     "head_pose": torch.arange(48.0).view(4, 12),
     "times": torch.tensor([0.0, 1 / 3, 2 / 3, 1.0]),
-    "fps": 25.0,
+    "seconds": 0.12,
 }
 
 
