@@ -37,6 +37,7 @@ SWAY = ((0.13, 1.2), (0.29, 0.8), (0.43, 0.5))
 """Frequencies in Hz and amplitudes in degrees of the head's motion about each of its axes."""
 NOD = 2.0
 """Degrees that the head is lowered by loud speech."""
+NO_WORD = "--text holds no word"
 
 
 @dataclass(frozen=True)
@@ -132,7 +133,7 @@ def viseme_curves(text: str, times: np.ndarray, loudness: np.ndarray) -> Dict[st
     except ImportError:
         raise UserError("--text needs the package openfacefx: pip install openfacefx.") from None
     if not any(character.isalpha() for character in text):
-        raise UserError("--text holds no word; give what is said in the sound.")
+        raise UserError(f"{NO_WORD}; give what is said in the sound.")
     spoken = np.concatenate([[0.0], np.cumsum(loudness > 0)])[:-1] / FPS
     total = float(spoken[-1])
     if total <= 0:
@@ -145,6 +146,8 @@ def viseme_curves(text: str, times: np.ndarray, loudness: np.ndarray) -> Dict[st
         if channel.name in ARKIT_NAMES:
             at, values = zip(*((key.time, key.value) for key in channel.keys))
             curves[channel.name] = weight * np.interp(spoken, at, values)
+    if not curves:
+        raise UserError(f"{NO_WORD}; it is read as English, so write what is said in Latin letters.")
     return curves
 
 

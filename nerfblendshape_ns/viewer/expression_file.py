@@ -71,7 +71,7 @@ def parse_expression(content: bytes, name: str) -> Dict[str, float]:
     if len(content) > MAX_BYTES:
         raise UserError(f"{name} has {len(content)} bytes, more than any expression file; choose another file.")
     try:
-        document = json.loads(content.decode("utf-8"))
+        document = json.loads(content.decode("utf-8-sig"))
     except (ValueError, RecursionError):
         raise UserError(f"{name} is not JSON; choose a file that was saved with the viewer.") from None
     values = document.get("expression") if isinstance(document, dict) else None

@@ -108,7 +108,7 @@ def test_arrays_with_names_beside_them(tmp_path):
         track.at(np.zeros(1))
     assert track.with_fps(25).duration == pytest.approx(8 / 25)
     (tmp_path / "expr_names.json").unlink()
-    (tmp_path / "expr_names.txt").write_text("JawOpen\nEyeBlink_L\n")
+    (tmp_path / "expr_names.txt").write_text("\ufeffJawOpen\nEyeBlink_L\n", encoding="utf-8")
     track = read_expression_track(tmp_path / "expr.npy", fps=30)
     assert (track.names, track.basis_id, track.fps) == (("jawOpen", "eyeBlinkLeft"), "arkit52", 30)
 

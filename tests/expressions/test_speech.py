@@ -91,5 +91,7 @@ def test_words_that_cannot_be_spoken_are_told(tmp_path, monkeypatch):
     pytest.importorskip("openfacefx")
     with pytest.raises(UserError, match="--text holds no word"):
         speak(path, " ... ", True)
+    with pytest.raises(UserError, match="--text holds no word; it is read as English"):
+        speak(path, "Привет, мир", True)
     with pytest.raises(UserError, match="nobody is heard in the sound"):
         speak(silence, "Hello", True)

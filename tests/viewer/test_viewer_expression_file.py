@@ -22,6 +22,7 @@ def test_round_trip(tmp_path):
     save_expression(tmp_path / "folder" / "smile.json", VALUES)
     assert load_expression(tmp_path / "folder" / "smile.json") == VALUES
     assert parse_expression(expression_text(VALUES).encode(), "download") == VALUES
+    assert parse_expression(expression_text(VALUES).encode("utf-8-sig"), "as an editor saved it") == VALUES
     assert [path.name for path in (tmp_path / "folder").iterdir()] == ["smile.json"], "something half-written is left"
 
 

@@ -90,7 +90,7 @@ def _names_beside(path: Path) -> Optional[Tuple[list, str]]:
     if not as_text.is_file():
         return None
     try:
-        names = [line.strip() for line in as_text.read_text(encoding="utf-8").splitlines() if line.strip()]
+        names = [line.strip() for line in as_text.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
     except (ValueError, OSError) as error:
         raise UserError(f"{as_text} cannot be read ({error}); write one name for each column.") from None
     return names, basis_of_names(names)
