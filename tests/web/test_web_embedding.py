@@ -63,6 +63,9 @@ def test_a_page_of_a_named_origin_commands_two_avatars(browser, site):
     page.evaluate("send(0, {avatar: 'set', values: {tail: 1}})")
     until(page, "count(0, 'answer')")
     assert "no coefficient tail" in page.evaluate("heard[0].find((message) => message.error).error")
+    page.evaluate("send(0, {avatar: 'background', color: 'red', id: 8})")
+    until(page, "heard[0].some((message) => message.id === 8)")
+    assert "#rrggbb, not red" in page.evaluate("heard[0].find((message) => message.id === 8).error")
     page.evaluate("send(0, {avatar: 'play', sequence: {keyframes: [{time: 0}, {time: 0.3}]}, repeat: false})")
     until(page, "count(0, 'end')")
     first, second = page.frames[1:]

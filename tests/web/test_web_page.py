@@ -98,9 +98,29 @@ def test_the_head_turns_as_far_as_was_seen(open_page, avatar):
     page.check("#orbit")
     scene = page.evaluate("avatar.scene()")
     assert scene["shape"]["captured"] != scene["camera"]["pose"]
+    page.mouse.move(box["x"] + 100, box["y"] + 100)
+    page.mouse.down(button="right")
+    page.mouse.move(box["x"] + 80, box["y"] + 100, steps=3)
+    assert page.evaluate("avatar.turn.yaw") == pytest.approx(yaw[1]), "a button that opens a menu turns nothing"
+    page.mouse.up(button="right")
     page.locator("#canvas").focus()
     page.keyboard.press("0")
     assert page.evaluate("avatar.turn") == {"yaw": 0, "pitch": 0, "roll": 0, "zoom": 1}
+
+
+def test_keys_work_whatever_was_clicked_last(open_page, avatar):
+    page = open_page(avatar)
+    slider = page.get_by_role("slider", name="mouthSmileLeft")
+    slider.press("End")
+    assert values(page)[0] == pytest.approx(0.8)
+    slider.press("+")
+    slider.press("Shift+N")
+    assert values(page) == [0, 0, 0] and page.evaluate("avatar.turn.zoom") == pytest.approx(1.1)
+    slider.press("ArrowRight")
+    page.locator("#limit").press(" ")
+    page.locator("#filter").press("n")
+    assert page.evaluate("avatar.turn.yaw") == 0 and not page.is_checked("#limit")
+    assert values(page)[0] > 0 and page.input_value("#filter") == "n", "what needs a key itself has it alone"
 
 
 def test_keyframes_play_as_nbs_drive_plays_them(open_page, avatar, tmp_path):
@@ -133,7 +153,12 @@ def test_the_clip_plays_where_the_page_has_it(open_page, avatar):
     page.evaluate("avatar.pause(); avatar.playback.seek(3 / avatar.content.fps)")
     source = avatar.model.expression_source
     np.testing.assert_allclose(page.evaluate("avatar.values"), source.track_expression[3], atol=1e-6)
-    np.testing.assert_allclose(page.evaluate("Array.from(avatar.scene().camera.pose)"), source.track_pose[3], atol=1e-6)
+    pose = "Array.from(avatar.scene().camera.pose)"
+    np.testing.assert_allclose(page.evaluate(pose), source.track_pose[3], atol=1e-6)
+    page.locator("#canvas").press("+")
+    page.get_by_role("slider", name="Zoom").press("ArrowRight")
+    assert page.evaluate("avatar.turn.zoom") > 1.1
+    np.testing.assert_allclose(page.evaluate(pose), source.track_pose[3], atol=1e-6, err_msg="nearer, not turned")
     # Frames that were dropped before the fourth leave their time to the third.
     shown = """[0, 0.039, 0.04, 0.3, 0.41, 1.5, 9].map(time => {
         avatar.track.seconds = new Float32Array([0, 0.04, 0.08, 0.4, 0.44, 0.48]);
@@ -221,12 +246,23 @@ def test_pictures_are_saved(open_page, avatar, tmp_path):
     for step in range(5):
         page.evaluate("step => avatar.setAll([step / 5, 0, 0])", step)
         page.wait_for_timeout(300)
+    page.evaluate("avatar.schedule.wanted = 90")
+    with page.expect_download() as saving:
+        page.click("#save")
+    saving.value.save_as(path)
+    assert cv2.imread(str(path)).shape == (64, 64, 3), "frames of a video keep their size"
     with page.expect_download() as saving:
         page.click("#record")
     path = tmp_path / saving.value.suggested_filename
     saving.value.save_as(path)
     video = cv2.VideoCapture(str(path))
     assert video.read()[0] and video.get(cv2.CAP_PROP_FRAME_WIDTH) >= 64
+    page.evaluate(
+        "(window.MediaRecorder = class { static isTypeSupported() {} constructor() { throw Error('no codec'); } }, 0)"
+    )
+    page.click("#record")
+    assert page.inner_text("#message").startswith("This browser cannot record a video (no codec)")
+    assert page.evaluate("avatar.schedule.hold") == 0 and page.inner_text("#record") == "Record video"
 
 
 def damaged(path: Path, how: str) -> Path:
@@ -268,6 +304,17 @@ def test_a_browser_without_webgl_is_told_so(browser, avatar, tmp_path):
     page.goto(path.as_uri())
     page.wait_for_selector("body[data-state=failed]", timeout=60000)
     assert page.inner_text("#message").startswith("This browser offers no WebGL2")
+    page.close()
+
+
+def test_an_old_browser_is_told_so(browser, avatar, tmp_path):
+    path = tmp_path / "avatar.html"
+    export_page(avatar, path, Provenance())
+    page = browser.new_page()
+    page.add_init_script("delete window.DecompressionStream")
+    page.goto(path.as_uri())
+    page.wait_for_selector("body[data-state=failed]", timeout=60000)
+    assert page.inner_text("#message").startswith("This browser is too old to unpack")
     page.close()
 
 

@@ -5,6 +5,8 @@ import { readTable } from "./table.js";
 import { readYaml } from "./yaml.js";
 
 const MAX_BYTES = 64 << 20;
+/** Longer side of a background; every device has textures of this size. */
+const LARGEST_IMAGE = 2048;
 
 /**
  * @param {File} file @param {import("./avatar.js").Avatar} avatar
@@ -13,9 +15,9 @@ const MAX_BYTES = 64 << 20;
  */
 export async function readFile(file, avatar) {
   if (file.size > MAX_BYTES) throw new PageError("it is larger than any file of expressions.");
-  if (file.type.startsWith("image/")) return { image: await image(file) };
-  const text = await file.text();
-  if (/\.csv$/i.test(file.name)) return readTable(text, avatar);
+  if (file.type.startsWith("image/")) return { image: await image(file, avatar.content.size) };
+  const text = decoded(await file.arrayBuffer());
+  if (/\.[ct]sv$/i.test(file.name)) return readTable(text, avatar);
   const document = /\.ya?ml$/i.test(file.name) ? readYaml(text) : json(text);
   if (Array.isArray(document?.keyframes)) return { sequence: document };
   const values = document?.expression ?? document;
@@ -23,10 +25,23 @@ export async function readFile(file, avatar) {
   throw new PageError("it holds neither keyframes nor an expression.");
 }
 
-/** @param {File} file */
-async function image(file) {
+/** Text in UTF-8, or in UTF-16 where its first bytes say so. @param {ArrayBuffer} buffer */
+function decoded(buffer) {
+  const [first, second] = new Uint8Array(buffer);
+  const wide = { 0xfffe: "utf-16le", 0xfeff: "utf-16be" }[first * 256 + second];
+  return new TextDecoder(wide ?? "utf-8").decode(buffer);
+}
+
+/** Its middle, in the proportions of the picture, which it fills. @param {File} file @param {number[]} size of the picture */
+async function image(file, [width, height]) {
   try {
-    return await createImageBitmap(file);
+    const whole = await createImageBitmap(file);
+    const scale = Math.min(whole.width / width, whole.height / height);
+    const sides = [width, height].map((side) => Math.max(1, Math.round(side * scale)));
+    const shrink = Math.min(1, LARGEST_IMAGE / Math.max(...sides));
+    const [resizeWidth, resizeHeight] = sides.map((side) => Math.max(1, Math.round(side * shrink)));
+    const [left, top] = [whole.width - sides[0], whole.height - sides[1]].map((rest) => Math.floor(rest / 2));
+    return await createImageBitmap(whole, left, top, ...sides, { resizeWidth, resizeHeight, resizeQuality: "high" });
   } catch {
     throw new PageError("the browser cannot read it as an image.");
   }

@@ -1,6 +1,7 @@
 // Background, saved images and recorded video.
 
 import { element } from "./coefficients.js";
+import { PageError } from "./data.js";
 
 const TYPES = ["video/mp4;codecs=avc1", "video/webm;codecs=vp9", "video/webm;codecs=vp8", "video/webm"];
 const BITS_PER_PIXEL = 24;
@@ -13,26 +14,57 @@ export class Picture {
     this.say = say;
     /** @type {MediaRecorder|null} */
     this.recorder = null;
+    /** What is behind the person, and how that is called here. @type {import("./torso.js").Shown} */
+    this.shown = null;
+    this.choice = "own";
+    /** The image that was opened last. @type {import("./torso.js").Shown} */
+    this.given = null;
     element("behind").addEventListener("change", () => this.behind());
     element("color").addEventListener("input", () => this.behind());
+    avatar.addEventListener("change", () => this.follow());
     element("save").addEventListener("click", () => this.save());
     element("record").addEventListener("click", () => this.record());
     element("record").disabled = typeof MediaRecorder === "undefined" || !canvas.captureStream;
   }
 
+  /** Show what is chosen. */
   behind() {
     const choice = element("behind").value;
-    element("color").hidden = choice !== "color";
     if (choice === "image") {
       element("file").click();
-      element("behind").value = "own";
-    } else if (choice === "own") this.avatar.background(null);
-    else this.avatar.background({ color: levels(choice === "color" ? element("color").value : choice) });
+      this.choose(this.choice); // Until there is a file.
+      return;
+    }
+    const color = choice === "color" ? element("color").value : choice;
+    this.shown = choice === "own" ? null : choice === "given" ? this.given : { color: levels(color) };
+    this.choose(choice);
+    this.avatar.background(this.shown);
   }
 
-  /** Save what is shown in full size. */
+  /** Let the controls say what a file, or whoever embeds the page, has put behind the person. */
+  follow() {
+    const { shown } = this.avatar.renderer.person.background;
+    if (shown === this.shown) return;
+    this.shown = shown;
+    if (shown && "image" in shown) {
+      if (!this.given) element("behind").append(new Option("the image", "given"));
+      this.given = shown;
+    } else if (shown) {
+      element("color").value = `#${shown.color.map((level) => Math.round(255 * level).toString(16).padStart(2, "0")).join("")}`;
+    }
+    this.choose(!shown ? "own" : "image" in shown ? "given" : "color");
+  }
+
+  /** @param {string} choice */
+  choose(choice) {
+    this.choice = choice;
+    element("behind").value = choice;
+    element("color").hidden = choice !== "color";
+  }
+
+  /** Save what is shown in full size; while a video is recorded, in the size of its frames. */
   save() {
-    this.avatar.image(this.avatar.schedule.fullSide);
+    if (!this.recorder) this.avatar.image(this.avatar.schedule.fullSide);
     this.canvas.toBlob((blob) => blob && download(blob, "avatar.png"), "image/png");
   }
 
@@ -44,11 +76,18 @@ export class Picture {
     }
     const { schedule } = this.avatar;
     // A video's frames have one size, of even sides.
-    schedule.hold = 2 * Math.round(Math.min(schedule.fullSide, Math.max(256, schedule.side(50))) / 2);
-    this.avatar.changed();
+    const side = 2 * Math.round(Math.min(schedule.fullSide, Math.max(256, schedule.side(50))) / 2);
     const mimeType = TYPES.find((type) => MediaRecorder.isTypeSupported(type));
-    const videoBitsPerSecond = BITS_PER_PIXEL * schedule.hold ** 2;
-    const recorder = new MediaRecorder(this.canvas.captureStream(), { mimeType, videoBitsPerSecond });
+    /** @type {MediaRecorder} */
+    let recorder;
+    try {
+      recorder = new MediaRecorder(this.canvas.captureStream(), { mimeType, videoBitsPerSecond: BITS_PER_PIXEL * side ** 2 });
+    } catch (error) {
+      this.say(`This browser cannot record a video (${error.message}); try another one.`);
+      return;
+    }
+    schedule.hold = side;
+    this.avatar.changed();
     /** @type {Blob[]} */
     const parts = [];
     recorder.addEventListener("dataavailable", (event) => parts.push(event.data));
@@ -70,8 +109,9 @@ export class Picture {
   }
 }
 
-/** @param {string} color #rrggbb @returns {number[]} in [0, 1] */
+/** @param {string} color #rrggbb @returns {number[]} in [0, 1] @throws {PageError} it is written otherwise */
 export function levels(color) {
+  if (!/^#[0-9a-f]{6}$/i.test(color)) throw new PageError(`A colour is written #rrggbb, not ${color}.`);
   return [1, 3, 5].map((first) => parseInt(color.slice(first, first + 2), 16) / 255);
 }
 

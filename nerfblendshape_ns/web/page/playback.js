@@ -19,6 +19,7 @@ export const EASINGS = {
   hold: (fraction) => (fraction < 1 ? 0 : 1),
 };
 const ANGLES = ["yaw", "pitch", "roll"];
+const ENTRIES = ["time", "expression", "easing", "head"];
 
 export class Playback {
   /** @param {import("./avatar.js").Avatar} avatar */
@@ -32,6 +33,8 @@ export class Playback {
     this.sequence = null;
     /** @type {number|null} */
     this.last = null;
+    /** Indices of the coefficients that a name means; a table has the same names in thousands of rows. @type {Map<string, number[]>} */
+    this.meant = new Map();
   }
 
   /**
@@ -127,7 +130,11 @@ export class Playback {
     const easing = frame?.easing ?? usual;
     const [expression, head] = [frame?.expression ?? {}, frame?.head ?? {}];
     const time = figure(frame?.time, `the time of keyframe ${index}`);
-    if (!(easing in EASINGS)) throw new PageError(`Keyframe ${index} has the easing ${easing}; it may be ${Object.keys(EASINGS).join(", ")}.`);
+    for (const [entry, known] of [[frame, ENTRIES], [head, ANGLES]]) {
+      const other = Object.keys(entry).find((key) => !known.includes(key));
+      if (other) throw new PageError(`Keyframe ${index} has the unknown entry ${other}; there may be ${known.join(", ")}.`);
+    }
+    if (!Object.hasOwn(EASINGS, easing)) throw new PageError(`Keyframe ${index} has the easing ${easing}; it may be ${Object.keys(EASINGS).join(", ")}.`);
     const values = [...this.avatar.neutral];
     for (const [name, value] of Object.entries(expression)) {
       for (const column of this.columns(name)) values[column] = this.valueOf(value, column, `${name} in keyframe ${index}`);
@@ -138,9 +145,14 @@ export class Playback {
 
   /** Coefficients of a name; without a side it means both. @param {string} name */
   columns(name) {
+    const before = this.meant.get(name);
+    if (before) return before;
     for (const wanted of [[plainName(name)], [`${plainName(name)}left`, `${plainName(name)}right`]]) {
       const found = this.avatar.names.flatMap((known, index) => (wanted.includes(plainName(known)) ? [index] : []));
-      if (found.length) return found;
+      if (found.length) {
+        this.meant.set(name, found);
+        return found;
+      }
     }
     throw new PageError(`The avatar has no coefficient ${name}; it has ${this.avatar.names.slice(0, 6).join(", ")}, …`);
   }
