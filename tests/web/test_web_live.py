@@ -20,6 +20,10 @@ def test_a_page_shows_the_live_face(open_page):
     page.fill("#address", "ws://192.168.0.1:9/")
     page.click("#connect")
     assert "begins with ws://127.0.0.1" in page.inner_text("#message")
+    page.evaluate("document.getElementById('message').textContent = ''")
+    page.fill("#address", "ws://127.0.0.1:99999/")
+    page.click("#connect")
+    assert "begins with ws://127.0.0.1" in page.inner_text("#message")
     page.fill("#address", bridge.address)
     page.click("#connect")
     for _ in range(100):

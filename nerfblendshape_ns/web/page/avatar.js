@@ -109,7 +109,8 @@ export class Avatar extends EventTarget {
       const [low, high] = this.rangeOf(name);
       this.turn[name] = clamp(value, low, high);
     }
-    this.captured = null;
+    // Nearer or farther, a frame of the clip keeps its pose.
+    if (Object.keys(turn).some((name) => name !== "zoom")) this.captured = null;
     this.changed();
   }
 

@@ -13,9 +13,12 @@ const VERSION = 1;
 /**
  * @param {string} block base64 of the compressed data
  * @returns {Promise<PageData>}
- * @throws {PageError} the block is truncated, damaged or of another version
+ * @throws {PageError} the block is truncated, damaged or of another version, or the browser cannot unpack it
  */
 export async function readData(block) {
+  if (typeof DecompressionStream === "undefined") {
+    throw new PageError("This browser is too old to unpack the page's data; update it, or try another one.");
+  }
   let data;
   try {
     data = parse(await inflate(decode(block)));

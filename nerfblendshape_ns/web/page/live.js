@@ -17,11 +17,15 @@ export class Live {
 
   /** @param {string} address as nbs-bridge prints it */
   connect(address) {
-    if (!ADDRESS.test(address)) {
+    /** @type {WebSocket} */
+    let socket;
+    try {
+      if (!ADDRESS.test(address)) throw new SyntaxError();
+      socket = new WebSocket(address); // It also throws where the port is none.
+    } catch {
       this.say("Enter the address that nbs-bridge prints; it begins with ws://127.0.0.1.");
       return;
     }
-    const socket = new WebSocket(address);
     let opened = false;
     socket.addEventListener("open", () => (opened = true));
     socket.addEventListener("message", ({ data }) => this.receive(data));

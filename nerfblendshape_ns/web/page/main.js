@@ -22,9 +22,12 @@ function addControls(avatar, canvas) {
   const picture = new Picture(avatar, canvas, say);
   const keys = { n: () => coefficients.neutral(), r: () => coefficients.random(), s: () => picture.save(), " ": () => player.toggle() };
   addEventListener("keydown", (event) => {
-    const typing = event.target instanceof Element && event.target.closest("input, select, button, summary");
-    if (typing || event.ctrlKey || event.metaKey || event.altKey) return;
-    const known = keys[event.key];
+    /** @param {string} kinds of elements */
+    const within = (kinds) => event.target instanceof Element && event.target.closest(kinds);
+    if (within("input:not([type=range], [type=checkbox]), select") || event.ctrlKey || event.metaKey || event.altKey) return;
+    // What was clicked last keeps the keys that it needs itself.
+    if (within("input, button, summary") && (event.key === " " || event.key.startsWith("Arrow"))) return;
+    const known = keys[event.key.toLowerCase()];
     known?.();
     if (known || view.key(event.key)) event.preventDefault();
   });

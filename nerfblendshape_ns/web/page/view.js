@@ -17,7 +17,7 @@ export class View {
     this.pointers = new Map();
     const ranges = { yaw: avatar.content.range.yaw, pitch: avatar.content.range.pitch, roll: ROLL_RANGE, zoom: ZOOM_RANGE };
     this.sliders = Object.entries(ranges).map(([name, [low, high]]) => {
-      const onInput = (value) => this.turn({ [name]: value });
+      const onInput = (value) => (name === "zoom" ? avatar.pose({ zoom: value }) : this.turn({ [name]: value }));
       const slider = makeSlider({ name: name[0].toUpperCase() + name.slice(1), low, high, value: avatar.turn[name], onInput });
       element("turns").append(slider.row);
       return { name, slider };
@@ -28,6 +28,7 @@ export class View {
       avatar.changed();
     });
     canvas.addEventListener("pointerdown", (event) => {
+      if (event.button > 0) return; // It opens a menu, after which the browser may not tell of its end.
       canvas.setPointerCapture(event.pointerId);
       this.pointers.set(event.pointerId, event);
     });
