@@ -12,9 +12,8 @@ from nerfblendshape_ns.common.errors import UserError
 from nerfblendshape_ns.expressions.tracks import ExpressionTrack
 from nerfblendshape_ns.expressions.tracks.base import HOLD_SECONDS
 
-_FOLDER_FILES = ("*.json", "*.npy", "*.frame", "*/*.frame", "*.npz", "*/*.npz") + tuple(
-    f"{folder}/*.txt" for folder in ("exp", "jaw", "eyelids", "eyes")
-)
+# Of the files that hold coefficients in a folder, as far down as datasets have them.
+_SUFFIXES, _LEVELS = {".json", ".npy", ".npz", ".frame", ".txt", ".pt"}, ("*", "*/*", "*/*/*")
 
 
 def external_expressions(
@@ -81,7 +80,7 @@ def content_key(path: Path) -> str:
             if names.is_file():
                 digest.update(names.read_bytes())
     elif path.is_dir():
-        for file in sorted({file for pattern in _FOLDER_FILES for file in path.glob(pattern)}):
+        for file in sorted(file for level in _LEVELS for file in path.glob(level) if file.suffix in _SUFFIXES):
             status = file.stat()
             digest.update(f"{file.relative_to(path)} {status.st_size} {status.st_mtime_ns}".encode())
     return digest.hexdigest()[:16]

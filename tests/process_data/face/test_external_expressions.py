@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from layout_clips import write_insta, write_radnerf
 from video_files import cut_video
 
 from nerfblendshape_ns.common import file_io
@@ -163,6 +164,15 @@ def test_the_key_of_a_folder(tmp_path):
     second = content_key(tmp_path)
     np.savez(tmp_path / "flame_param" / "00000.npz", expr=np.zeros((1, 100)))
     assert content_key(tmp_path) != second
+
+
+@pytest.mark.parametrize(("write", "name"), [(write_insta, "flame/exp/00005.txt"), (write_radnerf, "track_params.pt")])
+def test_the_key_of_a_dataset_is_that_of_its_coefficients(tmp_path, write, name):
+    write(tmp_path)
+    (tmp_path / name).touch()
+    first = content_key(tmp_path)
+    (tmp_path / name).write_bytes((tmp_path / name).read_bytes() + b" ")
+    assert content_key(tmp_path) != first
 
 
 @pytest.mark.parametrize(
