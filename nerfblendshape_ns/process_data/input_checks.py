@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any, Dict, Optional
 
 import numpy as np
-from PIL import Image
 
+from nerfblendshape_ns.common import file_io
 from nerfblendshape_ns.common.arrays import load_arrays
 from nerfblendshape_ns.common.errors import UserError
 from nerfblendshape_ns.data.contract import Label
@@ -49,9 +49,10 @@ def check_label_sources(options: ProcessOptions) -> None:
     of_images = None
     for path in masks.values():
         try:
-            with Image.open(path) as mask:
-                size = mask.size
-        except (OSError, ValueError):
+            size = file_io.image_size(path)
+        except UserError:
+            raise
+        except (OSError, SyntaxError, ValueError):
             raise UserError(f"{path} cannot be decoded as an image; restore the mask.") from None
         if size == (video.width, video.height):
             continue

@@ -93,3 +93,13 @@ def test_a_stray_part_of_insta_does_not_hide_what_a_dataset_is(tmp_path, own_cli
     write_insta(tmp_path / "insta")
     (root / "transforms_train.json").write_text((tmp_path / "insta" / "transforms.json").read_text())
     assert read_clip(root).layout == "own"
+
+
+def test_a_part_of_insta_whose_frames_are_no_list_is_reported(tmp_path):
+    write_insta(tmp_path)
+    document = json.loads((tmp_path / "transforms.json").read_text())
+    for path in tmp_path.glob("transforms*.json"):
+        path.unlink()
+    (tmp_path / "transforms_train.json").write_text(json.dumps({**document, "frames": 5, "exp_path": ""}))
+    with pytest.raises(UserError, match="transforms_train.json: 'frames' holds no frame"):
+        read_clip(tmp_path)

@@ -110,6 +110,7 @@ def test_nerface_without_intrinsics(tmp_path):
             "frames have [1, 76] numbers in 'expression'; give all the same",
         ),
         (lambda frame: frame.update(bbox=[1]), "'bbox' of ./train/f_0000 is not four numbers; correct it"),
+        (lambda frame: frame.update(bbox=[0, 1, 0, np.inf]), "'bbox' of ./train/f_0000 is not four numbers"),
         (lambda frame: frame.pop("transform_matrix"), "frame 0 has no 'transform_matrix'"),
     ],
 )

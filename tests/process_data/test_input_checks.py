@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from PIL import Image
 from stand_in_tracker import NUM_FRAMES, SIZE, process, snapshot
 
 from nerfblendshape_ns.common import file_io
@@ -82,9 +83,16 @@ def test_a_wrong_mask_is_named_before_anything_is_done(tracker, options, masks, 
     assert tracker.calls == 0 and not options.output.exists()
 
 
-def test_a_image_that_is_none_is_named_before_anything_is_done(tracker, options, masks):
+def test_an_image_that_is_none_is_named_before_anything_is_done(tracker, options, masks):
     (masks / "000005.png").write_bytes(b"no picture")
     with pytest.raises(UserError, match="000005.png cannot be decoded as an image; restore the mask"):
+        process(replace(options, parsing=masks))
+    assert tracker.calls == 0 and not options.output.exists()
+
+
+def test_an_image_that_claims_to_be_vast_is_named_before_anything_is_done(tracker, options, masks, monkeypatch):
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", SIZE)
+    with pytest.raises(UserError, match="000000.png has more than 67,108,864 pixels; give a smaller image"):
         process(replace(options, parsing=masks))
     assert tracker.calls == 0 and not options.output.exists()
 

@@ -95,7 +95,8 @@ def _document(root: Path) -> Tuple[Dict[str, Any], Path]:
     documents = [file_io.load_json(part) for part in paths]
     seen: Dict[str, Any] = {}
     for part, document in zip(paths, documents):
-        for entry in require(document, "frames", part):
+        found = require(document, "frames", part)
+        for entry in found if isinstance(found, list) else []:
             key = entry.get("file_path") if isinstance(entry, dict) else None
             seen.setdefault(str(key), entry)
     return {**documents[0], "frames": list(seen.values())}, paths[0]

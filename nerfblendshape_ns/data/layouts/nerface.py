@@ -159,7 +159,9 @@ def _face_rect(entry: Dict[str, Any], width: int, height: int, path: Path) -> Op
     try:
         top, bottom, left, right = (float(value) for value in entry["bbox"])
     except (TypeError, ValueError):
-        raise UserError(f"{path}: 'bbox' of {entry['file_path']} is not four numbers; correct it.") from None
+        top = bottom = left = right = np.nan
+    if not np.isfinite([top, bottom, left, right]).all():
+        raise UserError(f"{path}: 'bbox' of {entry['file_path']} is not four numbers; correct it.")
     rect = (left * width, top * height, (right - left) * width, (bottom - top) * height)
     return rect if rect[2] > 0 and rect[3] > 0 else None
 
