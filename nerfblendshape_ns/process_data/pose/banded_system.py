@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Optional
+from typing import Optional, Tuple
 
 import numpy as np
 from scipy.linalg import solveh_banded
@@ -79,24 +79,32 @@ def band_product(band: np.ndarray, poses: np.ndarray) -> np.ndarray:
     return product
 
 
-def smooth_step(
-    information: np.ndarray,
-    gradient: np.ndarray,
-    poses: np.ndarray,
-    smoothness: float,
-    breaks: Optional[np.ndarray] = None,
-) -> np.ndarray:
-    """The Gauss-Newton step of all poses under the acceleration penalty, ``[frames, 6]``.
+def penalised_system(
+    information: np.ndarray, gradient: np.ndarray, poses: np.ndarray, smoothness: float, weights: np.ndarray
+) -> Tuple[np.ndarray, np.ndarray]:
+    """The linear system of a Gauss-Newton step of all poses under the acceleration penalty.
 
     Args:
         information: ``[frames, 6, 6]``, that of each frame's observations about its pose.
         gradient: ``[frames, 6]``, of their weighted residuals.
         poses: ``[frames, 6]``.
         smoothness: in frames, as for :func:`~nerfblendshape_ns.process_data.pose.head_pose.fit_clip`.
-        breaks: bool ``[frames]``, frames before which motion is interrupted; nothing is smoothed across them.
+        weights: ``[frames - 2]``, the weight of each second difference.
+
+    Returns:
+        The matrix in lower band storage ``[18, frames * 6]`` and the right side ``[frames * 6]``.
     """
-    metric = information.mean(0)
-    band = acceleration_band(smoothness**4 * metric, acceleration_weights(poses, metric, breaks))
-    right_side = gradient.reshape(-1) - band_product(band, poses)
-    step = solveh_banded(information_into_band(information, band), right_side, lower=True)
-    return step.reshape(poses.shape)
+    band = acceleration_band(smoothness**4 * information.mean(0), weights)
+    return information_into_band(information, band), gradient.reshape(-1) - band_product(band, poses)
+
+
+def smooth_step(
+    information: np.ndarray, gradient: np.ndarray, poses: np.ndarray, smoothness: float, breaks: Optional[np.ndarray]
+) -> np.ndarray:
+    """That step, ``[frames, 6]``, where nothing but poses is estimated; arguments as of :func:`penalised_system`.
+
+    ``breaks``, bool ``[frames]``, are the frames before which motion is interrupted; nothing is smoothed across them.
+    """
+    weights = acceleration_weights(poses, information.mean(0), breaks)
+    band, right_side = penalised_system(information, gradient, poses, smoothness, weights)
+    return solveh_banded(band, right_side, lower=True).reshape(poses.shape)

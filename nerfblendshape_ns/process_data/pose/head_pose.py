@@ -8,7 +8,7 @@ little. Acceleration is penalised in the metric of the data, so one number says 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Callable, Optional, Tuple
 
 import cv2
@@ -17,12 +17,7 @@ from scipy.linalg import solveh_banded
 
 from nerfblendshape_ns.common.errors import UserError
 from nerfblendshape_ns.common.smoothing import fill_gaps
-from nerfblendshape_ns.process_data.pose.banded_system import (
-    acceleration_band,
-    acceleration_weights,
-    band_product,
-    information_into_band,
-)
+from nerfblendshape_ns.process_data.pose.banded_system import acceleration_weights, penalised_system
 from nerfblendshape_ns.process_data.pose.landmark_trust import (
     LEAST_TRUST,
     ROBUST_SCALE,
@@ -45,12 +40,14 @@ from nerfblendshape_ns.process_data.pose.pose_geometry import (
     to_camera,
 )
 
-# Standard deviation of a person's face from the reference face, centimetres.
+# Standard deviation of a point of a person's face from the reference face, centimetres.
 SHAPE_DEVIATION = 0.4
 # Landmark errors stay alike over about this many frames, so frames count for less than their number.
 CORRELATED_FRAMES = 25.0
 ROUNDS = 16
 """Gauss-Newton rounds of :func:`fit_clip`."""
+MESH_ROUNDS = 6
+"""Those of :func:`fit_mesh`."""
 # Poses settle for this many rounds before smoothing begins.
 FREE_ROUNDS = 5
 # Frames of a long clip that the mesh fit takes at a time.
@@ -69,8 +66,8 @@ class PoseFit:
     """float64 ``[points, 3]`` in head space."""
     noise: np.ndarray
     """float64 ``[points]``: each landmark's standard deviation in pixels."""
-    trust: np.ndarray = field(default_factory=lambda: np.ones(1))
-    """float64 ``[frames]`` or ``[1]``: trust in each frame's landmarks, 1 for all but bad ones."""
+    trust: np.ndarray
+    """float64 ``[frames]``: trust in each frame's landmarks, 1 for all but bad ones."""
 
     def reprojection_errors(self, observed: np.ndarray, intrinsics: Intrinsics) -> np.ndarray:
         """Distances ``[frames, points]`` in pixels of the projected shape from ``observed`` ``[frames, points, 2]``."""
@@ -123,8 +120,6 @@ def fit_clip(
     smoothness: float,
     *,
     image_size: float = 512.0,
-    shape_deviation: float = SHAPE_DEVIATION,
-    rounds: int = ROUNDS,
     breaks: Optional[np.ndarray] = None,
     progress: Optional[Callable[[int], None]] = None,
 ) -> PoseFit:
@@ -137,8 +132,6 @@ def fit_clip(
         smoothness: in frames; motion with a period of ``2 pi * smoothness`` frames is halved, slower motion kept
             (Whittaker smoothing); 0 switches the penalty off.
         image_size: longer image side, which the noise floor is relative to.
-        shape_deviation: how far a point of the person's face may be expected from the reference, centimetres.
-        rounds: Gauss-Newton rounds; noise and robust weights are updated in each.
         breaks: bool ``[frames]``, frames before which motion is interrupted; nothing is smoothed across them.
         progress: called with 1 after each round.
 
@@ -150,10 +143,10 @@ def fit_clip(
     shape = reference_shape.astype(np.float64).copy()
     noise = np.full(len(shape), 2.0 * image_size / 512.0)
     # The prior counts as if only every CORRELATED_FRAMES-th frame held new information.
-    prior_weight = min(num_frames, CORRELATED_FRAMES) / shape_deviation**2
+    prior_weight = min(num_frames, CORRELATED_FRAMES) / SHAPE_DEVIATION**2
     slipped = np.where(slips(observed, breaks), LEAST_TRUST, 1.0)
     trust = slipped
-    for done in range(rounds):
+    for done in range(ROUNDS):
         residual, pose_jacobian, shape_jacobian = linearise(poses, reference, shape, observed, intrinsics)
         distance = np.linalg.norm(residual, axis=-1)
         if done:
@@ -190,8 +183,6 @@ def fit_mesh(
     intrinsics: Intrinsics,
     *,
     image_size: float = 512.0,
-    shape_deviation: float = SHAPE_DEVIATION,
-    rounds: int = 6,
 ) -> np.ndarray:
     """The clip's mean face as a whole mesh, with the poses held.
 
@@ -203,22 +194,20 @@ def fit_mesh(
         reference_mesh: ``[points, 3]`` in the axes of the reference shape of ``fit``.
         intrinsics: the camera.
         image_size: as in :func:`fit_clip`.
-        shape_deviation: as in :func:`fit_clip`.
 
     Returns:
         float64 ``[points, 3]`` in head space.
     """
     mesh = reference_mesh.astype(np.float64).copy()
-    prior_weight = min(len(observed), CORRELATED_FRAMES) / shape_deviation**2
-    trust = np.broadcast_to(fit.trust, len(observed))
+    prior_weight = min(len(observed), CORRELATED_FRAMES) / SHAPE_DEVIATION**2
     # A piece of the clip at a time: the derivatives of ten minutes at once would take gigabytes.
     pieces = [slice(first, first + MESH_PIECE) for first in range(0, len(observed), MESH_PIECE)]
-    for _ in range(rounds):
+    for _ in range(MESH_ROUNDS):
         distance = np.concatenate(
             [np.linalg.norm(observed[piece] - _seen(fit, piece, mesh, intrinsics)[1], axis=-1) for piece in pieces]
         )
         noise = landmark_noise(distance, image_size)
-        weights = geman_mcclure(distance / noise, ROBUST_SCALE) / noise**2 * trust[:, None]
+        weights = geman_mcclure(distance / noise, ROBUST_SCALE) / noise**2 * fit.trust[:, None]
         blocks = np.tile(prior_weight * np.eye(3), (len(mesh), 1, 1))
         gradient = -prior_weight * (mesh - reference_mesh)
         for piece in pieces:
@@ -239,21 +228,18 @@ def _seen(fit: PoseFit, piece: slice, mesh: np.ndarray, intrinsics: Intrinsics) 
 
 
 def landmark_information(
-    fit: PoseFit, poses: np.ndarray, shape: np.ndarray, noise: np.ndarray, observed: np.ndarray, intrinsics: Intrinsics
+    fit: PoseFit, poses: np.ndarray, observed: np.ndarray, intrinsics: Intrinsics
 ) -> Tuple[np.ndarray, np.ndarray]:
     """What the landmarks say about every pose: information ``[frames, 6, 6]`` and gradient ``[frames, 6]``.
 
     Args:
-        fit: reference rotation, and trust in each of the frames.
+        fit: all but its poses is used.
         poses: ``[frames, 6]`` at which the projection is linearised.
-        shape: ``[points, 3]`` or ``[frames, points, 3]`` in head space.
-        noise: ``[points]`` standard deviations in pixels.
         observed: ``[frames, points, 2]`` pixels.
         intrinsics: the camera.
     """
-    residual, by_pose, _ = linearise(poses, fit.reference, shape, observed, intrinsics)
-    weights = robust_weights(np.linalg.norm(residual, axis=-1) / noise) / noise**2
-    weights = weights * np.broadcast_to(fit.trust, len(poses))[:, None]
+    residual, by_pose, _ = linearise(poses, fit.reference, fit.shape, observed, intrinsics)
+    weights = robust_weights(np.linalg.norm(residual, axis=-1) / fit.noise) / fit.noise**2 * fit.trust[:, None]
     weighted = by_pose * weights[..., None, None]
     information = np.einsum("npia,npib->nab", weighted, by_pose, optimize=True)
     return information, np.einsum("npia,npi->na", weighted, residual, optimize=True)
@@ -280,11 +266,8 @@ def _solve(
     weighted_shape = shape_jacobian * weights[..., None, None]
     shape_blocks = np.einsum("npia,npib->pab", weighted_shape, shape_jacobian, optimize=True)
     shape_gradient = np.einsum("npia,npi->pa", weighted_shape, residual, optimize=True) - prior_weight * shape_offset
-    penalty = smoothness**4 * information.mean(0)
-    band = acceleration_band(penalty, motion)
-    pose_gradient = pose_gradient.reshape(-1) - band_product(band, poses)
-    band = information_into_band(information, band)
-    eliminated = solveh_banded(band, np.column_stack([coupling, pose_gradient]), lower=True)
+    band, right_side = penalised_system(information, pose_gradient, poses, smoothness, motion)
+    eliminated = solveh_banded(band, np.column_stack([coupling, right_side]), lower=True)
     schur = -coupling.T @ eliminated[:, :-1]
     for point in range(num_points):
         block = slice(point * 3, point * 3 + 3)

@@ -99,7 +99,7 @@ def linearise(
     Args:
         poses: ``[frames, 6]``.
         reference: ``[3, 3]``, the rotation that their rotation vectors are relative to.
-        shape: ``[points, 3]``, or ``[frames, points, 3]`` for a face that moves, in head space.
+        shape: ``[points, 3]`` in head space.
         observed: ``[frames, points, 2]`` pixels.
         intrinsics: the camera.
 

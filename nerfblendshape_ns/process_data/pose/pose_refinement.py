@@ -96,7 +96,7 @@ def refine_poses(
     for low, high in bands:
         clip_images = _band_passed(frames, poses, fit.reference, point_sets, intrinsics, low, high)
         for _ in range(ROUNDS_PER_BAND):
-            information, gradient = landmark_information(fit, poses, fit.shape, fit.noise, observed, intrinsics)
+            information, gradient = landmark_information(fit, poses, observed, intrinsics)
             _add_texture(information, gradient, clip_images, poses, fit.reference, point_sets, intrinsics)
             poses = poses + smooth_step(information, gradient, poses, smoothness, breaks)
             progress(1)

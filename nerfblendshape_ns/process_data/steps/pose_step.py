@@ -99,7 +99,7 @@ def run(options: ProcessOptions, model: Path, frame_info: Dict[str, Any], progre
     errors = fit.reprojection_errors(rigid, intrinsics)
     frame_errors = np.sqrt((errors**2).mean(1)) * per_512
     rms = head_pose.rms(errors) * per_512
-    bad = np.flatnonzero(np.broadcast_to(fit.trust, len(rigid)) < DISTRUSTED)
+    bad = np.flatnonzero(fit.trust < DISTRUSTED)
     single, single_reference = head_pose.initial_poses(fit.shape, rigid, intrinsics)
     angles = pose_geometry.angles_in_degrees(fit.poses, fit.reference)
     angles_single = pose_geometry.angles_in_degrees(single, single_reference)
@@ -113,7 +113,7 @@ def run(options: ProcessOptions, model: Path, frame_info: Dict[str, Any], progre
         translation_raw=single[:, 3:],
         mesh=mesh.astype(np.float32),
         focal=np.array(intrinsics.focal),
-        trust=np.array(np.broadcast_to(fit.trust, len(rigid))),
+        trust=fit.trust,
         poses=fit.poses,
         reference=fit.reference,
     )

@@ -31,11 +31,13 @@ def observe(shape, rotation, translation):
     return pose_geometry.project(shape @ rotation.transpose(0, 2, 1) + translation[:, None], CAMERA)
 
 
-def test_poses_and_personal_shape_are_recovered_from_exact_projections():
+def test_poses_and_personal_shape_are_recovered_from_exact_projections(monkeypatch):
     rotation, translation = talking_poses()
     person, reference = face(), face() + np.random.default_rng(5).normal(0, 0.3, (48, 3))
     observed = observe(person, rotation, translation)
-    fit = head_pose.fit_clip(observed, reference, CAMERA, smoothness=0.0, shape_deviation=100.0, rounds=40)
+    monkeypatch.setattr(head_pose, "SHAPE_DEVIATION", 100.0)
+    monkeypatch.setattr(head_pose, "ROUNDS", 40)
+    fit = head_pose.fit_clip(observed, reference, CAMERA, smoothness=0.0)
     assert head_pose.rms(fit.reprojection_errors(observed, CAMERA)) < 1e-3
     # The head's own axes cannot be seen in a video: compare after the best similarity between the two shapes.
     centred, target = fit.shape - fit.shape.mean(0), person - person.mean(0)
@@ -47,17 +49,18 @@ def test_poses_and_personal_shape_are_recovered_from_exact_projections():
     assert np.degrees(angle).max() < 0.01
 
 
-def test_known_shape_gives_known_poses_under_smoothing():
+def test_known_shape_gives_known_poses_under_smoothing(monkeypatch):
     rotation, translation = talking_poses()
     person = face()
     observed = observe(person, rotation, translation)
-    fit = head_pose.fit_clip(observed, person, CAMERA, smoothness=0.5, shape_deviation=1e-4)
+    monkeypatch.setattr(head_pose, "SHAPE_DEVIATION", 1e-4)
+    fit = head_pose.fit_clip(observed, person, CAMERA, smoothness=0.5)
     found = pose_geometry.rotations(fit.poses, fit.reference)
     assert np.degrees(Rotation.from_matrix(found.transpose(0, 2, 1) @ rotation).magnitude()).max() < 0.05
     assert np.abs(fit.poses[:, 3:] - translation).max() < 0.05
 
 
-def test_noise_is_averaged_and_an_outlier_landmark_does_not_pull():
+def test_noise_is_averaged_and_an_outlier_landmark_does_not_pull(monkeypatch):
     rotation, translation = talking_poses(80)
     person = face()
     random = np.random.default_rng(2)
@@ -65,8 +68,9 @@ def test_noise_is_averaged_and_an_outlier_landmark_does_not_pull():
     observed[:, 3] += random.normal(0, 25, (80, 2))
     observed[30, 10] += 60
     errors = {}
+    monkeypatch.setattr(head_pose, "SHAPE_DEVIATION", 0.05)
     for smoothness in (0.0, 1.0):
-        fit = head_pose.fit_clip(observed, person, CAMERA, smoothness, shape_deviation=0.05)
+        fit = head_pose.fit_clip(observed, person, CAMERA, smoothness)
         found = pose_geometry.rotations(fit.poses, fit.reference)
         angle = np.degrees(Rotation.from_matrix(found.transpose(0, 2, 1) @ rotation).magnitude())
         errors[smoothness] = np.sqrt((angle**2).mean())
@@ -124,13 +128,16 @@ def test_yaw_is_positive_when_the_head_turns_to_its_left_and_pitch_when_it_looks
     assert (nodded @ [0, 0, 1])[1] > 0
 
 
-def test_mesh_is_triangulated_in_the_head_axes():
+def test_mesh_is_triangulated_in_the_head_axes(monkeypatch):
     rotation, translation = talking_poses()
     person = face()
     observed = observe(person, rotation, translation)
-    fit = head_pose.fit_clip(observed, person, CAMERA, 0.0, shape_deviation=1e-4)
+    monkeypatch.setattr(head_pose, "SHAPE_DEVIATION", 1e-4)
+    fit = head_pose.fit_clip(observed, person, CAMERA, 0.0)
     rough = person + np.random.default_rng(1).normal(0, 0.3, person.shape)
-    mesh = head_pose.fit_mesh(fit, observed, rough, CAMERA, shape_deviation=10.0, rounds=10)
+    monkeypatch.setattr(head_pose, "SHAPE_DEVIATION", 10.0)
+    monkeypatch.setattr(head_pose, "MESH_ROUNDS", 10)
+    mesh = head_pose.fit_mesh(fit, observed, rough, CAMERA)
     assert np.abs(mesh - person).max() < 0.02
 
 

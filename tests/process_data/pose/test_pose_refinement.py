@@ -65,7 +65,7 @@ def test_hair_points_are_seen_where_the_hair_is():
     mesh[[1, 9, 10, 234, 454]] = [[0, 0, 0], [0, 4, 0], [0, 7.2, 0], [-7, 1, -4], [7, 1, -4]]
     rotation = FRONTAL[None] @ Rotation.from_euler("y", [[0.0], [30.0], [2.0]], degrees=True).as_matrix()
     poses = pose_geometry.pack(rotation, np.tile([0.0, 0.0, 50.0], (3, 1)), FRONTAL)
-    fit = head_pose.PoseFit(poses, FRONTAL, mesh, np.ones(468))
+    fit = head_pose.PoseFit(poses, FRONTAL, mesh, np.ones(468), np.ones(3))
     assert median_frame(fit) == 2
     labels = np.zeros((256, 256), np.uint8)
     labels[20:250, 30:226] = 1
@@ -82,7 +82,7 @@ def test_hair_points_are_seen_where_the_hair_is():
     assert hair_points(labels, fit, 0, mesh, CAMERA) is None
 
 
-def test_texture_corrects_what_wandering_landmarks_get_wrong():
+def test_texture_corrects_what_wandering_landmarks_get_wrong(monkeypatch):
     num_frames = 24
     time = np.linspace(0, 2 * np.pi, num_frames)
     angles = np.stack([10 * np.sin(time), 5 * np.cos(time), 3 * np.sin(2 * time)], 1)
@@ -95,7 +95,8 @@ def test_texture_corrects_what_wandering_landmarks_get_wrong():
     # All landmarks of a frame shift together, as a tracker's do, by a pixel or so, differently in each frame.
     random = np.random.default_rng(4)
     observed = exact + random.normal(0, 1.2, (num_frames, 1, 2)) + random.normal(0, 1.0, exact.shape)
-    fit = head_pose.fit_clip(observed, chosen, CAMERA, 0.0, shape_deviation=0.01)
+    monkeypatch.setattr(head_pose, "SHAPE_DEVIATION", 0.01)
+    fit = head_pose.fit_clip(observed, chosen, CAMERA, 0.0)
     rounds = []
     fit_poses = refine_poses(frames, fit, [face_points(mesh)], observed, CAMERA, 0.0, PASS_BANDS, rounds.append)
     assert len(rounds) == ROUNDS_PER_BAND * len(PASS_BANDS)
