@@ -21,7 +21,7 @@ from nerfblendshape_ns.process_data.pipeline import run_steps
 from nerfblendshape_ns.process_data.step_graph import Step, build_steps
 from nerfblendshape_ns.process_data.steps.pose_step import HEAD_POSES
 from nerfblendshape_ns.process_data.steps.step_record import StepRecord, discard_partial, video_key
-from nerfblendshape_ns.process_data.steps.track_steps import STRETCHES
+from nerfblendshape_ns.process_data.steps.track_step import STRETCHES
 from nerfblendshape_ns.process_data.video.frames import probe_video
 
 WANTED = ("head pose", "expressions")

@@ -23,7 +23,7 @@ from nerfblendshape_ns.process_data.labels.multiclass_segmenter import Multiclas
 from nerfblendshape_ns.process_data.options import ProcessOptions
 from nerfblendshape_ns.process_data.steps.expression_step import place_expressions, read_track, source_frames
 from nerfblendshape_ns.process_data.steps.frame_step import FRAMES
-from nerfblendshape_ns.process_data.steps.track_steps import TRACKS_RAW
+from nerfblendshape_ns.process_data.steps.track_step import TRACKS_RAW
 from nerfblendshape_ns.process_data.video.frame_selection import MIN_FRAMES
 from nerfblendshape_ns.process_data.video.frames import probe_video
 

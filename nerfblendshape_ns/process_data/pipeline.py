@@ -27,7 +27,7 @@ from nerfblendshape_ns.process_data.networks.model_files import LANDMARKER, PERS
 from nerfblendshape_ns.process_data.options import TOOL, ProcessOptions
 from nerfblendshape_ns.process_data.report import report
 from nerfblendshape_ns.process_data.step_graph import Step, build_steps, frame_info_of, step_keys
-from nerfblendshape_ns.process_data.steps import expression_step, track_steps
+from nerfblendshape_ns.process_data.steps import expression_step, track_step
 from nerfblendshape_ns.process_data.steps.step_record import Result, StepRecord, discard_partial, finish_replacing
 from nerfblendshape_ns.process_data.video import frames
 
@@ -73,7 +73,7 @@ def _run_pending(options: ProcessOptions, steps: List[Step], record: StepRecord,
     if (
         "landmarks" in pending
         and "frames" not in pending
-        and track_steps.images_are_missing(options, frame_info_of(record))
+        and track_step.images_are_missing(options, frame_info_of(record))
     ):
         # Frames without a face were taken away for a track that is gone.
         pending.add("frames")
@@ -103,7 +103,7 @@ def _run_pending(options: ProcessOptions, steps: List[Step], record: StepRecord,
             input_checks.check_against_frames(options, frame_info_of(record), True, tracked=False)
         if step.name == "landmarks":
             # Kept until the step is recorded as done, so that a kill in between costs nothing.
-            discard_partial(options.output / track_steps.STRETCHES)
+            discard_partial(options.output / track_step.STRETCHES)
 
 
 def run_steps(steps: List[Step], record: StepRecord, console: Console) -> Iterator[Step]:

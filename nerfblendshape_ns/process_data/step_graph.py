@@ -17,7 +17,7 @@ from nerfblendshape_ns.process_data.steps import (
     image_steps,
     pose_step,
     survey_step,
-    track_steps,
+    track_step,
 )
 from nerfblendshape_ns.process_data.steps.step_record import Progress, Result, StepRecord, step_key, video_key
 
@@ -75,10 +75,10 @@ def build_steps(options: ProcessOptions, model: Path, record: StepRecord) -> Lis
         ),
         Step(
             "landmarks",
-            lambda bar: track_steps.track(options, model, frame_info_of(record), bar),
+            lambda bar: track_step.track(options, model, frame_info_of(record), bar),
             ["frames"],
             {},
-            [track_steps.TRACKS_RAW, contract.FRAME_TIMES],
+            [track_step.TRACKS_RAW, contract.FRAME_TIMES],
         ),
         Step(
             "segmentation",

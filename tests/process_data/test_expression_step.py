@@ -11,7 +11,7 @@ from nerfblendshape_ns.process_data.options import ProcessOptions
 from nerfblendshape_ns.process_data.pose.pose_geometry import FRONTAL
 from nerfblendshape_ns.process_data.steps import expression_step
 from nerfblendshape_ns.process_data.steps.pose_step import HEAD_POSES
-from nerfblendshape_ns.process_data.steps.track_steps import TRACKS_RAW
+from nerfblendshape_ns.process_data.steps.track_step import TRACKS_RAW
 
 SLIP = 30
 FRAME_INFO = {"width": 512, "height": 512, "centre_x": CAMERA.centre_x, "centre_y": CAMERA.centre_y}

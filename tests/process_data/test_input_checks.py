@@ -12,7 +12,7 @@ from nerfblendshape_ns.common.errors import UserError
 from nerfblendshape_ns.data import contract
 from nerfblendshape_ns.process_data import input_checks
 from nerfblendshape_ns.process_data.options import ProcessOptions
-from nerfblendshape_ns.process_data.steps import track_steps
+from nerfblendshape_ns.process_data.steps import track_step
 from nerfblendshape_ns.process_data.steps.step_record import StepRecord
 
 
@@ -34,7 +34,7 @@ def untracked(monkeypatch):
     def refuse(*_):
         pytest.fail("the face was tracked before the input was checked")
 
-    monkeypatch.setattr(track_steps, "track_face", refuse)
+    monkeypatch.setattr(track_step, "track_face", refuse)
 
 
 def finished(options: ProcessOptions):

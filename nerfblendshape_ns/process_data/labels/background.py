@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Sequence, Union
+from typing import Sequence
 
 import cv2
 import numpy as np
 
 from nerfblendshape_ns.common.frame_numbers import spread
 from nerfblendshape_ns.data.contract import Label
-from nerfblendshape_ns.process_data.video.frames import LabelFolder
-
-Labels = Union[Sequence[np.ndarray], np.ndarray, LabelFolder]
 
 MAX_CANDIDATES = 600
 """Most frames whose labels are compared; they are spread evenly over the clip."""
@@ -45,7 +42,7 @@ class CleanPlate:
         return float(1.0 - self.seen.mean())
 
 
-def clean_plate(frames: Sequence[np.ndarray], labels: Labels, margin: float = 0.02) -> CleanPlate:
+def clean_plate(frames: Sequence[np.ndarray], labels: Sequence[np.ndarray], margin: float = 0.02) -> CleanPlate:
     """Estimate the background behind the person.
 
     Half of the frames used are spread over the clip, the others are those that uncover what is seldom seen. Each pixel
@@ -78,7 +75,7 @@ def clean_plate(frames: Sequence[np.ndarray], labels: Labels, margin: float = 0.
     return CleanPlate(inpaint(plate, ~seen), seen)
 
 
-def choose_frames(labels: Labels, num_samples: int) -> np.ndarray:
+def choose_frames(labels: Sequence[np.ndarray], num_samples: int) -> np.ndarray:
     """Which frames to sample the background from: half spread over the clip, half by what they uncover.
 
     A person who leans aside for a second uncovers in that second what no other frame shows.

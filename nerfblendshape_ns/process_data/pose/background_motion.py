@@ -13,7 +13,6 @@ import cv2
 import numpy as np
 
 from nerfblendshape_ns.data.contract import Label
-from nerfblendshape_ns.process_data.video.frames import LabelFolder
 
 # Frames sampled per second of video.
 SAMPLES_PER_SECOND = 5.0
@@ -69,7 +68,7 @@ def sampled_frames(num_frames: int, fps: float) -> np.ndarray:
 
 
 def measure(
-    images: Sequence[np.ndarray], labels: LabelFolder, fps: float, progress: Callable[[int], None]
+    images: Sequence[np.ndarray], labels: Sequence[np.ndarray], fps: float, progress: Callable[[int], None]
 ) -> BackgroundMotion:
     """Track the background through a clip.
 

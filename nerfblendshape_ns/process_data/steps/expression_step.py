@@ -20,7 +20,7 @@ from nerfblendshape_ns.process_data.pose.pose_geometry import Intrinsics
 from nerfblendshape_ns.process_data.steps.frame_step import FRAMES
 from nerfblendshape_ns.process_data.steps.pose_step import HEAD_POSES
 from nerfblendshape_ns.process_data.steps.step_record import Progress, Result
-from nerfblendshape_ns.process_data.steps.track_steps import TRACKS_RAW
+from nerfblendshape_ns.process_data.steps.track_step import TRACKS_RAW
 
 EXPRESSIONS_RAW = "expr_raw.npy"
 """Coefficients as tracked, neither fitted to the landmarks nor smoothed: float32 ``[frames, basis]``, columns as in

@@ -38,8 +38,8 @@ from nerfblendshape_ns.process_data.pose.background_motion import measure, sampl
 from nerfblendshape_ns.process_data.steps.frame_step import FRAMES
 from nerfblendshape_ns.process_data.steps.pose_step import HEAD_POSES
 from nerfblendshape_ns.process_data.steps.step_record import Progress, Result, put_in_place, resumed_folder
-from nerfblendshape_ns.process_data.steps.track_steps import TRACKS_RAW, images_and_labels
-from nerfblendshape_ns.process_data.video.frames import ImageFolder
+from nerfblendshape_ns.process_data.steps.track_step import TRACKS_RAW, images_and_labels
+from nerfblendshape_ns.process_data.video.frame_folders import ImageFolder
 
 BACKGROUND_SEEN = "background_seen.png"
 # An overlap of the head's masks in two successive frames below this, motion undone, is worth a warning.
@@ -161,7 +161,7 @@ def camera(options: ProcessOptions, frame_info: Dict[str, Any], progress: Progre
     ``moving``
         true, false, or ``null`` where the background does not show it (a plain wall, or hidden by the person).
     """
-    images, labels = images_and_labels(options, frame_info)
+    images, labels = images_and_labels(options.output)
     progress(0, len(sampled_frames(len(images), frame_info["fps"])))
     motion = measure(images, labels, frame_info["fps"], progress)
     known = motion.tracked_fraction >= LEAST_TRACKED_FRACTION
@@ -185,7 +185,7 @@ def camera(options: ProcessOptions, frame_info: Dict[str, Any], progress: Progre
 
 def background(options: ProcessOptions, frame_info: Dict[str, Any], progress: Progress) -> Result:
     """``background.png``, the clean plate, and ``background_seen.png``, 255 where a frame shows it."""
-    plate = clean_plate(*images_and_labels(options, frame_info))
+    plate = clean_plate(*images_and_labels(options.output))
     file_io.save_image(options.output / contract.BACKGROUND, plate.colours)
     file_io.save_image(options.output / BACKGROUND_SEEN, plate.seen.astype(np.uint8) * 255)
     progress(1)
@@ -200,7 +200,7 @@ def mattes(options: ProcessOptions, frame_info: Dict[str, Any], progress: Progre
         progress(1)
         return {"soft_fraction": None}, []
     landmarks = fill_gaps(load_arrays(root / TRACKS_RAW)["landmarks"])[:, :, :2]
-    images, labels = images_and_labels(options, frame_info)
+    images, labels = images_and_labels(options.output)
     plate = file_io.load_image(root / contract.BACKGROUND)
     seen = file_io.load_image(root / BACKGROUND_SEEN, cv2.IMREAD_UNCHANGED) > 0
     face_height = float(np.median(np.linalg.norm(landmarks[:, CHIN] - landmarks[:, TOP], axis=1)))

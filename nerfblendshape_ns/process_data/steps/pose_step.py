@@ -35,8 +35,8 @@ from nerfblendshape_ns.process_data.pose import head_points, head_pose, pose_geo
 from nerfblendshape_ns.process_data.pose.landmark_trust import DISTRUSTED
 from nerfblendshape_ns.process_data.pose.pose_geometry import Intrinsics
 from nerfblendshape_ns.process_data.steps.step_record import Progress, Result
-from nerfblendshape_ns.process_data.steps.track_steps import TRACKS_RAW, images_and_labels
-from nerfblendshape_ns.process_data.video.frames import LabelFolder
+from nerfblendshape_ns.process_data.steps.track_step import TRACKS_RAW, images_and_labels
+from nerfblendshape_ns.process_data.video.frame_folders import LabelFolder
 
 HEAD_POSES = "head_poses.npz"
 """``camera_to_head`` as in ``transforms.json``, ``focal`` (pixels), ``mesh`` (the personalised face), ``trust`` in the
@@ -83,7 +83,7 @@ def run(options: ProcessOptions, model: Path, frame_info: Dict[str, Any], progre
     )
     mesh = fit_mesh(fit)
     landmark_rms = head_pose.rms(fit.reprojection_errors(rigid, intrinsics))
-    images, labels = images_and_labels(options, frame_info)
+    images, labels = images_and_labels(options.output)
     for bands in passes:
         points = _tracked_points(labels, fit, mesh, intrinsics)
         poses = pose_refinement.refine_poses(

@@ -1,11 +1,11 @@
-"""Reading a video frame by frame: what it is, its images with their times, and the images and labels on disk."""
+"""Reading a video frame by frame: what it is, and its images with their times."""
 
 from __future__ import annotations
 
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Iterator, Optional, Sequence, Tuple
+from typing import Iterator, Optional, Tuple
 
 import av
 import cv2
@@ -14,10 +14,8 @@ from av.container import InputContainer
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
-from nerfblendshape_ns.common import file_io
 from nerfblendshape_ns.common.errors import UserError
 from nerfblendshape_ns.common.media import decoded_frames, open_media, sound_stream, start_time
-from nerfblendshape_ns.data import contract
 from nerfblendshape_ns.process_data.video.crop import FrameWindow
 
 
@@ -136,37 +134,3 @@ def apply_window(frame: np.ndarray, window: FrameWindow) -> np.ndarray:
     if cut.shape[:2] == (window.out_height, window.out_width):
         return np.ascontiguousarray(cut)
     return cv2.resize(cut, (window.out_width, window.out_height), interpolation=cv2.INTER_AREA)
-
-
-class ImageFolder(Sequence[np.ndarray]):
-    """The written frames as a sequence: ``len()`` and ``[index]`` give uint8 RGB images, read from disk on demand."""
-
-    def __init__(self, root: Path, num_frames: int) -> None:
-        self.root = root
-        self.num_frames = num_frames
-
-    def __len__(self) -> int:
-        return self.num_frames
-
-    def __getitem__(self, index):  # type: ignore[override]
-        """Read frame ``index``; slices are not supported, so that no caller loads a whole clip by accident."""
-        if not -self.num_frames <= index < self.num_frames:
-            raise IndexError(index)
-        return file_io.load_image(self.root / contract.IMAGES / contract.image_name(int(index) % self.num_frames))
-
-
-class LabelFolder:
-    """The label images as an array-like: ``shape``, ``len()`` and ``[index]`` read from disk on demand."""
-
-    def __init__(self, root: Path, num_frames: int, height: int, width: int) -> None:
-        self.root = root
-        self.shape: Tuple[int, int, int] = (num_frames, height, width)
-
-    def __len__(self) -> int:
-        return self.shape[0]
-
-    def __getitem__(self, index: int) -> np.ndarray:
-        """uint8 ``[height, width]`` labels of frame ``index``."""
-        if not 0 <= index < len(self):
-            raise IndexError(index)
-        return file_io.load_image(self.root / contract.PARSING / contract.parsing_name(index), cv2.IMREAD_UNCHANGED)

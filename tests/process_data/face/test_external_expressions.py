@@ -15,7 +15,7 @@ from nerfblendshape_ns.expressions.tracks import make_track
 from nerfblendshape_ns.process_data import pipeline, step_graph
 from nerfblendshape_ns.process_data.face.external_expressions import content_key, external_expressions
 from nerfblendshape_ns.process_data.options import ProcessOptions
-from nerfblendshape_ns.process_data.steps import expression_step, track_steps
+from nerfblendshape_ns.process_data.steps import expression_step, track_step
 from nerfblendshape_ns.process_data.steps.step_record import StepRecord
 from nerfblendshape_ns.scripts import process_data as script
 
@@ -106,10 +106,10 @@ def tracked_folder(root, frames=12):
     """What the steps before the expressions leave behind; the tracker's own coefficients are all 0.5."""
     root.mkdir()
     numbers = np.arange(frames)
-    save_arrays(root / track_steps.FRAMES, numbers=numbers)
+    save_arrays(root / track_step.FRAMES, numbers=numbers)
     file_io.save_array(root / contract.FRAME_TIMES, numbers / 25)
     save_arrays(
-        root / track_steps.TRACKS_RAW,
+        root / track_step.TRACKS_RAW,
         landmarks=np.zeros((frames, 478, 3), np.float32),
         coefficients=np.full((frames, 52), 0.5, np.float32),
         found=np.ones(frames, bool),

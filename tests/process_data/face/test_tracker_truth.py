@@ -7,7 +7,7 @@ from nerfblendshape_ns.coefficient_names.arkit import MEDIAPIPE_NAMES
 from nerfblendshape_ns.common import file_io
 from nerfblendshape_ns.data import contract
 from nerfblendshape_ns.process_data.face.face_track import Subject, track_face
-from nerfblendshape_ns.process_data.video.frames import ImageFolder
+from nerfblendshape_ns.process_data.video.frame_folders import ImageFolder
 
 NUM_FRAMES, FPS = 40, 8.0
 # Left and right are the person's: both eyes look to the person's left with the left eye out and the right eye in.

@@ -9,7 +9,7 @@ import pytest
 from nerfblendshape_ns.data.contract import Label
 from nerfblendshape_ns.process_data.labels.face_layout import FACE_OVAL
 from nerfblendshape_ns.process_data.labels.occlusion import Occlusion, largest_areas
-from nerfblendshape_ns.process_data.video.frames import ImageFolder
+from nerfblendshape_ns.process_data.video.frame_folders import ImageFolder
 from nerfblendshape_ns.synthetic.dataset import ClipSettings, write_dataset
 
 FRAMES, SIZE = 24, 96

@@ -23,8 +23,8 @@ from nerfblendshape_ns.process_data.steps.step_record import (
     resumed_folder,
 )
 from nerfblendshape_ns.process_data.video.crop import face_window
+from nerfblendshape_ns.process_data.video.frame_folders import ImageFolder, LabelFolder
 from nerfblendshape_ns.process_data.video.frame_selection import MIN_FRAMES
-from nerfblendshape_ns.process_data.video.frames import ImageFolder, LabelFolder
 
 TRACKS_RAW = "tracks_raw.npz"
 """``landmarks`` and ``coefficients`` as tracked, ``found`` (False where they are interpolated), ``kept_frames`` (which
@@ -163,8 +163,7 @@ def _renumber_images(root: Path, kept: np.ndarray) -> None:
     put_in_place(partial, root / contract.IMAGES)
 
 
-def images_and_labels(options: ProcessOptions, frame_info: Dict[str, Any]) -> Tuple[ImageFolder, LabelFolder]:
-    """The dataset's images and their labels, read on demand."""
-    count = len(load_arrays(options.output / TRACKS_RAW)["found"])
-    labels = LabelFolder(options.output, count, frame_info["height"], frame_info["width"])
-    return ImageFolder(options.output, count), labels
+def images_and_labels(root: Path) -> Tuple[ImageFolder, LabelFolder]:
+    """The images of the dataset directory and their labels, read on demand."""
+    count = len(load_arrays(root / TRACKS_RAW)["found"])
+    return ImageFolder(root, count), LabelFolder(root, count)
