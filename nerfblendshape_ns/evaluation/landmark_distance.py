@@ -11,8 +11,8 @@ from torch import Tensor
 
 from nerfblendshape_ns.avatar.avatar import byte_image
 from nerfblendshape_ns.common.errors import UserError
-from nerfblendshape_ns.data.contract import LEFT_EYE_LANDMARKS, RIGHT_EYE_LANDMARKS
-from nerfblendshape_ns.process_data.face.canonical_face import NUM_LANDMARKS, NUM_MESH_LANDMARKS
+from nerfblendshape_ns.data.contract import LEFT_EYE_LANDMARKS, MESH_POINTS, RIGHT_EYE_LANDMARKS
+from nerfblendshape_ns.process_data.face.canonical_face import NUM_LANDMARKS
 from nerfblendshape_ns.process_data.face.face_landmarker import Detector, FaceLandmarker
 from nerfblendshape_ns.process_data.networks.model_files import LANDMARKER, ModelUnavailable
 
@@ -20,9 +20,9 @@ LEAST_SIDE = 256
 """Smaller images are enlarged to this shorter side for the tracker."""
 OUTER_EYE_CORNERS = (33, 263)
 GROUPS = {
-    "landmarks": list(range(NUM_MESH_LANDMARKS)),
+    "landmarks": list(range(MESH_POINTS)),
     "lids": [*RIGHT_EYE_LANDMARKS, *LEFT_EYE_LANDMARKS],
-    "irises": list(range(NUM_MESH_LANDMARKS, NUM_LANDMARKS)),
+    "irises": list(range(MESH_POINTS, NUM_LANDMARKS)),
 }
 """Numbers of the landmarks behind each measure: the face mesh, the outlines of both eyes, both irises."""
 

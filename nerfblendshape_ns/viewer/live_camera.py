@@ -17,7 +17,7 @@ from nerfblendshape_ns.common.rate import Rate
 from nerfblendshape_ns.expressions.live.frame import LiveFrame
 from nerfblendshape_ns.process_data.face.canonical_face import RIGID_LANDMARKS, mirror_permutation, read_canonical_face
 from nerfblendshape_ns.process_data.face.face_landmarker import Face, FaceLandmarker
-from nerfblendshape_ns.process_data.face.face_track import MIRRORED_COEFFICIENTS
+from nerfblendshape_ns.process_data.face.face_track import mirrored_back
 from nerfblendshape_ns.process_data.networks.model_files import LANDMARKER
 from nerfblendshape_ns.process_data.options import ProcessOptions
 from nerfblendshape_ns.process_data.pose.pose_geometry import FRONTAL, Intrinsics
@@ -65,17 +65,12 @@ class LiveTracker:
         if not found:
             self._last = None
             return None
-        face = self._unmirrored(found[0], image.shape[1]) if self._is_mirrored else found[0]
+        face = mirrored_back(found[0], image.shape[1], self._mirror) if self._is_mirrored else found[0]
         both, self._last = (face, self._last or face), face
         coefficients = np.mean([one.coefficients for one in both], axis=0)
         landmarks = np.mean([one.landmarks for one in both], axis=0)
         named = {name: float(value) for name, value in zip(MEDIAPIPE_NAMES[1:], coefficients[1:])}
         return LiveFrame(named, self._turn(landmarks, *image.shape[:2]), "camera")
-
-    def _unmirrored(self, face: Face, width: int) -> Face:
-        landmarks = face.landmarks.copy()
-        landmarks[:, 0] = width - landmarks[:, 0]
-        return Face(landmarks[self._mirror], face.coefficients[MIRRORED_COEFFICIENTS])
 
     def _turn(self, landmarks: np.ndarray, height: int, width: int) -> Optional[np.ndarray]:
         """The head's turn in the image's axes, by Perspective-n-Point on the reference face."""

@@ -1,4 +1,4 @@
-"""MediaPipe's face topology: the canonical mesh inside the model file, and the landmarks that hardly move."""
+"""MediaPipe's face topology: the canonical mesh inside the model file, and numbers of landmarks."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import numpy as np
 
 from nerfblendshape_ns.common.arrays import DAMAGED_ZIP
 from nerfblendshape_ns.common.errors import UserError
+from nerfblendshape_ns.data.contract import MESH_POINTS
 
-NUM_MESH_LANDMARKS = 468
 NUM_LANDMARKS = 478
 METADATA_MEMBER = "geometry_pipeline_metadata_landmarks.binarypb"
 
@@ -22,6 +22,9 @@ RIGID_LANDMARKS = np.array([
 ])
 # fmt: on
 """Forehead, temples, nose bridge and tip, eye corners and the sides of the face: they move least with expression."""
+BROWS = ((70, 63, 105, 66, 107, 55, 65, 52, 53, 46), (300, 293, 334, 296, 336, 285, 295, 282, 283, 276))
+"""The person's right and left brow."""
+NOSE_TIP = 1
 IRIS_MIRROR = np.array([473, 476, 475, 474, 477, 468, 471, 470, 469, 472])
 """Mirror images of the ten iris landmarks 468 to 477: centre, then four points around it, of right and left eye."""
 
@@ -42,7 +45,7 @@ def read_canonical_face(landmarker: Path) -> np.ndarray:
         mesh = dict(_fields(metadata))[1]
         # Floats one by one or packed; a vertex is a position (3) and a texture coordinate (2).
         values = b"".join(content for number, content in _fields(mesh) if number == 3)
-        return np.frombuffer(values, dtype="<f4").astype(np.float64).reshape(NUM_MESH_LANDMARKS, 5)[:, :3]
+        return np.frombuffer(values, dtype="<f4").astype(np.float64).reshape(MESH_POINTS, 5)[:, :3]
     except (OSError, KeyError, IndexError, ValueError, *DAMAGED_ZIP) as error:
         raise UserError(f"{landmarker} holds no canonical face mesh ({error}); fetch the model again.") from error
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import zipfile
 from pathlib import Path
-from typing import List, NamedTuple, Optional, Protocol, Tuple
+from typing import Callable, List, NamedTuple, Optional, Tuple
 
 import cv2
 import numpy as np
@@ -95,12 +95,8 @@ class Face(NamedTuple):
     """float32 ``[52]`` in 0..1, in the order of :data:`~nerfblendshape_ns.coefficient_names.arkit.MEDIAPIPE_NAMES`."""
 
 
-class Detector(Protocol):
-    """Finds faces in single images or successive frames."""
-
-    def __call__(self, image: np.ndarray, milliseconds: int = 0) -> List[Face]:
-        """The faces in a uint8 RGB image; empty where there is none."""
-        ...
+Detector = Callable[..., List[Face]]
+"""Finds the faces in a uint8 RGB image, one of successive frames where its time in milliseconds is given too."""
 
 
 class FaceLandmarker:

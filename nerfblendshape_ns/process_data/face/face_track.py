@@ -20,6 +20,7 @@ import cv2
 import numpy as np
 
 from nerfblendshape_ns.coefficient_names.arkit import MEDIAPIPE_NAMES
+from nerfblendshape_ns.coefficient_names.sides import side_pairs
 from nerfblendshape_ns.common.arrays import load_arrays, save_arrays
 from nerfblendshape_ns.common.parallel import ordered_map
 from nerfblendshape_ns.process_data.face.canonical_face import NUM_LANDMARKS, mirror_permutation, read_canonical_face
@@ -195,17 +196,15 @@ class _Follower:
         left, top, width, height = self.subject.view or (0, 0, frame.shape[1], frame.shape[0])
         part = frame[top : top + height, left : left + width]
         found: List[Face] = []
+        corner = np.array([left, top, 0], dtype=np.float32)
         # Not a mirrored view: OpenCV would copy that, which takes twice as long as all that it does with the image.
-        for landmarks, scores in self.detect(part if self.mirror is None else cv2.flip(part, 1), milliseconds):
+        for face in self.detect(part if self.mirror is None else cv2.flip(part, 1), milliseconds):
             if self.mirror is not None:
-                landmarks = landmarks.copy()
-                landmarks[:, 0] = width - landmarks[:, 0]
-                landmarks = landmarks[self.mirror]
-                scores = scores[MIRRORED_COEFFICIENTS]
-            found.append(Face(landmarks + np.array([left, top, 0], dtype=np.float32), scores))
+                face = mirrored_back(face, width, self.mirror)
+            found.append(face._replace(landmarks=face.landmarks + corner))
         chosen = self._choose(found, index)
         if chosen is not None:
-            self.seen = index, bounding_box(chosen[0])
+            self.seen = index, bounding_box(chosen.landmarks)
         return chosen
 
     def _choose(self, faces: List[Face], index: int) -> Optional[Face]:
@@ -216,17 +215,26 @@ class _Follower:
             target = np.asarray(self.seen[1])
         best, nearest = None, FARTHEST * max(target[3] - target[1], 1.0)
         for face in faces:
-            centre = (face[0][:, :2].min(0) + face[0][:, :2].max(0)) / 2
+            centre = (face.landmarks[:, :2].min(0) + face.landmarks[:, :2].max(0)) / 2
             distance = float(np.hypot(*(centre - (target[:2] + target[2:]) / 2)))
             if distance < nearest:
                 best, nearest = face, distance
         return best
 
 
-def mirrored_names(names: Sequence[str]) -> List[int]:
-    """For each coefficient the index of its mirror image: ``Left`` and ``Right`` are exchanged."""
-    swapped = [name.replace("Left", "\0").replace("Right", "Left").replace("\0", "Right") for name in names]
-    return [list(names).index(name) for name in swapped]
+_OTHER_SIDE = side_pairs(MEDIAPIPE_NAMES, sideways=True)
+MIRRORED_COEFFICIENTS = [_OTHER_SIDE.get(index, index) for index in range(len(MEDIAPIPE_NAMES))]
+"""For each coefficient the index of its mirror image."""
 
 
-MIRRORED_COEFFICIENTS = mirrored_names(MEDIAPIPE_NAMES)
+def mirrored_back(face: Face, width: int, mirror: np.ndarray) -> Face:
+    """A face that was seen in a mirrored image, as it is in the image.
+
+    Args:
+        face: in pixels of the mirrored image.
+        width: of the image.
+        mirror: as of :func:`~.canonical_face.mirror_permutation`.
+    """
+    landmarks = face.landmarks.copy()
+    landmarks[:, 0] = width - landmarks[:, 0]
+    return Face(landmarks[mirror], face.coefficients[MIRRORED_COEFFICIENTS])

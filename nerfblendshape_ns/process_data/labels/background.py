@@ -11,6 +11,8 @@ import numpy as np
 from nerfblendshape_ns.common.frame_numbers import spread
 from nerfblendshape_ns.data.contract import Label
 
+MARGIN = 0.02
+"""How far from the person a pixel must be, as a fraction of the image's longer side."""
 MAX_CANDIDATES = 600
 """Most frames whose labels are compared; they are spread evenly over the clip."""
 CANDIDATE_SIZE = 64
@@ -42,7 +44,7 @@ class CleanPlate:
         return float(1.0 - self.seen.mean())
 
 
-def clean_plate(frames: Sequence[np.ndarray], labels: Sequence[np.ndarray], margin: float = 0.02) -> CleanPlate:
+def clean_plate(frames: Sequence[np.ndarray], labels: Sequence[np.ndarray]) -> CleanPlate:
     """Estimate the background behind the person.
 
     Half of the frames used are spread over the clip, the others are those that uncover what is seldom seen. Each pixel
@@ -52,12 +54,11 @@ def clean_plate(frames: Sequence[np.ndarray], labels: Sequence[np.ndarray], marg
     Args:
         frames: uint8 RGB ``[height, width, 3]`` images by index.
         labels: uint8 ``[height, width]`` by index, values of :class:`~nerfblendshape_ns.data.contract.Label`.
-        margin: how far from the person a pixel must be, as a fraction of the image's longer side.
     """
     height, width = np.asarray(frames[0]).shape[:2]
     num_samples = min(len(labels), MAX_SAMPLES, max(MIN_VIEWS, SAMPLE_BYTES // (height * width * 3)))
     picks = choose_frames(labels, num_samples)
-    clearance = margin * max(height, width)
+    clearance = MARGIN * max(height, width)
     far = np.empty((len(picks), height, width), dtype=bool)
     near = np.empty_like(far)
     images = np.empty((len(picks), height, width, 3), dtype=np.uint8)

@@ -13,6 +13,7 @@ from typing import List, Tuple
 
 import cv2
 import numpy as np
+from scipy.special import softmax
 
 from nerfblendshape_ns.process_data.labels.colour_models import ColourModel
 from nerfblendshape_ns.process_data.labels.face_layout import FaceGeometry
@@ -80,13 +81,13 @@ class ClipModel:
         # The network does not know earrings.
         scores[Material.HAIR : Material.EARRING] += 1.5 * np.log(person)
         scores[Material.FACE][geometry.oval] = 30.0
-        support = hanging_support(_softmax(scores)[Material.HAIR], geometry)
+        support = hanging_support(softmax(scores, axis=0)[Material.HAIR], geometry)
         scores[Material.HAIR] += 1.5 * np.log(support + 0.02)
         return scores
 
     def label_probabilities(self, sample: SampleFrame) -> np.ndarray:
         """Posterior of background, head, neck and torso: float32 ``[4, height, width]``, summing to 1."""
-        return _labels_of_materials(_softmax(self.material_scores(sample)))
+        return _labels_of_materials(softmax(self.material_scores(sample), axis=0))
 
     def _initial_colours(self, samples: List[SampleFrame]) -> np.ndarray:
         models = [ColourModel() for _ in Material]
@@ -132,7 +133,7 @@ class ClipModel:
         seen = np.zeros(_map_size(), dtype=np.float32)
         for sample, elsewhere in zip(samples, self._not_hanging):
             layout = sample.geometry
-            posterior = _softmax(self.material_scores(sample))
+            posterior = softmax(self.material_scores(sample), axis=0)
             weights = posterior.copy()
             # Skin is learned where it cannot be anything else; shadowed hair next to the neck must not become skin.
             weights[Material.FACE] *= layout.plain_skin
@@ -164,11 +165,6 @@ def _labels_of_materials(posterior: np.ndarray) -> np.ndarray:
             posterior[Material.CLOTH],
         ]
     )
-
-
-def _softmax(scores: np.ndarray) -> np.ndarray:
-    exponentials = np.exp(scores - scores.max(0))
-    return exponentials / exponentials.sum(0)
 
 
 def _surely_person(sample: SampleFrame) -> np.ndarray:

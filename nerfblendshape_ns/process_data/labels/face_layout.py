@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 
 from nerfblendshape_ns.data.contract import LEFT_EYE_LANDMARKS, LIP_LANDMARKS, RIGHT_EYE_LANDMARKS
+from nerfblendshape_ns.process_data.face.canonical_face import BROWS, NOSE_TIP
 
 # fmt: off
 FACE_OVAL = (
@@ -24,15 +25,12 @@ FACE_OVAL = (
 JAW_LINE = (234, 93, 132, 58, 172, 136, 150, 149, 176, 148, 152, 377, 400, 378, 379, 365, 397, 288, 361, 323, 454)
 """The lower part of the outline, from one ear over the chin to the other."""
 RIGID = (10, 151, 9, 8, 168, 6, 197, 195, 5, 33, 133, 362, 263, 127, 356, 234, 454, 98, 327)
-"""Landmarks that barely move with expression."""
-RIGHT_BROW = (70, 63, 105, 66, 107, 55, 65, 52, 53, 46)
-LEFT_BROW = (300, 293, 334, 296, 336, 285, 295, 282, 283, 276)
 # fmt: on
-NOSE_TIP = 1
+"""Landmarks that barely move with expression."""
 NECK_BEHIND = 1.0
 """How far the neck's axis is behind the jaw, as a multiple of how far the tip of the nose is in front of it."""
 CHIN, TOP, EAR_LOBES = 152, 10, (132, 361)
-FEATURES = (LIP_LANDMARKS, LEFT_EYE_LANDMARKS, RIGHT_EYE_LANDMARKS, LEFT_BROW, RIGHT_BROW)
+FEATURES = (LIP_LANDMARKS, LEFT_EYE_LANDMARKS, RIGHT_EYE_LANDMARKS, *BROWS)
 
 
 class HeadFrame:

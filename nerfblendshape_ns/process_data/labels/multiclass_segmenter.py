@@ -25,6 +25,8 @@ BACKGROUND, HAIR, BODY_SKIN, FACE_SKIN, CLOTHES, OTHERS = range(len(CLASSES))
 NECK_RANGE = 0.7
 # Accessories up to this far below the jaw line, in face heights, are earrings, glasses or a hat; others the torso's.
 EARRING_RANGE = 0.35
+# Width in face heights over which one label changes into another.
+STEP_WIDTH = 0.04
 
 
 class MulticlassSegmenter:
@@ -130,6 +132,6 @@ def check_model_file(path: Path) -> None:
         )
 
 
-def _soft_step(values: np.ndarray, edge: float, width: float = 0.04) -> np.ndarray:
+def _soft_step(values: np.ndarray, edge: float) -> np.ndarray:
     """0 well below ``edge``, 1 well above it."""
-    return np.clip((values - edge) / width + 0.5, 0.0, 1.0).astype(np.float32)
+    return np.clip((values - edge) / STEP_WIDTH + 0.5, 0.0, 1.0).astype(np.float32)

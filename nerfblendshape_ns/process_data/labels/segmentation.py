@@ -16,7 +16,8 @@ import numpy as np
 
 from nerfblendshape_ns.common.frame_numbers import spread
 from nerfblendshape_ns.common.parallel import PerThread, ordered_map
-from nerfblendshape_ns.process_data.labels.face_layout import NOSE_TIP, FaceGeometry, HeadFrame, face_geometry
+from nerfblendshape_ns.process_data.face.canonical_face import NOSE_TIP
+from nerfblendshape_ns.process_data.labels.face_layout import FaceGeometry, HeadFrame, face_geometry
 from nerfblendshape_ns.process_data.labels.guided_filter import ColourGuide
 from nerfblendshape_ns.process_data.labels.label_cleanup import tidy_labels
 from nerfblendshape_ns.process_data.labels.label_evidence import LabelEvidence

@@ -10,6 +10,7 @@ import numpy as np
 from scipy.spatial import Delaunay
 
 from nerfblendshape_ns.data.contract import Label
+from nerfblendshape_ns.process_data.face.canonical_face import BROWS, NOSE_TIP
 from nerfblendshape_ns.process_data.pose.head_pose import PoseFit
 from nerfblendshape_ns.process_data.pose.pose_geometry import Intrinsics, project, rotations
 
@@ -18,9 +19,8 @@ NUM_POINTS = 2000
 HAIR_WEIGHT = 0.3
 FEWEST_HAIR_POINTS = 200
 EYE_CORNERS = ((33, 133), (263, 362))
-SUBNASALE, NOSE_TIP, GLABELLA, FOREHEAD_TOP = 2, 1, 9, 10
+SUBNASALE, GLABELLA, FOREHEAD_TOP = 2, 9, 10
 RIGHT_SIDE, LEFT_SIDE = 234, 454
-BROWS = ((70, 63, 105, 66, 107, 55, 65, 52, 53, 46), (300, 293, 334, 296, 336, 285, 295, 282, 283, 276))
 
 
 @dataclass

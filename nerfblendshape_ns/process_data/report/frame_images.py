@@ -14,7 +14,7 @@ from nerfblendshape_ns.data import contract
 from nerfblendshape_ns.data.contract import Label
 from nerfblendshape_ns.data.labels import soft_alpha
 from nerfblendshape_ns.data.mattes import foreground_colours, head_alpha
-from nerfblendshape_ns.process_data.face.canonical_face import NUM_MESH_LANDMARKS, RIGID_LANDMARKS
+from nerfblendshape_ns.process_data.face.canonical_face import RIGID_LANDMARKS
 from nerfblendshape_ns.process_data.steps.image_steps import BACKGROUND_SEEN
 
 WORST_FRAMES = 4
@@ -114,7 +114,7 @@ def draw_frame(image: np.ndarray, labels: np.ndarray, landmarks: np.ndarray, pro
         tile[inside] = (0.75 * tile[inside] + 0.25 * np.array(colour)).astype(np.uint8)
         outlines, _ = cv2.findContours(inside.astype(np.uint8), cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)
         cv2.drawContours(tile, outlines, -1, colour, 1)
-    for index, (x, y) in enumerate(landmarks[:NUM_MESH_LANDMARKS] * scale):
+    for index, (x, y) in enumerate(landmarks[: contract.MESH_POINTS] * scale):
         colour = RIGID_COLOUR if index in _RIGID_SET else LANDMARK_COLOUR
         cv2.circle(tile, (round(float(x)), round(float(y))), 1 if index in _RIGID_SET else 0, colour, -1)
     for x, y in projected * scale:

@@ -29,7 +29,8 @@ from nerfblendshape_ns.common import file_io
 from nerfblendshape_ns.common.arrays import load_arrays, save_arrays
 from nerfblendshape_ns.common.frame_numbers import name_frames
 from nerfblendshape_ns.common.smoothing import fill_gaps, jitter, jitter_by_frame
-from nerfblendshape_ns.process_data.face.canonical_face import NUM_MESH_LANDMARKS, RIGID_LANDMARKS, read_canonical_face
+from nerfblendshape_ns.data.contract import MESH_POINTS
+from nerfblendshape_ns.process_data.face.canonical_face import RIGID_LANDMARKS, read_canonical_face
 from nerfblendshape_ns.process_data.options import ProcessOptions
 from nerfblendshape_ns.process_data.pose import head_points, head_pose, pose_geometry, pose_refinement
 from nerfblendshape_ns.process_data.pose.landmark_trust import DISTRUSTED
@@ -59,7 +60,7 @@ def run(options: ProcessOptions, model: Path, frame_info: Dict[str, Any], progre
         progress: the step's bar.
     """
     tracks = load_arrays(options.output / TRACKS_RAW)
-    observed = fill_gaps(tracks["landmarks"])[:, :NUM_MESH_LANDMARKS, :2].astype(np.float64)
+    observed = fill_gaps(tracks["landmarks"])[:, :MESH_POINTS, :2].astype(np.float64)
     rigid, breaks = observed[:, RIGID_LANDMARKS], tracks["breaks"]
     intrinsics = Intrinsics(options.focal * frame_info["short_side"], frame_info["centre_x"], frame_info["centre_y"])
     reference = read_canonical_face(model)

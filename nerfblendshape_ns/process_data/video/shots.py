@@ -30,6 +30,7 @@ NEIGHBOURS = 10
 # A frame that changes by less repeats the one before, as where 15 frames per second are written as 30 or 60; such ones
 # say nothing of the usual change. Encoded again, repeated frames of two clips changed by up to 0.144.
 REPEATED_CHANGE = 0.15
+MOST_NAMED = 8
 
 
 @dataclass
@@ -146,11 +147,11 @@ def _without_fades(changes: Changes, shown: np.ndarray, times: np.ndarray) -> np
     return shown[first : last + 1]
 
 
-def name_times(times: Union[np.ndarray, Sequence[float]], most: int = 8) -> str:
-    """Times as text: ``1.52 s, 3.00 s``, cut off after ``most``."""
-    parts = [f"{seconds:.2f} s" for seconds in list(times)[:most]]
-    if len(times) > most:
-        parts.append(f"{len(times) - most} more")
+def name_times(times: Union[np.ndarray, Sequence[float]]) -> str:
+    """Times as text: ``1.52 s, 3.00 s``, cut off after :data:`MOST_NAMED`."""
+    parts = [f"{seconds:.2f} s" for seconds in times[:MOST_NAMED]]
+    if len(times) > MOST_NAMED:
+        parts.append(f"{len(times) - MOST_NAMED} more")
     return ", ".join(parts)
 
 

@@ -1,15 +1,17 @@
 import numpy as np
 import pytest
 
+from nerfblendshape_ns.coefficient_names.arkit import MEDIAPIPE_NAMES
 from nerfblendshape_ns.common import parallel
 from nerfblendshape_ns.process_data.face import face_track
 from nerfblendshape_ns.process_data.face.face_landmarker import Face
-from nerfblendshape_ns.process_data.face.face_track import NUM_PASSES, Subject, mirrored_names, track_face
+from nerfblendshape_ns.process_data.face.face_track import MIRRORED_COEFFICIENTS, NUM_PASSES, Subject, track_face
 
 
 def test_left_and_right_coefficients_change_places():
-    names = ["_neutral", "eyeBlinkLeft", "eyeBlinkRight", "jawOpen", "mouthLeft", "mouthRight"]
-    assert mirrored_names(names) == [0, 2, 1, 3, 5, 4]
+    mirrored = [MEDIAPIPE_NAMES[index] for index in MIRRORED_COEFFICIENTS]
+    swapped = [name.replace("Left", "*").replace("Right", "Left").replace("*", "Right") for name in MEDIAPIPE_NAMES]
+    assert mirrored == swapped and mirrored[0] == "_neutral" and "mouthLeft" in swapped
 
 
 MIRROR = np.arange(478)

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from nerfblendshape_ns.data.contract import Label
+from nerfblendshape_ns.process_data.labels import background
 from nerfblendshape_ns.process_data.labels.background import choose_frames, clean_plate, inpaint
 
 
@@ -27,22 +28,24 @@ def test_background_that_is_seen_is_recovered_exactly():
     np.testing.assert_array_equal(plate.colours, wall)
 
 
-def test_contaminated_rim_is_avoided_where_other_views_exist():
+def test_contaminated_rim_is_avoided_where_other_views_exist(monkeypatch):
     wall, frames, labels = moving_person()
     for frame, label in zip(frames, labels):
         person = np.flatnonzero((label > 0).any(0))
         frame[10:, person[0] - 1] = 255  # the mask misses a column of the person
-    plate = clean_plate(frames, labels, margin=0.03)
+    monkeypatch.setattr(background, "MARGIN", 0.03)
+    plate = clean_plate(frames, labels)
     np.testing.assert_array_equal(plate.colours, wall)
 
 
-def test_never_seen_area_is_reported_and_filled_from_its_rim():
+def test_never_seen_area_is_reported_and_filled_from_its_rim(monkeypatch):
     height, width = 40, 60
     frame = np.full((height, width, 3), (100, 150, 200), np.uint8)
     frame[10:30, 20:40] = 0
     labels = np.zeros((5, height, width), np.uint8)
     labels[:, 10:30, 20:40] = Label.HEAD
-    plate = clean_plate([frame] * 5, labels, margin=0.01)
+    monkeypatch.setattr(background, "MARGIN", 0.01)
+    plate = clean_plate([frame] * 5, labels)
     # The person covers 20 x 20 of 2400 pixels in every frame; half the margin is less than a pixel.
     assert plate.never_seen == pytest.approx(400 / 2400)
     np.testing.assert_allclose(plate.colours.astype(int), np.broadcast_to((100, 150, 200), frame.shape), atol=2)

@@ -2,9 +2,9 @@ import cv2
 import numpy as np
 from scipy.spatial.transform import Rotation
 
+from nerfblendshape_ns.process_data.face.canonical_face import BROWS
 from nerfblendshape_ns.process_data.pose import head_pose, pose_geometry
 from nerfblendshape_ns.process_data.pose.head_points import (
-    BROWS,
     EYE_CORNERS,
     NUM_POINTS,
     SUBNASALE,

@@ -132,7 +132,7 @@ def test_a_small_image_on_one_colour_is_not_blank():
 
 def test_times_as_text():
     assert name_times([1.523, 3.0]) == "1.52 s, 3.00 s"
-    assert name_times(np.arange(10.0), most=2) == "0.00 s, 1.00 s, 8 more"
+    assert name_times(np.arange(10.0)).endswith(", 7.00 s, 2 more")
 
 
 @pytest.mark.parametrize("count", [0, 1])
