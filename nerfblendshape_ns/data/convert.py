@@ -51,7 +51,7 @@ def convert(source: Path, target: Path, layout: str = "auto", progress: Optional
 
 def _write(clip: Clip, root: Path, progress: Optional[Progress]) -> None:
     """Write all files of a clip into an empty directory."""
-    head_only = {frame.files.head_only for frame in clip.frames}
+    head_only = any(frame.files.head_only for frame in clip.frames)
     entries: List[Dict[str, Any]] = []
     held_out = set(clip.held_out)
     for number, frame in enumerate(clip.frames):
@@ -81,7 +81,7 @@ def _write(clip: Clip, root: Path, progress: Optional[Progress]) -> None:
         cy=clip.cy,
         fps=clip.fps,
         frames=entries,
-        extra={"converted_from": clip.layout, **({"head_only": True} if True in head_only else {})},
+        extra={"converted_from": clip.layout, **({"head_only": True} if head_only else {})},
     )
 
 

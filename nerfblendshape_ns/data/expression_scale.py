@@ -18,8 +18,6 @@ from nerfblendshape_ns.data.layouts import Clip
 
 SMALLEST_RANGE = 1e-36
 """Below it a coefficient counts as still: its scale would not be a float32."""
-RIDGE = 0.01
-"""Of the landmarks' motion; see :func:`landmark_motion`."""
 FURTHEST = 0.05
 """How far a coefficient moves its landmarks is the mean over this fraction of them, those that it moves furthest."""
 LEAST = 0.1
@@ -87,7 +85,7 @@ def _landmark_motion(clip: Clip, train: np.ndarray, unit_range: np.ndarray) -> O
     chosen = slice(0, points, EVERY_POINT)
     tangents = clip.tangents(clip.landmarks[train][:, chosen])
     poses = clip.camera_to_head[train][:, :3].reshape(len(train), 12)
-    motion = np.linalg.norm(landmark_motion(tangents, unit_range, poses, clip.face_mesh[chosen], RIDGE)[1], axis=-1)
+    motion = np.linalg.norm(landmark_motion(tangents, unit_range, poses, clip.face_mesh[chosen])[1], axis=-1)
     most = max(1, round(FURTHEST * motion.shape[1]))
     furthest = np.sort(motion, axis=1)[:, -most:].mean(1)
     return furthest / furthest.max() if furthest.max() > 0 else None

@@ -111,7 +111,7 @@ def load_labels(files: FrameFiles) -> np.ndarray:
         mask = load_image(files.head_mask, cv2.IMREAD_GRAYSCALE)
         return np.where(mask > 127, np.uint8(Label.HEAD), np.uint8(Label.BACKGROUND))
     if files.face_parsing:
-        return _load_face_parsing(files)
+        return _load_face_parsing(files.image, files.labels)
     if files.coloured_labels:
         return labels_from_colours(load_image(files.labels))
     labels = load_image(files.labels, cv2.IMREAD_UNCHANGED)
@@ -123,17 +123,17 @@ def load_labels(files: FrameFiles) -> np.ndarray:
     return labels
 
 
-def _load_face_parsing(files: FrameFiles) -> np.ndarray:
+def _load_face_parsing(image: Path, labels: Path) -> np.ndarray:
     """Labels from INSTA's classes and the alpha of the image."""
-    pixels = load_image(files.image, cv2.IMREAD_UNCHANGED)
+    pixels = load_image(image, cv2.IMREAD_UNCHANGED)
     alpha = pixels[..., 3] if pixels.ndim == 3 and pixels.shape[2] == 4 else None
-    if files.labels is None or files.labels == files.image:
+    if labels == image:
         if alpha is None:
-            raise UserError(f"{files.image} has no alpha and there is no seg_mask beside it; restore one of them.")
+            raise UserError(f"{image} has no alpha and there is no seg_mask beside it; restore one of them.")
         return np.where(alpha > 127, np.uint8(Label.HEAD), np.uint8(Label.BACKGROUND))
-    classes = load_image(files.labels)
+    classes = load_image(labels)
     if alpha is not None and alpha.shape != classes.shape[:2]:
-        raise _size_error(files.labels, (classes.shape[1], classes.shape[0]), (alpha.shape[0], alpha.shape[1]))
+        raise _size_error(labels, (classes.shape[1], classes.shape[0]), (alpha.shape[0], alpha.shape[1]))
     return labels_from_face_parsing(classes[..., 0], alpha)
 
 

@@ -19,8 +19,7 @@ def frame_times(clip: Clip) -> np.ndarray:
     Raises:
         UserError: the file holds anything else than ascending times.
     """
-    numbers = np.array([frame.img_id for frame in clip.frames])
-    path = clip.root / contract.FRAME_TIMES
+    numbers, path = clip.img_ids, clip.root / contract.FRAME_TIMES
     if not path.exists():
         return numbers / clip.fps
     exact = file_io.load_array(path)

@@ -15,14 +15,8 @@ REFERENCE_SIZE = 512
 SOFT_ALPHA_SIGMA = 1.5
 """Standard deviation of the head mask's soft edge in pixels of a 512-pixel image."""
 
-# RAD-NeRF's colour code for parsing images, here in RGB. Black is what some masks leave where nothing was found.
-_LABEL_COLOURS = (
-    ((0, 0, 255), Label.HEAD),
-    ((0, 255, 0), Label.NECK),
-    ((255, 0, 0), Label.TORSO),
-    ((255, 255, 255), Label.BACKGROUND),
-    ((0, 0, 0), Label.BACKGROUND),
-)
+SEAM_WIDTH = 0.03
+"""Half the width of the band round the seam, as a fraction of the image's longer side."""
 
 
 def head_mask(labels: np.ndarray) -> np.ndarray:
@@ -37,41 +31,37 @@ def head_mask(labels: np.ndarray) -> np.ndarray:
     return (labels == Label.HEAD) | (labels == Label.OCCLUDED)
 
 
-def soft_alpha(labels: np.ndarray, size: Optional[Tuple[int, int]] = None) -> np.ndarray:
-    """The head's opacity: the head label, blurred by 1.5 pixels of a 512-pixel image, then area-averaged.
-
-    The blur happens at the labels' own resolution, so the softness of the edge does not depend on ``size``.
+def soft_alpha(labels: np.ndarray) -> np.ndarray:
+    """The head's opacity: the head label, blurred by 1.5 pixels of a 512-pixel image.
 
     Args:
         labels: ``[height, width]`` values of :class:`~nerfblendshape_ns.data.contract.Label`, at full resolution.
-        size: height and width of the result; None keeps the labels' size.
 
     Returns:
         float32 ``[height, width]`` in 0…1.
     """
     sigma = SOFT_ALPHA_SIGMA * max(labels.shape) / REFERENCE_SIZE
-    alpha = cv2.GaussianBlur(head_mask(labels).astype(np.float32), (0, 0), sigma)
-    return area_resize(alpha, size)
+    return cv2.GaussianBlur(head_mask(labels).astype(np.float32), (0, 0), sigma)
 
 
-def area_resize(image: np.ndarray, size: Optional[Tuple[int, int]]) -> np.ndarray:
-    """Resize to ``size`` (height, width) by averaging areas; None keeps the image as it is."""
-    if size is None or image.shape[:2] == tuple(size):
+def area_resize(image: np.ndarray, size: Tuple[int, int]) -> np.ndarray:
+    """Resize to ``size`` (height, width) by averaging areas."""
+    if image.shape[:2] == tuple(size):
         return image
     return cv2.resize(image, (size[1], size[0]), interpolation=cv2.INTER_AREA)
 
 
-def resize_labels(labels: np.ndarray, size: Optional[Tuple[int, int]]) -> np.ndarray:
+def resize_labels(labels: np.ndarray, size: Tuple[int, int]) -> np.ndarray:
     """Downscale labels: each output pixel gets the label that covers most of it.
 
     Args:
         labels: uint8 ``[height, width]``.
-        size: height and width of the result; None keeps the size.
+        size: height and width of the result.
 
     Returns:
         uint8 ``[height, width]``.
     """
-    if size is None or labels.shape == tuple(size):
+    if labels.shape == tuple(size):
         return labels
     fractions = [area_resize((labels == label).astype(np.float32), size) for label in Label]
     return np.argmax(np.stack(fractions), axis=0).astype(np.uint8)
@@ -81,18 +71,17 @@ def labels_from_colours(colours: np.ndarray) -> np.ndarray:
     """Labels from RAD-NeRF's colour-coded parsing image; each pixel takes the nearest colour of the code.
 
     Args:
-        colours: uint8 RGB ``[height, width, 3]``: head blue, neck green, torso red, background white.
+        colours: uint8 RGB ``[height, width, 3]``: head blue, neck green, torso red, background white, or black as some
+            masks leave it where nothing was found.
 
     Returns:
         uint8 ``[height, width]``.
     """
     # Each channel is full or empty in the code, so the three bits of a pixel say which colour it is.
     bits = (colours > 127).astype(np.uint8)
-    code = bits[..., 0] * 4 + bits[..., 1] * 2 + bits[..., 2]
-    table = np.full(8, int(Label.BACKGROUND), dtype=np.uint8)
-    for (red, green, blue), label in _LABEL_COLOURS:
-        table[(red > 127) * 4 + (green > 127) * 2 + (blue > 127)] = label
-    return table[code]
+    label_of_bits = np.zeros((2, 2, 2), dtype=np.uint8)
+    label_of_bits[0, 0, 1], label_of_bits[0, 1, 0], label_of_bits[1, 0, 0] = Label.HEAD, Label.NECK, Label.TORSO
+    return label_of_bits[bits[..., 0], bits[..., 1], bits[..., 2]]
 
 
 def labels_from_face_parsing(classes: np.ndarray, alpha: Optional[np.ndarray] = None) -> np.ndarray:
@@ -200,12 +189,11 @@ def seam(labels: np.ndarray) -> np.ndarray:
     return ((head & near_body) | (body & near_head)).astype(np.uint8)
 
 
-def seam_ring(labels: np.ndarray, width: float = 0.03) -> np.ndarray:
+def seam_ring(labels: np.ndarray) -> np.ndarray:
     """A band round the seam, both sides of it: where gaps and double edges would show.
 
     Args:
         labels: uint8 ``[height, width]``.
-        width: half the band's width, as a fraction of the image's longer side.
 
     Returns:
         bool ``[height, width]``; all False where head and torso do not touch.
@@ -213,4 +201,4 @@ def seam_ring(labels: np.ndarray, width: float = 0.03) -> np.ndarray:
     line = seam(labels)
     if not line.any():
         return line > 0
-    return cv2.distanceTransform(1 - line, cv2.DIST_L2, 5) <= width * max(labels.shape)
+    return cv2.distanceTransform(1 - line, cv2.DIST_L2, 5) <= SEAM_WIDTH * max(labels.shape)

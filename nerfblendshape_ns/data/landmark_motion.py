@@ -18,6 +18,9 @@ from nerfblendshape_ns.common.frame_numbers import spread
 
 MOST_FRAMES = 1500
 """Largest number of frames used; of a longer clip they are evenly spread."""
+RIDGE = 0.01
+"""Weight of the squared displacements against the sum of all frames' squared errors, for coefficients scaled so that
+the widest has range 1; the longer the clip the less it counts."""
 EVERY_POINT = 4
 """Where one landmark in so many is enough: neighbours move alike."""
 POINTS_AT_ONCE = 64
@@ -31,7 +34,6 @@ def landmark_motion(
     expression: Float[ndarray, "frames basis"],
     poses: Float[ndarray, "frames 12"],
     mesh: Float[ndarray, "points 3"],
-    ridge: float,
 ) -> Tuple[Float[ndarray, "points 3"], Float[ndarray, "basis points 3"]]:
     """Neutral positions of the landmarks, and their displacements per unit of each coefficient.
 
@@ -41,8 +43,6 @@ def landmark_motion(
         expression: coefficients of the frames.
         poses: camera-to-head matrices (OpenGL axes), row by row.
         mesh: what the neutral positions are near to, in the poses' space.
-        ridge: weight of the squared displacements against the sum of all frames' squared errors, for coefficients
-            scaled so that the widest has range 1; the longer the clip the less it counts.
 
     Returns:
         Neutral positions (all coefficients 0) and displacements, float64 in scene units.
@@ -52,7 +52,7 @@ def landmark_motion(
     widest = widest_range(coefficients)
     weights = np.concatenate([np.ones((len(picked), 1)), coefficients / widest], axis=1)
     pose, mesh = np.asarray(poses, np.float64)[picked].reshape(-1, 3, 4), np.asarray(mesh, np.float64)
-    penalty = np.full(weights.shape[1], max(ridge, 1e-9))
+    penalty = np.full(weights.shape[1], RIDGE)
     penalty[0] = NEUTRAL_WEIGHT * len(weights)
     pieces = [slice(first, first + POINTS_AT_ONCE) for first in range(0, len(mesh), POINTS_AT_ONCE)]
     offsets = np.concatenate(

@@ -66,7 +66,7 @@ def test_seam_is_where_head_and_body_touch():
     rows, columns = np.nonzero(line)
     assert set(rows) == {CHIN - 1, CHIN}
     assert 199 in columns and 300 in columns and 310 not in columns and 360 in columns
-    ring = seam_ring(labels, width=0.03)
+    ring = seam_ring(labels)
     assert ring[CHIN + 14, 250] and not ring[CHIN + 18, 250] and not ring[150, 250]
     assert not seam_ring(np.zeros((8, 8), np.uint8)).any()
 

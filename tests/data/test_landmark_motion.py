@@ -2,6 +2,7 @@
 
 import math
 from typing import Tuple
+from unittest import mock
 
 import numpy as np
 import torch
@@ -41,7 +42,8 @@ def seen(expression: torch.Tensor, pose: torch.Tensor) -> torch.Tensor:
 
 
 def measured(*tensors: torch.Tensor, ridge: float) -> Tuple[torch.Tensor, torch.Tensor]:
-    neutral, motion = landmark_motion(*(tensor.numpy() for tensor in tensors), ridge=ridge)
+    with mock.patch.object(module, "RIDGE", ridge):
+        neutral, motion = landmark_motion(*(tensor.numpy() for tensor in tensors))
     assert neutral.dtype == motion.dtype == np.float64
     return torch.from_numpy(neutral).float(), torch.from_numpy(motion).float()
 

@@ -5,7 +5,7 @@ from typing import Any, Dict
 import torch
 from tiny_head import batch_for, bundle, camera, make, metadata
 
-from nerfblendshape_ns.model_components.conditioning import face_motion
+from nerfblendshape_ns.data import landmark_motion
 from nerfblendshape_ns.ops.canonical import Marched, canonical_positions
 from nerfblendshape_ns.ops.canonical_kernels import LOWER_FACE, OFF_FACE, UPPER_FACE
 
@@ -33,7 +33,7 @@ def lifted_metadata() -> Dict[str, Any]:
 def test_the_skin_moves_as_the_landmarks_do(monkeypatch):
     """All landmarks go up with the first coefficient, so the whole picture of the face does, with tables that ignore
     it."""
-    monkeypatch.setattr(face_motion, "RIDGE", 1e-6)
+    monkeypatch.setattr(landmark_motion, "RIDGE", 1e-6)
     data = lifted_metadata()
     model = make(data, face_parts=False, network_expression=False).eval()
     with torch.no_grad():
@@ -67,7 +67,7 @@ class NarrowMasks:
 
 
 def test_moved_skin_may_be_occupied_where_masks_show_none(monkeypatch):
-    monkeypatch.setattr(face_motion, "RIDGE", 1e-6)
+    monkeypatch.setattr(landmark_motion, "RIDGE", 1e-6)
     data = lifted_metadata()
     place = torch.tensor([0.0, -0.5, 0.35])  # The neutral forehead's skin is no higher than 0.3.
     allowed = {}

@@ -8,7 +8,7 @@ from test_torso_head_pixels import data as moving_cameras
 from tiny_head import make, metadata
 from tiny_torso import make_torso
 
-from nerfblendshape_ns.model_components.conditioning import face_motion
+from nerfblendshape_ns.data import landmark_motion
 from nerfblendshape_ns.model_components.rendering import early_termination
 
 ASIDE = torch.tensor([[0.0, 0.0, -1.0, -4.0], [-1.0, 0.0, 0.0, 0.0], [0.0, 1.0, 0.0, 0.0]])
@@ -46,7 +46,7 @@ def test_gradients_do_not_change_the_picture(make_model):
 )
 def test_gradients_lead_where_differences_do(data, monkeypatch):
     monkeypatch.setattr(early_termination, "EARLY_STOP", 0.0)
-    monkeypatch.setattr(face_motion, "RIDGE", 1e-6)
+    monkeypatch.setattr(landmark_motion, "RIDGE", 1e-6)
     model = make(data()).eval().requires_grad_(False)
     with torch.no_grad():  # Smooth enough to be measured by differences.
         model.field.encoding.mean.mul_(0.3)

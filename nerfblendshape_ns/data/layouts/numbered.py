@@ -15,17 +15,19 @@ from typing import Any, Dict, List, Optional, Sequence, Tuple
 import numpy as np
 
 from nerfblendshape_ns.coefficient_names.head_columns import has_neutral_column
-from nerfblendshape_ns.coefficient_names.unnamed import unnamed
+from nerfblendshape_ns.coefficient_names.unnamed import basis_of_size, unnamed
 from nerfblendshape_ns.common import file_io
 from nerfblendshape_ns.common.errors import UserError
 from nerfblendshape_ns.data import contract
 from nerfblendshape_ns.data.contract import MEDIAPIPE_POINTS, MESH_POINTS, landmark_rect
 from nerfblendshape_ns.data.frame_images import FrameFiles
 from nerfblendshape_ns.data.layouts.clip import ClipFrame, Rect
+from nerfblendshape_ns.data.layouts.expression_arrays import check_expressions, check_range_files
 from nerfblendshape_ns.data.layouts.fields import (
     frame_rate,
     optional_rect,
     optional_rects,
+    read_names,
     require_number,
     require_pose,
 )
@@ -151,6 +153,31 @@ def read_landmarks(root: Path, img_ids: Sequence[int]) -> List[Optional[np.ndarr
             ) from None
         landmarks.append(points if len(points) and np.isfinite(points).all() else None)
     return landmarks
+
+
+def read_expressions(
+    root: Path, frames: Sequence[ClipFrame], array: np.ndarray, source: Path
+) -> Tuple[np.ndarray, Tuple[str, ...], str, Tuple[str, ...]]:
+    """The coefficients of the frames in an array whose rows are ``img_id``, named by the ``expr_names.json`` beside it.
+
+    Args:
+        root: the dataset directory.
+        frames: of the clip.
+        array: what was read from ``source``.
+        source: the file, which ``expr_names.json`` is about where it is ``expr.npy``.
+
+    Returns:
+        float32 ``[frames, basis]``, their names, the basis id, and notes on what was left out.
+
+    Raises:
+        UserError: the coefficients, their names or their range files are wrong.
+    """
+    found, _ = check_expressions(array, source, [frame.img_id for frame in frames])
+    given, basis_id = read_names(root) if source.name == contract.EXPRESSIONS else (None, "")
+    poses = np.stack([frame.camera_to_head for frame in frames])
+    expressions, names, dropped, notes = tidy_expressions(found, poses, source, given)
+    check_range_files(root, names, dropped)
+    return expressions, names, basis_of_size(len(names)) if given is None else basis_id, notes
 
 
 def tidy_expressions(

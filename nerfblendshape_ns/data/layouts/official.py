@@ -21,12 +21,7 @@ from nerfblendshape_ns.data import contract
 from nerfblendshape_ns.data.layouts.clip import Clip, Layout
 from nerfblendshape_ns.data.layouts.expression_arrays import check_expressions, check_ranges
 from nerfblendshape_ns.data.layouts.fields import frame_rate, mentions, require_frames, require_number, require_size
-from nerfblendshape_ns.data.layouts.numbered import (
-    BACKGROUND,
-    IMAGE_FOLDERS,
-    read_frames,
-    tidy_expressions,
-)
+from nerfblendshape_ns.data.layouts.numbered import BACKGROUND, IMAGE_FOLDERS, read_frames, tidy_expressions
 
 COEFFICIENTS = "exp_ori"
 

@@ -14,20 +14,13 @@ from typing import Any, Dict, List, Sequence, Tuple
 
 import numpy as np
 
-from nerfblendshape_ns.coefficient_names.unnamed import basis_of_size
 from nerfblendshape_ns.common import file_io
 from nerfblendshape_ns.common.arrays import load_arrays
 from nerfblendshape_ns.common.errors import UserError
 from nerfblendshape_ns.data import contract
 from nerfblendshape_ns.data.layouts.clip import Clip, ClipFrame, Layout
-from nerfblendshape_ns.data.layouts.expression_arrays import check_expressions, check_range_files
-from nerfblendshape_ns.data.layouts.fields import read_names, require, require_frames, require_number
-from nerfblendshape_ns.data.layouts.numbered import (
-    BACKGROUND,
-    camera,
-    read_frames,
-    tidy_expressions,
-)
+from nerfblendshape_ns.data.layouts.fields import require, require_frames, require_number
+from nerfblendshape_ns.data.layouts.numbered import BACKGROUND, camera, read_expressions, read_frames
 
 TRANSFORMS = ("transforms_train.json", "transforms_val.json")
 TRACK = "track_params.pt"
@@ -86,27 +79,17 @@ def _merge(root: Path) -> Tuple[Dict[str, Any], List[Dict[str, Any]], Tuple[int,
 
 def _expressions(root: Path, frames: Sequence[ClipFrame]) -> Tuple[np.ndarray, Tuple[str, ...], str, Tuple[str, ...]]:
     """Coefficients ``[frames, basis]``, their names, the basis id, and notes."""
-    img_ids = [frame.img_id for frame in frames]
-    source = root / contract.EXPRESSIONS
-    extra: Tuple[str, ...] = ()
+    source, tracked = root / contract.EXPRESSIONS, root / TRACK
     if source.exists():
-        found, _ = check_expressions(file_io.load_array(source), source, img_ids)
-    elif (root / TRACK).exists():
-        source = root / TRACK
-        found, _ = check_expressions(_tracked(source), source, img_ids)
-        extra = (f"{source}: the face tracker's {found.shape[1]} components of the Basel Face Model are used.",)
-    else:
-        raise UserError(
-            f"{root} has neither {contract.EXPRESSIONS} (coefficients, row = img_id) nor {TRACK}; add one, for "
-            "instance the expr.npy that nbs-process-data makes of the same video at 25 frames per second."
-        )
-    poses = np.stack([frame.camera_to_head for frame in frames])
-    given, basis_id = read_names(root) if source.name == contract.EXPRESSIONS else (None, "custom")
-    expressions, names, dropped, notes = tidy_expressions(found, poses, source, given)
-    check_range_files(root, names, dropped)
-    if given is None:
-        basis_id = basis_of_size(len(names))
-    return expressions, names, basis_id, extra + notes
+        return read_expressions(root, frames, file_io.load_array(source), source)
+    if tracked.exists():
+        expressions, names, basis_id, notes = read_expressions(root, frames, _tracked(tracked), tracked)
+        used = f"{tracked}: the face tracker's {len(names)} components of the Basel Face Model are used."
+        return expressions, names, basis_id, (used, *notes)
+    raise UserError(
+        f"{root} has neither {contract.EXPRESSIONS} (coefficients, row = img_id) nor {TRACK}; add one, for "
+        "instance the expr.npy that nbs-process-data makes of the same video at 25 frames per second."
+    )
 
 
 def _tracked(path: Path) -> np.ndarray:

@@ -11,20 +11,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Tuple
 
-import numpy as np
-
-from nerfblendshape_ns.coefficient_names.unnamed import basis_of_size
 from nerfblendshape_ns.common import file_io
 from nerfblendshape_ns.data import contract
 from nerfblendshape_ns.data.layouts.clip import Clip, Layout
-from nerfblendshape_ns.data.layouts.expression_arrays import check_expressions, check_range_files
-from nerfblendshape_ns.data.layouts.fields import read_names, require, require_frames
-from nerfblendshape_ns.data.layouts.numbered import (
-    BACKGROUND,
-    camera,
-    read_frames,
-    tidy_expressions,
-)
+from nerfblendshape_ns.data.layouts.fields import require, require_frames
+from nerfblendshape_ns.data.layouts.numbered import BACKGROUND, camera, read_expressions, read_frames
 
 TRANSFORMS, HELD_OUT = "transforms_all.json", "transforms_val.json"
 
@@ -40,11 +31,7 @@ def read(root: Path) -> Clip:
     entries = require_frames(document, path)
     frames, landmarks = read_frames(root, entries, path)
     source = root / contract.EXPRESSIONS
-    found, _ = check_expressions(file_io.load_array(source), source, [frame.img_id for frame in frames])
-    poses = np.stack([frame.camera_to_head for frame in frames])
-    given, basis = read_names(root)
-    expressions, names, dropped, notes = tidy_expressions(found, poses, source, given)
-    check_range_files(root, names, dropped)
+    expressions, names, basis_id, notes = read_expressions(root, frames, file_io.load_array(source), source)
     # Frames of gt_imgs/ show white in place of the room, so the clean plate is not what is behind them.
     on_white = frames[0].files.image.parent.name == "gt_imgs"
     background = root / BACKGROUND
@@ -55,7 +42,7 @@ def read(root: Path) -> Clip:
         **camera(document, path, frames[0].files.image),
         expressions=expressions,
         expression_names=names,
-        basis_id=basis_of_size(len(names)) if given is None else basis,
+        basis_id=basis_id,
         landmarks=landmarks,
         background=background if background.exists() and not on_white else None,
         held_out_ids=_held_out(root),

@@ -21,8 +21,6 @@ from nerfblendshape_ns.data.landmark_motion import landmark_motion
 
 GRID = 32
 """Cells of the displacement grid along each side of the box."""
-RIDGE = 0.01
-"""Penalty on displacements that the landmarks do not determine; see :func:`landmark_motion`."""
 KERNEL_LENGTH = 0.3
 """Length of the kernel (Matérn, 3/2), as a fraction of the face's longer side."""
 NOISE = 0.01
@@ -83,7 +81,7 @@ class FaceMotion(nn.Module):
             points = min(len(mesh), tangents.shape[1])
             tensors = tangents[:, :points], expression, poses, mesh[:points]
             seen, values, cameras, vertices = (tensor.cpu().numpy() for tensor in tensors)
-            measured = map(torch.from_numpy, landmark_motion(seen, values, cameras, vertices, RIDGE))
+            measured = map(torch.from_numpy, landmark_motion(seen, values, cameras, vertices))
         return cls(aabb, *measured)
 
     def skin(self, expression: Float[Tensor, "frames basis"]) -> Float[Tensor, "chosen points 3"]:

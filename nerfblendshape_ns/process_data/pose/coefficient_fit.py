@@ -22,8 +22,6 @@ from nerfblendshape_ns.process_data.pose.pose_geometry import Intrinsics, camera
 
 ROUNDS = 3
 """Times that the motion, then the coefficients are solved for."""
-RIDGE = 0.01
-"""Of the motion; see :func:`landmark_motion`."""
 PRIOR = 0.5
 """Standard deviation of a coefficient's change, relative to that of the coefficient over the clip."""
 LEAST_DEVIATION = 1e-4
@@ -78,7 +76,7 @@ def fit_coefficients(
         return np.array([np.sqrt((seen(*row)[0] ** 2).sum(-1).mean()) for row in enumerate(values)])
 
     fitted = coefficients.astype(np.float64)
-    neutral, motion = landmark_motion(tangents, fitted, matrices, mesh, RIDGE)
+    neutral, motion = landmark_motion(tangents, fitted, matrices, mesh)
     before = distances(fitted)
     for _ in range(ROUNDS):
         moved, weights = motion[moving], trust * INDEPENDENT / len(mesh)
@@ -88,5 +86,5 @@ def fit_coefficients(
             slopes = np.einsum("pij,kpj->pik", by_shape, moved).reshape(residual.size, len(moved))
             change = np.linalg.solve(weight * slopes.T @ slopes + precision, weight * slopes.T @ residual.ravel())
             fitted[frame, moving] = (tracked[moving] + change).clip(*bounds)
-        neutral, motion = landmark_motion(tangents, fitted, matrices, mesh, RIDGE)
+        neutral, motion = landmark_motion(tangents, fitted, matrices, mesh)
     return fitted, before, distances(fitted)
