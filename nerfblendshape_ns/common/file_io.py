@@ -10,7 +10,7 @@ import re
 import time
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, Callable, Iterator, Tuple, Type, Union
+from typing import Any, Callable, Iterator, Optional, Tuple, Type, Union
 
 import cv2
 import numpy as np
@@ -235,12 +235,7 @@ def load_image(path: Path, flags: int = cv2.IMREAD_COLOR) -> np.ndarray:
     Raises:
         UserError: the file is missing, cannot be decoded, or has more than :data:`MOST_PIXELS`.
     """
-    try:
-        image_size(path)
-    except UserError:
-        raise
-    except (OSError, SyntaxError, ValueError):  # OpenCV reads formats that Pillow does not know.
-        pass
+    image_size(path)
     try:
         image = cv2.imread(str(path), flags)
     except cv2.error:
@@ -251,18 +246,19 @@ def load_image(path: Path, flags: int = cv2.IMREAD_COLOR) -> np.ndarray:
     return _swap_red_and_blue(image)
 
 
-def image_size(path: Path) -> Tuple[int, int]:
-    """Width and height of an image by its header.
+def image_size(path: Path) -> Optional[Tuple[int, int]]:
+    """Width and height of an image by its header; None where Pillow cannot read it, though OpenCV may.
 
     Raises:
         UserError: it has more than :data:`MOST_PIXELS`.
-        OSError, SyntaxError, ValueError: Pillow cannot read it.
     """
     try:
         with Image.open(path) as image:
             width, height = image.size
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         width, height = MOST_PIXELS + 1, 1
+    except (OSError, SyntaxError, ValueError):
+        return None
     if width * height > MOST_PIXELS:
         raise UserError(f"{path} has more than {MOST_PIXELS:,} pixels; give a smaller image.")
     return width, height

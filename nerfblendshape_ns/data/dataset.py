@@ -76,10 +76,7 @@ class NerfBlendshapeDataset(InputDataset):
         self._full_size: Tuple[int, int] = tuple(self.metadata["full_size"])
         self._lock = threading.Lock()
         self._loaded = np.zeros(len(self), dtype=bool)
-        self._images: Optional[Tensor] = None
-        self._alpha: Optional[Tensor] = None
-        self._labels: Optional[Tensor] = None
-        self._torso: Optional[Tensor] = None
+        self._cache: Optional[Tuple[Tensor, Tensor, Tensor, Optional[Tensor]]] = None
 
     @property
     def image_size(self) -> Tuple[int, int]:
@@ -104,8 +101,7 @@ class NerfBlendshapeDataset(InputDataset):
     @property
     def torso(self) -> Optional[UInt8[Tensor, "frames height width 4"]]:
         """Torso images, RGBA with colours not premultiplied; call :meth:`load` first. None for the head target."""
-        self._arrays()
-        return self._torso
+        return self._arrays()[3]
 
     @property
     def regions(self) -> Dict[str, Float[Tensor, "frames *rects 4"]]:
@@ -165,9 +161,9 @@ class NerfBlendshapeDataset(InputDataset):
             metadata["head_image"] = head_on_white(head)
         return metadata
 
-    def _arrays(self) -> Tuple[Tensor, Tensor, Tensor]:
+    def _arrays(self) -> Tuple[Tensor, Tensor, Tensor, Optional[Tensor]]:
         with self._lock:
-            if self._images is None or self._alpha is None or self._labels is None:
+            if self._cache is None:
                 channels = (3, 1, 1, 4) if self.target == "frame" else (3, 1, 1)
                 frames = (len(self), *self.image_size)
                 in_memory = math.prod(frames) * sum(channels) <= BYTES_IN_MEMORY
@@ -175,9 +171,8 @@ class NerfBlendshapeDataset(InputDataset):
                 def array(*channels: int) -> Tensor:
                     return torch.from_numpy(uninitialised((*frames, *channels), np.uint8, in_memory))
 
-                self._images, self._alpha, self._labels = array(3), array(), array()
-                self._torso = array(4) if self.target == "frame" else None
-            return self._images, self._alpha, self._labels
+                self._cache = array(3), array(), array(), array(4) if self.target == "frame" else None
+            return self._cache
 
     def ensure_loaded(self, index: int) -> None:
         """Read one image unless it has been read.
@@ -188,12 +183,12 @@ class NerfBlendshapeDataset(InputDataset):
         if self._loaded[index]:
             return
         frame = load_frame(self.frame_files[index], self._full_size, self.image_size, self.target)
-        images, alpha, labels = self._arrays()
+        images, alpha, labels, torso = self._arrays()
         images[index] = torch.from_numpy(frame.image)
         alpha[index] = torch.from_numpy(frame.alpha)
         labels[index] = torch.from_numpy(frame.labels)
-        if self._torso is not None and frame.torso is not None:
-            self._torso[index] = torch.from_numpy(frame.torso)
+        if torso is not None and frame.torso is not None:
+            torso[index] = torch.from_numpy(frame.torso)
         self._loaded[index] = True
 
     def _for_all(self, action: Callable[[int], None]) -> None:

@@ -220,14 +220,9 @@ def check_files(files: FrameFiles, full_size: Tuple[int, int]) -> None:
     for path in [files.image, labels, *optional]:
         if not path.exists():
             raise UserError(f"{path} does not exist; restore the file or process the video again.")
-        try:
-            size = image_size(path)
-        except UserError:
-            raise
-        except (OSError, SyntaxError, ValueError):
-            raise UserError(
-                f"{path} cannot be decoded as an image; restore the file or process the video again."
-            ) from None
+        size = image_size(path)
+        if size is None:
+            raise UserError(f"{path} cannot be decoded as an image; restore the file or process the video again.")
         if size != (full_size[1], full_size[0]):
             raise _size_error(path, size, full_size)
 

@@ -48,12 +48,9 @@ def check_label_sources(options: ProcessOptions) -> None:
     video = probe_video(options.video)
     of_images = None
     for path in masks.values():
-        try:
-            size = file_io.image_size(path)
-        except UserError:
-            raise
-        except (OSError, SyntaxError, ValueError):
-            raise UserError(f"{path} cannot be decoded as an image; restore the mask.") from None
+        size = file_io.image_size(path)
+        if size is None:
+            raise UserError(f"{path} cannot be decoded as an image; restore the mask.")
         if size == (video.width, video.height):
             continue
         of_images = of_images or size
