@@ -351,7 +351,9 @@ class HeadModel(ExpressionModel[FrameBatch]):
         self, outputs: Dict[str, Tensor], batch: Dict[str, Tensor]
     ) -> Tuple[Dict[str, float], Dict[str, Tensor]]:
         """The evaluation protocol on one frame: head on white, whole and inside the mask."""
-        prediction = outputs["rgb"].to(self.device)
+        shown = {name: outputs[name].to(self.device) for name in ("rgb", "accumulation", "background")}
+        # On white, as the truth is, whatever it was rendered on.
+        prediction = shown["rgb"] + (1.0 - shown["accumulation"]) * (1.0 - shown["background"])
         target = truth_where_seen(batch["image"].to(self.device), prediction, batch)
         metrics = head_metrics(prediction, target, head_where_seen(batch).to(self.device), cached_lpips(self.device))
         return metrics, {"img": torch.cat([target, prediction], dim=1)}

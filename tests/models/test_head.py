@@ -238,6 +238,17 @@ def test_metrics_of_an_evaluated_frame(monkeypatch):
     assert "lpips" not in model.get_image_metrics_and_images(outputs, batch)[0]
 
 
+def test_a_head_on_black_is_measured_on_white_as_the_truth_is(monkeypatch):
+    monkeypatch.setattr(head_module, "cached_lpips", lambda device: {})
+    truth = make(background_color="white").eval().get_outputs_for_camera(camera({"cam_idx": 0}))["rgb"]
+    model = make(background_color="black").eval()
+    outputs = model.get_outputs_for_camera(camera({"cam_idx": 0}))
+    assert float((outputs["rgb"] - truth).abs().max()) > 0.5
+    metrics, images = model.get_image_metrics_and_images(outputs, {"image": truth, "alpha": torch.ones(16, 16, 1)})
+    assert metrics["psnr"] > 90.0
+    torch.testing.assert_close(images["img"][:, 16:], truth)
+
+
 def test_checkpoint_round_trip_is_plain_data(tmp_path):
     model = make(basis_parametrisation="principal").eval()
     torch.save(model.state_dict(), tmp_path / "model.ckpt")
