@@ -157,10 +157,12 @@ class TorsoModel(ExpressionModel[TorsoFrames]):
                 if name.startswith(HEAD_PREFIX)
             }
             self.attach_head(build_head(head_state))
-        for name in ("plate", "image"):  # The state's own: dataset and image size may have changed.
-            image = state_dict.get(f"background.{name}")
-            setattr(self.background, name, None if image is None else image.to(self.device))
-        return super().load_state_dict(state_dict, strict=strict, assign=assign)
+        plate, image = state_dict.get("background.plate"), self.background.image
+        self.background.plate = None if plate is None else plate.to(self.device)  # The dataset's may have changed.
+        # A run may be resumed before another background: the image is that which this model's option names.
+        state = {name: value for name, value in state_dict.items() if name != "background.image"}
+        state |= {} if image is None else {"background.image": image}
+        return super().load_state_dict(state, strict=strict, assign=assign)
 
     # --- training ---
 
@@ -185,14 +187,17 @@ class TorsoModel(ExpressionModel[TorsoFrames]):
             check_unseen_by_model(head, self.metadata["splits"]["test"], self.metadata, self.config.head_run)
             self.attach_head(head)
         pipeline = training_callback_attributes.pipeline
+        may_need_masks = pipeline is not None
 
         def before(step: int) -> None:
-            if not bool(self.occupancy.initialised) and pipeline is not None:
+            nonlocal may_need_masks
+            if may_need_masks and pipeline is not None and not bool(self.occupancy.initialised):
                 dataset = cast(NerfBlendshapeDataset, pipeline.datamanager.train_dataset)
                 coverage = torso_coverage(dataset, self.occupancy.resolution)
                 if coverage.message is not None:
                     say(CONSOLE, coverage.message)
                 self.occupancy.start_from(coverage.mask.to(self.device))
+            may_need_masks = False  # Asking the buffer again would wait for the device in each step.
             self._update_occupancy(step)
 
         return [TrainingCallback([TrainingCallbackLocation.BEFORE_TRAIN_ITERATION], before)]

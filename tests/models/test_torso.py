@@ -271,6 +271,22 @@ def test_the_chosen_background_travels_with_the_checkpoint(tmp_path):
         Image.new("RGB", (4, 4), (10, 20, 30)).save(picture)
 
 
+def test_a_run_goes_on_before_the_background_that_is_asked_for(tmp_path):
+    from PIL import Image
+
+    for name, color in (("room.png", (10, 20, 30)), ("beach.png", (200, 180, 90))):
+        Image.new("RGB", (4, 4), color).save(tmp_path / name)
+    room, beach = str(tmp_path / "room.png"), str(tmp_path / "beach.png")
+    for before, after in (("plate", beach), ("#00ff00", beach), (room, beach), (room, "#00ff00"), (room, "plate")):
+        state = make_torso(background=before).state_dict()
+        again = make_torso(background=after)
+        again.load_state_dict(state)
+        expected = make_torso(background=after).eval().get_outputs_for_camera(view({"cam_idx": 1}))["background"]
+        assert torch.equal(again.eval().get_outputs_for_camera(view({"cam_idx": 1}))["background"], expected)
+        opened = load_model(save_run(tmp_path / "run", again))
+        assert torch.equal(opened.get_outputs_for_camera(view({"cam_idx": 1}))["background"], expected)
+
+
 def test_the_checkpoints_plate_wins_over_the_datasets():
     state = make_torso().state_dict()
     for plate in (None, torch.zeros(4, 4, 3, dtype=torch.uint8)):  # Gone, or of a downscaled render.
