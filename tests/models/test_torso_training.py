@@ -55,3 +55,13 @@ def test_the_occupancy_follows_the_opacity_after_its_warm_up(monkeypatch):
     for step in range(700):
         callback.func(step=step)
     assert updates == [512, 576, 640]
+
+
+def test_a_step_does_not_wait_to_learn_that_the_occupancy_has_started(monkeypatch):
+    model, asked = make_torso(), []
+    (callback,) = model.get_training_callbacks(NO_PIPELINE)
+    ask = torch.Tensor.__bool__
+    monkeypatch.setattr(torch.Tensor, "__bool__", lambda tensor: (asked.append(tensor), ask(tensor))[1])
+    for step in range(3):
+        callback.func(step=step)
+    assert not asked
