@@ -108,7 +108,7 @@ class HeadArchitecture(Architecture):
     samples_per_box: int = 256
     """Marching steps over the head box's longest side."""
     background_color: Literal["white", "black"] = "white"
-    """Background of rendered and evaluated images; training uses random colours."""
+    """Background of rendered images; metrics are on white, training uses random colours."""
 
 
 @dataclass
