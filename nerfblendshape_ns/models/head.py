@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Dict, List, Optional, Tuple, Type, cast
+from typing import Any, Dict, List, Mapping, Optional, Tuple, Type, cast
 
 import torch
 from jaxtyping import Float
@@ -31,6 +31,7 @@ from nerfblendshape_ns.model_components.rendering.crop import crop_background, r
 from nerfblendshape_ns.model_components.rendering.early_termination import Foreground, render, segment_sizes
 from nerfblendshape_ns.model_components.rendering.view_range import ViewRange
 from nerfblendshape_ns.models.architecture import HeadArchitecture
+from nerfblendshape_ns.models.description import check_pose_refinement
 from nerfblendshape_ns.models.expression_model import ExpressionModel, ExpressionModelConfig
 from nerfblendshape_ns.ops import nerfacc_backend
 from nerfblendshape_ns.ops.canonical import Marched
@@ -152,6 +153,11 @@ class HeadModel(ExpressionModel[FrameBatch]):
             "face_mesh": None if mesh is None else mesh.tolist(),
             "camera_optimizer": self.config.camera_optimizer.mode,
         }
+
+    def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
+        """As torch's; refuses what :meth:`set_extra_state` does, and poses that were refined in another way."""
+        check_pose_refinement(state_dict, self.config.camera_optimizer.mode)
+        return super().load_state_dict(state_dict, strict=strict, assign=assign)
 
     # --- training ---
 

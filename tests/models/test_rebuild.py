@@ -44,6 +44,15 @@ def test_refined_poses_come_along(mode):
     assert torch.equal(rebuilt.camera_optimizer(cameras), model.camera_optimizer(cameras))
 
 
+@pytest.mark.parametrize("mode", ["off", "SE3"])
+def test_a_run_with_refined_poses_is_resumed_with_their_refinement_alone(mode):
+    state = make(camera_optimizer=CameraOptimizerConfig(mode="SO3xR3")).state_dict()
+    resumed = make(camera_optimizer=CameraOptimizerConfig(mode=mode))
+    with pytest.raises(UserError, match=rf"refined by SO3xR3, .* with {mode}; resume with --pipeline.model.camera-opt"):
+        resumed.load_state_dict(state)
+    make(camera_optimizer=CameraOptimizerConfig(mode=mode)).load_state_dict(make().state_dict(), strict=False)
+
+
 def test_what_does_not_matter_to_the_weights_is_not_compared():
     saved = make(conditioning="concat", background_color="white").state_dict()
     make(conditioning="concat", background_color="black", basis_parametrisation="named").load_state_dict(saved)
