@@ -38,7 +38,7 @@ def frozen_foreground(
         return head.foreground(origins, directions, frames.head, spans)
     # Where the head's run refined the training poses, its rays follow them.
     refined = RayBundle(origins, directions, rays.pixel_area, camera_indices=camera)
-    head.camera_optimizer.apply_to_raybundle(refined)
+    head.refine(refined)
 
     def render(chosen: Tensor) -> Tensor:
         ray_frame = frames.head.ray_frame

@@ -278,7 +278,7 @@ class HeadModel(ExpressionModel[FrameBatch]):
             0 on empty rays), ``background [rays, 3]``.
         """
         if self.training:
-            self.camera_optimizer.apply_to_raybundle(ray_bundle)
+            self.refine(ray_bundle)
         origins, directions = ray_bundle.origins.reshape(-1, 3), ray_bundle.directions.reshape(-1, 3)
         head = self.foreground(origins, directions, self.frames_of(ray_bundle), ray_spans(ray_bundle))
         background = self._background(head.color)
@@ -288,6 +288,11 @@ class HeadModel(ExpressionModel[FrameBatch]):
             "depth": head.depth / head.alpha.clamp_min(1e-6),
             "background": background,
         }
+
+    def refine(self, ray_bundle: RayBundle) -> None:
+        """Let rays of training frames follow their poses where gradients refine these, in single precision always."""
+        with torch.autocast(self.device.type, enabled=False):
+            self.camera_optimizer.apply_to_raybundle(ray_bundle)
 
     def foreground(
         self,

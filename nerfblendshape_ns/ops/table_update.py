@@ -13,6 +13,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from nerfblendshape_ns.ops.launch import is_gpu
 from nerfblendshape_ns.ops.table_update_kernels import BLOCK, table_kernels
 
 
@@ -34,8 +35,9 @@ def blend_tables(
     """
     _check_coefficients(coefficients, bases)
     coefficients = coefficients.float().contiguous()
-    if mean.device.type != "cpu":
-        flat = torch.addmm(mean.reshape(1, -1), coefficients[:, 1:], bases.flatten(1))
+    if is_gpu(mean):
+        with torch.autocast(mean.device.type, enabled=False):  # Gradients of half precision could not be unscaled.
+            flat = torch.addmm(mean.reshape(1, -1), coefficients[:, 1:], bases.flatten(1))
         return flat.view(-1, *mean.shape)
     blended = mean.new_empty(coefficients.shape[0], *mean.shape)
     table_kernels(mean.shape[-1]).blend(
