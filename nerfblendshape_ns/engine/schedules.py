@@ -15,9 +15,11 @@ class ProgressDecay:
 
     Progress is the larger of ``step / max_steps`` and the progress through a wall-clock budget, so that a run that its
     budget ends has decayed as far as one that its steps end. A resumed run continues from the progress of the run that
-    it resumes, with a budget of its own or without. A plain object rather than a closure: ``LambdaLR`` keeps its
-    attributes in the checkpoint.
+    it resumes, with a budget of its own or without: ``LambdaLR`` keeps the attributes of an object in the checkpoint.
     """
+
+    # Not among those attributes: the settings of the command that resumes a run count.
+    __slots__ = ("final_ratio", "max_steps", "warmup_steps", "__dict__")
 
     def __init__(self, final_ratio: float, max_steps: int, warmup_steps: int) -> None:
         self.final_ratio = final_ratio

@@ -55,8 +55,14 @@ def test_checkpoint(tmp_path):
     for _ in range(5):
         optimizer.step()
         scheduler.step()
+    scheduler.lr_lambdas[0].start_budget(5)
     torch.save(scheduler.state_dict(), tmp_path / "scheduler.pt")
-    other = config.setup().get_scheduler(torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0), 1.0)
+    longer = ProgressDecaySchedulerConfig(final_ratio=0.01, max_steps=20, warmup_steps=3)
+    other = longer.setup().get_scheduler(torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0), 1.0)
     other.load_state_dict(torch.load(tmp_path / "scheduler.pt", weights_only=True))
     assert other.last_epoch == 5
-    assert other.lr_lambdas[0].max_steps == 10
+    decay = other.lr_lambdas[0]
+    assert (decay.max_steps, decay.warmup_steps) == (20, 3), "what resumes the run says how long it is"
+    assert decay.budget_progress == 0.5
+    decay.__dict__.update(max_steps=10)  # As checkpoints of other versions hold it.
+    assert decay.max_steps == 20 and decay(10) == pytest.approx(0.01**0.5)
