@@ -14,7 +14,7 @@ Options = TypeVar("Options")
 def command(options: Type[Options], program: str, run: Callable[[Options], object]) -> Callable[..., None]:
     """The entry point of a program, a function of command-line words; None takes those of the process.
 
-    Bad input ends the program with one sentence on stderr and exit status 1.
+    Bad input ends the program with one sentence on stderr and exit status 1, Ctrl-C with one word.
 
     Args:
         options: a dataclass; its docstring describes the program.
@@ -23,7 +23,7 @@ def command(options: Type[Options], program: str, run: Callable[[Options], objec
     """
 
     def main(arguments: Optional[Sequence[str]] = None) -> None:
-        chosen = tyro.cli(options, prog=program, description=options.__doc__, args=arguments)
+        chosen = tyro.cli(options, prog=program, args=arguments)
         with report_user_errors():
             run(chosen)
 

@@ -73,9 +73,15 @@ def collected(read: Callable[[], T], stand_in: T) -> T:
 
 @contextmanager
 def report_user_errors() -> Iterator[None]:
-    """Turn a :class:`UserError` into a message on stderr and exit status 1; used round every console script."""
+    """Turn a :class:`UserError` into a message on stderr and exit status 1; used round every console script.
+
+    An interruption (Ctrl-C) is told in a word. The process still ends by it, and with it a shell's loop over files.
+    """
     try:
         yield
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(1)
+    except KeyboardInterrupt:
+        sys.excepthook = lambda *_: print("stopped", file=sys.stderr)
+        raise
