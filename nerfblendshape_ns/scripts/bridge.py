@@ -28,10 +28,12 @@ async def keep_bridge(options: BridgeOptions) -> None:
     """Bridge until interrupted.
 
     Raises:
-        UserError: a port is taken.
+        UserError: a port is taken, or an origin is none.
     """
     from nerfblendshape_ns.web.bridge import Bridge, hand_on
+    from nerfblendshape_ns.web.origins import check_origins
 
+    check_origins(options.origins)
     bridge = Bridge(options.origins)
     listener = hand_on(bridge, options.udp_host, options.udp_port)
     try:

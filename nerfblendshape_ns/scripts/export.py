@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import re
 import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Optional, Sequence, Tuple
+from typing import TYPE_CHECKING, Optional, Tuple
 
 import tyro
 
-from nerfblendshape_ns.avatar.avatar_file import SUFFIX, VERSION, AvatarFile, read_avatar_file
 from nerfblendshape_ns.common.command import command
 from nerfblendshape_ns.common.errors import UserError
+
+if TYPE_CHECKING:
+    from nerfblendshape_ns.avatar.avatar_file import AvatarFile
 
 STATED = ("person", "consent", "licence", "source")
 """Options that go into the file's provenance."""
@@ -59,6 +60,9 @@ def run(options: ExportOptions) -> None:
     Raises:
         UserError: nothing to export, or it cannot be written.
     """
+    # Imports torch, which takes seconds.
+    from nerfblendshape_ns.avatar.avatar_file import SUFFIX, read_avatar_file
+
     if options.show is not None:
         try:
             print(summary(options.show, read_avatar_file(options.show)))
@@ -77,13 +81,14 @@ def run(options: ExportOptions) -> None:
     from nerfblendshape_ns.avatar.avatar import open_avatar
     from nerfblendshape_ns.avatar.export import export_avatar
     from nerfblendshape_ns.common.output_paths import check_file, files_among
+    from nerfblendshape_ns.web.origins import check_origins
 
     inputs = files_among([options.run])
     if options.output is not None:
         check_file(options.output, options.overwrite, inputs)
     if options.html is not None:
         check_file(options.html, options.overwrite, inputs, "--html")
-    _check_origins(options.origins)
+    check_origins(options.origins)
     avatar = open_avatar(options.run, "cpu")
     # A file that is written again keeps what it states unless an option says otherwise.
     given = {name: value for name in STATED if (value := getattr(options, name))}
@@ -95,7 +100,7 @@ def run(options: ExportOptions) -> None:
         export_page(avatar, options.html, provenance, *kept, options.origins, options.live)
         print(f"{options.html}: a page of {options.html.stat().st_size / 1e6:.1f} MB; open it in a browser.")
     if options.html is None or options.output is not None:
-        output = options.output or Path(_default_name(avatar.path))
+        output = options.output or Path(_default_name(avatar.path) + SUFFIX)
         check_file(output, options.overwrite, inputs)
         export_avatar(avatar, output, provenance, options.keep_track, options.background)
         print(summary(output, read_avatar_file(output)))
@@ -103,14 +108,10 @@ def run(options: ExportOptions) -> None:
         print("note: the file states no consent; --consent says what the person agreed to.", file=sys.stderr)
 
 
-def _check_origins(origins: Sequence[str]) -> None:
-    for origin in origins:
-        if not re.fullmatch(r"https?://[\w.\-]+(:\d+)?", origin):
-            raise UserError(f"--origins {origin} is no origin; give scheme, host and port alone: https://example.org.")
-
-
 def summary(path: Path, content: AvatarFile) -> str:
     """What a file says of itself, for reading."""
+    from nerfblendshape_ns.avatar.avatar_file import VERSION
+
     description, stated = content.description, content.provenance
     basis, about = description["basis"], description.get("avatar", {})
     names = basis["names"]
@@ -131,10 +132,10 @@ def summary(path: Path, content: AvatarFile) -> str:
 
 
 def _default_name(source: Path) -> str:
-    """``EXPERIMENT.avatar`` for ``EXPERIMENT/METHOD/TIME/nerfstudio_models/step.ckpt``, else after the file."""
+    """``EXPERIMENT`` for ``EXPERIMENT/METHOD/TIME/nerfstudio_models/step.ckpt``, else after the file."""
     parents = source.resolve().parents
     in_run = source.suffix == ".ckpt" and len(parents) > 3 and parents[0].name == "nerfstudio_models"
-    return (parents[3].name if in_run else source.stem) + SUFFIX
+    return parents[3].name if in_run else source.stem
 
 
 main = command(ExportOptions, "nbs-export", run)

@@ -10,7 +10,6 @@ from rich.console import Console
 
 from nerfblendshape_ns.common.command import command
 from nerfblendshape_ns.common.console import progress_bars, say
-from nerfblendshape_ns.synthetic.dataset import ClipSettings, write_dataset
 
 
 @dataclass
@@ -41,6 +40,9 @@ def run(options: SyntheticOptions) -> None:
     Raises:
         UserError: see :func:`nerfblendshape_ns.synthetic.dataset.write_dataset`.
     """
+    # Warp and SciPy take a second that --help need not wait for.
+    from nerfblendshape_ns.synthetic.dataset import ClipSettings, write_dataset
+
     console = Console(stderr=True)
     settings = ClipSettings(
         num_frames=options.num_frames,

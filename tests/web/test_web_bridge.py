@@ -13,6 +13,7 @@ from websockets.exceptions import InvalidStatus
 
 from nerfblendshape_ns.common.errors import UserError
 from nerfblendshape_ns.expressions.live.live_link import encode_coefficients
+from nerfblendshape_ns.scripts import bridge as script
 from nerfblendshape_ns.web.bridge import Bridge, hand_on
 
 SITE = "https://example.org"
@@ -84,3 +85,11 @@ def test_a_port_that_is_taken_is_told():
 
             with pytest.raises(UserError, match=f"Cannot listen on UDP 127.0.0.1:{port} .*a free port"):
                 asyncio.run(listen())
+
+
+@pytest.mark.parametrize("origin", ["example.org", "https://example.org/", "https://example.org/page"])
+def test_the_command_refuses_what_no_browser_sends_as_an_origin(origin, capsys):
+    with pytest.raises(SystemExit) as stop:
+        script.main(["--udp-port", "0", "--origins", origin])
+    assert stop.value.code == 1
+    assert f"--origins {origin} is no origin; give scheme, host and port alone" in capsys.readouterr().err
