@@ -11,6 +11,7 @@ from nerfblendshape_ns.common.errors import UserError
 CAMERA_DISTANCE = 66.0
 CAMERA_HEIGHT = -0.8
 FOCAL_LENGTH = 1.6  # in image heights
+LONGEST_SIDE = 4096  # in pixels; memory goes with its square
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,8 @@ def default_intrinsics(width: int, height: int) -> Intrinsics:
     """The webcam's intrinsics at an image size: the head fills about 60 % of the height."""
     if width < 16 or height < 16:
         raise UserError(f"images of {width} x {height} are too small for a head; use at least 16 x 16.")
+    if max(width, height) > LONGEST_SIDE:
+        raise UserError(f"images of {width} x {height} are too large; use at most {LONGEST_SIDE} pixels a side.")
     focal = FOCAL_LENGTH * min(height, 1.7 * width)
     return Intrinsics(width, height, focal, focal, 0.5 * width, 0.5 * height)
 

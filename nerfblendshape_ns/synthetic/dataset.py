@@ -25,6 +25,8 @@ from nerfblendshape_ns.synthetic.motion import MAX_PITCH, MAX_ROLL, MAX_YAW, Mot
 TOOL = "nbs-synthetic"
 """Name in the record of a synthetic dataset."""
 BASIS = "custom"
+SLOWEST, FASTEST = 1, 1000
+"""Frames per second: the motion is made for the whole time of a clip, which at a lower rate has no end."""
 
 GENERATION = 2
 """Raised with every change to the head or the motion that the same settings give."""
@@ -55,10 +57,12 @@ class ClipSettings:
         """
         if self.num_frames < 2:
             raise UserError(f"a talking clip needs at least 2 frames, got {self.num_frames}; raise --num-frames.")
-        if not 0.0 < self.fps < float("inf"):
-            raise UserError(f"the frame rate must be positive, got {self.fps}; set --fps.")
+        if not SLOWEST <= self.fps <= FASTEST:
+            raise UserError(f"the frame rate must be from {SLOWEST} to {FASTEST}, got {self.fps}; set --fps.")
         if not 1 <= self.samples <= 8:
-            raise UserError(f"between 1 and 8 rays per pixel along each axis are possible, got {self.samples}.")
+            raise UserError(
+                f"from 1 to 8 rays per pixel along each axis are possible, got {self.samples}; set --samples."
+            )
         if self.seed < 0:
             raise UserError(f"the seed must not be negative, got {self.seed}; set --seed.")
         default_intrinsics(self.width, self.height)

@@ -88,9 +88,11 @@ def test_a_video_has_the_frames_size_and_rate(tmp_path):
     "changes, message",
     [
         ({"num_frames": 1}, "at least 2 frames, got 1; raise --num-frames"),
-        ({"fps": 0.0}, "frame rate must be positive, got 0.0; set --fps"),
+        ({"fps": 1e-9}, "frame rate must be from 1 to 1000, got 1e-09; set --fps"),
+        ({"fps": float("nan")}, "frame rate must be from 1 to 1000, got nan; set --fps"),
         ({"width": 4}, "images of 4 x 64 are too small"),
-        ({"samples": 0}, "between 1 and 8 rays per pixel along each axis are possible, got 0"),
+        ({"height": 100_000}, "images of 64 x 100000 are too large; use at most 4096 pixels a side"),
+        ({"samples": 0}, "from 1 to 8 rays per pixel along each axis are possible, got 0; set --samples"),
         ({"seed": -1}, "seed must not be negative, got -1"),
     ],
 )
