@@ -179,8 +179,13 @@ def _read(path: Path, above: tuple) -> Dict[str, Any]:
     try:
         document = load_yaml(path)
     except FileNotFoundError:
-        known = sorted(found.name for found in path.parent.glob("*.yaml")) if path.parent.is_dir() else []
-        raise UserError(f"{path} does not exist; {near_matches(path.name, known)}") from None
+        known = [found.name for found in path.parent.glob("*.yaml")] if path.parent.is_dir() else []
+        advice = (
+            near_matches(path.name, known)
+            if known
+            else "give the path of a recipe, such as the repository's in configs/."
+        )
+        raise UserError(f"{path} does not exist; {advice}") from None
     if not isinstance(document, dict):
         raise UserError(f"{path} is not a recipe: it must be a mapping with name, description and dataset.")
     base = document.pop("base", None)

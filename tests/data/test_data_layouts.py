@@ -118,7 +118,7 @@ def test_layout_can_be_chosen(own_clip):
 
 
 def test_no_such_directory(tmp_path):
-    with pytest.raises(UserError, match="nothing is not a directory; give --data"):
+    with pytest.raises(UserError, match="nothing is not a directory; give that of a dataset"):
         read_clip(tmp_path / "nothing")
 
 

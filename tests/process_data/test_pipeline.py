@@ -165,7 +165,7 @@ def test_the_command_tells_errors_in_one_sentence(tmp_path):
     environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
     done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=environment, check=False)
     assert done.returncode == 1
-    assert done.stderr.strip() == "error: none.mp4 does not exist; give the path of a video file with --video."
+    assert done.stderr.strip() == "error: none.mp4 does not exist; give the path of a video file."
     assert not (tmp_path / "out").exists()
 
 

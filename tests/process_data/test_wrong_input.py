@@ -48,7 +48,7 @@ def sound_only(path):
 AFTER_SURVEY = {"three frames", "too slow", "no face", "black", "grey", "cuts"}
 # What the file is, options, whether a face is seen, the message.
 TABLE = {
-    "missing": (None, {}, True, r"clip.mp4 does not exist; give the path of a video file with --video"),
+    "missing": (None, {}, True, r"clip.mp4 does not exist; give the path of a video file\."),
     "folder": (lambda path: path.mkdir(), {}, True, r"clip.mp4 is a folder, not a video"),
     "text": (text, {}, True, r"clip.mp4 is not a video that can be decoded; convert it to mp4"),
     "empty": (lambda path: path.touch(), {}, True, r"clip.mp4 is not a video that can be decoded"),

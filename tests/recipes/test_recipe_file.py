@@ -108,6 +108,13 @@ def test_a_missing_recipe_names_its_neighbours(tmp_path):
         load_recipe(tmp_path / "demoo.yaml")
 
 
+def test_a_recipe_where_there_are_none_is_said_to_be_in_the_repository(tmp_path):
+    with pytest.raises(
+        UserError, match=r"demo.yaml does not exist; give the path of a recipe, .* repository's in configs/"
+    ):
+        load_recipe(tmp_path / "configs" / "demo.yaml")
+
+
 def test_unknown_method(tmp_path):
     recipe = load_recipe(write(tmp_path / "r.yaml", MINIMAL + "method: nerfblendshape-hed\n"))
     with pytest.raises(UserError, match="method 'nerfblendshape-hed' is unknown; did you mean nerfblendshape-head"):

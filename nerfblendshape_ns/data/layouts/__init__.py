@@ -52,7 +52,7 @@ def read_clip(root: Path, layout: str = "auto") -> Clip:
     """
     root = Path(root)
     if not root.is_dir():
-        raise UserError(f"{root} is not a directory; give --data the directory that nbs-process-data wrote.")
+        raise UserError(f"{root} is not a directory; give that of a dataset, such as nbs-process-data writes.")
     if layout == "auto":
         foreign = foreign_dataset(root)
         if foreign is not None:
@@ -63,7 +63,7 @@ def read_clip(root: Path, layout: str = "auto") -> Clip:
         looked_for = "; ".join(f"{known.name}: {known.looked_for}" for known in LAYOUTS.values())
         raise UserError(
             f"{root} is of no known dataset layout; looked for {looked_for}; run nbs-process-data on the video or "
-            "give --data the directory that holds these files."
+            "give the directory that holds these files."
         )
     if layout not in LAYOUTS:
         raise UserError(f"layout {layout!r} is unknown; choose auto or one of {', '.join(LAYOUTS)}.")

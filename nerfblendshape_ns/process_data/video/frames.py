@@ -45,9 +45,9 @@ def _opened(path: Path) -> Iterator[Tuple[InputContainer, VideoStream]]:
         UserError: there is no such file, it is a folder, or it holds no images that can be decoded.
     """
     if not path.exists():
-        raise UserError(f"{path} does not exist; give the path of a video file with --video.")
+        raise UserError(f"{path} does not exist; give the path of a video file.")
     if path.is_dir():
-        raise UserError(f"{path} is a folder, not a video; give the path of one video file with --video.")
+        raise UserError(f"{path} is a folder, not a video; give the path of one video file.")
     with ExitStack() as stack:
         container = stream = None
         with suppress(av.FFmpegError):
