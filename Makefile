@@ -10,7 +10,7 @@
 #   make release              wheel and sdist of the checked-out tag, tried in clean environments, in dist/
 #
 # Options: PYTHON=/path/to/python3.12, TORCH="torch==... torchvision==..." (another build),
-# NUMPY="numpy>=2", DEMO=folder of the results.
+# NUMPY="numpy>=2", DEMO=folder of the results. Another TORCH or NUMPY than the last given is installed anew.
 
 VENV ?= .venv
 AUDIT ?= .venv-audit
@@ -27,15 +27,22 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --progre
 
 HIGH := $(if $(filter high,$(QUALITY)),_high)
 
-.PHONY: demo test docs audit lint types tests release clean
+# Before anything is installed.
+ifneq ($(filter-out high,$(QUALITY)),)
+$(error QUALITY is high or left out, not $(QUALITY))
+endif
+ifneq ($(strip $(VIDEO)),)
+ifeq ($(shell test -f "$(VIDEO)" && echo yes),)
+$(error there is no file $(VIDEO); VIDEO is the path of a video)
+endif
+endif
+
+.PHONY: demo test docs audit lint types tests release clean FORCE
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.installed
-ifneq ($(filter-out high,$(QUALITY)),)
-	$(error QUALITY is high or left out, not $(QUALITY))
-endif
 ifeq ($(strip $(VIDEO)),)
-	$(BIN)/nbs-recipe configs/demo$(HIGH).yaml --output $(DEMO)
+	$(BIN)/nbs-recipe configs/demo$(HIGH).yaml --output "$(DEMO)"
 else
 	$(BIN)/nbs-recipe configs/demo_video$(HIGH).yaml --output "$(DEMO)" --video "$(VIDEO)"
 endif
@@ -71,11 +78,23 @@ audit: $(VENV)/.installed-dev $(AUDIT)/.installed
 release: $(VENV)/.installed-dev
 	$(BIN)/python tools/release.py
 
-# Stamps: a second run skips what is installed, until pyproject.toml or the torch release changes.
+# Stamps: a second run skips what is installed, until pyproject.toml changes or another Python, torch or numpy is given.
+GIVEN := $(strip $(foreach name,PYTHON TORCH NUMPY,$(if $(filter command environment,$(origin $(name))),$(name)=$($(name)))))
+ifneq ($(GIVEN),)
+$(VENV)/.torch: $(VENV)/.given
+$(VENV)/.given: FORCE
+	@mkdir -p $(VENV)
+	@echo '$(GIVEN)' | cmp -s - $@ || echo '$(GIVEN)' > $@
+endif
+
+# An environment without pip is one whose making was interrupted.
+VERSION := -c 'import sys; print(sys.version)'
 $(VENV)/.torch: tools/find_python.sh tools/system_packages.sh
 	python=$$(PYTHON="$(PYTHON)" tools/find_python.sh) && \
 	tools/system_packages.sh "$$python" && \
-	{ test -x $(BIN)/python || "$$python" -m venv $(VENV); }
+	{ $(BIN)/python -m pip --version >/dev/null 2>&1 || "$$python" -m venv $(VENV); } && \
+	{ test -z "$(PYTHON)" || test "$$("$$python" $(VERSION))" = "$$($(BIN)/python $(VERSION))" || \
+	  { echo "error: $(VENV) has another Python than $(PYTHON); remove it, or give VENV=another-folder." >&2; exit 1; }; }
 	$(PIP) --upgrade pip
 	$(PIP) $(TORCH)
 	touch $@
