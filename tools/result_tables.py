@@ -282,9 +282,10 @@ PAGE = (
     Differences(_MINUS, EQUAL_STEPS, _BASELINES, _DIFFERENCES),
     Table(
         "Baselines at equal time",
-        "The same, but all trained for the same time. NeRFBlendShape and nerfblendshape-unofficial are this code with "
-        "their hyper-parameters, which are meant for a GPU and many more steps: after two minutes on a CPU core they have "
-        "hardly begun, so these lines say how long they take to start and nothing of what they reach.",
+        "The same, but all trained for the same time. NeRFBlendShape and nerfblendshape-unofficial are this "
+        "code with their hyper-parameters, which are meant for a GPU and many more steps: after two minutes "
+        "on a CPU core they have hardly begun, so these lines say how long they take to start and nothing of "
+        "what they reach.",
         EQUAL_TIME,
         (Line(OURS), *_BASELINES),
         (_SEEDS, *_COST, *_COMPARED),
