@@ -9,7 +9,7 @@ from saved_run import save_run
 from tiny_head import camera, make, metadata
 
 from nerfblendshape_ns.common.errors import UserError
-from nerfblendshape_ns.model_components.conditioning import face_motion
+from nerfblendshape_ns.data import landmark_motion
 from nerfblendshape_ns.models.rebuild import build_head, find_checkpoint, load_head, read_checkpoint
 
 
@@ -142,7 +142,7 @@ def test_the_skin_s_motion_comes_along():
 def test_a_loaded_head_moves_as_it_was_trained(monkeypatch):
     """Also where the landmarks have changed since."""
     model = make(with_landmarks()).eval()
-    monkeypatch.setattr(face_motion, "RIDGE", 10.0)
+    monkeypatch.setattr(landmark_motion, "RIDGE", 10.0)
     other = make(with_landmarks()).eval()
     view = camera({"expression": torch.full((1, 3), 0.8)})
     other.load_state_dict(model.state_dict())
