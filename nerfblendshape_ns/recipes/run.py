@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Dict, List, Optional
@@ -196,7 +197,7 @@ def print_outcome(outcome: Outcome, console: Console) -> None:
     for name, paths in {**results, "metrics": [outcome.metrics]}.items():
         for path in paths:
             say(console, f"{name}: {path}")
-    say(console, f"viewer: nbs-view {outcome.config}")
+    say(console, f"viewer: nbs-view {shlex.quote(str(outcome.config))}")
 
 
 def _means(figures: Dict[str, Any]) -> Dict[str, Dict[str, Optional[float]]]:

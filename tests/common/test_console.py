@@ -67,7 +67,7 @@ def test_the_outcome_of_a_recipe(console):
         Outcome(NAME, path, path / "config.yml", [path / "a"], [path / "b"], path / "r", path / "c", figures), console
     )
     told = console.file.getvalue()
-    assert told.count("take[1] [red]b[/b] :smile: [/]") >= 4 and f"viewer: nbs-view {NAME}" in told
+    assert told.count("take[1] [red]b[/b] :smile: [/]") >= 4 and f"viewer: nbs-view '{Path(NAME)}" in told
     assert f"missing: {NAME}" in told
 
 
