@@ -46,8 +46,7 @@ def test_a_recipe_ends_with_video_picture_and_figures(tmp_path):
     (head_run,) = (outcome.folder / "runs" / "ci").rglob("config.yml")
     baseline = mean_picture(eval_setup(head_run, test_mode="test")[1])
     assert mean(figures, "test", "head") > baseline["psnr"] + 4.0, baseline
-    # Two frames after 300 steps: seeds and numbers of threads give 16.1 to 18.8, the mean picture 14.3.
-    assert mean(figures, "test", "mask") > max(baseline["psnr_colour"], baseline["psnr_head"]) + 1.0, baseline
+    assert mean(figures, "test", "mask") > max(baseline["psnr_colour"], baseline["psnr_head"]) + 2.5, baseline
     baseline = mean_picture(eval_setup(head_run, test_mode="test")[1], "train")
     assert mean(figures, "train", "mask") > max(baseline["psnr_colour"], baseline["psnr_head"]) + 5.0, baseline
     baseline = mean_picture(eval_setup(outcome.config, test_mode="test")[1])
