@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Dict, List, Mapping, Optional, Tuple, Type, cast
+from typing import Any, Dict, List, Mapping, Optional, Tuple, Type
 
 import torch
 from jaxtyping import Float
 from nerfstudio.cameras.camera_optimizers import CameraOptimizer, CameraOptimizerConfig
 from nerfstudio.cameras.rays import RayBundle
 from nerfstudio.engine.callbacks import TrainingCallback, TrainingCallbackAttributes, TrainingCallbackLocation
-from nerfstudio.utils.rich_utils import CONSOLE
 from torch import Tensor
 from torch.nn import Parameter
 
-from nerfblendshape_ns.common.console import say
 from nerfblendshape_ns.common.errors import UserError
 from nerfblendshape_ns.data.dataset import NerfBlendshapeDataset
 from nerfblendshape_ns.field_components.blendshape_encoding import principal_components
@@ -33,6 +31,7 @@ from nerfblendshape_ns.model_components.rendering.view_range import ViewRange
 from nerfblendshape_ns.models.architecture import HeadArchitecture
 from nerfblendshape_ns.models.description import check_pose_refinement
 from nerfblendshape_ns.models.expression_model import ExpressionModel, ExpressionModelConfig
+from nerfblendshape_ns.models.occupancy_callback import occupancy_callback
 from nerfblendshape_ns.ops import nerfacc_backend
 from nerfblendshape_ns.ops.canonical import Marched
 
@@ -184,18 +183,9 @@ class HeadModel(ExpressionModel[FrameBatch]):
         share_tables([self.field.encoding.mean, self.field.encoding.bases])
         # A run that is resumed has the clip's expressions and poses from its checkpoint.
         self.occupancy.train_expressions.copy_(self.conditioning.of_training(self.expression_source))
-        pipeline = training_callback_attributes.pipeline
-        may_need_hull = pipeline is not None
 
-        def before(step: int) -> None:
-            nonlocal may_need_hull
-            self.step = step
-            self.field.max_density = largest_optical_depth(step) / self.occupancy.step_size
-            if may_need_hull and pipeline is not None and not bool(self.occupancy.initialised):
-                dataset = cast(NerfBlendshapeDataset, pipeline.datamanager.train_dataset)
-                say(CONSOLE, agreement(self.init_from_visual_hull(dataset), dataset.metadata["img_ids"]))
-            may_need_hull = False  # Asking the buffer again would wait for the device in each step.
-            self._update_occupancy(step)
+        def start(dataset: NerfBlendshapeDataset) -> str:
+            return agreement(self.init_from_visual_hull(dataset), dataset.metadata["img_ids"])
 
         def after(step: int) -> None:
             adjustment = getattr(self.camera_optimizer, "pose_adjustment", None)
@@ -204,7 +194,7 @@ class HeadModel(ExpressionModel[FrameBatch]):
                     adjustment -= adjustment.mean(0, keepdim=True)
 
         return [
-            TrainingCallback([TrainingCallbackLocation.BEFORE_TRAIN_ITERATION], before),
+            occupancy_callback(training_callback_attributes.pipeline, self.occupancy, start, self._before_step),
             TrainingCallback([TrainingCallbackLocation.AFTER_TRAIN_ITERATION], after),
         ]
 
@@ -223,8 +213,9 @@ class HeadModel(ExpressionModel[FrameBatch]):
         self.occupancy.start_from(region.allowed, region.swept)
         return region.outside
 
-    def _update_occupancy(self, step: int) -> None:
-        config = self.config
+    def _before_step(self, step: int) -> None:
+        config, self.step = self.config, step
+        self.field.max_density = largest_optical_depth(step) / self.occupancy.step_size
         if step < config.occupancy_warmup or step % config.occupancy_interval:
             return
         settling, generator = step < config.occupancy_settle, torch.Generator().manual_seed(step)

@@ -5,17 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any, Dict, List, Mapping, Optional, Tuple, Type, cast
+from typing import Any, Dict, List, Mapping, Optional, Tuple, Type
 
 import torch
 from jaxtyping import Float
 from nerfstudio.cameras.rays import RayBundle
-from nerfstudio.engine.callbacks import TrainingCallback, TrainingCallbackAttributes, TrainingCallbackLocation
-from nerfstudio.utils.rich_utils import CONSOLE
+from nerfstudio.engine.callbacks import TrainingCallback, TrainingCallbackAttributes
 from torch import Tensor
 from torch.nn import Parameter
 
-from nerfblendshape_ns.common.console import say
 from nerfblendshape_ns.common.errors import UserError
 from nerfblendshape_ns.data.dataset import NerfBlendshapeDataset
 from nerfblendshape_ns.fields.networks import frame_code
@@ -37,6 +35,7 @@ from nerfblendshape_ns.models.description import check_head_fits
 from nerfblendshape_ns.models.expression_model import ExpressionModel, ExpressionModelConfig
 from nerfblendshape_ns.models.frozen_head import frozen_foreground
 from nerfblendshape_ns.models.head import HeadModel
+from nerfblendshape_ns.models.occupancy_callback import occupancy_callback
 from nerfblendshape_ns.models.rebuild import EXTRA_STATE, build_head, load_head
 from nerfblendshape_ns.models.unseen_frames import check_unseen_by_model
 
@@ -186,21 +185,14 @@ class TorsoModel(ExpressionModel[TorsoFrames]):
             head = load_head(self.config.head_run)
             check_unseen_by_model(head, self.metadata["splits"]["test"], self.metadata, self.config.head_run)
             self.attach_head(head)
+
+        def start(dataset: NerfBlendshapeDataset) -> Optional[str]:
+            coverage = torso_coverage(dataset, self.occupancy.resolution)
+            self.occupancy.start_from(coverage.mask.to(self.device))
+            return coverage.message
+
         pipeline = training_callback_attributes.pipeline
-        may_need_masks = pipeline is not None
-
-        def before(step: int) -> None:
-            nonlocal may_need_masks
-            if may_need_masks and pipeline is not None and not bool(self.occupancy.initialised):
-                dataset = cast(NerfBlendshapeDataset, pipeline.datamanager.train_dataset)
-                coverage = torso_coverage(dataset, self.occupancy.resolution)
-                if coverage.message is not None:
-                    say(CONSOLE, coverage.message)
-                self.occupancy.start_from(coverage.mask.to(self.device))
-            may_need_masks = False  # Asking the buffer again would wait for the device in each step.
-            self._update_occupancy(step)
-
-        return [TrainingCallback([TrainingCallbackLocation.BEFORE_TRAIN_ITERATION], before)]
+        return [occupancy_callback(pipeline, self.occupancy, start, self._update_occupancy)]
 
     @torch.no_grad()
     def _update_occupancy(self, step: int) -> None:
