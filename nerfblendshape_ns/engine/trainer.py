@@ -143,18 +143,29 @@ class BudgetTrainer(Trainer):
 
     def _check_losses(self) -> None:
         """Read the losses since the last time; one that is not finite has spoilt the weights, and ends the training."""
-        values = torch.stack(self._losses).tolist() if self._losses else []
+        if not self._losses:
+            return
+        values = torch.stack(self._losses)
         self._losses.clear()
-        for step, value in enumerate(values, self._trained_step + 1 - len(values)):
+        if several_processes():
+            dist.all_reduce(values)  # All end with the one whose loss it is.
+        for step, value in enumerate(values.tolist(), self._trained_step + 1 - len(values)):
             if not math.isfinite(value):
-                datamanager: Any = self.pipeline.datamanager
-                indices = sorted(datamanager.train_frames(step))
-                frames = name_frames([self._train_metadata["img_ids"][index] for index in indices])
                 raise UserError(
-                    f"the loss of {frames} in step {step} is not finite, so the training ends; what it saved is from "
-                    "before. Look the data over with nbs-check, or train again with lower learning rates "
-                    "(--optimizers.tables.optimizer.lr, --optimizers.networks.optimizer.lr)."
+                    f"the loss of {self._frames_of_step(step)} in step {step} is not finite, so the training ends; "
+                    "what it saved is from before. Look the data over with nbs-check, or train again with lower "
+                    "learning rates (--optimizers.tables.optimizer.lr, --optimizers.networks.optimizer.lr)."
                 )
+
+    def _frames_of_step(self, step: int) -> str:
+        """Names of the training frames of a step, in all processes."""
+        datamanager: Any = self.pipeline.datamanager
+        frames = datamanager.train_frames(step)
+        if several_processes():
+            everyone: List[Any] = [None] * dist.get_world_size()
+            dist.all_gather_object(everyone, frames)
+            frames = sum(everyone, [])
+        return name_frames([self._train_metadata["img_ids"][index] for index in sorted(set(frames))])
 
     def _after_train(self) -> None:
         # nerfstudio counts a step that it finds itself stopped in; a resumed run would leave out that step's batch.

@@ -19,8 +19,11 @@ from nerfstudio.pipelines import base_pipeline
 from tiny_runs import TORSO_METHOD, checkpoint, tiny_config
 from torch.nn.parallel import DistributedDataParallel
 
+from nerfblendshape_ns.common.errors import UserError
+from nerfblendshape_ns.common.frame_numbers import name_frames
 from nerfblendshape_ns.engine import trainer as trainer_module
 from nerfblendshape_ns.engine.table_optimizer import BlendshapeTableAdam
+from nerfblendshape_ns.engine.trainer import LOSSES_AT_ONCE
 from nerfblendshape_ns.field_components.blendshape_encoding import BlendshapeHashEncoding
 from nerfblendshape_ns.models.load import load_model
 from nerfblendshape_ns.ops.hash_grid import HashGridLayout
@@ -32,6 +35,8 @@ pytestmark = pytest.mark.slow
 
 LAYOUT = HashGridLayout(num_levels=2, features_per_level=4, log2_table_size=7, base_resolution=3, max_resolution=9)
 STEPS = 20
+BAD_STEP = LOSSES_AT_ONCE - 1
+"""The last whose loss is read before the next step, in which the gradients of all would be spoilt."""
 HEAD = {
     "pipeline.datamanager.dataparser.test_frames": 2,
     "pipeline.datamanager.frames_per_batch": 2,
@@ -115,6 +120,9 @@ def worker(rank: int, port: int, data: Path, output: Path) -> None:
     trainer.train()
     results["torso"] = state_of(trainer)
 
+    results["not finite"] = a_loss_that_is_not_finite_in_one_process(
+        config_of(data, output / "not-finite", max_num_iterations=40), rank
+    )
     torch.save(results, output / f"{rank}.pt")
     dist.barrier()
     dist.destroy_process_group()
@@ -154,6 +162,25 @@ def an_infinite_gradient_on_one_process(rank: int) -> List[torch.Tensor]:
         scaler.update()
     step = torch.tensor(optimizer.state[encoding.mean]["step"])
     return [encoding.mean.detach(), encoding.bases.detach(), torch.tensor(scaler.get_scale()), step]
+
+
+def a_loss_that_is_not_finite_in_one_process(config: Any, rank: int) -> Any:
+    """What a process says, and the frames that both have in the step of the last loss that is read with the others."""
+    trainer = started(config, rank, 2)
+    losses = trainer._model.get_loss_dict
+
+    def spoilt(*arguments: Any) -> Dict[str, torch.Tensor]:
+        found = losses(*arguments)
+        return {name: value * float("nan") for name, value in found.items()} if trainer.step == BAD_STEP else found
+
+    if rank == 1:
+        trainer._model.get_loss_dict = spoilt
+    frames: List[Any] = [None, None]
+    dist.all_gather_object(frames, trainer.pipeline.datamanager.train_frames(BAD_STEP))
+    with pytest.raises(UserError) as told:
+        trainer.train()
+    img_ids = trainer._train_metadata["img_ids"]
+    return str(told.value), name_frames([img_ids[index] for index in sorted({*frames[0], *frames[1]})])
 
 
 # --- tests ---
@@ -247,6 +274,12 @@ def test_an_infinite_gradient_in_one_process_skips_the_step_in_both(states):
 def test_the_first_process_clock_ends_all(states):
     assert states[0]["budget step"] == states[1]["budget step"] == 5
     assert_equal(states[0]["budget"], states[1]["budget"])
+
+
+def test_a_loss_that_is_not_finite_in_one_process_ends_both_and_names_the_frames_of_both(states):
+    (message, frames), same = states[0]["not finite"], states[1]["not finite"]
+    assert same == (message, frames)
+    assert message.startswith(f"the loss of {frames} in step {BAD_STEP} is not finite, so the training ends; ")
 
 
 def test_the_torso_trains_too(states):
