@@ -27,6 +27,8 @@ QUALITY = "16"
 """x264's constant rate factor: hardly distinguishable from the original."""
 AUDIO_BITS = 160_000
 """Bits per second of the sound."""
+BT_601, BT_709, LIMITED = 6, 1, 1
+"""FFmpeg's numbers: the matrix that RGB is converted with, primaries and transfer of sRGB's kind, range 16 to 235."""
 GAP_SECONDS = 0.02
 """Times of sound that are off by more are gaps or overlaps, not rounding."""
 
@@ -90,6 +92,10 @@ def _encode(output: OutputContainer, frames: Iterable[np.ndarray], rate: Fractio
     odd = (0, height % 2), (0, width % 2), (0, 0)
     video = output.add_stream(VIDEO_CODEC, rate=rate, options={"crf": QUALITY})
     video.width, video.height, video.pix_fmt = width + width % 2, height + height % 2, "yuv420p"
+    # Players take what does not say for BT.709 from 720 lines on, which shows other colours.
+    colours = video.codec_context
+    colours.colorspace, colours.color_range = BT_601, LIMITED
+    colours.color_primaries = colours.color_trc = BT_709
     # PyAV's own choice, threads by slices, makes x264 code each slice by itself, which costs quality.
     video.thread_type = "AUTO"
     with ExitStack() as stack:

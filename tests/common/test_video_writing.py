@@ -46,6 +46,18 @@ def test_a_padded_side_repeats_its_last_line(tmp_path):
     assert first[-1].min() > 230 and first[:, -1].min() > 230 and first[:10, :10].max() < 25
 
 
+def test_a_video_states_its_colours(tmp_path):
+    """Without a word players take 720 lines and more for BT.709, which makes other colours of BT.601's numbers."""
+    write_video(tmp_path / "out.mp4", [np.full((64, 96, 3), (200, 40, 30), np.uint8)], 25.0)
+    with open_media(tmp_path / "out.mp4") as container:
+        (stream,) = container.streams
+        (frame,) = decoded_frames(container, stream)
+        stated = (frame.colorspace, frame.color_range, frame.color_primaries, frame.color_trc)
+        assert stated == (6, 1, 1, 1), "BT.601, 16 to 235, primaries and transfer of BT.709"
+        luma = frame.to_ndarray(format="yuv420p")[0, 0]
+    assert luma == pytest.approx(16 + 219 / 255 * (0.299 * 200 + 0.587 * 40 + 0.114 * 30), abs=1.5)
+
+
 def test_rates_of_television_are_exact(tmp_path):
     write_video(tmp_path / "out.mp4", GREYS[:3], 30000 / 1001)
     with open_media(tmp_path / "out.mp4") as container:
