@@ -29,8 +29,11 @@ SEAM = 0.02
 """Width of the seam of the neck along the head, as a fraction of the crop's side."""
 LONGEST_HOLD = 0.2
 """Seconds for which the dataset's nearest frame stands in where a face was lost; the filmed one would flash up."""
+LOOK_BACK = 1.0
+"""Seconds before a wanted image from which a video is read: the nearest one may come before it."""
 UNSEEN = 0.02
 """Opacity of the filmed person below which a pixel shows what is behind."""
+_NO_IMAGE = (-np.inf, np.empty(0))
 
 
 @dataclass
@@ -50,8 +53,8 @@ class SourceVideo:
     faceless: np.ndarray = field(default_factory=lambda: np.zeros(0))
     """float64 ``[any]`` seconds in the video of frames that the dataset left out since they show no face."""
     _decoded: Optional[Iterator[Tuple[int, float, np.ndarray]]] = field(default=None, repr=False)
-    _asked: float = field(default=-1.0, repr=False)
-    _last: Tuple[float, np.ndarray] = field(default=(float("inf"), np.empty(0)), repr=False)
+    _before: Tuple[float, np.ndarray] = field(default=_NO_IMAGE, repr=False)
+    _after: Tuple[float, np.ndarray] = field(default=_NO_IMAGE, repr=False)
 
     @property
     def duration(self) -> float:
@@ -73,24 +76,30 @@ class SourceVideo:
 
     def read(self, frame: int) -> np.ndarray:
         """The whole image of a frame of the dataset, uint8 RGB; see :meth:`image_at`."""
-        return self.image_at(float(self.times[frame]) - 1e-4)
+        return self.image_at(float(self.times[frame]))
 
     def image_at(self, wanted: float) -> np.ndarray:
-        """The first image from an instant on, uint8 RGB; quick where they are asked for in ascending order.
+        """The image nearest to an instant, uint8 RGB; quick where they are asked for in ascending order.
+
+        The nearest, not the next: so data preparation chooses frames of a variable frame rate.
 
         Raises:
-            UserError: the video ends before it.
+            UserError: the video ends more than a frame before it.
         """
-        if self._decoded is not None and self._asked <= wanted <= self._last[0]:
-            return self._last[1]
-        self._asked = wanted
-        if self._decoded is None or wanted <= self._last[0]:
-            self._decoded = decode(self.path, max(0.0, wanted))
-        for _, seconds, image in self._decoded:
-            self._last = seconds, image
-            if seconds >= wanted:
-                return image
-        raise UserError(f"{self.path} ends before second {wanted:.2f}, which the avatar's dataset shows; restore it.")
+        if self._decoded is None or wanted < self._before[0]:
+            self._decoded = decode(self.path, max(0.0, wanted - LOOK_BACK))
+            self._before = self._after = _NO_IMAGE
+        while self._after[0] < wanted:
+            following = next(self._decoded, None)
+            if following is None:
+                break
+            self._before, self._after = self._after, following[1:]
+        if wanted - self._after[0] > 1.0 / self.clip.fps:
+            raise UserError(
+                f"{self.path} ends before second {wanted:.2f}, which the avatar's dataset shows; restore it."
+            )
+        is_before = wanted - self._before[0] <= self._after[0] - wanted
+        return self._before[1] if is_before else self._after[1]
 
     def paste(self, frame: int, outputs: Dict[str, Any]) -> np.ndarray:
         """A frame of the video with the render in place of the filmed head, or person.
@@ -161,7 +170,7 @@ def faceless_times(document: Dict[str, Any], times: np.ndarray) -> np.ndarray:
         times: of the frames that are there.
 
     Returns:
-        float64 ``[any]`` ascending seconds, a quarter of a frame early, since they are interpolated.
+        float64 ``[any]`` ascending seconds, interpolated.
     """
     try:
         tracked = document["steps"]["landmarks"]["summary"]
@@ -175,8 +184,7 @@ def faceless_times(document: Dict[str, Any], times: np.ndarray) -> np.ndarray:
     inside = (after > 0) & (after < len(kept))
     lost, after = lost[inside], after[inside]
     lost = lost[times[after] - times[after - 1] > LONGEST_HOLD]
-    interval = float(np.median(np.diff(times) / np.diff(kept)))
-    return np.interp(lost, kept, times) - 0.25 * interval
+    return np.interp(lost, kept, times)
 
 
 def filmed_opacity(files: FrameFiles, whole_person: bool) -> np.ndarray:

@@ -2,8 +2,10 @@
 
 import json
 from dataclasses import asdict, replace
+from fractions import Fraction
 from io import StringIO
 
+import av
 import numpy as np
 import pytest
 import torch
@@ -18,6 +20,7 @@ from nerfblendshape_ns.driving.drive import drive, find_sound
 from nerfblendshape_ns.driving.into_video import border_weight, filled
 from nerfblendshape_ns.process_data.steps.step_record import video_key
 from nerfblendshape_ns.process_data.video.crop import FrameWindow
+from nerfblendshape_ns.process_data.video.frame_selection import select_frames
 from nerfblendshape_ns.process_data.video.frames import decode
 
 WIDE, TALL = FrameWindow(40, 12, 96, 96, 96, 96), FrameWindow(16, 60, 192, 192, 96, 96)
@@ -167,6 +170,37 @@ def test_where_the_video_shows_no_face_its_own_frames_stand(make_run, tmp_path):
     assert len(shown) == len(whole) == 30
     unchanged = [frame for frame in range(30) if np.array_equal(shown[frame], whole[frame])]
     assert unchanged == list(range(4, 13)), "for the moment of frame 20 a neighbour stands in"
+
+
+def test_a_variable_frame_rate_shows_the_frames_that_the_dataset_took(make_run, tmp_path):
+    """Data preparation takes the frame nearest to each instant, be it before or after, and the last instant may come
+    after the last frame."""
+    run, data, _ = make_run()
+    video, seconds = tmp_path / "phone.mp4", np.arange(NUM_FRAMES) / 25
+    seconds[1::3] -= 0.012
+    with av.open(str(video), "w") as output:
+        stream = output.add_stream("libx264", rate=1000, options={"crf": "1"})
+        stream.width, stream.height, stream.pix_fmt = 176, 120, "yuv420p"
+        stream.time_base = stream.codec_context.time_base = Fraction(1, 1000)
+        for number, second in enumerate(seconds):
+            frame = av.VideoFrame.from_ndarray(np.full((120, 176, 3), 40 + 10 * number, np.uint8), "rgb24")
+            frame.pts, frame.time_base = round(1000 * second), Fraction(1, 1000)
+            output.mux(stream.encode(frame))
+        output.mux(stream.encode(None))
+    chosen = select_frames(np.array([at for _, at, _ in decode(video)]))
+    assert chosen.variable and chosen.indices.tolist() == list(range(NUM_FRAMES))
+    assert chosen.times[-1] > seconds[-1] and (chosen.times[1::3] > seconds[1::3] + 0.01).all()
+    np.save(data / "frame_times.npy", chosen.times)
+    document = {
+        "source": {"video": str(video), "digest": video_key(video)},
+        "steps": {"frames": {"summary": {"window": asdict(WIDE)}}},
+    }
+    (data / "process.json").write_text(json.dumps(document))
+    into = plan(run, tmp_path, into=video).into
+    levels = [into.read(frame).mean() for frame in (*range(NUM_FRAMES), 7, 12)]
+    np.testing.assert_allclose(levels, 40 + 10 * np.array([*range(NUM_FRAMES), 7, 12]), atol=3)
+    with pytest.raises(UserError, match="phone.mp4 ends before second 0.90, which"):
+        into.image_at(0.9)
 
 
 @pytest.mark.parametrize("lost", [[99], ["a"], [10**30], [[1], [2]], None, [-1]])
