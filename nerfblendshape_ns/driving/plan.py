@@ -67,16 +67,16 @@ def plan_drive(options: DriveOptions, avatar: Avatar, console: Console) -> Drive
     """
     person = open_person(avatar, options.data, options.size)
     background = make_background(options.background, person)
-    kind, whole, notes = open_driver(options, person, background, console)
+    into = None if options.into is None else open_source_video(options.into, person)
+    fps, end = options.fps or (DEFAULT_FPS if into is None else into.clip.fps), options.end
+    kind, whole, notes = open_driver(options, person, background, fps, console)
     if options.map is not None:
         whole, note = mapped_sequence(whole, options.map)
         notes.append(note)
     if options.side_by_side:
         whole.image_of(0)
-    into = None if options.into is None else open_source_video(options.into, person)
-    fps, end = options.fps or DEFAULT_FPS, options.end
     if into is not None:
-        fps, last = options.fps or into.clip.fps, options.start + into.duration
+        last = options.start + into.duration
         if kind != "own" and last < min(whole.duration, end or whole.duration):
             end = last
             notes.append(f"{into.path.name} shows {into.duration:.1f} seconds; the rest of the driver is left out.")

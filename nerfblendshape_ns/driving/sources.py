@@ -17,7 +17,7 @@ from nerfblendshape_ns.common.file_io import load_image
 from nerfblendshape_ns.data.frame_times import frame_times
 from nerfblendshape_ns.data.layouts import Clip, foreign_dataset, is_dataset, read_clip
 from nerfblendshape_ns.driving.keyframes import keyframe_sequence, read_keyframes
-from nerfblendshape_ns.driving.options import DEFAULT_FPS, OWN_SPLITS, DriveOptions
+from nerfblendshape_ns.driving.options import OWN_SPLITS, DriveOptions
 from nerfblendshape_ns.driving.own_dataset import source_video
 from nerfblendshape_ns.driving.person import AvatarPerson
 from nerfblendshape_ns.driving.sequence import DriverSequence, HeadMotion
@@ -75,7 +75,7 @@ def _is_no_video(path: Path) -> bool:
 
 
 def open_driver(
-    options: DriveOptions, person: AvatarPerson, background: Optional[np.ndarray], console: Console
+    options: DriveOptions, person: AvatarPerson, background: Optional[np.ndarray], fps: float, console: Console
 ) -> Tuple[SourceKind, DriverSequence, List[str]]:
     """Open what ``--by`` names.
 
@@ -83,6 +83,7 @@ def open_driver(
         options: of ``nbs-drive``.
         person: whose avatar is driven.
         background: what is behind the avatar, for the ground truth of its own clip.
+        fps: of the result, at which keyframes are sampled.
         console: for the progress of tracking a video.
 
     Returns:
@@ -114,7 +115,7 @@ def open_driver(
     if kind == "sound":
         return kind, speech_sequence(path, options), [] if options.text is not None else [NO_TEXT]
     if kind == "keyframes":
-        return kind, keyframe_sequence(read_keyframes(path), person.space, str(path), options.fps or DEFAULT_FPS), []
+        return kind, keyframe_sequence(read_keyframes(path), person.space, str(path), fps), []
     # MediaPipe is loaded only where a video has to be tracked.
     from nerfblendshape_ns.driving.video_driver import video_sequence
 

@@ -16,6 +16,7 @@ from video_files import write_video
 
 from nerfblendshape_ns.common.errors import UserError
 from nerfblendshape_ns.driving import into_video
+from nerfblendshape_ns.driving import plan as driving_plan
 from nerfblendshape_ns.driving.drive import drive, find_sound
 from nerfblendshape_ns.driving.into_video import border_weight, filled
 from nerfblendshape_ns.process_data.steps.step_record import video_key
@@ -201,6 +202,16 @@ def test_a_variable_frame_rate_shows_the_frames_that_the_dataset_took(make_run, 
     np.testing.assert_allclose(levels, 40 + 10 * np.array([*range(NUM_FRAMES), 7, 12]), atol=3)
     with pytest.raises(UserError, match="phone.mp4 ends before second 0.90, which"):
         into.image_at(0.9)
+
+
+def test_keyframes_jump_between_two_frames_of_the_video(filmed, tmp_path, monkeypatch):
+    run, video, _ = filmed
+    monkeypatch.setattr(driving_plan, "DEFAULT_FPS", 10.0)
+    keys = tmp_path / "keys.yaml"
+    keys.write_text("easing: hold\nkeyframes: [{time: 0.0}, {time: 0.4, expression: {jawOpen: 100%}}, {time: 0.8}]")
+    made = plan(run, tmp_path, into=video, by=str(keys))
+    jaw = made.expressions[:, made.person.avatar.names.index("jawOpen")]
+    assert made.fps == 25.0 and np.unique(jaw.round(6)).size == 2, "no frame is half-way"
 
 
 @pytest.mark.parametrize("lost", [[99], ["a"], [10**30], [[1], [2]], None, [-1]])
