@@ -133,15 +133,15 @@ class DriverSequence:
             end: seconds after the first frame to stop before; None goes to the last frame.
 
         Raises:
-            UserError: no frame is left.
+            UserError: no time is left.
         """
         stop = self.duration if end is None else min(end, self.duration)
-        count = int(round((stop - start) * fps))
-        if start < 0 or count < 1:
+        if not 0 <= start < stop:
             raise UserError(
                 f"--start {start:g} to --end {stop:g} leaves no frame of {self.label}, which lasts "
                 f"{self.duration:.2f} seconds; give 0 <= start < end inside it."
             )
+        count = max(1, int(round((stop - start) * fps)))
         instants = self.times[0] + start + np.arange(count) / fps
         after = np.clip(np.searchsorted(self.times, instants), 1, max(1, len(self.times) - 1))
         nearest = np.zeros(count, dtype=np.int64)

@@ -48,6 +48,11 @@ def test_start_and_end_count_from_the_first_frame():
         late.resampled(2.0, start=3.0)
 
 
+def test_a_stretch_shorter_than_a_frame_is_a_frame():
+    assert sequence((0.0, 0.04)).resampled(5.0).times.tolist() == [0.0]
+    assert sequence((3.0,)).resampled(10.0, start=0.03).times.tolist() == [3.03]
+
+
 def test_resampling_twice_keeps_the_original_images():
     seen = []
     driver = sequence(read_image=lambda frame: seen.append(frame) or np.zeros((2, 2, 3), np.uint8))
