@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Optional
@@ -110,14 +111,16 @@ class DriveOptions:
             raise UserError(f"--fps {self.fps:g} is not a frame rate; give a number from 0.1 to 1000.")
         if self.source_fps is not None and not 0 < self.source_fps <= 1000:
             raise UserError(f"--source-fps {self.source_fps:g} is not a frame rate; give a number above 0.")
-        if self.start < 0 or (self.end is not None and self.end <= self.start):
+        if not 0 <= self.start < (math.inf if self.end is None else self.end):
             raise UserError(f"--start {self.start:g} --end {self.end} is no time interval; give 0 <= start < end.")
         if self.size is not None and not 16 <= self.size <= 8192:
             raise UserError(f"--size {self.size} is no image size; give between 16 and 8192 pixels.")
         if not -10 <= self.gain <= 10:
             raise UserError(f"--gain {self.gain:g} is too far from 1; give between -10 and 10.")
-        if self.smooth_expressions < 0:
-            raise UserError("--smooth-expressions cannot be negative; give 0 for no smoothing.")
+        if not 0 <= self.smooth_expressions <= 1000:
+            raise UserError(
+                f"--smooth-expressions {self.smooth_expressions:g} is out of range; give from 0 (none) to 1000 frames."
+            )
         if self.rgba and self.is_video:
             raise UserError(f"--rgba needs a folder for --output, not {self.output.name}.")
         if self.is_video and self.output.is_dir():
