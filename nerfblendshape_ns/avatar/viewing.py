@@ -20,7 +20,7 @@ from nerfblendshape_ns.common.errors import UserError
 from nerfblendshape_ns.viewer.session import ExpressionViewerControl
 
 DEFAULT_PORT = 7007
-"""First port tried where none is asked for; nerfstudio's own."""
+"""Port tried where none is asked for; nerfstudio's own."""
 
 
 class _Cameras:
@@ -68,7 +68,7 @@ def start_viewer(
     Args:
         avatar: to be shown.
         host: address to listen on; ``0.0.0.0`` lets the whole network in.
-        port: None takes the first free one from 7007.
+        port: None or 0 takes 7007 if it is free, else any that is.
         camera: number of a camera, or a video in its place, that drives the avatar from the start.
 
     Returns:
@@ -79,11 +79,11 @@ def start_viewer(
     """
     try:  # viser would take the next free port without a word, or wait for ever on a foreign address.
         socket.create_server((host, port or 0)).close()
-    except OSError as error:
-        asked = host if port is None else f"{host}:{port}"
-        raise UserError(f"{asked} cannot be listened on ({error.strerror}); choose another --port or --host.") from None
+    except (OSError, OverflowError) as error:
+        asked, why = host if port is None else f"{host}:{port}", getattr(error, "strerror", error)
+        raise UserError(f"{asked} cannot be listened on ({why}); choose another --port or --host.") from None
     folder = run_folder(avatar.path)
-    config = ViewerConfig(websocket_host=host, websocket_port=port, websocket_port_default=DEFAULT_PORT)
+    config = ViewerConfig(websocket_host=host, websocket_port=port or None, websocket_port_default=DEFAULT_PORT)
     # Not to log: the viewer measures its own speed there and chooses its resolution by it.
     logging = LoggingConfig(local_writer=LocalWriterConfig(enable=False))
     with CONSOLE.capture():  # It reports that it is off.

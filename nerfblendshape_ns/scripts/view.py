@@ -22,7 +22,7 @@ class ViewOptions:
     host: str = "127.0.0.1"
     """Address to listen on; 0.0.0.0 lets everyone on the network in."""
     port: Optional[int] = None
-    """Port to listen on; the first free one from 7007 if left out."""
+    """Port to listen on; 7007 if left out, or any free one where that is taken."""
     camera: Optional[str] = None
     """Drive the avatar by your face: number of a camera of this machine (0 is the first), or a video in its place."""
     virtual_camera: bool = False

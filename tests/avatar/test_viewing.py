@@ -108,8 +108,19 @@ def test_a_taken_port_is_told(exported):
         port = taken.getsockname()[1]
         with pytest.raises(UserError, match=f"127.0.0.1:{port} cannot be listened on"):
             viewing.start_viewer(exported, port=port)
+    with pytest.raises(UserError, match="127.0.0.1:70000 cannot be listened on .bind.*; choose another --port"):
+        viewing.start_viewer(exported, port=70_000)
     with pytest.raises(UserError, match="192.0.2.1 cannot be listened on"):  # An address for documentation only.
         viewing.start_viewer(exported, host="192.0.2.1")
+
+
+def test_port_0_is_a_free_one_whose_address_is_told(exported):
+    viewer = viewing.start_viewer(exported, port=0)
+    try:
+        port = viewer.viser_server.get_port()
+        assert port and viewer.viewer_info == [f"Viewer running locally at: http://127.0.0.1:{port}"]
+    finally:
+        viewer.viser_server.stop()
 
 
 def test_a_camera_that_is_not_there_ends_the_viewer_with_one_sentence(exported, tmp_path):
