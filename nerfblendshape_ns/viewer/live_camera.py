@@ -93,13 +93,13 @@ def camera_images(source: str) -> Iterator[np.ndarray]:
     Raises:
         UserError: there is no such camera or video, or the camera gives no image.
     """
-    if not source.isdigit():
+    if not source.isdecimal():
         while True:
             started = time.monotonic()
             for _, seconds, image in decode(Path(source)):
                 time.sleep(max(0.0, started + seconds - time.monotonic()))
                 yield image
-    capture = cv2.VideoCapture(int(source))
+    capture = cv2.VideoCapture(min(int(source), 2**31 - 1))  # A larger number is no C int.
     try:
         capture.set(cv2.CAP_PROP_BUFFERSIZE, 1)
         while True:
@@ -141,7 +141,7 @@ class CameraSource:
         Raises:
             UserError: there is no such camera or video, or the tracking model cannot be had.
         """
-        if not self._source.isdigit():
+        if not self._source.isdecimal():
             probe_video(Path(self._source))
         tracker = LiveTracker(LANDMARKER.find())
         images = camera_images(self._source)
@@ -165,7 +165,7 @@ class CameraSource:
         """One line for the user."""
         if self.problem:
             return self.problem
-        name = f"Camera {self._source}" if self._source.isdigit() else Path(self._source).name
+        name = f"Camera {self._source}" if self._source.isdecimal() else Path(self._source).name
         times = tuple(self._times)
         if not times or time.monotonic() - times[-1][0] > 1.0:
             return f"{name}: no face is seen."

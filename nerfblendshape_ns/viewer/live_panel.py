@@ -172,7 +172,7 @@ class LivePanel:
 
         camera = self.camera.value.strip()
         # Files are for who started the viewer, not for whoever is connected to it.
-        if not camera.isdigit() and camera != self._given_camera:
+        if not camera.isdecimal() and camera != self._given_camera:
             raise UserError(f"{camera!r} is no camera; give its number, 0 for the first.")
         return CameraSource(camera, self._take)
 

@@ -77,6 +77,9 @@ def test_a_video_is_played_again_at_its_pace(tmp_path):
 def test_cameras_that_are_not_there_are_told(tmp_path, model):
     with pytest.raises(UserError, match="Camera 63 gives no image; connect it, close other programs"):
         CameraSource("63", lambda frame, came: None).start()
+    for none in ("99999999999999", "²"):
+        with pytest.raises(UserError, match=f"Camera {none} gives no image|{none} does not exist"):
+            CameraSource(none, lambda frame, came: None).start()
     with pytest.raises(UserError, match="none.mp4 does not exist"):
         CameraSource(str(tmp_path / "none.mp4"), lambda frame, came: None).start()
 
