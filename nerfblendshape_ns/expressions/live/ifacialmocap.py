@@ -17,7 +17,7 @@ from nerfblendshape_ns.expressions.live.frame import MAX_VALUE, LiveFrame, Packe
 
 DEFAULT_PORT = 49983
 """UDP port that the app sends to."""
-_CELL = re.compile(r"(?P<name>[A-Za-z_]\w*)[-&](?P<value>-?\d+(?:\.\d*)?)")
+_CELL = re.compile(r"(?P<name>[A-Za-z_]\w*)[-&](?P<value>-?\d+(?:\.\d*)?(?:[eE][+-]?\d+)?)")
 
 
 def decode(data: bytes) -> LiveFrame:
