@@ -106,7 +106,9 @@ class RenderLoop:
 
     def attach(self, machine: RenderStateMachine) -> None:
         """Keep a machine's moving images from becoming too small, and full ones out of training's time."""
-        if getattr(machine, "keeps_moving_resolution", False):
+        attributes, mine = vars(machine), object()  # This machine's own, in place of its class's.
+        # In one step: the thread of a browser that connects and this loop's may both come here.
+        if attributes.setdefault("attached_by", mine) is not mine:
             return
         calculate = machine._calculate_image_res
 
@@ -135,11 +137,9 @@ class RenderLoop:
             if not (self._resting and action.action == "static"):
                 act(action)
 
-        attributes = vars(machine)  # This machine's own, in place of its class's.
         attributes["_calculate_image_res"] = at_least
         attributes["_render_img"] = watched
         attributes["action"] = unless_resting
-        attributes["keeps_moving_resolution"] = True
 
     def _machines(self) -> "list[RenderStateMachine]":
         return list(self._viewer.render_statemachines.values())

@@ -11,6 +11,7 @@ import pytest
 from nerfstudio.viewer.render_state_machine import RenderAction, RenderStateMachine
 from waiting import until
 
+from nerfblendshape_ns.common.rate import Rate
 from nerfblendshape_ns.viewer.render_loop import MOVING_SIDE, RenderLoop, moving_resolution
 
 
@@ -124,6 +125,31 @@ def test_moving_renders_are_raised_and_full_ones_are_left(viewer):
     assert min(machine._calculate_image_res(1.5)) >= MOVING_SIDE
     machine.state = "high"
     assert machine._calculate_image_res(1.0) == (512, 512)
+
+
+def test_two_threads_that_attach_a_machine_watch_it_once(viewer):
+    """A browser connects while live frames are rendered; watched twice, its camera would be placed twice."""
+
+    class SlowAtFirst:
+        times = 0
+
+        def __get__(self, machine: Any, owner: Any) -> Any:
+            SlowAtFirst.times += 1
+            time.sleep(0.3 if SlowAtFirst.times == 1 else 0.0)
+            return Machine._calculate_image_res.__get__(machine)
+
+    class Slow(Machine):
+        _calculate_image_res: Any = SlowAtFirst()
+
+    machine = Slow(viewer)
+    threads = [threading.Thread(target=viewer.loop.attach, args=(machine,)) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    machine.viewer.loop.images = Rate()
+    machine._render_img(None)
+    assert len(machine.viewer.loop.images._times) == 1
 
 
 def test_a_browser_that_leaves_is_forgotten(viewer):
