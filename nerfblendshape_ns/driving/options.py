@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import mimetypes
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Optional
@@ -45,7 +46,8 @@ class DriveOptions:
     """Paste the render back into the uncropped frames of this video, from which the avatar's dataset was made: the head
     poses are the video's. Another driver's expressions begin with the video, and end with it."""
     fps: Optional[float] = None
-    """Frames per second of the result, to which the driver is resampled; 25 if left out, with --into the video's."""
+    """Frames per second of the result, to which the driver is resampled; 25 if left out, with --into those of the
+    avatar's dataset."""
     start: float = 0.0
     """Seconds of the driver to leave out at the beginning."""
     end: Optional[float] = None
@@ -125,6 +127,12 @@ class DriveOptions:
             raise UserError(f"--rgba needs a folder for --output, not {self.output.name}.")
         if self.is_video and self.output.is_dir():
             raise UserError(f"--output {self.output} is a folder; give a file name, or a folder without .mp4.")
+        media = (mimetypes.guess_type(self.output.name)[0] or "").startswith(("video/", "image/", "audio/"))
+        if media and not self.is_video and not self.output.is_dir():
+            raise UserError(
+                f"--output {self.output.name} is no .mp4, the only kind of video that is written; give a name that "
+                f"ends in .mp4, or for PNG files a folder without {self.output.suffix}."
+            )
         if self.rgba and self.side_by_side:
             raise UserError("--side-by-side and --rgba do not go together; leave one of the two out.")
         if self.rgba and self.background != "own":

@@ -172,6 +172,8 @@ def test_backgrounds(tiny_run, tmp_path):
         ({"rgba": True, "output": Path("a"), "side_by_side": True}, "--side-by-side and --rgba do not go together"),
         ({"rgba": True, "output": Path("a"), "background": "green"}, "--rgba shows nothing behind the avatar; leave"),
         ({"audio": "a.wav", "output": Path("a")}, "--audio a.wav needs an .mp4 for --output, not a."),
+        ({"output": Path("take.mov")}, "--output take.mov is no .mp4, the only kind of video that is written; give"),
+        ({"output": Path("b/a.PNG")}, "--output a.PNG is no .mp4.* or for PNG files a folder without .PNG"),
         ({"by": "/no/such/thing"}, "--by /no/such/thing is neither test, val, train, all nor a path that exists"),
     ],
 )
