@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 STATED = ("person", "consent", "licence", "source")
 """Options that go into the file's provenance."""
+OTHER_SUFFIXES = (".ckpt", ".yml", ".yaml", ".html", ".htm")
+"""What commands and browsers take for something else than an avatar file."""
 
 
 @dataclass
@@ -73,6 +75,11 @@ def run(options: ExportOptions) -> None:
         return
     if options.run is None:
         raise UserError("give the directory of a run to export, or --show FILE to look at an avatar file.")
+    if options.output is not None and options.output.suffix.lower() in OTHER_SUFFIXES:
+        raise UserError(
+            f"--output {options.output} would be taken for another kind of file; let it end in {SUFFIX}, or give a "
+            "page by --html."
+        )
     if options.html is None and (options.origins or options.live):
         raise UserError("--origins and --live are of a page; give --html FILE too, or leave them out.")
     if options.html is not None and options.html == options.output:

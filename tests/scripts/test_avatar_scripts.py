@@ -59,6 +59,10 @@ def test_what_is_wrong_is_told(run, tmp_path, capsys):
     assert "--origins and --live are of a page; give --html FILE too" in fails(capsys, export.main, run, "--live")
     both = ("--output", tmp_path / "x", "--html", tmp_path / "x")
     assert "x; name two files" in fails(capsys, export.main, run, *both)
+    for name in ("x.html", "x.ckpt", "X.YML"):
+        told = fails(capsys, export.main, run, "--output", tmp_path / name)
+        assert f"{name} would be taken for another kind of file; let it end in .avatar" in told
+    assert not list(tmp_path.glob("[xX].*"))
     broken = tmp_path / "a.avatar"
     export.main([str(run), "--output", str(broken)])
     broken.write_bytes(broken.read_bytes()[:-50])
