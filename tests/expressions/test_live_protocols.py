@@ -27,6 +27,8 @@ def test_a_frame_of_ifacialmocap():
     assert nose[1] > 0.3 and nose[0] < -0.05, "negative pitch is up, negative yaw to the image's left"
     assert ifacialmocap.decode(b"jawOpen&12.5|").coefficients["jawOpen"] == pytest.approx(0.125)
     assert ifacialmocap.decode(b"jawOpen-5|").turn is None
+    spaced = ifacialmocap.decode(b"jawOpen - 5 | eyeBlink_L - 7 |= head # 0, 3.0, 0 |")
+    assert spaced.coefficients == {"jawOpen": 0.05, "eyeBlinkLeft": 0.07} and spaced.turn is not None
     small = ifacialmocap.decode(b"jawOpen-2.5e-05|eyeBlink_L-1E+1|").coefficients
     assert small == pytest.approx({"jawOpen": 2.5e-7, "eyeBlinkLeft": 0.1}), "as programs write numbers near 0"
 

@@ -2,8 +2,9 @@
 
 ``eyeBlink_L-12|jawOpen-40|…|=head#-21.4,-6.2,0.1,…|rightEye#…|leftEye#…|``: coefficients in percent, their names and
 values joined by ``-`` or, in version 2, by ``&``; behind ``=head#`` pitch, yaw and roll in degrees, then the position.
-Source: https://www.ifacialmocap.com/for-developer/. The app sends after its "Destination IP Address" is set, or after
-it has received a greeting, which is not sent here. Facemotion3d and NVIDIA's desktop tracker speak the same.
+Some versions put spaces between. Source: https://www.ifacialmocap.com/for-developer/. The app sends after its
+"Destination IP Address" is set, or after it has received a greeting, which is not sent here. Facemotion3d and NVIDIA's
+desktop tracker speak the same.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ def decode(data: bytes) -> LiveFrame:
         PacketError: it is no frame of iFacialMocap.
     """
     try:
-        text = data.decode("utf-8").strip("\0 \r\n|")
+        text = data.decode("utf-8").replace(" ", "").strip("\0\r\n|")
     except UnicodeDecodeError:
         raise PacketError("no text") from None
     coefficients: Dict[str, float] = {}
