@@ -11,6 +11,7 @@ from typing import Dict, List, Optional, Set, Tuple
 from PIL import Image
 
 from nerfblendshape_ns.check.findings import Section, count_of, some
+from nerfblendshape_ns.common.file_io import upright_size
 from nerfblendshape_ns.common.frame_numbers import name_frames
 from nerfblendshape_ns.data.layouts import Clip
 
@@ -28,7 +29,7 @@ class SeenFile:
     problem: Optional[str] = None
     """``missing``, ``empty``, ``no image`` or ``cut short``; None where nothing is wrong."""
     size: Tuple[int, int] = (0, 0)
-    """Width and height."""
+    """Width and height, upright."""
     mode: str = ""
     """Pillow's name of the pixel format."""
     bytes: int = 0
@@ -48,7 +49,7 @@ def inspect_file(path: Path) -> SeenFile:
         return SeenFile(path, "empty")
     try:
         with Image.open(path) as image:
-            size, mode, mark = image.size, image.mode, END_MARKS.get(image.format or "")
+            size, mode, mark = upright_size(image), image.mode, END_MARKS.get(image.format or "")
             if mark is not None and not _ends_with(path, num_bytes, mark):
                 try:
                     image.load()

@@ -27,6 +27,8 @@ TEMPORARY = re.compile(r"\..+\.\d+\.tmp(\.[^.]*)?")
 """Names of files that are being written."""
 ABANDONED_SECONDS = 3600.0
 """A temporary file that was not written to for so long is of a process that was killed."""
+ORIENTATION, LYING = 0x0112, (5, 6, 7, 8)
+"""EXIF's number of an image's orientation, and the values of images that are stored on their side."""
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG)
 """Errors that concern what is written, whichever file they name."""
 
@@ -237,8 +239,9 @@ def load_image(path: Path, flags: int = cv2.IMREAD_COLOR) -> np.ndarray:
     """
     image_size(path)
     try:
-        image = cv2.imread(str(path), flags)
-    except cv2.error:
+        # Not imread, which ends the whole process where a path is no UTF-8.
+        image = cv2.imdecode(np.frombuffer(path.read_bytes(), np.uint8), flags)
+    except (OSError, cv2.error):
         image = None
     if image is None:
         problem = "cannot be decoded as an image" if path.exists() else "does not exist"
@@ -247,14 +250,14 @@ def load_image(path: Path, flags: int = cv2.IMREAD_COLOR) -> np.ndarray:
 
 
 def image_size(path: Path) -> Optional[Tuple[int, int]]:
-    """Width and height of an image by its header; None where Pillow cannot read it, though OpenCV may.
+    """Width and height of an image by its header, upright; None where Pillow cannot read it, though OpenCV may.
 
     Raises:
         UserError: it has more than :data:`MOST_PIXELS`.
     """
     try:
         with Image.open(path) as image:
-            width, height = image.size
+            width, height = upright_size(image)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         width, height = MOST_PIXELS + 1, 1
     except (OSError, SyntaxError, ValueError):
@@ -262,6 +265,16 @@ def image_size(path: Path) -> Optional[Tuple[int, int]]:
     if width * height > MOST_PIXELS:
         raise UserError(f"{path} has more than {MOST_PIXELS:,} pixels; give a smaller image.")
     return width, height
+
+
+def upright_size(image: Image.Image) -> Tuple[int, int]:
+    """Width and height that an opened image has once it is turned as its EXIF says, as OpenCV does for colours."""
+    (width, height), turned = image.size, False
+    # Elsewhere OpenCV does not look for it, and Pillow would decode the image.
+    if image.format in ("JPEG", "MPO", "PNG") and "exif" in image.info:
+        with suppress(Exception):  # A damaged one says nothing.
+            turned = image.getexif().get(ORIENTATION) in LYING
+    return (height, width) if turned else (width, height)
 
 
 def _swap_red_and_blue(image: np.ndarray) -> np.ndarray:

@@ -8,6 +8,7 @@ import time
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
 
 from nerfblendshape_ns.common import file_io
 from nerfblendshape_ns.common.arrays import save_arrays
@@ -26,6 +27,32 @@ def test_the_quality_is_given_for_jpeg_alone(name, settings, tmp_path, monkeypat
     save_image(tmp_path / name, image, jpeg_quality=80)
     assert given == [settings]
     assert np.abs(load_image(tmp_path / name).astype(int) - image).max() <= 4
+
+
+def test_an_image_whose_name_is_no_utf_8_is_read(tmp_path):
+    """OpenCV's own reader ends the process there."""
+    path = tmp_path / os.fsdecode(b"caf\xe9.png")
+    try:
+        path.touch()
+    except OSError:
+        pytest.skip("this file system has no such names")
+    save_image(path, np.full((4, 6, 3), 9, np.uint8))
+    assert load_image(path).shape == (4, 6, 3)
+
+
+@pytest.mark.parametrize("name", ["a.jpg", "a.png"])
+@pytest.mark.parametrize(("orientation", "size"), [(1, (6, 4)), (3, (6, 4)), (6, (4, 6)), (8, (4, 6))])
+def test_the_size_is_that_of_the_image_as_it_is_read(name, orientation, size, tmp_path):
+    """Cameras that are held upright store the image lying and say so."""
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    Image.new("RGB", (6, 4)).save(tmp_path / name, exif=exif)
+    assert load_image(tmp_path / name).shape[1::-1] == size == file_io.image_size(tmp_path / name)
+
+
+def test_damaged_exif_does_not_hide_an_image(tmp_path):
+    Image.new("RGB", (6, 4)).save(tmp_path / "a.jpg", exif=b"Exif\0\0II*\0\xff\xff\xff\xff")
+    assert file_io.image_size(tmp_path / "a.jpg") == (6, 4)
 
 
 @pytest.mark.filterwarnings("ignore:invalid escape sequence")
