@@ -85,10 +85,10 @@ def load_torso(files: FrameFiles, image: np.ndarray, labels: np.ndarray) -> np.n
     """
     if files.torso is not None:
         torso = load_image(files.torso, cv2.IMREAD_UNCHANGED)
-        if torso.ndim != 3 or torso.shape[2] != 4 or torso.shape[:2] != image.shape[:2]:
+        if torso.dtype != np.uint8 or torso.shape != (*image.shape[:2], 4):
             raise UserError(
-                f"{files.torso} is not an RGBA image of {image.shape[1]}x{image.shape[0]} pixels; write it again or "
-                "remove it, and the torso is cut out by the labels."
+                f"{files.torso} is not an 8-bit RGBA image of {image.shape[1]}x{image.shape[0]} pixels; write it again "
+                "or remove it, and the torso is cut out by the labels."
             )
         return torso
     if files.labels is None:
@@ -127,6 +127,8 @@ def _load_face_parsing(image: Path, labels: Path) -> np.ndarray:
     """Labels from INSTA's classes and the alpha of the image."""
     pixels = load_image(image, cv2.IMREAD_UNCHANGED)
     alpha = pixels[..., 3] if pixels.ndim == 3 and pixels.shape[2] == 4 else None
+    if alpha is not None and alpha.dtype == np.uint16:
+        alpha = (alpha >> 8).astype(np.uint8)
     if labels == image:
         if alpha is None:
             raise UserError(f"{image} has no alpha and there is no seg_mask beside it; restore one of them.")

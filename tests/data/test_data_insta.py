@@ -103,3 +103,16 @@ def test_a_part_of_insta_whose_frames_are_no_list_is_reported(tmp_path):
     (tmp_path / "transforms_train.json").write_text(json.dumps({**document, "frames": 5, "exp_path": ""}))
     with pytest.raises(UserError, match="transforms_train.json: 'frames' holds no frame"):
         read_clip(tmp_path)
+
+
+def test_a_matte_of_16_bits_is_read_by_its_upper_eight(tmp_path):
+    truth = write_insta(tmp_path)
+    path = tmp_path / "images" / "00005.png"
+    pixels = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+    pixels[..., 3] = np.maximum(pixels[..., 3], 40)  # What is hardly there is not the head.
+    assert cv2.imwrite(str(path), pixels.astype(np.uint16) * 257)
+    labels = load_labels(read_clip(tmp_path).frames[4].files)
+    np.testing.assert_array_equal(labels == Label.HEAD, truth.labels[4] == Label.HEAD)
+    shutil.rmtree(tmp_path / "seg_mask")
+    labels = load_labels(read_clip(tmp_path).frames[4].files)
+    np.testing.assert_array_equal(labels > 0, (truth.labels[4] == Label.HEAD) | (truth.labels[4] == Label.NECK))

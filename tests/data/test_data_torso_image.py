@@ -1,5 +1,8 @@
 """The torso image on made-up frames, worked out by hand."""
 
+from dataclasses import replace
+
+import cv2
 import numpy as np
 import pytest
 from tiny_clips import write_unofficial
@@ -9,6 +12,7 @@ from nerfblendshape_ns.common.errors import UserError
 from nerfblendshape_ns.data.contract import Label
 from nerfblendshape_ns.data.frame_images import FrameFiles, load_frame
 from nerfblendshape_ns.data.labels import seam, seam_ring
+from nerfblendshape_ns.data.layouts import read_clip
 from nerfblendshape_ns.data.torso_image import DARKENING, DARKEST, NECK_EXTENT, NECK_START, TORSO_EXTENT, torso_image
 
 SIZE = 512
@@ -85,14 +89,22 @@ def test_an_own_torso_image_wins_and_is_checked(tmp_path):
     small = load_frame(files, (SIZE, SIZE), (64, 64), "frame").torso
     np.testing.assert_array_equal(small[-1, 0], [1, 2, 3, 255])
     file_io.save_image(files.torso, own[..., :3])
-    with pytest.raises(UserError, match=r"t\.png is not an RGBA image of 512x512 pixels; write it again or remove it"):
+    with pytest.raises(UserError, match=r"t\.png is not an 8-bit RGBA image of 512x512 pixels; write it again or rem"):
         load_frame(files, (SIZE, SIZE), (SIZE, SIZE), "frame")
 
 
 def test_head_masks_alone_make_no_torso(tmp_path):
-    from nerfblendshape_ns.data.layouts import read_clip
-
     write_unofficial(tmp_path / "clip", 6, ("ori_imgs", "head_masks"))
     clip = read_clip(tmp_path / "clip", "auto")
     with pytest.raises(UserError, match="neither labels of neck and torso nor a torso image .* needs parsing/"):
         load_frame(clip.frames[0].files, (clip.height, clip.width), (clip.height, clip.width), "frame")
+
+
+def test_a_torso_image_of_16_bits_is_refused(tmp_path):
+    """Its colours would all be taken for white."""
+    write_unofficial(tmp_path / "clip", 12)
+    files = read_clip(tmp_path / "clip").frames[0].files
+    path = tmp_path / "torso.png"
+    assert cv2.imwrite(str(path), np.full((96, 96, 4), 30_000, np.uint16))
+    with pytest.raises(UserError, match=r"torso\.png is not an 8-bit RGBA image of 96x96 pixels; write it again"):
+        load_frame(replace(files, torso=path), (96, 96), (48, 48), "frame")
