@@ -104,3 +104,12 @@ def test_other_numbers_of_landmarks_in_text_files(tmp_path, count):
         assert clip.frames[0].mouth_rect is not None
     else:
         assert clip.landmarks is None and clip.frames[0].mouth_rect is None
+
+
+def test_a_first_frame_without_landmarks_does_not_take_those_of_the_others(tmp_path):
+    write_official(tmp_path)
+    (tmp_path / "ori_imgs" / "3.lms").unlink()
+    clip = read_clip(tmp_path)
+    assert clip.frames[0].mouth_rect is None and clip.frames[1].mouth_rect is not None
+    assert clip.landmarks is not None
+    np.testing.assert_array_equal(np.isnan(clip.landmarks).any((1, 2)), np.arange(len(clip.frames)) == 0)

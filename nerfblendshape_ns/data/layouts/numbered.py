@@ -137,8 +137,6 @@ def read_landmarks(root: Path, img_ids: Sequence[int]) -> List[Optional[np.ndarr
         UserError: a file holds something else than pairs of numbers.
     """
     folder = root / LANDMARK_FOLDER
-    if not (folder / f"{img_ids[0]}.lms").exists():
-        return [None] * len(img_ids)
     landmarks: List[Optional[np.ndarray]] = []
     for img_id in img_ids:
         path = folder / f"{img_id}.lms"
