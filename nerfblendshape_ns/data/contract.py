@@ -86,7 +86,7 @@ def save_expressions(root: Path, expressions: np.ndarray, names: list, basis: st
     if len(names) != expressions.shape[1]:
         raise UserError(f"{len(names)} coefficient names were given for {expressions.shape[1]} coefficients.")
     expressions = expressions.astype(np.float32)
-    train = expressions[: len(expressions) - default_test_frames(len(expressions))]
+    train = expressions[: max(1, len(expressions) - default_test_frames(len(expressions)))]
     file_io.save_array(root / EXPRESSIONS, expressions)
     file_io.save_array(root / EXPRESSION_MIN, train.min(0))
     file_io.save_array(root / EXPRESSION_MAX, train.max(0))

@@ -85,6 +85,13 @@ def test_a_converted_dataset_still_says_which_frames_it_holds_out(tmp_path):
     assert len(parser.get_dataparser_outputs("test").image_filenames) == 3
 
 
+def test_a_clip_of_one_frame_is_converted(tmp_path):
+    write_own(tmp_path / "source", 1)
+    convert.convert(tmp_path / "source", tmp_path / "target")
+    clip = read_clip(tmp_path / "target")
+    np.testing.assert_array_equal(clip.expressions, read_clip(tmp_path / "source").expressions)
+
+
 def test_an_existing_target_is_refused_and_left_alone(tmp_path):
     write_radnerf(tmp_path / "source")
     target = tmp_path / "target"
