@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import threading
-from concurrent.futures import ThreadPoolExecutor
 from typing import Callable, Dict, List, Literal, Optional, Tuple
 
 import numpy as np
@@ -16,6 +15,7 @@ from nerfstudio.data.datasets.base_dataset import InputDataset
 from torch import Tensor
 
 from nerfblendshape_ns.common.memory import uninitialised
+from nerfblendshape_ns.common.parallel import num_cores, ordered_map
 from nerfblendshape_ns.data.frame_images import FrameArrays, FrameFiles, Target, check_files, load_frame
 
 BYTES_IN_MEMORY = 2**32
@@ -192,9 +192,8 @@ class NerfBlendshapeDataset(InputDataset):
         self._loaded[index] = True
 
     def _for_all(self, action: Callable[[int], None]) -> None:
-        with ThreadPoolExecutor() as pool:
-            for future in [pool.submit(action, index) for index in range(len(self))]:
-                future.result()
+        for _ in ordered_map(action, range(len(self)), num_cores()):
+            pass
 
     def __getstate__(self) -> Dict:
         """Leave the lock out, so that the dataset can be copied and sent to workers."""

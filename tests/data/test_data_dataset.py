@@ -1,5 +1,6 @@
 import copy
 import pickle
+import time
 
 import cv2
 import numpy as np
@@ -7,6 +8,7 @@ import pytest
 import torch
 from tiny_clips import BACKGROUND_COLOUR, HEAD_COLOUR, SIZE
 
+from nerfblendshape_ns.common.errors import UserError
 from nerfblendshape_ns.common.memory import uninitialised
 from nerfblendshape_ns.data import dataset as dataset_module
 from nerfblendshape_ns.data.contract import Label
@@ -104,6 +106,18 @@ def test_load_equals_reading_one_by_one(own_clip):
         single.ensure_loaded(index)
     assert torch.equal(together.images, single.images) and torch.equal(together.alpha, single.alpha)
     assert set(together.labels.unique().tolist()) == {int(label) for label in Label if label != Label.OCCLUDED}
+
+
+def test_no_more_images_are_read_after_a_broken_one(own_clip, monkeypatch):
+    """Else the message comes when all of a long clip are read."""
+    root, _ = own_clip(40)
+    data, asked = dataset(root), []
+    (root / "images" / "000000.jpg").write_bytes(b"")
+    monkeypatch.setattr(data, "ensure_loaded", lambda index: (asked.append(index), load(index), time.sleep(0.01)))
+    load = NerfBlendshapeDataset.ensure_loaded.__get__(data)
+    with pytest.raises(UserError, match=r"000000\.jpg cannot be decoded"):
+        data.load()
+    assert 0 in asked and len(asked) < 20
 
 
 def test_dataset_can_be_copied_and_pickled(own_clip):
