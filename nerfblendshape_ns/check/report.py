@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from nerfblendshape_ns.check.findings import Finding, Section, Severity, count_of, ranked
+from nerfblendshape_ns.common.errors import printable
 
 STYLES = {Severity.ERROR: "bold red", Severity.WARNING: "bold yellow", Severity.NOTE: "bold cyan"}
 FINE, WARNED, UNUSABLE = 0, 1, 2
@@ -54,7 +55,7 @@ class CheckReport:
 
     def print(self, console: Console) -> None:
         """Summary, estimate, then the findings, worst first."""
-        console.print(Text(str(self.root), style="bold"), soft_wrap=True)
+        console.print(Text(printable(str(self.root)), style="bold"), soft_wrap=True)
         summary = [row for section in self.sections if section.name != "estimate" for row in section.rows]
         if summary:
             console.print(_table(summary))
@@ -72,8 +73,9 @@ class CheckReport:
         table.add_column(overflow="fold")
         for finding in self.findings:
             severity = Text(finding.severity.name.lower(), style=STYLES[finding.severity])
-            words = Text(f"{finding.topic}: ", style="bold").append(f"{finding.message}.\n", style="not bold")
-            table.add_row(severity, words.append(_sentence(finding.action), style="not bold dim"))
+            message, action = printable(f"{finding.message}.\n"), printable(_sentence(finding.action))
+            words = Text(f"{finding.topic}: ", style="bold").append(message, style="not bold")
+            table.add_row(severity, words.append(action, style="not bold dim"))
         return Padding(table, (0, 0, 1, 0))
 
     def _verdict(self) -> Text:
@@ -97,7 +99,7 @@ def _table(rows: List[Any]) -> Padding:
     table.add_column(style="cyan", no_wrap=True)
     table.add_column(overflow="fold")
     for name, words in rows:
-        table.add_row(Text(name), Text(words))
+        table.add_row(Text(name), Text(printable(words)))
     return Padding(table, (0, 0, 1, 2))
 
 

@@ -1,8 +1,11 @@
 """Findings: ranking, grouping of errors, words."""
 
+import io
+import os
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from nerfblendshape_ns.check.findings import Finding, Section, Severity, count_of, from_errors, ranked, some
 from nerfblendshape_ns.check.report import CheckReport
@@ -65,3 +68,14 @@ def test_exit_status():
 def test_plain_data_has_no_nan():
     section = Section("clip", figures={"seconds": float("nan"), "ranges": [1.0, float("inf")]})
     assert CheckReport(Path("x"), [section]).as_dict()["clip"] == {"seconds": None, "ranges": [1.0, None]}
+
+
+def test_names_that_are_no_utf_8_are_printed():
+    """As folders have that were unpacked from an old archive."""
+    name = os.fsdecode(b"caf\xe9")
+    section = Section("files", rows=[("files", name)])
+    section.note(f"{name}.jpg is left over", f"remove {name}.jpg")
+    text = io.TextIOWrapper(io.BytesIO(), encoding="utf-8")
+    CheckReport(Path(name), [section]).print(Console(file=text, width=80))
+    text.seek(0)
+    assert text.read().count("caf\ufffd") == 4

@@ -9,6 +9,7 @@ import numpy as np
 
 from nerfblendshape_ns.common import file_io
 from nerfblendshape_ns.common.arrays import load_arrays
+from nerfblendshape_ns.common.errors import printable
 from nerfblendshape_ns.common.frame_numbers import spread
 from nerfblendshape_ns.common.parallel import ordered_map
 from nerfblendshape_ns.data import contract
@@ -43,7 +44,8 @@ def run(options: ProcessOptions, frame_info: Dict[str, Any], document: Dict[str,
         lambda: _curves(root, frame_info["fps"], document, poses),
     ]
     sections = [section for part in ordered_map(lambda part: part(), parts) for section in part]
-    text = page(root.name, quality_grades(document), all_warnings(document), sections, summary_rows(document))
+    name, rows = printable(root.name), summary_rows(document)
+    text = page(name, quality_grades(document), all_warnings(document), sections, rows)
     partial = fresh_folder(root / contract.REPORT)
     (partial / "index.html").write_text(text, encoding="utf-8")
     put_in_place(partial, root / contract.REPORT)
@@ -127,7 +129,7 @@ def summary_rows(document: Dict[str, Any]) -> List[Tuple[str, str]]:
         steps[name]["summary"]
         for name in ("frames", "landmarks", "head pose", "expressions", "segmentation", "background")
     )
-    num_frames = tracks["num_frames"]
+    video, num_frames = printable(document["video"]), tracks["num_frames"]
     seconds = busy_seconds(document)
     slowest = max(steps, key=lambda name: steps[name]["seconds"])
     window = frames["window"]
@@ -135,7 +137,7 @@ def summary_rows(document: Dict[str, Any]) -> List[Tuple[str, str]]:
     ranges = [degrees for name in ANGLES for degrees in pose[f"{name}_range_degrees"]]
     areas = ", ".join(f"{name} {area:.0%}" for name, area in labels["areas"].items())
     return [
-        ("video", f"{document['video']} ({frames['source_width']}x{frames['source_height']}, {frames['fps']:.4g} fps)"),
+        ("video", f"{video} ({frames['source_width']}x{frames['source_height']}, {frames['fps']:.4g} fps)"),
         (
             "images",
             f"{num_frames} of {frames['width']}x{frames['height']}, from {window['width']}x{window['height']} at "

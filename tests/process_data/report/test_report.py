@@ -1,3 +1,4 @@
+import os
 import re
 import shutil
 import subprocess
@@ -144,6 +145,12 @@ def test_a_run_without_mattes_or_warnings_gives_a_page_too(processed):
     text = write_report(root, document).read_text(encoding="utf-8")
     assert len(Images(text).sources) == 3 * 4 + 12 + 5 + 3
     assert "No step gave a warning." in text
+
+
+def test_a_video_whose_name_is_no_utf_8_gives_a_page_too(processed):
+    root, document = processed
+    document["video"] = os.fsdecode(b"caf\xe9.mp4")
+    assert "caf\ufffd.mp4" in write_report(root, document).read_text(encoding="utf-8")
 
 
 def test_worst_frames_are_not_all_of_one_moment():
