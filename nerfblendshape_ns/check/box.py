@@ -10,6 +10,7 @@ import numpy as np
 from nerfblendshape_ns.check.findings import Section
 from nerfblendshape_ns.common.errors import UserError
 from nerfblendshape_ns.common.frame_numbers import name_frames, spread
+from nerfblendshape_ns.data import contract
 from nerfblendshape_ns.data.frame_images import load_labels
 from nerfblendshape_ns.data.head_box import head_box
 from nerfblendshape_ns.data.labels import head_mask
@@ -49,7 +50,8 @@ def check_box(clip: Clip, usable: Set[int], margin: float = 0.05) -> Section:
         return section
     size, centre = box[1] - box[0], box.mean(0)
     section.figures.update({"low": box[0].tolist(), "high": box[1].tolist()})
-    unit = " cm" if clip.layout == "own" else ""
+    # A converted dataset keeps the unit that it came in.
+    unit = " cm" if clip.layout == "own" and (clip.root / contract.PROCESS).is_file() else ""
     words = "{:.3g} x {:.3g} x {:.3g}{} round ({:.2g}, {:.2g}, {:.2g})".format(*size, unit, *centre)
     section.rows.append(("head box", words))
     inside = ((part.camera_to_head[:, :3, 3] > box[0]) & (part.camera_to_head[:, :3, 3] < box[1])).all(1)

@@ -11,7 +11,6 @@ import psutil
 import torch
 from nerfstudio.data.dataparsers.base_dataparser import DataparserOutputs
 from nerfstudio.plugins.types import MethodSpecification
-from nerfstudio.utils.rich_utils import CONSOLE
 
 from nerfblendshape_ns import method_configs
 from nerfblendshape_ns.check.findings import Section
@@ -112,7 +111,6 @@ def estimate_methods(config: NerfBlendshapeDataParserConfig) -> Section:
     parser = NerfBlendshapeDataParser(config)
     estimates: List[Estimate] = []
     process_bytes: Optional[int] = None
-    quiet, CONSOLE.quiet = CONSOLE.quiet, True
     try:
         for method in filter(is_head, methods()):
             outputs, num_pixels = _dataset_for(method, parser)
@@ -124,8 +122,6 @@ def estimate_methods(config: NerfBlendshapeDataParserConfig) -> Section:
             estimates.append(_estimate(method, outputs, num_pixels, trial, process_bytes))
     except UserError as error:
         section.user_error(error, topic="training")
-    finally:
-        CONSOLE.quiet = quiet
     section.figures.update(
         {
             "methods": [estimate.as_dict() for estimate in estimates],

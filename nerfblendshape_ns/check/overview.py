@@ -12,6 +12,7 @@ from nerfblendshape_ns.check.findings import Section, count_of
 from nerfblendshape_ns.common.errors import UserError
 from nerfblendshape_ns.common.frame_numbers import name_frames
 from nerfblendshape_ns.data import contract
+from nerfblendshape_ns.data.frame_times import frame_times
 from nerfblendshape_ns.data.layouts import Clip
 from nerfblendshape_ns.data.splits import Protocol, Splits, protocol_name, split_frames
 
@@ -63,6 +64,11 @@ def check_overview(clip: Clip) -> Section:
     for note in clip.notes:
         words = note.rstrip(".").replace(f"{clip.root}{os.sep}", "")
         section.note(words, "nothing has to be done", topic="layout")
+    if clip.fps > 0:
+        try:
+            frame_times(clip)
+        except UserError as error:
+            section.user_error(error, topic="frames")
     _camera(section, clip)
     return section
 

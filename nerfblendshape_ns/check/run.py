@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Optional, Tuple
+from typing import TYPE_CHECKING, Iterator, Optional, Tuple
 
 import tyro
 from typing_extensions import Annotated
@@ -76,7 +77,8 @@ def check_dataset(options: CheckOptions) -> CheckReport:
     report.sections.append(_processing_warnings(options.data))
     for look in (_hull, _estimate):
         if options.estimate and not report.count(Severity.ERROR):
-            report.sections.append(look(_dataparser(options)))
+            with _quiet():
+                report.sections.append(look(_dataparser(options)))
     return report
 
 
@@ -118,6 +120,18 @@ def _processing_warnings(root: Path) -> Section:
 
 
 # The models are imported in functions: that takes longer than all other checks.
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep what training says of a dataset out of the report, which may be JSON."""
+    from nerfstudio.utils.rich_utils import CONSOLE
+
+    quiet, CONSOLE.quiet = CONSOLE.quiet, True
+    try:
+        yield
+    finally:
+        CONSOLE.quiet = quiet
 
 
 def _hull(config: NerfBlendshapeDataParserConfig) -> Section:

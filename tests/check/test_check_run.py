@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from nerfblendshape_ns.check.findings import Finding, Severity
+from nerfblendshape_ns.check import run
+from nerfblendshape_ns.check.findings import Finding, Section, Severity
 from nerfblendshape_ns.check.run import CheckOptions, check_dataset
 from nerfblendshape_ns.common import file_io
 from nerfblendshape_ns.data import contract
@@ -231,6 +232,18 @@ def test_warnings_of_the_processing_are_passed_on(own_clip):
     assert found.severity == Severity.WARNING and found.action == "use a tripod"
 
 
+def test_only_tracked_clips_are_known_to_be_in_centimetres(own_clip):
+    """A converted one keeps the unit that it came in."""
+    root, _ = own_clip(20)
+    assert " cm" not in head_box_row(root)
+    file_io.save_json(root / contract.PROCESS, {"steps": {}})
+    assert " cm round" in head_box_row(root)
+
+
+def head_box_row(root: Path) -> str:
+    return next(words for section in check(root).sections for name, words in section.rows if name == "head box")
+
+
 def test_the_command_line(own_clip, capsys):
     root, _ = own_clip(20)
     with pytest.raises(SystemExit) as end:
@@ -249,6 +262,35 @@ def test_the_command_line(own_clip, capsys):
     assert end.value.code == 2
     text = capsys.readouterr().out
     assert "1 image is missing" in text and "Not usable: 1 error" in text
+
+
+def test_json_is_all_that_is_printed_where_the_models_look_too(own_clip, capsys, monkeypatch):
+    """Reading a dataset as training does tells of coefficients that are left out."""
+    root, _ = own_clip(20)
+    monkeypatch.setattr(run, "_estimate", lambda config: Section("estimate"))
+    with pytest.raises(SystemExit):
+        main([str(root), "--json"])
+    document = json.loads(capsys.readouterr().out)
+    assert document["expressions"]["dead"] == ["_neutral", "cheekPuff"] and "hull" in document
+
+
+def test_times_that_training_refuses_are_an_error(own_clip):
+    root, _ = own_clip(20)
+    np.save(root / contract.FRAME_TIMES, np.zeros(20))
+    assert only(check(root), "frame_times.npy holds times that do not ascend").severity == Severity.ERROR
+
+
+def test_images_that_are_stored_lying_are_of_the_size_they_are_read_with(own_clip):
+    root, truth = own_clip(20)
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    for frame in range(20):
+        path = root / "images" / contract.image_name(frame)
+        lying = Image.fromarray(truth.images[frame][:64]).rotate(90, expand=True)
+        lying.save(path, exif=exif)
+        file_io.save_image(root / "parsing" / contract.parsing_name(frame), truth.labels[frame][:64])
+    edit(root, lambda document: document.update(h=64))
+    assert not of(check(root), Severity.ERROR)
 
 
 def test_nothing_is_written(own_clip):
