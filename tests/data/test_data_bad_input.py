@@ -38,9 +38,13 @@ def edit(root, change) -> None:
     [
         (
             lambda a: a[:-2],
-            "expr.npy has 10 rows but the clip needs 12 (the row is the img_id and the last frame is 11)",
+            "expr.npy has 10 rows but the clip needs 12 (the row is the img_id and the last frame is 11); extract the",
         ),
-        (lambda a: np.concatenate([a, a]), "expr.npy has 24 rows but the clip needs 12"),
+        (
+            lambda a: np.concatenate([a, a]),
+            "expr.npy has 24 rows but the clip needs 12 (the row is the img_id and the last frame is 11); cut off the "
+            "rows of frames that were dropped, or extract the coefficients from the same frames.",
+        ),
         (lambda a: a[0], "expr.npy has shape (6,) but must be [frames, coefficients]"),
         (lambda a: (a * 100).astype(np.int32), "expr.npy holds int32 values but must hold float32"),
         (lambda a: a.astype(str), "values but must hold float32; save it with .astype('float32')"),

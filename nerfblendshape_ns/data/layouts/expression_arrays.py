@@ -70,10 +70,13 @@ def check_expressions(
         return _absent(img_ids, names)
     needed = max(img_ids) + 1
     if len(array) < needed or (expected_rows is not None and len(array) != expected_rows):
+        wanted = max(needed, expected_rows or 0)
+        # As nbs-check advises to drop frames, which may be the last.
+        cut = "cut off the rows of frames that were dropped, or " if len(array) > wanted else ""
         raise_or_collect(
             UserError(
-                f"{path} has {len(array)} rows but the clip needs {max(needed, expected_rows or 0)} (the row is the "
-                f"img_id and the last frame is {needed - 1}); extract the coefficients from the same frames."
+                f"{path} has {len(array)} rows but the clip needs {wanted} (the row is the img_id and the last frame "
+                f"is {needed - 1}); {cut}extract the coefficients from the same frames."
             )
         )
     if names is not None and len(names) != array.shape[1]:
