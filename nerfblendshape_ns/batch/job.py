@@ -64,14 +64,14 @@ def run_clip(
             start = log.tell()
             code = _run(clip, log, lock.fileno(), {**os.environ, **OUTPUT, **(environment or {})}, stop)
         status = replace(status, minutes=round((time.monotonic() - begun) / 60, 3))
-        if stop is not None and stop.is_set():
-            status = replace(status, state="waiting")
-        elif code:
-            text = read_log(clip.folder, start)
-            status = replace(status, state="failed", step=last_step(text) or START, reason=_reason(code, text))
-        else:
+        if not code:
             results = load_json(clip.folder / RESULTS) if (clip.folder / RESULTS).is_file() else {}
             status = replace(status, state="done", results=results)
+        elif stop is not None and stop.is_set():
+            status = replace(status, state="waiting")
+        else:
+            text = read_log(clip.folder, start)
+            status = replace(status, state="failed", step=last_step(text) or START, reason=_reason(code, text))
         write_status(clip.folder, status)
         return status
 

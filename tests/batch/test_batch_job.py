@@ -16,6 +16,7 @@ import pytest
 from fake_clips import fake_clip
 from waiting import until
 
+from nerfblendshape_ns.batch import job
 from nerfblendshape_ns.batch.job import run_clip
 from nerfblendshape_ns.batch.status import Status, last_error, last_step, read_status, write_status
 
@@ -103,6 +104,13 @@ def test_stopping_ends_the_process(tmp_path):
     status = run_clip(clip, {}, stop)
     assert status.state == "waiting" and notes(clip.folder) == ["begin"]
     assert run_clip(clip, {}, stop).attempts == 1, "nothing is begun after the stop"
+
+
+def test_a_clip_that_ends_as_it_is_stopped_is_done(tmp_path, monkeypatch):
+    clip, stop = fake_clip(tmp_path, "me"), threading.Event()
+    run = job._run
+    monkeypatch.setattr(job, "_run", lambda *given: (run(*given), stop.set())[0])
+    assert run_clip(clip, {}, stop).state == "done" and notes(clip.folder) == ["begin", "end"]
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the kernel ends it on Linux")
