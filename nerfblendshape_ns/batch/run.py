@@ -19,6 +19,7 @@ from nerfblendshape_ns.batch.plan import RECIPE, Clip, plan_clips
 from nerfblendshape_ns.batch.status import STATUS, Status, last_step, read_log, read_status
 from nerfblendshape_ns.batch.table import live_table, print_failures
 from nerfblendshape_ns.common.console import say
+from nerfblendshape_ns.common.errors import UserError
 from nerfblendshape_ns.common.file_io import save_text
 from nerfblendshape_ns.common.output_folders import claimed_folder
 from nerfblendshape_ns.recipes.recipe import load_recipe, save_recipe
@@ -62,6 +63,9 @@ def make_clips(clips: Sequence[Clip], options: BatchOptions, title: str, console
 
     Returns:
         The status of every clip.
+
+    Raises:
+        UserError: the page cannot be written at the start or the end, or the engine cannot work.
     """
     board = _Board(clips)
     todo = [clip for clip in clips if board.statuses[clip.name].state != "done"]
@@ -79,9 +83,13 @@ def make_clips(clips: Sequence[Clip], options: BatchOptions, title: str, console
     with closing(engine), live or nullcontext():
         for status in engine:
             board.statuses[status.name] = status
-            save_text(page, batch_page(title, board.all()))
+            try:
+                save_text(page, batch_page(title, board.all()))
+            except UserError as error:  # The clips under way need not end for that.
+                say(console, str(error))
             if live is None:
                 say(console, f"{status.name}: {status.state}, {status.minutes:.1f} minutes")
+    save_text(page, batch_page(title, board.all()))
     print_failures(board.all(), console)
     say(console, f"all clips: {page}")
     return board.all()

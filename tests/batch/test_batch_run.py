@@ -56,6 +56,25 @@ def test_a_failure_stops_no_other_clip_and_is_told_at_the_end(tmp_path, terminal
         assert "a: done, 0.0 minutes" in shown and "b: failed" in shown
 
 
+def test_a_page_that_cannot_be_written_ends_no_clip(tmp_path, monkeypatch):
+    """A shared disk is full for a moment; trainings that are broken off begin anew."""
+    asked, save = [], run.save_text
+
+    def second_fails(path, text):
+        asked.append(path)
+        if len(asked) == 2:
+            raise UserError(f"{path} cannot be written (No space left on device); give another place or make room.")
+        save(path, text)
+
+    monkeypatch.setattr(run, "save_text", second_fails)
+    statuses, shown = batch(tmp_path, fake_clip(tmp_path, "a"), fake_clip(tmp_path, "b", "sleep=0.5"))
+    assert [one.state for one in statuses] == ["done"] * 2 and "index.html cannot be written (No space" in shown
+    assert "2 done" in (tmp_path / "index.html").read_text()
+    monkeypatch.setattr(run, "save_text", lambda path, _: save(path / "nowhere", ""))
+    with pytest.raises(UserError, match="cannot be written"):
+        batch(tmp_path, fake_clip(tmp_path, "a"))
+
+
 def test_the_next_start_tries_what_is_not_done(tmp_path):
     clips = [fake_clip(tmp_path, "a"), fake_clip(tmp_path, "b", "once"), fake_clip(tmp_path, "c", "kill")]
     batch(tmp_path, *clips)
@@ -188,11 +207,12 @@ def test_the_page_shows_every_clip_and_links_to_what_was_made(tmp_path):
 
 
 def test_the_page_is_written_after_each_clip(tmp_path, monkeypatch):
+    """And once more at the end, when it can be told that this fails."""
     written: List[str] = []
     monkeypatch.setattr(run, "save_text", lambda path, text: written.append(text))
     batch(tmp_path, *(fake_clip(tmp_path, name) for name in "ab"))
     assert [("2 waiting" in text, "1 done, 1 waiting" in text, "2 done" in text) for text in written] == [
-        *((True, False, False), (False, True, False), (False, False, True)),
+        *((True, False, False), (False, True, False), (False, False, True), (False, False, True)),
     ]
 
 
