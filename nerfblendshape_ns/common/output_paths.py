@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import unicodedata
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Dict, List, Optional, Sequence
@@ -105,6 +107,17 @@ def read_record(folder: Path, tool: str, record: str = RECORD) -> Optional[Dict[
         return None
     ours = isinstance(document, dict) and document.get("tool") == tool
     return document if ours and all(isinstance(document.get(key, {}), dict) for key in ("files", "former")) else None
+
+
+def folder_name(name: str) -> str:
+    """A name, such as a person's, as that of one folder: letters of any script, their marks, digits, - and _ stay."""
+    # One way to write an accented letter, of which macOS takes another for the names of files.
+    composed = unicodedata.normalize("NFC", name)
+    return re.sub("/+", "_", "".join(each if _stays(each) else "/" for each in composed))
+
+
+def _stays(character: str) -> bool:
+    return character.isalnum() or character in "-_" or unicodedata.category(character).startswith("M")
 
 
 def missing_folders(folder: Path) -> List[Path]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import shlex
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,6 +14,7 @@ from nerfblendshape_ns.common.console import say
 from nerfblendshape_ns.common.errors import UserError
 from nerfblendshape_ns.common.frame_numbers import spread
 from nerfblendshape_ns.common.output_folders import claimed_folder
+from nerfblendshape_ns.common.output_paths import folder_name
 from nerfblendshape_ns.common.video_writing import write_video
 from nerfblendshape_ns.evaluation.frames import RenderedFrame, furthest_turned
 from nerfblendshape_ns.evaluation.measure import find_instruments, measure_splits
@@ -145,7 +145,7 @@ def output_folder(recipe: Recipe, options: RecipeOptions) -> Path:
         options: of the command.
     """
     given = options.data or options.video
-    name = recipe.name if given is None else f"{recipe.name}-{re.sub(r'[^A-Za-z0-9._-]+', '_', given.stem)}"
+    name = recipe.name if given is None else f"{recipe.name}-{folder_name(given.stem)}"
     return (options.output or Path("outputs") / "recipes") / name
 
 

@@ -4,11 +4,13 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+import tyro
 
 from nerfblendshape_ns.batch import options as batch_options
 from nerfblendshape_ns.batch import plan
+from nerfblendshape_ns.batch.clip import ClipOptions
 from nerfblendshape_ns.batch.options import BatchOptions
-from nerfblendshape_ns.batch.plan import clip_name, plan_clips
+from nerfblendshape_ns.batch.plan import plan_clips
 from nerfblendshape_ns.common.errors import UserError
 from nerfblendshape_ns.recipes.recipe import Recipe, load_recipe
 from nerfblendshape_ns.scripts.batch import main
@@ -40,8 +42,13 @@ def test_each_clip_has_a_folder_of_its_name_and_its_command(tmp_path, recipe, an
     assert (one.name, one.folder) == ("Anna_Ö", tmp_path / "out" / "Anna_Ö")
     assert two.command == (
         *("-m", "nerfblendshape_ns.batch.clip", "--recipe", str(tmp_path / "out" / "recipe.yaml")),
-        *("--video", str(tmp_path / "b" / "two.mov"), "--output", str(tmp_path / "out" / "two"), "--consent", "yes"),
+        *("--video", str(tmp_path / "b" / "two.mov"), "--output", str(tmp_path / "out" / "two"), "--consent=yes"),
     )
+
+
+def test_what_people_agreed_to_may_look_like_an_option(tmp_path, recipe, any_file_is_a_video):
+    (clip,) = plan_clips(options(tmp_path, "one.mp4", consent="-signed: form 12"), recipe)
+    assert tyro.cli(ClipOptions, args=clip.command[2:]).consent == "-signed: form 12"
 
 
 def test_a_clip_is_another_one_where_video_recipe_or_consent_differ(tmp_path, recipe, any_file_is_a_video):
@@ -68,10 +75,11 @@ def test_a_clip_that_is_given_twice_is_told(tmp_path, recipe, any_file_is_a_vide
         plan_clips(options(tmp_path, clips=(path, Path(str(path)))), recipe)
 
 
-def test_names_of_folders_are_plain():
-    assert [clip_name(Path(name)) for name in ("index.html.mp4", "-x.mp4", "a/../b.mp4", "..mp4")] == [
-        *("index_html", "-x", "b", "_")
-    ]
+def test_a_name_that_no_file_of_the_results_could_have_is_told(tmp_path, recipe, any_file_is_a_video):
+    """Else it would be told when the clip is trained."""
+    name = f"{'é' * 120}.mp4"
+    with pytest.raises(UserError, match=r"é\.mp4 has a name of 240 bytes, too long for what is made of it; give it a "):
+        plan_clips(options(tmp_path, name), recipe)
 
 
 def told(arguments, capsys) -> str:

@@ -1,11 +1,19 @@
 """Where tools may write: the rule itself. ``tests/scripts/test_outputs.py`` has each console script keep it."""
 
 import os
+import unicodedata
 
 import pytest
 
 from nerfblendshape_ns.common.errors import UserError
-from nerfblendshape_ns.common.output_paths import RECORD, check_apart, check_file, check_folder, read_record
+from nerfblendshape_ns.common.output_paths import (
+    RECORD,
+    check_apart,
+    check_file,
+    check_folder,
+    folder_name,
+    read_record,
+)
 
 TOOL = "nbs-test"
 
@@ -85,3 +93,13 @@ def test_what_cannot_be_written_is_told(tmp_path, name):
         with pytest.raises(UserError, match=r"cannot be written \(.*\); give another place or make room"):
             check(tmp_path / name)
     assert os.listdir(tmp_path) == ["file"]
+
+
+def test_names_of_folders_are_plain():
+    names = {"index.html": "index_html", "-x": "-x", "..": "_", "my clip (1)": "my_clip_1_", "a/../b": "a_b"}
+    assert {name: folder_name(name) for name in names} == names
+
+
+@pytest.mark.parametrize("name", ["José", "Nguyễn", "हिन्दी", "ไทย", "张三"])
+def test_names_of_folders_keep_the_letters_of_every_script(name):
+    assert folder_name(name) == folder_name(unicodedata.normalize("NFD", name)) == name

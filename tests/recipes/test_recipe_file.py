@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -152,6 +153,8 @@ def test_output_folder(tmp_path):
     options = RecipeOptions(tmp_path / "r.yaml", output=tmp_path, variant="x", video=Path("my clip (1).mp4"))
     assert output_folder(recipe, options) == tmp_path / "a-my_clip_1_"
     assert output_folder(recipe, RecipeOptions(tmp_path / "r.yaml")) == Path("outputs/recipes/a")
+    people = [replace(options, video=Path(f"{name}.mp4")) for name in ("张三", "李四")]
+    assert [output_folder(recipe, one).name for one in people] == ["a-张三", "a-李四"]
 
 
 def test_a_synthetic_dataset_of_an_older_generation_is_made_again(tmp_path, monkeypatch):
