@@ -10,7 +10,7 @@ from concurrent.futures import CancelledError, ThreadPoolExecutor, as_completed
 from contextlib import suppress
 from pathlib import Path
 from queue import SimpleQueue
-from typing import Any, Dict, Generator, Optional, Sequence, Tuple, Type
+from typing import Any, Callable, Dict, Generator, Optional, Sequence, Tuple, Type
 
 from nerfblendshape_ns.batch.job import run_clip
 from nerfblendshape_ns.batch.plan import Clip
@@ -71,7 +71,7 @@ def job_environment(jobs: int, device: Optional[str]) -> Dict[str, str]:
     return environment
 
 
-def run_on_cluster(clips: Sequence[Clip], scheduler: str) -> Generator[Status, None, None]:
+def run_on_cluster(clips: Sequence[Clip], scheduler: str, tell: Callable[[str], None]) -> Generator[Status, None, None]:
     """Make clips on the workers of a Dask cluster, which see all files at the same paths as this machine.
 
     A clip whose worker is lost is given to another one. What is under way when the iterator is closed goes on.
@@ -79,6 +79,7 @@ def run_on_cluster(clips: Sequence[Clip], scheduler: str) -> Generator[Status, N
     Args:
         clips: in the order in which they are begun.
         scheduler: address, or path of a scheduler file.
+        tell: says what the user should know while clips wait.
 
     Yields:
         The status of each clip as it ends.
@@ -95,13 +96,17 @@ def run_on_cluster(clips: Sequence[Clip], scheduler: str) -> Generator[Status, N
         client = distributed.Client(address, timeout=CONNECT_SECONDS)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(f"no scheduler answers at {scheduler} ({error}); start one, see docs/batch.md.") from None
-    waiting, flying = deque(clips), {}
+    waiting, flying, alone = deque(clips), {}, False
     with client:
         try:
             while waiting or flying:
                 # No more than the workers can take: what waits at a worker would count as lost with it, and would not
                 # go to one that comes later.
-                for _ in range(min(len(waiting), _slots(client, scheduler) - len(flying))):
+                slots = _slots(client, scheduler)
+                if not slots and not alone:
+                    tell(f"no worker is connected to the scheduler at {scheduler}; the clips wait for one")
+                alone = not slots
+                for _ in range(min(len(waiting), slots - len(flying))):
                     clip = waiting.popleft()
                     # Not pure: the clip of the same name of another batch is another piece of work.
                     flying[client.submit(run_clip, clip, pure=False, resources={RESOURCE: 1})] = clip

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from contextlib import closing, nullcontext
 from dataclasses import replace
+from functools import partial
 from typing import Dict, List, Optional, Sequence
 
 from rich.console import Console
@@ -77,7 +78,7 @@ def make_clips(clips: Sequence[Clip], options: BatchOptions, title: str, console
         jobs = options.jobs or len(options.device_list) or 1
         engine = run_here(todo, jobs, options.device_list)
     else:
-        engine = run_on_cluster(todo, options.scheduler)
+        engine = run_on_cluster(todo, options.scheduler, partial(say, console))
     # A table that is drawn anew is for people; a log gets a line for each clip.
     live = Live(console=console, get_renderable=board.table, refresh_per_second=2) if console.is_terminal else None
     with closing(engine), live or nullcontext():

@@ -122,6 +122,7 @@ def test_a_clip_that_costs_its_worker_fails_alone(tmp_path):
         assert [one.state for one in statuses] == ["failed", "done", "done", "done"]
         assert (statuses[0].step, statuses[0].reason) == ("clip: dataset", "the worker was lost while it made the clip")
         assert "the same command tries them again" in shown
+        assert f"no worker is connected to the scheduler at {address}; the clips wait for one" in shown
         again, _ = batch(tmp_path / "out", address, [fake_clip(tmp_path / "out", "a"), *clips[1:]])
     assert [(one.state, one.attempts) for one in again] == [("done", 2), *[("done", 1)] * 3]
 
@@ -157,9 +158,9 @@ def test_no_scheduler(tmp_path, monkeypatch):
     clips = [fake_clip(tmp_path, "a")]
     monkeypatch.setattr(engines, "CONNECT_SECONDS", 1)
     with pytest.raises(UserError, match=r"no scheduler answers at tcp://127\.0\.0\.1:9 .*docs/batch\.md"):
-        next(run_on_cluster(clips, "tcp://127.0.0.1:9"))
+        next(run_on_cluster(clips, "tcp://127.0.0.1:9", print))
     with pytest.raises(UserError, match=r"--scheduler here\.json is neither an address .* nor a file"):
-        next(run_on_cluster(clips, "here.json"))
+        next(run_on_cluster(clips, "here.json", print))
     bad = tmp_path / "bad.json"
     told = {
         "": "not valid JSON",
@@ -170,11 +171,11 @@ def test_no_scheduler(tmp_path, monkeypatch):
     for text, message in {**told, '{"address": "x://y"}': "no scheduler answers at"}.items():
         bad.write_text(text)
         with pytest.raises(UserError, match=message):
-            next(run_on_cluster(clips, str(bad)))
+            next(run_on_cluster(clips, str(bad), print))
     assert notes(tmp_path / "a") == []
 
 
 def test_without_dask(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "distributed", None)
     with pytest.raises(UserError, match='--scheduler needs Dask; .*"nerfblendshape-ns.cluster."'):
-        next(run_on_cluster([fake_clip(tmp_path, "a")], "tcp://127.0.0.1:9"))
+        next(run_on_cluster([fake_clip(tmp_path, "a")], "tcp://127.0.0.1:9", print))
