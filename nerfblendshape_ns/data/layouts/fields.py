@@ -16,6 +16,8 @@ from nerfblendshape_ns.data.layouts.expression_arrays import rows_of
 
 LARGEST_SIDE = 1 << 15
 """Pixels of an image's side."""
+TOO_FAR = 1e18
+"""Numbers of poses are smaller than this, whose square single precision holds."""
 DEFAULT_FPS = 25.0
 """Frames per second of a clip whose files do not say it: the rate at which all these projects cut their videos."""
 
@@ -164,9 +166,9 @@ def _pose(entry: Dict[str, Any], path: Path) -> np.ndarray:
         pose = np.zeros(0)
     if pose.shape == (3, 4):
         pose = np.concatenate([pose, [[0.0, 0.0, 0.0, 1.0]]])
-    if pose.shape != (4, 4) or not np.isfinite(pose).all():
+    if pose.shape != (4, 4) or not (np.abs(pose) < TOO_FAR).all():
         raise UserError(
-            f"{name} has a 'transform_matrix' that is not 4x4 finite numbers; correct it or drop the frame."
+            f"{name} has a 'transform_matrix' that is not 4x4 numbers below {TOO_FAR:g}; correct it or drop the frame."
         )
     rotation = pose[:3, :3]
     if np.abs(rotation @ rotation.T - np.eye(3)).max() > 1e-2 or np.linalg.det(rotation) < 0:
