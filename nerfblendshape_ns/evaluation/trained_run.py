@@ -22,6 +22,8 @@ from nerfblendshape_ns.models.torso import TorsoModel
 from nerfblendshape_ns.models.unseen_frames import check_unseen_by_model
 
 SPLITS = ("train", "val", "test")
+_SPENT = ("date", "minutes", "cpu_minutes", "host_memory_mb", "gpu_memory_mb")
+"""Of a training record: what belongs to the whole training alone."""
 SAME_COEFFICIENT = 1e-3
 """Coefficients of a run and of its dataset differ by no more, in the model's units."""
 
@@ -102,7 +104,9 @@ class TrainedRun:
 
     def described(self) -> Dict[str, Any]:
         """What the run is and what it took, for its figures."""
-        record = load_training_record(self.folder) or {"steps": self.step + 1}
+        record, steps = load_training_record(self.folder) or {}, self.step + 1
+        if record.get("steps") != steps:  # It says what the newest checkpoint took, and this is another one.
+            record = {name: value for name, value in record.items() if name not in _SPENT}
         return {
             "name": self.folder.name,
             "experiment": self.document.get("experiment_name"),
@@ -112,6 +116,7 @@ class TrainedRun:
             "size": list(self.train_dataset.image_size),
             "split_sizes": {split: len(self.splits[split]) for split in SPLITS} | {"train": len(self.train_dataset)},
             **record,
+            "steps": steps,
         }
 
 
@@ -143,6 +148,8 @@ def open_run(run: Path, data: Optional[Path] = None, protocol: Optional[Protocol
         splits = config.setup().get_dataparser_outputs("test").metadata["splits"]
     check_unseen_by_model(model, [], datasets["train"].metadata, folder)
     _check_same_coefficients(model, datasets["train"], config.data, folder)
+    if isinstance(model, HeadModel):
+        model.backdrop.fill_(1.0)  # On white, as the truth is, whatever the run renders on.
     model.to(torch.device("cuda" if torch.cuda.is_available() else "cpu"))
     return TrainedRun(folder, model.eval(), checkpoint.step, document, datasets, splits)
 

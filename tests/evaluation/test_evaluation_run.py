@@ -10,9 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from tiny_runs import tiny_config, untrained_run
+from tiny_runs import measured, tiny_config, untrained_run
 
+from nerfblendshape_ns.common.file_io import save_json
 from nerfblendshape_ns.data.contract import Label
+from nerfblendshape_ns.engine.training_record import FILE
 from nerfblendshape_ns.evaluation.measure import Instruments, measure_frames
 from nerfblendshape_ns.evaluation.trained_run import open_run
 from nerfblendshape_ns.model_components.metrics.image_metrics import psnr
@@ -65,6 +67,30 @@ def test_a_run_is_measured(kind, runs, tmp_path, capsys):
     assert np.mean(values) == pytest.approx(float(first["mean"]), rel=1e-5)
     assert np.std(values) == pytest.approx(float(first["std"]), rel=1e-3)
     assert frames[0][f"{ROWS[kind][0]}.temporal"] == "" != frames[1][f"{ROWS[kind][0]}.temporal"]
+
+
+def test_figures_are_on_white_whatever_the_run_renders_on(runs, clip, tmp_path):
+    black = tmp_path / "black"
+    shutil.copytree(runs["head"], black)
+    (path,) = black.glob("nerfstudio_models/*")
+    saved = torch.load(path, weights_only=True)
+    saved["pipeline"]["_model._extra_state"]["architecture"]["background_color"] = "black"
+    torch.save(saved, path)
+    assert measured(black) == measured(runs["head"])
+
+
+def test_an_earlier_checkpoint_has_its_own_steps(runs, tmp_path):
+    """The record of a training is that of its end."""
+    run = tmp_path / "run"
+    shutil.copytree(runs["head"], run)
+    (first,) = run.glob("nerfstudio_models/*")
+    last = torch.load(first, weights_only=True) | {"step": 7999}
+    torch.save(last, first.with_name("step-000007999.ckpt"))
+    took = {"minutes": 65.0, "cpu_minutes": 100.0, "host_memory_mb": 1000, "gpu_memory_mb": None, "date": "2026-11-30"}
+    save_json(run / FILE, {"steps": 8000, "machine": "a laptop", **took})
+    newest, earlier = open_run(run).described(), open_run(first).described()
+    assert (newest["steps"], newest["machine"]) == (8000, "a laptop") and took.items() <= newest.items()
+    assert (earlier["steps"], earlier["machine"]) == (10, "a laptop") and not took.keys() & earlier.keys()
 
 
 def test_the_figures_are_those_of_the_pictures(runs):
