@@ -8,6 +8,7 @@ import os
 import platform
 import subprocess
 import time
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Dict, Mapping, Optional
@@ -31,6 +32,7 @@ class TrainingClock:
     """
 
     def __init__(self, earlier: Optional[Mapping[str, Any]] = None) -> None:
+        commit()  # Which code this is: at the end the checkout may be another.
         self._wall = time.monotonic() - 60.0 * (earlier or {}).get("minutes", 0.0)
         self._cpu = time.process_time() - 60.0 * (earlier or {}).get("cpu_minutes", 0.0)
 
@@ -104,9 +106,10 @@ def machine(on_gpu: bool) -> str:
     return f"{_processor()}, {cores} {'core' if cores == 1 else 'cores'}"
 
 
+@cache
 def commit() -> Optional[str]:
-    """Commit of the package's checkout, with ``+`` where tracked files other than results differ from it; None outside
-    of git."""
+    """Commit of the package's checkout when this was first asked, since what comes into it later is not the code that
+    runs; with ``+`` where tracked files other than results differ from it, None outside of git."""
     root = Path(__file__).resolve().parents[2]
     if not (root / ".git").exists():
         return None

@@ -1,6 +1,7 @@
 """What a training run leaves behind about itself."""
 
 import subprocess
+from typing import Optional
 
 from nerfblendshape_ns.engine import training_record
 
@@ -12,17 +13,23 @@ def test_results_do_not_make_a_commit_another_one(tmp_path, monkeypatch):
             ["git", *identity, *words], cwd=tmp_path, check=True, capture_output=True, text=True
         ).stdout
 
+    def asked_anew() -> Optional[str]:
+        training_record.commit.cache_clear()
+        return training_record.commit()
+
     for name in ("results/a.json", "package/engine/module.py"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text("1")
     monkeypatch.setattr(training_record, "__file__", str(tmp_path / "package" / "engine" / "module.py"))
-    assert training_record.commit() is None
+    assert asked_anew() is None
     git("init", "-q")
     git("add", ".")
     git("commit", "-q", "-m", "first")
     head = git("rev-parse", "--short=12", "HEAD").strip()
     (tmp_path / "results" / "a.json").write_text("2")
     (tmp_path / "new.txt").write_text("not tracked")
-    assert training_record.commit() == head
+    assert asked_anew() == head
     (tmp_path / "package" / "engine" / "module.py").write_text("2")
-    assert training_record.commit() == f"{head}+"
+    assert training_record.commit() == head, "what runs was loaded before"
+    assert asked_anew() == f"{head}+"
+    training_record.commit.cache_clear()
