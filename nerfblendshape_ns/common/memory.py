@@ -7,6 +7,8 @@ import math
 import os
 import sys
 import tempfile
+from contextlib import suppress
+from pathlib import Path
 from typing import Optional, Tuple
 
 import numpy as np
@@ -27,6 +29,12 @@ def peak_memory_mb() -> Optional[int]:
         return None
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return round(peak / 2**20 if sys.platform == "darwin" else peak / 2**10)
+
+
+def restart_peak_memory() -> None:
+    """Let :func:`peak_memory_mb` forget what this process held before, where the system can (Linux)."""
+    with suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5")
 
 
 def keep_freed_memory() -> None:
