@@ -151,7 +151,7 @@ class Recorded:
         results: in any order.
 
     Raises:
-        UserError: two runs on one clip were measured on different splits, or runs of two seeds differ in more.
+        UserError: two runs on one clip were measured on different frames, or runs of two seeds differ in more.
     """
 
     def __init__(self, results: Sequence[Result]) -> None:
@@ -161,7 +161,7 @@ class Recorded:
             clip = Clip(result.recipe, result.clip or "")
             runs = self._runs.setdefault((clip, result.variant, result.is_torso), [])
             runs.append(result)
-            _check_same_splits(first.setdefault(clip, result), result)
+            _check_same_frames(first.setdefault(clip, result), result)
             _check_same_settings(runs[0], result)
 
     def clips(self, patterns: Sequence[str]) -> List[Clip]:
@@ -191,11 +191,12 @@ class Recorded:
         return Cell(mean(present), stdev(present) if measured and len(present) > 1 else None)
 
 
-def _check_same_splits(first: Result, second: Result) -> None:
-    if (first.run.protocol, first.run.split_sizes) != (second.run.protocol, second.run.split_sizes):
+def _check_same_frames(first: Result, second: Result) -> None:
+    if _frames(first) != _frames(second):
         raise UserError(
-            f"results/{first.recipe}: {_splits(first)} and {_splits(second)} were measured on different splits, which "
-            "cannot be compared; record both with one protocol on one dataset."
+            f"results/{first.recipe}: {first.run.experiment} ({_frames(first)}) and {second.run.experiment} "
+            f"({_frames(second)}) were measured on different frames, which cannot be compared; record both with one "
+            "protocol on one dataset."
         )
 
 
@@ -207,6 +208,9 @@ def _check_same_settings(first: Result, second: Result) -> None:
         )
 
 
-def _splits(result: Result) -> str:
-    frames = ", ".join(f"{count} {split}" for split, count in sorted(result.run.split_sizes.items()))
-    return f"{result.run.experiment} ({result.run.protocol}: {frames})"
+def _frames(result: Result) -> str:
+    """Split, size and origin of the frames that were measured."""
+    splits = ", ".join(f"{count} {split}" for split, count in sorted(result.run.split_sizes.items()))
+    size = "x".join(str(side) for side in reversed(result.speed.get("size", [])))
+    video = result.dataset.get("video")
+    return f"{result.run.protocol}: {splits}; {size}{f'; {video}' if video else ''}"

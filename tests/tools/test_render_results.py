@@ -181,13 +181,30 @@ def test_figures_of_code_without_a_commit_are_marked(commit):
     assert "| clip-a-concat † | 42 | 8,000 |" in result_markdown.runs_table(runs)
 
 
-def test_runs_on_different_splits_are_not_compared():
-    runs = [result("clip-a"), result("clip-a", "concat", protocol="last350", split_sizes={"train": 10, "test": 350})]
+@pytest.mark.parametrize(
+    ("other", "said"),
+    [
+        (
+            result("clip-a", "concat", protocol="last350", split_sizes={"train": 10, "test": 350}),
+            "last350: 350 test, 10 train; 128x128; a.mp4",
+        ),
+        (
+            replace(result("clip-a", "concat"), speed={"frames_per_second": 5.0, "size": [256, 192]}),
+            "tail10: 2 test, 18 train; 192x256; a.mp4",
+        ),
+        (
+            replace(result("clip-a", "concat"), dataset={"video": "b.mp4"}),
+            "tail10: 2 test, 18 train; 128x128; b.mp4",
+        ),
+    ],
+    ids=["split", "size", "video"],
+)
+def test_runs_on_different_frames_are_not_compared(other, said):
     with pytest.raises(UserError) as caught:
-        result_figures.Recorded(runs)
+        result_figures.Recorded([result("clip-a"), other])
     assert str(caught.value) == (
-        "results/clip-a: clip-a (tail10: 2 test, 18 train) and clip-a-concat (last350: 350 test, 10 train) were "
-        "measured on different splits, which cannot be compared; record both with one protocol on one dataset."
+        f"results/clip-a: clip-a (tail10: 2 test, 18 train; 128x128; a.mp4) and clip-a-concat ({said}) were measured "
+        "on different frames, which cannot be compared; record both with one protocol on one dataset."
     )
 
 
