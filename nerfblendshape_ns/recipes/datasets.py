@@ -28,9 +28,13 @@ def prepare_dataset(recipe: Recipe, folder: Path, video: Optional[Path] = None, 
         data: a dataset directory that replaces the recipe's.
 
     Raises:
-        UserError: there is no such dataset or video, or it cannot be processed.
+        UserError: there is no such dataset or video, it cannot be processed, or a video is given that has no use.
     """
     source = recipe.dataset
+    if video is not None and data is not None:
+        raise UserError(f"--data {data} takes the place of a video, so --video {video} has no use; leave one out.")
+    if video is not None and source.video is None:
+        raise UserError(f"recipe {recipe.name} is not made from a video and takes no --video; use demo_video.yaml.")
     if data is not None or source.path is not None:
         directory = data or source.path
         assert directory is not None
@@ -46,8 +50,6 @@ def prepare_dataset(recipe: Recipe, folder: Path, video: Optional[Path] = None, 
         )
     if source.video is not None:
         return _process(source.video, folder, video)
-    if video is not None:
-        raise UserError(f"recipe {recipe.name} is made from synthetic data and takes no --video; use demo_video.yaml.")
     assert source.synthetic is not None, "a recipe names its data"
     return write_synthetic(source.synthetic, folder)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Dict, List, Mapping, Optional
@@ -144,6 +145,8 @@ def load_recipe(path: Path) -> Recipe:
     said = {key: value for key, value in _read(path, ()).items() if value is not None}
     recipe = build(Recipe, said, str(path))
     _check_dataset(recipe.dataset, str(path))
+    _check_names(recipe, str(path))
+    _check_counts(recipe.protocol, f"{path}: protocol")
     return recipe
 
 
@@ -170,6 +173,20 @@ def _check_dataset(dataset: DatasetSource, where: str) -> None:
         raise UserError(
             f"{where}: dataset: layout {dataset.layout!r} is unknown; {near_matches(dataset.layout, LAYOUTS)}"
         )
+
+
+def _check_names(recipe: Recipe, where: str) -> None:
+    """Refuse what can be no part of the names of the results' files."""
+    for name in map(str, (recipe.name, *recipe.variants)):
+        if not name.strip(".") or re.search(r"[/\\\0]", name):
+            raise UserError(f"{where}: {name!r} cannot be a file's name, which it becomes; take letters and digits.")
+
+
+def _check_counts(protocol: Protocol, where: str) -> None:
+    for item in fields(Protocol):
+        value, least = getattr(protocol, item.name), int(item.name in ("test_frames", "sheet_frames"))
+        if isinstance(value, int) and value < least:
+            raise UserError(f"{where}: {item.name} is {value} but must be at least {least}.")
 
 
 def _read(path: Path, above: tuple) -> Dict[str, Any]:

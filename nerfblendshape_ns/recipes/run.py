@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -105,7 +106,7 @@ class _Stage:
         run = self._trained(recipe, minutes)
         self.console.rule(f"{recipe.name}: evaluation")
         outcome = evaluate(recipe, run, truth, self.folder, self.console)
-        given = options.video or options.data
+        given = _clip(options)
         clip = None if given is None else given.name
         about = {"recipe": self.base.name, "variant": options.variant, "clip": clip}
         rows = _means(outcome.figures)
@@ -144,8 +145,9 @@ def output_folder(recipe: Recipe, options: RecipeOptions) -> Path:
         recipe: without variant and seed, whose runs share dataset and folder and have names of their own.
         options: of the command.
     """
-    given = options.data or options.video
-    name = recipe.name if given is None else f"{recipe.name}-{folder_name(given.stem)}"
+    name, given = recipe.name, _clip(options)
+    if given is not None:
+        name = f"{name}-{folder_name(given.stem if options.data is None else given.name)}"
     return (options.output or Path("outputs") / "recipes") / name
 
 
@@ -213,3 +215,9 @@ def _some(frames: List[RenderedFrame], count: int) -> List[RenderedFrame]:
 def _needs_truth(recipe: Recipe) -> bool:
     unseen = recipe.protocol.unseen_expressions or recipe.protocol.unseen_views
     return bool(unseen) or recipe.dataset.synthetic is not None
+
+
+def _clip(options: RecipeOptions) -> Optional[Path]:
+    """The video or dataset that the command line gives, as an absolute path: ``.`` has no name."""
+    given = options.data or options.video
+    return None if given is None else Path(os.path.abspath(given))

@@ -40,10 +40,12 @@ def trainer_config(
         minutes: replaces the recipe's ``max_minutes``.
 
     Raises:
-        UserError: the method or an override is unknown, or an override's value has the wrong type.
+        UserError: the method or an override is unknown, an override's value has the wrong type, or the seed is none.
     """
     if recipe.method not in all_methods:
         raise UserError(f"{where}: method {recipe.method!r} is unknown; {near_matches(recipe.method, all_methods)}")
+    if not 0 <= recipe.seed < 2**32:
+        raise UserError(f"{where}: seed is {recipe.seed} but must be from 0 to {2**32 - 1}.")
     config: Any = copy.deepcopy(all_methods[recipe.method])
     config.output_dir = output
     config.experiment_name = recipe.name

@@ -10,7 +10,7 @@ import pytest
 from nerfblendshape_ns.common.errors import UserError
 from nerfblendshape_ns.recipes.datasets import find_clip, prepare_dataset
 from nerfblendshape_ns.recipes.options import RecipeOptions
-from nerfblendshape_ns.recipes.recipe import load_recipe, save_recipe
+from nerfblendshape_ns.recipes.recipe import DatasetSource, VideoSource, load_recipe, save_recipe
 from nerfblendshape_ns.recipes.run import output_folder
 from nerfblendshape_ns.recipes.training import trainer_config
 
@@ -91,6 +91,12 @@ def test_base_and_variant(tmp_path):
             MINIMAL + "protocol: {sheet_frame: 3}\n",
             "protocol has the unknown key 'sheet_frame'; did you mean sheet_frames",
         ),
+        (MINIMAL + "protocol: {sheet_frames: 0}\n", "protocol: sheet_frames is 0 but must be at least 1."),
+        (MINIMAL + "protocol: {turned_frames: -1}\n", "protocol: turned_frames is -1 but must be at least 0."),
+        (MINIMAL + "protocol: {test_frames: 0}\n", "protocol: test_frames is 0 but must be at least 1."),
+        (MINIMAL.replace("name: a", "name: a/b"), "'a/b' cannot be a file's name, which it becomes; take letters"),
+        (MINIMAL.replace("name: a", "name: ''"), "'' cannot be a file's name"),
+        (MINIMAL + "variants: {../x: {}}\n", "'../x' cannot be a file's name"),
         (MINIMAL + "seed: one\n", "seed is 'one' but must be a whole number"),
         (MINIMAL + "base: recipe.yaml\n", "is its own base"),
         (MINIMAL.replace("description: b\n", ""), "lacks description"),
@@ -122,6 +128,13 @@ def test_unknown_method(tmp_path):
         trainer_config(recipe, tmp_path, tmp_path, "r.yaml")
 
 
+@pytest.mark.parametrize("seed", [-1, 2**32])
+def test_a_seed_that_is_none_is_told_before_data_are_made(seed, tmp_path):
+    recipe = load_recipe(write(tmp_path / "r.yaml", MINIMAL)).with_seed(seed)
+    with pytest.raises(UserError, match=rf"^r.yaml: seed is {seed} but must be from 0 to 4294967295\.$"):
+        trainer_config(recipe, tmp_path, tmp_path, "r.yaml")
+
+
 def test_find_clip(tmp_path, monkeypatch):
     clip = write(tmp_path / "me.mp4", "")
     monkeypatch.delenv("NBS_CLIPS", raising=False)
@@ -146,15 +159,25 @@ def test_given_data_must_be_there(tmp_path):
         prepare_dataset(recipe, tmp_path / "made", data=tmp_path / "nowhere")
     with pytest.raises(UserError, match="takes no --video"):
         prepare_dataset(recipe, tmp_path / "made", video=tmp_path / "r.yaml")
+    there = replace(recipe, dataset=DatasetSource(path=tmp_path))
+    with pytest.raises(UserError, match="recipe a is not made from a video and takes no --video"):
+        prepare_dataset(there, tmp_path / "made", video=tmp_path / "r.yaml")
+    of_video = replace(recipe, dataset=DatasetSource(video=VideoSource()))
+    with pytest.raises(UserError, match=r"--data .* takes the place of a video, so --video .* has no use; leave one"):
+        prepare_dataset(of_video, tmp_path / "made", video=tmp_path / "r.yaml", data=tmp_path)
 
 
-def test_output_folder(tmp_path):
+def test_output_folder(tmp_path, monkeypatch):
     recipe = load_recipe(write(tmp_path / "r.yaml", MINIMAL + "variants: {x: {}}\n"))
     options = RecipeOptions(tmp_path / "r.yaml", output=tmp_path, variant="x", video=Path("my clip (1).mp4"))
     assert output_folder(recipe, options) == tmp_path / "a-my_clip_1_"
     assert output_folder(recipe, RecipeOptions(tmp_path / "r.yaml")) == Path("outputs/recipes/a")
     people = [replace(options, video=Path(f"{name}.mp4")) for name in ("张三", "李四")]
     assert [output_folder(recipe, one).name for one in people] == ["a-张三", "a-李四"]
+    monkeypatch.chdir(tmp_path)
+    for data, name in (("me.v1", "a-me_v1"), ("me.v2", "a-me_v2"), (".", f"a-{tmp_path.name}")):
+        options = RecipeOptions(tmp_path / "r.yaml", output=tmp_path, data=Path(data))
+        assert output_folder(recipe, options) == tmp_path / name
 
 
 def test_a_synthetic_dataset_of_an_older_generation_is_made_again(tmp_path, monkeypatch):
