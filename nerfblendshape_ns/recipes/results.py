@@ -14,7 +14,7 @@ from nerfblendshape_ns.common import file_io
 from nerfblendshape_ns.common.errors import UserError
 from nerfblendshape_ns.data import contract
 from nerfblendshape_ns.engine.training_record import commit
-from nerfblendshape_ns.recipes.recipe import DatasetSource, load_recipe
+from nerfblendshape_ns.recipes.recipe import DatasetSource, Recipe
 from nerfblendshape_ns.recipes.values import build
 from nerfblendshape_ns.synthetic.dataset import load_settings
 
@@ -132,7 +132,8 @@ def results_folder(recipe_file: Path) -> Path:
 
 
 def record(
-    recipe_file: Path,
+    recipe: Recipe,
+    folder: Path,
     variant: Optional[str],
     evaluation: Mapping[str, Any],
     data: Path,
@@ -142,7 +143,8 @@ def record(
     """Write the result file of a run; that of an earlier run of the same name is replaced.
 
     Args:
-        recipe_file: the recipe, whose folder decides where the results lie.
+        recipe: that was run, without variant and seed.
+        folder: of all results; see :func:`results_folder`.
         variant: the variant that was run.
         evaluation: what ``eval.json`` holds: ``run``, ``splits``, ``speed`` and ``missing``.
         data: the dataset directory.
@@ -156,7 +158,6 @@ def record(
     Raises:
         UserError: the evaluation lacks what belongs to a result.
     """
-    recipe = load_recipe(recipe_file)
     facts = dataset_facts(data)
     clip = None if clip is None or _is_own(recipe.dataset, data, facts["video"]) else clip
     staged = recipe.with_variant(variant)
@@ -178,7 +179,7 @@ def record(
     result.overrides.update({key: value for key, value in staged.overrides.items() if key != HEAD_RUN})
     if minutes is not None:
         result.overrides["max_minutes"] = minutes
-    file = _file(results_folder(recipe_file), result)
+    file = _file(folder, result)
     file_io.save_text(file, f"{_text(asdict(result))}\n")
     return file
 

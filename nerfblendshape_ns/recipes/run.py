@@ -17,6 +17,7 @@ from nerfblendshape_ns.common.frame_numbers import spread
 from nerfblendshape_ns.common.output_folders import claimed_folder
 from nerfblendshape_ns.common.output_paths import folder_name
 from nerfblendshape_ns.common.video_writing import write_video
+from nerfblendshape_ns.engine.training_record import commit
 from nerfblendshape_ns.evaluation.frames import RenderedFrame, furthest_turned
 from nerfblendshape_ns.evaluation.measure import find_instruments, measure_splits
 from nerfblendshape_ns.evaluation.report import report_page
@@ -29,7 +30,7 @@ from nerfblendshape_ns.recipes.options import RecipeOptions
 from nerfblendshape_ns.recipes.pictures import sound_of_split, video_images, write_sheet
 from nerfblendshape_ns.recipes.published import print_published, published_beside
 from nerfblendshape_ns.recipes.recipe import Recipe, load_recipe
-from nerfblendshape_ns.recipes.results import record
+from nerfblendshape_ns.recipes.results import record, results_folder
 from nerfblendshape_ns.recipes.training import data_older_than, finished_run, run_training, trainer_config
 
 TOOL = "nbs-recipe"
@@ -65,6 +66,7 @@ def run_recipe(options: RecipeOptions, console: Optional[Console] = None) -> Out
         UserError: the recipe, its dataset or an option is bad, or the folder of the results is somebody else's.
     """
     console = console or Console()
+    commit()  # Which code this is; when all is measured, the checkout may be another.
     base = load_recipe(options.recipe)
     recipe = base.with_variant(options.variant).with_seed(options.seed)
     if options.head_only:
@@ -80,7 +82,7 @@ def run_recipe(options: RecipeOptions, console: Optional[Console] = None) -> Out
     with claimed_folder(folder, TOOL, inputs):
         console.rule(f"{recipe.name}: dataset")
         data = prepare_dataset(recipe, data_folder, options.video, options.data)
-        truth = SyntheticTruth(data, folder / "unseen") if _needs_truth(recipe) else None
+        truth = _truth(recipe, data, folder / "unseen")
         stage = _Stage(base, options, data, folder, console)
         outcome = stage.run(recipe, options.minutes, truth)
         if recipe.torso is not None:
@@ -114,7 +116,8 @@ class _Stage:
         outcome = replace(outcome, figures={**about, **outcome.figures, "published": published})
         file_io.save_json(outcome.metrics, outcome.figures)
         if options.record:
-            file = record(options.recipe, options.variant, outcome.figures, self.data, clip, minutes)
+            results = results_folder(options.recipe)
+            file = record(self.base, results, options.variant, outcome.figures, self.data, clip, minutes)
             say(self.console, f"recorded: {file}")
         print_outcome(outcome, self.console)
         print_published(recipe.published, recipe.differs, recipe.name, rows, self.console)
@@ -132,7 +135,7 @@ class _Stage:
                     say(self.console, f"{folder} is used again, {steps} steps are trained; delete it to train anew")
                     return run
                 reason = "pictures of the dataset were written since"
-            except UserError as error:
+            except (UserError, OSError) as error:  # A picture may be gone, which the training reports.
                 reason = str(error)
             say(self.console, f"{folder} is not used again: {reason}")
         return open_run(run_training(config))
@@ -212,9 +215,17 @@ def _some(frames: List[RenderedFrame], count: int) -> List[RenderedFrame]:
     return [frames[index] for index in spread(len(frames), count)]
 
 
-def _needs_truth(recipe: Recipe) -> bool:
+def _truth(recipe: Recipe, data: Path, folder: Path) -> Optional[SyntheticTruth]:
+    """The synthetic head behind the dataset, where the recipe can use it."""
     unseen = recipe.protocol.unseen_expressions or recipe.protocol.unseen_views
-    return bool(unseen) or recipe.dataset.synthetic is not None
+    if not unseen and recipe.dataset.synthetic is None:
+        return None
+    try:
+        return SyntheticTruth(data, folder)
+    except UserError:
+        if unseen:
+            raise
+        return None  # The dataset that --data gives is a recorded one.
 
 
 def _clip(options: RecipeOptions) -> Optional[Path]:

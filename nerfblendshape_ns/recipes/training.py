@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import gc
 from pathlib import Path
 from typing import Any, Dict, Mapping, Optional
 
@@ -15,6 +16,7 @@ from nerfstudio.utils import writer
 
 from nerfblendshape_ns.avatar.run_config import CONFIG, plain_yaml
 from nerfblendshape_ns.common.errors import UserError
+from nerfblendshape_ns.common.memory import restart_peak_memory
 from nerfblendshape_ns.data.dataparser import NerfBlendshapeDataParserConfig
 from nerfblendshape_ns.engine.training_record import load_training_record
 from nerfblendshape_ns.evaluation.trained_run import TrainedRun
@@ -67,6 +69,12 @@ def trainer_config(
 
 def run_training(config: TrainerConfig) -> Path:
     """Train in this process, as ``ns-train`` does; the run's ``config.yml``."""
+    # What came before in this process, such as tracking or the head's training, is no part of the memory on record.
+    gc.collect()
+    restart_peak_memory()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats()
     try:
         train.main(config)
     finally:

@@ -5,22 +5,28 @@ from __future__ import annotations
 import io
 import os
 import time
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Dict
 
+import numpy as np
 import pytest
 from nerfstudio.scripts import train
 from nerfstudio.utils import writer
+from result_documents import figures, result
 from rich.console import Console
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tiny_runs import TINY, untrained_run
 
+from nerfblendshape_ns.common.errors import UserError
 from nerfblendshape_ns.common.file_io import save_json
+from nerfblendshape_ns.common.memory import peak_memory_mb
 from nerfblendshape_ns.engine.training_record import FILE
 from nerfblendshape_ns.evaluation.trained_run import open_run
 from nerfblendshape_ns.recipes import run as recipe_run
 from nerfblendshape_ns.recipes.options import RecipeOptions
-from nerfblendshape_ns.recipes.recipe import DatasetSource, Protocol, Recipe, TorsoStage
+from nerfblendshape_ns.recipes.recipe import DatasetSource, Protocol, Recipe, TorsoStage, load_recipe
+from nerfblendshape_ns.recipes.results import load_results
 from nerfblendshape_ns.recipes.training import data_older_than, finished_run, run_training, trainer_config
 from nerfblendshape_ns.synthetic.dataset import ClipSettings, write_dataset
 
@@ -150,7 +156,7 @@ def test_a_recipe_says_what_it_does_with_an_earlier_training(clip, tmp_path, mon
     again = stage._trained(recipe(), None)
     assert [first.folder, again.folder] == [trained[0], trained[0]] and len(trained) == 1
     said = console.file.getvalue()  # type: ignore[attr-defined]
-    assert said == f"{trained[0]} is used again, 80 steps are trained; delete it to train anew\n"
+    assert said == f"{trained[0]} is used again, 10 steps are trained; delete it to train anew\n"
     stage._trained(recipe().with_seed(7), None)
     assert len(trained) == 2 and "tiny-seed7" in str(trained[1])
 
@@ -166,6 +172,66 @@ def test_another_dataset_in_the_same_place_asks_for_a_new_training(clip, tmp_pat
     assert stage._trained(recipe(), None).folder != folder
     said = console.file.getvalue()  # type: ignore[attr-defined]
     assert said.startswith(f"{folder} is not used again: {folder} was trained on another dataset than {data} is now")
+
+
+def test_a_picture_that_is_gone_is_left_to_the_training(tmp_path, monkeypatch):
+    data = tmp_path / "data"
+    write_dataset(ClipSettings(num_frames=8, width=24, height=24, samples=1), data)
+    folder = train_stand_in(config_of(recipe(), data, tmp_path / "runs"))
+    image = next(iter(open_run(folder).datasets["train"].frame_files)).image
+    image.unlink()
+
+    def training(config: Any) -> Path:
+        raise UserError("a picture is gone")
+
+    monkeypatch.setattr(recipe_run, "run_training", training)
+    console = Console(file=io.StringIO(), width=1000)
+    stage = recipe_run._Stage(recipe(), RecipeOptions(tmp_path / "r.yaml"), data, tmp_path, console)
+    with pytest.raises(UserError, match="^a picture is gone$"):
+        stage._trained(recipe(), None)
+    assert f"not used again: [Errno 2] No such file or directory: '{image}'" in console.file.getvalue()  # type: ignore[attr-defined]
+
+
+def test_what_is_recorded_is_the_recipe_that_was_run(tmp_path, monkeypatch):
+    """A training takes hours, in which users edit the file for their next experiment."""
+    path = tmp_path / "configs" / "tiny.yaml"
+    path.parent.mkdir()
+    text = "name: tiny\ndescription: .\ndataset: {synthetic: {num_frames: 20}}\noverrides: {max_num_iterations: 80}\n"
+    path.write_text(text)
+    document = asdict(result("tiny", rows={"head": figures(psnr=30.0)}))
+    outcome = recipe_run.Outcome(
+        "tiny", tmp_path, tmp_path / "config.yml", [], [], tmp_path / "t.html", tmp_path / "t.json", document
+    )
+    monkeypatch.setattr(recipe_run._Stage, "_trained", lambda *_: None)
+    monkeypatch.setattr(recipe_run, "evaluate", lambda *_: outcome)
+    base, console = load_recipe(path), Console(file=io.StringIO())
+    stage = recipe_run._Stage(base, RecipeOptions(path, record=True), tmp_path, tmp_path, console)
+    path.write_text(text.replace("80", "9000"))
+    stage.run(base, None, None)
+    (recorded,) = load_results(tmp_path / "results")
+    assert recorded.overrides == {"max_num_iterations": 80}
+
+
+@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="Linux alone forgets a peak")
+def test_the_memory_on_record_is_that_of_the_training(clip, tmp_path, monkeypatch):
+    held = []
+    monkeypatch.setattr(train, "main", lambda _: held.append(peak_memory_mb()))
+    before = np.ones(2**25)  # 256 MiB, such as another training's.
+    peak = peak_memory_mb()
+    del before
+    run_training(config_of(recipe(), clip, tmp_path))
+    assert peak is not None and held[0] < peak - 200
+
+
+def test_a_recorded_dataset_may_take_the_place_of_a_synthetic_one(clip, tmp_path):
+    synthetic = recipe(dataset=DatasetSource(synthetic=ClipSettings()))
+    assert recipe_run._truth(synthetic, clip, tmp_path) is not None
+    recorded = tmp_path / "recorded"
+    recorded.mkdir()
+    save_json(recorded / "process.json", {"tool": "nbs-process-data"})
+    assert recipe_run._truth(synthetic, recorded, tmp_path) is None
+    with pytest.raises(UserError, match="so the head cannot be rendered again; give a synthetic dataset"):
+        recipe_run._truth(replace(synthetic, protocol=Protocol(unseen_views=1)), recorded, tmp_path)
 
 
 def test_names_of_runs(tmp_path):

@@ -12,7 +12,8 @@ from result_documents import figures, result
 
 from nerfblendshape_ns.common.errors import UserError
 from nerfblendshape_ns.recipes import results
-from nerfblendshape_ns.recipes.results import dataset_facts, load_results, record, results_folder
+from nerfblendshape_ns.recipes.recipe import load_recipe
+from nerfblendshape_ns.recipes.results import dataset_facts, load_results, results_folder
 from nerfblendshape_ns.synthetic.dataset import ClipSettings, write_dataset
 
 RECIPE = """
@@ -35,6 +36,11 @@ def recipe(tmp_path) -> Path:
     path.parent.mkdir()
     path.write_text(RECIPE)
     return path
+
+
+def record(recipe: Path, *args: Any, **kwargs: Any) -> Path:
+    """The result file of a run of the recipe in a file."""
+    return results.record(load_recipe(recipe), results_folder(recipe), *args, **kwargs)
 
 
 def evaluation(*args: Any, **kwargs: Any) -> Dict[str, Any]:
