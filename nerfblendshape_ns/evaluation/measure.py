@@ -13,6 +13,7 @@ from torch import Tensor
 
 from nerfblendshape_ns.avatar.avatar import byte_image
 from nerfblendshape_ns.common.console import progress_bars
+from nerfblendshape_ns.common.frame_numbers import gaps
 from nerfblendshape_ns.evaluation.comparison import Comparison, temporal_difference
 from nerfblendshape_ns.evaluation.frames import Figures, RenderedFrame, rendered_frame
 from nerfblendshape_ns.evaluation.landmark_distance import LandmarkDistance
@@ -103,9 +104,12 @@ def measure_frames(
     """
     measured: List[RenderedFrame] = []
     before: Optional[Tuple[int, Views]] = None
+    # Between neighbours on the track frames may have been left out, which shows in their times alone.
+    apart = gaps(run.train_dataset.metadata["track"]["times"].numpy())
     for frame in frames:
         camera, faces = frame.camera.to(run.device), face_regions(frame.dataset, frame.index)
-        earlier = before[1] if before is not None and frame.frame_index == before[0] + 1 else None
+        follows = before is not None and frame.frame_index == before[0] + 1 and not apart[before[0]]
+        earlier = before[1] if before is not None and follows else None
         batch, label = frame.dataset[frame.index], f"{split} {frame.img_id}"
         result, views = measure_frame(run, camera, batch, faces, label, instruments, earlier)
         measured.append(result)

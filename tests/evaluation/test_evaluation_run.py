@@ -115,6 +115,19 @@ def test_the_figures_are_those_of_the_pictures(runs):
     assert np.abs(first.truth / 255.0 - truths[0]["image"].numpy()).max() <= 0.5 / 255 + 1e-6
 
 
+def test_no_change_is_measured_across_frames_that_were_left_out(runs, clip, tmp_path):
+    """Data preparation numbers the frames that it keeps without gaps; their times tell."""
+    short = tmp_path / "clip"
+    shutil.copytree(clip, short)
+    seconds = np.arange(24) / 25.0
+    seconds[23:] += 0.2  # Five frames without a face.
+    np.save(short / "frame_times.npy", seconds)
+    for data, last in ((clip, True), (short, False)):
+        run = open_run(runs["head"], data)
+        measured = measure_frames(run, run.frames("test"), "test", Instruments())
+        assert ["temporal" in frame.rows["head"] for frame in measured] == [False, True, last]
+
+
 def test_what_is_before_the_face_is_not_measured(runs):
     run = open_run(runs["head"])
     frame, after = run.frames("test")[:2]
