@@ -256,7 +256,8 @@ PAGE = (
     ),
     Table(
         "Images of 256 pixels",
-        "The medium methods; test frames. Memory: of the process, head / torso.",
+        "The medium methods; test frames. Memory: of the process, head / torso, which trained one after the other: the "
+        "torso's contains the head's.",
         ("medium",),
         (Line(OURS),),
         _LARGER,
@@ -264,7 +265,8 @@ PAGE = (
     ),
     Table(
         "Images of 480 pixels",
-        "The large methods, made for GPUs, on one CPU core: 65 and 20 minutes, a fifth of the head's steps.",
+        "The large methods, made for GPUs, on one CPU core: 65 and 20 minutes, a fifth of the head's steps. "
+        "Memory as above.",
         ("large",),
         (Line(OURS),),
         _LARGER,
@@ -273,7 +275,9 @@ PAGE = (
         "Baselines at equal steps",
         "A short schedule; test frames; head on white / inside the head mask; mean ± standard deviation over the "
         "seeds. All have the same poses, masks, hull and losses. Static field: no coefficients. Code per frame: a"
-        " learnt code in their place.",
+        " learnt code in their place. NeRFBlendShape and nerfblendshape-unofficial: this code with their "
+        "hyper-parameters, which are meant for a GPU and many more steps, so these lines say how they begin and not "
+        "what they reach.",
         EQUAL_STEPS,
         (Line(OURS), *_BASELINES),
         (_SEEDS, *_COST, *_COMPARED),
@@ -282,10 +286,8 @@ PAGE = (
     Differences(_MINUS, EQUAL_STEPS, _BASELINES, _DIFFERENCES),
     Table(
         "Baselines at equal time",
-        "The same, but all trained for the same time. NeRFBlendShape and nerfblendshape-unofficial are this "
-        "code with their hyper-parameters, which are meant for a GPU and many more steps: after two minutes "
-        "on a CPU core they have hardly begun, so these lines say how long they take to start and nothing of "
-        "what they reach.",
+        "The same, but all trained for the same time, two minutes on a CPU core, in which NeRFBlendShape and "
+        "nerfblendshape-unofficial hardly begin.",
         EQUAL_TIME,
         (Line(OURS), *_BASELINES),
         (_SEEDS, *_COST, *_COMPARED),
