@@ -75,6 +75,17 @@ def test_ifacialmocap(tmp_path, joint):
         read_expression_track(tmp_path / "a.txt")
 
 
+def test_ifacialmocap_with_spaces_and_numbers_in_exponent_form(tmp_path):
+    frames = ("jawOpen - 2.5e-05 | eyeBlink_L - 1E+1 |= head # 0, 3.0, 0 |", "jawOpen-50|eyeBlink_L-5|")
+    (tmp_path / "a.txt").write_text("\n".join(frames))
+    track = read_expression_track(tmp_path / "a.txt", fps=60)
+    assert track.names == ("jawOpen", "eyeBlinkLeft")
+    np.testing.assert_allclose(track.values, [[2.5e-7, 0.1], [0.5, 0.05]], rtol=1e-6)
+    (tmp_path / "a.txt").write_text("faceTrackingStatus-1|headTrackingStatus-1|\n")
+    with pytest.raises(UserError, match="a.txt has no line with coefficients; record it again"):
+        read_expression_track(tmp_path / "a.txt")
+
+
 @pytest.mark.parametrize("infos", [0, 1, 4, 40])
 @pytest.mark.parametrize("suffix", ["txt", "csv"])
 def test_face_cap_with_any_number_of_info_lines(tmp_path, infos, suffix):

@@ -18,7 +18,8 @@ from nerfblendshape_ns.expressions.live.frame import MAX_VALUE, LiveFrame, Packe
 
 DEFAULT_PORT = 49983
 """UDP port that the app sends to."""
-_CELL = re.compile(r"(?P<name>[A-Za-z_]\w*)[-&](?P<value>-?\d+(?:\.\d*)?(?:[eE][+-]?\d+)?)")
+CELL = re.compile(r"(?P<name>[A-Za-z_]\w*)[-&](?P<value>-?\d+(?:\.\d*)?(?:[eE][+-]?\d+)?)")
+"""A coefficient and its percent, without spaces."""
 
 
 def decode(data: bytes) -> LiveFrame:
@@ -40,7 +41,7 @@ def decode(data: bytes) -> LiveFrame:
                 pitch, yaw, roll = _angles(numbers)
                 turn = turn_of_angles(yaw, pitch, roll)
             continue
-        found = _CELL.fullmatch(kind)
+        found = CELL.fullmatch(kind)
         if found is None:
             raise PacketError(f"no NAME-PERCENT|… but {cell[:20]!r}")
         name, value = arkit_name(found["name"]), float(found["value"]) / 100.0

@@ -14,10 +14,10 @@ import numpy as np
 
 from nerfblendshape_ns.coefficient_names.arkit import arkit_name, basis_of_names
 from nerfblendshape_ns.common.errors import UserError
+from nerfblendshape_ns.expressions.live.ifacialmocap import CELL
 from nerfblendshape_ns.expressions.tracks.base import ExpressionReader, ExpressionTrack, make_track
 
-_CELL = re.compile(r"\s*(?P<name>[A-Za-z_]\w*)\s*[-&]\s*(?P<value>-?\d+(?:\.\d*)?)\s*")
-_FIRST_CELLS = re.compile(rb"[A-Za-z_]\w*[-&]-?\d+(\.\d*)?\|[A-Za-z_]\w*[-&]")
+_FIRST_CELLS = re.compile(rb"[A-Za-z_]\w* *[-&] *-?\d+(\.\d*)?([eE][+-]?\d+)? *\| *[A-Za-z_]\w* *[-&]")
 
 
 class IFacialMocapReader(ExpressionReader):
@@ -41,8 +41,8 @@ class IFacialMocapReader(ExpressionReader):
             raise UserError(f"{path} cannot be read as text ({error}); record it again.") from None
         rows: List[Dict[str, float]] = []
         for number, line in enumerate(lines, start=1):
-            cells = [cell for cell in line.split("=")[0].split("|") if cell.strip() and "tracking" not in cell.lower()]
-            found = [_CELL.fullmatch(cell) for cell in cells]
+            cells = "".join(line.split()).split("=")[0].split("|")
+            found = [CELL.fullmatch(cell) for cell in cells if cell and "tracking" not in cell.lower()]
             row = {arkit_name(cell["name"]) or cell["name"]: float(cell["value"]) for cell in found if cell}
             if None in found or (rows and row and row.keys() != rows[0].keys()):
                 raise UserError(
@@ -50,6 +50,8 @@ class IFacialMocapReader(ExpressionReader):
                 )
             if row:
                 rows.append(row)
+        if not rows:
+            raise UserError(f"{path} has no line with coefficients; record it again.")
         names = list(rows[0])
         values = np.array([[row[name] for name in names] for row in rows]) / 100.0
         return make_track(path, names, values, basis_of_names(names), fps=fps)
