@@ -147,7 +147,8 @@ def kernel_stages(options: argparse.Namespace) -> List[Stage]:
     """The benchmarks of the parts, then the tests, which may take what time is left."""
     common = ("--json", "--rounds", options.rounds, "--device", options.device)
     settle = ("--settle", options.settle)
-    tests = [sys.executable, "-m", "pytest", "tests/test_cuda.py", "tests/test_cuda_kernels.py", "-q", "--durations=10"]
+    files = sorted((HERE.parent / "tests").glob("test_cuda*.py"))
+    tests = [sys.executable, "-m", "pytest", *map(str, files), "-q", "--durations=10"]
     return [
         Stage("encode", benchmark("encode", *common), 60.0),
         Stage("large_head", benchmark("large_head", *common, *settle, "--sizes", *options.sizes), 90.0),

@@ -72,6 +72,8 @@ def test_the_stages_fit_their_time_in_any_event(tmp_path):
     stages = gpu_report.kernel_stages(parsed)
     assert [one.name for one in stages] == ["encode", "large_head", "step", "cuda_tests"]
     assert all(one.seconds <= gpu_report.TOTAL_SECONDS <= 300 for one in stages)
+    tests = [Path(word).name for word in stages[-1].command if word.endswith(".py")]
+    assert tests == ["test_cuda.py", "test_cuda_kernels.py", "test_cuda_rays.py"]
 
 
 @pytest.mark.slow
