@@ -39,7 +39,7 @@ class Instruments:
 
 
 def find_instruments(run: TrainedRun, landmarks: bool = True) -> Instruments:
-    """Collect what this machine has; nothing is fetched.
+    """Collect what this machine has; of networks only the face tracker's is fetched where it is missing.
 
     Args:
         run: that is to be measured.
