@@ -52,13 +52,17 @@ def find_checkpoint(run: Union[str, Path]) -> Path:
         run: a run's directory, its ``config.yml``, its ``nerfstudio_models`` folder or a checkpoint file.
 
     Raises:
-        UserError: there is none.
+        UserError: there is none, or the file is another one.
     """
     path = Path(run)
     if not path.exists():
         raise UserError(f"{path} does not exist; give the directory of a run, its config.yml or a checkpoint.")
     if path.is_file() and path.suffix == ".ckpt":
         return path
+    if path.is_file() and path.suffix != ".yml":
+        raise UserError(
+            f"{path} is neither a checkpoint nor a run's config.yml; give one of them or the run's directory."
+        )
     folder = path.parent if path.is_file() else path
     for candidate in (folder / CHECKPOINTS, folder):
         checkpoints = sorted(candidate.glob("step-*.ckpt")) if candidate.is_dir() else []

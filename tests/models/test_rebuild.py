@@ -155,6 +155,11 @@ def test_the_newest_checkpoint_is_taken(tmp_path):
         save_run(tmp_path, model, step)
     assert read_checkpoint(tmp_path).step == 1000
     assert find_checkpoint(tmp_path / "nerfstudio_models").name == "step-000001000.ckpt"
+    (tmp_path / "me.avatar").touch()
+    with pytest.raises(
+        UserError, match=r"me\.avatar is neither a checkpoint nor a run's config\.yml; give one of them"
+    ):
+        find_checkpoint(tmp_path / "me.avatar")
     older = tmp_path / "nerfstudio_models" / "step-000000005.ckpt"
     assert read_checkpoint(older).step == 5
 
