@@ -78,6 +78,8 @@ def run_recipe(options: RecipeOptions, console: Optional[Console] = None) -> Out
     if recipe.torso is not None:
         torso = recipe.torso_recipe(folder)
         trainer_config(torso, data_folder, folder / "runs", str(options.recipe), options.torso_minutes)
+    elif options.torso_minutes is not None:
+        raise UserError(f"recipe {recipe.name} trains no torso here, so --torso-minutes has no use; leave it out.")
     inputs = [path for path in (options.data, recipe.dataset.path, options.video) if path is not None]
     with claimed_folder(folder, TOOL, inputs):
         console.rule(f"{recipe.name}: dataset")

@@ -11,7 +11,7 @@ from nerfblendshape_ns.common.errors import UserError
 from nerfblendshape_ns.recipes.datasets import find_clip, prepare_dataset
 from nerfblendshape_ns.recipes.options import RecipeOptions
 from nerfblendshape_ns.recipes.recipe import DatasetSource, VideoSource, load_recipe, save_recipe
-from nerfblendshape_ns.recipes.run import output_folder
+from nerfblendshape_ns.recipes.run import output_folder, run_recipe
 from nerfblendshape_ns.recipes.training import trainer_config
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
@@ -212,3 +212,12 @@ def test_a_torso_is_a_recipe_of_its_own(tmp_path):
     path.write_text("name: both\ndescription: .\ndataset: {synthetic: {}}\ntorso: {overides: {}}\n")
     with pytest.raises(UserError, match="torso.*overides.*did you mean overrides"):
         load_recipe(path)
+
+
+def test_minutes_of_a_torso_that_is_not_trained_are_refused(tmp_path):
+    for options in ({"head_only": True}, {"recipe": CONFIGS / "baselines.yaml"}):
+        with pytest.raises(UserError, match="trains no torso here, so --torso-minutes has no use; leave it out"):
+            run_recipe(
+                RecipeOptions(**{"recipe": CONFIGS / "ci.yaml", "output": tmp_path, "torso_minutes": 1, **options})
+            )
+    assert list(tmp_path.iterdir()) == []
