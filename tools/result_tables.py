@@ -277,7 +277,7 @@ PAGE = (
         "seeds. All have the same poses, masks, hull and losses. Static field: no coefficients. Code per frame: a"
         " learnt code in their place. NeRFBlendShape and nerfblendshape-unofficial: this code with their "
         "hyper-parameters, which are meant for a GPU and many more steps, so these lines say how they begin and not "
-        "what they reach.",
+        "what they reach; LPIPS is among their losses.",
         EQUAL_STEPS,
         (Line(OURS), *_BASELINES),
         (_SEEDS, *_COST, *_COMPARED),
