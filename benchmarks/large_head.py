@@ -16,6 +16,7 @@ import os
 import tempfile
 from pathlib import Path
 from typing import Any, Dict, List
+from unittest import mock
 
 import numpy as np
 import torch
@@ -29,11 +30,11 @@ OPACITY_WARMUP = 300
 """Shorter than the method's, so that the head is opaque when it is timed."""
 
 
+@mock.patch.object(head_field, "OPACITY_WARMUP", OPACITY_WARMUP)
 def measure(root: Path, sizes: List[int], settle: int, rounds: int, device: torch.device) -> Dict[str, Any]:
     """Write a clip whose images have the smallest of the sizes, train on it, take the figures."""
     side = min(sizes)
     write_dataset(ClipSettings(num_frames=20, width=side, height=side, samples=1), root)
-    head_field.OPACITY_WARMUP = OPACITY_WARMUP
     run = Run(root, side, device, nerfblendshape_head, perceptual_loss="dssim", max_resolution=1024)
     print(f"{settle} steps to settle", flush=True)
     run.steps(settle)

@@ -12,6 +12,7 @@ import gpu_report
 import large_head
 import pytest
 
+from nerfblendshape_ns.fields import head_field
 from nerfblendshape_ns.synthetic.dataset import ClipSettings, write_dataset
 
 
@@ -111,6 +112,8 @@ def test_the_large_head_is_timed_in_miniature(tmp_path, monkeypatch, capsys):
     stages = gpu_report.kernel_stages(gpu_report.parser().parse_args([*options, "--sizes", "48", "64"]))
     words = [str(word) for word in stages[1].command]
     monkeypatch.setattr(sys, "argv", words[words.index(large_head.__file__) :])
+    warmup = head_field.OPACITY_WARMUP
     large_head.main()
+    assert head_field.OPACITY_WARMUP == warmup != large_head.OPACITY_WARMUP, "what trains after it is as it was"
     figures = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert list(figures["picture_ms"]) == ["48", "64"] and figures["step_ms"] > 0

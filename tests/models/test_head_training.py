@@ -11,7 +11,7 @@ from tiny_head import bundle, make, metadata
 
 from nerfblendshape_ns.common.errors import UserError
 from nerfblendshape_ns.fields import head_field
-from nerfblendshape_ns.models import head
+from nerfblendshape_ns.models import occupancy_callback
 from nerfblendshape_ns.models.head import HeadModel
 
 NO_PIPELINE = TrainingCallbackAttributes(None, None, None, None)
@@ -77,7 +77,7 @@ def test_the_start_of_training_names_the_frame_that_agrees_least(monkeypatch):
     dataset = SimpleNamespace(metadata={"img_ids": [3, 8, 9]})
     pipeline = SimpleNamespace(datamanager=SimpleNamespace(train_dataset=dataset))
     monkeypatch.setattr(model, "init_from_visual_hull", lambda dataset: torch.tensor([0.0, 0.25, 0.1]))
-    monkeypatch.setattr(head, "say", lambda console, line: said.append(line))
+    monkeypatch.setattr(occupancy_callback, "say", lambda console, line: said.append(line))
     attributes = TrainingCallbackAttributes(None, None, cast(Any, pipeline), None)
     (first, _) = model.get_training_callbacks(attributes)
     for step in range(2):
