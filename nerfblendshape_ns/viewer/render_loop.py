@@ -80,6 +80,7 @@ class RenderLoop:
         self._resting = False
         self._stopped = False
         self._wanted = threading.Event()
+        self._attaching = threading.Lock()
         self._thread = threading.Thread(target=self._run, name="nbs-viewer-render", daemon=True)
         self._thread.start()
 
@@ -106,10 +107,11 @@ class RenderLoop:
 
     def attach(self, machine: RenderStateMachine) -> None:
         """Keep a machine's moving images from becoming too small, and full ones out of training's time."""
-        attributes, mine = vars(machine), object()  # This machine's own, in place of its class's.
-        # In one step: the thread of a browser that connects and this loop's may both come here.
-        if attributes.setdefault("attached_by", mine) is not mine:
-            return
+        with self._attaching:  # The thread of a browser that connects and this loop's may both come here.
+            if not getattr(machine, "keeps_moving_resolution", False):
+                self._attach(machine)
+
+    def _attach(self, machine: RenderStateMachine) -> None:
         calculate = machine._calculate_image_res
 
         def at_least(aspect_ratio: float) -> "tuple[int, int]":
@@ -137,9 +139,11 @@ class RenderLoop:
             if not (self._resting and action.action == "static"):
                 act(action)
 
+        attributes = vars(machine)  # This machine's own, in place of its class's.
         attributes["_calculate_image_res"] = at_least
         attributes["_render_img"] = watched
         attributes["action"] = unless_resting
+        attributes["keeps_moving_resolution"] = True
 
     def _machines(self) -> "list[RenderStateMachine]":
         return list(self._viewer.render_statemachines.values())
