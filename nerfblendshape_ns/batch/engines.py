@@ -127,7 +127,15 @@ def _address_in(file: Path) -> str:
     """The address that a scheduler file names."""
     if not file.is_file():
         raise UserError(f"--scheduler {file} is neither an address such as tcp://127.0.0.1:8786 nor a file.")
-    document = load_json(file)
+    end = time.monotonic() + CONNECT_SECONDS
+    while True:
+        try:
+            document = load_json(file)
+            break
+        except UserError:  # a scheduler that starts now is still writing it
+            if time.monotonic() > end:
+                raise
+            time.sleep(0.1)
     address = document.get("address") if isinstance(document, dict) else None
     if not isinstance(address, str):
         raise UserError(f"{file} names no address of a scheduler; give the file that dask scheduler wrote.")

@@ -46,7 +46,7 @@ class Cluster:
 
     def __enter__(self) -> Cluster:
         self.scheduler = self._start("scheduler", "--port", "0")
-        until(self.file.exists, 300)
+        until(lambda: self.file.exists() and self.file.read_text().rstrip().endswith("}"), 300)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -173,6 +173,15 @@ def test_no_scheduler(tmp_path, monkeypatch):
         with pytest.raises(UserError, match=message):
             next(run_on_cluster(clips, str(bad), print))
     assert notes(tmp_path / "a") == []
+
+
+def test_a_scheduler_file_that_is_still_being_written(tmp_path):
+    file = tmp_path / "scheduler.json"
+    file.write_text('{"address": ')
+    writer = threading.Timer(0.5, file.write_text, ['{"address": "tcp://127.0.0.1:9"}'])
+    writer.start()
+    assert engines._address_in(file) == "tcp://127.0.0.1:9"
+    writer.join()
 
 
 def test_without_dask(tmp_path, monkeypatch):
