@@ -165,6 +165,8 @@ def _set(document, frame, key, value):
         (lambda d: d.pop("fl_x"), "has no 'fl_x'"),
         (lambda d: d.update(fl_x="long"), "'fl_x' is 'long', which is not a number"),
         (lambda d: d.update(w=0), "'w' is 0 but must be above 0"),
+        (lambda d: d.update(fl_y=1e-320), "'fl_y' is 1e-320, which single precision does not hold"),
+        (lambda d: d.update(cx=-1e20), "'cx' is -1e+20, which single precision does not hold"),
         (lambda d: d.update(k1=0.1), "has lens distortion"),
         (lambda d: d["frames"][3].pop("transform_matrix"), "frame 3 has no 'transform_matrix'"),
         (

@@ -150,6 +150,7 @@ FOUND: List[Tuple[str, Change]] = [
     ("recipe", exactly(b"base: &a [" + b"0, " * 2000 + b"*a]")),
     ("recipe", exactly(b"[" * 3000)),
     ("run-config", exactly(b"a: !!timestamp x")),
+    ("training", entry("fl_y", value=1e-320)),
     ("run-records", exactly(b"1")),
     ("run-records", document({"minutes": "1", "protocol": "tail10"})),
     ("run-records", document({"minutes": 1, "cpu_minutes": HUGE, "protocol": "tail10"})),

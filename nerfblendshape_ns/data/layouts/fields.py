@@ -17,7 +17,7 @@ from nerfblendshape_ns.data.layouts.expression_arrays import rows_of
 LARGEST_SIDE = 1 << 15
 """Pixels of an image's side."""
 TOO_FAR = 1e18
-"""Numbers of poses are smaller than this, whose square single precision holds."""
+"""Numbers of poses and cameras are smaller than this, whose square single precision holds."""
 DEFAULT_FPS = 25.0
 """Frames per second of a clip whose files do not say it: the rate at which all these projects cut their videos."""
 
@@ -92,7 +92,8 @@ def require_number(document: Any, key: str, path: Path, positive: bool = True) -
     """The finite number under ``key`` of a JSON object, above zero unless ``positive`` is False.
 
     Raises:
-        UserError: it is missing, no number, not finite or not positive; where errors are collected, 0 stands in.
+        UserError: it is missing, no number, not positive, or its square or inverse is not finite in single precision;
+            where errors are collected, 0 stands in.
     """
     try:
         value = require(document, key, path)
@@ -102,6 +103,8 @@ def require_number(document: Any, key: str, path: Path, positive: bool = True) -
             )
         if positive and value <= 0:
             raise UserError(f"{path}: {key!r} is {value!r} but must be above 0; process the video again or correct it.")
+        if abs(value) > TOO_FAR or (positive and value < 1 / TOO_FAR):
+            raise UserError(f"{path}: {key!r} is {value!r}, which single precision does not hold; correct it.")
     except UserError as error:
         raise_or_collect(error)
         return 0.0
