@@ -1,4 +1,4 @@
-"""Which coefficients act on the upper and which on the lower face, by their names."""
+"""Which coefficients act on the upper and which on the lower face, and which turn the eyes, by their names."""
 
 from __future__ import annotations
 
@@ -8,6 +8,13 @@ UPPER = ("eye", "brow")
 """First letters of coefficients that act above the middle of the nose; ARKit's and FLAME's names."""
 LOWER = ("jaw", "mouth", "tongue", "cheekPuff")
 """First letters of coefficients that act below it. Others (cheekSquint, noseSneer) belong to both."""
+GAZE = ("eyeLook", "eye_")
+"""First letters of coefficients that turn the eyeballs."""
+
+
+def gaze(names: Sequence[str]) -> List[bool]:
+    """Whether each coefficient turns an eyeball."""
+    return [name.startswith(GAZE) for name in names]
 
 
 def upper_and_lower(names: Sequence[str]) -> Tuple[List[bool], List[bool]]:

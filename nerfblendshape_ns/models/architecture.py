@@ -95,8 +95,8 @@ class HeadArchitecture(Architecture):
     what a short clip shows together can move apart. Needs "blend", a face mesh and coefficients that are named as
     ARKit's or FLAME's; without effect otherwise."""
     face_motion: bool = True
-    """Move samples to canonical space by the motion of the tracked landmarks; the tables learn what remains. Needs
-    "blend", landmarks and a face mesh; without effect otherwise."""
+    """Move samples to canonical space by the motion of the tracked landmarks, irises among them; the tables learn what
+    remains. Needs "blend", landmarks and a face mesh; without effect otherwise."""
     density_layers: int = 3
     """Layers of the density network."""
     color_layers: int = 2

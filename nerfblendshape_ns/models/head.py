@@ -33,7 +33,7 @@ from nerfblendshape_ns.models.description import check_pose_refinement
 from nerfblendshape_ns.models.expression_model import ExpressionModel, ExpressionModelConfig
 from nerfblendshape_ns.models.occupancy_callback import occupancy_callback
 from nerfblendshape_ns.ops import nerfacc_backend
-from nerfblendshape_ns.ops.canonical import Marched
+from nerfblendshape_ns.ops.canonical import EyeMap, Marched
 
 
 @dataclass
@@ -99,7 +99,6 @@ class HeadModel(ExpressionModel[FrameBatch]):
             config.conditioning == "code",
         )
         train_condition = self.conditioning.of_training(source)
-        pose, scale = train_condition[:, len(source.names) :], self.conditioning.scale
         self.layout = config.grid(min(1024, 2 * max(self.metadata["image_size"])))
         mixing = self.metadata.get("mixing")  # A rebuilt head keeps its components; the tables belong to them.
         if mixing is None and config.basis_parametrisation == "principal" and blended:
@@ -129,8 +128,8 @@ class HeadModel(ExpressionModel[FrameBatch]):
             config.occupancy_resolution,
             step_size=step_size,
             train_expressions=train_condition,
-            minimum=torch.cat([source.minimum * scale, pose.amin(0)]),
-            maximum=torch.cat([source.maximum * scale, pose.amax(0)]),
+            minimum=train_condition.amin(0),
+            maximum=train_condition.amax(0),
         )
         self.camera_optimizer: CameraOptimizer
         self.camera_optimizer = config.camera_optimizer.setup(num_cameras=self.num_train_data, device="cpu")
@@ -156,6 +155,8 @@ class HeadModel(ExpressionModel[FrameBatch]):
     def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
         """As torch's; refuses what :meth:`set_extra_state` does, and poses that were refined in another way."""
         check_pose_refinement(state_dict, self.config.camera_optimizer.mode)
+        if not any(name.startswith("conditioning.eyes.") for name in state_dict):
+            self.conditioning.eyes = None  # It was trained without.
         return super().load_state_dict(state_dict, strict=strict, assign=assign)
 
     # --- training ---
@@ -243,7 +244,8 @@ class HeadModel(ExpressionModel[FrameBatch]):
         """Blend the tables of a few frames; see :meth:`ExpressionModel.frames`."""
         condition = self.conditioning(expression, captured)
         correction = self.conditioning.corrections(condition, captured, train_frame)
-        return self._blended(condition, ray_frame, train_frame, correction)
+        eyes = self.conditioning.turned_eyes(expression)
+        return self._blended(condition, ray_frame, train_frame, correction, eyes)
 
     def training_frames(self, frames: Tensor, ray_frame: Optional[Tensor]) -> FrameBatch:
         """Blend the tables of training frames, whose conditions are known."""
@@ -256,10 +258,11 @@ class HeadModel(ExpressionModel[FrameBatch]):
         ray_frame: Optional[Tensor],
         train_frame: Optional[Tensor],
         correction: Optional[Tensor],
+        eyes: Optional[EyeMap] = None,
     ) -> FrameBatch:
         codes = frame_code(self.field.frame_codes, train_frame, len(condition))
         pool = self.occupancy.train_expressions
-        return self.conditioning.frame_batch(condition, self.field.blend, pool, ray_frame, codes, correction)
+        return self.conditioning.frame_batch(condition, self.field.blend, pool, ray_frame, codes, correction, eyes)
 
     def get_outputs(self, ray_bundle: RayBundle) -> Dict[str, Tensor]:  # type: ignore[override]
         """Render rays.

@@ -13,6 +13,7 @@ from nerfstudio.data.scene_box import SceneBox
 
 from nerfblendshape_ns.common.errors import UserError
 from nerfblendshape_ns.fields.networks import require_implementation
+from nerfblendshape_ns.model_components.conditioning.eye_motion import TENSORS
 from nerfblendshape_ns.models.architecture import HeadArchitecture, read_architecture
 from nerfblendshape_ns.models.description import check_format, clip_metadata, head_box, saved_tensor
 from nerfblendshape_ns.models.expression_model import ExpressionModelConfig
@@ -152,12 +153,14 @@ def build_head(state: Mapping[str, Any]) -> HeadModel:
     check_size(state, "occupancy.allowed", config.occupancy_resolution**3)
     check_size(state, "field.encoding.mean", config.grid(0).rows * config.features_per_level)
     motion = ("conditioning.motion.neutral", "conditioning.motion.motion")
+    eyes = tuple(f"conditioning.eyes.{name}" for name in TENSORS)
     return rebuild(
         config,
         state,
         mixing=state.get("field.encoding.mixing"),
         face_mesh=None if mesh is None else torch.tensor(mesh),
         face_motion=tuple(saved_tensor(state, name) for name in motion) if options["face_motion"] else None,
+        eye_motion=tuple(saved_tensor(state, name) for name in eyes) if eyes[0] in state else None,
     )
 
 

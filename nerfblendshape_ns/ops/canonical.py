@@ -1,4 +1,4 @@
-"""Canonical positions of samples of a moved face, and the part of the head that each lies in: one launch for both.
+"""Canonical positions of samples of a moved face, and the part of the head that each lies in: one launch for all.
 
 A point's canonical position is the one whose displacement leads to the point. It is the fixed point of ``canonical =
 point - displacement(canonical)``, found by Anderson's method of depth one, a secant method for each sample (Walker & Ni
@@ -33,6 +33,19 @@ class FaceMap(NamedTuple):
     """int32; with it the ramp is decided at random for each sample, else by its middle."""
 
 
+class EyeMap(NamedTuple):
+    """How the eyeballs are turned, the one of smaller x first."""
+
+    opening: Float[Tensor, "z x"]
+    """Over the frontal plane: 1 between the lids, 0 elsewhere."""
+    centres: Float[Tensor, "2 3"]
+    """In [0, 1] over the box."""
+    size: Float[Tensor, "3"]
+    """Of the box, in radii of an eyeball."""
+    turns: Float[Tensor, "frames 2 2"]
+    """Radians about x, then z, by which each eye is turned in each frame."""
+
+
 class Marched(NamedTuple):
     """Says where samples lie on rays."""
 
@@ -53,6 +66,7 @@ def canonical_positions(
     frames: int = 1,
     fields: Optional[Float[Tensor, "frames grid grid grid 3"]] = None,
     face: Optional[FaceMap] = None,
+    eyes: Optional[EyeMap] = None,
 ) -> Tuple[Float[Tensor, "samples 3"], Int[Tensor, "samples"]]:
     """Canonical position and row of each sample.
 
@@ -65,14 +79,15 @@ def canonical_positions(
         fields: displacement of space in each frame at canonical positions of a grid over the box, indexed z, y, x, in
             the box's units; None leaves samples where they are.
         face: tells the parts of the head apart; None where there is one.
+        eyes: turns what lies between the lids back, after ``fields``; None leaves it.
 
     Returns:
         Positions in [0, 1], and ``part * frames + frame`` (int32). Gradients pass from the positions to ``points`` and
         ``directions`` unchanged but for the scale of the box, and not where a point was clamped; to ``fields`` as if
-        displacements did not vary in space.
+        displacements did not vary in space; to ``eyes`` not at all.
     """
     directions = None if marched is None else marched.directions
-    return _Canonical.apply(points, directions, fields, marched, frame_index, frames, face)
+    return _Canonical.apply(points, directions, fields, marched, frame_index, frames, face, eyes)
 
 
 @cache
@@ -95,6 +110,7 @@ class _Canonical(torch.autograd.Function):
         frame_index: Optional[Tensor],
         frames: int,
         face: Optional[FaceMap],
+        eyes: Optional[EyeMap],
     ) -> Tuple[Tensor, Tensor]:
         real, plane, vectors, grid, index, long = _absent(points.device)
         origins, frame_index = points.float().contiguous(), index if frame_index is None else frame_index
@@ -107,11 +123,14 @@ class _Canonical(torch.autograd.Function):
         if face is not None:
             seed = index if face.seed is None else face.seed
             parts = (face.weights, face.rear.view(1), face.border.view(1), face.blur, seed)
+        turned = (plane, vectors, vectors, real.view(0, 0, 2))
+        if eyes is not None:
+            turned = (eyes.opening, eyes.centres, eyes.size.view(1, 3), eyes.turns)
         positions = points.new_empty(samples, 3, dtype=torch.float32)
         rows = torch.empty(samples, dtype=torch.int32, device=points.device)
         displacement = grid if fields is None else fields.float().contiguous()
         canonical_kernels.canonical(
-            samples, (), (origins, *on_ray, frame_index, frames, displacement, *parts, positions, rows)
+            samples, (), (origins, *on_ray, frame_index, frames, displacement, *turned, *parts, positions, rows)
         )
         ctx.marched, ctx.field_shape = marched, displacement.shape
         ctx.save_for_backward(points, directions, positions, rays, frame_index)
@@ -144,4 +163,4 @@ class _Canonical(torch.autograd.Function):
                 direction_gradient = torch.zeros_like(directions).index_add_(
                     0, rays, gradient * marched.distances[:, None]
                 )
-        return point_gradient, direction_gradient, field_gradient, None, None, None, None
+        return point_gradient, direction_gradient, field_gradient, None, None, None, None, None

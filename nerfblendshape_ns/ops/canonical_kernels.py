@@ -19,6 +19,8 @@ MOST_BACK = wp.constant(0.9)
 MOST_AHEAD = wp.constant(2.0)
 CLOSE = wp.constant(1.0e-5)
 """A step no longer than this is the last: a hundredth of a cell of the finest grid."""
+EYE_WHOLE, EYE_END = wp.constant(1.3), wp.constant(1.6)
+"""Distances from an eyeball's centre, in its radii, up to which all turns and from which nothing does: glasses stay."""
 MINIMUM_SAMPLES = 512
 """Samples worth a thread of their own."""
 
@@ -67,6 +69,45 @@ def _displacement(fields: wp.array4d(dtype=wp.vec3), frame: int, point: wp.vec3)
     )
 
 
+@wp.func
+def _bilinear(cells: wp.array2d(dtype=float), z: float, x: float):
+    """Value of a map of cells, indexed z, x, at a point in [0, 1]."""
+    up = z * float(cells.shape[0]) - 0.5
+    right = x * float(cells.shape[1]) - 0.5
+    row = wp.clamp(int(up), 0, cells.shape[0] - 2)
+    column = wp.clamp(int(right), 0, cells.shape[1] - 2)
+    up = wp.clamp(up - float(row), 0.0, 1.0)
+    right = wp.clamp(right - float(column), 0.0, 1.0)
+    low = wp.lerp(cells[row, column], cells[row, column + 1], right)
+    high = wp.lerp(cells[row + 1, column], cells[row + 1, column + 1], right)
+    return wp.lerp(low, high, up)
+
+
+@wp.func
+def _eye_turned_back(
+    point: wp.vec3,
+    opening: wp.array2d(dtype=float),
+    eyes: wp.array(dtype=wp.vec3),
+    size: wp.vec3,
+    turns: wp.array2d(dtype=wp.vec2),
+    frame: int,
+):
+    """Where a point between the lids is when its eye looks straight ahead; others stay."""
+    eye = wp.where(point[0] < 0.5 * (eyes[0][0] + eyes[1][0]), 0, 1)
+    offset = wp.cw_mul(point - eyes[eye], size)
+    weight = wp.clamp((EYE_END - wp.length(offset)) / (EYE_END - EYE_WHOLE), 0.0, 1.0)
+    if weight > 0.0:
+        weight *= _bilinear(opening, point[2], point[0])
+    if weight > 0.0:
+        turn = turns[frame, eye]
+        sine, cosine = wp.sin(turn[1]), wp.cos(turn[1])
+        back = wp.vec3(cosine * offset[0] + sine * offset[1], cosine * offset[1] - sine * offset[0], offset[2])
+        sine, cosine = wp.sin(turn[0]), wp.cos(turn[0])
+        back = wp.vec3(back[0], cosine * back[1] + sine * back[2], cosine * back[2] - sine * back[1])
+        point += weight * wp.cw_div(back - offset, size)
+    return point
+
+
 @wp.kernel(module=module, enable_backward=False)
 def _canonical(
     first: int,
@@ -79,6 +120,10 @@ def _canonical(
     frame_index: wp.array(dtype=int),
     frames: int,
     fields: wp.array4d(dtype=wp.vec3),
+    opening: wp.array2d(dtype=float),
+    eyes: wp.array(dtype=wp.vec3),
+    eye_size: wp.array(dtype=wp.vec3),
+    turns: wp.array2d(dtype=wp.vec2),
     face: wp.array2d(dtype=float),
     rear: wp.array(dtype=float),
     border: wp.array(dtype=float),
@@ -117,6 +162,8 @@ def _canonical(
                 break
             last_step = step
             last_change = change
+    if opening.shape[0] > 0:
+        canonical = _eye_turned_back(canonical, opening, eyes, eye_size[0], turns, frame)
     positions[sample] = canonical
     if face.shape[0] > 0:
         height = canonical[2]
@@ -172,7 +219,9 @@ _vector, _real, _index = wp.vec3, wp.float32, wp.int32
 
 canonical = ParallelKernel(
     _canonical,
-    (_vector, _vector, _real, wp.int64, _vector, _index, None, _vector, _real, _real, _real, None, _index)
+    (_vector, _vector, _real, wp.int64, _vector, _index, None, _vector)
+    + (_real, _vector, _vector, wp.vec2)
+    + (_real, _real, _real, None, _index)
     + (_vector, _index),
     minimum=MINIMUM_SAMPLES,
 )

@@ -111,7 +111,7 @@ class SliderGroup:
                 slider.maximum,
                 slider.step,
                 slider.nearest(float(shown[index])),
-                hint=f"{name}: {low:.3g} to {high:.3g} in training",
+                hint=f"{name}: {low:.3g} to {high:.3g}",
             )
             tie(handle, self._store, lambda state, value, index=index: self._actions.edit(state, index, value))
             self.handles[index], self._ranges[index] = handle, slider

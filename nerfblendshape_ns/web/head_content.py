@@ -17,6 +17,7 @@ from nerfblendshape_ns.model_components.conditioning.face_motion import GRID, in
 from nerfblendshape_ns.model_components.conditioning.head_pose_code import HeadPoseCode
 from nerfblendshape_ns.model_components.rendering.early_termination import EARLY_STOP
 from nerfblendshape_ns.models.head import HeadModel
+from nerfblendshape_ns.ops.canonical_kernels import EYE_END, EYE_WHOLE
 from nerfblendshape_ns.ops.hash_grid import HashGridLayout
 from nerfblendshape_ns.web.tables import quantise
 
@@ -86,6 +87,7 @@ def head_content(head: HeadModel, exact: bool = False) -> Tuple[Dict[str, Any], 
         },
         "parts": None,
         "motion": None,
+        "eyes": None,
     }
     if conditioning.correction.active:
         linear, offset = conditioning.correction.linear, conditioning.correction.offset
@@ -102,6 +104,14 @@ def head_content(head: HeadModel, exact: bool = False) -> Tuple[Dict[str, Any], 
         content["motion"] = {"grid": GRID, "length": length}
         arrays["head.landmarks"] = array(motion.neutral)
         arrays["head.motion"] = array(weights.view(len(motion.neutral), -1, 3).transpose(0, 1))
+    if conditioning.eyes is not None:
+        eyes = conditioning.eyes
+        content["eyes"] = {"centres": eyes.centres.tolist(), "size": eyes.size.tolist()}
+        content["eyes"] |= {"whole": EYE_WHOLE, "end": EYE_END}
+        arrays["head.opening"] = array(eyes.opening).astype(np.float16)
+        arrays["head.turns"] = array(eyes.turns.T)
+        arrays["head.furthest"] = array(torch.stack([eyes.least, eyes.most]))
+        arrays["head.gaze"] = array(torch.stack([eyes.low, eyes.high]))
     return content, arrays
 
 

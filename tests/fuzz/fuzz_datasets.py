@@ -53,7 +53,14 @@ def prepare_training(root: Path) -> None:
             NerfBlendshapeDataParserConfig(data=root, test_frames=2, val_frames=2).setup().get_dataparser_outputs()
         )
         cameras, metadata = outputs.cameras, outputs.metadata
-        for values in (cameras.fx, cameras.fy, cameras.cx, cameras.cy, cameras.camera_to_worlds, outputs.scene_box.aabb):
+        for values in (
+            cameras.fx,
+            cameras.fy,
+            cameras.cx,
+            cameras.cy,
+            cameras.camera_to_worlds,
+            outputs.scene_box.aabb,
+        ):
             assert values.isfinite().all()
         for name in ("expression_min", "expression_max", "expression_scale"):
             assert metadata[name].isfinite().all(), name

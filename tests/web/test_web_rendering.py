@@ -7,9 +7,10 @@ from typing import Any, Tuple
 import numpy as np
 import pytest
 import torch
-from made_pages import head_avatar, person_avatar
+from made_pages import head_avatar, lively, person_avatar
 
 from nerfblendshape_ns.avatar.avatar import Avatar
+from nerfblendshape_ns.model_components.conditioning.eye_motion import EyeMotion
 
 pytestmark = pytest.mark.slow
 SIZE, SMALL = 96, 48
@@ -97,3 +98,25 @@ def test_corrected_poses_are_drawn(open_page):
         drawn, rendered = drawn_and_rendered(page, avatar, EXPRESSIONS[1], turn, False, size=SMALL)
         assert_alike(drawn, rendered)
     assert np.abs(drawn - plain).mean() > 0.003
+
+
+def test_turned_eyes_are_drawn(open_page):
+    avatar = person_avatar()
+    lively(avatar.head)  # Else what is looked up elsewhere looks much the same.
+    angle = torch.arange(16) * (2 * torch.pi / 16)
+    middles = torch.tensor([[-0.2, -0.5, 0.0], [0.2, -0.5, 0.0]])
+    outline = torch.stack([0.18 * angle.cos(), torch.zeros(16), 0.1 * angle.sin()], dim=-1)
+    turns = torch.tensor([[0.0] * 4, [0.2, -0.6, 0.2, -0.6], [0.3, 0.5, 0.1, 0.6]])
+    ends = torch.tensor([[-0.1, -0.2] * 2, [0.2, 0.2] * 2])
+    gaze = torch.tensor([[-torch.inf, 0.0, 0.0], [torch.inf, torch.inf, 0.3]])
+    eyes = EyeMotion(avatar.head.aabb, middles[:, None] + outline, middles, turns, ends, *gaze)
+    avatar.head.conditioning.eyes = eyes
+    page = open_page(avatar, exact=True)
+    for expression in EXPRESSIONS:
+        drawn, rendered = drawn_and_rendered(page, avatar, expression, TURNS[0], False)
+        assert_alike(drawn, rendered)
+    eyes.turns.zero_()
+    change = np.abs(rendered - drawn_and_rendered(page, avatar, expression, TURNS[0], False)[1])
+    changed = change.max(-1) > 0.1
+    assert 0.003 < changed.mean() < 0.2
+    assert np.abs(drawn - rendered)[changed].mean() < 0.1 * change[changed].mean()

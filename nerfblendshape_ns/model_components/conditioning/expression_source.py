@@ -7,7 +7,7 @@ from typing import Any, Dict, List, Optional, Protocol
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from nerfstudio.cameras.cameras import Cameras
 from torch import Tensor, nn
 
@@ -59,7 +59,7 @@ class ExpressionSource(nn.Module):
 
     Args:
         names: one name per coefficient.
-        minimum: ``[basis]`` training minimum, raw units.
+        minimum: ``[basis]`` training minimum, raw units; what drives the model is clamped to it.
         maximum: ``[basis]`` training maximum.
         track: the whole clip: ``expression`` [frames, basis], ``head_pose`` [frames, 12], ``times`` [frames] in [0, 1],
             ``seconds`` from the first frame to the last.
@@ -86,9 +86,15 @@ class ExpressionSource(nn.Module):
         self.register_buffer("track_times", track["times"].float().flatten().clone())
         self.register_buffer("train_frames", train_frames.long().clone())
 
+    def widen(self, chosen: Bool[Tensor, "basis"], fraction: float) -> None:
+        """Let some coefficients leave their training range by a fraction of it at both ends."""
+        more = torch.where(chosen.to(self.minimum.device), fraction * (self.maximum - self.minimum), 0.0)
+        self.minimum -= more
+        self.maximum += more
+
     def clamp(self, expression: Float[Tensor, "*batch basis"]) -> Float[Tensor, "*batch basis"]:
-        """Clamp to the training range: the model's door, through which every expression comes."""
-        return torch.minimum(torch.maximum(expression, self.minimum), self.maximum)
+        """Clamp to what may drive the model: its door, through which every expression comes."""
+        return expression.clamp(self.minimum, self.maximum)
 
     def train_expression(self) -> Float[Tensor, "train basis"]:
         """Coefficients of the training frames."""

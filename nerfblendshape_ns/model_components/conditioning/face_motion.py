@@ -131,10 +131,19 @@ def _covariance(first: Tensor, second: Tensor, length: float) -> Float[Tensor, "
     return (1.0 + distance) * torch.exp(-distance)
 
 
+def displacements(
+    aabb: Float[Tensor, "2 3"],
+    neutral: Float[Tensor, "points 3"],
+    motion: Float[Tensor, "basis points 3"],
+    places: Float[Tensor, "places 3"],
+) -> Float[Tensor, "basis places 3"]:
+    """Displacement of canonical places with each coefficient, in the box's units; see :func:`interpolation`."""
+    length, weights = interpolation(aabb, neutral, motion)
+    return (_covariance(places, neutral, length) @ weights).view(len(places), -1, 3).transpose(0, 1)
+
+
 def _interpolated(
     aabb: Float[Tensor, "2 3"], neutral: Float[Tensor, "points 3"], motion: Float[Tensor, "basis points 3"]
 ) -> Float[Tensor, "basis values"]:
-    """The landmarks' displacements at the grid's points, in the box's units."""
-    length, weights = interpolation(aabb, neutral, motion)
-    displacement = _covariance(_grid_points(aabb), neutral, length) @ weights
-    return displacement.view(-1, len(motion), 3).transpose(0, 1).reshape(len(motion), -1)
+    """The landmarks' displacements at the grid's points."""
+    return displacements(aabb, neutral, motion, _grid_points(aabb)).reshape(len(motion), -1)

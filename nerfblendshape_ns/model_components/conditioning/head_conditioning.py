@@ -10,11 +10,12 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from nerfblendshape_ns.model_components.conditioning.expression_source import ExpressionSource
+from nerfblendshape_ns.model_components.conditioning.eye_motion import EyeMotion
 from nerfblendshape_ns.model_components.conditioning.face_motion import FaceMotion
 from nerfblendshape_ns.model_components.conditioning.face_parts import FaceParts
 from nerfblendshape_ns.model_components.conditioning.head_pose_code import HeadPoseCode
 from nerfblendshape_ns.model_components.conditioning.pose_correction import PoseCorrection
-from nerfblendshape_ns.ops.canonical import Marched, canonical_positions
+from nerfblendshape_ns.ops.canonical import EyeMap, Marched, canonical_positions
 from nerfblendshape_ns.ops.rigid_motion import move_rays
 
 EXPRESSION_SWAP = 0.2
@@ -43,6 +44,8 @@ class FrameBatch:
     """The skin's displacement in each; None where samples stay where they are."""
     correction: Optional[Float[Tensor, "frames 12"]] = None
     """Rigid motion of each frame's rays, a 3x4 matrix row by row; None where the tracked poses stand."""
+    eyes: Optional[EyeMap] = None
+    """How the eyeballs are turned; None where they stay as they are."""
 
     def corrected(
         self, origins: Float[Tensor, "rays 3"], directions: Float[Tensor, "rays 3"]
@@ -63,6 +66,7 @@ class HeadConditioning(nn.Module):
         noise: standard deviation of the noise on training conditions.
         parts: lets the lower and the upper face see only what moves them; None shows everything everywhere.
         motion: moves samples to canonical space; None leaves them.
+        eyes: turns eyes back there; None leaves them.
         by_code: the codes of the frames stand in for coefficients and head pose.
     """
 
@@ -74,6 +78,7 @@ class HeadConditioning(nn.Module):
         noise: float = 0.0,
         parts: Optional[FaceParts] = None,
         motion: Optional[FaceMotion] = None,
+        eyes: Optional[EyeMotion] = None,
         by_code: bool = False,
     ) -> None:
         super().__init__()
@@ -86,6 +91,7 @@ class HeadConditioning(nn.Module):
         self.noise = noise
         self.parts = parts
         self.motion = motion
+        self.eyes = eyes
         self.by_code = by_code
 
     @classmethod
@@ -100,15 +106,16 @@ class HeadConditioning(nn.Module):
         face_parts: bool,
         by_code: bool,
     ) -> HeadConditioning:
-        """With face motion and face parts where they are wanted and the dataset has what they need.
+        """With motion of skin and eyes and face parts where they are wanted and the dataset has what they need.
 
         Args:
             aabb: the head box.
             metadata: of the dataparser's outputs, or of a rebuilt head.
-            source: the clip's expressions.
+            source: the clip's expressions; see :meth:`EyeMotion.of_clip` for its range.
             pose_scale: see :class:`HeadConditioning`.
             noise: see there.
-            face_motion: whether samples are moved to canonical space; needs landmarks and a face mesh.
+            face_motion: whether samples are moved to canonical space; needs landmarks and a face mesh, and for the eyes
+                irises and coefficients of gaze.
             face_parts: whether the face has parts; needs a face mesh, and coefficients that are named as ARKit's or
                 FLAME's.
             by_code: see :class:`HeadConditioning`.
@@ -116,7 +123,8 @@ class HeadConditioning(nn.Module):
         scale, train_pose = metadata["expression_scale"], source.track_pose[source.train_frames]
         train_expression, mesh = source.clamp(source.train_expression()) * scale, metadata.get("face_mesh")
         motion = FaceMotion.of_clip(aabb, metadata, train_expression, train_pose) if face_motion else None
-        conditioning = cls(scale, train_pose, pose_scale, noise, motion=motion, by_code=by_code)
+        eyes = None if motion is None else EyeMotion.of_clip(motion, metadata, source, train_expression, train_pose)
+        conditioning = cls(scale, train_pose, pose_scale, noise, motion=motion, eyes=eyes, by_code=by_code)
         if face_parts and mesh is not None and FaceParts.has_region_names(source.names):
             reference = conditioning.of_training(source).mean(0)
             conditioning.parts = FaceParts(aabb, mesh, source.names, reference)
@@ -136,11 +144,20 @@ class HeadConditioning(nn.Module):
             captured: head poses (camera-to-head, row by row); None takes the clip's middle one.
         """
         expression = expression * self.scale
+        if self.eyes is not None:
+            expression = self.eyes.for_tables(expression)
         if not self.with_pose:
             return expression
         if captured is None:
             captured = self.pose_code.reference.expand(len(expression), -1)
         return torch.cat([expression, self.pose_code(captured)], dim=-1)
+
+    def turned_eyes(self, expression: Float[Tensor, "frames basis"]) -> Optional[EyeMap]:
+        """How the eyeballs are turned by raw coefficients; None where they stay as they are."""
+        return self._turned(expression * self.scale)
+
+    def _turned(self, expression: Float[Tensor, "frames basis"]) -> Optional[EyeMap]:
+        return None if self.eyes is None else self.eyes(expression)
 
     def corrections(
         self,
@@ -175,6 +192,7 @@ class HeadConditioning(nn.Module):
         ray_frame: Optional[Tensor],
         codes: Optional[Tensor],
         correction: Optional[Float[Tensor, "frames 12"]] = None,
+        eyes: Optional[EyeMap] = None,
     ) -> FrameBatch:
         """Blend the tables of a few frames; in training with noise, and at times with another frame's coefficients.
 
@@ -185,6 +203,7 @@ class HeadConditioning(nn.Module):
             ray_frame: see :class:`FrameBatch`.
             codes: see :class:`FrameBatch`.
             correction: see :class:`FrameBatch`.
+            eyes: see :class:`FrameBatch`; None turns them by the condition.
         """
         count = len(condition)
         if self.by_code:
@@ -192,6 +211,7 @@ class HeadConditioning(nn.Module):
             condition = codes
         # Without noise and swaps: those keep the tables from learning a tracker's errors; the skin is where it is.
         motion = None if self.motion is None else self.motion.fields(condition[:, : self.basis])
+        eyes = self._turned(condition[:, : self.basis]) if eyes is None else eyes
         if self.training:
             condition = torch.add(condition, torch.randn_like(condition), alpha=self.noise)
         condition = self.variants(condition)
@@ -199,7 +219,7 @@ class HeadConditioning(nn.Module):
             chosen = torch.randint(len(pool), (count,)).to(pool.device)
             foreign = torch.cat([pool[chosen, : self.basis], condition[:count, self.basis :]], dim=-1)
             condition = torch.cat([foreign, condition[count:]])
-        return FrameBatch(condition, *blend(condition), ray_frame, codes, count, motion, correction)
+        return FrameBatch(condition, *blend(condition), ray_frame, codes, count, motion, correction, eyes)
 
     def to_canonical(
         self, origins: Float[Tensor, "rays 3"], marched: Marched, frames: FrameBatch
@@ -213,7 +233,9 @@ class HeadConditioning(nn.Module):
             frames: from :meth:`frame_batch`.
         """
         face = None if self.parts is None else self.parts.face_map(self.training)
-        positions, rows = canonical_positions(origins, marched, frames.ray_frame, frames.count, frames.motion, face)
+        positions, rows = canonical_positions(
+            origins, marched, frames.ray_frame, frames.count, frames.motion, face, frames.eyes
+        )
         return positions, rows if len(frames.condition) > 1 else None
 
     def probes(
@@ -238,5 +260,6 @@ class HeadConditioning(nn.Module):
             conditions = codes[torch.randint(len(codes), (len(conditions),), generator=generator).to(codes.device)]
         fields = None if self.motion is None else self.motion.fields(conditions[:, : self.basis])
         face = None if self.parts is None else self.parts.face_map(True, generator)
-        positions, rows = canonical_positions(unit, None, probe, len(conditions), fields, face)
+        eyes = self._turned(conditions[:, : self.basis])
+        positions, rows = canonical_positions(unit, None, probe, len(conditions), fields, face, eyes)
         return positions, self.variants(conditions), rows

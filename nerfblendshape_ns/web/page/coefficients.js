@@ -24,7 +24,7 @@ export class Coefficients {
     this.sliders = new Map();
     for (const index of content.order) {
       const [low, high] = [minimum[index], maximum[index]];
-      const title = `${names[index]}: ${low.toPrecision(3)} to ${high.toPrecision(3)} in training`;
+      const title = `${names[index]}: ${low.toPrecision(3)} to ${high.toPrecision(3)}`;
       const onInput = (value) => this.edit(index, value);
       this.sliders.set(index, makeSlider({ name: names[index], low, high, value: values[index], title, onInput }));
     }

@@ -1,6 +1,6 @@
 // The head's pass: premultiplied colour and opacity along the rays of a camera.
 
-import { correctedPose, poseNumbers, times, viewTurn } from "./algebra.js";
+import { clamp, correctedPose, poseNumbers, times, viewTurn } from "./algebra.js";
 import { Blend } from "./blend.js";
 import { setCamera } from "./camera_source.js";
 import { bindBlocks, bindTextures, makePass, makeTexture } from "./gl.js";
@@ -30,6 +30,10 @@ export class Head {
     /** @type {ArrayLike<number>} */
     this.captured = head.poseCode.reference;
     this.face = head.parts && makeTexture(gl, { type: "uint8", channels: 1, size: [across, deep], data: arrays["head.face"].data });
+    const opening = arrays["head.opening"];
+    this.opening = head.eyes && makeTexture(gl, { type: "float16", channels: 1, size: [...opening.shape], data: opening.data, linear: true });
+    /** Radians about x and z of either eye. */
+    this.turns = new Float32Array(4);
     const [geometry, ofDirection] = apart(color[0]);
     const colors = [geometry, ...color.slice(1)];
     const fed = fours(this.density[this.density.length - 1].outputs);
@@ -45,6 +49,11 @@ export class Head {
     };
   }
 
+  /** @param {ArrayLike<number>} expression raw coefficients @returns {number[]} */
+  scaled(expression) {
+    return this.content.scale.map((scale, index) => scale * expression[index]);
+  }
+
   /**
    * What the parts of the head are conditioned on: the scaled coefficients, then the head pose's numbers.
    * @param {ArrayLike<number>} expression raw coefficients @param {ArrayLike<number>} pose captured, camera-to-head
@@ -52,7 +61,11 @@ export class Head {
    */
   conditions(expression, pose) {
     const { content, arrays } = this;
-    const condition = content.scale.map((scale, index) => scale * expression[index]);
+    const condition = this.scaled(expression);
+    if (content.eyes) {
+      const gaze = arrays["head.gaze"].data;
+      condition.forEach((value, index) => (condition[index] = clamp(value, gaze[index], gaze[condition.length + index])));
+    }
     if (content.withPose) condition.push(...poseNumbers(content.poseCode, pose));
     if (!content.parts) return [condition];
     const still = arrays["head.still"].data;
@@ -74,6 +87,11 @@ export class Head {
     const components = conditions.map((condition) => Array.from(times(mixing.data, condition, mixing.shape[0])));
     this.blend.draw(components);
     if (this.motion) this.motion.draw(conditions[0].slice(0, this.content.scale.length));
+    if (this.content.eyes) {
+      const furthest = arrays["head.furthest"].data;
+      const angles = times(arrays["head.turns"].data, this.scaled(expression), 4);
+      this.turns = angles.map((angle, index) => clamp(angle, furthest[index], furthest[4 + index]));
+    }
     const biases = new Float32Array(this.variants * this.hidden);
     const { bias, outputs } = this.density[0];
     components.forEach((values, variant) => {
@@ -98,6 +116,10 @@ export class Head {
     /** @type {Object<string, any>} */
     const textures = { tables: [gl.TEXTURE_2D_ARRAY, this.blend.tables], occupancy: [gl.TEXTURE_3D, this.occupancy] };
     if (this.motion) textures.motion = [gl.TEXTURE_3D, this.motion.field];
+    if (this.opening) {
+      textures.opening = [gl.TEXTURE_2D, this.opening];
+      gl.uniform2fv(pass.at("turns"), this.turns);
+    }
     if (this.face) textures.face = [gl.TEXTURE_2D, this.face];
     bindTextures(gl, pass, textures);
     bindBlocks(gl, pass, this.blocks);

@@ -37,6 +37,25 @@ vec3 canonical(vec3 unit) {
   return found;
 }`;
 
+// What lies between the lids is turned back with its eye, as there.
+const eyesSource = ({ centres, size, whole, end }) => `
+uniform sampler2D opening;
+uniform vec2 turns[2];
+vec3 turnedBack(vec3 point) {
+  bool right = point.x < ${number(0.5 * (centres[0][0] + centres[1][0]))};
+  vec3 eye = right ? vec3(${centres[0].map(number).join(", ")}) : vec3(${centres[1].map(number).join(", ")});
+  vec3 size = vec3(${size.map(number).join(", ")});
+  vec3 offset = (point - eye) * size;
+  float weight = clamp((${number(end)} - length(offset)) / ${number(end - whole)}, 0.0, 1.0);
+  if (weight > 0.0) weight *= textureLod(opening, point.xz, 0.0).r;
+  if (weight <= 0.0) return point;
+  vec2 turn = right ? turns[0] : turns[1];
+  vec2 s = sin(turn), c = cos(turn);
+  vec3 back = vec3(c.y * offset.x + s.y * offset.y, c.y * offset.y - s.y * offset.x, offset.z);
+  back = vec3(back.x, c.x * back.y + s.x * back.z, c.x * back.z - s.x * back.y);
+  return point + weight * (back - offset) / size;
+}`;
+
 const partsSource = ({ rear, border }) => `
 uniform usampler2D face;
 int partOf(vec3 p) {
@@ -77,6 +96,7 @@ const float STEP = ${number(head.step)};
 layout(std140) uniform FrameBias { vec4 frameBias[${variants * hidden}]; };
 ${HARMONICS}
 ${head.motion ? canonicalSource(head.motion.grid) : "vec3 canonical(vec3 unit) { return unit; }"}
+${head.eyes ? eyesSource(head.eyes) : "vec3 turnedBack(vec3 point) { return point; }"}
 ${head.parts ? partsSource(head.parts) : "int partOf(vec3 p) { return 0; }"}
 ${gridSource(head.grid, "tables")}
 ${networkSource("density", density, encoded)}
@@ -107,7 +127,7 @@ void main() {
         middle += STEP * max(1.0, floor(float(empty - 1u) * ${number(cell / head.step)} - 1.0e-3));
         continue;
       }
-      vec3 place = canonical(clamp(unit, 0.0, 1.0));
+      vec3 place = turnedBack(canonical(clamp(unit, 0.0, 1.0)));
       int part = partOf(place);
       vec4 encoded[${encoded}], features[${features}], first[${hidden}], shade[1];
       encode(place, part, encoded);
