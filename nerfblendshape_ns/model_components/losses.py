@@ -102,9 +102,11 @@ class PatchLoss(nn.Module):
         prediction, target = prediction.permute(0, 3, 1, 2), target.permute(0, 3, 1, 2)
         if self.kind == "dssim":
             kernel = min(7, prediction.shape[-1] // 2 * 2 - 1)
-            similarity = structural_similarity_index_measure(
-                prediction, target, gaussian_kernel=False, kernel_size=kernel, data_range=1.0
-            )
+            # Mixed precision would round the squares by more than flat patches vary.
+            with torch.autocast(prediction.device.type, enabled=False):
+                similarity = structural_similarity_index_measure(
+                    prediction.float(), target.float(), gaussian_kernel=False, kernel_size=kernel, data_range=1.0
+                )
             return (1.0 - torch.as_tensor(similarity)) / 2.0
         if not self._network:
             network = find_lpips(LPIPS_BACKBONES[self.kind])

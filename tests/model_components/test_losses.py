@@ -40,6 +40,18 @@ def test_dssim_is_zero_on_equal_patches_and_has_a_gradient():
     assert prediction.grad is not None and bool(prediction.grad.abs().sum() > 0)
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_dssim_of_flat_patches_in_mixed_precision(dtype):
+    """Bright skin varies by a few hundredths, whose squares half precision loses."""
+    generator = torch.Generator().manual_seed(0)
+    target = 0.9 + 0.02 * torch.randn(2, 16, 16, 3, generator=generator)
+    prediction = target + 0.01 * torch.randn(2, 16, 16, 3, generator=generator)
+    loss = PatchLoss("dssim")
+    expected = float(loss(prediction, target))
+    with torch.autocast("cpu", dtype):
+        assert float(loss(prediction, target)) == pytest.approx(expected, rel=1e-5)
+
+
 @pytest.mark.parametrize("kind, backbone", [("lpips-vgg", "vgg"), ("lpips-alex", "alex")])
 def test_lpips_of_patches(monkeypatch, tmp_path, kind, backbone):
     """The mean over the patches; whatever lies beyond [0, 1] is clamped; gradients reach both."""

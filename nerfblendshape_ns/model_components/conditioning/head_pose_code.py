@@ -72,7 +72,9 @@ class HeadPoseCode(nn.Module):
 
     def forward(self, head_pose: Float[Tensor, "frames 12"]) -> Float[Tensor, "frames 6"]:
         """The code of captured poses: three of rotation, three of translation; those of training lie within ± scale."""
-        return torch.addmm(self.offset, self._relative(head_pose), self.factors).clamp(-self.limit, self.limit)
+        # Mixed precision would round by a tenth of the range of a head that hardly moves.
+        with torch.autocast(head_pose.device.type, enabled=False):
+            return torch.addmm(self.offset, self._relative(head_pose), self.factors).clamp(-self.limit, self.limit)
 
     def turn_ends(self) -> Float[Tensor, "2 3"]:
         """Smallest and largest turn of the training frames from the reference about each of the captured camera's axes,

@@ -26,6 +26,15 @@ def test_code_is_worked_out_by_hand():
     assert code[3, 4] == pytest.approx(0.5, abs=1e-5) and code[3, :3].abs().max() < 1e-6
 
 
+def test_codes_are_not_rounded_in_mixed_precision():
+    """A head that hardly turns: half a per mille of its distance is a twentieth of the range."""
+    train = torch.stack([captured(0.01 * step, 0.002 * step) for step in range(-3, 4)])
+    code = HeadPoseCode(train)
+    expected = code(train)
+    with torch.autocast("cpu", torch.float16):
+        torch.testing.assert_close(code(train), expected)
+
+
 def turned(axis: int, angle: float) -> torch.Tensor:
     """Camera-to-head where the head is turned about an axis of the camera, right-handed."""
     vector = torch.zeros(3)
