@@ -149,7 +149,7 @@ class TorsoField(nn.Module):
         return output[:, :3], output[:, 3:], shift
 
     def _condition(self, pose: Tensor, code: Optional[Tensor]) -> Float[Tensor, "#points condition"]:
-        parts = [pose if self.pose_encoding is None else self.pose_encoding(pose.contiguous())]
+        parts = [pose if self.pose_encoding is None else _encode(self.pose_encoding, pose)]
         if self.frame_codes is not None:
             assert code is not None, "this field was built with frame codes"
             parts.append(code)
@@ -157,7 +157,7 @@ class TorsoField(nn.Module):
         return torch.cat([part.float().expand(rows, -1) for part in parts], -1)
 
     def _encoded(self, coordinates: Tensor) -> Float[Tensor, "points frequencies"]:
-        return self.position_encoding((coordinates * 2 - 1).contiguous())
+        return _encode(self.position_encoding, coordinates * 2 - 1)
 
     def _point_of_body(
         self, coordinates: Float[Tensor, "points 2"], head_motion: Optional[HeadMotion]
@@ -177,13 +177,18 @@ class TorsoField(nn.Module):
         self, points: Float[Tensor, "points 2"], condition: Float[Tensor, "#points condition"]
     ) -> Float[Tensor, "points 2"]:
         """Displacements beside the skinning's."""
-        per_unit = evaluate(self.deformation, self._encoded(points)).view(len(points), 2, -1)
+        per_unit = evaluate(self.deformation, self._encoded(points)).unflatten(1, (2, -1))
         return _bounded(per_unit[..., 0] + (per_unit[..., 1:] * condition[:, None, :]).sum(-1))
 
 
 def _bounded(shift: Float[Tensor, "points 2"]) -> Float[Tensor, "points 2"]:
     """At most :data:`LARGEST_SHIFT` along an axis."""
     return LARGEST_SHIFT * torch.tanh(shift * 0.1)
+
+
+def _encode(encoding: NeRFEncoding, rows: Float[Tensor, "rows numbers"]) -> Float[Tensor, "rows frequencies"]:
+    # nerfstudio's takes no less than one row.
+    return encoding(rows.contiguous()) if len(rows) else rows.new_zeros(0, encoding.get_out_dim())
 
 
 def _frequencies(dimensions: int, count: int) -> NeRFEncoding:

@@ -253,12 +253,12 @@ class TorsoModel(ExpressionModel[TorsoFrames]):
         """Colour and opacity at torso coordinates; nothing is computed where the plane is empty."""
         inside = coordinates.clamp(0.0, 1.0)
         chosen = ((fade[:, 0] > 0) & self.occupancy.occupied(inside)).nonzero()[:, 0]
+        # Also where none is chosen, so that every loss has a gradient.
+        codes = None if frames.codes is None else frames.of_rays(frames.codes, chosen)
+        motion = self._head_motion(frames.of_rays(frames.captured, chosen))
+        color, alpha, _ = self.field(inside[chosen], frames.of_rays(frames.pose, chosen), codes, motion)
         rgba = coordinates.new_zeros(len(coordinates), 4)
-        if len(chosen) > 0:
-            codes = None if frames.codes is None else frames.of_rays(frames.codes, chosen)
-            motion = self._head_motion(frames.of_rays(frames.captured, chosen))
-            color, alpha, _ = self.field(inside[chosen], frames.of_rays(frames.pose, chosen), codes, motion)
-            rgba = rgba.index_put((chosen,), torch.cat([color, alpha * fade[chosen]], -1))
+        rgba = rgba.index_put((chosen,), torch.cat([color, alpha * fade[chosen]], -1))
         return rgba[:, :3], rgba[:, 3:]
 
     def _head_motion(self, captured: Float[Tensor, "#points 12"]) -> HeadMotion:

@@ -1,9 +1,10 @@
 """What a training step of the torso does besides rendering: its truth, its background, its occupancy."""
 
+import pytest
 import torch
 from nerfstudio.engine.callbacks import TrainingCallbackAttributes
 from tiny_head import bundle, make, metadata
-from tiny_torso import frame_metadata, make_torso
+from tiny_torso import frame_metadata, make_torso, torso_batch
 
 NO_PIPELINE = TrainingCallbackAttributes(None, None, None, None)
 
@@ -15,6 +16,17 @@ def test_the_truth_of_a_ray_is_head_and_torso_over_the_background():
     batch["torso"] = torch.tensor([[0.1, 0.1, 0.1, 0.5], [0.1, 0.1, 0.1, 0.5], [0.1, 0.1, 0.1, 0.5]])
     target = model.ray_target({"background": torch.full((3, 3), 0.4)}, batch)
     torch.testing.assert_close(target[:, 0], torch.tensor([0.75 * 0.8 + 0.1, 0.8, 0.6]))
+
+
+@pytest.mark.parametrize("deformation", ["linear", "network"])
+@pytest.mark.parametrize("frames", [[1], [0, 1]])
+def test_a_clip_without_a_torso_trains(deformation, frames):
+    """No ray meets anything, and no frame code ties the loss to a parameter."""
+    model, rays = make_torso(frame_code_dim=0, deformation=deformation).train(), bundle(frames)
+    model.occupancy.start_from(torch.zeros(128, 128, dtype=torch.bool))
+    losses = model.get_loss_dict(model(rays), torso_batch(len(rays)))
+    torch.stack(list(losses.values())).sum().backward()
+    assert model.field.table.grad is not None and not bool(model.field.table.grad.any())
 
 
 def test_each_step_has_a_random_background():
