@@ -175,7 +175,7 @@ def check_size(state: Mapping[str, Any], name: str, size: int) -> None:
 
 
 def rebuild(config: ExpressionModelConfig, state: Mapping[str, Any], **metadata: Any) -> Any:
-    """The model of a config with the weights of a state dictionary, in evaluation mode on the CPU.
+    """The model of a config with the weights of a state dictionary, frozen, in evaluation mode on the CPU.
 
     Args:
         config: of the model.
@@ -192,4 +192,4 @@ def rebuild(config: ExpressionModelConfig, state: Mapping[str, Any], **metadata:
         grad_scaler=None,
     )
     model.load_state_dict(dict(state))
-    return model.eval()
+    return model.eval().requires_grad_(False)

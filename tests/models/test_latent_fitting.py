@@ -10,6 +10,7 @@ from tiny_torso import make_torso
 
 from nerfblendshape_ns.data import landmark_motion
 from nerfblendshape_ns.model_components.rendering import early_termination
+from nerfblendshape_ns.models.load import build_model
 
 ASIDE = torch.tensor([[0.0, 0.0, -1.0, -4.0], [-1.0, 0.0, 0.0, 0.0], [0.0, 1.0, 0.0, 0.0]])
 """Looks along x, where no training camera looks from."""
@@ -34,6 +35,16 @@ def test_gradients_do_not_change_the_picture(make_model):
         torch.testing.assert_close(outputs[name].view(picture.shape), picture, rtol=0, atol=1e-5, msg=name)
     outputs["rgb"].sum().backward()
     assert expression.grad is not None and bool((expression.grad != 0).all())
+
+
+@pytest.mark.parametrize("make_model", [make, lambda: make_torso(data=moving_cameras())], ids=["head", "torso"])
+def test_a_rebuilt_model_gathers_no_gradients_of_its_own(make_model):
+    """Its tables would keep those of every backward pass until memory is full."""
+    model = build_model(make_model().state_dict())
+    expression = torch.tensor([0.4, 0.3, 0.5], requires_grad=True)
+    for _ in range(2):
+        model.get_outputs(rays_of(expression, ASIDE))["rgb"].sum().backward()
+    assert expression.grad is not None and all(parameter.grad is None for parameter in model.parameters())
 
 
 @pytest.mark.parametrize(
