@@ -11,11 +11,16 @@ import av
 import cv2
 import numpy as np
 from av.container import InputContainer
-from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from nerfblendshape_ns.common.errors import UserError
 from nerfblendshape_ns.common.media import decoded_frames, open_media, sound_stream, start_time
+from nerfblendshape_ns.process_data.video.conversion import (
+    FrameConverter,
+    pixel_aspect,
+    quarter_turns,
+    square_size,
+)
 from nerfblendshape_ns.process_data.video.crop import FrameWindow
 
 
@@ -65,20 +70,6 @@ def _frame_rate(stream: VideoStream) -> float:
     return rate if 1.0 <= rate <= 480.0 else 25.0
 
 
-CONVERTIBLE = (0, 1, 2, 4, 5, 6, 7, 9)
-"""FFmpeg's numbers of the colour matrices that it can convert to RGB."""
-UNSPECIFIED = 2
-"""What images with any other matrix are taken for: files state the rare ones by mistake more often than not."""
-
-
-def _upright(frame: VideoFrame) -> np.ndarray:
-    """uint8 RGB ``[height, width, 3]`` in the colour space that the video states, turned as its rotation says."""
-    if frame.colorspace not in CONVERTIBLE:
-        frame.colorspace = UNSPECIFIED
-    image = frame.to_ndarray(format="rgb24", interpolation="BICUBIC")
-    return np.ascontiguousarray(np.rot90(image, round(frame.rotation / 90)))
-
-
 def probe_video(path: Path) -> VideoInfo:
     """Decode the first frame to learn the size of the upright image, and read the nominal frame rate.
 
@@ -89,7 +80,9 @@ def probe_video(path: Path) -> VideoInfo:
         first = next(decoded_frames(container, stream), None)
         if first is None:
             raise UserError(f"{path} holds no frame that can be decoded; convert it to mp4 (H.264) and try again.")
-        height, width = _upright(first).shape[:2]
+        width, height = square_size(first, pixel_aspect(stream))
+        if quarter_turns(first) % 2:
+            width, height = height, width
         fps = _frame_rate(stream)
         num_frames = stream.frames or max(0, round((container.duration or 0) / av.time_base * fps))
         return VideoInfo(path, width, height, fps, num_frames, sound_stream(container) is not None)
@@ -107,13 +100,14 @@ def decode(
 
     Yields:
         The frame's number in the video from 0, seconds after the stream's start, and uint8 RGB
-        ``[height, width, 3]``, upright.
+        ``[height, width, 3]``, upright, all of the first one's size.
 
     Raises:
         UserError: the file is none that can be decoded.
     """
     with _opened(path) as (container, stream):
         first, interval, previous = start_time(stream), 1 / _frame_rate(stream), -1.0
+        converter = FrameConverter(pixel_aspect(stream))
         for number, frame in enumerate(decoded_frames(container, stream)):
             time = frame.pts if frame.pts is not None else frame.dts
             seconds = -1.0 if time is None else float(time * frame.time_base - first)
@@ -124,8 +118,9 @@ def decode(
             if start is not None and seconds < start:
                 continue
             if end is not None and seconds >= end:
-                return
-            yield number, seconds, _upright(frame)
+                break
+            yield from converter.add(frame, (number, seconds))
+        yield from converter.rest()
 
 
 def apply_window(frame: np.ndarray, window: FrameWindow) -> np.ndarray:
