@@ -35,7 +35,7 @@ async def keep_bridge(options: BridgeOptions) -> None:
 
     check_origins(options.origins)
     bridge = Bridge(options.origins)
-    listener = hand_on(bridge, options.udp_host, options.udp_port)
+    listener = hand_on(bridge, options.udp_host, options.udp_port, lambda sentence: print(sentence, flush=True))
     try:
         await bridge.start(options.port)
         print(

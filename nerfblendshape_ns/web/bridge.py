@@ -11,7 +11,7 @@ import hmac
 import json
 import secrets
 from http import HTTPStatus
-from typing import Mapping, Optional, Sequence, Set
+from typing import Callable, Mapping, Optional, Sequence, Set
 from urllib.parse import parse_qs, urlsplit
 
 from websockets.asyncio.server import Server, ServerConnection, broadcast, serve
@@ -94,13 +94,14 @@ class Bridge:
             self._pages.discard(connection)
 
 
-def hand_on(bridge: Bridge, host: str, port: int) -> UdpListener:
+def hand_on(bridge: Bridge, host: str, port: int, tell: Callable[[str], None] = lambda _: None) -> UdpListener:
     """Hand on the faces that Live Link Face sends to a UDP port, from the running event loop.
 
     Args:
         bridge: which gives them to pages.
         host: address to bind.
         port: 0 takes a free one.
+        tell: as of :class:`~nerfblendshape_ns.expressions.live.listener.UdpListener`.
 
     Returns:
         The listener, to be stopped.
@@ -113,6 +114,6 @@ def hand_on(bridge: Bridge, host: str, port: int) -> UdpListener:
     def receive(frame: LiveFrame) -> None:
         loop.call_soon_threadsafe(bridge.send, frame.coefficients)
 
-    listener = UdpListener("Live Link Face", receive, host, port)
+    listener = UdpListener("Live Link Face", receive, host, port, tell)
     listener.start()
     return listener

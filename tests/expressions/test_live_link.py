@@ -146,6 +146,39 @@ def test_a_stream_with_rubbish_in_it():
     assert listener.port == 0
 
 
+def test_of_two_phones_the_first_drives_as_long_as_it_sends(monkeypatch):
+    received, told, now = [], [], [100.0]
+    monkeypatch.setattr("nerfblendshape_ns.expressions.live.listener.time.monotonic", lambda: now[0])
+    listener = UdpListener(
+        "Live Link Face", lambda frame: received.append(frame.coefficients["jawOpen"]), tell=told.append
+    )
+    for number, (sender, jaw, passed) in enumerate(
+        [
+            ("10.0.0.5", 0.1, 0.1),
+            ("10.0.0.6", 0.2, 1.0),
+            ("10.0.0.6", 0.3, 0.5),
+            ("10.0.0.5", 0.4, 3.0),
+            ("10.0.0.6", 0.5, 0.1),
+        ]
+    ):
+        listener.handle(encode_coefficients({"jawOpen": jaw}, device=sender, frame=number), sender)
+        now[0] += passed
+    assert received == pytest.approx([0.1, 0.4, 0.5]) and listener.counts.others == 2
+    assert told == ["10.0.0.6 sends packets too; they are left out as long as 10.0.0.5 sends a face."]
+    assert listener.status().endswith("Left out: 2 packets of a second sender beside 10.0.0.6.")
+
+
+def test_packets_that_are_none_are_told_once():
+    told = []
+    listener = UdpListener("Live Link Face", lambda frame: None, tell=told.append)
+    for data in (b"\x05" + GOOD[1:], GOOD[:-1]):
+        listener.handle(data, "10.0.0.5")
+    assert told == [
+        "What 10.0.0.5 sends is no frame of Live Link Face and is left out: packets of version 5, not 6; "
+        "in the app's settings choose the capture mode Live Link (ARKit), not MetaHuman Animator."
+    ]
+
+
 def test_loopback_is_the_default_and_a_stopped_listener_frees_its_port():
     listener = UdpListener("Live Link Face", lambda frame: None, port=0)
     listener.start()

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import socket
-from typing import Any, Awaitable, Callable
+from typing import Any, Awaitable, Callable, List
 
 import pytest
 from websockets.asyncio.client import connect
@@ -85,6 +86,27 @@ def test_a_port_that_is_taken_is_told():
 
             with pytest.raises(UserError, match=f"Cannot listen on UDP 127.0.0.1:{port} .*a free port"):
                 asyncio.run(listen())
+
+
+def test_the_command_tells_of_packets_that_it_leaves_out(capsys):
+    """A phone in another capture mode sends, and nothing moves: without a word nobody knows why."""
+    told: List[str] = []
+
+    async def use() -> None:
+        running = asyncio.create_task(script.keep_bridge(script.BridgeOptions(udp_port=0)))
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as phone:
+            for _ in range(100):
+                await asyncio.sleep(0.05)
+                told.append(capsys.readouterr().out)
+                port = re.search(r"at UDP 127.0.0.1:(\d+)", "".join(told))
+                if port is not None:
+                    phone.sendto(b"no packet", ("127.0.0.1", int(port[1])))
+                if "is left out" in "".join(told):
+                    break
+        running.cancel()
+
+    asyncio.run(use())
+    assert "".join(told).count("What 127.0.0.1 sends is no frame of Live Link Face and is left out: ") == 1
 
 
 @pytest.mark.parametrize("origin", ["example.org", "https://example.org/", "https://example.org/page"])

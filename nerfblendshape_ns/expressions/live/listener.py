@@ -37,6 +37,8 @@ LARGEST_DATAGRAM = 65_535
 """Bytes that a datagram can have."""
 LOOPBACK = "127.0.0.1"
 """Address that is listened on unless the user says otherwise: nothing outside this machine is heard."""
+SENDER_SILENCE = 2.0
+"""Seconds without a face after which another sender takes the first one's place."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,8 @@ class LiveCounts:
     """Datagrams that are no packets."""
     late: int = 0
     """Frames older than one already received, dropped."""
+    others: int = 0
+    """Datagrams of a second sender, dropped while the first one sends faces."""
     failed: int = 0
     """Frames on which the receiver's own code failed."""
     last_problem: str = ""
@@ -64,12 +68,15 @@ class UdpListener:
 
     A device that does not stop cannot stop us: what is malformed is counted and dropped, and so is what comes late
     (UDP keeps no order). The packets are not authenticated: whoever reaches the port drives the face and nothing else.
+    Of two machines that send, the first drives it as long as it sends faces.
 
     Args:
         protocol: a key of :data:`PROTOCOLS`.
         receive: called in the listener's thread for each frame with a face.
         host: address to bind; the default hears this machine alone, ``0.0.0.0`` hears the network.
         port: UDP port; None is the protocol's, 0 takes a free one, see :attr:`port`.
+        tell: called in the listener's thread with a sentence for the user when the first malformed datagram, and when
+            the first one of a second sender comes.
 
     Raises:
         UserError: a package that the protocol needs is not installed.
@@ -81,13 +88,16 @@ class UdpListener:
         receive: Callable[[LiveFrame], None],
         host: str = LOOPBACK,
         port: Optional[int] = None,
+        tell: Callable[[str], None] = lambda sentence: None,
     ) -> None:
         self._decode, self._receive = PROTOCOLS[protocol].make_decoder(), receive
+        self._protocol, self._tell = protocol, tell
         self._host, self._wanted_port = host, PROTOCOLS[protocol].port if port is None else port
         self._socket: Optional[socket.socket] = None
         self._thread: Optional[threading.Thread] = None
         self._counts = LiveCounts()
         self._newest: Dict[str, Tuple[int, float]] = {}
+        self._sender, self._last_face = "", -SENDER_SILENCE
         self.faces = Rate()
         """Of frames with a face."""
         self.problem = ""
@@ -115,6 +125,8 @@ class UdpListener:
         if dropped:
             text += f" Dropped: {counts.malformed} malformed, {counts.late} late, {counts.failed} failed"
             text += f" ({counts.last_problem})." if counts.last_problem else "."
+        if counts.others:
+            text += f" Left out: {counts.others} packets of a second sender beside {self._sender}."
         return f"Listening on {self._host}:{self.port}. {text}"
 
     def start(self) -> None:
@@ -157,21 +169,28 @@ class UdpListener:
         with bound:  # Closed here: the number of a socket closed under a reader may already be another file's.
             while self._socket is bound:
                 try:
-                    data = bound.recv(LARGEST_DATAGRAM)
+                    data, address = bound.recvfrom(LARGEST_DATAGRAM)
                 except TimeoutError:
                     continue
                 except OSError:  # The network, such as an interface that went away.
                     time.sleep(0.2)
                     continue
-                self.handle(data)
+                self.handle(data, str(address[0]))
 
-    def handle(self, data: bytes) -> None:
-        """Take one datagram, whatever it holds."""
+    def handle(self, data: bytes, sender: str = LOOPBACK) -> None:
+        """Take one datagram, whatever it holds, of the machine with the address ``sender``."""
         counts = self._counts
+        if sender != self._sender and time.monotonic() - self._last_face < SENDER_SILENCE:
+            self._counts = replace(counts, others=counts.others + 1)
+            if not counts.others:
+                self._tell(f"{sender} sends packets too; they are left out as long as {self._sender} sends a face.")
+            return
         try:
             frame = self._decode(data)
         except PacketError as error:
             self._counts = replace(counts, malformed=counts.malformed + 1, last_problem=str(error))
+            if not counts.malformed:
+                self._tell(f"What {sender} sends is no frame of {self._protocol} and is left out: {error}.")
             return
         if frame is None:
             return
@@ -182,6 +201,7 @@ class UdpListener:
             self._counts = replace(counts, late=counts.late + 1)
         else:
             self.faces.happened()
+            self._sender, self._last_face = sender, time.monotonic()
             self._counts = replace(counts, faces=counts.faces + 1)
             try:
                 self._receive(frame)
