@@ -14,6 +14,9 @@ MIN_FRAMES = 10
 # Frame intervals that differ by more than this fraction of the median mean a variable frame rate, and by more than this
 # many seconds: containers round times to milliseconds.
 IRREGULAR_FRACTION, ROUNDING = 0.25, 0.0011
+# A gap of a variable frame rate is filled by repeated frames for this many seconds at most: a pause of the recording,
+# or times that jump by hours, would become as many images of one frame.
+LONGEST_FILL = 1.0
 # Frames per second that no camera has; what follows needs milliseconds between frames.
 IMPLAUSIBLE_RATE = 1000.0
 
@@ -25,7 +28,7 @@ class Selection:
     indices: np.ndarray
     """int ``[kept]``: indices into the times, never descending; a repeated one fills a gap of the video."""
     times: np.ndarray
-    """float64 ``[kept]``: seconds of each image, evenly spaced where the video is."""
+    """float64 ``[kept]``: seconds of each image, evenly spaced but for gaps of the video."""
     fps: float
     """Frames per second of the images."""
     variable: bool
@@ -70,7 +73,7 @@ def select_frames(times: np.ndarray, fps: Optional[float] = None, max_frames: Op
 
     A steady video keeps every frame, or with ``fps`` below its own the nearest frame to each instant; no frame is taken
     twice, so a rate above the video's own keeps every frame. A variable frame rate is sampled at ``fps`` or its median
-    rate; where it has no new frame, the nearest one is repeated, as a player would.
+    rate; where it has no new frame, the nearest one is repeated, as a player would, but for long gaps.
 
     Args:
         times: seconds of each frame, ascending.
@@ -90,12 +93,14 @@ def select_frames(times: np.ndarray, fps: Optional[float] = None, max_frames: Op
     indices, instants = np.arange(len(times)), times
     if len(times) > 1 and (variable or (fps is not None and fps < rate)):
         rate = rate if fps is None else min(fps, rate) if not variable else fps
-        instants = np.arange(times[0], times[-1] + 0.5 / rate, 1 / rate)
-        after = np.clip(np.searchsorted(times, instants), 1, len(times) - 1)
-        nearest = np.where(np.abs(times[after - 1] - instants) <= np.abs(times[after] - instants), after - 1, after)
-        indices = nearest
+        gaps_cut = np.concatenate([[0.0], np.cumsum(np.minimum(np.diff(times), max(LONGEST_FILL, 1 / rate)))])
+        instants = np.arange(0.0, gaps_cut[-1] + 0.5 / rate, 1 / rate)
+        after = np.clip(np.searchsorted(gaps_cut, instants), 1, len(times) - 1)
+        before = np.abs(gaps_cut[after - 1] - instants) <= np.abs(gaps_cut[after] - instants)
+        indices = np.where(before, after - 1, after)
+        instants = times[indices] + (instants - gaps_cut[indices])
         if not variable:
-            indices = np.unique(nearest)
+            indices = np.unique(indices)
             instants = times[indices]
     if max_frames is not None:
         indices, instants = indices[:max_frames], instants[:max_frames]

@@ -43,6 +43,18 @@ def test_a_variable_rate_becomes_a_constant_one():
     assert slower.fps == 10 and slower.num_repeated == 0 and np.allclose(np.diff(slower.times), 0.1)
 
 
+def test_a_pause_is_not_filled_with_one_frame():
+    """Of thirty frames a second, every fifth is missing, and a day between the two halves of the recording."""
+    half = np.array([index / 30 for index in range(60) if index % 5 < 4])
+    times = np.concatenate([half, 86400 + half])
+    selection = select_frames(times)
+    # Half a second of the last frame before the pause and of the first one after it.
+    assert selection.variable and 145 <= len(selection.indices) <= 155
+    steps = np.diff(selection.times)
+    assert (steps > 0).all() and np.isclose(steps, 1 / 30).sum() == len(steps) - 1
+    assert np.abs(times[selection.indices] - selection.times).max() <= 0.5 + 1e-9
+
+
 def test_too_few_frames_say_how_many_are_needed():
     with pytest.raises(UserError, match="gives only 3 frames and at least 10 are needed"):
         select_frames(np.arange(3) / 25)
