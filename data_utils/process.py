@@ -22,11 +22,13 @@ def find_video(name: str, folder: Path = VIDEO_FOLDER) -> Path:
     Raises:
         UserError: there is none; the message lists the videos that are there.
     """
-    for candidate in [folder / name, *(folder / f"{name}{suffix}" for suffix in SUFFIXES)]:
-        if candidate.is_file():
-            return candidate
-    present = sorted(path.name for path in folder.glob("*") if path.suffix.lower() in SUFFIXES)
-    listed = "it holds " + ", ".join(present) if present else "it holds no video"
+    if (folder / name).is_file():
+        return folder / name
+    present = sorted(path for path in folder.glob("*") if path.suffix.lower() in SUFFIXES)  # Phones write .MOV.
+    for path in present:
+        if path.stem == name:
+            return path
+    listed = "it holds " + ", ".join(path.name for path in present) if present else "it holds no video"
     raise UserError(f"there is no video {name} in {folder} ({listed}); put {name}.mp4 there.")
 
 

@@ -188,3 +188,6 @@ def test_a_video_is_found_by_name(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(script, "process_data", seen.append)
     script.main(["other", "--fps", "25"])
     assert seen == [["--video", "data/vids/other.mp4", "--output", "data/other", "--fps", "25"]]
+    (tmp_path / "data" / "vids" / "IMG_0042.MOV").write_text("a phone's")
+    script.main(["IMG_0042"])
+    assert seen[1:] == [["--video", "data/vids/IMG_0042.MOV", "--output", "data/IMG_0042"]]
