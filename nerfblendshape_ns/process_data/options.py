@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import List, Literal, Optional
@@ -18,6 +19,8 @@ TOOL = "nbs-process-data"
 """Name in ``process.json``, the record of a dataset made from a video."""
 DEFAULT_FOCAL = 1.632
 """Twice the focal length of MediaPipe's 63-degree virtual camera, as a multiple of the image side."""
+MOST_SMOOTHING = 100
+"""In frames. A tenth of it leaves a head that hardly moves; from thousands on the equations cannot be solved."""
 
 
 @dataclass
@@ -91,6 +94,13 @@ class ProcessOptions:
                 raise UserError(f"the name {str(path)!a} is not UTF-8, as the report must be; rename it.") from None
         if self.fps is not None and not 0 < self.fps <= 1000:
             raise UserError(f"--fps {self.fps:g} is not a frame rate; give a number above 0.")
+        for name, seconds in (
+            ("start", self.start),
+            ("end", self.end),
+            ("expressions-offset", self.expressions_offset),
+        ):
+            if seconds is not None and math.isnan(seconds):
+                raise UserError(f"--{name} {seconds} is no time; give seconds.")
         if self.start is not None and self.start < 0:
             raise UserError(f"--start {self.start:g} lies before the video; give seconds from its beginning.")
         if self.end is not None and self.end <= (self.start or 0.0):
@@ -103,8 +113,11 @@ class ProcessOptions:
             raise UserError(
                 f"--focal {self.focal:g} is not that of a camera; give a multiple of the shorter side such as 1.6."
             )
-        if self.smooth_poses < 0 or self.smooth_expressions < 0:
-            raise UserError("--smooth-poses and --smooth-expressions cannot be negative; give 0 for no smoothing.")
+        if not all(0 <= frames <= MOST_SMOOTHING for frames in (self.smooth_poses, self.smooth_expressions)):
+            raise UserError(
+                "--smooth-poses and --smooth-expressions cannot be negative; give 0 for no smoothing, "
+                f"{MOST_SMOOTHING} at most."
+            )
         if self.expressions is None and (self.expressions_offset or self.expressions_fps is not None):
             raise UserError("--expressions-offset and --expressions-fps say how to read --expressions; give that too.")
         if self.expressions is None and self.names is not None:

@@ -1,3 +1,5 @@
+import math
+
 import pytest
 
 from nerfblendshape_ns.common.errors import UserError
@@ -88,6 +90,9 @@ def test_a_folder_is_replaced_whole(tmp_path):
         ({"max_size": 10}, "--max-size 10 is too small to track a face"),
         ({"focal": 0.0}, "--focal 0 is not that of a camera"),
         ({"smooth_poses": -1.0}, "cannot be negative; give 0 for no smoothing"),
+        ({"smooth_poses": 1e4}, "give 0 for no smoothing, 100 at most"),
+        ({"smooth_expressions": math.nan}, "give 0 for no smoothing, 100 at most"),
+        ({"start": math.nan}, "--start nan is no time; give seconds"),
     ],
 )
 def test_bad_options_are_named(tmp_path, change, message):
