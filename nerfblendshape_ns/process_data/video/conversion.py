@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from fractions import Fraction
-from typing import Deque, Iterator, Optional, Tuple
+from typing import Deque, Iterator, NamedTuple, Optional, Tuple
 
 import av
 import numpy as np
@@ -43,9 +43,28 @@ def square_size(frame: VideoFrame, aspect: float) -> Tuple[int, int]:
     return max(1, round(frame.width * aspect)), frame.height
 
 
-def quarter_turns(frame: VideoFrame) -> int:
-    """How often a frame's picture is to be turned by 90 degrees, counterclockwise."""
-    return round(frame.rotation / 90)
+class Orientation(NamedTuple):
+    """How a stored picture becomes upright: rows and columns change places, then it is mirrored."""
+
+    transposed: bool
+    mirrored_x: bool
+    mirrored_y: bool
+
+    def upright(self, image: np.ndarray) -> np.ndarray:
+        """An image ``[height, width, 3]`` as it is to be seen."""
+        image = image.transpose(1, 0, 2) if self.transposed else image
+        return np.ascontiguousarray(image[:: -1 if self.mirrored_y else 1, :: -1 if self.mirrored_x else 1])
+
+
+def orientation(frame: VideoFrame) -> Orientation:
+    """What a video states of a frame's orientation, to quarters of a turn; cameras that face the user mirror too."""
+    stated = frame.side_data.get("DISPLAYMATRIX")
+    if stated is None:
+        return Orientation(False, False, False)
+    (x_of_x, y_of_x, _), (x_of_y, y_of_y, _), _ = np.frombuffer(bytes(stated), np.int32).reshape(3, 3).tolist()
+    if abs(x_of_x) + abs(y_of_y) >= abs(x_of_y) + abs(y_of_x):
+        return Orientation(False, x_of_x < 0, y_of_y < 0)
+    return Orientation(True, x_of_y < 0, y_of_x < 0)
 
 
 class FrameConverter:
@@ -60,7 +79,7 @@ class FrameConverter:
         self._size: Optional[Tuple[int, int]] = None
         self._graph: Optional[Graph] = None
         self._kind: Optional[Tuple[object, ...]] = None
-        self._waiting: Deque[Tuple[Tag, int]] = deque()
+        self._waiting: Deque[Tuple[Tag, Orientation]] = deque()
 
     def add(self, frame: VideoFrame, tag: Tag) -> Iterator[Tuple[int, float, np.ndarray]]:
         """Take the next frame.
@@ -77,14 +96,14 @@ class FrameConverter:
         self._size = self._size or square_size(frame, self._aspect)
         if self._graph is None and not is_hdr and not frame.interlaced_frame:
             if self._size == (frame.width, frame.height):
-                yield (*tag, _turned(frame.to_ndarray(format="rgb24", interpolation="BICUBIC"), quarter_turns(frame)))
+                yield (*tag, orientation(frame).upright(frame.to_ndarray(format="rgb24", interpolation="BICUBIC")))
                 return
         kind = frame.width, frame.height, frame.format.name, is_hdr
         if kind != self._kind:
             yield from self.rest()
             self._graph, self._kind = self._filters(frame, is_hdr), kind
         assert self._graph is not None
-        self._waiting.append((tag, quarter_turns(frame)))
+        self._waiting.append((tag, orientation(frame)))
         self._graph.push(frame)
         yield from self._converted()
 
@@ -121,9 +140,5 @@ class FrameConverter:
             except (av.BlockingIOError, av.EOFError):
                 return
             assert isinstance(picture, VideoFrame)
-            tag, turns = self._waiting.popleft()
-            yield (*tag, _turned(picture.to_ndarray(), turns))
-
-
-def _turned(image: np.ndarray, quarter_turns: int) -> np.ndarray:
-    return np.ascontiguousarray(np.rot90(image, quarter_turns))
+            tag, stored = self._waiting.popleft()
+            yield (*tag, stored.upright(picture.to_ndarray()))

@@ -17,8 +17,8 @@ from nerfblendshape_ns.common.errors import UserError
 from nerfblendshape_ns.common.media import decoded_frames, open_media, sound_stream, start_time
 from nerfblendshape_ns.process_data.video.conversion import (
     FrameConverter,
+    orientation,
     pixel_aspect,
-    quarter_turns,
     square_size,
 )
 from nerfblendshape_ns.process_data.video.crop import FrameWindow
@@ -81,7 +81,7 @@ def probe_video(path: Path) -> VideoInfo:
         if first is None:
             raise UserError(f"{path} holds no frame that can be decoded; convert it to mp4 (H.264) and try again.")
         width, height = square_size(first, pixel_aspect(stream))
-        if quarter_turns(first) % 2:
+        if orientation(first).transposed:
             width, height = height, width
         fps = _frame_rate(stream)
         num_frames = stream.frames or max(0, round((container.duration or 0) / av.time_base * fps))

@@ -41,7 +41,6 @@ def write_grey_hdr(path, signal: float, transfer: int, num_frames: int = 3):
         (HLG, 0.75, 254),
         (HLG, 0.5, 137),
         (PQ, 0.5, 180),
-        (PQ, 1.0, 255),
     ],
 )
 def test_hdr_becomes_what_an_ordinary_camera_would_have_seen(tmp_path, transfer, signal, grey):

@@ -50,23 +50,45 @@ def test_sound_and_frame_count_are_read(tmp_path):
     assert frames.probe_video(write_sound(tmp_path / "loud.mp4", tone(0.7), video=video)).has_audio
 
 
-def test_a_rotated_phone_video_comes_out_upright(tmp_path):
-    def left_half_white(_):
+ONE = 1 << 16
+
+
+@pytest.mark.parametrize(
+    "matrix, corner",
+    [
+        # A phone held upright stores lying pictures and a matrix in the track header that turns them; a camera that
+        # faces the user may mirror them too. Where the bright upper left corner goes: right? below?
+        ((ONE, 0, 0, ONE), (False, False)),
+        ((0, ONE, -ONE, 0), (True, False)),
+        ((-ONE, 0, 0, -ONE), (True, True)),
+        ((0, -ONE, ONE, 0), (False, True)),
+        ((-ONE, 0, 0, ONE), (True, False)),
+        ((ONE, 0, 0, -ONE), (False, True)),
+        ((0, ONE, ONE, 0), (False, False)),
+        ((0, -ONE, -ONE, 0), (True, True)),
+    ],
+)
+def test_a_phone_video_comes_out_upright_and_not_mirrored(tmp_path, matrix, corner):
+    def upper_left_white(_):
         picture = np.zeros((48, 96, 3), np.uint8)
-        picture[:, :48] = 255
+        picture[:24, :48] = 255
         return picture
 
-    video = write_video(tmp_path / "lying.mp4", 12, size=(96, 48), picture=left_half_white)
-    # A phone held upright stores lying pictures and a matrix in the track header that turns them by 90 degrees.
+    video = write_video(tmp_path / "lying.mp4", 12, size=(96, 48), picture=upper_left_white)
     content = bytearray(video.read_bytes())
     start = content.index(b"tkhd") + 4 + 40
-    content[start : start + 36] = struct.pack(">9i", 0, 1 << 16, 0, -(1 << 16), 0, 0, 48 << 16, 0, 1 << 30)
+    across, down, across_of_down, down_of_down = matrix
+    content[start : start + 36] = struct.pack(
+        ">9i", across, down, 0, across_of_down, down_of_down, 0, 48 << 16, 0, 1 << 30
+    )
     video.write_bytes(content)
     info = frames.probe_video(video)
-    assert (info.width, info.height) == (48, 96)
+    height, width = (96, 48) if matrix[0] == 0 else (48, 96)
+    assert (info.width, info.height) == (width, height)
     _, _, picture = next(iter(frames.decode(video)))
-    # Turned clockwise by 90 degrees, the left half is at the top.
-    assert picture[:20].mean() > 230 and picture[-20:].mean() < 25
+    right, below = corner
+    bright = picture[height // 2 * below :, width // 2 * right :][: height // 2, : width // 2]
+    assert bright[4:-4, 4:-4].mean() > 230 and picture.mean() == pytest.approx(255 / 4, abs=4)
 
 
 @pytest.mark.parametrize("standard, number", [("ITU709", 1), ("ITU601", 6)])
