@@ -7,7 +7,6 @@ in the next step, so other options do not decode it again.
 
 from __future__ import annotations
 
-import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Iterator, List, Optional, Tuple
@@ -73,11 +72,11 @@ def run(options: ProcessOptions, model: Path, progress: Progress) -> Result:
 
 def measure_video(options: ProcessOptions, info: video_frames.VideoInfo, model: Path, progress: Progress) -> Survey:
     """Decode the video once; memory does not grow with its length beyond a few numbers per frame."""
-    length = info.num_frames / info.fps if info.num_frames else math.inf
-    seconds = min(length, math.inf if options.end is None else options.end) - (options.start or 0.0)
-    known = math.isfinite(seconds)
-    progress(0, max(1, round(seconds * info.fps)) if known else None)
-    interval = max(1 / info.fps, min(LONGEST_WAIT, seconds / NUM_PROBES) if known else 0.0)
+    length = info.num_frames / info.fps
+    seconds = (length if options.end is None else min(length, options.end)) - (options.start or 0.0)
+    seconds = max(seconds, 1 / info.fps)
+    progress(0, round(seconds * info.fps))
+    interval = max(1 / info.fps, min(LONGEST_WAIT, seconds / NUM_PROBES))
     meter, bars = ChangeMeter(), BarFinder()
     numbers: List[int] = []
     times: List[float] = []
@@ -116,9 +115,9 @@ def measure_video(options: ProcessOptions, info: video_frames.VideoInfo, model: 
 
 def nothing_left(options: ProcessOptions, info: video_frames.VideoInfo) -> str:
     """The message where no frame lies between ``--start`` and ``--end``."""
-    length = f"{info.num_frames / info.fps:.2f} seconds long" if info.num_frames else "shorter"
     if options.start is not None or options.end is not None:
-        return f"no frame of {options.video} lies between --start and --end; the video is {length}."
+        length = info.num_frames / info.fps
+        return f"no frame of {options.video} lies between --start and --end; the video is {length:.2f} seconds long."
     return f"{options.video} holds no frame that can be decoded; convert it to mp4 (H.264) and try again."
 
 

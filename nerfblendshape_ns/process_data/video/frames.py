@@ -36,8 +36,8 @@ class VideoInfo:
     """Height in pixels of the upright image."""
     fps: float
     """Nominal frames per second."""
-    num_frames: int = 0
-    """Frames as the container counts them or its length implies, which may be wrong; 0 where it says neither."""
+    num_frames: int
+    """Frames as the container counts them or its length implies, which may be wrong."""
     has_audio: bool = False
     """Whether there is sound too."""
 
@@ -84,8 +84,17 @@ def probe_video(path: Path) -> VideoInfo:
         if orientation(first).transposed:
             width, height = height, width
         fps = _frame_rate(stream)
-        num_frames = stream.frames or max(0, round((container.duration or 0) / av.time_base * fps))
+        num_frames = stream.frames or round((container.duration or 0) / av.time_base * fps)
+        if num_frames < 1:  # Browsers record without.
+            num_frames = max(1, _count_packets(path))
         return VideoInfo(path, width, height, fps, num_frames, sound_stream(container) is not None)
+
+
+def _count_packets(path: Path) -> int:
+    """Encoded images of a video; nothing is decoded."""
+    with _opened(path) as (container, stream), suppress(av.FFmpegError):
+        return sum(packet.size > 0 for packet in container.demux(stream))
+    return 0
 
 
 def decode(

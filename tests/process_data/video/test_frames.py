@@ -50,6 +50,18 @@ def test_sound_and_frame_count_are_read(tmp_path):
     assert frames.probe_video(write_sound(tmp_path / "loud.mp4", tone(0.7), video=video)).has_audio
 
 
+def test_a_video_that_does_not_say_how_long_it_is_is_counted(tmp_path):
+    """As a browser records: without a length, faces were looked for in every frame of it."""
+    path = tmp_path / "recorded.webm"
+    with av.open(str(path), "w", options={"live": "1"}) as output:
+        stream = output.add_stream("libvpx", rate=30)
+        stream.width, stream.height, stream.pix_fmt = 96, 64, "yuv420p"
+        for _ in range(40):
+            output.mux(stream.encode(av.VideoFrame.from_ndarray(np.zeros((64, 96, 3), np.uint8), "rgb24")))
+        output.mux(stream.encode(None))
+    assert frames.probe_video(path).num_frames == len(list(frames.decode(path))) == 40
+
+
 ONE = 1 << 16
 
 
