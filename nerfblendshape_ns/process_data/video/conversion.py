@@ -22,7 +22,8 @@ UNSPECIFIED = 2
 """What images with any other matrix are taken for: files state the rare ones by mistake more often than not."""
 HDR = (16, 18)
 """FFmpeg's numbers of the transfer functions PQ and HLG."""
-BT_2020 = 9
+BT_2020, PRIMARIES = 9, (1, 4, 5, 6, 7, 8, 9, 10, 11, 12, 22)
+"""FFmpeg's numbers of HDR's primaries, and of all that it can convert."""
 TO_SDR = ":out_transfer=iec61966-2-1:out_primaries=bt709:intent=relative_colorimetric"
 """HDR as sRGB: a sheet of white paper is white, and so is what is brighter, such as lamps and glints."""
 LEAST_STRETCH, MOST_STRETCH = 0.02, 3.0
@@ -79,6 +80,7 @@ class FrameConverter:
         self._size: Optional[Tuple[int, int]] = None
         self._graph: Optional[Graph] = None
         self._kind: Optional[Tuple[object, ...]] = None
+        self._is_interlaced = False
         self._waiting: Deque[Tuple[Tag, Orientation]] = deque()
 
     def add(self, frame: VideoFrame, tag: Tag) -> Iterator[Tuple[int, float, np.ndarray]]:
@@ -91,14 +93,18 @@ class FrameConverter:
         if frame.colorspace not in CONVERTIBLE:
             frame.colorspace = UNSPECIFIED
         is_hdr = frame.color_trc in HDR
-        if is_hdr and frame.color_primaries == UNSPECIFIED:
+        # What the filters do not know they refuse, and files state it by mistake.
+        if not is_hdr:
+            frame.color_trc = frame.color_primaries = UNSPECIFIED
+        elif frame.color_primaries not in PRIMARIES:
             frame.color_primaries = BT_2020
         self._size = self._size or square_size(frame, self._aspect)
-        if self._graph is None and not is_hdr and not frame.interlaced_frame:
+        self._is_interlaced |= frame.interlaced_frame
+        if self._graph is None and not is_hdr and not self._is_interlaced:
             if self._size == (frame.width, frame.height):
                 yield (*tag, orientation(frame).upright(frame.to_ndarray(format="rgb24", interpolation="BICUBIC")))
                 return
-        kind = frame.width, frame.height, frame.format.name, is_hdr
+        kind = frame.width, frame.height, frame.format.name, is_hdr, self._is_interlaced
         if kind != self._kind:
             yield from self.rest()
             self._graph, self._kind = self._filters(frame, is_hdr), kind
@@ -118,18 +124,13 @@ class FrameConverter:
         assert self._size is not None
         graph = Graph()
         width, height = self._size
-        graph.link_nodes(
-            graph.add_buffer(
-                width=frame.width,
-                height=frame.height,
-                format=frame.format,
-                time_base=frame.time_base or Fraction(1, 25),
-            ),
-            graph.add("bwdif", "mode=send_frame:deint=interlaced"),
-            graph.add("scale", f"{width}:{height}:flags=bicubic" + (TO_SDR if is_hdr else "")),
-            graph.add("format", "pix_fmts=rgb24"),
-            graph.add("buffersink"),
-        ).configure()
+        source = graph.add_buffer(
+            width=frame.width, height=frame.height, format=frame.format, time_base=frame.time_base or Fraction(1, 25)
+        )
+        deinterlace = [graph.add("bwdif", "mode=send_frame:deint=interlaced")] if self._is_interlaced else []
+        scale = graph.add("scale", f"{width}:{height}:flags=bicubic" + (TO_SDR if is_hdr else ""))
+        chain = source, *deinterlace, scale, graph.add("format", "pix_fmts=rgb24"), graph.add("buffersink")
+        graph.link_nodes(*chain).configure()
         return graph
 
     def _converted(self) -> Iterator[Tuple[int, float, np.ndarray]]:

@@ -6,7 +6,7 @@ import av
 import numpy as np
 import pytest
 
-from nerfblendshape_ns.process_data.video import frames
+from nerfblendshape_ns.process_data.video import conversion, frames
 
 HLG, PQ, BT_2020 = 18, 16, 9
 
@@ -49,6 +49,16 @@ def test_hdr_becomes_what_an_ordinary_camera_would_have_seen(tmp_path, transfer,
     assert [number for number, _, _ in images] == [0, 1, 2]
     for _, _, image in images:
         assert np.abs(image.astype(int) - grey).max() <= 4
+
+
+@pytest.mark.parametrize("transfer, primaries, interlaced", [(HLG, 3, False), (3, 3, True)])
+def test_reserved_numbers_of_colours_are_no_obstacle(transfer, primaries, interlaced):
+    frame = av.VideoFrame.from_ndarray(np.full((32, 48, 3), 180, np.uint8), "rgb24").reformat(format="yuv420p")
+    frame.pts, frame.color_trc, frame.color_primaries = 0, transfer, primaries
+    converter = conversion.FrameConverter(1.0)
+    converter._is_interlaced = interlaced
+    ((_, _, image),) = [*converter.add(frame, (0, 0.0)), *converter.rest()]
+    assert image.shape == (32, 48, 3) and image.std() < 2
 
 
 def write_moving_bar(path, num_frames: int = 6):
