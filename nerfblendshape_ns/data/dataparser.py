@@ -24,6 +24,7 @@ from nerfblendshape_ns.data.expression_basis import ExpressionBasis, choose_basi
 from nerfblendshape_ns.data.expression_scale import expression_scale
 from nerfblendshape_ns.data.frame_times import frame_times
 from nerfblendshape_ns.data.head_box import Normalisation, head_box, normalisation_of
+from nerfblendshape_ns.data.layout_names import LayoutName
 from nerfblendshape_ns.data.layouts import Clip, ClipFrame, read_clip
 from nerfblendshape_ns.data.splits import Protocol, Splits, protocol_name, split_frames
 
@@ -34,7 +35,7 @@ class NerfBlendshapeDataParserConfig(DataParserConfig):
 
     _target: Type = field(default_factory=lambda: NerfBlendshapeDataParser)
     """Target class to instantiate."""
-    layout: Literal["auto", "official", "insta", "own", "unofficial", "nerface", "radnerf"] = "auto"
+    layout: LayoutName = "auto"
     """How the directory is arranged: auto detects it, own is what nbs-process-data writes, official and unofficial are
     the NeRFBlendShape repositories', radnerf is RAD-NeRF's and ER-NeRF's, insta is INSTA's (metrical-tracker)."""
     basis: Literal["active", "all"] = "active"

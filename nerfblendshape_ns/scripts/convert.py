@@ -5,13 +5,13 @@ from __future__ import annotations
 import shlex
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import tyro
 from rich.console import Console
 
 from nerfblendshape_ns.common.command import command
 from nerfblendshape_ns.common.console import progress_bars, say
+from nerfblendshape_ns.data.layout_names import LayoutName
 
 
 @dataclass
@@ -22,7 +22,7 @@ class ConvertOptions:
     """The dataset directory to read; it stays as it is."""
     target: tyro.conf.Positional[Path]
     """The directory to write: a new or an empty one, or an earlier result, which is replaced."""
-    layout: Literal["auto", "official", "insta", "own", "unofficial", "nerface", "radnerf"] = "auto"
+    layout: LayoutName = "auto"
     """How the source is arranged; auto detects it."""
 
 

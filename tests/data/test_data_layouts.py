@@ -1,4 +1,5 @@
 import json
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -9,7 +10,12 @@ from nerfblendshape_ns.common.errors import UserError
 from nerfblendshape_ns.data import contract
 from nerfblendshape_ns.data.contract import Label
 from nerfblendshape_ns.data.frame_images import load_frame, load_labels
-from nerfblendshape_ns.data.layouts import read_clip
+from nerfblendshape_ns.data.layout_names import LayoutName
+from nerfblendshape_ns.data.layouts import LAYOUTS, read_clip
+
+
+def test_every_layout_may_be_asked_for_by_its_name():
+    assert sorted(get_args(LayoutName)) == sorted(["auto", *LAYOUTS])
 
 
 def test_own_layout(own_clip):
