@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Optional, Tuple
 import tyro
 
 from nerfblendshape_ns.common.command import command
-from nerfblendshape_ns.common.errors import UserError
+from nerfblendshape_ns.common.errors import UserError, printable
 
 if TYPE_CHECKING:
     from nerfblendshape_ns.avatar.avatar_file import AvatarFile
@@ -135,7 +135,8 @@ def summary(path: Path, content: AvatarFile) -> str:
         f"clip's track: {'expressions and head poses are in the file' if about.get('has_track') else 'left out'}",
         f"digest:       {content.digest}",
     ]
-    return "\n".join(lines)
+    # Of a stranger's file anything may come: neither what a terminal acts on, nor lines of its own.
+    return "\n".join(printable(" ".join(line.splitlines())) for line in lines)
 
 
 def _default_name(source: Path) -> str:

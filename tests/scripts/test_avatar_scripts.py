@@ -54,6 +54,14 @@ def test_export_show_and_sweep(run, tmp_path, monkeypatch, capsys):
     assert (document["kind"], document["step"], len(document["coefficients"])) == ("head", 99, 3)
 
 
+def test_what_a_file_states_sends_the_terminal_nothing(run, tmp_path, capsys):
+    export.main([str(run), "--output", str(tmp_path / "a.avatar"), "--person", "Ada\x1b[2J\nconsent: by all\r\x9b1A"])
+    printed = capsys.readouterr().out
+    export.main(["--show", str(tmp_path / "a.avatar")])
+    for text in (printed, capsys.readouterr().out):
+        assert "\nperson:       Ada\ufffd[2J consent: by all \ufffd1A\nconsent:      not stated\n" in text
+
+
 def test_what_is_wrong_is_told(run, tmp_path, capsys):
     assert "give the directory of a run to export, or --show FILE" in fails(capsys, export.main)
     assert "--origins and --live are of a page; give --html FILE too" in fails(capsys, export.main, run, "--live")
