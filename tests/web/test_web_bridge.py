@@ -16,6 +16,7 @@ from nerfblendshape_ns.common.errors import UserError
 from nerfblendshape_ns.expressions.live.live_link import encode_coefficients
 from nerfblendshape_ns.scripts import bridge as script
 from nerfblendshape_ns.web.bridge import Bridge, hand_on
+from nerfblendshape_ns.web.origins import check_origins
 
 SITE = "https://example.org"
 
@@ -109,9 +110,24 @@ def test_the_command_tells_of_packets_that_it_leaves_out(capsys):
     assert "".join(told).count("What 127.0.0.1 sends is no frame of Live Link Face and is left out: ") == 1
 
 
-@pytest.mark.parametrize("origin", ["example.org", "https://example.org/", "https://example.org/page"])
+@pytest.mark.parametrize(
+    "origin",
+    [
+        "example.org",
+        "https://example.org/",
+        "https://example.org/page",
+        "https://Example.org",
+        "https://example.org:443",
+        "http://example.org:80",
+        "https://bücher.example",
+    ],
+)
 def test_the_command_refuses_what_no_browser_sends_as_an_origin(origin, capsys):
     with pytest.raises(SystemExit) as stop:
         script.main(["--udp-port", "0", "--origins", origin])
     assert stop.value.code == 1
     assert f"--origins {origin} is no origin; give scheme, host and port alone" in capsys.readouterr().err
+
+
+def test_origins_as_browsers_send_them_are_let_in():
+    check_origins([SITE, "http://localhost:8000", "http://127.0.0.1:80443", "https://xn--bcher-kva.example:80"])
