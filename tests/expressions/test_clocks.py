@@ -78,6 +78,9 @@ def test_drop_frame_timecodes_by_hand(tmp_path):
     assert times[0] == pytest.approx(1799 * frame) and times[3] == pytest.approx(17982 * frame) and notes == []
     fast, _ = timecode_seconds(["00:00:59;59", "00:01:00;04"], tmp_path)
     np.testing.assert_allclose(np.diff(fast), 1001 / 60000, atol=1e-9)
+    # A row a second, whose frame numbers would fit 24 a second too; there are no drop-frame timecodes of that rate.
+    sparse, _ = timecode_seconds(["00:00:00;00", "00:00:01;10", "00:00:02;20"], tmp_path)
+    np.testing.assert_allclose(sparse, [0, 40 * frame, 80 * frame], atol=1e-9)
 
 
 @pytest.mark.parametrize(

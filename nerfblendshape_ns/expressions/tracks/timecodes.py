@@ -12,6 +12,8 @@ from nerfblendshape_ns.common.errors import UserError
 
 TIMECODE_RATES = (24, 25, 30, 48, 50, 60, 90, 120, 240)
 """Frame counts per second that a timecode's last field is taken to run over."""
+DROP_FRAME_RATES = (30, 60)
+"""The same of drop-frame timecodes, which pass at 29.97 and 59.94."""
 RECORDING_RATES = (23.976, 24.0, 25.0, 29.97, 30.0, 48.0, 50.0, 59.94, 60.0, 90.0, 100.0, 120.0, 240.0)
 """Usual rates of recordings; a measured one within 2 % is taken for the nearest of them."""
 DAY = 86400.0
@@ -38,8 +40,10 @@ def timecode_seconds(timecodes: Sequence[str], path: Path) -> Tuple[Float64[np.n
     whole, frames = _fields(timecodes, path)
     largest = float(np.floor(frames.max()))
     short = len(np.unique(whole)) < 2
-    rate = 60.0 if short else float(next((known for known in TIMECODE_RATES if known > largest), largest + 1))
-    if all(";" in text for text in timecodes) and rate in (30, 60):
+    drop = all(";" in text for text in timecodes)
+    rates = (*DROP_FRAME_RATES, *TIMECODE_RATES) if drop else TIMECODE_RATES
+    rate = 60.0 if short else float(next((known for known in rates if known > largest), largest + 1))
+    if drop and rate in DROP_FRAME_RATES:
         seconds = _drop_frame_seconds(whole, frames, int(rate))
     else:
         seconds = _over_midnight(whole + frames / rate)
