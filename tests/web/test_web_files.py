@@ -32,6 +32,13 @@ TABLES = {
     "unsaid milliseconds": "timestamp,browInnerUp\n1000,0.1\n1040,0.4\n1080,0.2\n",
     "lost rows": "time,success,browInnerUp\n0,1,0.1\n1,0,0\n2,1,0.5\n",
     "empty cells": "time,browInnerUp,mouthSmileLeft\n0,0.1,0.2\n1,,\n2,0.5,0.6\n",
+    "drop-frame timecodes": "Timecode,browInnerUp\n00:00:59;28,0\n00:00:59;29,0.4\n00:01:00;02,0.1\n00:01:01;00,0.5\n",
+    "few drop-frame timecodes": "Timecode,browInnerUp\n00:00:00;00,0.3\n00:00:01;10,0.1\n00:00:02;20,0.5\n",
+    "frames that step back": "Timecode,browInnerUp\n"
+    + "".join(f"00:00:{row // 25:02d}:{row % 24:02d},{row % 7 / 10}\n" for row in range(90)),
+    "frame numbers": "frame,browInnerUp\n3,0.1\n4,0.4\n8,0.2\n",
+    "seconds as timecodes": "timeCode,blendShapes.BrowInnerUp\n0.0,0.1\n0.5,0.3\n",
+    "no face at the ends": "time,tracked,browInnerUp\n0,0,0\n1,1,0.2\n2,1,0.4\n4,0,0\n",
     "a comment": "# by hand\ntime,browInnerUp\n\n0,0.1\n1,0.5\n",
 }
 
@@ -64,7 +71,7 @@ def until_said(page: Any, problem: str) -> None:
 def test_tables_are_read_as_nbs_drive_reads_them(page, tmp_path, table, encoding):
     path = tmp_path / ("take.tsv" if encoding == "utf-16" else "take.csv")
     path.write_bytes(TABLES[table].replace("\n", "\r\n").encode(encoding))
-    track = read_expression_track(path)
+    track = read_expression_track(path, fps=60 if table == "frame numbers" else None)
     assert track.times is not None
     open_file(page, path.name, path.read_bytes())
     until(page, "avatar.playback.sequence?.duration > 0")
@@ -84,6 +91,12 @@ def test_tables_are_read_as_nbs_drive_reads_them(page, tmp_path, table, encoding
     [
         ("a.csv", "browInnerUp\n40\n60", "a.csv: browInnerUp is 40 in row 1, but ARKit's coefficients run from 0 to 1"),
         ("a.csv", "time,browInnerUp\n0,\n1,x", "a.csv: none of its rows has a number for each coefficient."),
+        ("a.csv", "time,browInnerUp\n0,0\n2,1\n1,0", "a.csv: the time of row 3 is not after that of the row before"),
+        (
+            "a.csv",
+            "Timecode,browInnerUp\n01:00:00.15,0\n01:00:01.02,1",
+            "a.csv: row 1 has the timecode 01:00:00.15, which is not HH:MM:SS:FF.",
+        ),
         (
             "a.json",
             '{"keyframes": [{"time": 0, "expresion": {}}]}',
@@ -114,9 +127,16 @@ def test_an_image_fills_the_picture_undistorted(page):
     image = np.zeros((40, 3600, 3), np.uint8)
     image[:] = (255, 0, 0)
     image[:, 1780:1820] = (0, 255, 0)
+    page.evaluate(
+        "() => { const make = createImageBitmap; window.made = [];"
+        " window.createImageBitmap = async (...given) => (made.push(await make(...given)), made.at(-1)); }"
+    )
     open_file(page, "wide.png", cv2.imencode(".png", image)[1].tobytes(), "image/png")
     until(page, "avatar.renderer.person.background.shown")
     assert page.evaluate("document.getElementById('behind').value") == "given"
+    until(page, "made.length === 2")
+    sizes = page.evaluate("made.map(({ width, height }) => [width, height])")
+    assert sizes == [[0, 0], [40, 40]], "the whole image is not kept"
     drawn = np.array(page.evaluate("Array.from(avatar.image(32).data)"), np.uint8).reshape(32, 32, 4)
     assert [tuple(drawn[row, column, :3]) for row, column in ((0, 1), (0, 30), (31, 1))] == [(0, 255, 0)] * 3
     tall = cv2.imencode(".png", np.zeros((6000, 5000, 3), np.uint8))[1].tobytes()

@@ -34,8 +34,10 @@ function decoded(buffer) {
 
 /** Its middle, in the proportions of the picture, which it fills. @param {File} file @param {number[]} size of the picture */
 async function image(file, [width, height]) {
+  /** @type {ImageBitmap|undefined} */
+  let whole;
   try {
-    const whole = await createImageBitmap(file);
+    whole = await createImageBitmap(file);
     const scale = Math.min(whole.width / width, whole.height / height);
     const sides = [width, height].map((side) => Math.max(1, Math.round(side * scale)));
     const shrink = Math.min(1, LARGEST_IMAGE / Math.max(...sides));
@@ -44,6 +46,8 @@ async function image(file, [width, height]) {
     return await createImageBitmap(whole, left, top, ...sides, { resizeWidth, resizeHeight, resizeQuality: "high" });
   } catch {
     throw new PageError("the browser cannot read it as an image.");
+  } finally {
+    whole?.close();
   }
 }
 
