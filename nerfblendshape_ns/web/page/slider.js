@@ -15,10 +15,15 @@ export function makeSlider({ name, low, high, value, title = "", onInput }) {
   const input = document.createElement("input");
   Object.assign(input, { type: "range", min: String(low), max: String(high), step: "any", value: String(value) });
   input.setAttribute("aria-label", name);
+  // A screen reader has the value from the slider; of an output it would read every frame that is played.
   const output = document.createElement("output");
+  output.setAttribute("aria-hidden", "true");
   row.append(label, input, output);
   const digits = high - low > 0.2 ? 2 : 4;
-  const show = (shown) => (output.textContent = shown.toFixed(digits));
+  const show = (shown) => {
+    output.textContent = shown.toFixed(digits);
+    input.setAttribute("aria-valuetext", output.textContent);
+  };
   input.addEventListener("input", () => {
     show(Number(input.value));
     onInput(Number(input.value));
