@@ -39,15 +39,16 @@ export class Playback {
 
   /**
    * @param {Sequence|"track"} [sequence] without one it goes on @param {{repeat?: boolean, speed?: number}} [options]
-   * @throws {PageError} there is nothing to play, or a keyframe is wrong
+   * @throws {PageError} there is nothing to play, or a keyframe or the speed is wrong
    */
   play(sequence, { repeat = this.repeat, speed = this.speed } = {}) {
+    const pace = clamp(figure(speed, "the speed"), 0.1, 3);
     if (sequence !== undefined) {
       this.sequence = sequence === "track" ? this.clip() : this.keyframes(sequence);
       this.time = 0;
     }
     if (!this.sequence) throw new PageError("There is nothing to play; give keyframes, or export the page with its track.");
-    [this.repeat, this.speed] = [repeat, clamp(speed, 0.1, 3)];
+    [this.repeat, this.speed] = [repeat, pace];
     if (!this.repeat && this.time >= this.sequence.duration) this.time = 0;
     [this.playing, this.last] = [true, null];
     this.seek(this.time);
@@ -72,8 +73,9 @@ export class Playback {
     this.last = now;
     const { duration } = this.sequence;
     let time = this.time + passed;
-    if (time >= duration && this.repeat) time %= Math.max(duration, 1e-3);
-    const ended = time >= duration && !this.repeat;
+    // What does not move is shown once, and then drawn in full size.
+    if (time >= duration && this.repeat && duration > 0) time %= duration;
+    const ended = time >= duration;
     if (passed > 0) this.seek(time);
     if (ended) {
       this.playing = false;
