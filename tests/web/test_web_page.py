@@ -56,6 +56,9 @@ def test_sliders_move_the_face(open_page, avatar):
     page.get_by_role("slider", name="mouthSmileLeft").press("ArrowRight")
     left, right, brow = values(page)
     assert left == right > 0 and brow == 0
+    slider = page.get_by_role("slider", name="mouthSmileLeft")
+    assert slider.get_attribute("aria-valuetext") == f"{left:.2f}"
+    assert page.locator(".slider output:not([aria-hidden=true])").count() == 0, "else each change is read aloud"
     page.uncheck("#symmetric")
     page.get_by_role("slider", name="mouthSmileLeft").press("End")
     assert values(page)[0] == pytest.approx(0.8) and values(page)[1] == right
@@ -144,6 +147,14 @@ def test_keyframes_play_as_nbs_drive_plays_them(open_page, avatar, tmp_path):
         avatar.play(undefined, {repeat: false, speed: 3});
     })"""
     np.testing.assert_allclose(page.evaluate(ended), sequence.values[-1], atol=1e-6)
+    # A single keyframe does not keep the page busy, however often it is to be repeated.
+    page.evaluate("avatar.play({keyframes: [{time: 1, expression: {browInnerUp: 0.2}}]}, {repeat: true})")
+    until(page, "!avatar.playback.playing")
+    assert values(page) == pytest.approx([0, 0, 0.2])
+    with pytest.raises(Exception, match="the speed is fast, which is no number"):
+        page.evaluate("avatar.play(undefined, {speed: 'fast'})")
+    with pytest.raises(Exception, match="A pose has yaw, pitch, roll and zoom as numbers, not valueOf: 1"):
+        page.evaluate("avatar.pose({valueOf: 1})")
 
 
 def test_the_clip_plays_where_the_page_has_it(open_page, avatar):
@@ -241,6 +252,22 @@ def test_pictures_are_saved(open_page, avatar, tmp_path):
     saving.value.save_as(path)
     image = cv2.imread(str(path))
     assert path.name == "avatar.png" and image.shape == (64, 64, 3) and tuple(image[0, 0]) == (64, 177, 0)
+    # A slow device draws the image in strips: whoever draws for seconds without a pause loses the graphics.
+    strips = """() => {
+        const [{ renderer, schedule }, rows] = [avatar, []];
+        const finish = renderer.finish;
+        renderer.finish = () => { rows.push(schedule.rows(32)); finish.call(renderer); };
+        schedule.cost = 60 / (32 * 10);
+        const { data } = avatar.image(32);
+        delete renderer.finish;
+        return [rows, Array.from(data)];
+    }"""
+    rows, drawn = page.evaluate(strips)
+    assert rows == [10] * 4 and np.abs(np.array(drawn) - green.ravel()).max() <= 1
+    page.evaluate(
+        "() => { const canvas = document.getElementById('canvas'), capture = canvas.captureStream.bind(canvas);"
+        " window.streams = []; canvas.captureStream = () => (streams.push(capture()), streams.at(-1)); }"
+    )
     page.click("#record")
     assert page.inner_text("#record") == "Stop and save"
     for step in range(5):
@@ -263,6 +290,34 @@ def test_pictures_are_saved(open_page, avatar, tmp_path):
     page.click("#record")
     assert page.inner_text("#message").startswith("This browser cannot record a video (no codec)")
     assert page.evaluate("avatar.schedule.hold") == 0 and page.inner_text("#record") == "Record video"
+    states = page.evaluate("streams.flatMap((stream) => stream.getTracks()).map((track) => track.readyState)")
+    assert states == ["ended", "ended"], "else the browser goes on to read every picture"
+
+
+def test_graphics_that_were_taken_away_come_back(open_page, avatar):
+    page = open_page(avatar)
+    page.evaluate("avatar.set({browInnerUp: 0.5})")
+    before = picture(page)
+    page.evaluate("(window.taken = avatar.renderer.gl.getExtension('WEBGL_lose_context')).loseContext()")
+    until(page, "document.getElementById('message').textContent.startsWith('The browser has taken the graphics away;')")
+    page.evaluate("avatar.reset(); avatar.set({browInnerUp: 0.5}); avatar.schedule.wanted = 90; avatar.changed()")
+    page.wait_for_timeout(500)
+    page.click("#save")
+    assert page.inner_text("#message") == "There is no picture, for the browser has taken the graphics away."
+    page.evaluate("avatar.background({color: [0, 1, 0]}); taken.restoreContext()")
+    until(page, "document.getElementById('message').textContent === '' && !avatar.renderer.lost")
+    assert tuple(picture(page)[:3]) == (0, 255, 0)
+    page.evaluate("avatar.background(null)")
+    np.testing.assert_allclose(picture(page), before, atol=1)
+
+
+def test_a_screen_of_other_density_is_filled(open_page, avatar):
+    page = open_page(avatar)
+    side = page.evaluate("avatar.schedule.fullSide")
+    metrics = {"width": 800, "height": 320, "deviceScaleFactor": 1.5, "mobile": False}
+    page.context.new_cdp_session(page).send("Emulation.setDeviceMetricsOverride", metrics)
+    until(page, "devicePixelRatio === 1.5")
+    assert page.evaluate("avatar.schedule.fullSide") == pytest.approx(1.5 * side, abs=1)
 
 
 def damaged(path: Path, how: str) -> Path:

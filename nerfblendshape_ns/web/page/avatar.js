@@ -23,6 +23,7 @@ export class Avatar extends EventTarget {
    */
   constructor(canvas, data) {
     super();
+    this.data = data;
     this.content = data.content;
     this.names = data.content.names;
     this.minimum = data.content.minimum;
@@ -105,7 +106,7 @@ export class Avatar extends EventTarget {
    */
   pose(turn) {
     for (const [name, value] of Object.entries(turn)) {
-      if (!(name in this.turn) || !Number.isFinite(value)) throw new PageError(`A pose has yaw, pitch, roll and zoom as numbers, not ${name}: ${value}.`);
+      if (!Object.hasOwn(this.turn, name) || !Number.isFinite(value)) throw new PageError(`A pose has yaw, pitch, roll and zoom as numbers, not ${name}: ${value}.`);
       const [low, high] = this.rangeOf(name);
       this.turn[name] = clamp(value, low, high);
     }
@@ -140,6 +141,13 @@ export class Avatar extends EventTarget {
     this.changed();
   }
 
+  /** Draw with graphics that the browser had taken away and gives back. */
+  restore() {
+    const { canvas, person } = this.renderer;
+    this.renderer = new Renderer(canvas, this.data);
+    this.background(person.background.shown);
+  }
+
   /** The coefficients that are rendered. @returns {number[]} */
   expression() {
     return this.values.map((value, index) => {
@@ -172,12 +180,21 @@ export class Avatar extends EventTarget {
   /**
    * Draw an image at once; what the canvas shows is drawn again after it.
    * @param {number} longer side in pixels @returns {ImageData}
+   * @throws {PageError} the browser has taken the graphics away
    */
   image(longer) {
+    const { renderer } = this;
+    if (renderer.lost) throw new PageError("There is no picture, for the browser has taken the graphics away.");
     const { shape, camera } = this.scene();
-    this.renderer.prepare(shape);
-    this.renderer.draw(camera, ...this.sizeOf(longer));
-    const pixels = this.renderer.pixels();
+    const [width, height] = this.sizeOf(longer);
+    renderer.prepare(shape);
+    // Browsers take the graphics away from whoever draws for seconds without a pause.
+    const rows = this.schedule.rows(width);
+    for (let row = 0; row < height; row += rows) {
+      renderer.draw(camera, width, height, row, Math.min(height, row + rows));
+      renderer.finish();
+    }
+    const pixels = renderer.pixels();
     this.schedule.ask();
     return pixels;
   }

@@ -35,7 +35,7 @@ function addControls(avatar, canvas) {
   new ResizeObserver(([{ contentRect }]) => {
     const [width, height] = avatar.content.size;
     const scale = Math.min(contentRect.width / width, contentRect.height / height);
-    schedule.wanted = Math.max(64, Math.round(scale * Math.max(width, height) * devicePixelRatio));
+    schedule.wanted = Math.max(64, scale * Math.max(width, height));
     schedule.ask();
   }).observe(canvas);
   avatar.addEventListener("drawn", ({ detail }) => {
@@ -51,7 +51,18 @@ async function start() {
   try {
     const avatar = new Avatar(canvas, await readData(block.textContent));
     block.remove();
-    canvas.addEventListener("webglcontextlost", () => say("The browser has taken the graphics away; reload the page."));
+    canvas.addEventListener("webglcontextlost", (event) => {
+      event.preventDefault(); // Else they are never given back.
+      say("The browser has taken the graphics away; reload the page if it does not give them back.");
+    });
+    canvas.addEventListener("webglcontextrestored", () => {
+      try {
+        avatar.restore();
+        say("");
+      } catch (error) {
+        say(error.message);
+      }
+    });
     addControls(avatar, canvas);
     if (block.dataset.live) {
       new Live(avatar, say);

@@ -64,7 +64,12 @@ export class Picture {
 
   /** Save what is shown in full size; while a video is recorded, in the size of its frames. */
   save() {
-    if (!this.recorder) this.avatar.image(this.avatar.schedule.fullSide);
+    try {
+      if (!this.recorder) this.avatar.image(this.avatar.schedule.fullSide);
+    } catch (error) {
+      this.say(error.message);
+      return;
+    }
     this.canvas.toBlob((blob) => blob && download(blob, "avatar.png"), "image/png");
   }
 
@@ -78,11 +83,15 @@ export class Picture {
     // A video's frames have one size, of even sides.
     const side = 2 * Math.round(Math.min(schedule.fullSide, Math.max(256, schedule.side(50))) / 2);
     const mimeType = TYPES.find((type) => MediaRecorder.isTypeSupported(type));
+    const stream = this.canvas.captureStream();
+    // Else the browser goes on to read every picture.
+    const release = () => stream.getTracks().forEach((track) => track.stop());
     /** @type {MediaRecorder} */
     let recorder;
     try {
-      recorder = new MediaRecorder(this.canvas.captureStream(), { mimeType, videoBitsPerSecond: BITS_PER_PIXEL * side ** 2 });
+      recorder = new MediaRecorder(stream, { mimeType, videoBitsPerSecond: BITS_PER_PIXEL * side ** 2 });
     } catch (error) {
+      release();
       this.say(`This browser cannot record a video (${error.message}); try another one.`);
       return;
     }
@@ -92,6 +101,7 @@ export class Picture {
     const parts = [];
     recorder.addEventListener("dataavailable", (event) => parts.push(event.data));
     recorder.addEventListener("stop", () => {
+      release();
       const type = recorder.mimeType || "video/webm";
       download(new Blob(parts, { type }), `avatar.${type.includes("mp4") ? "mp4" : "webm"}`);
       [this.recorder, schedule.hold] = [null, 0];

@@ -27,6 +27,11 @@ export class Renderer {
     this.prepared = "";
   }
 
+  /** Whether the browser has taken the graphics away. */
+  get lost() {
+    return this.gl.isContextLost();
+  }
+
   /** What is behind the person; null is what the avatar has. @param {import("./torso.js").Shown} shown */
   show(shown) {
     this.person.background.show(shown);

@@ -16,7 +16,7 @@ export class Schedule {
     this.waiting = false;
     this.asked = false;
     this.since = 0;
-    /** Longer side of the canvas on the page, in the device's pixels. */
+    /** Longer side of the canvas on the page, in the page's pixels. */
     this.wanted = 512;
     /** Longer side of all images while a video is recorded; else 0. */
     this.hold = 0;
@@ -43,6 +43,10 @@ export class Schedule {
   /** @param {number} now milliseconds */
   turn(now) {
     const playing = this.avatar.playback.advance(now);
+    if (this.avatar.renderer.lost) {
+      this.asked = false; // Once it is restored, all is asked for.
+      return;
+    }
     if (this.asked) {
       this.asked = false;
       this.since = now;
@@ -60,8 +64,14 @@ export class Schedule {
     return Math.sqrt(milliseconds / this.cost / share);
   }
 
+  /** Rows of an image that are drawn in one go. @param {number} width of the image */
+  rows(width) {
+    return Math.max(1, Math.floor(STRIP_MS / this.cost / width));
+  }
+
   get fullSide() {
-    return Math.round(Math.min(this.wanted, this.avatar.largest));
+    // The window may have come to a screen of another density since.
+    return Math.round(Math.min(this.wanted * devicePixelRatio, this.avatar.largest));
   }
 
   moving() {
@@ -86,8 +96,7 @@ export class Schedule {
     const { avatar, full } = this;
     if (!full || full.done) return;
     const [width, height] = avatar.sizeOf(full.side);
-    const rows = Math.max(1, Math.floor(STRIP_MS / this.cost / width));
-    const to = Math.min(height, full.row + rows);
+    const to = Math.min(height, full.row + this.rows(width));
     const begun = performance.now();
     if (full.row === 0) full.begun = begun;
     avatar.renderer.draw(full.camera, width, height, full.row, to);
