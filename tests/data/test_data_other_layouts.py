@@ -20,9 +20,8 @@ from tiny_clips import FOCAL, HEAD_COLOUR, SIZE
 from nerfblendshape_ns.common.errors import UserError
 from nerfblendshape_ns.data.dataparser import NerfBlendshapeDataParserConfig
 from nerfblendshape_ns.data.frame_images import check_files, load_frame, load_labels
-from nerfblendshape_ns.data.layouts import LAYOUTS, read_clip
+from nerfblendshape_ns.data.layouts import read_clip
 from nerfblendshape_ns.data.layouts.numbered import follows_pose
-from nerfblendshape_ns.scripts.convert import ConvertOptions
 
 
 @pytest.mark.parametrize(
@@ -51,15 +50,6 @@ def test_a_layout_is_detected_and_read(tmp_path, layout, write):
     np.testing.assert_allclose(colours[45, 48], HEAD_COLOUR, atol=2)
     outputs = NerfBlendshapeDataParserConfig(data=tmp_path).setup().get_dataparser_outputs("train")
     assert outputs.metadata["layout"] == layout and len(outputs.cameras) > 10
-
-
-def test_layouts_can_be_named_on_the_command_line():
-    """The choices of the dataparser and of nbs-convert are the readers that exist."""
-    for config in (NerfBlendshapeDataParserConfig, ConvertOptions):
-        for layout in ("auto", *LAYOUTS):
-            assert f"'{layout}'" in str(config.__annotations__["layout"]) or f'"{layout}"' in str(
-                config.__annotations__["layout"]
-            )
 
 
 def test_unofficial_leading_one_and_pose_angles_are_left_out(tmp_path):

@@ -62,8 +62,8 @@ def test_the_methods_own_config_is_left_alone(tmp_path):
     recipe = load_recipe(CONFIGS / "ci.yaml")
     config = trainer_config(recipe, tmp_path, tmp_path, minutes=2)
     assert config.max_minutes == 2.0
-    assert config.max_num_iterations == recipe.overrides["max_num_iterations"] == 300
-    assert all_methods[recipe.method].max_num_iterations != 300
+    assert config.max_num_iterations == recipe.overrides["max_num_iterations"] == 400
+    assert all_methods[recipe.method].max_num_iterations != 400
 
 
 def test_base_and_variant(tmp_path):

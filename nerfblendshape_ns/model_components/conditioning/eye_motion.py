@@ -33,6 +33,8 @@ CELLS = 256
 """Cells of the map of openings along each side of the box."""
 BEYOND = 0.5
 """How far gaze may leave its training range, at either end, as a fraction of the range."""
+UNBOUNDED = 1e9
+"""Stands for infinity, which no checkpoint holds."""
 TENSORS = ("lids", "irises", "turns", "ends", "low", "high")
 """What a checkpoint keeps."""
 
@@ -135,8 +137,8 @@ class EyeMotion(nn.Module):
         slid = moved - extent * displacements(motion.aabb, motion.neutral, motion.motion, irises)
         turns = torch.stack([-slid[..., 2], slid[..., 0]], dim=-1).flatten(1) / eyeball_radius(lids)
         angles = expression @ turns
-        low = torch.where(turning, expression.amin(0), -torch.inf)
-        high = torch.where(turning, expression.amax(0), torch.inf)
+        low = torch.where(turning, expression.amin(0), -UNBOUNDED)
+        high = torch.where(turning, expression.amax(0), UNBOUNDED)
         source.widen(turning, BEYOND)
         return cls(motion.aabb, lids, irises, turns, torch.stack([angles.amin(0), angles.amax(0)]), low, high)
 

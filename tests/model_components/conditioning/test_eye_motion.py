@@ -16,6 +16,7 @@ from nerfblendshape_ns.model_components.conditioning.eye_motion import (
     BEYOND,
     CELLS,
     EYEBALL,
+    UNBOUNDED,
     EyeMotion,
     eyeball_radius,
     opening_map,
@@ -160,10 +161,8 @@ def test_turns_are_measured_on_the_irises():
     more = BEYOND * (high - low) * torch.tensor([0.0, 1.0, 1.0])
     torch.testing.assert_close(source.minimum, low - more)
     torch.testing.assert_close(source.maximum, high + more)
-    assert eyes.low.tolist() == [-torch.inf, *low[1:].tolist()] and eyes.high.tolist() == [
-        torch.inf,
-        *high[1:].tolist(),
-    ]
+    assert eyes.low.tolist() == [-UNBOUNDED, *low[1:].tolist()]
+    assert eyes.high.tolist() == [UNBOUNDED, *high[1:].tolist()]
 
 
 def test_without_irises_or_gaze_there_are_no_eyes():
