@@ -216,7 +216,7 @@ class HeadConditioning(nn.Module):
             condition = torch.add(condition, torch.randn_like(condition), alpha=self.noise)
         condition = self.variants(condition)
         if self.training and self.parts is not None and torch.rand(1).numpy()[0] < EXPRESSION_SWAP:
-            chosen = torch.randint(len(pool), (count,)).to(pool.device)
+            chosen = torch.randint(len(pool), (count,), device=pool.device)
             foreign = torch.cat([pool[chosen, : self.basis], condition[:count, self.basis :]], dim=-1)
             condition = torch.cat([foreign, condition[count:]])
         return FrameBatch(condition, *blend(condition), ray_frame, codes, count, motion, correction, eyes)
