@@ -33,7 +33,7 @@ from nerfblendshape_ns.models.description import check_pose_refinement
 from nerfblendshape_ns.models.expression_model import ExpressionModel, ExpressionModelConfig
 from nerfblendshape_ns.models.occupancy_callback import occupancy_callback
 from nerfblendshape_ns.ops import nerfacc_backend
-from nerfblendshape_ns.ops.canonical import EyeMap, Marched
+from nerfblendshape_ns.ops.canonical import Marched
 
 
 @dataclass
@@ -156,7 +156,7 @@ class HeadModel(ExpressionModel[FrameBatch]):
         """As torch's; refuses what :meth:`set_extra_state` does, and poses that were refined in another way."""
         check_pose_refinement(state_dict, self.config.camera_optimizer.mode)
         if not any(name.startswith("conditioning.eyes.") for name in state_dict):
-            self.conditioning.eyes = None  # It was trained without.
+            self.conditioning.turn(None)  # It was trained without.
         return super().load_state_dict(state_dict, strict=strict, assign=assign)
 
     # --- training ---
@@ -244,8 +244,7 @@ class HeadModel(ExpressionModel[FrameBatch]):
         """Blend the tables of a few frames; see :meth:`ExpressionModel.frames`."""
         condition = self.conditioning(expression, captured)
         correction = self.conditioning.corrections(condition, captured, train_frame)
-        eyes = self.conditioning.turned_eyes(expression)
-        return self._blended(condition, ray_frame, train_frame, correction, eyes)
+        return self._blended(condition, ray_frame, train_frame, correction)
 
     def training_frames(self, frames: Tensor, ray_frame: Optional[Tensor]) -> FrameBatch:
         """Blend the tables of training frames, whose conditions are known."""
@@ -258,11 +257,10 @@ class HeadModel(ExpressionModel[FrameBatch]):
         ray_frame: Optional[Tensor],
         train_frame: Optional[Tensor],
         correction: Optional[Tensor],
-        eyes: Optional[EyeMap] = None,
     ) -> FrameBatch:
         codes = frame_code(self.field.frame_codes, train_frame, len(condition))
         pool = self.occupancy.train_expressions
-        return self.conditioning.frame_batch(condition, self.field.blend, pool, ray_frame, codes, correction, eyes)
+        return self.conditioning.frame_batch(condition, self.field.blend, pool, ray_frame, codes, correction)
 
     def get_outputs(self, ray_bundle: RayBundle) -> Dict[str, Tensor]:  # type: ignore[override]
         """Render rays.

@@ -42,8 +42,12 @@ class EyeMap(NamedTuple):
     """In [0, 1] over the box."""
     size: Float[Tensor, "3"]
     """Of the box, in radii of an eyeball."""
-    turns: Float[Tensor, "frames 2 2"]
-    """Radians about x, then z, by which each eye is turned in each frame."""
+    turns: Float[Tensor, "basis 2 2"]
+    """Radians about x, then z, by which each coefficient turns each eye."""
+    ends: Float[Tensor, "2 2 2"]
+    """The smallest and the largest of the sums."""
+    coefficients: Float[Tensor, "frames numbers"]
+    """Of each frame; others may follow those of ``turns``."""
 
 
 class Marched(NamedTuple):
@@ -123,9 +127,10 @@ class _Canonical(torch.autograd.Function):
         if face is not None:
             seed = index if face.seed is None else face.seed
             parts = (face.weights, face.rear.view(1), face.border.view(1), face.blur, seed)
-        turned = (plane, vectors, vectors, real.view(0, 0, 2))
+        turned = (plane, vectors, vectors, real.view(0, 0, 2), real.view(0, 0, 2), plane)
         if eyes is not None:
-            turned = (eyes.opening, eyes.centres, eyes.size.view(1, 3), eyes.turns)
+            shapes = eyes.opening, eyes.centres, eyes.size.view(1, 3), eyes.turns, eyes.ends
+            turned = (*shapes, eyes.coefficients.float().contiguous())
         positions = points.new_empty(samples, 3, dtype=torch.float32)
         rows = torch.empty(samples, dtype=torch.int32, device=points.device)
         displacement = grid if fields is None else fields.float().contiguous()

@@ -90,6 +90,8 @@ def _eye_turned_back(
     eyes: wp.array(dtype=wp.vec3),
     size: wp.vec3,
     turns: wp.array2d(dtype=wp.vec2),
+    ends: wp.array2d(dtype=wp.vec2),
+    coefficients: wp.array2d(dtype=float),
     frame: int,
 ):
     """Where a point between the lids is when its eye looks straight ahead; others stay."""
@@ -99,7 +101,10 @@ def _eye_turned_back(
     if weight > 0.0:
         weight *= _bilinear(opening, point[2], point[0])
     if weight > 0.0:
-        turn = turns[frame, eye]
+        turn = wp.vec2()
+        for number in range(turns.shape[0]):
+            turn += coefficients[frame, number] * turns[number, eye]
+        turn = wp.max(wp.min(turn, ends[1, eye]), ends[0, eye])
         sine, cosine = wp.sin(turn[1]), wp.cos(turn[1])
         back = wp.vec3(cosine * offset[0] + sine * offset[1], cosine * offset[1] - sine * offset[0], offset[2])
         sine, cosine = wp.sin(turn[0]), wp.cos(turn[0])
@@ -124,6 +129,8 @@ def _canonical(
     eyes: wp.array(dtype=wp.vec3),
     eye_size: wp.array(dtype=wp.vec3),
     turns: wp.array2d(dtype=wp.vec2),
+    turn_ends: wp.array2d(dtype=wp.vec2),
+    coefficients: wp.array2d(dtype=float),
     face: wp.array2d(dtype=float),
     rear: wp.array(dtype=float),
     border: wp.array(dtype=float),
@@ -163,7 +170,7 @@ def _canonical(
             last_step = step
             last_change = change
     if opening.shape[0] > 0:
-        canonical = _eye_turned_back(canonical, opening, eyes, eye_size[0], turns, frame)
+        canonical = _eye_turned_back(canonical, opening, eyes, eye_size[0], turns, turn_ends, coefficients, frame)
     positions[sample] = canonical
     if face.shape[0] > 0:
         height = canonical[2]
@@ -220,7 +227,7 @@ _vector, _real, _index = wp.vec3, wp.float32, wp.int32
 canonical = ParallelKernel(
     _canonical,
     (_vector, _vector, _real, wp.int64, _vector, _index, None, _vector)
-    + (_real, _vector, _vector, wp.vec2)
+    + (_real, _vector, _vector, wp.vec2, wp.vec2, _real)
     + (_real, _real, _real, None, _index)
     + (_vector, _index),
     minimum=MINIMUM_SAMPLES,

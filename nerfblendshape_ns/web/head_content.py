@@ -110,7 +110,7 @@ def head_content(head: HeadModel, exact: bool = False) -> Tuple[Dict[str, Any], 
         content["eyes"] |= {"whole": EYE_WHOLE, "end": EYE_END}
         arrays["head.opening"] = array(eyes.opening).astype(np.float16)
         arrays["head.turns"] = array(eyes.turns.T)
-        arrays["head.furthest"] = array(torch.stack([eyes.least, eyes.most]))
+        arrays["head.furthest"] = array(eyes.furthest)
         arrays["head.gaze"] = array(torch.stack([eyes.low, eyes.high]))
     return content, arrays
 

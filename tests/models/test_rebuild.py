@@ -111,6 +111,7 @@ def test_the_parts_of_the_face_come_along():
     model = make(data).eval()
     with torch.no_grad():
         model.conditioning.parts.reference.uniform_()
+        model.conditioning.parts.limit(None)
     rebuilt = build_head(model.state_dict())
     view = camera({"cam_idx": 1})
     assert torch.equal(rebuilt.get_outputs_for_camera(view)["rgb"], model.get_outputs_for_camera(view)["rgb"])

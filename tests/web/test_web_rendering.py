@@ -110,7 +110,7 @@ def test_turned_eyes_are_drawn(open_page):
     ends = torch.tensor([[-0.1, -0.2] * 2, [0.2, 0.2] * 2])
     gaze = torch.tensor([[-torch.inf, 0.0, 0.0], [torch.inf, torch.inf, 0.3]])
     eyes = EyeMotion(avatar.head.aabb, middles[:, None] + outline, middles, turns, ends, *gaze)
-    avatar.head.conditioning.eyes = eyes
+    avatar.head.conditioning.turn(eyes)
     page = open_page(avatar, exact=True)
     for expression in EXPRESSIONS:
         drawn, rendered = drawn_and_rendered(page, avatar, expression, TURNS[0], False)

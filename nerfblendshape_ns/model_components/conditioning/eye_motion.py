@@ -73,8 +73,7 @@ class EyeMotion(nn.Module):
         self.low: Tensor
         self.high: Tensor
         self.aabb: Tensor
-        self.least: Tensor
-        self.most: Tensor
+        self.furthest: Tensor
         self.centres: Tensor
         self.size: Tensor
         self.opening: Tensor
@@ -89,8 +88,7 @@ class EyeMotion(nn.Module):
         opening = opening_map(((self.lids - low) / extent)[..., [0, 2]].cpu().numpy())
         beyond = BEYOND * (self.ends[1] - self.ends[0])
         return {
-            "least": self.ends[0] - beyond,
-            "most": self.ends[1] + beyond,
+            "furthest": torch.stack([self.ends[0] - beyond, self.ends[1] + beyond]),
             "centres": (centres - low) / extent,
             "size": extent / radius,
             "opening": torch.from_numpy(opening).to(low.device),
@@ -142,14 +140,10 @@ class EyeMotion(nn.Module):
         source.widen(turning, BEYOND)
         return cls(motion.aabb, lids, irises, turns, torch.stack([angles.amin(0), angles.amax(0)]), low, high)
 
-    def for_tables(self, expression: Float[Tensor, "frames basis"]) -> Float[Tensor, "frames basis"]:
-        """Scaled coefficients without the gaze that training never showed."""
-        return expression.clamp(self.low, self.high)
-
-    def forward(self, expression: Float[Tensor, "frames basis"]) -> EyeMap:
-        """How the eyes of a few frames are turned, by their scaled coefficients."""
-        angles = (expression @ self.turns).clamp(self.least, self.most)
-        return EyeMap(self.opening, self.centres, self.size, angles.view(-1, 2, 2))
+    def forward(self, coefficients: Float[Tensor, "frames numbers"]) -> EyeMap:
+        """How the eyes of a few frames are turned, by their scaled coefficients, which others may follow."""
+        turns, furthest = self.turns.view(-1, 2, 2), self.furthest.view(2, 2, 2)
+        return EyeMap(self.opening, self.centres, self.size, turns, furthest, coefficients)
 
 
 def eyeball_radius(lids: Float[Tensor, "2 16 3"]) -> Float[Tensor, ""]:

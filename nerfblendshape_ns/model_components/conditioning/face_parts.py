@@ -8,7 +8,7 @@ of jaw and mouth. Off the face, where a tracker's errors follow the expression a
 
 from __future__ import annotations
 
-from typing import Optional, Sequence
+from typing import Any, Dict, Optional, Sequence
 
 import torch
 from jaxtyping import Float
@@ -54,7 +54,21 @@ class FaceParts(nn.Module):
         still = torch.tensor([[False] * len(reference), upper + pose, lower + pose])
         self.register_buffer("still", still[:, None], persistent=False)
         self.register_buffer("reference", reference.float().clone())
+        self.low: Tensor
+        self.high: Tensor
+        self.limit(None)
         self.register_buffer("border", 0.5 * (height[NOSE_TIP] + height[NOSE_BRIDGE]))
+
+    def limit(self, bounds: Optional[Float[Tensor, "2 condition"]]) -> None:
+        """Set the smallest and the largest that any part sees of each value; None sets no limits."""
+        self._bounds = bounds
+        low, high = (-torch.inf, torch.inf) if bounds is None else bounds.to(self.reference)
+        self.register_buffer("low", torch.where(self.still, self.reference, low), persistent=False)
+        self.register_buffer("high", torch.where(self.still, self.reference, high), persistent=False)
+
+    def _load_from_state_dict(self, state_dict: Dict[str, Any], *args: Any, **kwargs: Any) -> None:
+        super()._load_from_state_dict(state_dict, *args, **kwargs)
+        self.limit(self._bounds)
 
     @staticmethod
     def has_region_names(names: Sequence[str]) -> bool:
@@ -63,7 +77,7 @@ class FaceParts(nn.Module):
 
     def conditions(self, condition: Float[Tensor, "frames condition"]) -> Float[Tensor, "variants condition"]:
         """What the parts of the head see of each frame's condition, one part after the other by their numbers."""
-        return torch.where(self.still, self.reference, condition).flatten(0, 1)
+        return condition.clamp(self.low, self.high).flatten(0, 1)  # One operation for both.
 
     def face_map(self, soft: bool, generator: Optional[torch.Generator] = None) -> FaceMap:
         """Where the parts are.

@@ -10,7 +10,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from nerfblendshape_ns.model_components.conditioning.expression_source import ExpressionSource
-from nerfblendshape_ns.model_components.conditioning.eye_motion import EyeMotion
+from nerfblendshape_ns.model_components.conditioning.eye_motion import UNBOUNDED, EyeMotion
 from nerfblendshape_ns.model_components.conditioning.face_motion import FaceMotion
 from nerfblendshape_ns.model_components.conditioning.face_parts import FaceParts
 from nerfblendshape_ns.model_components.conditioning.head_pose_code import HeadPoseCode
@@ -66,7 +66,6 @@ class HeadConditioning(nn.Module):
         noise: standard deviation of the noise on training conditions.
         parts: lets the lower and the upper face see only what moves them; None shows everything everywhere.
         motion: moves samples to canonical space; None leaves them.
-        eyes: turns eyes back there; None leaves them.
         by_code: the codes of the frames stand in for coefficients and head pose.
     """
 
@@ -78,7 +77,6 @@ class HeadConditioning(nn.Module):
         noise: float = 0.0,
         parts: Optional[FaceParts] = None,
         motion: Optional[FaceMotion] = None,
-        eyes: Optional[EyeMotion] = None,
         by_code: bool = False,
     ) -> None:
         super().__init__()
@@ -91,7 +89,7 @@ class HeadConditioning(nn.Module):
         self.noise = noise
         self.parts = parts
         self.motion = motion
-        self.eyes = eyes
+        self.eyes: Optional[EyeMotion] = None
         self.by_code = by_code
 
     @classmethod
@@ -124,10 +122,11 @@ class HeadConditioning(nn.Module):
         train_expression, mesh = source.clamp(source.train_expression()) * scale, metadata.get("face_mesh")
         motion = FaceMotion.of_clip(aabb, metadata, train_expression, train_pose) if face_motion else None
         eyes = None if motion is None else EyeMotion.of_clip(motion, metadata, source, train_expression, train_pose)
-        conditioning = cls(scale, train_pose, pose_scale, noise, motion=motion, eyes=eyes, by_code=by_code)
+        conditioning = cls(scale, train_pose, pose_scale, noise, motion=motion, by_code=by_code)
         if face_parts and mesh is not None and FaceParts.has_region_names(source.names):
             reference = conditioning.of_training(source).mean(0)
             conditioning.parts = FaceParts(aabb, mesh, source.names, reference)
+        conditioning.turn(eyes)
         return conditioning
 
     def of_training(self, source: ExpressionSource) -> Float[Tensor, "train condition"]:
@@ -137,27 +136,18 @@ class HeadConditioning(nn.Module):
     def forward(
         self, expression: Float[Tensor, "frames basis"], captured: Optional[Float[Tensor, "frames 12"]]
     ) -> Float[Tensor, "frames condition"]:
-        """The scaled coefficients, then the head pose's code where it is used.
+        """The scaled coefficients, with a gaze that only eyes follow, then the head pose's code where it is used.
 
         Args:
             expression: raw coefficients.
             captured: head poses (camera-to-head, row by row); None takes the clip's middle one.
         """
         expression = expression * self.scale
-        if self.eyes is not None:
-            expression = self.eyes.for_tables(expression)
         if not self.with_pose:
             return expression
         if captured is None:
             captured = self.pose_code.reference.expand(len(expression), -1)
         return torch.cat([expression, self.pose_code(captured)], dim=-1)
-
-    def turned_eyes(self, expression: Float[Tensor, "frames basis"]) -> Optional[EyeMap]:
-        """How the eyeballs are turned by raw coefficients; None where they stay as they are."""
-        return self._turned(expression * self.scale)
-
-    def _turned(self, expression: Float[Tensor, "frames basis"]) -> Optional[EyeMap]:
-        return None if self.eyes is None else self.eyes(expression)
 
     def corrections(
         self,
@@ -182,7 +172,21 @@ class HeadConditioning(nn.Module):
 
     def variants(self, condition: Float[Tensor, "frames condition"]) -> Float[Tensor, "variants condition"]:
         """All that any sample of these frames may see, in the order of :class:`FrameBatch`."""
-        return condition if self.parts is None else self.parts.conditions(condition)
+        if self.parts is not None:
+            return self.parts.conditions(condition)
+        return condition if self.eyes is None else condition.clamp(*self._bounds(self.eyes))
+
+    def turn(self, eyes: Optional[EyeMotion]) -> None:
+        """Turn eyes back in canonical space; None leaves them."""
+        self.eyes = eyes
+        if self.parts is not None:
+            self.parts.limit(None if eyes is None else self._bounds(eyes))
+
+    def _bounds(self, eyes: EyeMotion) -> Float[Tensor, "2 condition"]:
+        """What the tables see at least and at most of each number: no gaze that training did not show."""
+        bounds = torch.stack([eyes.low, eyes.high])
+        pose = bounds.new_tensor([[-UNBOUNDED], [UNBOUNDED]]).expand(2, 6)
+        return torch.cat([bounds, pose], dim=1) if self.with_pose else bounds
 
     def frame_batch(
         self,
@@ -192,7 +196,6 @@ class HeadConditioning(nn.Module):
         ray_frame: Optional[Tensor],
         codes: Optional[Tensor],
         correction: Optional[Float[Tensor, "frames 12"]] = None,
-        eyes: Optional[EyeMap] = None,
     ) -> FrameBatch:
         """Blend the tables of a few frames; in training with noise, and at times with another frame's coefficients.
 
@@ -203,7 +206,6 @@ class HeadConditioning(nn.Module):
             ray_frame: see :class:`FrameBatch`.
             codes: see :class:`FrameBatch`.
             correction: see :class:`FrameBatch`.
-            eyes: see :class:`FrameBatch`; None turns them by the condition.
         """
         count = len(condition)
         if self.by_code:
@@ -211,7 +213,7 @@ class HeadConditioning(nn.Module):
             condition = codes
         # Without noise and swaps: those keep the tables from learning a tracker's errors; the skin is where it is.
         motion = None if self.motion is None else self.motion.fields(condition[:, : self.basis])
-        eyes = self._turned(condition[:, : self.basis]) if eyes is None else eyes
+        eyes = None if self.eyes is None else self.eyes(condition)
         if self.training:
             condition = torch.add(condition, torch.randn_like(condition), alpha=self.noise)
         condition = self.variants(condition)
@@ -260,6 +262,6 @@ class HeadConditioning(nn.Module):
             conditions = codes[torch.randint(len(codes), (len(conditions),), generator=generator).to(codes.device)]
         fields = None if self.motion is None else self.motion.fields(conditions[:, : self.basis])
         face = None if self.parts is None else self.parts.face_map(True, generator)
-        eyes = self._turned(conditions[:, : self.basis])
+        eyes = None if self.eyes is None else self.eyes(conditions)
         positions, rows = canonical_positions(unit, None, probe, len(conditions), fields, face, eyes)
         return positions, self.variants(conditions), rows

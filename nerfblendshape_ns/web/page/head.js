@@ -86,7 +86,7 @@ export class Head {
     const mixing = arrays["head.mixing"];
     const components = conditions.map((condition) => Array.from(times(mixing.data, condition, mixing.shape[0])));
     this.blend.draw(components);
-    if (this.motion) this.motion.draw(conditions[0].slice(0, this.content.scale.length));
+    if (this.motion) this.motion.draw(this.scaled(expression));
     if (this.content.eyes) {
       const furthest = arrays["head.furthest"].data;
       const angles = times(arrays["head.turns"].data, this.scaled(expression), 4);

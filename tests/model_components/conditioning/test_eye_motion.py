@@ -96,17 +96,13 @@ def test_each_frame_turns_by_itself():
 
 
 def test_eyes_stop_half_a_range_beyond_training():
-    turns = make()(torch.tensor([[0.0, 5.0, 5.0], [0.0, -5.0, -5.0], [0.0, 0.3, 0.5]])).turns
-    up, side = BEYOND * 0.4, BEYOND * 0.8
-    expected = torch.tensor([[-0.4 - up, 0.4 + side], [up, -0.4 - side], [-0.3, 0.5]])
-    torch.testing.assert_close(turns, expected[:, None].expand(-1, 2, -1))
-
-
-def test_tables_see_no_gaze_that_training_did_not_show():
-    eyes = make()
-    eyes.low, eyes.high = torch.tensor([-torch.inf, 0.0, -0.2]), torch.tensor([torch.inf, 0.5, 0.3])
-    seen = eyes.for_tables(torch.tensor([[7.0, 0.7, -0.4], [-7.0, 0.2, 0.1]]))
-    torch.testing.assert_close(seen, torch.tensor([[7.0, 0.5, -0.2], [-7.0, 0.2, 0.1]]))
+    up, side = 0.4 + BEYOND * 0.4, 0.4 + BEYOND * 0.8
+    for coefficients, most in (([0.0, 5.0, 5.0], (up, side)), ([0.0, -5.0, -5.0], (-BEYOND * 0.4, -side))):
+        found, expected = (
+            looked_up(make(), IRISES[1:], torch.tensor([[0.0, *values]])) for values in (coefficients[1:], most)
+        )
+        torch.testing.assert_close(found, expected)
+        assert not torch.allclose(found, looked_up(make(), IRISES[1:], 0.9 * torch.tensor([[0.0, *most]])), atol=1e-3)
 
 
 def test_the_map_of_openings():
@@ -134,7 +130,7 @@ def clip(frames: int = 40) -> Tuple[FaceMotion, dict, ExpressionSource, Tensor, 
     poses = torch.tensor([1.0, 0, 0, 0, 0, 0, -1.0, -4.0, 0, 1.0, 0, 0]).repeat(frames, 1)
     poses[:, 3] = torch.linspace(-0.5, 0.5, frames)
     points = torch.cat([mesh, torch.zeros(10, 3)]).repeat(frames, 1, 1)
-    angles = make()(expression).turns
+    angles = (expression @ make().turns).view(-1, 2, 2)
     for eye, landmark in enumerate((468, 473)):
         offset = torch.stack(
             [RADIUS * angles[:, eye, 1].sin(), torch.zeros(frames), -RADIUS * angles[:, eye, 0].sin()], -1
@@ -182,6 +178,6 @@ def test_a_checkpoint_brings_its_eyes():
     saved.ends *= 2
     other.load_state_dict(saved.state_dict())
     again = EyeMotion(AABB, *saved.state_dict().values())
-    for name in ("centres", "size", "opening", "least", "most"):
+    for name in ("centres", "size", "opening", "furthest"):
         assert torch.equal(getattr(other, name), getattr(again, name)), name
     assert not torch.equal(other.opening, make().opening)

@@ -43,6 +43,19 @@ def test_each_part_sees_what_moves_it():
     assert conditions[UPPER_FACE].tolist() == [[9.0, 9.0, 2.0, 3.0, 9.0, 9.0, 9.0]] * 2
 
 
+def test_no_part_sees_beyond_the_limits():
+    parts = make()
+    low, high = torch.full((7,), -5.0), torch.full((7,), 5.0)
+    high[4] = 12.0
+    parts.limit(torch.stack([low, high]))
+    parts.load_state_dict(make().state_dict())
+    conditions = parts.conditions(torch.tensor([[9.0] * 7, [-9.0] * 7])).view(3, 2, 7)
+    assert conditions[OFF_FACE].tolist() == [[5.0] * 4 + [9.0] + [5.0] * 2, [-5.0] * 7]
+    assert conditions[LOWER_FACE, 0].tolist() == [0.0, 1.0, 5.0, 5.0, 9.0, 5.0, 5.0]
+    parts.limit(None)
+    assert float(parts.conditions(torch.full((1, 7), 9.0)).max()) == 9.0
+
+
 @pytest.mark.parametrize("names", [["pca_00", "pca_01"], ["jawOpen", "mouthLeft"], ["eyeBlinkLeft"]])
 def test_names_that_do_not_say_where_they_act(names):
     assert not FaceParts.has_region_names(names)
