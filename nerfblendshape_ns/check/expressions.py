@@ -8,6 +8,7 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 
 from nerfblendshape_ns.check.findings import Section, Severity, count_of, some
+from nerfblendshape_ns.coefficient_names.face_groups import gaze
 from nerfblendshape_ns.coefficient_names.head_columns import has_neutral_column
 from nerfblendshape_ns.common.errors import UserError
 from nerfblendshape_ns.common.frame_numbers import name_frames, runs
@@ -16,6 +17,7 @@ from nerfblendshape_ns.data.expression_basis import BasisChoice, ExpressionBasis
 from nerfblendshape_ns.data.expression_scale import expression_scale
 from nerfblendshape_ns.data.layouts import Clip
 from nerfblendshape_ns.data.splits import Splits
+from nerfblendshape_ns.model_components.conditioning.eye_motion import BEYOND, IRISES
 
 CLAMP_TOLERANCE = 0.02
 """How far a test coefficient may leave its training range uncounted, as a fraction of the widest coefficient's
@@ -93,12 +95,15 @@ def _extreme_frames(column: np.ndarray, train: np.ndarray) -> np.ndarray:
 
 
 def _clamped(section: Section, clip: Clip, splits: Splits, finite: np.ndarray, basis: ExpressionBasis) -> None:
-    """Test coefficients beyond the training range, which the model clamps."""
+    """Test coefficients that the model clamps: those beyond the training range, of gaze where eyes turn far beyond."""
     test = splits.test[finite[splits.test]]
     if len(test) == 0:
         return
     coefficients = basis.apply(clip.expressions[test]).astype(np.float64)
     beyond = coefficients - basis.clamp(coefficients)
+    if clip.face_mesh is not None and clip.landmarks is not None and clip.landmarks.shape[1] > max(IRISES):
+        allowed = np.where(gaze(basis.names), BEYOND * (basis.maximum - basis.minimum), 0.0)  # Eyes turn so far.
+        beyond = np.sign(beyond) * np.maximum(np.abs(beyond) - allowed, 0.0)
     # What matters is how far the face is off: so in the common unit, against the widest.
     widest = max(float(((basis.maximum - basis.minimum) * basis.scale).max()), 1e-9)
     off = np.abs(beyond * basis.scale) / widest
@@ -120,10 +125,9 @@ def _clamped(section: Section, clip: Clip, splits: Splits, finite: np.ndarray, b
     frames = clip.img_ids[test[counted.any(1)]]
     section.figures["clamped_test"] = {"frames": len(frames), "of": len(test), "coefficients": details}
     if not details:
-        section.rows.append(("clamping", f"none of {count_of(len(test), 'test frame')} is outside the training range"))
+        section.rows.append(("clamping", f"none of {count_of(len(test), 'test frame')}"))
         return
-    names = count_of(len(details), "coefficient")
-    words = f"{len(frames)} of {count_of(len(test), 'test frame')} outside the training range of {names}"
+    words = f"{len(frames)} of {count_of(len(test), 'test frame')}, in {count_of(len(details), 'coefficient')}"
     section.rows.append(("clamping", words))
     worst_words = [
         f"{detail['name']} reaches {_number(detail['value'], unit[detail['name']])} "

@@ -53,6 +53,23 @@ def test_clamped_test_coefficients_are_counted_and_named(clip):
     assert "jawOpen reaches" in messages(section) and "57" in messages(section)
 
 
+def test_eyes_turn_half_a_range_further_before_they_are_clamped(clip):
+    values = 0.1 * clip.expressions
+    train = split_frames(60).train
+    values[:, 0] = np.linspace(0.0, 1.0, len(values))
+    values[57:, 0] = values[train, 0].max() + 0.4 * np.ptp(values[train, 0])
+    names = ("eyeLookInLeft", *clip.expression_names[1:])
+    still = replace(clip, expressions=values, expression_names=names)
+    turning = replace(still, landmarks=np.zeros((60, 478, 2)), face_mesh=np.zeros((468, 3)))
+    lacking = replace(turning, landmarks=np.zeros((60, 468, 2)))
+    clamped = [check_expressions(each, split_frames(60)).figures["clamped_test"] for each in (still, turning, lacking)]
+    assert [figure["coefficients"][0]["frames"] for figure in (clamped[0], clamped[2])] == [6, 6]
+    assert clamped[1]["frames"] == 0
+    values[59, 0] = values[train, 0].max() + 0.7 * np.ptp(values[train, 0])
+    beyond = check_expressions(turning, split_frames(60)).figures["clamped_test"]
+    assert [(one["name"], one["frames"]) for one in beyond["coefficients"]] == [("eyeLookInLeft", 1)]
+
+
 def test_pose_angles_among_the_coefficients(clip):
     values = clip.expressions.copy()
     values[:, 2] = 0.01 * head_angles(clip.camera_to_head)[:, 0]
