@@ -14,6 +14,7 @@ from nerfblendshape_ns.models.torso import TorsoModel
 
 NO_MESH = "the dataset has no face mesh"
 FOREIGN_NAMES = "the coefficients are not named as ARKit's or FLAME's"
+STILL_EYES = "eyes do not turn, since the dataset has no irises or no coefficients of gaze"
 
 
 class Part(NamedTuple):
@@ -65,13 +66,14 @@ def _head_parts(model: HeadModel) -> List[Part]:
         (no_mesh, NO_MESH),
         (not FaceParts.has_region_names(model.expression_source.names), FOREIGN_NAMES),
     )
+    eyes = "eyes turn" if conditioning.eyes is not None else STILL_EYES
     poses = _first(
         (not config.pose_correction, "by --pipeline.model.pose-correction False"),
         (not model.corrects_poses, f"by --pipeline.model.camera-optimizer.mode {config.camera_optimizer.mode}"),
     )
     return [
         Part("pose correction", poses),
-        Part("face motion", None if conditioning.motion is not None else motion),
+        Part("face motion", None if conditioning.motion is not None else motion, eyes),
         Part("face parts", None if conditioning.parts is not None else parts),
         Part("shell round the face", NO_MESH if no_mesh else None),
     ]

@@ -9,6 +9,7 @@ import stand_in_lpips
 import torch
 from nerfstudio.cameras.camera_optimizers import CameraOptimizerConfig
 from stand_in_tcnn import install
+from test_head_eyes import gazing_metadata
 from test_head_face import face_metadata, lifted_metadata
 from tiny_head import make, metadata
 from tiny_runs import tiny_config
@@ -44,11 +45,11 @@ def of(model: Any, *given: Any, **options: Any) -> Dict[str, str]:
 
 def test_everything_may_be_on(monkeypatch, tmp_path):
     stand_in_lpips.install(monkeypatch, tmp_path)
-    model = make(lifted_metadata(), perceptual_loss="dssim")
+    model = make(gazing_metadata(), perceptual_loss="dssim")
     assert start_report(model, datamanager(mattes=4, frame_balance=0.7, patch_size=16)) == (
         "This training uses:\n"
         "  pose correction       on\n"
-        "  face motion           on\n"
+        "  face motion           on   eyes turn\n"
         "  face parts            on\n"
         "  shell round the face  on\n"
         "  mattes                on\n"
@@ -93,7 +94,7 @@ def test_what_the_dataset_lacks_is_told():
     foreign = lifted_metadata()
     foreign["expression_names"] = ["e0", "e1", "e2"]
     named = of(make(foreign), names=["e0", "e1", "e2"], frame_balance=0.5, mattes=3)
-    assert named["face motion"] == "on"
+    assert named["face motion"] == "on eyes do not turn, since the dataset has no irises or no coefficients of gaze"
     assert named["face parts"] == "off the coefficients are not named as ARKit's or FLAME's"
     assert named["frame balance"] == (
         "on the face as a whole, since the coefficients are not named as ARKit's or FLAME's"
