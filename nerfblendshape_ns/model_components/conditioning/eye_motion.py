@@ -3,7 +3,7 @@
 The skin's motion (:mod:`.face_motion`) is too smooth for an iris that slides behind the lids. So what lies in an
 opening between lids, which stands still in canonical space, is turned about the eyeball's centre to where it is when
 the face is neutral. The turn is linear in the coefficients and measured on the irises of the training frames; beyond
-the range of training the tables stand still, and the eyes go on.
+the range of training the tables stand still, and eyes and lids go on.
 """
 
 from __future__ import annotations
