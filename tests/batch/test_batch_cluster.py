@@ -86,7 +86,7 @@ def begun_by(folder: Path) -> Dict[str, int]:
 
 @pytest.mark.slow
 def test_all_clips_are_done_and_none_twice_though_a_worker_is_killed(tmp_path):
-    clips = [fake_clip(tmp_path / "out", name, "sleep=3") for name in "abcdef"]
+    clips = [fake_clip(tmp_path / "out", name, "wait") for name in "abcdef"]
     with Cluster(tmp_path) as cluster:
         workers = cluster.worker(), cluster.worker()
         result: List[Tuple[List[Status], str]] = []
@@ -98,6 +98,7 @@ def test_all_clips_are_done_and_none_twice_though_a_worker_is_killed(tmp_path):
         assert len(running) == 2, "a worker of four threads makes one clip at a time: it offers one"
         (clip,) = (name for name, pid in running.items() if pid == workers[0].pid)
         workers[0].kill()
+        (tmp_path / "out" / "go").touch()
         thread.join(300)
     ((statuses, shown),) = result
     assert [one.state for one in statuses] == ["done"] * 6

@@ -14,7 +14,7 @@ from typing import List
 
 import pytest
 from fake_clips import fake_clip
-from waiting import until
+from waiting import has_ended, until
 
 from nerfblendshape_ns.batch import job
 from nerfblendshape_ns.batch.job import run_clip
@@ -127,7 +127,7 @@ def test_a_clip_ends_with_the_process_that_started_it(tmp_path):
     pid = int((clip.folder / "notes.txt").read_text().split()[1])
     process.kill()
     process.wait()
-    until(lambda: not Path(f"/proc/{pid}").exists() or "\nState:\tZ" in Path(f"/proc/{pid}/status").read_text())
+    until(lambda: has_ended(pid))
     assert read_status(clip.folder).state == "running", "nobody could say more"
     assert run_clip(fake_clip(tmp_path, "me")).attempts == 2
 

@@ -17,7 +17,7 @@ import pytest
 from fake_clips import fake_clip
 from rich.console import Console
 from test_batch_job import notes
-from waiting import until
+from waiting import has_ended, until
 
 from nerfblendshape_ns.batch import run
 from nerfblendshape_ns.batch.engines import job_environment, run_here
@@ -134,13 +134,14 @@ def planned(tmp_path, monkeypatch):
 
 def test_a_second_batch_in_the_same_folder_is_told(tmp_path, planned):
     out = tmp_path / "out"
-    planned[:] = ["sleep=3"]
+    planned[:] = ["wait"]
     options = BatchOptions((tmp_path / "me.mp4",), CONFIGS / "clip.yaml", out)
     first = threading.Thread(target=run_batch, args=(options, Console(file=io.StringIO())))
     first.start()
     until(lambda: notes(out / "me") == ["begin"])
     with pytest.raises(UserError, match=r"another nbs-batch is writing \S+; wait until it is done"):
         run_batch(options)
+    (out / "go").touch()
     first.join()
     assert notes(out / "me") == ["begin", "end"]
 
@@ -179,10 +180,10 @@ def test_a_batch_that_is_ended_ends_its_clips_and_leaves_the_folder_free(tmp_pat
     until(lambda: notes(tmp_path / "out" / "a") == ["begin"])
     pid = int((tmp_path / "out" / "a" / "notes.txt").read_text().split()[1])
     process.send_signal(number)
-    _, said = process.communicate(timeout=60)
+    _, said = process.communicate(timeout=300)
     if number == signal.SIGINT:
         assert process.returncode == 130 and said == "stopped; the same command continues\n"
-    until(lambda: not Path(f"/proc/{pid}").exists() or "\nState:\tZ" in Path(f"/proc/{pid}/status").read_text())
+    until(lambda: has_ended(pid))
     assert notes(tmp_path / "out" / "b") == []
     clips = [fake_clip(tmp_path / "out", name) for name in "ab"]
     statuses, _ = batch(tmp_path / "out", *clips)
