@@ -201,7 +201,7 @@ class LivePanel:
                 self.stop(source.problem)
                 return
             text = self.describe()
-            with unless_stopped():
+            with unless_stopped(), self._lock:  # Else it could come after what stopping writes.
                 if self._source is source and text != self.status.content:
                     self.status.content = text
             time.sleep(0.5)

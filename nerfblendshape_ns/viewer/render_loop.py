@@ -165,6 +165,7 @@ class RenderLoop:
             for machine in self._machines():
                 self.attach(machine)
                 self._ask(machine)
+            self._resting = False  # Not before: a machine that waits would begin its full-size image first.
             for _ in range(_RETRIES):
                 time.sleep(_RETRY_SECONDS)
                 behind = [machine for machine in self._machines() if self._rendered.get(machine, -1) < version]
@@ -188,7 +189,6 @@ class RenderLoop:
         self._resting = True
         while time.monotonic() < end and not self._by_hand:
             time.sleep(_RETRY_SECONDS)
-        self._resting = False
 
     def _was_lost(self, machine: RenderStateMachine) -> bool:
         """Whether a machine that did not begin to render has nothing left that would make it."""

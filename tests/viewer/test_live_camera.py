@@ -1,5 +1,6 @@
 """The project's tracker on a camera, for which a video stands in."""
 
+import itertools
 import threading
 import time
 from pathlib import Path
@@ -47,12 +48,11 @@ def test_coefficients_and_head_of_a_real_face(turned_video, landmarker_path):
 def test_a_video_stands_in_for_a_camera(turned_video, model):
     before = set(threading.enumerate())
     received = []
-    source = CameraSource(str(turned_video), lambda frame, came: received.append((frame, time.monotonic() - came)))
+    source = CameraSource(str(turned_video), lambda frame, came: received.append(frame))
     source.start()
     until(lambda: len(received) >= 20)
     assert source.faces.per_second() > 0
     assert "turned_400f_25fps.mp4: " in source.status() and "frames per second tracked, each in" in source.status()
-    assert max(delay for _, delay in received[5:]) < 2.0, "old images are left out"
     source.stop()
     until(lambda: not any(thread.name.startswith("nbs-") for thread in set(threading.enumerate()) - before))
 
@@ -64,6 +64,46 @@ def test_a_picture_without_a_face(tmp_path, model):
     time.sleep(0.5)
     assert source.status() == "grey.mp4: no face is seen."
     source.stop()
+
+
+@pytest.fixture
+def numbered(monkeypatch, tmp_path):
+    """A source of images that are their number, and a list of those that were tracked."""
+    tracked = []
+
+    def images(source):
+        for number in itertools.count():
+            yield np.full((4, 4, 3), number)
+            time.sleep(0.001)
+
+    monkeypatch.setattr(live_camera, "camera_images", images)
+    monkeypatch.setattr(live_camera.LANDMARKER.__class__, "find", lambda self, *arguments: None)
+    source = CameraSource(str(write_video(tmp_path / "any.mp4", 2)), lambda frame, came: None)
+
+    def track(image, milliseconds):
+        tracked.append(int(image[0, 0, 0]))
+        until(lambda: not source._running or (source._newest or [0, image])[1][0, 0, 0] > 20 * len(tracked))
+
+    monkeypatch.setattr(live_camera, "LiveTracker", lambda model: track)
+    yield source, tracked
+    source.stop()
+
+
+def test_old_images_are_left_out(numbered):
+    source, tracked = numbered
+    source.start()
+    until(lambda: len(tracked) >= 3)
+    assert tracked[1] > 20 and tracked[2] > 40
+
+
+def test_a_slow_machine_sees_the_face_between_two_images(tmp_path):
+    """Tracking takes 0.4 s there, and rests for 0.8 s."""
+    source = CameraSource("0", lambda frame, came: None)
+    now = time.monotonic()
+    source._times.append((now - 1.2, now - 1.6))
+    assert "tracked, each in 400 ms" in source.status()
+    source._times.append((now - 4.0, now - 4.4))
+    assert source.status() == "Camera 0: no face is seen."
 
 
 def test_a_video_is_played_again_at_its_pace(tmp_path):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -98,7 +100,7 @@ class Rig:
 
 @pytest.fixture(scope="module")
 def server():
-    server = viser.ViserServer(host="127.0.0.1", port=18731, verbose=False)
+    server = viser.ViserServer(host="127.0.0.1", port=0, verbose=False)
     yield server
     server.stop()
 
@@ -263,6 +265,32 @@ def test_live_is_off_until_it_is_ticked(rig):
     assert live.source is None
     assert live.status.content.startswith("Off")
     assert rig.slider("jawOpen").value == pytest.approx(0.2), "what stays is what the sliders show"
+
+
+def test_what_stopping_says_stays(rig):
+    """The thread that says what is received may be about to write."""
+    live, looks = rig.panel.live, threading.Event()
+
+    class Status:
+        text = ""
+
+        @property
+        def content(self) -> str:
+            if threading.current_thread() is not threading.main_thread():
+                looks.set()
+                time.sleep(0.5)
+            return self.text
+
+        @content.setter
+        def content(self, text: str) -> None:
+            self.text = text
+
+    live.status = status = Status()
+    rig.send(live.receive, True)
+    assert looks.wait(60)
+    rig.send(live.receive, False)
+    until(lambda: not [thread for thread in threading.enumerate() if thread.name == "nbs-live-status"])
+    assert status.text.startswith("Off")
 
 
 def test_an_address_that_cannot_be_bound_unticks_listen(rig):

@@ -12,7 +12,8 @@ from nerfstudio.viewer.render_state_machine import RenderAction, RenderStateMach
 from waiting import until
 
 from nerfblendshape_ns.common.rate import Rate
-from nerfblendshape_ns.viewer.render_loop import MOVING_SIDE, RenderLoop, moving_resolution
+from nerfblendshape_ns.viewer import render_loop
+from nerfblendshape_ns.viewer.render_loop import MOVING_SIDE, TRAINING_SECONDS, RenderLoop, moving_resolution
 
 
 @pytest.mark.parametrize(
@@ -90,28 +91,30 @@ def start(viewer: Any, seconds: float = 0.0) -> Machine:
 
 def test_a_change_of_a_finished_picture_is_rendered_at_once(viewer):
     """Without the second request nerfstudio's own interrupt would swallow the first, until 0.2 s have gone by."""
-    machine = start(viewer)
-    time.sleep(0.3)
-    assert machine.state == "high"
-    count = len(machine.versions)
-    viewer.store_version = 1
-    began = time.monotonic()
-    viewer.loop.request(by_hand=True)
-    until(lambda: len(machine.versions) > count)
-    assert machine.states[count] == "low_move", "the render was lost, and came with the next static action"
-    assert time.monotonic() - began < 0.19
-    assert time.time() - viewer.last_move_time < 1.0, "training is not held"
+    machine, shown = start(viewer), []
+    for version in range(1, 6):  # A busy machine may hold a thread up; a render that is lost is lost every time.
+        until(lambda: machine.state == "high" and machine.next_action is None)
+        time.sleep(0.3)
+        count, viewer.store_version = len(machine.versions), version
+        asked, began = time.time(), time.monotonic()
+        viewer.loop.request(by_hand=True)
+        assert viewer.last_move_time >= asked, "training is not held"
+        until(lambda count=count: len(machine.versions) > count)
+        shown.append((time.monotonic() - began < 0.19, machine.states[count]))
+        if shown[-1] == (True, "low_move"):
+            return
+    pytest.fail(f"renders were lost, and came with the next static action: {shown}")
 
 
 def test_many_changes_end_in_one_render(viewer):
     machine = start(viewer, seconds=0.1)
     time.sleep(0.5)
     count = len(machine.versions)
-    for version in range(1, 30):
-        viewer.store_version = version
-        viewer.loop.request(by_hand=False)
-    until(lambda: machine.versions[-1] == 29)
-    time.sleep(0.15)
+    with viewer.train_lock:  # All come before an image is rendered, however busy the machine is.
+        for version in range(1, 30):
+            viewer.store_version = version
+            viewer.loop.request(by_hand=False)
+    until(lambda: machine.versions[-1] == 29 and machine.states[-1] == "high" and machine.next_action is None)
     moving = [v for v, state in zip(machine.versions[count:], machine.states[count:]) if state == "low_move"]
     assert len(moving) <= 3 and moving[-1] == 29
     assert viewer.last_move_time == 0.0, "a stream must not hold training"
@@ -156,7 +159,7 @@ def test_a_browser_that_leaves_is_forgotten(viewer):
     machine = start(viewer)
     viewer.loop.request(by_hand=False)
     machine.running = False
-    machine.join(timeout=2)
+    machine.join()
     del viewer.render_statemachines[0]
     viewer.store_version = 5
     viewer.loop.request(by_hand=False)
@@ -168,19 +171,25 @@ def test_playback_leaves_the_lock_to_training(viewer, training_state, trained):
     viewer.trainer = SimpleNamespace(training_state=training_state)
     machine = start(viewer, seconds=0.05)
     viewer.loop.attach(machine)
-    began, free = len(machine.versions), []
-    end = time.monotonic() + 1.5
-    while time.monotonic() < end:  # A clip that plays at a hundred frames a second.
+    rests, rest = [], viewer.loop._let_training_on
+    viewer.loop._let_training_on = lambda: rests.append(rest())
+    began, start_of_clip, free = len(machine.versions), time.monotonic(), []
+
+    def plays() -> bool:
+        """A clip of a hundred frames a second."""
         viewer.store_version += 1
         viewer.loop.request(by_hand=False)
         time.sleep(0.01)
         free.append(not viewer.train_lock.locked())
-    pictures = len(machine.versions) - began
+        return time.monotonic() > start_of_clip + 1.5 and len(machine.versions) - began > (4 if trained else 12)
+
+    until(plays)
+    pictures, seconds = len(machine.versions) - began, time.monotonic() - start_of_clip
     if trained:
         assert sum(free) > 0.4 * len(free), "training had no time"
-        assert 4 <= pictures <= 12
+        assert pictures <= 4 + seconds / (TRAINING_SECONDS + 0.05)
     else:
-        assert pictures > 12, "nothing trains, so nothing need wait"
+        assert not rests, "nothing trains, so nothing need wait"
 
 
 def test_slow_pictures_leave_training_half_of_the_time(viewer):
@@ -201,21 +210,41 @@ def test_slow_pictures_leave_training_half_of_the_time(viewer):
     until(lambda: machine.states[-1] == "high")  # What is shown in the end is full-size.
 
 
-def test_a_person_does_not_wait_for_training(viewer):
+def test_no_full_size_image_begins_between_trainings_time_and_the_request(viewer):
+    """A busy machine may hold the loop up there."""
+
+    def slow(client: Any) -> None:
+        if threading.current_thread() is viewer.loop._thread:
+            time.sleep(0.5)
+
     viewer.trainer = SimpleNamespace(training_state="training")
-    machine = start(viewer, seconds=0.8)
+    machine = start(viewer, seconds=0.3)
     viewer.loop.attach(machine)
     viewer.store_version = 1
+    viewer.loop.request(by_hand=True)
+    until(lambda: machine.versions[-1] == 1 and machine.state == "low_move")
+    count, viewer.get_camera_state = len(machine.states), slow
+    viewer.store_version = 2
     viewer.loop.request(by_hand=False)
+    until(lambda: machine.versions[-1] == 2)
+    assert machine.states[count] == "low_move"
+
+
+def test_a_person_does_not_wait_for_training(viewer, monkeypatch):
+    for name in ("TRAINING_SECONDS", "MOST_TRAINING_SECONDS"):  # Who waits for so long is not merely on a busy machine.
+        monkeypatch.setattr(render_loop, name, 1000.0)
+    viewer.trainer = SimpleNamespace(training_state="training")
+    machine = start(viewer)
+    viewer.loop.attach(machine)
+    viewer.store_version = 1
+    viewer.loop.request(by_hand=True)
     until(lambda: viewer.loop._rendered.get(machine) == 1 and not viewer.loop._rendering)
     viewer.store_version = 2
     viewer.loop.request(by_hand=False)
     until(lambda: viewer.loop._resting)
     viewer.store_version = 3
-    began = time.monotonic()
     viewer.loop.request(by_hand=True)
     until(lambda: viewer.loop._rendered.get(machine) == 3)
-    assert time.monotonic() - began < 0.4
 
 
 @pytest.mark.parametrize("ready", [True, False])
@@ -223,5 +252,4 @@ def test_a_loop_that_is_stopped_ends(viewer, ready):
     viewer.ready = ready
     viewer.loop.request(by_hand=False)
     viewer.loop.stop()
-    viewer.loop._thread.join(timeout=5)
-    assert not viewer.loop._thread.is_alive()
+    until(lambda: not viewer.loop._thread.is_alive())
