@@ -97,11 +97,11 @@ def start_viewer(
     for element in (viewer.pause_train, viewer.resume_train, viewer.hide_images, viewer.show_images):
         element.visible = False  # There is no training, and there are no training cameras.
     if camera is not None:
-        # Browsers' threads begin with this: torch's own spin while they wait, on the tracker's core.
-        torch.set_num_threads(max(1, torch.get_num_threads() - 1))
         try:
             pipeline.viewer_control.session.panel.live.start_camera()
         except UserError:
             viewer.viser_server.stop()
             raise
+        # Browsers' threads begin with this: torch's own spin while they wait, on the tracker's core.
+        torch.set_num_threads(max(1, torch.get_num_threads() - 1))
     return viewer
