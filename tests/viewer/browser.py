@@ -69,8 +69,9 @@ class Browser:
         self.sent: Optional[np.ndarray] = None
         """The picture that the viewer sent last."""
         viewer.viser_server.on_client_connect(self._watch)
+        page.set_default_timeout(300000)  # A busy machine, which draws with the processor too, takes its time.
         page.goto(f"http://127.0.0.1:{viewer.viser_server.get_port()}")
-        page.get_by_role("tab", name="Expression").click(timeout=60000)
+        page.get_by_role("tab", name="Expression").click()
 
     def _watch(self, client: Any) -> None:
         send = client.scene.set_background_image
@@ -108,7 +109,7 @@ class Browser:
     def click(self, label: str) -> None:
         self.page.get_by_role("button", name=label, exact=True).click()
 
-    def until(self, met: Any, seconds: float = 60.0) -> None:
+    def until(self, met: Any, seconds: float = 300.0) -> None:
         end = time.monotonic() + seconds
         while not met():
             assert time.monotonic() < end, "the viewer did not come so far in time"
@@ -117,7 +118,8 @@ class Browser:
     def settle(self) -> None:
         """Wait until the newest state was rendered in full size and the page shows what was sent."""
         page, version = self.page, lambda: self.session.store.version
-        page.wait_for_timeout(300)  # The browser gathers what it sends.
+        # The browser gathers what it sends, by clocks of its own, which a busy machine holds up.
+        page.evaluate("() => new Promise((end) => setTimeout(end, 300))")
 
         def at_rest() -> bool:
             machines = list(self.viewer.render_statemachines.values())

@@ -68,9 +68,15 @@ def turned_pose(avatar: Avatar, yaw: float, pitch: float, roll: float = 0.0) -> 
     return HeadMotion(turn @ still.rotation, still.translation).camera_poses()[0]
 
 
+def patient(page: Any) -> Any:
+    """A page that is waited for as long as it takes on a busy machine, which draws with the processor too."""
+    page.set_default_timeout(300000)
+    return page
+
+
 def until(page: Any, met: str) -> None:
     """Wait for a condition in the page's words."""
-    for _ in range(600):
+    for _ in range(3000):
         if page.evaluate(f"Boolean({met})"):
             return
         page.wait_for_timeout(100)
@@ -104,11 +110,11 @@ def open_page(browser, tmp_path) -> Iterator[Callable[..., Any]]:
             export_page(avatar, path, Provenance(person="Ada <b>L.</b>", consent="agreed on 3 May"), **options)
         context = browser.new_context(viewport={"width": width, "height": height}, accept_downloads=True)
         contexts.append(context)
-        page = context.new_page()
+        page = patient(context.new_page())
         page.on("request", lambda request: asked.append(request.url))
         page.on("pageerror", lambda error: asked.append(f"an error: {error}"))
         page.goto(path.as_uri())
-        page.wait_for_selector("body[data-state=ready], body[data-state=failed]", timeout=120000)
+        page.wait_for_selector("body[data-state=ready], body[data-state=failed]")
         return page
 
     yield open_

@@ -26,7 +26,7 @@ def with_bridge(use: Callable[[Bridge], Awaitable[Any]]) -> Any:
         bridge = Bridge([SITE], token="secret")
         await bridge.start()
         try:
-            return await asyncio.wait_for(use(bridge), 30)
+            return await asyncio.wait_for(use(bridge), 120)
         finally:
             await bridge.stop()
 
@@ -38,7 +38,8 @@ def test_pages_with_the_token_get_the_faces_that_come(origin):
     async def use(bridge: Bridge) -> Any:
         listener = hand_on(bridge, "127.0.0.1", 0)
         async with connect(bridge.address, origin=origin) as page:
-            await asyncio.sleep(0.1)
+            while not bridge._pages:
+                await asyncio.sleep(0.01)
             with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as phone:
                 for packet in (b"no packet", encode_coefficients({"jawOpen": 0.5})):
                     phone.sendto(packet, ("127.0.0.1", listener.port))
@@ -96,7 +97,7 @@ def test_the_command_tells_of_packets_that_it_leaves_out(capsys):
     async def use() -> None:
         running = asyncio.create_task(script.keep_bridge(script.BridgeOptions(udp_port=0)))
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as phone:
-            for _ in range(100):
+            for _ in range(2000):
                 await asyncio.sleep(0.05)
                 told.append(capsys.readouterr().out)
                 port = re.search(r"at UDP 127.0.0.1:(\d+)", "".join(told))

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Iterator, List, Tuple
 
 import pytest
-from made_pages import NAMES, head_avatar, until
+from made_pages import NAMES, head_avatar, patient, until
 
 from nerfblendshape_ns.avatar.avatar_file import Provenance
 from nerfblendshape_ns.web.export import export_page
@@ -49,7 +49,7 @@ def site(tmp_path_factory) -> Iterator[Tuple[Path, List[int]]]:
 
 
 def test_a_page_of_a_named_origin_commands_two_avatars(browser, site):
-    page = browser.new_page()
+    page = patient(browser.new_page())
     page.goto(f"http://localhost:{site[1][0]}/host.html")
     until(page, "count(0, 'ready') && count(1, 'ready')")
     assert page.evaluate("heard[0][0].names") == list(NAMES)
@@ -75,10 +75,10 @@ def test_a_page_of_a_named_origin_commands_two_avatars(browser, site):
 
 
 def test_other_origins_are_neither_heard_nor_told(browser, site):
-    page = browser.new_page()
+    page = patient(browser.new_page())
     page.goto(f"http://localhost:{site[1][1]}/host.html")
     frame = page.frames[1]
-    frame.wait_for_selector("body[data-state=ready]", timeout=120000)
+    frame.wait_for_selector("body[data-state=ready]")
     page.evaluate("send(0, {avatar: 'set', values: {browInnerUp: 0.5}}); send(0, {avatar: 'get', id: 1})")
     page.wait_for_timeout(1000)
     assert frame.evaluate("avatar.values") == [0, 0, 0] and page.evaluate("heard") == [[], []]
@@ -86,9 +86,9 @@ def test_other_origins_are_neither_heard_nor_told(browser, site):
 
 
 def test_a_page_of_the_same_site_uses_the_object(browser, site):
-    page = browser.new_page()
+    page = patient(browser.new_page())
     page.goto(f"http://127.0.0.1:{site[1][0]}/host.html")
-    page.frames[1].wait_for_selector("body[data-state=ready]", timeout=120000)
+    page.frames[1].wait_for_selector("body[data-state=ready]")
     values = page.evaluate("frames[0].avatar.set({browInnerUp: 0.4}), frames[0].avatar.get()")
     assert values["browInnerUp"] == pytest.approx(0.4)
     page.close()

@@ -8,7 +8,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-from made_pages import NAMES, head_avatar, until
+from made_pages import NAMES, head_avatar, patient, until
 
 from nerfblendshape_ns.avatar.avatar_file import Provenance
 from nerfblendshape_ns.expressions.tracks import read_expression_track
@@ -49,9 +49,9 @@ def page(browser, tmp_path_factory) -> Any:
     avatar.basis_id = "arkit52"
     path = tmp_path_factory.mktemp("page") / "avatar.html"
     export_page(avatar, path, Provenance())
-    page = browser.new_page(viewport={"width": 800, "height": 320})
+    page = patient(browser.new_page(viewport={"width": 800, "height": 320}))
     page.goto(path.as_uri())
-    page.wait_for_selector("body[data-state=ready]", timeout=120000)
+    page.wait_for_selector("body[data-state=ready]")
     return page
 
 

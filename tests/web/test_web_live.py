@@ -26,7 +26,7 @@ def test_a_page_shows_the_live_face(open_page):
     assert "begins with ws://127.0.0.1" in page.inner_text("#message")
     page.fill("#address", bridge.address)
     page.click("#connect")
-    for _ in range(100):
+    for _ in range(1000):
         loop.call_soon_threadsafe(bridge.send, {"browInnerUp": 0.5, "jawOpen": 1.0})
         page.wait_for_timeout(100)
         if page.evaluate("avatar.values[2]") == 0.5:

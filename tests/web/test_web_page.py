@@ -9,7 +9,7 @@ from typing import Any, List
 import cv2
 import numpy as np
 import pytest
-from made_pages import NAMES, head_avatar, turned_pose, until
+from made_pages import NAMES, head_avatar, patient, turned_pose, until
 
 from nerfblendshape_ns.avatar.avatar_file import Provenance
 from nerfblendshape_ns.driving.keyframes import keyframe_sequence, read_keyframes
@@ -208,9 +208,9 @@ def test_files_that_say_nothing_are_refused_in_a_sentence(shared_page, name, tex
 def shared_page(browser, avatar, tmp_path_factory) -> Any:
     path = tmp_path_factory.mktemp("page") / "avatar.html"
     export_page(avatar, path, Provenance())
-    page = browser.new_page()
+    page = patient(browser.new_page())
     page.goto(path.as_uri())
-    page.wait_for_selector("body[data-state=ready]", timeout=120000)
+    page.wait_for_selector("body[data-state=ready]")
     return page
 
 
@@ -340,9 +340,9 @@ def damaged(path: Path, how: str) -> Path:
 def test_damaged_data_give_a_sentence(browser, avatar, tmp_path, how):
     path = tmp_path / "avatar.html"
     export_page(avatar, path, Provenance(consent="agreed on 3 May"))
-    page = browser.new_page()
+    page = patient(browser.new_page())
     page.goto(damaged(path, how).as_uri())
-    page.wait_for_selector("body[data-state=failed]", timeout=60000)
+    page.wait_for_selector("body[data-state=failed]")
     message = page.inner_text("#message")
     assert message.startswith("The page's data are truncated or damaged (") and message.endswith(
         "export the page again."
@@ -354,10 +354,10 @@ def test_damaged_data_give_a_sentence(browser, avatar, tmp_path, how):
 def test_a_browser_without_webgl_is_told_so(browser, avatar, tmp_path):
     path = tmp_path / "avatar.html"
     export_page(avatar, path, Provenance())
-    page = browser.new_page()
+    page = patient(browser.new_page())
     page.add_init_script("HTMLCanvasElement.prototype.getContext = () => null")
     page.goto(path.as_uri())
-    page.wait_for_selector("body[data-state=failed]", timeout=60000)
+    page.wait_for_selector("body[data-state=failed]")
     assert page.inner_text("#message").startswith("This browser offers no WebGL2")
     page.close()
 
@@ -365,10 +365,10 @@ def test_a_browser_without_webgl_is_told_so(browser, avatar, tmp_path):
 def test_an_old_browser_is_told_so(browser, avatar, tmp_path):
     path = tmp_path / "avatar.html"
     export_page(avatar, path, Provenance())
-    page = browser.new_page()
+    page = patient(browser.new_page())
     page.add_init_script("delete window.DecompressionStream")
     page.goto(path.as_uri())
-    page.wait_for_selector("body[data-state=failed]", timeout=60000)
+    page.wait_for_selector("body[data-state=failed]")
     assert page.inner_text("#message").startswith("This browser is too old to unpack")
     page.close()
 
