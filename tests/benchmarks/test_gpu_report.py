@@ -38,12 +38,12 @@ def test_a_stage_that_hangs_or_fails_is_reported_and_the_next_one_runs(tmp_path)
     report = gpu_report.Report(tmp_path, "some")
     started = time.monotonic()
     hanging = "import subprocess, time; print('so far', flush=True); subprocess.run(['sleep', '60'])"
-    report.run(stage("hangs", hanging, 2.0))
-    assert time.monotonic() - started < 10
+    report.run(stage("hangs", hanging, 5.0))
+    assert time.monotonic() - started < 50
     report.run(stage("fails", "print('{\"a\": 1}'); raise ValueError('of no use')"))
     assert report.run(stage("works", "print('words'); print('{\"ms\": 1.5}')")) == {"ms": 1.5}
     hangs, fails, works = records(tmp_path / "some.jsonl")
-    assert hangs["outcome"] == "stopped at its limit of 2 s" and hangs["tail"] == ["so far"] and hangs["figures"] == {}
+    assert hangs["outcome"] == "stopped at its limit of 5 s" and hangs["tail"] == ["so far"] and hangs["figures"] == {}
     assert fails["outcome"] == "failed with exit code 1" and fails["figures"] == {}
     assert fails["tail"][-1] == "ValueError: of no use"
     assert works["outcome"] == "done" and works["figures"] == {"ms": 1.5}
@@ -53,10 +53,10 @@ def test_a_stage_that_hangs_or_fails_is_reported_and_the_next_one_runs(tmp_path)
 
 def test_what_is_printed_is_in_the_file_while_the_stage_still_runs(tmp_path):
     report = gpu_report.Report(tmp_path, "some")
-    look = f"print('first'); print(open({str(tmp_path / 'some.txt')!r}).read().count('first') > 1)"
-    # The file is read by the stage itself, a moment after it printed.
-    report.run(stage("looks", look.replace("; ", "; import time; time.sleep(1); ", 1)))
-    assert records(tmp_path / "some.jsonl")[0]["tail"] == ["first", "True"]
+    # The file is read by the stage itself, until it finds what it printed; the command stands there too.
+    look = f"print('first')\nwhile open({str(tmp_path / 'some.txt')!r}).read().count('first') < 3: pass\nprint('seen')"
+    report.run(stage("looks", look, 60.0))
+    assert records(tmp_path / "some.jsonl")[0]["tail"] == ["first", "seen"]
 
 
 def test_no_stage_begins_after_the_total_time(tmp_path):
@@ -64,7 +64,8 @@ def test_no_stage_begins_after_the_total_time(tmp_path):
     report.run(stage("long", "import time; time.sleep(30)"))
     report.run(stage("late", "print(1)"))
     long, late = records(tmp_path / "some.jsonl")
-    assert long["outcome"] == "stopped at its limit of 3 s" and late["outcome"] == "no time was left for it"
+    assert long["outcome"] in ("stopped at its limit of 3 s", "stopped at its limit of 2 s")  # What was left.
+    assert late["outcome"] == "no time was left for it"
 
 
 def test_the_stages_fit_their_time_in_any_event(tmp_path):

@@ -5,7 +5,6 @@ nerfstudio itself starts several processes on CUDA only; here they run on the CP
 
 from __future__ import annotations
 
-import socket
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Dict, List
@@ -85,9 +84,9 @@ class OnCPU(DistributedDataParallel):
         super().__init__(model, **options)
 
 
-def worker(rank: int, port: int, data: Path, output: Path) -> None:
+def worker(rank: int, data: Path, output: Path) -> None:
     torch.set_num_threads(1)
-    dist.init_process_group("gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=2)
+    dist.init_process_group("gloo", init_method=(output / "meeting").as_uri(), rank=rank, world_size=2)
     # nerfstudio names a CUDA device, which gloo on a CPU refuses.
     base_pipeline.DDP = OnCPU  # type: ignore
     base_pipeline.dist = SimpleNamespace(barrier=lambda device_ids: dist.barrier())  # type: ignore
@@ -197,10 +196,7 @@ def data(tmp_path_factory) -> Path:
 def output(data, tmp_path_factory) -> Path:
     """Where the two processes left their runs and states."""
     folder = tmp_path_factory.mktemp("runs")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    mp.spawn(worker, args=(port, data, folder), nprocs=2)
+    mp.spawn(worker, args=(data, folder), nprocs=2)
     return folder
 
 

@@ -222,7 +222,7 @@ def test_bad_requests_are_refused(head):
 
 def test_a_frame_at_128_takes_well_under_a_second(head):
     neutral(head)
-    start = time.perf_counter()
+    start = time.process_time()  # Not that of what else runs.
     for _ in range(5):
         neutral(head)
-    assert (time.perf_counter() - start) / 5 < 1.0  # 0.1 on two idle cores
+    assert (time.process_time() - start) / 5 < 1.0  # 0.1 on two idle cores

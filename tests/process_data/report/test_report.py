@@ -196,7 +196,7 @@ def test_a_browser_shows_the_page(processed, tmp_path):
         "+' of '+document.images.length+' width '+document.documentElement.scrollWidth}</script>"
     )
     probe.write_text(page.read_text(encoding="utf-8") + count, encoding="utf-8")
-    done = subprocess.run([chromium, *options, page.as_uri()], capture_output=True, timeout=120)
+    done = subprocess.run([chromium, *options, page.as_uri()], capture_output=True, timeout=600)
     assert shot.is_file(), done.stderr[-500:]
     picture = cv2.imread(str(shot))
     assert picture.shape[:2] == (6000, 1200)
@@ -205,7 +205,7 @@ def test_a_browser_shows_the_page(processed, tmp_path):
         assert picture[top : top + 1000].std() > 5
     options[-1] = "--dump-dom"
     done = subprocess.run(
-        [chromium, *options, probe.as_uri()], capture_output=True, text=True, timeout=120, check=False
+        [chromium, *options, probe.as_uri()], capture_output=True, text=True, timeout=600, check=False
     )
     found = re.search(r"<title>decoded (\d+) of (\d+) width (\d+)</title>", done.stdout)
     assert found, done.stdout[:300]
