@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import os
+import random
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
+import torch
 from video_files import shared_folder
 
 from nerfblendshape_ns.common.library_output import LIBRARY_WARNINGS
@@ -22,12 +26,29 @@ def pytest_configure(config):
         config.addinivalue_line("filterwarnings", f"ignore:{message}:{category.__name__}:{module}")
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup():
+    """What is drawn without a seed is the same whatever ran before: which files a process gets is up to chance."""
+    random.seed(0)
+    np.random.seed(0)
+    torch.manual_seed(0)
+
+
 @pytest.fixture(scope="session", autouse=True)
 def no_lpips_weights(tmp_path_factory):
     """Whether this machine has the weights of LPIPS changes no test but those that ask for them; none fetches them."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv(FOLDER_VARIABLE, str(tmp_path_factory.mktemp("no_lpips")))
         yield
+
+
+@pytest.fixture
+def one_opencv_thread():
+    """For tests that fork: OpenCV's threads are not in the new process."""
+    before = cv2.getNumThreads()
+    cv2.setNumThreads(0)
+    yield
+    cv2.setNumThreads(before)
 
 
 @pytest.fixture

@@ -63,7 +63,8 @@ def test_a_clip_takes_five_bytes_a_pixel_in_memory(own_clip):
     """Colour, mask and label as bytes, once: 5,000 frames of 512 pixels take 6.6 GB, and as floats would take 26."""
     root, _ = own_clip(20)
     gc.collect()
-    others = {id(thing) for thing in gc.get_objects() if isinstance(thing, torch.Tensor)}
+    kept = [thing for thing in gc.get_objects() if isinstance(thing, torch.Tensor)]
+    others = {id(thing) for thing in kept}  # They live on: a new one has the number of none of them.
     data = manager(root)
     data.next_train(0)
     height, width = data.train_dataset.image_size

@@ -5,7 +5,6 @@ import signal
 import threading
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pytest
 from stand_in_tracker import NUM_FRAMES, process, snapshot
@@ -19,6 +18,7 @@ from nerfblendshape_ns.process_data.step_graph import Step
 from nerfblendshape_ns.process_data.steps import step_record
 from nerfblendshape_ns.process_data.steps.step_record import StepRecord
 
+pytestmark = pytest.mark.usefixtures("one_opencv_thread")
 STEPS = [
     "survey",
     "frames",
@@ -77,7 +77,7 @@ def killed_run(options, monkeypatch, step_name, calls):
 
     child = os.fork()
     if child == 0:
-        cv2.setNumThreads(0)
+        signal.alarm(600)  # A child that hangs fails the test.
         with monkeypatch.context() as patched:
             patched.setattr(pipeline, "build_steps", build_and_kill)
             # In a thread of its own: for each thread PyAV keeps a scaler, whose threads are not in a forked process.
@@ -110,7 +110,6 @@ def expected():
 def test_a_killed_run_goes_on_and_ends_as_if_nothing_had_happened(
     step_name, calls, tracker, options, monkeypatch, expected
 ):  # fmt: skip
-    cv2.setNumThreads(0)
     tracker.lost = {4, 5}
     root = options.output
     if not expected:
@@ -139,7 +138,6 @@ def test_a_killed_run_goes_on_and_ends_as_if_nothing_had_happened(
 
 
 def test_images_written_before_a_kill_are_not_written_again(tracker, options, monkeypatch):
-    cv2.setNumThreads(0)
     monkeypatch.setattr(parallel, "num_workers", lambda: 2)
     killed_run(options, monkeypatch, "frames", 9)
     partial = options.output / ".images.partial"
@@ -152,7 +150,6 @@ def test_images_written_before_a_kill_are_not_written_again(tracker, options, mo
 
 
 def test_stretches_tracked_before_a_kill_are_not_tracked_again(tracker, options, monkeypatch):
-    cv2.setNumThreads(0)
     monkeypatch.setattr(face_track, "STRETCH", 5)
     monkeypatch.setattr(face_track, "WARM_UP", 0)
     monkeypatch.setattr(parallel, "num_workers", lambda: 1)
@@ -166,7 +163,6 @@ def test_stretches_tracked_before_a_kill_are_not_tracked_again(tracker, options,
 
 
 def test_another_option_starts_the_images_afresh(tracker, options, monkeypatch):
-    cv2.setNumThreads(0)
     killed_run(options, monkeypatch, "frames", 6)
     options.max_size = 64
     process(options)

@@ -25,8 +25,7 @@ def inputs(tmp_path_factory) -> Inputs:
 
 
 @pytest.fixture(autouse=True)
-def quick(monkeypatch):
-    cv2.setNumThreads(0)
+def quick(monkeypatch, one_opencv_thread):
     replace_slow_parts(monkeypatch)
 
 
