@@ -7,6 +7,7 @@ import json
 import math
 import os
 import re
+import threading
 import time
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -39,7 +40,8 @@ def write_atomically(path: Path, write: Callable[[Path], Any]) -> None:
     Raises:
         UserError: the file cannot be written.
     """
-    temporary = path.with_name(f".{path.stem}.{os.getpid()}.tmp{path.suffix}")
+    # The thread's number: two browsers may save one file, and no other process here has a thread of it.
+    temporary = path.with_name(f".{path.stem}.{threading.get_native_id()}.tmp{path.suffix}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         write(temporary)

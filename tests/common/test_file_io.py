@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 import time
 
 import cv2
@@ -13,7 +14,15 @@ from PIL import Image
 from nerfblendshape_ns.common import file_io
 from nerfblendshape_ns.common.arrays import save_arrays
 from nerfblendshape_ns.common.errors import UserError
-from nerfblendshape_ns.common.file_io import load_image, remove_temporaries, save_array, save_image, save_text
+from nerfblendshape_ns.common.file_io import (
+    load_image,
+    remove_temporaries,
+    save_array,
+    save_image,
+    save_text,
+    write_atomically,
+)
+from nerfblendshape_ns.common.parallel import ordered_map
 
 
 @pytest.mark.parametrize(
@@ -114,6 +123,16 @@ def test_a_file_for_which_there_is_no_room_is_told_and_not_left(name, save, tmp_
     os.waitpid(child, 0)
     assert said.read_text().startswith(f"UserError: {tmp_path / name} cannot be written (")
     assert os.listdir(tmp_path) == ["said"]
+
+
+def test_two_threads_may_write_one_file(tmp_path):
+    written = threading.Barrier(2)
+
+    def write(text):
+        write_atomically(tmp_path / "a.txt", lambda temporary: (temporary.write_text(text), written.wait(60)))
+
+    list(ordered_map(write, ("one", "two"), 2))
+    assert (tmp_path / "a.txt").read_text() in ("one", "two") and os.listdir(tmp_path) == ["a.txt"]
 
 
 def test_temporary_files_go_by_their_name_and_age(tmp_path):
