@@ -16,7 +16,7 @@ import pytest
 from fake_clips import fake_clip
 from rich.console import Console
 from test_batch_job import notes
-from waiting import until
+from waiting import has_ended, until
 
 from nerfblendshape_ns.batch import engines
 from nerfblendshape_ns.batch.engines import run_on_cluster
@@ -98,6 +98,7 @@ def test_all_clips_are_done_and_none_twice_though_a_worker_is_killed(tmp_path):
         assert len(running) == 2, "a worker of four threads makes one clip at a time: it offers one"
         (clip,) = (name for name, pid in running.items() if pid == workers[0].pid)
         workers[0].kill()
+        until(lambda: has_ended(int((tmp_path / "out" / clip / "notes.txt").read_text().split()[1])))
         (tmp_path / "out" / "go").touch()
         thread.join(300)
     ((statuses, shown),) = result
