@@ -8,16 +8,16 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 
 from nerfblendshape_ns.check.findings import Section, Severity, count_of, some
-from nerfblendshape_ns.coefficient_names.face_groups import gaze
+from nerfblendshape_ns.coefficient_names.face_groups import GAZE_BEYOND, gaze
 from nerfblendshape_ns.coefficient_names.head_columns import has_neutral_column
 from nerfblendshape_ns.common.errors import UserError
 from nerfblendshape_ns.common.frame_numbers import name_frames, runs
 from nerfblendshape_ns.common.smoothing import jitter
+from nerfblendshape_ns.data.contract import IRIS_LANDMARKS
 from nerfblendshape_ns.data.expression_basis import BasisChoice, ExpressionBasis, choose_basis
 from nerfblendshape_ns.data.expression_scale import expression_scale
 from nerfblendshape_ns.data.layouts import Clip
 from nerfblendshape_ns.data.splits import Splits
-from nerfblendshape_ns.model_components.conditioning.eye_motion import BEYOND, IRISES
 
 CLAMP_TOLERANCE = 0.02
 """How far a test coefficient may leave its training range uncounted, as a fraction of the widest coefficient's
@@ -101,8 +101,8 @@ def _clamped(section: Section, clip: Clip, splits: Splits, finite: np.ndarray, b
         return
     coefficients = basis.apply(clip.expressions[test]).astype(np.float64)
     beyond = coefficients - basis.clamp(coefficients)
-    if clip.face_mesh is not None and clip.landmarks is not None and clip.landmarks.shape[1] > max(IRISES):
-        allowed = np.where(gaze(basis.names), BEYOND * (basis.maximum - basis.minimum), 0.0)  # Eyes turn so far.
+    if clip.face_mesh is not None and clip.landmarks is not None and clip.landmarks.shape[1] > max(IRIS_LANDMARKS):
+        allowed = np.where(gaze(basis.names), GAZE_BEYOND * (basis.maximum - basis.minimum), 0.0)  # Eyes turn so far.
         beyond = np.sign(beyond) * np.maximum(np.abs(beyond) - allowed, 0.0)
     # What matters is how far the face is off: so in the common unit, against the widest.
     widest = max(float(((basis.maximum - basis.minimum) * basis.scale).max()), 1e-9)

@@ -10,6 +10,8 @@ LOWER = ("jaw", "mouth", "tongue", "cheekPuff")
 """First letters of coefficients that act below it. Others (cheekSquint, noseSneer) belong to both."""
 GAZE = ("eyeLook", "eye_")
 """First letters of coefficients that turn the eyeballs."""
+GAZE_BEYOND = 0.5
+"""How far gaze may leave its training range where eyes turn, at either end, as a fraction of the range."""
 
 
 def gaze(names: Sequence[str]) -> List[bool]:

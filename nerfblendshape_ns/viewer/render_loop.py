@@ -25,7 +25,7 @@ from nerfblendshape_ns.common.rate import Rate
 
 MOVING_SIDE = 128
 """Pixels that the shorter side of an image keeps while it moves."""
-_RETRY_SECONDS, _RETRIES = 0.01, 40
+_RETRY_SECONDS, _RETRIES = 0.01, 1000
 TRAINING_SECONDS, MOST_TRAINING_SECONDS = 0.15, 1.0
 """Training gets at least and at most this long between two images of playback: as long as an image takes."""
 _LONGEST_IMAGE = 5.0
@@ -194,7 +194,9 @@ class RenderLoop:
         """Whether a machine that did not begin to render has nothing left that would make it."""
         lock = self._viewer.train_lock
         waits = lock is not None and lock.locked()  # It may be waiting for a training step or another browser.
-        return machine.next_action is None and not machine.interrupt_render_flag and not waits
+        # A machine that takes its next action as another is given loses that one, and keeps its interruption.
+        interrupted = machine.interrupt_render_flag and machine in self._rendering
+        return machine.next_action is None and not interrupted and not waits
 
     def _ask(self, machine: RenderStateMachine) -> None:
         machine.action(RenderAction("move", self._viewer.get_camera_state(machine.client)))

@@ -7,7 +7,7 @@ import torch
 from test_head_face import lifted_metadata
 from tiny_head import camera, make
 
-from nerfblendshape_ns.model_components.conditioning.eye_motion import IRISES
+from nerfblendshape_ns.data.contract import IRIS_LANDMARKS
 from nerfblendshape_ns.model_components.conditioning.head_conditioning import FrameBatch
 from nerfblendshape_ns.models.rebuild import build_head
 
@@ -25,7 +25,7 @@ def gazing_metadata() -> Dict[str, Any]:
     irises[..., 0] += 0.05 * gaze[:4, None]
     tangents = torch.full((4, 478, 2), torch.nan)
     tangents[:, :468] = seen
-    tangents[:, list(IRISES)] = torch.stack([irises[..., 0], -irises[..., 2]], -1) / (irises[..., 1:2] + 4)
+    tangents[:, list(IRIS_LANDMARKS)] = torch.stack([irises[..., 0], -irises[..., 2]], -1) / (irises[..., 1:2] + 4)
     return data | {"landmark_tangents": tangents}
 
 

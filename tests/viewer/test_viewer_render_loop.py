@@ -106,6 +106,27 @@ def test_a_change_of_a_finished_picture_is_rendered_at_once(viewer):
     pytest.fail(f"renders were lost, and came with the next static action: {shown}")
 
 
+def test_a_move_that_is_lost_with_its_interruption_is_asked_for_again(viewer):
+    """A machine that takes its next action as another is given forgets that one, and its flag of interruption stays."""
+    machine = start(viewer)
+    until(lambda: machine.state == "high" and machine.next_action is None)
+    viewer.loop.attach(machine)
+    act, lost = machine.action, []
+
+    def losing(action: RenderAction) -> None:
+        if action.action == "move" and not lost:
+            lost.append(action)
+            machine.interrupt_render_flag = True
+        else:
+            act(action)
+
+    machine.action = losing
+    viewer.store_version = 5
+    viewer.loop.request(by_hand=True)
+    until(lambda: machine.versions[-1] == 5, 20.0)
+    assert len(lost) == 1
+
+
 def test_many_changes_end_in_one_render(viewer):
     machine = start(viewer, seconds=0.1)
     time.sleep(0.5)

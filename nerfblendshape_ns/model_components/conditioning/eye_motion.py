@@ -16,8 +16,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from nerfblendshape_ns.coefficient_names.face_groups import gaze
-from nerfblendshape_ns.data.contract import LEFT_EYE_LANDMARKS, RIGHT_EYE_LANDMARKS
+from nerfblendshape_ns.coefficient_names.face_groups import GAZE_BEYOND, gaze
+from nerfblendshape_ns.data.contract import IRIS_LANDMARKS, LEFT_EYE_LANDMARKS, RIGHT_EYE_LANDMARKS
 from nerfblendshape_ns.data.landmark_motion import landmark_motion
 from nerfblendshape_ns.model_components.conditioning.expression_source import ExpressionSource
 from nerfblendshape_ns.model_components.conditioning.face_motion import FaceMotion, displacements
@@ -25,14 +25,10 @@ from nerfblendshape_ns.ops.canonical import EyeMap
 
 LIDS = (RIGHT_EYE_LANDMARKS, LEFT_EYE_LANDMARKS)
 """Landmarks round each opening, from the outer corner; the inner one is the ninth."""
-IRISES = (468, 473)
-"""Landmarks in the middle of the irises, in the order of the lids."""
 EYEBALL = 0.42
 """Radius of an eyeball over the distance of an eye's corners: 12 of 29 mm."""
 CELLS = 256
 """Cells of the map of openings along each side of the box."""
-BEYOND = 0.5
-"""How far gaze may leave its training range, at either end, as a fraction of the range."""
 UNBOUNDED = 1e9
 """Stands for infinity, which no checkpoint holds."""
 TENSORS = ("lids", "irises", "turns", "ends", "low", "high")
@@ -86,7 +82,7 @@ class EyeMotion(nn.Module):
         radius = eyeball_radius(self.lids)
         centres = self.irises + radius * radius.new_tensor([0.0, 1.0, 0.0])
         opening = opening_map(((self.lids - low) / extent)[..., [0, 2]].cpu().numpy())
-        beyond = BEYOND * (self.ends[1] - self.ends[0])
+        beyond = GAZE_BEYOND * (self.ends[1] - self.ends[0])
         return {
             "furthest": torch.stack([self.ends[0] - beyond, self.ends[1] + beyond]),
             "centres": (centres - low) / extent,
@@ -125,10 +121,10 @@ class EyeMotion(nn.Module):
             return cls(motion.aabb, *measured)
         turning = torch.tensor(gaze(source.names), device=expression.device)
         seen = metadata.get("landmark_tangents")
-        if seen is None or seen.shape[1] <= max(IRISES) or not bool(turning.any()):
+        if seen is None or seen.shape[1] <= max(IRIS_LANDMARKS) or not bool(turning.any()):
             return None
         lids = torch.stack([motion.neutral[list(lid)] for lid in LIDS])
-        tensors = seen[:, list(IRISES)], expression, poses, lids.mean(1)
+        tensors = seen[:, list(IRIS_LANDMARKS)], expression, poses, lids.mean(1)
         found = landmark_motion(*(tensor.cpu().numpy() for tensor in tensors))
         irises, moved = (torch.from_numpy(array).to(motion.aabb) for array in found)
         extent = motion.aabb[1] - motion.aabb[0]
@@ -137,7 +133,7 @@ class EyeMotion(nn.Module):
         angles = expression @ turns
         low = torch.where(turning, expression.amin(0), -UNBOUNDED)
         high = torch.where(turning, expression.amax(0), UNBOUNDED)
-        source.widen(turning, BEYOND)
+        source.widen(turning, GAZE_BEYOND)
         return cls(motion.aabb, lids, irises, turns, torch.stack([angles.amin(0), angles.amax(0)]), low, high)
 
     def forward(self, coefficients: Float[Tensor, "frames numbers"]) -> EyeMap:

@@ -9,11 +9,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from nerfblendshape_ns.coefficient_names.face_groups import gaze
+from nerfblendshape_ns.coefficient_names.face_groups import GAZE_BEYOND, gaze
 from nerfblendshape_ns.data.contract import LEFT_EYE_LANDMARKS, RIGHT_EYE_LANDMARKS
 from nerfblendshape_ns.model_components.conditioning.expression_source import ExpressionSource
 from nerfblendshape_ns.model_components.conditioning.eye_motion import (
-    BEYOND,
     CELLS,
     EYEBALL,
     UNBOUNDED,
@@ -96,8 +95,8 @@ def test_each_frame_turns_by_itself():
 
 
 def test_eyes_stop_half_a_range_beyond_training():
-    up, side = 0.4 + BEYOND * 0.4, 0.4 + BEYOND * 0.8
-    for coefficients, most in (([0.0, 5.0, 5.0], (up, side)), ([0.0, -5.0, -5.0], (-BEYOND * 0.4, -side))):
+    up, side = 0.4 + GAZE_BEYOND * 0.4, 0.4 + GAZE_BEYOND * 0.8
+    for coefficients, most in (([0.0, 5.0, 5.0], (up, side)), ([0.0, -5.0, -5.0], (-GAZE_BEYOND * 0.4, -side))):
         found, expected = (
             looked_up(make(), IRISES[1:], torch.tensor([[0.0, *values]])) for values in (coefficients[1:], most)
         )
@@ -154,7 +153,7 @@ def test_turns_are_measured_on_the_irises():
     torch.testing.assert_close(eyes.irises, IRISES, rtol=0, atol=3e-3)
     torch.testing.assert_close(eyes.turns, make().turns, rtol=0, atol=0.08)
     torch.testing.assert_close(eyes.ends[1, 1::2], expression[:, 2].amax().expand(2), rtol=0.1, atol=0)
-    more = BEYOND * (high - low) * torch.tensor([0.0, 1.0, 1.0])
+    more = GAZE_BEYOND * (high - low) * torch.tensor([0.0, 1.0, 1.0])
     torch.testing.assert_close(source.minimum, low - more)
     torch.testing.assert_close(source.maximum, high + more)
     assert eyes.low.tolist() == [-UNBOUNDED, *low[1:].tolist()]
