@@ -7,7 +7,9 @@ import torch
 from test_head_face import lifted_metadata
 from tiny_head import camera, make
 
+from nerfblendshape_ns.common.errors import UserError
 from nerfblendshape_ns.data.contract import IRIS_LANDMARKS
+from nerfblendshape_ns.model_components.conditioning.eye_motion import TENSORS
 from nerfblendshape_ns.model_components.conditioning.head_conditioning import FrameBatch
 from nerfblendshape_ns.models.rebuild import build_head
 
@@ -83,3 +85,23 @@ def test_a_head_that_was_trained_without_eyes_opens():
         assert model.conditioning.eyes is None and float(model.expression_source.maximum[1]) == pytest.approx(0.5)
         expected = old.get_outputs_for_camera(driven(0.9))["rgb"]
         assert torch.equal(model.get_outputs_for_camera(driven(0.9))["rgb"], expected)
+
+
+def test_a_checkpoint_brings_the_limits_of_its_gaze():
+    saved, resumed = make(gazing_metadata()).eval(), make(gazing_metadata()).eval()
+    eyes, parts = saved.conditioning.eyes, saved.conditioning.parts
+    assert eyes is not None and parts is not None
+    eyes.high[1] = 0.3
+    parts.reference.fill_(0.25)
+    resumed.load_state_dict(saved.state_dict())
+    seen = resumed.frames(torch.tensor([[0.1, 0.5, 0.2]])).condition
+    assert seen[0, 1] == pytest.approx(0.3) and seen[1, 1] == pytest.approx(0.25)
+
+
+@pytest.mark.parametrize("name", TENSORS)
+def test_eyes_of_other_shapes_are_refused(name):
+    """A kernel would read beyond their ends."""
+    state = make(gazing_metadata()).state_dict()
+    state[f"conditioning.eyes.{name}"] = torch.cat([state[f"conditioning.eyes.{name}"]] * 2)
+    with pytest.raises(UserError, match="its eyes are none of two eyeballs and its coefficients; train or export"):
+        build_head(state)

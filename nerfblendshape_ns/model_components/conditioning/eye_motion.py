@@ -17,6 +17,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from nerfblendshape_ns.coefficient_names.face_groups import GAZE_BEYOND, gaze
+from nerfblendshape_ns.common.errors import UserError
 from nerfblendshape_ns.data.contract import IRIS_LANDMARKS, LEFT_EYE_LANDMARKS, RIGHT_EYE_LANDMARKS
 from nerfblendshape_ns.data.landmark_motion import landmark_motion
 from nerfblendshape_ns.model_components.conditioning.expression_source import ExpressionSource
@@ -115,9 +116,16 @@ class EyeMotion(nn.Module):
             source: the clip's expressions.
             expression: scaled coefficients of the training frames.
             poses: their camera-to-head matrices, row by row.
+
+        Raises:
+            UserError: what was measured is of other shapes than eyes have.
         """
-        measured = metadata.get("eye_motion")
+        measured, basis = metadata.get("eye_motion"), len(source.names)
         if measured is not None:
+            # A kernel reads them, which does not look where they end.
+            shapes = [(2, len(LIDS[0]), 3), (2, 3), (basis, 4), (2, 4), (basis,), (basis,)]
+            if [tuple(tensor.shape) for tensor in measured] != shapes:
+                raise UserError("its eyes are none of two eyeballs and its coefficients; train or export again.")
             return cls(motion.aabb, *measured)
         turning = torch.tensor(gaze(source.names), device=expression.device)
         seen = metadata.get("landmark_tangents")

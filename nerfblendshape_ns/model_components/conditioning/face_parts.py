@@ -8,7 +8,7 @@ of jaw and mouth. Off the face, where a tracker's errors follow the expression a
 
 from __future__ import annotations
 
-from typing import Any, Dict, Optional, Sequence
+from typing import Optional, Sequence
 
 import torch
 from jaxtyping import Float
@@ -61,14 +61,9 @@ class FaceParts(nn.Module):
 
     def limit(self, bounds: Optional[Float[Tensor, "2 condition"]]) -> None:
         """Set the smallest and the largest that any part sees of each value; None sets no limits."""
-        self._bounds = bounds
         low, high = (-torch.inf, torch.inf) if bounds is None else bounds.to(self.reference)
         self.register_buffer("low", torch.where(self.still, self.reference, low), persistent=False)
         self.register_buffer("high", torch.where(self.still, self.reference, high), persistent=False)
-
-    def _load_from_state_dict(self, state_dict: Dict[str, Any], *args: Any, **kwargs: Any) -> None:
-        super()._load_from_state_dict(state_dict, *args, **kwargs)
-        self.limit(self._bounds)
 
     @staticmethod
     def has_region_names(names: Sequence[str]) -> bool:

@@ -91,6 +91,8 @@ class HeadConditioning(nn.Module):
         self.motion = motion
         self.eyes: Optional[EyeMotion] = None
         self.by_code = by_code
+        # A checkpoint brings its own eyes and its own reference of the parts.
+        self.register_load_state_dict_post_hook(_after_load)
 
     @classmethod
     def of_clip(
@@ -136,7 +138,7 @@ class HeadConditioning(nn.Module):
     def forward(
         self, expression: Float[Tensor, "frames basis"], captured: Optional[Float[Tensor, "frames 12"]]
     ) -> Float[Tensor, "frames condition"]:
-        """The scaled coefficients, with a gaze that only eyes follow, then the head pose's code where it is used.
+        """The scaled coefficients, gaze beyond training as it is, then the head pose's code where it is used.
 
         Args:
             expression: raw coefficients.
@@ -265,3 +267,7 @@ class HeadConditioning(nn.Module):
         eyes = None if self.eyes is None else self.eyes(conditions)
         positions, rows = canonical_positions(unit, None, probe, len(conditions), fields, face, eyes)
         return positions, self.variants(conditions), rows
+
+
+def _after_load(conditioning: HeadConditioning, _: object) -> None:
+    conditioning.turn(conditioning.eyes)

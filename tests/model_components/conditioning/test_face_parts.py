@@ -48,7 +48,6 @@ def test_no_part_sees_beyond_the_limits():
     low, high = torch.full((7,), -5.0), torch.full((7,), 5.0)
     high[4] = 12.0
     parts.limit(torch.stack([low, high]))
-    parts.load_state_dict(make().state_dict())
     conditions = parts.conditions(torch.tensor([[9.0] * 7, [-9.0] * 7])).view(3, 2, 7)
     assert conditions[OFF_FACE].tolist() == [[5.0] * 4 + [9.0] + [5.0] * 2, [-5.0] * 7]
     assert conditions[LOWER_FACE, 0].tolist() == [0.0, 1.0, 5.0, 5.0, 9.0, 5.0, 5.0]
