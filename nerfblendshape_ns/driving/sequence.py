@@ -11,6 +11,9 @@ from scipy.spatial.transform import Rotation, Slerp
 
 from nerfblendshape_ns.common.errors import UserError
 
+MOST_FRAMES = 1_000_000
+"""Of a drive: eleven hours at 25 a second."""
+
 ReadImage = Callable[[int], np.ndarray]
 """Gives the uint8 RGB image ``[height, width, 3]`` of a frame of the driver."""
 
@@ -133,13 +136,18 @@ class DriverSequence:
             end: seconds after the first frame to stop before; None goes to the last frame.
 
         Raises:
-            UserError: no time is left.
+            UserError: no time is left, or so much that its frames would fill the memory.
         """
         stop = self.duration if end is None else min(end, self.duration)
         if not 0 <= start < stop:
             raise UserError(
                 f"--start {start:g} to --end {stop:g} leaves no frame of {self.label}, which lasts "
                 f"{self.duration:.2f} seconds; give 0 <= start < end inside it."
+            )
+        if (stop - start) * fps > MOST_FRAMES:
+            raise UserError(
+                f"{self.label} lasts {self.duration:.0f} seconds, which at {fps:g} per second are more than "
+                f"{MOST_FRAMES} frames; correct its times, or give --end."
             )
         count = max(1, int(round((stop - start) * fps)))
         instants = self.times[0] + start + np.arange(count) / fps

@@ -48,6 +48,14 @@ def test_start_and_end_count_from_the_first_frame():
         late.resampled(2.0, start=3.0)
 
 
+def test_times_that_cannot_be_are_told_before_they_fill_the_memory():
+    """A recording whose first row has no time yet, and the others the seconds since 1970."""
+    driver = sequence((0.0, 1.7e9, 1.7e9 + 0.04, 1.7e9 + 0.08))
+    with pytest.raises(UserError, match="driver lasts 1700000000 seconds, .* more than 1000000 frames; correct"):
+        driver.resampled(25.0)
+    assert len(driver.resampled(25.0, end=2.0).times) == 50
+
+
 def test_a_stretch_shorter_than_a_frame_is_a_frame():
     assert sequence((0.0, 0.04)).resampled(5.0).times.tolist() == [0.0]
     assert sequence((3.0,)).resampled(10.0, start=0.03).times.tolist() == [3.03]
