@@ -75,6 +75,14 @@ def test_ifacialmocap(tmp_path, joint):
         read_expression_track(tmp_path / "a.txt")
 
 
+def test_ifacialmocap_names_more_than_arkit_does(tmp_path):
+    (tmp_path / "a.txt").write_text("trackingStatus-1|jawOpen-50|hapihapi-0|=head#0,0,0|\n")
+    track = read_expression_track(tmp_path / "a.txt")
+    assert (track.names, track.basis_id, track.values.tolist()) == (("jawOpen",), "arkit52", [[0.5]])
+    (tmp_path / "a.txt").write_text("grin-50|frown-0|\n")
+    assert read_expression_track(tmp_path / "a.txt").names == ("grin", "frown")
+
+
 def test_ifacialmocap_with_spaces_and_numbers_in_exponent_form(tmp_path):
     frames = ("jawOpen - 2.5e-05 | eyeBlink_L - 1E+1 |= head # 0, 3.0, 0 |", "jawOpen-50|eyeBlink_L-5|")
     (tmp_path / "a.txt").write_text("\n".join(frames))
@@ -103,6 +111,7 @@ def test_face_cap_with_any_number_of_info_lines(tmp_path, infos, suffix):
     [
         ("a.txt", "info\nbs,jawOpen\nk,0,1,2", r"a.txt has moments \(k,…\) without coefficients; export the recording"),
         ("a.csv", "frame,jawOpen\n2,0.5\n1e38,0.5", r"a.csv: its frame numbers go from 2 to 1e\+38; correct them\.$"),
+        ("a.csv", "frame,jawOpen\n0,0\n2000000,0", r"a.csv: its frame numbers go from 0 to 2e\+06; correct them\.$"),
     ],
 )
 def test_recordings_that_cannot_be_are_refused_in_a_sentence(tmp_path, name, text, message):

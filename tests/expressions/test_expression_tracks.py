@@ -124,6 +124,14 @@ def test_arrays_without_names(tmp_path, columns, basis, leading):
     np.testing.assert_array_equal(track.values, values)
 
 
+def test_a_named_coefficient_that_stays_at_1_is_no_neutral_one(tmp_path):
+    (tmp_path / "a.csv").write_text("eyeBlinkLeft,jawOpen\n1,0\n1,0.5\n")
+    track = read_expression_track(tmp_path / "a.csv")
+    assert (track.names, track.notes) == (("eyeBlinkLeft", "jawOpen"), ())
+    (tmp_path / "a.csv").write_text("_neutral,jawOpen\n1,0\n1,0.5\n")
+    assert read_expression_track(tmp_path / "a.csv").names == ("jawOpen",)
+
+
 def test_flame_archives(tmp_path):
     random = np.random.default_rng(0)
     components, jaw = random.normal(size=(7, 50)), random.normal(0, 0.1, (7, 3))
@@ -254,6 +262,14 @@ def test_rates_are_checked(tmp_path):
     for fps in (0, -1, float("nan")):
         with pytest.raises(UserError, match="is no rate"):
             make_track(tmp_path, ["a"], np.zeros((3, 1)), "custom", fps=fps)
+
+
+@pytest.mark.parametrize("fps", [None, 30.0])
+def test_a_table_of_several_faces_is_refused(tmp_path, fps):
+    """OpenFace's FaceLandmarkVidMulti writes a row for each face of a frame."""
+    (tmp_path / "a.csv").write_text("frame, face_id, timestamp, AU01_r\n1, 0, 0.0, 1\n1, 2, 0.0, 5\n2, 0, 0.03, 1\n")
+    with pytest.raises(UserError, match=r"rows of several faces \(face_id 0, 2\); take out all but one face's"):
+        read_expression_track(tmp_path / "a.csv", fps=fps)
 
 
 def test_a_cell_that_is_too_long_is_told(tmp_path):

@@ -15,7 +15,7 @@ from typing import List, Optional, Sequence, Tuple
 import numpy as np
 from jaxtyping import Float32, Float64
 
-from nerfblendshape_ns.coefficient_names.arkit import ARKIT_BASIS
+from nerfblendshape_ns.coefficient_names.arkit import ARKIT_BASIS, ARKIT_NAMES
 from nerfblendshape_ns.coefficient_names.flame import FLAME_BASIS
 from nerfblendshape_ns.coefficient_names.head_columns import has_neutral_column, is_head_motion
 from nerfblendshape_ns.common.errors import UserError
@@ -154,7 +154,8 @@ def make_track(
             f"{path} has {len(bad)} values that are not finite, the first in row {row}, {names[column]}; "
             "fill them in or extract the coefficients again."
         )
-    if has_neutral_column(values):
+    # A table may show closed eyes from its first row to its last.
+    if names[0] not in ARKIT_NAMES and has_neutral_column(values):
         names, values = names[1:], values[:, 1:]
         notes.append(f"{path.name}: the leading neutral coefficient, always 1, is left out; the model adds its own.")
     if basis_id == ARKIT_BASIS:

@@ -23,8 +23,8 @@ from nerfblendshape_ns.expressions.tracks.lost_rows import leave_out_lost
 from nerfblendshape_ns.expressions.tracks.table_clock import CLOCK_COLUMNS, column_key, read_clock
 from nerfblendshape_ns.expressions.tracks.table_text import column_numbers, is_number, read_table
 
-MOST_FRAMES = 10_000_000
-"""Between the first and the last frame number of a table: four days of video."""
+MOST_FRAMES = 1_000_000
+"""Between the first and the last frame number of a table: eleven hours at 25 a second."""
 
 ACTION_UNIT = re.compile(r"AU\d+_r$", re.IGNORECASE)
 """OpenFace's action-unit intensities."""
@@ -58,6 +58,7 @@ class CsvReader(ExpressionReader):
             rows = [row for row in rows if any(row)]
         flags = [column for column, name in enumerate(header) if column_key(name) in FACE_FLAGS]
         rows, notes = _of_full_length(path, header, rows, flags)
+        _refuse_several_faces(path, header, rows)
         names, columns, basis = _choose_columns(path, header, rows)
         seen = np.array([_has_face(row, flags, columns) for row in rows])
         values = np.zeros((len(rows), len(columns)))
@@ -104,6 +105,15 @@ def _of_full_length(
     if not full:
         raise UserError(f"{path} has column names but no whole row; record the face again.")
     return full, notes
+
+
+def _refuse_several_faces(path: Path, header: List[str], rows: List[List[str]]) -> None:
+    """OpenFace's program for several faces writes a row for each, which are no frames of one person."""
+    for column in (column for column, name in enumerate(header) if column_key(name) == "face_id"):
+        faces = sorted({row[column] for row in rows} - {""})
+        if len(faces) > 1:
+            shown = ", ".join(faces[:3]) + (", …" if len(faces) > 3 else "")
+            raise UserError(f"{path} has rows of several faces (face_id {shown}); take out all but one face's.")
 
 
 def _has_face(row: List[str], flags: Sequence[int], columns: Sequence[int]) -> bool:

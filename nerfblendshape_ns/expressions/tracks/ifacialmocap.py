@@ -21,7 +21,7 @@ _FIRST_CELLS = re.compile(rb"[A-Za-z_]\w* *[-&] *-?\d+(\.\d*)?([eE][+-]?\d+)? *\
 
 
 class IFacialMocapReader(ExpressionReader):
-    """iFacialMocap's frames as text, one per line; head and eye angles are left out."""
+    """iFacialMocap's frames as text, one per line; what is not ARKit's is left out, and so are head and eye angles."""
 
     name = "ifacialmocap"
     looked_for = ".txt of iFacialMocap (lines of NAME-PERCENT|NAME-PERCENT|…)"
@@ -52,6 +52,7 @@ class IFacialMocapReader(ExpressionReader):
                 rows.append(row)
         if not rows:
             raise UserError(f"{path} has no line with coefficients; record it again.")
-        names = list(rows[0])
+        # The app sends a hapihapi too, which is none of ARKit's.
+        names = [name for name in rows[0] if arkit_name(name)] or list(rows[0])
         values = np.array([[row[name] for name in names] for row in rows]) / 100.0
         return make_track(path, names, values, basis_of_names(names), fps=fps)
