@@ -34,7 +34,16 @@ def test_a_page_shows_the_live_face(open_page):
     until(page, "avatar.values[2] === 0.5")
     page.click("#connect")
     until(page, "document.getElementById('connect').textContent === 'Connect'")
+    assert page.inner_text("#message") == "", "the person ended it"
+    page.click("#connect")
+    for _ in range(1000):
+        loop.call_soon_threadsafe(bridge.send, {"browInnerUp": 0.25})
+        page.wait_for_timeout(100)
+        if page.evaluate("avatar.values[2]") == 0.25:
+            break
     asyncio.run_coroutine_threadsafe(bridge.stop(), loop).result(30)
+    until(page, "document.getElementById('connect').textContent === 'Connect'")
+    assert "nbs-bridge has ended the connection" in page.inner_text("#message")
     loop.call_soon_threadsafe(loop.stop)
 
 

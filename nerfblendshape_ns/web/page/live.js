@@ -2,6 +2,8 @@
 
 import { element, plainName } from "./coefficients.js";
 
+/** How a connection ends that this page has closed. */
+const DISCONNECTED = 1005;
 const ADDRESS = /^ws:\/\/127\.0\.0\.1:\d+\//;
 
 export class Live {
@@ -29,10 +31,11 @@ export class Live {
     let opened = false;
     socket.addEventListener("open", () => (opened = true));
     socket.addEventListener("message", ({ data }) => this.receive(data));
-    socket.addEventListener("close", () => {
+    socket.addEventListener("close", ({ code }) => {
       this.socket = null;
       element("connect").textContent = "Connect";
       if (!opened) this.say("There is no connection; is nbs-bridge running, and is this the address that it printed?");
+      else if (code !== DISCONNECTED) this.say("nbs-bridge has ended the connection; start it again and enter the address that it then prints.");
     });
     this.socket = socket;
     element("connect").textContent = "Disconnect";
