@@ -19,7 +19,7 @@ OWN_SPLITS = ("test", "val", "train", "all")
 """Words for ``--by`` that mean the avatar's own clip."""
 
 DEFAULT_FPS = 25.0
-"""Frames per second of a result."""
+"""Frames per second of a result, and rows per second of a file without times: each is then a frame."""
 
 
 @dataclass

@@ -17,7 +17,7 @@ from nerfblendshape_ns.common.file_io import load_image
 from nerfblendshape_ns.data.frame_times import frame_times
 from nerfblendshape_ns.data.layouts import Clip, foreign_dataset, is_dataset, read_clip
 from nerfblendshape_ns.driving.keyframes import keyframe_sequence, read_keyframes
-from nerfblendshape_ns.driving.options import OWN_SPLITS, DriveOptions
+from nerfblendshape_ns.driving.options import DEFAULT_FPS, OWN_SPLITS, DriveOptions
 from nerfblendshape_ns.driving.own_dataset import source_video
 from nerfblendshape_ns.driving.person import AvatarPerson
 from nerfblendshape_ns.driving.sequence import DriverSequence, HeadMotion
@@ -191,8 +191,10 @@ def track_sequence(path: Path, options: DriveOptions) -> Tuple[DriverSequence, L
     """
     track, notes = read_expression_track(path, options.source_fps, options.names), []
     if track.times is None:
-        track = track.with_fps(25.0)
-        notes.append(f"{path.name} has no times: 25 rows per second are assumed; --source-fps sets the rate.")
+        track = track.with_fps(DEFAULT_FPS)
+        notes.append(
+            f"{path.name} has no times: {DEFAULT_FPS:g} rows per second are assumed; --source-fps sets the rate."
+        )
     times = np.asarray(track.times, dtype=np.float64)
     sequence = DriverSequence(str(path), tuple(track.names), track.values.astype(np.float64), times, track.basis_id)
     return sequence, [*track.notes, *notes]

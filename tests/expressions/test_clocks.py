@@ -84,6 +84,27 @@ def test_drop_frame_timecodes_by_hand(tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("codes", "seconds"),
+    [
+        (("01:00:00.15", "01:00:00.29", "01:00:02.00"), (0, 14 / 30, 1.5)),
+        (("01:00:00.15", "01:00:00.96", "01:00:02.00"), (0, 0.81, 1.85)),
+        (("23:59:59.500", "00:00:00.250", "00:00:01.000"), (0, 0.75, 1.5)),
+    ],
+    ids=["frames", "hundredths", "thousandths"],
+)
+def test_timecodes_with_a_point(tmp_path, codes, seconds):
+    times, notes = timecode_seconds(codes, tmp_path)
+    np.testing.assert_allclose(times - times[0], seconds, atol=1e-9)
+    assert notes == []
+
+
+def test_a_row_without_a_timecode_is_named(tmp_path):
+    (tmp_path / "a.csv").write_text("Timecode,smile\n00:00:00:15,0\n,0.5\n00:00:01:02,1\n")
+    with pytest.raises(UserError, match="row 2 has the timecode '', which is not HH:MM:SS:FF; correct it."):
+        read_expression_track(tmp_path / "a.csv")
+
+
+@pytest.mark.parametrize(
     ("times", "word"),
     [
         ((0, 33, 67, 100), "milliseconds"),

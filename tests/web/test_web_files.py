@@ -11,6 +11,7 @@ import pytest
 from made_pages import NAMES, head_avatar, patient, until
 
 from nerfblendshape_ns.avatar.avatar_file import Provenance
+from nerfblendshape_ns.driving.options import DEFAULT_FPS
 from nerfblendshape_ns.expressions.tracks import read_expression_track
 from nerfblendshape_ns.web.export import export_page
 
@@ -36,7 +37,10 @@ TABLES = {
     "few drop-frame timecodes": "Timecode,browInnerUp\n00:00:00;00,0.3\n00:00:01;10,0.1\n00:00:02;20,0.5\n",
     "frames that step back": "Timecode,browInnerUp\n"
     + "".join(f"00:00:{row // 25:02d}:{row % 24:02d},{row % 7 / 10}\n" for row in range(90)),
+    "timecodes with a point": "Timecode,browInnerUp\n00:59:59.28,0.1\n00:59:59.29,0.4\n01:00:00.15,0.2\n",
+    "fractions of seconds": "Timecode,browInnerUp\n00:59:59.280,0.1\n00:59:59.29,0.4\n01:00:00.15,0.2\n",
     "frame numbers": "frame,browInnerUp\n3,0.1\n4,0.4\n8,0.2\n",
+    "no times": "browInnerUp\n0.1\n0.4\n0.2\n",
     "seconds as timecodes": "timeCode,blendShapes.BrowInnerUp\n0.0,0.1\n0.5,0.3\n",
     "no face at the ends": "time,tracked,browInnerUp\n0,0,0\n1,1,0.2\n2,1,0.4\n4,0,0\n",
     "a comment": "# by hand\ntime,browInnerUp\n\n0,0.1\n1,0.5\n",
@@ -71,7 +75,9 @@ def until_said(page: Any, problem: str) -> None:
 def test_tables_are_read_as_nbs_drive_reads_them(page, tmp_path, table, encoding):
     path = tmp_path / ("take.tsv" if encoding == "utf-16" else "take.csv")
     path.write_bytes(TABLES[table].replace("\n", "\r\n").encode(encoding))
-    track = read_expression_track(path, fps=60 if table == "frame numbers" else None)
+    track = read_expression_track(path)
+    if track.times is None:
+        track = track.with_fps(DEFAULT_FPS)
     assert track.times is not None
     open_file(page, path.name, path.read_bytes())
     until(page, "avatar.playback.sequence?.duration > 0")
@@ -94,8 +100,8 @@ def test_tables_are_read_as_nbs_drive_reads_them(page, tmp_path, table, encoding
         ("a.csv", "time,browInnerUp\n0,0\n2,1\n1,0", "a.csv: the time of row 3 is not after that of the row before"),
         (
             "a.csv",
-            "Timecode,browInnerUp\n01:00:00.15,0\n01:00:01.02,1",
-            "a.csv: row 1 has the timecode 01:00:00.15, which is not HH:MM:SS:FF.",
+            "Timecode,browInnerUp\n01:00:00:15,0\n01:00.02,1",
+            "a.csv: row 2 has the timecode 01:00.02, which is not HH:MM:SS:FF.",
         ),
         (
             "a.json",

@@ -65,7 +65,7 @@ def read_clock(path: Path, header: List[str], rows: List[List[str]], fps: Option
         return (Clock(numbers, False), []) if fps is None else (Clock(at_rate(path, len(rows), fps)[0], True), [])
     cells = [row[index_of[column]] for row in rows]
     title = header[index_of[column]]
-    if column == "timecode" and all(":" in cell or ";" in cell for cell in cells):
+    if column == "timecode" and any(":" in cell or ";" in cell for cell in cells):
         times, notes = timecode_seconds(cells, path)
         return _in_seconds(path, times, notes, fps)
     numbers = column_numbers(path, title, cells)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import List, Optional, Sequence, Tuple
 
@@ -17,13 +18,15 @@ DROP_FRAME_RATES = (30, 60)
 RECORDING_RATES = (23.976, 24.0, 25.0, 29.97, 30.0, 48.0, 50.0, 59.94, 60.0, 90.0, 100.0, 120.0, 240.0)
 """Usual rates of recordings; a measured one within 2 % is taken for the nearest of them."""
 DAY = 86400.0
+_POINTED = re.compile(r"([0-9]+:[0-9]+:[0-9]+)\.([0-9]+)")
 
 
 def timecode_seconds(timecodes: Sequence[str], path: Path) -> Tuple[Float64[np.ndarray, "rows"], List[str]]:
     """Seconds of timecodes ``HH:MM:SS:FF.subframe``.
 
     With ``;`` in every one they are drop-frame ones: counted at 30 or 60 frames per second that pass at 29.97 or 59.94,
-    with numbers left out at every minute but the tenth. FF counts at the smallest usual rate that the largest FF fits
+    with numbers left out at every minute but the tenth. In ``HH:MM:SS.FF`` FF are frames where it has two digits and is
+    below 60 in every row, else a fraction of a second. FF counts at the smallest usual rate that the largest FF fits
     in, or at 60 where less than a second was recorded. Where the frames step back while the seconds ascend, whoever
     wrote FF computed it wrongly, and the rows are read at the even rate that the seconds imply.
 
@@ -37,6 +40,7 @@ def timecode_seconds(timecodes: Sequence[str], path: Path) -> Tuple[Float64[np.n
     Raises:
         UserError: one is no timecode.
     """
+    timecodes = _with_colons(timecodes)
     whole, frames = _fields(timecodes, path)
     largest = float(np.floor(frames.max()))
     short = len(np.unique(whole)) < 2
@@ -59,6 +63,15 @@ def timecode_seconds(timecodes: Sequence[str], path: Path) -> Tuple[Float64[np.n
         f" while the seconds go on, so the rows are read at the {implied:g} per second that the seconds imply."
     )
     return np.arange(len(seconds)) / implied, [note]
+
+
+def _with_colons(timecodes: Sequence[str]) -> Sequence[str]:
+    """``HH:MM:SS.FF`` as ``HH:MM:SS:FF``; where that is a fraction of a second, with no frames behind it."""
+    found = [match for text in timecodes if (match := _POINTED.fullmatch(text.strip()))]
+    if len(found) < len(timecodes):
+        return timecodes
+    are_frames = all(re.fullmatch("[0-5][0-9]", match[2]) for match in found)
+    return [f"{match[1]}:{match[2]}" if are_frames else f"{match[0]}:0" for match in found]
 
 
 def _fields(timecodes: Sequence[str], path: Path) -> Tuple[np.ndarray, np.ndarray]:

@@ -3,12 +3,15 @@
 
 import { PageError } from "./data.js";
 
-/** Rows (of numbered rows: frames) per second where a table says nothing of time. */
-const RATE = 60;
+/** Rows (of numbered rows: frames) per second where a table says nothing of time, as nbs-drive takes them. */
+const RATE = 25;
+/** Frame counts per second of timecodes within a second, which do not show how far they go. */
+const SHORT_RATE = 60;
 const DAY = 86400;
 /** Frame counts per second that a timecode's last field is taken to run over; of drop-frame timecodes the usual two. */
 const TIMECODE_RATES = [24, 25, 30, 48, 50, 60, 90, 120, 240];
 const DROP_FRAME_RATES = [30, 60];
+const POINTED = /^(\d+:\d+:\d+)\.(\d+)$/;
 /** Usual rates of recordings; a measured one within 2 % is taken for the nearest of them. */
 const RECORDING_RATES = [23.976, 24, 25, 29.97, 30, 48, 50, 59.94, 60, 90, 100, 120, 240];
 /** No recording has steps of so many seconds; a column of such steps counts thousandths. */
@@ -37,7 +40,7 @@ export function readClock(header, rows) {
   if (!name) return { times: rows.map((_, row) => row / RATE), note: `The table has no column of times; ${RATE} rows are played a second.` };
   const column = header.indexOf(name);
   const cells = rows.map((row) => row[column] ?? "");
-  if (name === "timecode" && cells.every((cell) => /[:;]/.test(cell))) return timecodes(cells);
+  if (name === "timecode" && cells.some((cell) => /[:;]/.test(cell))) return timecodes(withColons(cells));
   const times = cells.map(figure);
   // Some programs write whole numbers under the name of a timecode.
   if (FRAMES.includes(name) || (name === "timecode" && !times.some((time) => time % 1))) {
@@ -54,6 +57,17 @@ export function readClock(header, rows) {
 /** @param {number[]} values @returns {number[]} from each to the next */
 function steps(values) {
   return values.slice(1).map((value, index) => value - values[index]);
+}
+
+/**
+ * HH:MM:SS.FF as HH:MM:SS:FF, where two digits below 60 are frames; fractions of a second with no frames behind them.
+ * @param {string[]} cells
+ */
+function withColons(cells) {
+  const found = cells.map((cell) => POINTED.exec(cell) ?? []);
+  if (!found.every((parts) => parts.length)) return cells;
+  const areFrames = found.every(([, , last]) => /^[0-5]\d$/.test(last));
+  return found.map(([all, clock, last]) => (areFrames ? `${clock}:${last}` : `${all}:0`));
 }
 
 /**
@@ -75,7 +89,7 @@ function timecodes(cells) {
   const largest = fields.reduce((most, [, , , frame]) => Math.max(most, Math.floor(frame)), 0);
   const drop = cells.every((cell) => cell.includes(";"));
   const rates = drop ? [...DROP_FRAME_RATES, ...TIMECODE_RATES] : TIMECODE_RATES;
-  const rate = new Set(clocks).size < 2 ? RATE : (rates.find((known) => known > largest) ?? largest + 1);
+  const rate = new Set(clocks).size < 2 ? SHORT_RATE : (rates.find((known) => known > largest) ?? largest + 1);
   const times = whole.map((second, row) => {
     const frame = fields[row][3];
     if (!drop || !DROP_FRAME_RATES.includes(rate)) return second + frame / rate;
