@@ -10,7 +10,7 @@ from scipy.spatial.transform import Rotation
 
 from nerfblendshape_ns.common.errors import UserError
 from nerfblendshape_ns.driving.sequence import HeadMotion
-from nerfblendshape_ns.expressions.head_turns import soften
+from nerfblendshape_ns.expressions.head_turns import farthest, soften
 
 HeadPoseMode = Literal["auto", "tracked", "rotations", "own", "fixed", "orbit", "yaw-sweep"]
 """See ``--head-pose``."""
@@ -96,7 +96,7 @@ def make_poses(
         if not is_own_clip:
             rotation = _about(neutral_rotation, driver)
             if settings.limit:
-                rotation, softened = limit_turns(rotation, own)
+                rotation, softened = limit_turns(rotation, own, typed=driver.neutral is not None)
             motion = HeadMotion(rotation, _shifted(neutral_translation, driver))
         if mode == "rotations":
             motion = replace(motion, translation=np.repeat(neutral_translation[None], num_frames, 0))
@@ -104,19 +104,23 @@ def make_poses(
     return PoseTrack(poses, poses, softened)
 
 
-def limit_turns(rotation: np.ndarray, own: HeadMotion) -> Tuple[np.ndarray, float]:
+def limit_turns(rotation: np.ndarray, own: HeadMotion, typed: bool = False) -> Tuple[np.ndarray, float]:
     """Soften rotations beyond the range of a person's clip (:func:`~nerfblendshape_ns.expressions.head_turns.soften`).
 
     Args:
         rotation: ``[frames, 3, 3]`` head-to-camera.
         own: the person's captured motion.
+        typed: the angles are meant for this person, so they are exact as far as the limit.
 
     Returns:
         Rotations of the same shape, and the degrees taken off the largest rotation.
     """
     neutral, _ = own.neutral_pose()
     angles = _turns_from(neutral, rotation)
-    limited = soften(angles, _turns_from(neutral, own.rotation) if own.turns is None else own.turns)
+    turns = _turns_from(neutral, own.rotation) if own.turns is None else own.turns
+    limited = soften(angles, turns)
+    if typed:
+        limited[:, :2] = np.clip(angles[:, :2], -farthest(turns), farthest(turns))
     taken = float(np.abs(angles - limited).max(initial=0.0))
     return Rotation.from_rotvec(limited, degrees=True).as_matrix() @ neutral, taken
 

@@ -70,7 +70,7 @@ class DriveOptions:
     poses, else fixed."""
     limit_poses: bool = True
     """Soften another driver's yaw and pitch so that none goes more than 3 degrees beyond the range of this person's
-    clip; views farther out are extrapolated."""
+    clip, and end typed angles there; views farther out are extrapolated."""
     smooth_poses: int = 1
     """Average head poses over this many frames, an odd number; the unofficial NeRFBlendShape code uses 7."""
     pose_degrees: float = 15.0

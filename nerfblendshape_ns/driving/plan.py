@@ -104,7 +104,7 @@ def plan_drive(options: DriveOptions, avatar: Avatar, console: Console) -> Drive
     if poses.softened > 2.0:
         notes.append(
             f"the driver's head turns up to {poses.softened:.0f} degrees farther than in this person's clip; rotations "
-            "are softened (--no-limit-poses keeps them, --head-pose fixed leaves them out)."
+            "are limited (--no-limit-poses keeps them, --head-pose fixed leaves them out)."
         )
     return Drive(person, driver, expressions, poses, background, mapping, fps, tuple(notes), into, frames, faceless)
 

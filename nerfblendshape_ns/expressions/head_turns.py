@@ -10,6 +10,11 @@ RANGE_MARGIN = 3.0
 """Degrees beyond a person's own range to which somebody else may turn the head."""
 
 
+def farthest(own: np.ndarray) -> np.ndarray:
+    """How far somebody else may turn the head about the image's axes x and y, ``[2]`` degrees; ``own`` as below."""
+    return np.percentile(np.abs(own[:, :2]), RANGE_PERCENTILE, axis=0) + RANGE_MARGIN
+
+
 def soften(turns: np.ndarray, own: np.ndarray) -> np.ndarray:
     """Soften turns beyond the range of a person's clip, where the model was never observed.
 
@@ -23,7 +28,7 @@ def soften(turns: np.ndarray, own: np.ndarray) -> np.ndarray:
     Returns:
         ``[frames, 3]``.
     """
-    limit = np.percentile(np.abs(own[:, :2]), RANGE_PERCENTILE, axis=0) + RANGE_MARGIN
+    limit = farthest(own)
     softened = turns.copy()
     softened[:, :2] = limit * np.tanh(turns[:, :2] / limit)
     return softened

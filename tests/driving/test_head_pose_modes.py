@@ -83,6 +83,15 @@ def test_turns_beyond_the_clip_are_softened_but_roll_is_not():
     assert taken == pytest.approx(0, abs=1e-6)
 
 
+def test_typed_turns_are_exact_as_far_as_the_limit():
+    person = own(*np.linspace(-2, 2, 101))
+    typed = HeadMotion(turned("y", [0, -4, 4, 30]), np.zeros((4, 3)), neutral=np.eye(3))
+    track = make_poses(PoseSettings(), 4, person, typed, False)
+    limit = 1.98 + RANGE_MARGIN
+    assert np.allclose([seen(pose)[1] for pose in track.camera], [0, -4, 4, limit], atol=0.05)
+    assert track.softened == pytest.approx(30 - limit, abs=0.05)
+
+
 def test_yaw_sweep_turns_the_head_from_end_to_end():
     track = make_poses(PoseSettings("yaw-sweep"), 200, own(), None, False)
     # About the head's own up, 15 degrees to each side; one way takes 100 frames, so both ends are among them.
