@@ -8,8 +8,9 @@ is said: for lips that follow the sound by a network, Audio2Face's JSON is read 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import chain, groupby
 from pathlib import Path
-from typing import Any, Dict, List, Optional
+from typing import Any, Dict, List, Optional, Tuple
 
 import av
 import numpy as np
@@ -91,15 +92,21 @@ def read_sound(path: Path) -> np.ndarray:
         with open_media(path) as container:
             stream = sound_stream(container)
             if stream is not None:
-                resampler = av.AudioResampler("flt", "mono", RATE)
-                for frame in decoded_frames(container, stream):
-                    pieces += [piece.to_ndarray()[0] for piece in resampler.resample(frame)]
-                pieces += [piece.to_ndarray()[0] for piece in resampler.resample(None)]
+                # MP3 files can be put together from parts of several kinds, of which a resampler takes one.
+                for _, frames in groupby(decoded_frames(container, stream), _kind):
+                    resampler = av.AudioResampler("flt", "mono", RATE)
+                    for frame in chain(frames, [None]):
+                        pieces += [piece.to_ndarray()[0] for piece in resampler.resample(frame)]
     except (av.FFmpegError, OSError, ValueError):
         pieces = []
     if not sum(map(len, pieces)):
         raise UserError(f"{path} holds no sound that can be decoded; give a .wav, .mp3, .flac or .m4a file.")
     return np.concatenate(pieces)
+
+
+def _kind(frame: Any) -> Tuple[str, str, int]:
+    """How the samples of an ``av.AudioFrame`` are kept."""
+    return frame.format.name, frame.layout.name, frame.sample_rate
 
 
 def measure_loudness(samples: np.ndarray) -> np.ndarray:

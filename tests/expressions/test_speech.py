@@ -4,6 +4,7 @@ import shutil
 import subprocess
 import sys
 
+import av
 import numpy as np
 import pytest
 from sound_files import tone, write_sound
@@ -37,6 +38,23 @@ def test_sound_of_any_file_and_of_none(tmp_path):
     (tmp_path / "b.wav").write_bytes(b"RIFF nothing")
     with pytest.raises(UserError, match="b.wav holds no sound that can be decoded; give a .wav"):
         read_sound(tmp_path / "b.wav")
+
+
+def test_sound_whose_channels_change_is_read_to_its_end(tmp_path):
+    """As in MP3 files that were put together from mono and stereo parts."""
+    parts = []
+    for layout, channels in (("mono", 1), ("stereo", 2)):
+        with av.open(str(tmp_path / f"{layout}.mp3"), "w") as output:
+            stream = output.add_stream("libmp3lame", rate=RATE, layout=layout)
+            frame = av.AudioFrame.from_ndarray(np.tile(tone(1.0), (channels, 1)), "fltp", layout)
+            frame.sample_rate, frame.pts = RATE, 0
+            output.mux(stream.encode(frame))
+            output.mux(stream.encode(None))
+        parts.append((tmp_path / f"{layout}.mp3").read_bytes())
+    (tmp_path / "whole.mp3").write_bytes(b"".join(parts))
+    samples = read_sound(tmp_path / "whole.mp3")
+    assert abs(len(samples) / RATE - 2.0) < 0.2
+    assert all(np.abs(samples[begin : begin + RATE // 2]).max() > 0.3 for begin in (RATE // 4, RATE * 5 // 4))
 
 
 def test_without_words_the_loudness_opens_the_jaw(tmp_path):
