@@ -21,14 +21,12 @@ from nerfblendshape_ns.process_data.labels.face_layout import FaceGeometry, Head
 from nerfblendshape_ns.process_data.labels.guided_filter import ColourGuide
 from nerfblendshape_ns.process_data.labels.label_cleanup import tidy_labels
 from nerfblendshape_ns.process_data.labels.label_evidence import LabelEvidence
-from nerfblendshape_ns.process_data.labels.temporal_consensus import TemporalConsensus
+from nerfblendshape_ns.process_data.labels.temporal_consensus import RADIUS, OpticalFlow, temporal_consensus
 
 WORKING_PIXELS = 256 * 256
 """Pixels of the downscaled frame on which labels are decided, before the edges are followed at full size."""
 MODEL_FRAMES = 40
 """Frames, spread over the clip, to which the clip's colours and positions are fitted."""
-TEMPORAL_RADIUS = 3
-"""Neighbouring frames on either side over which label probabilities are averaged."""
 EDGE_RADIUS = 4
 """Radius of the edge-following filter, in pixels of the downscaled frame."""
 EDGE_EPSILON = 1e-4
@@ -55,7 +53,7 @@ def iterate_labels(
     reader = _FrameReader(frames, landmarks)
     samples = ordered_map(reader.read, spread(len(frames), MODEL_FRAMES))
     evidence.fit((sample.small, sample.geometry) for sample in samples)
-    consensus = PerThread(lambda: TemporalConsensus(TEMPORAL_RADIUS))
+    flow = PerThread(OpticalFlow)
 
     def evaluated(index: int) -> _WindowFrame:
         entry = reader.read(index)
@@ -63,12 +61,12 @@ def iterate_labels(
         return entry
 
     def windows() -> Iterator[Tuple[List[_WindowFrame], int]]:
-        begin = end = max(0, start - TEMPORAL_RADIUS)
+        begin = end = max(0, start - RADIUS)
         entries = ordered_map(evaluated, range(begin, len(frames)))
         window: List[_WindowFrame] = []
         for index in range(start, len(frames)):
-            dropped = max(0, index - TEMPORAL_RADIUS) - begin
-            added = min(len(frames), index + TEMPORAL_RADIUS + 1) - end
+            dropped = max(0, index - RADIUS) - begin
+            added = min(len(frames), index + RADIUS + 1) - end
             # Another list each time: earlier ones are still in use.
             window = [*window[dropped:], *itertools.islice(entries, added)]
             begin, end = begin + dropped, end + added
@@ -77,7 +75,8 @@ def iterate_labels(
     def labelled(item: Tuple[List[_WindowFrame], int]) -> Tuple[np.ndarray, np.ndarray]:
         window, centre = item
         frame = window[centre]
-        smooth = consensus().combine([one.grey for one in window], [one.probabilities for one in window], centre)
+        greys, probabilities = [one.grey for one in window], [one.probabilities for one in window]
+        smooth = temporal_consensus(flow(), greys, probabilities, centre)
         nose, height = landmarks[frame.index, NOSE_TIP], reader.face_height(frame.index)
         return frame.image, _full_size_labels(frame, smooth, nose, height)
 

@@ -7,6 +7,8 @@ from typing import List, Tuple
 import cv2
 import numpy as np
 
+RADIUS = 3
+"""Neighbouring frames on either side over which label probabilities are averaged."""
 TOLERANCE = 10.0
 """Difference of grey levels (0..255) at which a neighbour's weight falls to 61 %."""
 
@@ -40,45 +42,37 @@ class OpticalFlow:
         return x, y
 
 
-class TemporalConsensus:
-    """Averages label probabilities over a window of frames, each neighbour first warped along the optical flow.
+def temporal_consensus(
+    flow: OpticalFlow, greys: List[np.ndarray], probabilities: List[np.ndarray], centre: int
+) -> np.ndarray:
+    """Mean of one frame's label probabilities and its neighbours', each first warped along the optical flow.
 
     Neighbours count less the further they are in time, and where their colours disagree with the frame's after the
     motion is undone (occlusions, lost flow).
 
     Args:
-        radius: neighbours on either side.
+        flow: one that no other thread uses meanwhile.
+        greys: uint8 ``[height, width]`` frames, up to :data:`RADIUS` on either side of the wanted one, in time order.
+        probabilities: float32 ``[num_labels, height, width]`` of the same frames.
+        centre: index of the wanted frame among them.
+
+    Returns:
+        float32 ``[num_labels, height, width]``, summing to 1 where the inputs do.
     """
-
-    def __init__(self, radius: int) -> None:
-        self._radius = radius
-        self._flow = OpticalFlow()
-
-    def combine(self, greys: List[np.ndarray], probabilities: List[np.ndarray], centre: int) -> np.ndarray:
-        """Weighted mean of one frame's probabilities and its neighbours'.
-
-        Args:
-            greys: uint8 ``[height, width]`` frames of the window, in time order.
-            probabilities: float32 ``[num_labels, height, width]`` of the same frames.
-            centre: index of the wanted frame in the window.
-
-        Returns:
-            float32 ``[num_labels, height, width]``, summing to 1 where the inputs do.
-        """
-        height, width = greys[centre].shape
-        # Labels last, as OpenCV warps them.
-        total = cv2.merge(list(probabilities[centre]))
-        weights = np.ones((height, width), dtype=np.float32)
-        for index, (grey, neighbour) in enumerate(zip(greys, probabilities)):
-            if index == centre:
-                continue
-            map_x, map_y = self._flow.maps(greys[centre], grey, height, width)
-            seen = cv2.remap(grey, map_x, map_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-            difference = cv2.GaussianBlur(cv2.absdiff(seen, greys[centre]).astype(np.float32), (0, 0), 1.5)
-            in_time = np.float32(np.exp(-0.5 * ((index - centre) / (0.6 * self._radius + 0.4)) ** 2))
-            weight = in_time * np.exp(np.float32(-0.5 / TOLERANCE**2) * difference**2)
-            layers = cv2.merge(list(neighbour))
-            warped = cv2.remap(layers, map_x, map_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-            total += cv2.multiply(warped, cv2.merge([weight] * len(neighbour)))
-            weights += weight
-        return np.stack(cv2.split(total)) / weights
+    height, width = greys[centre].shape
+    # Labels last, as OpenCV warps them.
+    total = cv2.merge(list(probabilities[centre]))
+    weights = np.ones((height, width), dtype=np.float32)
+    for index, (grey, neighbour) in enumerate(zip(greys, probabilities)):
+        if index == centre:
+            continue
+        map_x, map_y = flow.maps(greys[centre], grey, height, width)
+        seen = cv2.remap(grey, map_x, map_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        difference = cv2.GaussianBlur(cv2.absdiff(seen, greys[centre]).astype(np.float32), (0, 0), 1.5)
+        in_time = np.float32(np.exp(-0.5 * ((index - centre) / (0.6 * RADIUS + 0.4)) ** 2))
+        weight = in_time * np.exp(np.float32(-0.5 / TOLERANCE**2) * difference**2)
+        layers = cv2.merge(list(neighbour))
+        warped = cv2.remap(layers, map_x, map_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        total += cv2.multiply(warped, cv2.merge([weight] * len(neighbour)))
+        weights += weight
+    return np.stack(cv2.split(total)) / weights

@@ -1,7 +1,7 @@
 import cv2
 import numpy as np
 
-from nerfblendshape_ns.process_data.labels.temporal_consensus import TemporalConsensus
+from nerfblendshape_ns.process_data.labels.temporal_consensus import OpticalFlow, temporal_consensus
 
 
 def test_consensus_removes_flicker():
@@ -13,7 +13,7 @@ def test_consensus_removes_flicker():
     flickering[1, 20:30, 20:30] = 0.2  # one frame loses a patch
     flickering[0] = 1 - flickering[1]
     window = [steady, steady, steady, flickering, steady, steady, steady]
-    smooth = TemporalConsensus(3).combine([grey] * 7, window, 3)
+    smooth = temporal_consensus(OpticalFlow(), [grey] * 7, window, 3)
     assert (smooth[1, 12:38, 12:48] > 0.5).all()
     assert (smooth[1, :8] < 0.1).all()
     np.testing.assert_allclose(smooth.sum(0), 1, atol=1e-5)
@@ -30,7 +30,7 @@ def test_consensus_follows_motion():
         probabilities[1, 20:44, 36 + shift : 60 + shift] = 1
         probabilities[0] = 1 - probabilities[1]
         window.append(probabilities)
-    smooth = TemporalConsensus(2).combine(greys, window, 2)
+    smooth = temporal_consensus(OpticalFlow(), greys, window, 2)
     # Averaged without motion the edge columns 36 and 59 would get about half.
     assert smooth[1, 24:40, 38:58].min() > 0.9
     assert smooth[1, 24:40, 36:60].mean() > 0.93
@@ -40,4 +40,4 @@ def test_consensus_follows_motion():
 def test_single_frame_window_changes_nothing():
     probabilities = np.full((4, 8, 8), 0.25, np.float32)
     grey = np.zeros((8, 8), np.uint8)
-    np.testing.assert_array_equal(TemporalConsensus(0).combine([grey], [probabilities], 0), probabilities)
+    np.testing.assert_array_equal(temporal_consensus(OpticalFlow(), [grey], [probabilities], 0), probabilities)
