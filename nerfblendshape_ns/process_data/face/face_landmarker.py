@@ -122,7 +122,7 @@ class FaceLandmarker:
         self._video, self._num_faces = video, num_faces
         self._followed: List[Region] = []
         self._last: Optional[int] = None
-        self._smoother: Optional[OneEuroFilter] = None
+        self._smoother = OneEuroFilter()
 
     def __call__(self, image: np.ndarray, milliseconds: int = 0) -> List[Face]:
         """The faces in an image, at most ``num_faces``.
@@ -143,8 +143,10 @@ class FaceLandmarker:
         faces = [landmarks for landmarks, presence in found if presence > LEAST_PRESENCE]
         if self._video:
             self._followed = [_region_of_landmarks(landmarks) for landmarks in faces]
-            if self._num_faces == 1:
-                faces = self._smooth(faces, milliseconds)
+            if not faces:
+                self._smoother = OneEuroFilter()  # Losing the face forgets the past.
+            elif self._num_faces == 1:
+                faces = [self._smoother(faces[0], milliseconds / 1000)]
         return [Face(landmarks.astype(np.float32), self.coefficients(landmarks)) for landmarks in faces]
 
     def detect(self, image: np.ndarray) -> List[Region]:
@@ -182,15 +184,6 @@ class FaceLandmarker:
         """Blendshape coefficients ``[52]`` of landmarks."""
         (out,) = self._networks[BLENDSHAPES](landmarks[EXPRESSIVE, :2]).values()
         return out.reshape(-1)
-
-    def _smooth(self, faces: List[np.ndarray], milliseconds: int) -> List[np.ndarray]:
-        """A single face's landmarks smoothed in time; losing the face forgets the past."""
-        if not faces:
-            self._smoother = None
-            return []
-        if self._smoother is None:
-            self._smoother = OneEuroFilter()
-        return [self._smoother(faces[0], milliseconds / 1000)]
 
 
 def _anchors() -> np.ndarray:

@@ -91,6 +91,7 @@ def track_face(
     coefficients = np.empty((len(frames), len(MEDIAPIPE_NAMES)), dtype=np.float32)
 
     def sweep(first: int, forward: bool) -> None:
+        """One run through a stretch in one direction: the plain pass and the mirrored one."""
         last = min(first + STRETCH, len(frames))
         path = _sums_path(store, first, forward)
         if path.is_file():
@@ -99,7 +100,16 @@ def track_face(
         before, after = max(0, first - WARM_UP), min(len(frames), last + WARM_UP)
         order = range(before, last) if forward else range(after - 1, first - 1, -1)
         sums = _Sums(first, last)
-        _sweep(frames, order, fps, model, mirror, subject, sums, progress)
+        plain, mirrored = (FaceLandmarker(model, video=True, num_faces=subject.num_faces) for _ in range(2))
+        passes = _Follower(plain, subject), _Follower(mirrored, subject, mirror)
+        for position, index in enumerate(order):
+            frame = frames[index]
+            for follower in passes:
+                found = follower.find(frame, index, int(position * 1000 / fps))
+                if found is not None:
+                    sums.add(index, *found)
+            if index in sums:
+                progress(len(passes))
         sums.save(path)
 
     starts = range(0, len(frames), STRETCH)
@@ -152,29 +162,6 @@ class _Sums:
         """Mean landmarks and coefficients over the passes, NaN where none saw a face."""
         count = np.where(self.count, self.count, np.nan)
         return self.landmarks / count[:, None, None], self.coefficients / count[:, None]
-
-
-def _sweep(
-    frames: Sequence[np.ndarray],
-    order: Sequence[int],
-    fps: float,
-    model: Path,
-    mirror: np.ndarray,
-    subject: Subject,
-    sums: _Sums,
-    progress: Callable[[int], None],
-) -> None:
-    """One run through frames in ``order``: the plain pass and the mirrored one."""
-    plain, mirrored = (FaceLandmarker(model, video=True, num_faces=subject.num_faces) for _ in range(2))
-    passes = _Follower(plain, subject), _Follower(mirrored, subject, mirror)
-    for position, index in enumerate(order):
-        frame = frames[index]
-        for follower in passes:
-            found = follower.find(frame, index, int(position * 1000 / fps))
-            if found is not None:
-                sums.add(index, *found)
-        if index in sums:
-            progress(len(passes))
 
 
 class _Follower:
