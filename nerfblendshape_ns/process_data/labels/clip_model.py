@@ -87,7 +87,8 @@ class ClipModel:
 
     def label_probabilities(self, sample: SampleFrame) -> np.ndarray:
         """Posterior of background, head, neck and torso: float32 ``[4, height, width]``, summing to 1."""
-        return _labels_of_materials(softmax(self.material_scores(sample), axis=0))
+        background, hair, face, neck, cloth, earring = softmax(self.material_scores(sample), axis=0)
+        return np.stack([background, hair + face + earring, neck, cloth])
 
     def _initial_colours(self, samples: List[SampleFrame]) -> np.ndarray:
         models = [ColourModel() for _ in Material]
@@ -154,17 +155,6 @@ class ClipModel:
             for material in REFITTED:
                 self._colour_log[material] = models[material].log_density()
         self._position_log = _position_scores(total, seen)
-
-
-def _labels_of_materials(posterior: np.ndarray) -> np.ndarray:
-    return np.stack(
-        [
-            posterior[Material.BACKGROUND],
-            posterior[Material.HAIR] + posterior[Material.FACE] + posterior[Material.EARRING],
-            posterior[Material.NECK],
-            posterior[Material.CLOTH],
-        ]
-    )
 
 
 def _surely_person(sample: SampleFrame) -> np.ndarray:

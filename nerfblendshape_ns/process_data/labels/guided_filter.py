@@ -6,7 +6,7 @@ arXiv:1505.00996, 2015. The headless OpenCV wheel has no ``ximgproc``, so it is 
 
 from __future__ import annotations
 
-from typing import List, Sequence
+from typing import Sequence
 
 import cv2
 import numpy as np
@@ -42,33 +42,9 @@ class ColourGuide:
     def _box(self, image: np.ndarray) -> np.ndarray:
         return cv2.boxFilter(image, -1, self._window, borderType=cv2.BORDER_REFLECT)
 
-    def coefficients(self, image: np.ndarray) -> List[np.ndarray]:
-        """Local linear model of one image on the guide, averaged over the windows that see a pixel.
-
-        Args:
-            image: float32 ``[height, width]``.
-
-        Returns:
-            Four arrays ``[height, width]``, the slopes on red, green and blue and the offset: the filtered image is the
-            slopes times the guide's channels, plus the offset.
-        """
-        mean_image = self._box(image)
-        red, green, blue = (
-            self._box(channel * image) - mean * mean_image for channel, mean in zip(self._guide, self._mean)
-        )
-        rr, rg, rb, gg, gb, bb = self._inverse
-        slopes = [
-            rr * red + rg * green + rb * blue,
-            rg * red + gg * green + gb * blue,
-            rb * red + gb * green + bb * blue,
-        ]
-        offset = mean_image - _weighted_sum(slopes, self._mean)
-        return [self._box(layer) for layer in (*slopes, offset)]
-
     def filter(self, image: np.ndarray) -> np.ndarray:
         """Filter one float32 image ``[height, width]``; returns the same shape."""
-        *slopes, offset = self.coefficients(image)
-        return _weighted_sum(slopes, self._guide) + offset
+        return self.upsample(image, self._guide)
 
     def upsample(self, image: np.ndarray, large_guide: Sequence[np.ndarray]) -> np.ndarray:
         """Filter a small image and bring it to the size of a large guide, whose edges it then follows.
@@ -80,9 +56,21 @@ class ColourGuide:
         Returns:
             float32 ``[large_height, large_width]``.
         """
+        # A local linear model of the image on the guide, then its mean over the windows that see a pixel.
+        mean_image = self._box(image)
+        red, green, blue = (
+            self._box(channel * image) - mean * mean_image for channel, mean in zip(self._guide, self._mean)
+        )
+        rr, rg, rb, gg, gb, bb = self._inverse
+        slopes = [
+            rr * red + rg * green + rb * blue,
+            rg * red + gg * green + gb * blue,
+            rb * red + gb * green + bb * blue,
+        ]
+        offset = mean_image - _weighted_sum(slopes, self._mean)
         size = large_guide[0].shape[::-1]
         *slopes, offset = (
-            cv2.resize(layer, size, interpolation=cv2.INTER_LINEAR) for layer in self.coefficients(image)
+            cv2.resize(self._box(layer), size, interpolation=cv2.INTER_LINEAR) for layer in (*slopes, offset)
         )
         return _weighted_sum(slopes, large_guide) + offset
 

@@ -56,7 +56,9 @@ def person_matte(
     person = (labels != Label.BACKGROUND).astype(np.uint8)
     if not person.any() or person.all():
         return person * np.uint8(255)
-    inward = cv2.distanceTransform(_framed(person), cv2.DIST_L2, 5)[1:-1, 1:-1]
+    # With its border repeated: the image's edge is no outline of the person.
+    framed = cv2.copyMakeBorder(person, 1, 1, 1, 1, cv2.BORDER_REPLICATE)
+    inward = cv2.distanceTransform(framed, cv2.DIST_L2, 5)[1:-1, 1:-1]
     outward, extent = _outward(labels, person, face_height)
     inside = max(1.5, INSIDE * face_height)
     band = ((person > 0) & (inward <= inside)) | ((person == 0) & (outward <= extent))
@@ -81,11 +83,6 @@ def person_matte(
     fade = np.clip(2.0 * (1.0 - np.abs(signed)), 0, 1)
     matte[band] = np.where(signed > 0, 1 - fade * (1 - matte[band]), fade * matte[band])
     return np.rint(matte * 255).astype(np.uint8)
-
-
-def _framed(mask: np.ndarray) -> np.ndarray:
-    """The mask with its border repeated: the image's edge is no outline of the person."""
-    return cv2.copyMakeBorder(mask, 1, 1, 1, 1, cv2.BORDER_REPLICATE)
 
 
 def _outward(labels: np.ndarray, person: np.ndarray, face_height: float) -> Tuple[np.ndarray, np.ndarray]:
