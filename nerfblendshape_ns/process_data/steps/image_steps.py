@@ -16,9 +16,9 @@ import numpy as np
 from nerfblendshape_ns.common import file_io
 from nerfblendshape_ns.common.arrays import load_arrays
 from nerfblendshape_ns.common.errors import UserError
+from nerfblendshape_ns.common.fetching import digest
 from nerfblendshape_ns.common.frame_numbers import name_frames
 from nerfblendshape_ns.common.parallel import ordered_map
-from nerfblendshape_ns.common.smoothing import fill_gaps
 from nerfblendshape_ns.data import contract
 from nerfblendshape_ns.data.contract import Label
 from nerfblendshape_ns.data.labels import describe_occlusion
@@ -38,7 +38,7 @@ from nerfblendshape_ns.process_data.pose.background_motion import measure, sampl
 from nerfblendshape_ns.process_data.steps.frame_step import FRAMES
 from nerfblendshape_ns.process_data.steps.pose_step import HEAD_POSES
 from nerfblendshape_ns.process_data.steps.step_record import Progress, Result, put_in_place, resumed_folder
-from nerfblendshape_ns.process_data.steps.track_step import TRACKS_RAW, images_and_labels
+from nerfblendshape_ns.process_data.steps.track_step import TRACKS_RAW, filled_landmarks, images_and_labels
 from nerfblendshape_ns.process_data.video.frame_folders import ImageFolder
 
 BACKGROUND_SEEN = "background_seen.png"
@@ -57,8 +57,7 @@ def label_sources(options: ProcessOptions) -> Dict[str, Any]:
         (number, path.name, path.stat().st_size, path.stat().st_mtime_ns)
         for number, path in sorted(find_masks(options.parsing).items())
     ]
-    model = options.segmenter and hashlib.sha256(options.segmenter.read_bytes()).hexdigest()
-    return {"parsing": given, "segmenter": model}
+    return {"parsing": given, "segmenter": options.segmenter and digest(options.segmenter)}
 
 
 def segment(options: ProcessOptions, frame_info: Dict[str, Any], progress: Progress) -> Result:
@@ -68,18 +67,18 @@ def segment(options: ProcessOptions, frame_info: Dict[str, Any], progress: Progr
     Raises:
         UserError: the given masks or model cannot be used, or no frame has a head.
     """
-    tracks = load_arrays(options.output / TRACKS_RAW)
-    images = ImageFolder(options.output, len(tracks["landmarks"]))
+    tracked = load_arrays(options.output / TRACKS_RAW)["landmarks"]
+    images = ImageFolder(options.output, len(tracked))
     progress(0, len(images))
     # A frame's labels depend on all images of the clip; so do the landmarks, which stand for them here.
-    landmarks = hashlib.sha256(np.ascontiguousarray(tracks["landmarks"]).tobytes()).hexdigest()
-    partial = resumed_folder(options.output / contract.PARSING, [label_sources(options), landmarks])
+    content = [label_sources(options), hashlib.sha256(tracked.tobytes()).hexdigest()]
+    partial = resumed_folder(options.output / contract.PARSING, content)
     done = 0
     while done < len(images) and (partial / contract.parsing_name(done)).is_file():
         done += 1
     statistics = LabelStatistics()
-    occlusion = Occlusion(images, fill_gaps(tracks["landmarks"])[:, :, :2]) if done < len(images) else None
-    for index, (image, labels) in enumerate(_labels(options, frame_info, tracks, images, partial, done)):
+    occlusion = Occlusion(images, filled_landmarks(options.output)) if done < len(images) else None
+    for index, (image, labels) in enumerate(_labels(options, frame_info, images, partial, done)):
         if occlusion is not None and index >= done:
             labels = occlusion.mark(labels, index)
             file_io.save_image(partial / contract.parsing_name(index), labels)
@@ -99,18 +98,14 @@ def segment(options: ProcessOptions, frame_info: Dict[str, Any], progress: Progr
 
 
 def _labels(
-    options: ProcessOptions,
-    frame_info: Dict[str, Any],
-    tracks: Dict[str, np.ndarray],
-    images: ImageFolder,
-    partial: Path,
-    done: int,
+    options: ProcessOptions, frame_info: Dict[str, Any], images: ImageFolder, partial: Path, done: int
 ) -> Iterator[Tuple[np.ndarray, np.ndarray]]:
     """Every image and its labels, the first ``done`` of them from an earlier, interrupted run."""
     for index in range(done):
         yield images[index], file_io.load_image(partial / contract.parsing_name(index), cv2.IMREAD_UNCHANGED)
     if options.parsing is not None:
-        numbers = load_arrays(options.output / FRAMES)["numbers"][tracks["kept_frames"]]
+        kept = load_arrays(options.output / TRACKS_RAW)["kept_frames"]
+        numbers = load_arrays(options.output / FRAMES)["numbers"][kept]
         given = GivenLabels(options.parsing, numbers, frame_info)
         yield from ordered_map(lambda index: (images[index], given[index]), range(done, len(images)))
     elif done < len(images):
@@ -119,8 +114,7 @@ def _labels(
             evidence = MulticlassEvidence(MulticlassSegmenter(options.segmenter))
         else:
             evidence = ClipEvidence(PersonMask(PERSON_MASK.find(options.person_mask, options.offline)))
-        landmarks = fill_gaps(tracks["landmarks"])[:, :, :2]
-        yield from iterate_labels(images, landmarks, evidence, start=done)
+        yield from iterate_labels(images, filled_landmarks(options.output), evidence, start=done)
 
 
 def _source_name(options: ProcessOptions) -> str:
@@ -199,8 +193,8 @@ def mattes(options: ProcessOptions, frame_info: Dict[str, Any], progress: Progre
         shutil.rmtree(root / contract.ALPHA, ignore_errors=True)
         progress(1)
         return {"soft_fraction": None}, []
-    landmarks = fill_gaps(load_arrays(root / TRACKS_RAW)["landmarks"])[:, :, :2]
-    images, labels = images_and_labels(options.output)
+    landmarks = filled_landmarks(root)
+    images, labels = images_and_labels(root)
     plate = file_io.load_image(root / contract.BACKGROUND)
     seen = file_io.load_image(root / BACKGROUND_SEEN, cv2.IMREAD_UNCHANGED) > 0
     face_height = float(np.median(np.linalg.norm(landmarks[:, CHIN] - landmarks[:, TOP], axis=1)))
@@ -227,9 +221,9 @@ def mattes(options: ProcessOptions, frame_info: Dict[str, Any], progress: Progre
 
 def dataset(options: ProcessOptions, frame_info: Dict[str, Any], progress: Progress) -> Result:
     """``landmarks.npy``, ``face_mesh.npy`` and, last, ``transforms.json``, which makes the folder a dataset."""
-    landmarks = fill_gaps(load_arrays(options.output / TRACKS_RAW)["landmarks"])[:, :, :2]
+    landmarks = filled_landmarks(options.output)
     poses = load_arrays(options.output / HEAD_POSES)
-    file_io.save_array(options.output / contract.LANDMARKS, landmarks.astype(np.float32))
+    file_io.save_array(options.output / contract.LANDMARKS, landmarks)
     file_io.save_array(options.output / contract.FACE_MESH, poses["mesh"])
     frames = [
         contract.frame_entry(index, poses["camera_to_head"][index], landmarks[index]) for index in range(len(landmarks))

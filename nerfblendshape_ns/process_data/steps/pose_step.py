@@ -28,7 +28,7 @@ import numpy as np
 from nerfblendshape_ns.common import file_io
 from nerfblendshape_ns.common.arrays import load_arrays, save_arrays
 from nerfblendshape_ns.common.frame_numbers import name_frames
-from nerfblendshape_ns.common.smoothing import fill_gaps, jitter, jitter_by_frame
+from nerfblendshape_ns.common.smoothing import jitter, jitter_by_frame
 from nerfblendshape_ns.data.contract import MESH_POINTS
 from nerfblendshape_ns.process_data.face.canonical_face import RIGID_LANDMARKS, read_canonical_face
 from nerfblendshape_ns.process_data.options import ProcessOptions
@@ -36,7 +36,7 @@ from nerfblendshape_ns.process_data.pose import head_points, head_pose, pose_geo
 from nerfblendshape_ns.process_data.pose.landmark_trust import DISTRUSTED
 from nerfblendshape_ns.process_data.pose.pose_geometry import Intrinsics
 from nerfblendshape_ns.process_data.steps.step_record import Progress, Result
-from nerfblendshape_ns.process_data.steps.track_step import TRACKS_RAW, images_and_labels
+from nerfblendshape_ns.process_data.steps.track_step import TRACKS_RAW, filled_landmarks, images_and_labels
 from nerfblendshape_ns.process_data.video.frame_folders import LabelFolder
 
 HEAD_POSES = "head_poses.npz"
@@ -59,9 +59,8 @@ def run(options: ProcessOptions, model: Path, frame_info: Dict[str, Any], progre
         frame_info: summary of the step ``frames``.
         progress: the step's bar.
     """
-    tracks = load_arrays(options.output / TRACKS_RAW)
-    observed = fill_gaps(tracks["landmarks"])[:, :MESH_POINTS, :2].astype(np.float64)
-    rigid, breaks = observed[:, RIGID_LANDMARKS], tracks["breaks"]
+    observed = filled_landmarks(options.output)[:, :MESH_POINTS].astype(np.float64)
+    rigid, breaks = observed[:, RIGID_LANDMARKS], load_arrays(options.output / TRACKS_RAW)["breaks"]
     intrinsics = Intrinsics(options.focal * frame_info["short_side"], frame_info["centre_x"], frame_info["centre_y"])
     reference = read_canonical_face(model)
     image_size = max(frame_info["width"], frame_info["height"])

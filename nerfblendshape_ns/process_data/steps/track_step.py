@@ -11,6 +11,7 @@ from nerfblendshape_ns.common import file_io
 from nerfblendshape_ns.common.arrays import load_arrays, save_arrays
 from nerfblendshape_ns.common.errors import UserError
 from nerfblendshape_ns.common.frame_numbers import name_frames
+from nerfblendshape_ns.common.smoothing import fill_gaps
 from nerfblendshape_ns.data import contract
 from nerfblendshape_ns.process_data.face.face_track import NUM_PASSES, STRETCH, Subject, track_face
 from nerfblendshape_ns.process_data.options import ProcessOptions
@@ -161,6 +162,11 @@ def _renumber_images(root: Path, kept: np.ndarray) -> None:
         source = root / contract.IMAGES / contract.image_name(int(index))
         (partial / contract.image_name(number)).write_bytes(source.read_bytes())
     put_in_place(partial, root / contract.IMAGES)
+
+
+def filled_landmarks(root: Path) -> np.ndarray:
+    """Pixels of the tracked landmarks, float32 ``[frames, 478, 2]``, interpolated in frames without a face."""
+    return fill_gaps(load_arrays(root / TRACKS_RAW)["landmarks"])[:, :, :2]
 
 
 def images_and_labels(root: Path) -> Tuple[ImageFolder, LabelFolder]:
