@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 from contextlib import nullcontext
-from dataclasses import dataclass
-from importlib import metadata
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Callable, Iterator, Optional, Tuple
 
@@ -15,12 +14,13 @@ from nerfblendshape_ns.common import file_io
 from nerfblendshape_ns.common.errors import UserError
 from nerfblendshape_ns.common.output_folders import replaced_folder
 from nerfblendshape_ns.common.output_paths import check_file, check_folder
+from nerfblendshape_ns.common.version import __version__
 from nerfblendshape_ns.common.video_writing import check_encoders, write_video
 from nerfblendshape_ns.data import contract
 from nerfblendshape_ns.synthetic.camera import Intrinsics, camera_to_head, default_intrinsics, project
 from nerfblendshape_ns.synthetic.expressions import EXPRESSION_NAMES
-from nerfblendshape_ns.synthetic.head import Rendering, SyntheticHead, synthetic_head
-from nerfblendshape_ns.synthetic.motion import MAX_PITCH, MAX_ROLL, MAX_YAW, Motion, talking_motion
+from nerfblendshape_ns.synthetic.head import Rendering, synthetic_head
+from nerfblendshape_ns.synthetic.motion import MAX_PITCH, MAX_ROLL, MAX_YAW, talking_motion
 
 TOOL = "nbs-synthetic"
 """Name in the record of a synthetic dataset."""
@@ -148,10 +148,11 @@ def _write_arrays(settings: ClipSettings, root: Path) -> None:
     motion = talking_motion(settings.num_frames, settings.fps, settings.seed)
     intrinsics = settings.intrinsics
     cameras = camera_to_head(motion.head_to_world)
-    landmarks = clip_landmarks(head, motion, intrinsics)
+    frames = [project(head.landmarks(row), camera, intrinsics) for row, camera in zip(motion.expressions, cameras)]
+    landmarks = np.stack(frames).astype(np.float32)
     contract.save_expressions(root, motion.expressions, list(EXPRESSION_NAMES), BASIS)
     file_io.save_array(root / contract.LANDMARKS, landmarks)
-    file_io.save_array(root / contract.FACE_MESH, head.landmarks(np.zeros(head.num_basis, np.float32))[:468])
+    file_io.save_array(root / contract.FACE_MESH, head.landmarks(np.zeros(len(EXPRESSION_NAMES), np.float32))[:468])
     clean_plate = np.clip(np.round(head.background(settings.width, settings.height) * 255.0), 0, 255).astype(np.uint8)
     file_io.save_image(root / contract.BACKGROUND, clean_plate)
     contract.save_transforms(
@@ -168,30 +169,12 @@ def _write_arrays(settings: ClipSettings, root: Path) -> None:
     file_io.save_json(root / contract.PROCESS, _process_record(settings))
 
 
-def clip_landmarks(head: SyntheticHead, motion: Motion, intrinsics: Intrinsics) -> np.ndarray:
-    """Pixels of the 478 landmarks in every frame, ``[num_frames, 478, 2]`` float32."""
-    cameras = camera_to_head(motion.head_to_world)
-    frames = [project(head.landmarks(row), camera, intrinsics) for row, camera in zip(motion.expressions, cameras)]
-    return np.stack(frames).astype(np.float32)
-
-
 def _process_record(settings: ClipSettings) -> dict:
-    try:
-        version = metadata.version("nerfblendshape-ns")
-    except metadata.PackageNotFoundError:
-        from nerfblendshape_ns import __version__ as version
     return {
         "source": TOOL,
         "generation": GENERATION,
-        "versions": {"nerfblendshape-ns": version},
-        "options": {
-            "num_frames": settings.num_frames,
-            "width": settings.width,
-            "height": settings.height,
-            "fps": settings.fps,
-            "seed": settings.seed,
-            "samples": settings.samples,
-        },
+        "versions": {"nerfblendshape-ns": __version__},
+        "options": asdict(settings),
         "head_rotation_limits_degrees": {"yaw": MAX_YAW, "pitch": MAX_PITCH, "roll": MAX_ROLL},
         "steps": {"render": {"status": "done", "frames": settings.num_frames}},
         "warnings": [],
@@ -203,7 +186,7 @@ def load_settings(dataset: Path) -> ClipSettings:
 
     Raises:
         OutdatedDataset: another generation of the synthetic head made it.
-        UserError: the directory is not a synthetic dataset.
+        UserError: the directory is not a synthetic dataset, or its settings make no clip.
     """
     record = file_io.load_json(dataset / contract.PROCESS)
     if not isinstance(record, dict) or record.get("source") != TOOL:
@@ -213,9 +196,10 @@ def load_settings(dataset: Path) -> ClipSettings:
         )
     try:
         settings = ClipSettings(**record["options"])
-    except (KeyError, TypeError):
+        settings.check()
+    except (KeyError, TypeError, UserError):
         raise UserError(
-            f"{dataset / contract.PROCESS} lacks the options of the clip ({json.dumps(record.get('options'))}); "
+            f"{dataset / contract.PROCESS} lacks usable options of the clip ({json.dumps(record.get('options'))}); "
             "make the dataset again with nbs-synthetic."
         ) from None
     if record.get("generation", 1) != GENERATION:

@@ -79,25 +79,17 @@ class ExpressionRig:
         self.mesh = mesh
         self._width = np.ones((len(mesh.vertices), 1), np.float32)
         self._width[: mesh.vertex_range[Part.CLOTHES].start] = width
-        self.names = EXPRESSION_NAMES
-        self._index = {name: index for index, name in enumerate(self.names)}
         skin = mesh.vertices[mesh.vertex_range[Part.SKIN]].astype(np.float64)
-        fields = _skin_fields(skin)
-        num_vertices = len(mesh.vertices)
-        self._linear = np.zeros((len(self.names), num_vertices, 3), np.float32)
-        for name, field in fields.items():
-            self._linear[self._index[name], mesh.vertex_range[Part.SKIN]] = field
+        linear = np.zeros((len(EXPRESSION_NAMES), len(mesh.vertices), 3), np.float32)
+        for name, field in _skin_fields(skin).items():
+            linear[EXPRESSION_NAMES.index(name), mesh.vertex_range[Part.SKIN]] = field
         for part in (Part.LOWER_TEETH, Part.TONGUE):
             points = mesh.vertices[mesh.vertex_range[part]].astype(np.float64)
-            self._linear[self._index["jawOpen"], mesh.vertex_range[part]] = _turn_jaw(points)
+            linear[EXPRESSION_NAMES.index("jawOpen"), mesh.vertex_range[part]] = _turn_jaw(points)
+        self._linear_rows = linear.reshape(len(EXPRESSION_NAMES), -1)
         self._neutral = mesh.vertices.copy()
         self._neutral[mesh.vertex_range[Part.SKIN]] += _close_mouth(skin).astype(np.float32)
         self._lids = {side: _lid_field(skin, side) for side in (1, -1)}
-        self._linear_rows = self._linear.reshape(len(self.names), -1)
-
-    def coefficient(self, expression: np.ndarray, name: str) -> float:
-        """One coefficient of a frame by name."""
-        return float(expression[self._index[name]])
 
     def deform(self, expression: np.ndarray) -> np.ndarray:
         """Vertices of a frame in head space, neck and clothes in the neutral pose.
@@ -109,17 +101,17 @@ class ExpressionRig:
             ``[num_vertices, 3]`` float32.
         """
         weights = np.asarray(expression, np.float32)
-        if weights.shape != (len(self.names),):
-            raise ValueError(f"expected {len(self.names)} coefficients, got an array of shape {weights.shape}")
+        if weights.shape != (len(EXPRESSION_NAMES),):
+            raise ValueError(f"expected {len(EXPRESSION_NAMES)} coefficients, got an array of shape {weights.shape}")
         vertices = self._neutral + (weights @ self._linear_rows).reshape(-1, 3)
+        coefficient = dict(zip(EXPRESSION_NAMES, weights.tolist()))
         for side, word in ((1, "Left"), (-1, "Right")):
-            down = self.coefficient(weights, f"eyeLookDown{word}")
-            up = self.coefficient(weights, f"eyeLookUp{word}")
-            blink = self.coefficient(weights, f"eyeBlink{word}")
+            down, up = coefficient[f"eyeLookDown{word}"], coefficient[f"eyeLookUp{word}"]
+            blink = coefficient[f"eyeBlink{word}"]
             # The upper lid follows the eye when it looks up or down.
             upper = min(1.0, blink + (0.45 * down - 0.20 * up) * (1.0 - blink))
             self._turn_lids(vertices, side, upper, blink)
-            outward = self.coefficient(weights, f"eyeLookOut{word}") - self.coefficient(weights, f"eyeLookIn{word}")
+            outward = coefficient[f"eyeLookOut{word}"] - coefficient[f"eyeLookIn{word}"]
             part = Part.LEFT_EYE if side > 0 else Part.RIGHT_EYE
             rows = self.mesh.vertex_range[part]
             vertices[rows] = _turn_eye(
@@ -220,18 +212,9 @@ def _skin_fields(points: np.ndarray) -> Dict[str, np.ndarray]:
         frown[:, 1] = -0.85 * low_corner
         fields[f"mouthFrown{word}"] = frown
 
-        brow = (
-            bump(distance_x - 2.7, 1.5)
-            * bump(y - 4.6, 0.85)
-            * front
-            * smoothstep(-0.5, 0.5, x if word == "Left" else -x)
-        )
-        inner = (
-            bump(distance_x - 1.5, 0.9)
-            * bump(y - 4.6, 0.9)
-            * front
-            * smoothstep(-0.5, 0.5, x if word == "Left" else -x)
-        )
+        own_half = smoothstep(-0.5, 0.5, x if word == "Left" else -x)
+        brow = bump(distance_x - 2.7, 1.5) * bump(y - 4.6, 0.85) * front * own_half
+        inner = bump(distance_x - 1.5, 0.9) * bump(y - 4.6, 0.9) * front * own_half
         down = np.zeros_like(points)
         down[:, 0] = -np.sign(x) * 0.30 * inner
         down[:, 1] = -0.50 * brow - 0.35 * inner

@@ -1,4 +1,4 @@
-"""The synthetic head: renders images, labels and depth for any expression, pose and camera."""
+"""The synthetic head: renders images and labels for any expression, pose and camera."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ from scipy.sparse import csr_matrix
 
 from nerfblendshape_ns.common.warp_start import start_warp
 from nerfblendshape_ns.data.contract import Label
-from nerfblendshape_ns.data.labels import soft_alpha
 from nerfblendshape_ns.synthetic.background import render_background
 from nerfblendshape_ns.synthetic.camera import Intrinsics, default_camera
 from nerfblendshape_ns.synthetic.expressions import EXPRESSION_NAMES, ExpressionRig
@@ -36,19 +35,6 @@ class Rendering:
     """``[height, width]`` uint8, the :class:`~nerfblendshape_ns.data.contract.Label` that covers most of each pixel."""
     alpha: np.ndarray
     """``[height, width]`` float32, the exact fraction of each pixel that the head covers."""
-    head_image: np.ndarray
-    """``[height, width, 3]`` float32 in 0..1, colour of the head alone times ``alpha``."""
-    depth: np.ndarray
-    """``[height, width]`` float32, centimetres along the ray to the surface; 0 where only background is seen."""
-
-    def head_on_white(self) -> np.ndarray:
-        """The head over white as the dataset makes it from image and labels, softened edge included.
-
-        Returns:
-            ``[height, width, 3]`` float32 in 0..1.
-        """
-        alpha = soft_alpha(self.labels)[..., None]
-        return self.image.astype(np.float32) / 255.0 * alpha + (1.0 - alpha)
 
 
 class SyntheticHead:
@@ -61,16 +47,14 @@ class SyntheticHead:
     def __init__(self, seed: int = 0) -> None:
         start_warp()
         self.seed = int(seed)
-        self.expression_names: Tuple[str, ...] = EXPRESSION_NAMES
         self.shape, self._appearance = proportions_and_appearance(self.seed)
         self.mesh: HeadMesh = build_mesh(self.shape)
         self.rig = ExpressionRig(self.mesh, self.shape.width)
-        self.num_basis = len(self.expression_names)
         self._landmarks = LandmarkBinding(self.mesh, self.shape.lip_fullness)
         self._faces_of_vertex = _incidence(self.mesh)
         self._device = "cpu"
         self._pool = ThreadPoolExecutor(max(1, os.cpu_count() or 1), thread_name_prefix="synthetic-render")
-        neutral = self.rig.deform(np.zeros(self.num_basis, np.float32))
+        neutral = self.rig.deform(np.zeros(len(EXPRESSION_NAMES), np.float32))
         self._points = wp.array(neutral, dtype=wp.vec3, device=self._device)
         self._bvh = wp.Mesh(
             points=self._points, indices=wp.array(self.mesh.triangles.reshape(-1), dtype=int, device=self._device)
@@ -122,7 +106,7 @@ class SyntheticHead:
         """Ray-cast one view.
 
         Args:
-            expression: ``[basis]`` in the order of ``expression_names``, each 0..1.
+            expression: ``[basis]`` in the order of ``EXPRESSION_NAMES``, each 0..1.
             camera_to_head: ``[4, 4]`` OpenGL camera-to-head.
             intrinsics: the camera.
             head_to_world: pose of the head against shoulders and light. None means that the webcam stands where it
@@ -151,12 +135,10 @@ class SyntheticHead:
         height, width = intrinsics.height, intrinsics.width
         background = wp.array(self.background(width, height), dtype=wp.vec3, device=self._device)
         image = wp.zeros((height, width), dtype=wp.vec3, device=self._device)
-        head_image = wp.zeros_like(image)
         coverage = wp.zeros_like(image)
-        depth = wp.zeros((height, width), dtype=float, device=self._device)
         inputs = [
             self._bvh.id, self._bvh.indices, self._triangle_part, normals, self._sculpt_points, self._openness,
-            self._mouth_inside, self._appearance, view, background, image, head_image, coverage, depth,
+            self._mouth_inside, self._appearance, view, background, image, coverage,
         ]  # fmt: skip
         self._launch(render_rows, height, (width,), inputs)
         fractions = coverage.numpy()
@@ -168,8 +150,6 @@ class SyntheticHead:
             image=np.clip(np.round(image.numpy() * 255.0), 0, 255).astype(np.uint8),
             labels=labels,
             alpha=fractions[..., 0].copy(),
-            head_image=head_image.numpy().copy(),
-            depth=depth.numpy().copy(),
         )
 
     def _launch(self, kernel: Any, count: int, inner: Tuple[int, ...], inputs: list) -> None:

@@ -105,19 +105,14 @@ def render_rows(
     view: View,
     background: wp.array2d(dtype=wp.vec3),
     image: wp.array2d(dtype=wp.vec3),
-    head_image: wp.array2d(dtype=wp.vec3),
     coverage: wp.array2d(dtype=wp.vec3),
-    depth: wp.array2d(dtype=float),
 ):
     """Shade ``samples x samples`` rays per pixel; colours are averaged as displayed, as compositing does it later."""
     local_row, column = wp.tid()
     row = first_row + local_row
     behind = background[row, column]
     colour = wp.vec3(0.0, 0.0, 0.0)
-    head_colour = wp.vec3(0.0, 0.0, 0.0)
     covered = wp.vec3(0.0, 0.0, 0.0)
-    total_depth = float(0.0)
-    hits = float(0.0)
     for sub in range(view.samples * view.samples):
         sub_x = (float(sub % view.samples) + 0.5) / float(view.samples)
         sub_y = (float(sub / view.samples) + 0.5) / float(view.samples)
@@ -187,18 +182,13 @@ def render_rows(
             shown = wp.vec3(display(lit[0]), display(lit[1]), display(lit[2]))
             colour += shown
             if label == HEAD_LABEL:
-                head_colour += shown
                 covered += wp.vec3(1.0, 0.0, 0.0)
             elif label == NECK_LABEL:
                 covered += wp.vec3(0.0, 1.0, 0.0)
             else:
                 covered += wp.vec3(0.0, 0.0, 1.0)
-            total_depth += hit.t
-            hits += 1.0
         else:
             colour += behind
     weight = 1.0 / float(view.samples * view.samples)
     image[row, column] = colour * weight
-    head_image[row, column] = head_colour * weight
     coverage[row, column] = covered * weight
-    depth[row, column] = total_depth / wp.max(hits, 1.0)

@@ -71,9 +71,10 @@ def test_settings_come_back_from_the_dataset(clip, clip_settings, tmp_path):
     (tmp_path / contract.PROCESS).write_text('{"source": "nbs-process-data"}')
     with pytest.raises(UserError, match="was not written by nbs-synthetic"):
         load_settings(tmp_path)
-    (tmp_path / contract.PROCESS).write_text('{"source": "nbs-synthetic", "options": {"frames": 2}}')
-    with pytest.raises(UserError, match="lacks the options of the clip"):
-        load_settings(tmp_path)
+    for options in ('{"frames": 2}', '{"num_frames": "2"}', '{"num_frames": 1}'):
+        (tmp_path / contract.PROCESS).write_text(f'{{"source": "nbs-synthetic", "options": {options}}}')
+        with pytest.raises(UserError, match="lacks usable options of the clip"):
+            load_settings(tmp_path)
 
 
 def test_a_video_has_the_frames_size_and_rate(tmp_path):
