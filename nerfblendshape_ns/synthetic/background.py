@@ -21,11 +21,12 @@ def render_background(width: int, height: int, seed: int) -> np.ndarray:
         (np.arange(height) + 0.5) / height, (np.arange(width) + 0.5 - 0.5 * width) / height, indexing="ij"
     )
 
-    def edge(value: np.ndarray, blur: float = 0.012) -> np.ndarray:
-        return 1.0 / (1.0 + np.exp(-np.clip(value / blur, -40.0, 40.0)))
+    def edge(value: np.ndarray) -> np.ndarray:
+        return 1.0 / (1.0 + np.exp(-np.clip(value / 0.012, -40.0, 40.0)))
 
-    def box(left: float, right: float, top: float, bottom: float) -> np.ndarray:
-        return edge(x - left) * edge(right - x) * edge(y - top) * edge(bottom - y)
+    def with_box(image: np.ndarray, x0: float, x1: float, y0: float, y1: float, colour: np.ndarray) -> np.ndarray:
+        box = (edge(x - x0) * edge(x1 - x) * edge(y - y0) * edge(y1 - y))[..., None]
+        return image * (1.0 - box) + box * colour
 
     image = wall * (1.0 - 0.22 * (x[..., None] + 0.5) - 0.10 * y[..., None])
     for scale, strength in ((5, 0.030), (17, 0.018), (61, 0.012)):
@@ -34,19 +35,16 @@ def render_background(width: int, height: int, seed: int) -> np.ndarray:
         noise = cv2.resize(coarse, (size, size), interpolation=cv2.INTER_CUBIC)[:height, :width]
         image = image + strength * noise[..., None]
     shift = float(generator.uniform(-0.03, 0.03))
-    shelf = box(0.27 + shift, 0.9, 0.40, 0.435)
-    image = image * (1.0 - shelf[..., None]) + shelf[..., None] * np.array([0.45, 0.33, 0.24])
+    image = with_box(image, 0.27 + shift, 0.9, 0.40, 0.435, np.array([0.45, 0.33, 0.24]))  # A shelf.
     left = 0.30 + shift
-    for _ in range(7):
+    for _ in range(7):  # Books.
         thickness = float(generator.uniform(0.02, 0.04))
         tall = float(generator.uniform(0.11, 0.20))
         cover = generator.uniform(0.2, 0.65, 3)
-        book = box(left, left + thickness, 0.40 - tall, 0.40)
-        image = image * (1.0 - book[..., None]) + book[..., None] * cover
+        image = with_box(image, left, left + thickness, 0.40 - tall, 0.40, cover)
         left += thickness + 0.004
-    frame = box(-0.47 + shift, -0.26 + shift, 0.13, 0.42)
-    painting = box(-0.455 + shift, -0.275 + shift, 0.15, 0.40)
-    image = image * (1.0 - frame[..., None]) + frame[..., None] * np.array([0.25, 0.22, 0.20])
+    # A painting in a frame.
+    image = with_box(image, -0.47 + shift, -0.26 + shift, 0.13, 0.42, np.array([0.25, 0.22, 0.20]))
     sunset = np.stack([0.75 - 0.5 * y, 0.55 + 0.2 * np.sin(9 * x), 0.45 + 0.5 * y], -1)
-    image = image * (1.0 - painting[..., None]) + painting[..., None] * sunset
+    image = with_box(image, -0.455 + shift, -0.275 + shift, 0.15, 0.40, sunset)
     return np.clip(image, 0.02, 0.98).astype(np.float32)

@@ -42,14 +42,9 @@ def smooth_union(first: np.ndarray, second: np.ndarray, width: float) -> np.ndar
     return np.minimum(first, second) - overlap * overlap * (width * 0.25)
 
 
-def smooth_intersection(first: np.ndarray, second: np.ndarray, width: float) -> np.ndarray:
-    """Intersection whose edge is rounded over ``width``."""
-    return -smooth_union(-first, -second, width)
-
-
 def smooth_subtraction(solid: np.ndarray, hole: np.ndarray, width: float) -> np.ndarray:
     """``solid`` without ``hole``, the edge rounded over ``width``."""
-    return smooth_intersection(solid, -hole, width)
+    return -smooth_union(-solid, hole, width)
 
 
 def smoothstep(low: float, high: float, value: np.ndarray) -> np.ndarray:

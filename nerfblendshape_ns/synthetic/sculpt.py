@@ -138,8 +138,8 @@ def skin(points: np.ndarray, shape: Proportions) -> np.ndarray:
     inside_mouth = smoothstep(MOUTH_HALF_WIDTH + 0.35, MOUTH_HALF_WIDTH - 0.9, x)
     upper_profile = np.clip((y - line - 0.3 * gap) / np.maximum(upper - line - 0.3 * gap, 0.05), 0.0, 1.6)
     lower_profile = np.clip((line - 0.3 * gap - y) / np.maximum(line - 0.3 * gap - lower, 0.05), 0.0, 1.6)
-    upper_relief = np.where(y > line, np.sin(np.clip(upper_profile, 0.0, 1.6) * np.pi / 1.6), 0.0)
-    lower_relief = np.where(y <= line, np.sin(np.clip(lower_profile, 0.0, 1.6) * np.pi / 1.6), 0.0)
+    upper_relief = np.where(y > line, np.sin(upper_profile * np.pi / 1.6), 0.0)
+    lower_relief = np.where(y <= line, np.sin(lower_profile * np.pi / 1.6), 0.0)
     relief = 0.50 * shape.lip_fullness * inside_mouth * (upper_relief + 1.05 * lower_relief)
     relief -= 0.14 * bump(x, 0.28) * smoothstep(-3.4, -3.0, y) * smoothstep(-2.0, -2.4, y)  # philtrum
     relief -= 0.22 * bump(x, 1.4) * bump(y + 6.45, 0.45)  # the dent between lower lip and chin
@@ -148,32 +148,23 @@ def skin(points: np.ndarray, shape: Proportions) -> np.ndarray:
     relief -= 0.25 * bump(x - MOUTH_HALF_WIDTH - 0.1, 0.3) * bump(y - MOUTH_Y, 0.35)
     solid = solid - front * relief
 
-    lids = sphere(p, EYE_CENTRE, EYE_RADIUS + 0.15)
-    solid = smooth_union(solid, lids, 0.35)
+    solid = smooth_union(solid, sphere(p, EYE_CENTRE, EYE_RADIUS + 0.15), 0.35)
     eye_upper, _, position = eye_curves(x)
     crease = bump(y - eye_upper - 0.36, 0.10) * smoothstep(-0.1, 0.15, position) * smoothstep(1.15, 0.85, position)
     solid = solid + 0.13 * crease * front
     solid = smooth_subtraction(solid, eye_aperture(p), 0.12)
 
-    ear = _ear(p)
-    solid = smooth_union(solid, ear, 0.45)
+    solid = smooth_union(solid, _ear(p), 0.45)
     return smooth_subtraction(solid, mouth_cavity(p), 0.12)
 
 
 def _ear(p: np.ndarray) -> np.ndarray:
     """Outer ear: a tilted shell with a rim, a hollow and a lobe."""
     lean, sweep = np.radians(24.0), np.radians(-10.0)
-    local = p - np.asarray((7.75, 0.35, -0.75), p.dtype)
-    turned = np.stack(
-        [
-            local[..., 0] * np.cos(lean) + local[..., 2] * np.sin(lean),
-            local[..., 1] * np.cos(sweep)
-            - (local[..., 2] * np.cos(lean) - local[..., 0] * np.sin(lean)) * np.sin(sweep),
-            local[..., 1] * np.sin(sweep)
-            + (local[..., 2] * np.cos(lean) - local[..., 0] * np.sin(lean)) * np.cos(sweep),
-        ],
-        -1,
-    )
+    x, y, z = np.moveaxis(p - np.asarray((7.75, 0.35, -0.75), p.dtype), -1, 0)
+    x, z = x * np.cos(lean) + z * np.sin(lean), z * np.cos(lean) - x * np.sin(lean)
+    y, z = y * np.cos(sweep) - z * np.sin(sweep), y * np.sin(sweep) + z * np.cos(sweep)
+    turned = np.stack([x, y, z], -1)
     shell = ellipsoid(turned, (0.0, 0.55, 0.0), (0.55, 2.75, 1.55))
     shell = smooth_union(shell, ellipsoid(turned, (-0.1, -2.1, 0.35), (0.42, 0.95, 0.75)), 0.5)
     shell = smooth_subtraction(shell, ellipsoid(turned, (0.75, 0.65, 0.15), (0.62, 2.05, 0.98)), 0.25)
