@@ -145,7 +145,7 @@ def fit_clip(
     # The prior counts as if only every CORRELATED_FRAMES-th frame held new information.
     prior_weight = min(num_frames, CORRELATED_FRAMES) / SHAPE_DEVIATION**2
     slipped = np.where(slips(observed, breaks), LEAST_TRUST, 1.0)
-    trust = slipped
+    trust, motion = slipped, np.zeros(num_frames - 2)
     for done in range(ROUNDS):
         residual, pose_jacobian, shape_jacobian = linearise(poses, reference, shape, observed, intrinsics)
         distance = np.linalg.norm(residual, axis=-1)
@@ -158,11 +158,9 @@ def fit_clip(
             residual, pose_jacobian, shape_jacobian = linearise(poses, reference, shape, observed, intrinsics)
             distance = np.linalg.norm(residual, axis=-1)
         weights = robust_weights(distance / noise) / noise**2 * trust[:, None]
-        metric = np.einsum("np,npia,npib->ab", weights, pose_jacobian, pose_jacobian, optimize=True) / num_frames
-        # Measured on the track before any smoothing, so that smoothing does not hide quick motion.
-        if done < FREE_ROUNDS:
-            motion = np.zeros(num_frames - 2)
-        elif done == FREE_ROUNDS:
+        if done == FREE_ROUNDS:
+            # Measured on the track before any smoothing, so that smoothing does not hide quick motion.
+            metric = np.einsum("np,npia,npib->ab", weights, pose_jacobian, pose_jacobian, optimize=True) / num_frames
             motion = acceleration_weights(poses, metric, breaks)
         pose_step, shape_step = _solve(
             residual, pose_jacobian, shape_jacobian, weights, poses, least_smoothness(smoothness, trust), motion,
