@@ -82,15 +82,7 @@ def extract_surface(
         Vertices ``[n, 3]`` float32 and triangles ``[m, 3]`` int32, normals outward.
     """
     x = half_x if symmetric else np.concatenate([-half_x[:0:-1], half_x])
-    volume = np.empty((len(x), len(y), len(z)), np.float32)
-    grid_y, grid_z = np.meshgrid(y, z, indexing="ij")
-    chunk = 8
-    for first in range(0, len(x), chunk):
-        block = x[first : first + chunk]
-        points = np.empty((len(block), len(y), len(z), 3), np.float32)
-        points[..., 0] = block[:, None, None]
-        points[..., 1], points[..., 2] = grid_y, grid_z
-        volume[first : first + chunk] = field(points)
+    volume = field(np.stack(np.meshgrid(x, y, z, indexing="ij"), -1)).astype(np.float32)
     if symmetric:
         volume = np.concatenate([volume[:0:-1], volume])
     full_x = np.concatenate([-half_x[:0:-1], half_x])
@@ -136,7 +128,6 @@ def teeth(upper: bool) -> Tuple[np.ndarray, np.ndarray]:
     front = (7.95 if upper else 7.75) - 0.27 * side**2
     edge, root = (MOUTH_Y - 0.36, MOUTH_Y + 1.2) if upper else (MOUTH_Y - 0.22, MOUTH_Y - 1.5)
     edge = edge + (0.05 if upper else -0.03) * np.abs(np.sin(side * np.pi / 0.82)) ** 6
-    sign = 1.0 if upper else -1.0
     # The profile goes from the gum down the front, round the biting edge and up the back.
     profile = np.array(
         [(1.0, -0.25), (0.75, -0.06), (0.4, 0.0), (0.12, -0.02), (0.0, -0.12), (0.05, -0.32), (0.6, -0.6)]
@@ -146,7 +137,7 @@ def teeth(upper: bool) -> Tuple[np.ndarray, np.ndarray]:
     z = front[:, None] + depth
     vertices = np.stack([np.broadcast_to(side[:, None], y.shape), y, z], -1).reshape(-1, 3)
     triangles = grid_triangles(len(side), len(profile), closed=False)
-    return vertices.astype(np.float32), triangles if sign < 0 else triangles[:, ::-1].copy()
+    return vertices.astype(np.float32), triangles[:, ::-1].copy() if upper else triangles
 
 
 def tongue() -> Tuple[np.ndarray, np.ndarray]:
