@@ -50,9 +50,8 @@ def process_video(options: ProcessOptions, console: Optional[Console] = None) ->
     options.check()
     frames.probe_video(options.video)
     if options.expressions is not None:
-        expression_step.read_track(
-            options
-        )  # It is read again in its step; here, so that a bad file is reported at once.
+        # It is read again in its step; here, so that a bad file is reported at once.
+        expression_step.read_track(options)
     model = LANDMARKER.find(options.landmarker, options.offline)
     with claimed_folder(options.output, TOOL, options.inputs, record=contract.PROCESS) as is_new:
         record = StepRecord(options.output)

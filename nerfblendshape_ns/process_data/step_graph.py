@@ -52,10 +52,7 @@ def build_steps(options: ProcessOptions, model: Path, record: StepRecord) -> Lis
     def on_images(run: Callable[[ProcessOptions, Dict[str, Any], Progress], Result]) -> Callable[[Progress], Result]:
         return lambda bar: run(options, frame_info_of(record), bar)
 
-    pose_inputs = ["landmarks"]
-    pose_options = {"focal": options.focal, "smooth_poses": options.smooth_poses, "refine_poses": options.refine_poses}
-    if options.refine_poses:
-        pose_inputs.append("segmentation")
+    pose_options = ("focal", "smooth_poses", "refine_poses")
     # Dropped frames change the images, so the images must be made again when on_missing changes.
     frame_options = ("fps", "on_cut", "max_size", "crop", "max_frames", "on_missing")
     steps = [
@@ -105,8 +102,8 @@ def build_steps(options: ProcessOptions, model: Path, record: StepRecord) -> Lis
         Step(
             "head pose",
             lambda bar: pose_step.run(options, model, frame_info_of(record), bar),
-            pose_inputs,
-            pose_options,
+            ["landmarks", "segmentation"] if options.refine_poses else ["landmarks"],
+            {name: getattr(options, name) for name in pose_options},
             [pose_step.HEAD_POSES, pose_step.POSES_RAW],
         ),
         Step(

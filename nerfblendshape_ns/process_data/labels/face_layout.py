@@ -142,8 +142,8 @@ def face_geometry(
     features = np.zeros((height, width), np.uint8)
     for group in FEATURES:
         features |= _polygon(cv2.convexHull(landmarks[list(group)])[:, 0] / pixel_size, height, width)
-    features = cv2.dilate(features, _disc(0.04 * unit))
-    inner = cv2.erode(oval, _disc(0.05 * unit))
+    features = cv2.dilate(features, disc(0.04 * unit))
+    inner = cv2.erode(oval, disc(0.05 * unit))
     jaw = head_frame.to_canonical(frame, landmarks[list(JAW_LINE)])
     right_lobe, left_lobe = head_frame.to_canonical(frame, landmarks[list(EAR_LOBES)])
     lobes = float(right_lobe[1] + left_lobe[1]) / 2
@@ -174,6 +174,7 @@ def _polygon(points: np.ndarray, height: int, width: int) -> np.ndarray:
     return mask
 
 
-def _disc(radius: float) -> np.ndarray:
+def disc(radius: float) -> np.ndarray:
+    """A structuring element of OpenCV's that reaches ``radius`` pixels, at least one."""
     size = 2 * max(1, int(round(radius))) + 1
     return cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (size, size))

@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 
 from nerfblendshape_ns.data.contract import Label
+from nerfblendshape_ns.process_data.labels.face_layout import disc
 
 
 def tidy_labels(labels: np.ndarray, face_point: Tuple[float, float], face_height: float) -> np.ndarray:
@@ -98,16 +99,15 @@ def cut_slivers(labels: np.ndarray, radius: float) -> np.ndarray:
     Returns:
         uint8 ``[height, width]``.
     """
-    size = 2 * max(1, int(round(radius))) + 1
-    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (size, size))
+    kernel = disc(radius)
     head = (labels == Label.HEAD).astype(np.uint8)
-    spikes = (head > 0) & (cv2.morphologyEx(head, cv2.MORPH_OPEN, disc) == 0)
+    spikes = (head > 0) & (cv2.morphologyEx(head, cv2.MORPH_OPEN, kernel) == 0)
     if not spikes.any():
         return labels
     near = []
     for label in (Label.BACKGROUND, Label.NECK, Label.TORSO):
         mask = (labels == label).astype(np.uint8) * np.uint8(255)
-        near.append(cv2.blur(mask, (2 * size + 1, 2 * size + 1), borderType=cv2.BORDER_REPLICATE)[spikes].astype(int))
+        near.append(cv2.blur(mask, (2 * len(kernel) + 1,) * 2, borderType=cv2.BORDER_REPLICATE)[spikes].astype(int))
     background, neck, torso = near
     taken = (neck + torso > background) & (np.minimum(neck, torso) > 0.1 * (neck + torso))
     result = labels.copy()

@@ -19,7 +19,7 @@ from scipy.spatial import Delaunay
 from nerfblendshape_ns.common.frame_numbers import spread
 from nerfblendshape_ns.common.parallel import ordered_map
 from nerfblendshape_ns.data.contract import MESH_POINTS, Label
-from nerfblendshape_ns.process_data.labels.face_layout import CHIN, FACE_OVAL, FEATURES, TOP, HeadFrame
+from nerfblendshape_ns.process_data.labels.face_layout import CHIN, FACE_OVAL, FEATURES, TOP, HeadFrame, disc
 
 CHART = 64
 """Height of the chart in cells."""
@@ -98,8 +98,7 @@ class Occlusion:
             hidden |= self._to_pixels(self._hidden[frame], points, labels.shape)
         if not hidden.any():
             return labels
-        size = 2 * max(1, round(MARGIN * height)) + 1
-        grown = cv2.dilate(hidden.astype(np.uint8), cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (size, size))) > 0
+        grown = cv2.dilate(hidden.astype(np.uint8), disc(MARGIN * height)) > 0
         return np.where(grown & _within(outline, labels.shape, 0.0), np.uint8(Label.OCCLUDED), labels)
 
     def _places(self, frame: int) -> np.ndarray:

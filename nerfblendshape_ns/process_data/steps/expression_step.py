@@ -15,6 +15,7 @@ from nerfblendshape_ns.expressions.tracks import ExpressionTrack, read_expressio
 from nerfblendshape_ns.process_data.face.external_expressions import external_expressions
 from nerfblendshape_ns.process_data.options import ProcessOptions
 from nerfblendshape_ns.process_data.pose.coefficient_fit import fit_coefficients
+from nerfblendshape_ns.process_data.pose.head_pose import rms
 from nerfblendshape_ns.process_data.pose.landmark_trust import DISTRUSTED
 from nerfblendshape_ns.process_data.pose.pose_geometry import Intrinsics
 from nerfblendshape_ns.process_data.steps.frame_step import FRAMES
@@ -81,13 +82,13 @@ def _fitted(
         trust,
         image_size,
     )
-    before, after = (float(np.sqrt((distance**2).mean())) * 512.0 / image_size for distance in distances)
+    before, after = (rms(distance) * 512.0 / image_size for distance in distances)
     deviation = smooth.std(0)
     change = ((values - smooth) / np.maximum(deviation, 1e-9))[:, deviation > 0.01]
     return values.astype(np.float32, order="C"), {
         "landmarks_rms_pixels_at_512_tracked": before,
         "landmarks_rms_pixels_at_512": after,
-        "change_rms_deviations": float(np.sqrt((change**2).mean())) if change.size else 0.0,
+        "change_rms_deviations": rms(change) if change.size else 0.0,
     }
 
 
