@@ -15,7 +15,7 @@ from nerfblendshape_ns.common.parallel import ordered_map
 from nerfblendshape_ns.data import contract
 from nerfblendshape_ns.process_data.face.canonical_face import RIGID_LANDMARKS
 from nerfblendshape_ns.process_data.options import ProcessOptions
-from nerfblendshape_ns.process_data.pose.pose_geometry import FRONTAL, Intrinsics, project
+from nerfblendshape_ns.process_data.pose.pose_geometry import Intrinsics, project, to_camera
 from nerfblendshape_ns.process_data.report import curves, frame_images
 from nerfblendshape_ns.process_data.report.html_page import Section, page, png_figure, tile_row
 from nerfblendshape_ns.process_data.report.quality_grades import quality_grades
@@ -109,12 +109,8 @@ def _curves(root: Path, fps: float, document: Dict[str, Any], poses: Dict[str, n
 
 def projected_rigid_points(poses: Dict[str, np.ndarray], frame_info: Dict[str, Any]) -> np.ndarray:
     """Pixels ``[frames, rigid, 2]`` of the personalised mesh's rigid points under the final poses."""
-    head_to_camera = np.linalg.inv(poses["camera_to_head"])
-    points = poses["mesh"][RIGID_LANDMARKS].astype(np.float64)
-    camera = points @ head_to_camera[:, :3, :3].transpose(0, 2, 1) + head_to_camera[:, None, :3, 3]
-    # The stored poses have OpenGL axes: y up and the camera looking along -z.
-    intrinsics = Intrinsics(float(poses["focal"]), frame_info["centre_x"], frame_info["centre_y"])
-    return project(camera @ FRONTAL, intrinsics)
+    points = to_camera(poses["poses"], poses["reference"], poses["mesh"][RIGID_LANDMARKS])
+    return project(points, Intrinsics(float(poses["focal"]), frame_info["centre_x"], frame_info["centre_y"]))
 
 
 def all_warnings(document: Dict[str, Any]) -> List[str]:

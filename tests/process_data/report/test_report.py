@@ -40,11 +40,10 @@ def processed(tmp_path):
     landmarks = generator.uniform([40, 20], [90, 80], (NUM_FRAMES, 478, 2)).astype(np.float32)
     file_io.save_array(root / contract.LANDMARKS, landmarks)
     contract.save_expressions(root, generator.uniform(0, 1, (NUM_FRAMES, 6)).astype(np.float32), list("abcdef"), "x")
-    pose = np.eye(4)
-    pose[2, 3] = 60.0
     save_arrays(
         root / HEAD_POSES,
-        camera_to_head=np.tile(pose, (NUM_FRAMES, 1, 1)),
+        poses=np.tile([0.0, 0.0, 0.0, 0.0, 0.0, 60.0], (NUM_FRAMES, 1)),
+        reference=np.diag([1.0, -1.0, -1.0]),
         angles=generator.normal(0, 1, (NUM_FRAMES, 3)),
         angles_raw=generator.normal(0, 1, (NUM_FRAMES, 3)),
         translation=np.zeros((NUM_FRAMES, 3)),
