@@ -28,6 +28,7 @@ TEMPORARY = re.compile(r"\..+\.\d+\.tmp(\.[^.]*)?")
 """Names of files that are being written."""
 ABANDONED_SECONDS = 3600.0
 """A temporary file that was not written to for so long is of a process that was killed."""
+JPEG_QUALITY = 95
 ORIENTATION, LYING = 0x0112, (5, 6, 7, 8)
 """EXIF's number of an image's orientation, and the values of images that are stored on their side."""
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG)
@@ -220,11 +221,11 @@ def checked_text(array: np.ndarray) -> np.ndarray:
     return array
 
 
-def save_image(path: Path, image: np.ndarray, jpeg_quality: int = 95) -> None:
+def save_image(path: Path, image: np.ndarray) -> None:
     """Write an image (uint8, RGB ``[h, w, 3]``, RGBA ``[h, w, 4]`` or single-channel ``[h, w]``) atomically."""
     encoded = _swap_red_and_blue(image)
     # OpenCV 5 warns of a setting of another format, once per image.
-    settings = [cv2.IMWRITE_JPEG_QUALITY, jpeg_quality] if path.suffix.lower() in (".jpg", ".jpeg") else []
+    settings = [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY] if path.suffix.lower() in (".jpg", ".jpeg") else []
 
     # Not imwrite, which leaves a part of the file where the disk is full, and says that it has written it.
     succeeded, data = cv2.imencode(path.suffix, encoded, settings)

@@ -26,14 +26,14 @@ from nerfblendshape_ns.common.parallel import ordered_map
 
 
 @pytest.mark.parametrize(
-    "name, settings", [("a.png", []), ("a.jpg", [cv2.IMWRITE_JPEG_QUALITY, 80]), ("a.JPG", [1, 80])]
+    "name, settings", [("a.png", []), ("a.jpg", [cv2.IMWRITE_JPEG_QUALITY, 95]), ("a.JPG", [1, 95])]
 )
 def test_the_quality_is_given_for_jpeg_alone(name, settings, tmp_path, monkeypatch):
     """OpenCV 5 warns of a setting that the format does not have, once per image."""
     given, imencode = [], cv2.imencode
     monkeypatch.setattr(cv2, "imencode", lambda kind, image, words: given.append(words) or imencode(kind, image, words))
     image = np.full((4, 6, 3), (200, 100, 0), np.uint8)
-    save_image(tmp_path / name, image, jpeg_quality=80)
+    save_image(tmp_path / name, image)
     assert given == [settings]
     assert np.abs(load_image(tmp_path / name).astype(int) - image).max() <= 4
 
