@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Dict, Optional, Tuple
@@ -12,6 +10,7 @@ import numpy as np
 import warp as wp
 from scipy.sparse import csr_matrix
 
+from nerfblendshape_ns.common.parallel import num_workers, ordered_map
 from nerfblendshape_ns.common.warp_start import start_warp
 from nerfblendshape_ns.data.contract import Label
 from nerfblendshape_ns.synthetic.background import render_background
@@ -53,7 +52,6 @@ class SyntheticHead:
         self._landmarks = LandmarkBinding(self.mesh, self.shape.lip_fullness)
         self._faces_of_vertex = _incidence(self.mesh)
         self._device = "cpu"
-        self._pool = ThreadPoolExecutor(max(1, os.cpu_count() or 1), thread_name_prefix="synthetic-render")
         neutral = self.rig.deform(np.zeros(len(EXPRESSION_NAMES), np.float32))
         self._points = wp.array(neutral, dtype=wp.vec3, device=self._device)
         self._bvh = wp.Mesh(
@@ -154,7 +152,7 @@ class SyntheticHead:
 
     def _launch(self, kernel: Any, count: int, inner: Tuple[int, ...], inputs: list) -> None:
         """Run a kernel over ``count`` items in contiguous parts, one per thread; Warp runs a CPU launch on one."""
-        parts = min(self._pool._max_workers * 4, count)
+        parts = min(4 * num_workers(), count)
         bounds = np.linspace(0, count, parts + 1).astype(int)
 
         def part(index: int) -> None:
@@ -162,8 +160,8 @@ class SyntheticHead:
             wp.launch(kernel, dim=(last - first, *inner), inputs=[first, *inputs], device=self._device)
 
         part(0)  # Builds the module once before the threads meet.
-        for future in [self._pool.submit(part, index) for index in range(1, parts)]:
-            future.result()
+        for _ in ordered_map(part, range(1, parts)):
+            pass
 
     def _normals(self, vertices: np.ndarray) -> np.ndarray:
         corners = vertices[self.mesh.triangles]
