@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Iterator, List, Optional, Tuple
+from typing import Any, Iterator, List, Optional, Tuple
 
 import numpy as np
 
@@ -132,7 +132,7 @@ def save_survey(path: Path, survey: Survey) -> None:
         probes=survey.probes,
         face_probe=np.array(owner, dtype=np.int64),
         face_boxes=np.array(boxes, dtype=np.float64).reshape(-1, 4),
-        content=np.array(survey.content if survey.content else [], dtype=np.int64),
+        content=np.array(survey.content or [], dtype=np.int64),
         **asdict(survey.changes),
     )
 
@@ -148,12 +148,5 @@ def load_survey(path: Path) -> Survey:
     for index, (x0, y0, x1, y1) in zip(arrays["face_probe"], arrays["face_boxes"]):
         faces[int(index)].append((float(x0), float(y0), float(x1), float(y1)))
     changes = Changes(*(arrays[name] for name in ("contrast", "change", "structure", "return_change")))
-    content = tuple(int(value) for value in arrays["content"])
-    return Survey(
-        arrays["numbers"],
-        arrays["times"],
-        changes,
-        arrays["probes"],
-        faces,
-        content if len(content) == 4 else None,  # type: ignore[arg-type]
-    )
+    content: Any = tuple(arrays["content"].tolist()) or None
+    return Survey(arrays["numbers"], arrays["times"], changes, arrays["probes"], faces, content)
