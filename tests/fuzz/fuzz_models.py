@@ -180,14 +180,16 @@ def sound(folder: Path) -> Tuple[List[bytes], Check]:
     return seeds, check
 
 
-def tiny_model(torso: bool) -> Tuple[Dict[str, Any], Dict[str, Any], Any]:
-    """Description and tensors of an avatar file, and the avatar."""
+def tiny_model(torso: bool = False, eyes: bool = False) -> Tuple[Dict[str, Any], Dict[str, Any], Any]:
+    """Description and tensors of an avatar file, and the avatar: a head, one whose eyes turn, or one with a torso."""
+    from test_head_eyes import gazing_metadata
     from tiny_head import make, metadata
     from tiny_torso import frame_metadata, make_torso
 
     from nerfblendshape_ns.avatar.avatar import Avatar
 
-    data = {**metadata(), "intrinsics": {"fl_x": 24.0, "fl_y": 24.0, "cx": 8.0, "cy": 8.0}}
+    data = gazing_metadata() if eyes else metadata()
+    data |= {"intrinsics": {"fl_x": 24.0, "fl_y": 24.0, "cx": 8.0, "cy": 8.0}}
     model = make_torso(make(frame_metadata())) if torso else make(data)
     state = model.state_dict()
     avatar = Avatar(model.eval(), state["_extra_state"], Path("a"), 7, test_frames=np.arange(0))
@@ -201,7 +203,7 @@ def avatar_file(folder: Path) -> Tuple[List[bytes], Check]:
     from nerfblendshape_ns.avatar.export import export_avatar
 
     path = folder / "a.avatar"
-    export_avatar(tiny_model(False)[2], path, Provenance("Ada"), True)
+    export_avatar(tiny_model()[2], path, Provenance("Ada"), True)
     seed = path.read_bytes()
 
     def check(data: bytes) -> None:
@@ -215,7 +217,7 @@ def signed_avatar(folder: Path) -> Tuple[List[bytes], Check]:
     """Descriptions and shapes of avatar files with the right checksum, which whoever makes a file can compute.
 
     The input is JSON: ``description``, and ``tensors`` by name: type, shape, and the number that fills it, or None for
-    the values of the valid file.
+    the values of a valid file.
     """
     import torch
 
@@ -223,18 +225,19 @@ def signed_avatar(folder: Path) -> Tuple[List[bytes], Check]:
     from nerfblendshape_ns.avatar.avatar_file import AvatarFile, Provenance, read_avatar_file, write_avatar_file
     from nerfblendshape_ns.avatar.export import export_avatar
 
-    path, seeds, valid = folder / "a.avatar", [], {}
-    for torso in (False, True):
-        export_avatar(tiny_model(torso)[2], path, Provenance(), True)
+    path, seeds, valid = folder / "a.avatar", [], []
+    for model in (tiny_model(), tiny_model(torso=True), tiny_model(eyes=True)):
+        export_avatar(model[2], path, Provenance(), True)
         content = read_avatar_file(path)
-        valid.update(content.tensors)
+        valid.append(content.tensors)
         table = {name: [str(value.dtype)[6:], list(value.shape), None] for name, value in content.tensors.items()}
         seeds.append(json.dumps({"description": content.description, "tensors": table}).encode())
 
     def tensor(name: str, kind: str, shape: List[int], fill: Optional[float]) -> "torch.Tensor":
-        value, dtype = valid.get(name), getattr(torch, kind)
-        if fill is None and value is not None and list(value.shape) == shape and value.dtype == dtype:
-            return value
+        dtype = getattr(torch, kind)
+        for value in (tensors[name] for tensors in valid if fill is None and name in tensors):
+            if list(value.shape) == shape and value.dtype == dtype:
+                return value
         assert np.prod(shape, dtype=float) < 1e6 and min(shape, default=0) >= 0
         return torch.full(shape, 0 if fill is None else fill).to(dtype)
 
@@ -260,7 +263,7 @@ def checkpoint(folder: Path) -> Tuple[List[bytes], Check]:
     from nerfblendshape_ns.avatar.avatar import open_avatar
 
     path = folder / "step-000000007.ckpt"
-    state = tiny_model(False)[1]
+    state = tiny_model()[1]
     torch.save({"step": 7, "pipeline": {f"_model.{name}": value for name, value in state.items()}}, path)
     seed = path.read_bytes()
 
