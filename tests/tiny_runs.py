@@ -88,7 +88,7 @@ def checkpoint(config_path: Path) -> Dict[str, Any]:
 def measured(run: Path, split: str = "test") -> Dict[str, Dict[str, float]]:
     """Means over all frames of a split as ``nbs-eval`` has them, by row and metric; no networks, no tracker."""
     opened = open_run(run)
-    frames = measure_frames(opened, opened.frames(split), split, Instruments())
+    frames = list(measure_frames(opened, opened.frames(split), split, Instruments()))
     rows = summarise(frames)["rows"]
     return {row: {name: figure["mean"] for name, figure in figures.items()} for row, figures in rows.items()}
 

@@ -22,7 +22,10 @@ Figures = Dict[str, float]
 
 @dataclass
 class RenderedFrame:
-    """What is kept of a frame: small images, since a clip at 512 pixels takes much memory, and its figures."""
+    """What is kept of a frame: small images, since a clip at 512 pixels takes much memory, and its figures.
+
+    Of a frame that nobody will look at the figures alone; see :meth:`forget_images`.
+    """
 
     label: str
     """What the frame is, for captions."""
@@ -45,6 +48,11 @@ class RenderedFrame:
     def psnr(self) -> Optional[float]:
         """Of the whole image; None where there is no truth."""
         return next((row["psnr"] for row in self.rows.values()), None)
+
+    def forget_images(self) -> None:
+        """Keep the figures alone: the images are empty from now on."""
+        self.render, self.opacity = np.zeros((0, 0, 3), np.uint8), np.zeros((0, 0, 1), np.uint8)
+        self.depth, self.truth, self.outside = np.zeros((0, 0, 1), np.float16), None, None
 
 
 def render_frame(model: Any, camera: Cameras, label: str) -> RenderedFrame:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from functools import partial
-from typing import Callable, Dict, List, Mapping, Optional, Sequence, Tuple, Union
+from typing import Dict, Iterator, List, Mapping, Optional, Sequence, Tuple, Union
 
 import torch
 from nerfstudio.cameras.cameras import Cameras
@@ -18,6 +17,7 @@ from nerfblendshape_ns.evaluation.comparison import Comparison, temporal_differe
 from nerfblendshape_ns.evaluation.frames import Figures, RenderedFrame, rendered_frame
 from nerfblendshape_ns.evaluation.landmark_distance import LandmarkDistance
 from nerfblendshape_ns.evaluation.misalignment import floaters, misalignment, pixels_without_cell
+from nerfblendshape_ns.evaluation.report import ShownFrames
 from nerfblendshape_ns.evaluation.trained_run import FrameOfRun, TrainedRun
 from nerfblendshape_ns.evaluation.views import ALIGNED, ALIGNED_MASK, MASK, Mask, Views, face_regions, views_of
 from nerfblendshape_ns.model_components.losses import truth_where_seen
@@ -64,7 +64,11 @@ def find_instruments(run: TrainedRun, landmarks: bool = True) -> Instruments:
 
 
 def measure_splits(
-    run: TrainedRun, splits: Mapping[str, Sequence[FrameOfRun]], instruments: Instruments, console: Console
+    run: TrainedRun,
+    splits: Mapping[str, Sequence[FrameOfRun]],
+    instruments: Instruments,
+    console: Console,
+    all_images: bool = True,
 ) -> Dict[str, List[RenderedFrame]]:
     """Render and measure the frames of several splits, with a bar for each.
 
@@ -73,6 +77,8 @@ def measure_splits(
         splits: frames by name of the split.
         instruments: what to measure with.
         console: for the bars.
+        all_images: whether to keep the images of all frames, which take 2.6 MB of a frame of 512 pixels; else those of
+            frames that :func:`~nerfblendshape_ns.evaluation.report.report_page` may show.
 
     Returns:
         The measured frames by split.
@@ -81,28 +87,28 @@ def measure_splits(
     with progress_bars(console) as progress:
         for split, frames in splits.items():
             task = progress.add_task(f"{split} frames", total=len(frames))
-            measured[split] = measure_frames(run, frames, split, instruments, partial(progress.advance, task))
+            shown = None if all_images else ShownFrames(len(frames))
+            measured[split] = []
+            for frame in measure_frames(run, frames, split, instruments):
+                measured[split].append(frame)
+                if shown is not None:
+                    shown.add(frame)
+                progress.advance(task)
     return measured
 
 
 @torch.no_grad()
 def measure_frames(
-    run: TrainedRun,
-    frames: Sequence[FrameOfRun],
-    split: str,
-    instruments: Instruments,
-    advance: Callable[[], None] = lambda: None,
-) -> List[RenderedFrame]:
-    """Render frames of the run's dataset and measure each.
+    run: TrainedRun, frames: Sequence[FrameOfRun], split: str, instruments: Instruments
+) -> Iterator[RenderedFrame]:
+    """Render frames of the run's dataset and measure each, one after the other as they are asked for.
 
     Args:
         run: the model.
         frames: in the clip's order; what moves is measured where one follows the other directly.
         split: for the labels.
         instruments: what to measure with.
-        advance: called after each frame.
     """
-    measured: List[RenderedFrame] = []
     before: Optional[Tuple[int, Views]] = None
     # Between neighbours on the track frames may have been left out, which shows in their times alone.
     apart = gaps(run.train_dataset.metadata["track"]["times"].numpy())
@@ -110,12 +116,9 @@ def measure_frames(
         camera, faces = frame.camera.to(run.device), face_regions(frame.dataset, frame.index)
         follows = before is not None and frame.frame_index == before[0] + 1 and not apart[before[0]]
         earlier = before[1] if before is not None and follows else None
-        batch, label = frame.dataset[frame.index], f"{split} {frame.img_id}"
-        result, views = measure_frame(run, camera, batch, faces, label, instruments, earlier)
-        measured.append(result)
+        result, views = measure_frame(run, camera, frame.truth, faces, f"{split} {frame.img_id}", instruments, earlier)
         before = frame.frame_index, views
-        advance()
-    return measured
+        yield result
 
 
 @torch.no_grad()

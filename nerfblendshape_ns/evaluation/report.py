@@ -15,7 +15,7 @@ from nerfblendshape_ns.common.frame_numbers import spread
 from nerfblendshape_ns.evaluation.comparison import Comparison
 from nerfblendshape_ns.evaluation.frames import ByteImage, RenderedFrame
 from nerfblendshape_ns.evaluation.tables import NOTHING, as_csv, figure_of, frames_csv, measures_of, metrics_of, titled
-from nerfblendshape_ns.process_data.report.frame_images import Tile, pick_worst
+from nerfblendshape_ns.process_data.report.frame_images import WORST_APART, WORST_FRAMES, Tile, pick_worst
 from nerfblendshape_ns.process_data.report.html_page import STYLE, tile_row
 
 MORE_STYLE = """
@@ -28,6 +28,8 @@ SPREAD_FRAMES = 8
 """Frames shown beside the worst."""
 FULL_ERROR = 0.25
 """Error at which the map is brightest."""
+CANDIDATES = (WORST_FRAMES - 1) * (2 * WORST_APART - 1) + 1
+"""The worst frames that are shown are among so many worst ones: each keeps those less than WORST_APART away out."""
 IMAGES = (
     "Truth; render; error, black is none and yellow a quarter of full brightness and more; and, in black, the opacity "
     "of the head where the truth has less."
@@ -68,9 +70,8 @@ def report_page(name: str, document: Mapping[str, Any], measured: Mapping[str, S
     parts.append(f"<h2>Where the error of the head lies</h2>{_alignment_table(document)}{_meanings(document)}")
     split, frames = next(iter(measured.items()))
     parts.append(f'<h2>Frames: {html.escape(titled(split))}</h2><p class="note">{html.escape(IMAGES)}</p>')
-    psnr = [-np.inf if frame.psnr is None else -frame.psnr for frame in frames]
     for heading, chosen in (
-        ("Worst first, by PSNR", pick_worst(np.array(psnr))),
+        ("Worst first, by PSNR", pick_worst(np.array([-_rank(frame) for frame in frames]))),
         ("Evenly spread", spread(len(frames), SPREAD_FRAMES)),
     ):
         parts.append(f"<h3>{heading}</h3>{''.join(tile_row(_tiles(frames[index])) for index in chosen)}")
@@ -78,6 +79,33 @@ def report_page(name: str, document: Mapping[str, Any], measured: Mapping[str, S
         f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{title}</title>'
         f"<style>{STYLE}{MORE_STYLE}</style></head><body>\n<h1>{title}</h1>\n" + "\n".join(parts) + "\n</body></html>\n"
     )
+
+
+class ShownFrames:
+    """Takes measured frames one by one and forgets the images of those that the page cannot show.
+
+    Args:
+        count: how many frames will come.
+    """
+
+    def __init__(self, count: int) -> None:
+        self._spread, self._seen = set(spread(count, SPREAD_FRAMES)), 0
+        self._worst: List[RenderedFrame] = []
+
+    def add(self, frame: RenderedFrame) -> None:
+        """The next frame in the clip's order."""
+        if self._seen not in self._spread:
+            self._worst.append(frame)
+            self._worst.sort(key=_rank)
+            for better in self._worst[CANDIDATES:]:
+                better.forget_images()
+            del self._worst[CANDIDATES:]
+        self._seen += 1
+
+
+def _rank(frame: RenderedFrame) -> float:
+    """Its place among the worst: by PSNR, those without last."""
+    return np.inf if frame.psnr is None else frame.psnr
 
 
 def _about(document: Mapping[str, Any]) -> str:

@@ -8,11 +8,12 @@ from typing import Any, Dict, List, Optional
 
 import torch
 from nerfstudio.cameras.cameras import Cameras
+from torch import Tensor
 
 from nerfblendshape_ns.avatar.run_config import CONFIG, run_document, run_folder, run_settings
 from nerfblendshape_ns.common.errors import UserError
 from nerfblendshape_ns.data.dataparser import NerfBlendshapeDataParserConfig
-from nerfblendshape_ns.data.dataset import NerfBlendshapeDataset
+from nerfblendshape_ns.data.dataset import NerfBlendshapeDataset, truth_of_frame
 from nerfblendshape_ns.data.splits import Protocol
 from nerfblendshape_ns.engine.training_record import load_training_record
 from nerfblendshape_ns.models.head import HeadModel
@@ -52,6 +53,12 @@ class FrameOfRun:
     def img_id(self) -> int:
         """The frame's number in the dataset."""
         return int(self.dataset.metadata["img_ids"][self.index])
+
+    @property
+    def truth(self) -> Dict[str, Tensor]:
+        """What it is measured against, with the keys of an item of the dataset, which would keep it in memory."""
+        files, size = self.dataset.frame_files[self.index], self.dataset.image_size
+        return truth_of_frame(files, tuple(self.dataset.metadata["full_size"]), size, self.dataset.target)
 
 
 @dataclass(frozen=True)

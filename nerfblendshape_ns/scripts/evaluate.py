@@ -63,7 +63,7 @@ def run(options: EvaluationOptions, console: Console) -> None:
     inputs = [*files_among([options.run]), Path(trained.train_dataset.metadata["root"])]
     with replaced_folder(output, TOOL, inputs) as folder:
         instruments = find_instruments(trained, options.landmarks)
-        measured = measure_splits(trained, splits, instruments, console)
+        measured = measure_splits(trained, splits, instruments, console, all_images=False)
         document = evaluation_document(trained, measured, instruments)
         write_evaluation(folder, document, measured)
     print_evaluation(document, console)

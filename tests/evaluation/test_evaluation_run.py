@@ -6,17 +6,20 @@ import csv
 import json
 import shutil
 from pathlib import Path
+from typing import Dict
 
 import numpy as np
 import pytest
 import torch
+from rich.console import Console
 from tiny_runs import measured, tiny_config, untrained_run
 
 from nerfblendshape_ns.common.file_io import save_json
 from nerfblendshape_ns.data.contract import Label
 from nerfblendshape_ns.engine.training_record import FILE
-from nerfblendshape_ns.evaluation.measure import Instruments, measure_frames
-from nerfblendshape_ns.evaluation.trained_run import open_run
+from nerfblendshape_ns.evaluation import report
+from nerfblendshape_ns.evaluation.measure import Instruments, measure_frames, measure_splits
+from nerfblendshape_ns.evaluation.trained_run import FrameOfRun, open_run
 from nerfblendshape_ns.model_components.metrics.image_metrics import psnr
 from nerfblendshape_ns.scripts.evaluate import main
 
@@ -97,7 +100,7 @@ def test_the_figures_are_those_of_the_pictures(runs):
     """Worked out again from what the model renders and the dataset holds."""
     run = open_run(runs["head"])
     frames = run.frames("test")[:2]
-    measured = measure_frames(run, frames, "test", Instruments())
+    measured = list(measure_frames(run, frames, "test", Instruments()))
     with torch.no_grad():
         renders = [run.model.get_outputs_for_camera(frame.camera)["rgb"].clamp(0, 1) for frame in frames]
     truths = [frame.dataset[frame.index] for frame in frames]
@@ -115,6 +118,25 @@ def test_the_figures_are_those_of_the_pictures(runs):
     assert np.abs(first.truth / 255.0 - truths[0]["image"].numpy()).max() <= 0.5 / 255 + 1e-6
 
 
+@pytest.mark.parametrize("kind", ROWS)
+def test_of_many_frames_no_images_are_kept_but_those_that_the_page_may_show(kind, runs, monkeypatch):
+    """The figures of all stay; the dataset keeps no images either."""
+    monkeypatch.setattr(report, "CANDIDATES", 2)
+    monkeypatch.setattr(report, "SPREAD_FRAMES", 3)
+    run = open_run(runs[kind])
+    frames = run.frames("train")
+    assert all(torch.equal(value, frames[0].dataset[0][name]) for name, value in frames[0].truth.items())
+    run = open_run(runs[kind])
+    frames = run.frames("train")
+    measured = measure_splits(run, {"train": frames}, Instruments(), Console(quiet=True), all_images=False)["train"]
+    assert len(measured) == 19 and all(frame.psnr is not None for frame in measured)
+    kept = [index for index, frame in enumerate(measured) if frame.render.size]
+    worst = sorted(set(range(19)) - {0, 9, 18}, key=lambda index: measured[index].psnr)[:2]
+    assert kept == sorted({0, 9, 18, *worst})
+    assert all((frame.truth is None) == (frame.render.size == 0) for frame in measured)
+    assert run.train_dataset._cache is None
+
+
 def test_no_change_is_measured_across_frames_that_were_left_out(runs, clip, tmp_path):
     """Data preparation numbers the frames that it keeps without gaps; their times tell."""
     short = tmp_path / "clip"
@@ -124,34 +146,42 @@ def test_no_change_is_measured_across_frames_that_were_left_out(runs, clip, tmp_
     np.save(short / "frame_times.npy", seconds)
     for data, last in ((clip, True), (short, False)):
         run = open_run(runs["head"], data)
-        measured = measure_frames(run, run.frames("test"), "test", Instruments())
+        measured = list(measure_frames(run, run.frames("test"), "test", Instruments()))
         assert ["temporal" in frame.rows["head"] for frame in measured] == [False, True, last]
 
 
-def test_what_is_before_the_face_is_not_measured(runs):
+def test_what_is_before_the_face_is_not_measured(runs, monkeypatch):
     run = open_run(runs["head"])
     frame, after = run.frames("test")[:2]
-    plain = measure_frames(run, [frame], "test", Instruments())[0]
-    dataset, (rows, columns) = frame.dataset, (slice(12, 20), slice(12, 18))
-    hidden = torch.zeros(dataset.image_size, dtype=torch.bool)
+    plain = list(measure_frames(run, [frame], "test", Instruments()))[0]
+    rows, columns = slice(12, 20), slice(12, 18)
+    hidden = torch.zeros(frame.dataset.image_size, dtype=torch.bool)
     hidden[rows, columns] = True
-    dataset.labels[frame.index][hidden] = int(Label.OCCLUDED)
-    dataset.images[frame.index][hidden] = torch.tensor([255, 0, 0], dtype=torch.uint8)
-    measured = measure_frames(run, [frame], "test", Instruments())[0]
+    true_of = FrameOfRun.truth.fget
+
+    def covered(one: FrameOfRun) -> Dict[str, torch.Tensor]:
+        truth = true_of(one)
+        if one == frame:
+            truth["labels"][hidden] = int(Label.OCCLUDED)
+            truth["image"][hidden] = torch.tensor([1.0, 0.0, 0.0])
+        return truth
+
+    monkeypatch.setattr(FrameOfRun, "truth", property(covered))
+    measured = list(measure_frames(run, [frame], "test", Instruments()))[0]
     np.testing.assert_array_equal(measured.render, plain.render)
     render, true = (torch.from_numpy(image) / 255.0 for image in (plain.render, plain.truth))
     error = ((render - true) ** 2).masked_fill(hidden[..., None], 0.0)
     assert measured.rows["head"]["psnr"] == pytest.approx(float(-10 * torch.log10(error.mean())), abs=0.02)
-    head = (dataset.alpha[frame.index] > 127) & ~hidden
+    head = (true_of(frame)["alpha"][..., 0] > 0.5) & ~hidden
     assert measured.rows["mask"]["psnr"] == pytest.approx(psnr(render, true, head), abs=0.02)
     assert np.abs(measured.truth[rows, columns].astype(int) - plain.render[rows, columns]).max() <= 1
     with torch.no_grad():
         renders = [run.model.get_outputs_for_camera(one.camera)["rgb"].clamp(0, 1) for one in (frame, after)]
-    truths = [one.dataset[one.index]["image"] for one in (frame, after)]
+    truths = [true_of(one)["image"] for one in (frame, after)]
     change = ((renders[1] - renders[0]) - (truths[1] - truths[0])).abs().mean(-1).masked_fill(hidden, 0.0)
-    following = measure_frames(run, [frame, after], "test", Instruments())[1]
+    following = list(measure_frames(run, [frame, after], "test", Instruments()))[1]
     assert following.rows["head"]["temporal"] == pytest.approx(float(change.mean()), abs=1e-6)
-    mask = (after.dataset.alpha[after.index] > 127) & ~hidden
+    mask = (true_of(after)["alpha"][..., 0] > 0.5) & ~hidden
     assert following.rows["mask"]["temporal"] == pytest.approx(float(change[mask].mean()), abs=1e-6)
 
 

@@ -10,7 +10,7 @@ import pytest
 from rich.console import Console
 
 from nerfblendshape_ns.evaluation.frames import RenderedFrame
-from nerfblendshape_ns.evaluation.report import error_image, report_page
+from nerfblendshape_ns.evaluation.report import CANDIDATES, SPREAD_FRAMES, ShownFrames, error_image, report_page
 from nerfblendshape_ns.evaluation.summary import summarise
 from nerfblendshape_ns.evaluation.tables import as_csv, frames_csv, print_evaluation
 
@@ -123,3 +123,14 @@ def test_the_error_map_is_dark_where_nothing_is_wrong():
     render[2:4, 2:4] = 255
     picture = error_image(render, truth)
     assert picture[0, 0].sum() < 12 and picture[2, 2].astype(int).sum() > 500
+
+
+def test_a_page_of_many_frames_needs_the_images_of_few():
+    """Frames that are bad together, one after the other, too: those near a worse one are not shown."""
+    psnr = 30.0 + np.random.default_rng(0).normal(size=200).cumsum()
+    measured = {"train": [frame(f"train {index}", head={"psnr": value}) for index, value in enumerate(psnr.tolist())]}
+    page, shown = report_page("x", document(measured), measured), ShownFrames(200)
+    for each in measured["train"]:
+        shown.add(each)
+    assert sum(each.render.size > 0 for each in measured["train"]) == CANDIDATES + SPREAD_FRAMES
+    assert report_page("x", document(measured), measured) == page
