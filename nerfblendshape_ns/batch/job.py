@@ -92,6 +92,7 @@ def _run(clip: Clip, log: IO[bytes], lock: int, environment: Mapping[str, str], 
         stdout=log,
         stderr=subprocess.STDOUT,
         env=dict(environment),
+        cwd=clip.directory if clip.directory is not None and clip.directory.is_dir() else None,
         pass_fds=(lock,),
         start_new_session=True,  # Control-C ends the batch, which then ends its clips.
     )

@@ -7,7 +7,7 @@ import json
 import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Dict, List, Tuple
+from typing import Dict, List, Optional, Tuple
 
 from nerfblendshape_ns.batch.options import BatchOptions
 from nerfblendshape_ns.common.errors import UserError
@@ -28,6 +28,9 @@ class Clip:
     """What Python is called with to make the avatar by :data:`RECIPE`; it may write :data:`RESULTS` into the folder."""
     made_from: str
     """Digest of recipe, video and what is stated; a clip that is done is made again where it differs."""
+    directory: Optional[Path] = None
+    """Where the command is called, from which paths in the recipe's options count; where it is not there, or None, it
+    is called where the worker runs."""
 
 
 RECIPE = "recipe.yaml"
@@ -75,4 +78,4 @@ def _clip(video: Path, options: BatchOptions, recipe: Recipe) -> Clip:
     folder = options.output.absolute() / name
     words = ("--recipe", options.output.absolute() / RECIPE, "--video", video.absolute(), "--output", folder)
     command = ("-m", "nerfblendshape_ns.batch.clip", *map(str, words), f"--consent={options.consent}")
-    return Clip(name, folder, command, made_from)
+    return Clip(name, folder, command, made_from, Path.cwd())

@@ -61,6 +61,14 @@ def test_reasons(tmp_path, word, step, reason):
     assert (status.state, status.step) == ("failed", step) and status.reason.startswith(reason)
 
 
+def test_relative_paths_count_from_where_the_batch_was_started(tmp_path):
+    """And not from where a worker of a cluster was; one that lacks the folder works where it is."""
+    here = "import os, sys; sys.exit(f'error: {os.getcwd()}')"
+    for directory, seen in ((tmp_path, tmp_path), (tmp_path / "gone", Path.cwd()), (None, Path.cwd())):
+        status = run_clip(fake_clip(tmp_path, "me", command=("-c", here), directory=directory))
+        assert status.reason == str(seen)
+
+
 def test_the_reason_is_of_the_last_attempt(tmp_path):
     assert run_clip(fake_clip(tmp_path, "me", "user-error")).reason.startswith("the clip")
     assert run_clip(fake_clip(tmp_path, "me", "crash")).step == "clip: dataset"

@@ -39,7 +39,7 @@ def options(folder: Path, *names: str, **values) -> BatchOptions:
 
 def test_each_clip_has_a_folder_of_its_name_and_its_command(tmp_path, recipe, any_file_is_a_video):
     one, two = plan_clips(options(tmp_path, "Anna Ö.mp4", "b/two.mov", consent="yes"), recipe)
-    assert (one.name, one.folder) == ("Anna_Ö", tmp_path / "out" / "Anna_Ö")
+    assert (one.name, one.folder, one.directory) == ("Anna_Ö", tmp_path / "out" / "Anna_Ö", Path.cwd())
     assert two.command == (
         *("-m", "nerfblendshape_ns.batch.clip", "--recipe", str(tmp_path / "out" / "recipe.yaml")),
         *("--video", str(tmp_path / "b" / "two.mov"), "--output", str(tmp_path / "out" / "two"), "--consent=yes"),
