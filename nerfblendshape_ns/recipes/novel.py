@@ -77,23 +77,20 @@ class SyntheticTruth:
         batch = truth_of_frame(files, full_size, size, run.train_dataset.target)
         return camera_with(template, _normalised(pose, metadata), _model_expression(expression, metadata)), batch
 
-    def unseen(
-        self, run: TrainedRun, instruments: Instruments, expressions: int, views: int
-    ) -> Dict[str, List[RenderedFrame]]:
-        """Render and measure what no training frame shows.
+    def unseen_states(
+        self, train: np.ndarray, expressions: int, views: int
+    ) -> List[Tuple[str, np.ndarray, np.ndarray, str]]:
+        """What no training frame shows: split, coefficients as for :meth:`state`, head pose and label of each state.
 
         Args:
-            run: the trained run.
-            instruments: what to measure with.
+            train: indices of the training frames in the clip.
             expressions: number of new combinations of coefficients, at poses of training frames.
             views: number of new head poses, with expressions of training frames.
 
-        Returns:
-            Frames by ``unseen_expressions`` and ``unseen_views``, those of which there are any.
+        Raises:
+            UserError: the clip leaves too few free.
         """
-        template, seed = _template(run), self.settings.seed
-        train = np.asarray(run.train_dataset.metadata["train_frame_index"])
-        seen_expressions, seen_poses = self.expressions[train], self.head_to_world[train]
+        seen_expressions, seen_poses, seed = self.expressions[train], self.head_to_world[train], self.settings.seed
         states = []
         if expressions:
             chosen = unseen_expressions(seen_expressions, expressions, seed)
@@ -102,6 +99,24 @@ class SyntheticTruth:
         if views:
             for number, (pose, row) in enumerate(zip(unseen_views(seen_poses, views, seed), _rows(len(train), views))):
                 states.append(("unseen_views", seen_expressions[row], pose, f"unseen view {number}"))
+        return states
+
+    def unseen(
+        self, run: TrainedRun, instruments: Instruments, expressions: int, views: int
+    ) -> Dict[str, List[RenderedFrame]]:
+        """Render and measure what no training frame shows.
+
+        Args:
+            run: the trained run.
+            instruments: what to measure with.
+            expressions: see :meth:`unseen_states`.
+            views: likewise.
+
+        Returns:
+            Frames by ``unseen_expressions`` and ``unseen_views``, those of which there are any.
+        """
+        template = _template(run)
+        states = self.unseen_states(np.asarray(run.train_dataset.metadata["train_frame_index"]), expressions, views)
         frames: Dict[str, List[RenderedFrame]] = {}
         for split, expression, pose, label in states:
             camera, batch = self.state(run, template, expression, pose, label)

@@ -17,6 +17,7 @@ from nerfblendshape_ns.common.frame_numbers import spread
 from nerfblendshape_ns.common.output_folders import claimed_folder
 from nerfblendshape_ns.common.output_paths import folder_name
 from nerfblendshape_ns.common.video_writing import write_video
+from nerfblendshape_ns.data.splits import split_frames
 from nerfblendshape_ns.engine.training_record import commit
 from nerfblendshape_ns.evaluation.frames import RenderedFrame, furthest_turned
 from nerfblendshape_ns.evaluation.measure import find_instruments, measure_splits
@@ -218,16 +219,26 @@ def _some(frames: List[RenderedFrame], count: int) -> List[RenderedFrame]:
 
 
 def _truth(recipe: Recipe, data: Path, folder: Path) -> Optional[SyntheticTruth]:
-    """The synthetic head behind the dataset, where the recipe can use it."""
-    unseen = recipe.protocol.unseen_expressions or recipe.protocol.unseen_views
-    if not unseen and recipe.dataset.synthetic is None:
+    """The synthetic head behind the dataset, where the recipe can use it.
+
+    Raises:
+        UserError: the recipe asks for more of it than it can show, which should be told before hours are spent.
+    """
+    unseen = recipe.protocol.unseen_expressions, recipe.protocol.unseen_views
+    if not any(unseen) and recipe.dataset.synthetic is None:
         return None
     try:
-        return SyntheticTruth(data, folder)
+        truth = SyntheticTruth(data, folder)
     except UserError:
-        if unseen:
+        if any(unseen):
             raise
         return None  # The dataset that --data gives is a recorded one.
+    if any(unseen):
+        config: Any = trainer_config(recipe, data, folder)
+        parser = config.pipeline.datamanager.dataparser
+        frames = truth.settings.num_frames, parser.test_frames, parser.val_frames, parser.protocol
+        truth.unseen_states(split_frames(*frames).train, *unseen)
+    return truth
 
 
 def _clip(options: RecipeOptions) -> Optional[Path]:

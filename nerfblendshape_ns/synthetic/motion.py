@@ -182,7 +182,7 @@ def unseen_expressions(expressions: np.ndarray, count: int, seed: int = 0, minim
     if len(found) < count:
         raise UserError(
             f"only {len(found)} of {count} unseen expressions lie {minimum_distance} away from every frame; "
-            "ask for fewer or lower the distance."
+            "ask for fewer or take a longer clip."
         )
     return np.stack(found).astype(np.float32)
 
@@ -237,6 +237,6 @@ def unseen_views(head_to_world: np.ndarray, count: int, seed: int = 0, minimum_d
     if len(found) < count:
         raise UserError(
             f"only {len(found)} of {count} unseen views lie {minimum_degrees} degrees from every frame and inside the "
-            "clip's range; ask for fewer or lower the distance."
+            "clip's range; ask for fewer or take a longer clip."
         )
     return np.stack(found)

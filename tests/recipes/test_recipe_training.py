@@ -234,6 +234,12 @@ def test_a_recorded_dataset_may_take_the_place_of_a_synthetic_one(clip, tmp_path
         recipe_run._truth(replace(synthetic, protocol=Protocol(unseen_views=1)), recorded, tmp_path)
 
 
+def test_more_unseen_views_than_there_are_are_told_before_the_training(clip, tmp_path):
+    few = recipe(protocol=Protocol(test_frames=2, unseen_views=50))
+    with pytest.raises(UserError, match=r"only \d+ of 50 unseen views lie .*; ask for fewer or take a longer clip\."):
+        recipe_run._truth(few, clip, tmp_path)
+
+
 def test_names_of_runs(tmp_path):
     base = recipe(variants={"x": {}}, torso=TorsoStage())
     named: Dict[str, Recipe] = {
