@@ -13,9 +13,9 @@ from nerfblendshape_ns.coefficient_names.head_columns import has_neutral_column
 from nerfblendshape_ns.common.errors import UserError
 from nerfblendshape_ns.common.frame_numbers import name_frames, runs
 from nerfblendshape_ns.common.smoothing import jitter
-from nerfblendshape_ns.data.contract import IRIS_LANDMARKS
 from nerfblendshape_ns.data.expression_basis import BasisChoice, ExpressionBasis, choose_basis
 from nerfblendshape_ns.data.expression_scale import expression_scale
+from nerfblendshape_ns.data.landmark_motion import shows_gaze
 from nerfblendshape_ns.data.layouts import Clip
 from nerfblendshape_ns.data.splits import Splits
 
@@ -95,13 +95,16 @@ def _extreme_frames(column: np.ndarray, train: np.ndarray) -> np.ndarray:
 
 
 def _clamped(section: Section, clip: Clip, splits: Splits, finite: np.ndarray, basis: ExpressionBasis) -> None:
-    """Test coefficients that the model clamps: those beyond the training range, of gaze where eyes turn far beyond."""
+    """Test coefficients that the model clamps: those beyond the training range, of gaze where eyes turn far beyond.
+
+    Eyes turn as by default, with face motion, which needs landmarks and a mesh.
+    """
     test = splits.test[finite[splits.test]]
     if len(test) == 0:
         return
     coefficients = basis.apply(clip.expressions[test]).astype(np.float64)
     beyond = coefficients - basis.clamp(coefficients)
-    if clip.face_mesh is not None and clip.landmarks is not None and clip.landmarks.shape[1] > max(IRIS_LANDMARKS):
+    if clip.face_mesh is not None and clip.landmarks is not None and shows_gaze(clip.landmarks.shape[1], basis.names):
         allowed = np.where(gaze(basis.names), GAZE_BEYOND * (basis.maximum - basis.minimum), 0.0)  # Eyes turn so far.
         beyond = np.sign(beyond) * np.maximum(np.abs(beyond) - allowed, 0.0)
     # What matters is how far the face is off: so in the common unit, against the widest.

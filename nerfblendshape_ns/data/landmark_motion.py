@@ -8,13 +8,15 @@ coefficients are known. A head that turns shows depth too; a ridge keeps small w
 
 from __future__ import annotations
 
-from typing import Tuple
+from typing import Sequence, Tuple
 
 import numpy as np
 from jaxtyping import Float
 from numpy import ndarray
 
+from nerfblendshape_ns.coefficient_names.face_groups import gaze
 from nerfblendshape_ns.common.frame_numbers import spread
+from nerfblendshape_ns.data.contract import IRIS_LANDMARKS
 
 MOST_FRAMES = 1500
 """Largest number of frames used; of a longer clip they are evenly spread."""
@@ -108,3 +110,12 @@ def _equations(
     rows = np.stack([axis_x + seen[..., :1] * axis_z, seen[..., 1:] * axis_z - axis_y], axis=2)
     rows = rows * found[..., None]
     return rows, np.einsum("fpei,fpi->fpe", rows, centre[:, None] - mesh)
+
+
+def shows_gaze(num_landmarks: int, names: Sequence[str]) -> bool:
+    """Whether a dataset shows how eyes turn: by landmarks of the irises, and coefficients of gaze among the names.
+
+    A head with face motion then turns them, and gaze may leave its training range by
+    :data:`~nerfblendshape_ns.coefficient_names.face_groups.GAZE_BEYOND`.
+    """
+    return num_landmarks > max(IRIS_LANDMARKS) and any(gaze(names))

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from nerfblendshape_ns.coefficient_names.face_groups import GAZE_BEYOND, gaze
 from nerfblendshape_ns.common.errors import UserError
 from nerfblendshape_ns.data.contract import IRIS_LANDMARKS, LEFT_EYE_LANDMARKS, RIGHT_EYE_LANDMARKS
-from nerfblendshape_ns.data.landmark_motion import landmark_motion
+from nerfblendshape_ns.data.landmark_motion import landmark_motion, shows_gaze
 from nerfblendshape_ns.model_components.conditioning.expression_source import ExpressionSource
 from nerfblendshape_ns.model_components.conditioning.face_motion import FaceMotion, displacements
 from nerfblendshape_ns.ops.canonical import EyeMap
@@ -127,10 +127,10 @@ class EyeMotion(nn.Module):
             if [tuple(tensor.shape) for tensor in measured] != shapes:
                 raise UserError("its eyes are none of two eyeballs and its coefficients; train or export again.")
             return cls(motion.aabb, *measured)
-        turning = torch.tensor(gaze(source.names), device=expression.device)
         seen = metadata.get("landmark_tangents")
-        if seen is None or seen.shape[1] <= max(IRIS_LANDMARKS) or not bool(turning.any()):
+        if seen is None or not shows_gaze(seen.shape[1], source.names):
             return None
+        turning = torch.tensor(gaze(source.names), device=expression.device)
         lids = torch.stack([motion.neutral[list(lid)] for lid in LIDS])
         tensors = seen[:, list(IRIS_LANDMARKS)], expression, poses, lids.mean(1)
         found = landmark_motion(*(tensor.cpu().numpy() for tensor in tensors))
