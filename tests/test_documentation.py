@@ -11,6 +11,8 @@ from urllib.parse import unquote
 
 import pytest
 
+from nerfblendshape_ns.recipes.results import load_results
+
 ROOT = Path(__file__).parents[1]
 PAGES = [
     *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md", "benchmarks/README.md")),
@@ -118,6 +120,35 @@ def test_options_that_pages_and_messages_name_exist():
         if option.replace("_", "-") not in known
     }
     assert named == set()
+
+
+def test_what_a_clip_costs_is_what_the_recorded_runs_took():
+    """Of docs/scale.md: minutes, their sum, memory, and core hours of a thousand clips."""
+
+    def span(values: List[float]) -> str:
+        return " to ".join(dict.fromkeys(f"{value:.1f}" for value in (min(values), max(values))))
+
+    results = load_results(ROOT / "results")
+    clips = [one for one in results if one.recipe.startswith("clip-") and one.variant is None and one.clip is None]
+    minutes, memory = [], []
+    for torso in (False, True):
+        runs = [one.run for one in clips if one.is_torso == torso]
+        minutes.append([run.cpu_minutes for run in runs])
+        memory.append([run.host_memory_mb * 2**20 / 1e9 for run in runs])
+    head, torso = (sum(values) / len(values) for values in minutes)
+    page = (ROOT / "docs" / "scale.md").read_text(encoding="utf-8")
+    others = [float(re.findall(rf"^\| {step}.*? \| ([\d.]+) \|", page, re.M)[0]) for step in ("dataset", "evaluation")]
+    total = head + torso + sum(others)
+    lines = [
+        f"| head, 8,000 steps | {head:.1f} ({span(minutes[0])}) |",
+        f"| torso, 12,000 steps | {torso:.1f} ({span(minutes[1])}) |",
+        f"| **all** | **{total:.0f}** |",
+        f"| memory at most | {max(memory[1]):.1f} GB |",
+        f"heads {span(memory[0])}, torsos {span(memory[1])} GB |",
+        f"| compute | {round(total * 1000 / 60, -1):.0f} core hours: ",
+        f"| memory | 16 jobs: {16 * max(memory[1]):.0f} GB |",
+    ]
+    assert [line for line in lines if line not in page] == [], "write these lines into docs/scale.md, and what follows"
 
 
 @pytest.mark.slow
