@@ -27,7 +27,7 @@ class SeenFile:
 
     path: Path
     problem: Optional[str] = None
-    """``missing``, ``empty``, ``no image`` or ``cut short``; None where nothing is wrong."""
+    """``missing``, ``empty``, ``unreadable`` or ``cut short``; None where nothing is wrong."""
     size: Tuple[int, int] = (0, 0)
     """Width and height, upright."""
     mode: str = ""

@@ -181,7 +181,10 @@ class NerfBlendshapeDataParser(DataParser):
         for note in clip.notes:
             say(CONSOLE, note)
         if self.config.target == "frame" and any(frame.files.head_only for frame in clip.frames):
-            raise UserError(f"{clip.root} has only images of the head, not the whole frames that --target frame needs.")
+            raise UserError(
+                f"{clip.root} has only images of the head, not the whole frames that a torso (--target frame) needs; "
+                "train the head alone."
+            )
         config = self.config
         splits = split_frames(
             len(clip.frames), config.test_frames, config.val_frames, config.protocol, held_out=clip.held_out

@@ -16,7 +16,7 @@ from nerfblendshape_ns.common.errors import UserError
 from nerfblendshape_ns.common.frame_numbers import spread
 from nerfblendshape_ns.common.output_folders import claimed_folder
 from nerfblendshape_ns.common.output_paths import folder_name
-from nerfblendshape_ns.common.video_writing import write_video
+from nerfblendshape_ns.common.video_writing import check_encoders, write_video
 from nerfblendshape_ns.data.splits import split_frames
 from nerfblendshape_ns.engine.training_record import commit
 from nerfblendshape_ns.evaluation.frames import RenderedFrame, furthest_turned
@@ -74,7 +74,8 @@ def run_recipe(options: RecipeOptions, console: Optional[Console] = None) -> Out
         recipe = replace(recipe, torso=None)
     folder = output_folder(base, options)
     data_folder = folder / "data"
-    # Bad overrides should be told before minutes are spent on data.
+    # Bad overrides, and videos that cannot be written, should be told before minutes are spent on data.
+    check_encoders()
     trainer_config(recipe, data_folder, folder / "runs", str(options.recipe), options.minutes)
     if recipe.torso is not None:
         torso = recipe.torso_recipe(folder)
@@ -86,6 +87,9 @@ def run_recipe(options: RecipeOptions, console: Optional[Console] = None) -> Out
         console.rule(f"{recipe.name}: dataset")
         data = prepare_dataset(recipe, data_folder, options.video, options.data)
         truth = _truth(recipe, data, folder / "unseen")
+        if recipe.torso is not None:  # What it cannot be trained on should be told before the head is trained.
+            config: Any = trainer_config(recipe.torso_recipe(folder), data, folder / "runs", str(options.recipe))
+            replace(config.pipeline.datamanager.dataparser, data=data).setup().get_dataparser_outputs("train")
         stage = _Stage(base, options, data, folder, console)
         outcome = stage.run(recipe, options.minutes, truth)
         if recipe.torso is not None:

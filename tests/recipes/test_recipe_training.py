@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import json
 import os
+import shutil
 import time
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -18,6 +20,7 @@ from rich.console import Console
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tiny_runs import TINY, untrained_run
 
+from nerfblendshape_ns.common import video_writing
 from nerfblendshape_ns.common.errors import UserError
 from nerfblendshape_ns.common.file_io import save_json
 from nerfblendshape_ns.common.memory import peak_memory_mb
@@ -238,6 +241,21 @@ def test_more_unseen_views_than_there_are_are_told_before_the_training(clip, tmp
     few = recipe(protocol=Protocol(test_frames=2, unseen_views=50))
     with pytest.raises(UserError, match=r"only \d+ of 50 unseen views lie .*; ask for fewer or take a longer clip\."):
         recipe_run._truth(few, clip, tmp_path)
+
+
+def test_what_comes_after_the_head_is_refused_before_it_is_trained(clip, tmp_path, monkeypatch):
+    monkeypatch.setattr(recipe_run._Stage, "run", lambda *_: pytest.fail("trained"))
+    heads = tmp_path / "heads"
+    shutil.copytree(clip, heads)
+    document = json.loads((heads / "transforms.json").read_text()) | {"head_only": True}
+    save_json(heads / "transforms.json", document)
+    path = tmp_path / "r.yaml"
+    path.write_text(f"name: r\ndescription: .\ndataset: {{path: {heads}}}\nprotocol: {{test_frames: 2}}\ntorso: {{}}\n")
+    with pytest.raises(UserError, match="has only images of the head, .* a torso .* needs; train the head alone"):
+        recipe_run.run_recipe(RecipeOptions(path, output=tmp_path / "out"))
+    monkeypatch.setattr(video_writing.av, "codecs_available", {"h264", "aac"})
+    with pytest.raises(UserError, match="this build of PyAV lacks the encoder libx264"):
+        recipe_run.run_recipe(RecipeOptions(path, output=tmp_path / "out"))
 
 
 def test_names_of_runs(tmp_path):
