@@ -11,13 +11,10 @@ from typing import Dict, List, Optional, Set, Tuple
 from PIL import Image
 
 from nerfblendshape_ns.check.findings import Section, count_of, some
-from nerfblendshape_ns.common.file_io import upright_size
+from nerfblendshape_ns.common.file_io import is_whole, upright_size
 from nerfblendshape_ns.common.frame_numbers import name_frames
 from nerfblendshape_ns.data.layouts import Clip
 
-TAIL_BYTES = 4096
-"""How much of a file's end is searched for its format's end mark."""
-END_MARKS = {"JPEG": b"\xff\xd9", "PNG": b"IEND"}
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
 
 
@@ -49,12 +46,9 @@ def inspect_file(path: Path) -> SeenFile:
         return SeenFile(path, "empty")
     try:
         with Image.open(path) as image:
-            size, mode, mark = upright_size(image), image.mode, END_MARKS.get(image.format or "")
-            if mark is not None and not _ends_with(path, num_bytes, mark):
-                try:
-                    image.load()
-                except (OSError, SyntaxError, ValueError):
-                    return SeenFile(path, "cut short", size, mode, num_bytes)
+            size, mode = upright_size(image), image.mode
+            if not is_whole(image, path):
+                return SeenFile(path, "cut short", size, mode, num_bytes)
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
         return SeenFile(path, "unreadable", bytes=num_bytes)
     return SeenFile(path, None, size, mode, num_bytes)
@@ -100,12 +94,6 @@ def check_files(clip: Clip) -> Tuple[Section, Set[int]]:
 
 def _inspect(path: Optional[Path]) -> Optional[SeenFile]:
     return None if path is None else inspect_file(path)
-
-
-def _ends_with(path: Path, num_bytes: int, mark: bytes) -> bool:
-    with path.open("rb") as file:
-        file.seek(max(0, num_bytes - TAIL_BYTES))
-        return mark in file.read()
 
 
 def _problems(section: Section, kind: str, seen: Seen, clip: Clip) -> Set[int]:

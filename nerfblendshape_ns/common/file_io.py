@@ -29,6 +29,8 @@ TEMPORARY = re.compile(r"\..+\.\d+\.tmp(\.[^.]*)?")
 ABANDONED_SECONDS = 3600.0
 """A temporary file that was not written to for so long is of a process that was killed."""
 JPEG_QUALITY = 95
+END_MARKS, TAIL_BYTES = {"JPEG": b"\xff\xd9", "PNG": b"IEND"}, 4096
+"""What ends an image, by Pillow's name of its format, and among how many of the file's last bytes it is looked for."""
 ORIENTATION, LYING = 0x0112, (5, 6, 7, 8)
 """EXIF's number of an image's orientation, and the values of images that are stored on their side."""
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG)
@@ -238,7 +240,7 @@ def load_image(path: Path, flags: int = cv2.IMREAD_COLOR) -> np.ndarray:
     """Read an image: RGB uint8 ``[h, w, 3]`` by default; ``cv2.IMREAD_UNCHANGED`` keeps labels and alpha.
 
     Raises:
-        UserError: the file is missing, cannot be decoded, or has more than :data:`MOST_PIXELS`.
+        UserError: the file is missing, cut short or cannot be decoded, or has more than :data:`MOST_PIXELS`.
     """
     image_size(path)
     try:
@@ -256,18 +258,37 @@ def image_size(path: Path) -> Optional[Tuple[int, int]]:
     """Width and height of an image by its header, upright; None where Pillow cannot read it, though OpenCV may.
 
     Raises:
-        UserError: it has more than :data:`MOST_PIXELS`.
+        UserError: it has more than :data:`MOST_PIXELS`, or is cut short.
     """
     try:
         with Image.open(path) as image:
             width, height = upright_size(image)
+            cut_short = width * height <= MOST_PIXELS and not is_whole(image, path)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
-        width, height = MOST_PIXELS + 1, 1
+        width, height, cut_short = MOST_PIXELS + 1, 1, False
     except (OSError, SyntaxError, ValueError):
         return None
     if width * height > MOST_PIXELS:
         raise UserError(f"{path} has more than {MOST_PIXELS:,} pixels; give a smaller image.")
+    if cut_short:  # OpenCV would show the rest of a JPEG grey, or what the memory held before.
+        raise UserError(f"{path} is cut short; restore the file or process the video again.")
     return width, height
+
+
+def is_whole(image: Image.Image, path: Path) -> bool:
+    """Whether an opened image's file has all of it; its pixels are read only where the end mark is missing."""
+    mark = END_MARKS.get(image.format or "")
+    if mark is None:
+        return True
+    with path.open("rb") as file:
+        file.seek(max(0, os.fstat(file.fileno()).st_size - TAIL_BYTES))
+        if mark in file.read():
+            return True
+    try:
+        image.load()
+    except Exception:  # Damaged files show in half a dozen kinds of error.
+        return False
+    return True
 
 
 def upright_size(image: Image.Image) -> Tuple[int, int]:

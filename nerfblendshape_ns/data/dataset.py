@@ -112,10 +112,10 @@ class NerfBlendshapeDataset(InputDataset):
         return {name: rects * factors for name, rects in self.metadata["regions"].items()}
 
     def check_files(self) -> None:
-        """Check that every image and label file is there and has the clip's size; only headers are read.
+        """Check that every image and label file is there, whole and of the clip's size; no pixels are read.
 
         Raises:
-            UserError: a file is missing or has another size.
+            UserError: a file is missing, cut short, or has another size.
         """
         self._for_all(lambda index: check_files(self.frame_files[index], self._full_size))
 

@@ -210,10 +210,10 @@ def _resize_rgba(image: np.ndarray, size: Tuple[int, int]) -> np.ndarray:
 
 
 def check_files(files: FrameFiles, full_size: Tuple[int, int]) -> None:
-    """Check that a frame's files are there and have the right size, reading no more than their headers.
+    """Check that a frame's files are there, whole and of the right size, by their headers and last bytes.
 
     Raises:
-        UserError: a file is missing, is no image, or has another size.
+        UserError: a file is missing, is no image, is cut short, or has another size.
     """
     labels = files.labels or files.head_mask
     if labels is None:

@@ -64,6 +64,19 @@ def test_damaged_exif_does_not_hide_an_image(tmp_path):
     assert file_io.image_size(tmp_path / "a.jpg") == (6, 4)
 
 
+@pytest.mark.parametrize("ending", [-2, -300])
+def test_a_jpeg_that_is_cut_short_is_refused(ending, tmp_path):
+    path = tmp_path / "a.jpg"
+    image = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    save_image(path, image)
+    whole = path.read_bytes()
+    path.write_bytes(whole[:ending])
+    with pytest.raises(UserError, match=r"a\.jpg is cut short; restore the file"):
+        load_image(path)
+    path.write_bytes(whole + bytes(10_000))  # As phones append a film to a photograph.
+    assert load_image(path).shape == (64, 64, 3)
+
+
 @pytest.mark.filterwarnings("ignore:invalid escape sequence")
 @pytest.mark.parametrize("content", ["npz", "cut", "header"])
 def test_what_is_no_npy_file_is_reported(tmp_path, content):
