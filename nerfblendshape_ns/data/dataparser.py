@@ -51,7 +51,7 @@ class NerfBlendshapeDataParserConfig(DataParserConfig):
     max_size: Optional[int] = None
     """Longer side of the images in pixels; larger ones are averaged down, None keeps the size."""
     downscale_factor: Optional[float] = None
-    """Divide the image size by this, after max-size; ns-render dataset sets it."""
+    """Divide the image size by this, after max-size; ns-render dataset sets it. The model stays as it is."""
     target: Literal["head", "frame"] = "head"
     """What to reconstruct: the head on white, or the whole frame."""
     margin: float = 0.05
@@ -90,10 +90,11 @@ class NerfBlendshapeDataParser(DataParser):
     ``train_frame_index`` [train], ``face_mesh`` [points, 3] or None (normalised), ``landmark_tangents``
     [train, points, 2] or None (x to the right, y downwards),
     ``splits`` (``protocol``, and the ``img_id`` of the frames in ``train``, ``val`` and ``test``),
-    ``background_filename``, ``image_size`` (height, width), ``intrinsics`` (pixels of ``image_size``), ``full_size``
-    (of the files), ``target``, ``layout``, ``root``, ``dataparser_transform`` and ``dataparser_scale``; and of the
-    split: ``img_ids``, ``frame_files``, ``regions`` (``face`` [frames, 4], ``mouth`` [frames, 4],
-    ``eyes`` [frames, 2, 4]: x, y, width, height in pixels of ``image_size``, all 0 where unknown).
+    ``background_filename``, ``image_size`` (height, width), ``undivided_size`` (the same before ``downscale_factor``),
+    ``intrinsics`` (pixels of ``image_size``), ``full_size`` (of the files), ``target``, ``layout``, ``root``,
+    ``dataparser_transform`` and ``dataparser_scale``; and of the split: ``img_ids``, ``frame_files``, ``regions``
+    (``face`` [frames, 4], ``mouth`` [frames, 4], ``eyes`` [frames, 2, 4]: x, y, width, height in pixels of
+    ``image_size``, all 0 where unknown).
     """
 
     config: NerfBlendshapeDataParserConfig
@@ -110,7 +111,7 @@ class NerfBlendshapeDataParser(DataParser):
             raise UserError(f"split {split!r} is unknown; choose train, val or test.")
         index = torch.from_numpy(getattr(prepared.splits, split))
         frames = [clip.frames[int(position)] for position in index]
-        (height, width), scale = self._image_size(clip)
+        (height, width), scale = self._image_size(clip, self.config.downscale_factor)
         cameras = Cameras(
             camera_to_worlds=prepared.poses[index],
             fx=clip.fl_x * scale[0],
@@ -148,6 +149,7 @@ class NerfBlendshapeDataParser(DataParser):
             "landmark_tangents": prepared.tangents,
             "background_filename": clip.background,
             "image_size": (height, width),
+            "undivided_size": self._image_size(clip)[0],
             "intrinsics": {
                 "fl_x": clip.fl_x * scale[0],
                 "fl_y": clip.fl_y * scale[1],
@@ -221,18 +223,15 @@ class NerfBlendshapeDataParser(DataParser):
             **{name: img_ids[getattr(splits, name)].tolist() for name in ("train", "val", "test")},
         }
 
-    def _image_size(self, clip: Clip) -> Tuple[Tuple[int, int], Tuple[float, float]]:
-        """Height and width of the training images, and the horizontal and vertical scale that gives them."""
+    def _image_size(self, clip: Clip, divisor: Optional[float] = None) -> Tuple[Tuple[int, int], Tuple[float, float]]:
+        """Height and width of the images, and the horizontal and vertical scale that gives them."""
         scale = 1.0
-        for option, value in (
-            ("--max-size", self.config.max_size),
-            ("--downscale-factor", self.config.downscale_factor),
-        ):
+        for option, value in (("--max-size", self.config.max_size), ("--downscale-factor", divisor)):
             if value is not None and value <= 0:
                 raise UserError(f"{option} is {value} but must be above 0.")
         if self.config.max_size is not None:
             scale = min(1.0, self.config.max_size / max(clip.height, clip.width))
-        scale /= self.config.downscale_factor or 1.0
+        scale /= divisor or 1.0
         height, width = max(1, round(clip.height * scale)), max(1, round(clip.width * scale))
         return (height, width), (width / clip.width, height / clip.height)
 

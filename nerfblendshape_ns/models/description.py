@@ -193,7 +193,7 @@ def check_head_fits(head: Mapping[str, Any], metadata: Mapping[str, Any], aabb: 
         aabb: the torso's scene box.
 
     Raises:
-        UserError: the head is of another basis, dataset or image size.
+        UserError: the head is of another basis or dataset.
     """
     ours, theirs = list(metadata["expression_names"]), list(head["basis"]["names"])
     if ours != theirs:
@@ -223,6 +223,14 @@ def check_head_fits(head: Mapping[str, Any], metadata: Mapping[str, Any], aabb: 
             "The head run was trained on another dataset: its head box lies elsewhere than this one's; give the run "
             "that was trained on this data."
         )
+
+
+def check_head_size(head: Mapping[str, Any], metadata: Mapping[str, Any]) -> None:
+    """Compare the size of a head's images with that of the images that a torso is to be trained on.
+
+    Raises:
+        UserError: the sizes differ.
+    """
     saved_size, size = list(head["image_size"]), [int(side) for side in metadata["image_size"]]
     if saved_size != size:
         raise UserError(

@@ -107,6 +107,11 @@ class ExpressionModel(Model, ABC, Generic[Frames]):
         self.patch_loss = PatchLoss(self.config.perceptual_loss)
         self._driven: Optional[Frames] = None
 
+    @property
+    def largest_side(self) -> int:
+        """Longer side of the images that the model is made for, in pixels; ``ns-render`` may divide them."""
+        return max(int(side) for side in self.metadata.get("undivided_size", self.metadata["image_size"]))
+
     def description(self) -> Dict[str, Any]:
         """What this run is, as plain data, so that it can be rebuilt from its checkpoint alone."""
         built = {"max_resolution": self.layout.max_resolution, "implementation": self.field.implementation}

@@ -99,7 +99,7 @@ class HeadModel(ExpressionModel[FrameBatch]):
             config.conditioning == "code",
         )
         train_condition = self.conditioning.of_training(source)
-        self.layout = config.grid(min(1024, 2 * max(self.metadata["image_size"])))
+        self.layout = config.grid(min(1024, 2 * self.largest_side))
         mixing = self.metadata.get("mixing")  # A rebuilt head keeps its components; the tables belong to them.
         if mixing is None and config.basis_parametrisation == "principal" and blended:
             mixing = principal_components(self.conditioning.variants(train_condition))

@@ -31,7 +31,7 @@ from nerfblendshape_ns.model_components.torso.torso_metrics import person_alpha,
 from nerfblendshape_ns.model_components.torso.torso_occupancy import TorsoOccupancy
 from nerfblendshape_ns.model_components.torso.torso_plane import TorsoPlane, plane_depth
 from nerfblendshape_ns.models.architecture import TorsoArchitecture
-from nerfblendshape_ns.models.description import check_head_fits
+from nerfblendshape_ns.models.description import check_head_fits, check_head_size
 from nerfblendshape_ns.models.expression_model import ExpressionModel, ExpressionModelConfig
 from nerfblendshape_ns.models.frozen_head import frozen_foreground
 from nerfblendshape_ns.models.head import HeadModel
@@ -97,7 +97,7 @@ class TorsoModel(ExpressionModel[TorsoFrames]):
         underside[2] = self.aabb[0, 2]
         self.plane = TorsoPlane(metadata["intrinsics"], (height, width), plane_depth(train_pose, underside))
         self.pose_code = HeadPoseCode(train_pose, POSE_MARGIN)
-        self.layout = config.grid(min(2048, max(height, width)), dimensions=2)
+        self.layout = config.grid(min(2048, self.largest_side), dimensions=2)
         self.field = TorsoField(
             self.layout,
             num_frames=self.num_train_data,
@@ -123,7 +123,7 @@ class TorsoModel(ExpressionModel[TorsoFrames]):
         """Take a trained head over, frozen.
 
         Raises:
-            UserError: the head is of another dataset, basis or image size.
+            UserError: the head is of another dataset or basis.
         """
         check_head_fits(head.description(), self.metadata, self.aabb)
         self.head = head.to(self.device).eval().requires_grad_(False)
@@ -184,6 +184,7 @@ class TorsoModel(ExpressionModel[TorsoFrames]):
                 )
             head = load_head(self.config.head_run)
             check_unseen_by_model(head, self.metadata["splits"]["test"], self.metadata, self.config.head_run)
+            check_head_size(head.description(), self.metadata)
             self.attach_head(head)
 
         def start(dataset: NerfBlendshapeDataset) -> Optional[str]:

@@ -154,8 +154,15 @@ def test_unofficial_layout_has_no_eye_rects(unofficial_clip):
 
 def test_image_size_options(own_clip):
     root, _ = own_clip(12)
-    for options, size in (({}, 96), ({"max_size": 200}, 96), ({"downscale_factor": 2.0}, 48), ({"max_size": 40}, 40)):
-        assert parser(root, **options).get_dataparser_outputs("test").metadata["image_size"] == (size, size)
+    for options, size, undivided in (
+        ({}, 96, 96),
+        ({"max_size": 200}, 96, 96),
+        ({"downscale_factor": 2.0}, 48, 96),
+        ({"max_size": 40}, 40, 40),
+        ({"max_size": 40, "downscale_factor": 2.0}, 20, 40),
+    ):
+        metadata = parser(root, **options).get_dataparser_outputs("test").metadata
+        assert metadata["image_size"] == (size, size) and metadata["undivided_size"] == (undivided, undivided)
     with pytest.raises(UserError, match="--max-size is -1 but must be above 0"):
         parser(root, max_size=-1).get_dataparser_outputs("test")
 

@@ -7,8 +7,8 @@ import torch
 from nerfstudio.cameras.cameras import Cameras
 from nerfstudio.engine.callbacks import TrainingCallbackAttributes
 from saved_run import save_run
-from tiny_head import NAMES, POSE, bundle, make, of_frames
-from tiny_torso import frame_metadata, make_torso, torso_batch
+from tiny_head import NAMES, POSE, bundle, make, metadata, of_frames
+from tiny_torso import INTRINSICS, frame_metadata, make_torso, torso_batch
 
 from nerfblendshape_ns.common.errors import UserError
 from nerfblendshape_ns.model_components.conditioning.expression_source import DrivingState
@@ -295,6 +295,16 @@ def test_the_checkpoints_plate_wins_over_the_datasets():
         again = make_torso(data=data)
         again.load_state_dict(state)
         assert torch.equal(again.background.plate, state["background.plate"]) and again.background.shows_plate
+
+
+def test_a_checkpoint_opens_for_images_that_ns_render_divides():
+    size = {"image_size": (8, 8), "undivided_size": (16, 16)}
+    make(metadata() | size, max_resolution=None).load_state_dict(make(max_resolution=None).state_dict())
+    divided = {**frame_metadata(), **size, "intrinsics": {name: value / 2 for name, value in INTRINSICS.items()}}
+    state, again = make_torso().state_dict(), make_torso(data=divided, head_run=None)
+    again.load_state_dict(state)
+    assert torch.equal(again.state_dict()["field.table"], state["field.table"])
+    assert torch.equal(again.plane.focal, make_torso().plane.focal)
 
 
 def test_frames_do_without_their_codes_in_a_share_of_the_training_steps():
