@@ -40,6 +40,7 @@ from nerfblendshape_ns.engine.training_record import (
 from nerfblendshape_ns.field_components.table_gradients import TableGradients, several_processes
 from nerfblendshape_ns.model_components.losses import prepare_patch_loss
 from nerfblendshape_ns.models.head import HeadModel
+from nerfblendshape_ns.models.rebuild import find_checkpoint, read_checkpoint
 from nerfblendshape_ns.models.unseen_frames import check_same_training_frames
 
 LOSSES_AT_ONCE = 16
@@ -59,8 +60,20 @@ class BudgetTrainerConfig(TrainerConfig):
         """Print nothing: nerfstudio's 200 lines are in ``config.yml``, whose path :meth:`save_config` prints."""
 
     def save_config(self) -> None:
-        """Write ``config.yml``, whole or not at all."""
-        path = self.get_base_dir() / "config.yml"
+        """Write ``config.yml``, whole or not at all.
+
+        Raises:
+            UserError: the run's folder has checkpoints already, and none of them is resumed.
+        """
+        path, folder = self.get_base_dir() / "config.yml", self.get_checkpoint_dir()
+        resumed = self.load_dir or self.load_checkpoint
+        goes_on = resumed is not None and resumed.resolve().is_relative_to(path.parent.resolve())
+        if any(folder.glob("step-*.ckpt")) and not goes_on:
+            raise UserError(
+                f"{folder} holds the checkpoints of a training, which this one would delete; go on from them with "
+                "--load-dir, or give another --timestamp (--load-config takes it from its file alone: give a copy in "
+                "which it is another)."
+            )
         save_text(path, yaml.dump(self))
         CONSOLE.log(f"Saving config to: {path}")
 
@@ -111,6 +124,20 @@ class BudgetTrainer(Trainer):
             prepare_patch_loss(model.perceptual_loss, datamanager.patch_size)
         if several_processes():
             dist.barrier()
+
+    def _load_checkpoint(self) -> None:
+        """As nerfstudio does, from the folder of a run too.
+
+        Raises:
+            UserError: there is no checkpoint, or none of this package that can be read.
+        """
+        config = self.config
+        run = config.load_dir or config.load_checkpoint
+        if run is not None:
+            if config.load_dir is not None and config.load_step is not None:
+                run = find_checkpoint(run).with_name(f"step-{config.load_step:09d}.ckpt")
+            config.load_dir, config.load_checkpoint = None, read_checkpoint(run).path
+        super()._load_checkpoint()
 
     def setup_optimizers(self) -> Optimizers:
         """The optimisers of the config.
@@ -233,10 +260,8 @@ class BudgetTrainer(Trainer):
 
     def _earlier_record(self) -> Optional[Dict[str, Any]]:
         """Of the run that this one resumes."""
-        checkpoints = self.config.load_dir
-        if checkpoints is None and self.config.load_checkpoint is not None:
-            checkpoints = self.config.load_checkpoint.parent
-        return None if checkpoints is None else load_training_record(checkpoints.parent)
+        checkpoint = self.config.load_checkpoint
+        return None if checkpoint is None else load_training_record(checkpoint.resolve().parents[1])
 
     def _correct_poses(self, step: int) -> None:
         """Fit the training frames' poses when the training has come so far."""

@@ -127,6 +127,38 @@ def test_a_stopped_and_resumed_run_is_the_uninterrupted_one(data, tmp_path, reco
     assert same(straight, record)
 
 
+def test_a_training_does_not_take_the_place_of_another(data, tmp_path):
+    """With --load-config nerfstudio reads nothing else: the run's own timestamp, and no checkpoint."""
+    first = run(data, tmp_path, 2)
+    before, config = first.read_bytes(), tiny_config(data, tmp_path, max_num_iterations=3)
+    message = r"holds the checkpoints of a training, which this one would delete; go on from them with --load-dir, or"
+    with pytest.raises(UserError, match=message):
+        run_training(config)
+    config.load_config = first
+    with pytest.raises(UserError, match=message):
+        run_training(config)
+    assert checkpoint(first)["step"] == 1 and first.read_bytes() == before
+    run(data, tmp_path, 1, load_dir=checkpoints(first))
+    assert checkpoint(first)["step"] == 2
+
+
+def test_a_run_is_resumed_by_its_folder_or_told_why_not(data, tmp_path):
+    first = run(data, tmp_path / "first", 2)
+    (first.parent / "nerfstudio_models" / "notes.txt").touch()
+    assert checkpoint(run(data, tmp_path / "by folder", 1, load_dir=str(first.parent)))["step"] == 2
+    (tmp_path / "empty").mkdir()
+    broken = tmp_path / "step-000000001.ckpt"
+    broken.write_bytes(next(first.parent.glob("*/*.ckpt")).read_bytes()[:1000])
+    for wrong, message in (
+        ({"load_dir": str(tmp_path / "empty")}, r"empty holds no checkpoint \(nerfstudio_models/step-\*\.ckpt\)"),
+        ({"load_dir": checkpoints(first), "load_step": 7}, "step-000000007.ckpt does not exist"),
+        ({"load_checkpoint": str(tmp_path / "none.ckpt")}, "none.ckpt does not exist"),
+        ({"load_checkpoint": str(broken)}, "step-000000001.ckpt is not a readable checkpoint"),
+    ):
+        with pytest.raises(UserError, match=message):
+            run(data, tmp_path / "second", 1, **wrong)
+
+
 def test_a_spent_budget_leaves_the_checkpoint_of_its_last_step(data, tmp_path, record, capsys):
     run(data, tmp_path / "straight", 8)
     straight = record.copy()
