@@ -179,28 +179,30 @@ class NerfBlendshapeDataParser(DataParser):
         """Read the clip once for all splits."""
         if self._prepared is not None:
             return self._prepared
-        clip = read_clip(self.config.data, self.config.layout)
+        config = self.config
+        if not 0 <= config.margin < float("inf"):
+            raise UserError(f"--margin is {config.margin} but must be 0 or more.")
+        clip = read_clip(config.data, config.layout)
         for note in clip.notes:
             say(CONSOLE, note)
-        if self.config.target == "frame" and any(frame.files.head_only for frame in clip.frames):
+        if config.target == "frame" and any(frame.files.head_only for frame in clip.frames):
             raise UserError(
                 f"{clip.root} has only images of the head, not the whole frames that a torso (--target frame) needs; "
                 "train the head alone."
             )
-        config = self.config
         splits = split_frames(
             len(clip.frames), config.test_frames, config.val_frames, config.protocol, held_out=clip.held_out
         )
         train = clip.expressions[splits.train]
         scale = expression_scale(clip, splits.train)
-        basis = choose_basis(train, clip.expression_names, self.config.basis, scale)
+        basis = choose_basis(train, clip.expression_names, config.basis, scale)
         if basis.dropped:
             say(
                 CONSOLE,
                 f"{len(basis.names)} of {len(basis.source_names)} expression coefficients move in training; left out: "
                 f"{', '.join(basis.dropped)} (--basis all keeps them)",
             )
-        normalisation = normalisation_of(head_box(clip, self.config.margin))
+        normalisation = normalisation_of(head_box(clip, config.margin))
         seconds = frame_times(clip)
         self._prepared = _Prepared(
             clip=clip,
@@ -227,7 +229,7 @@ class NerfBlendshapeDataParser(DataParser):
         """Height and width of the images, and the horizontal and vertical scale that gives them."""
         scale = 1.0
         for option, value in (("--max-size", self.config.max_size), ("--downscale-factor", divisor)):
-            if value is not None and value <= 0:
+            if value is not None and not 0 < value < float("inf"):
                 raise UserError(f"{option} is {value} but must be above 0.")
         if self.config.max_size is not None:
             scale = min(1.0, self.config.max_size / max(clip.height, clip.width))

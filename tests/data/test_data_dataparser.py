@@ -163,8 +163,17 @@ def test_image_size_options(own_clip):
     ):
         metadata = parser(root, **options).get_dataparser_outputs("test").metadata
         assert metadata["image_size"] == (size, size) and metadata["undivided_size"] == (undivided, undivided)
-    with pytest.raises(UserError, match="--max-size is -1 but must be above 0"):
-        parser(root, max_size=-1).get_dataparser_outputs("test")
+    for option, value in (("max_size", -1), ("downscale_factor", 0.0), ("downscale_factor", float("nan"))):
+        with pytest.raises(UserError, match=f"--{option.replace('_', '-')} is {value} but must be above 0"):
+            parser(root, **{option: value}).get_dataparser_outputs("test")
+
+
+@pytest.mark.parametrize("margin", [-0.6, float("nan"), float("inf")])
+def test_a_margin_that_is_none_is_refused(own_clip, margin):
+    """Below a half the box would be turned inside out, and with it the head."""
+    root, _ = own_clip(12)
+    with pytest.raises(UserError, match=f"--margin is {margin} but must be 0 or more"):
+        parser(root, margin=margin).get_dataparser_outputs("train")
 
 
 def test_the_models_coefficients_are_the_clips_of_the_same_names(own_clip):
