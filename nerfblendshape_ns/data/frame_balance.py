@@ -21,6 +21,8 @@ LEAST, MOST = 0.2, 8.0
 """Limits of a frame's weight, relative to the mean."""
 MOST_COMPARED = 2000
 """Frames that each frame is compared with, spread evenly over the clip."""
+FRAMES_AT_ONCE = 4096
+"""Frames whose distances are in memory at a time."""
 
 
 def frame_weights(
@@ -49,9 +51,11 @@ def frame_weights(
 def _density(coefficients: Float[Tensor, "frames basis"]) -> Float[Tensor, "frames"]:
     """How many of the clip's frames are like each frame: a Gaussian kernel's mean, positive."""
     compared = coefficients[torch.linspace(0, len(coefficients) - 1, min(len(coefficients), MOST_COMPARED)).long()]
-    distance = torch.cdist(coefficients, compared)
-    width = (BANDWIDTH * distance.square().mean().sqrt()).clamp_min(1e-6)
-    return torch.exp(-0.5 * (distance / width) ** 2).mean(1).clamp_min(1.0 / len(compared))
+    pieces = coefficients.split(FRAMES_AT_ONCE)
+    squares = [torch.cdist(piece, compared).square().mean() * (len(piece) / len(coefficients)) for piece in pieces]
+    width = (BANDWIDTH * torch.stack(squares).sum().sqrt()).clamp_min(1e-6)
+    density = [torch.exp(-0.5 * (torch.cdist(piece, compared) / width) ** 2).mean(1) for piece in pieces]
+    return torch.cat(density).clamp_min(1.0 / len(compared))
 
 
 def _normalised(weights: Tensor) -> Tensor:

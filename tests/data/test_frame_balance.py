@@ -2,6 +2,7 @@
 
 import torch
 
+from nerfblendshape_ns.data import frame_balance
 from nerfblendshape_ns.data.frame_balance import LEAST, MOST, balanced_order, frame_weights
 
 NAMES = ["eyeBlinkLeft", "browInnerUp", "jawOpen", "mouthPucker"]
@@ -62,6 +63,14 @@ def test_a_long_clip_is_compared_with_part_of_itself():
     expressions[::50, 2] = 0.8
     weights = frame_weights(expressions, NAMES, 0.5)
     assert weights[::50].min() > 2 * weights[1::50].max()
+
+
+def test_the_distances_of_few_frames_are_in_memory_at_a_time(monkeypatch):
+    whole, sizes, distances = frame_weights(clip(), NAMES, 0.7), [], torch.cdist
+    monkeypatch.setattr(frame_balance, "FRAMES_AT_ONCE", 7)
+    monkeypatch.setattr(torch, "cdist", lambda one, other: sizes.append(len(one)) or distances(one, other))
+    torch.testing.assert_close(frame_weights(clip(), NAMES, 0.7), whole)
+    assert max(sizes) == 7
 
 
 def test_equal_weights_give_every_frame_once():
