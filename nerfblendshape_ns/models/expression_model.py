@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from itertools import accumulate
-from typing import Any, ClassVar, Dict, Generic, List, Literal, Optional, Type, TypeVar, cast
+from typing import Any, Callable, ClassVar, Dict, Generic, List, Literal, Optional, Type, TypeVar, cast
 
 import torch
 from jaxtyping import Float, Int
@@ -206,6 +206,12 @@ class ExpressionModel(Model, ABC, Generic[Frames]):
         position = source.train_frames[frames]
         expression = source.clamp(source.track_expression[position])
         return self.frames(expression, source.track_pose[position], ray_frame, frames)
+
+    def behind(self, rays: int, own: Callable[[], Float[Tensor, "rays 3"]]) -> Float[Tensor, "rays 3"]:
+        """What is behind the model: in images ``own``, unless nerfstudio asks for a colour behind a crop box; in
+        training a colour that changes every step, which nothing can learn to show."""
+        color = torch.rand(1, 3, device=self.device) if self.training else crop_background()
+        return own() if color is None else color.to(self.aabb).expand(rays, 3)
 
     @abstractmethod
     def ray_target(self, outputs: Dict[str, Tensor], batch: Dict[str, Tensor]) -> Float[Tensor, "rays 3"]:

@@ -25,7 +25,7 @@ from nerfblendshape_ns.model_components.metrics.image_metrics import head_metric
 from nerfblendshape_ns.model_components.metrics.lpips import cached_lpips
 from nerfblendshape_ns.model_components.occupancy.expression_occupancy import ExpressionOccupancy
 from nerfblendshape_ns.model_components.occupancy.visual_hull import agreement, head_region
-from nerfblendshape_ns.model_components.rendering.crop import crop_background, ray_spans
+from nerfblendshape_ns.model_components.rendering.crop import ray_spans
 from nerfblendshape_ns.model_components.rendering.early_termination import Foreground, render, segment_sizes
 from nerfblendshape_ns.model_components.rendering.view_range import ViewRange
 from nerfblendshape_ns.models.architecture import HeadArchitecture
@@ -242,22 +242,16 @@ class HeadModel(ExpressionModel[FrameBatch]):
         train_frame: Optional[Tensor] = None,
     ) -> FrameBatch:
         """Blend the tables of a few frames; see :meth:`ExpressionModel.frames`."""
-        condition = self.conditioning(expression, captured)
-        correction = self.conditioning.corrections(condition, captured, train_frame)
-        return self._blended(condition, ray_frame, train_frame, correction)
+        return self._blended(self.conditioning(expression, captured), captured, ray_frame, train_frame)
 
     def training_frames(self, frames: Tensor, ray_frame: Optional[Tensor]) -> FrameBatch:
         """Blend the tables of training frames, whose conditions are known."""
-        condition = self.occupancy.train_expressions[frames]
-        return self._blended(condition, ray_frame, frames, self.conditioning.corrections(condition, None, frames))
+        return self._blended(self.occupancy.train_expressions[frames], None, ray_frame, frames)
 
     def _blended(
-        self,
-        condition: Tensor,
-        ray_frame: Optional[Tensor],
-        train_frame: Optional[Tensor],
-        correction: Optional[Tensor],
+        self, condition: Tensor, captured: Optional[Tensor], ray_frame: Optional[Tensor], train_frame: Optional[Tensor]
     ) -> FrameBatch:
+        correction = self.conditioning.corrections(condition, captured, train_frame)
         codes = frame_code(self.field.frame_codes, train_frame, len(condition))
         pool = self.occupancy.train_expressions
         return self.conditioning.frame_batch(condition, self.field.blend, pool, ray_frame, codes, correction)
@@ -273,7 +267,7 @@ class HeadModel(ExpressionModel[FrameBatch]):
             self.refine(ray_bundle)
         origins, directions = ray_bundle.origins.reshape(-1, 3), ray_bundle.directions.reshape(-1, 3)
         head = self.foreground(origins, directions, self.frames_of(ray_bundle), ray_spans(ray_bundle))
-        background = self._background(head.color)
+        background = self.behind(len(head.color), lambda: self.backdrop.expand_as(head.color))
         return {
             "rgb": torch.addcmul(head.color + background, head.alpha, background, value=-1.0),
             "accumulation": head.alpha,
@@ -317,12 +311,6 @@ class HeadModel(ExpressionModel[FrameBatch]):
         """Density and geometry features of samples on rays."""
         positions, row = self.conditioning.to_canonical(origins, marched, frames)
         return self.field.density(positions, frames.tables, frames.of_frames, row)
-
-    def _background(self, like: Float[Tensor, "rays 3"]) -> Float[Tensor, "rays 3"]:
-        if self.training:
-            return torch.rand(1, 3, device=like.device).expand_as(like)
-        crop = crop_background()
-        return (self.backdrop if crop is None else crop.to(like)).expand_as(like)
 
     def get_rgba_image(self, outputs: Dict[str, Tensor], output_name: str = "rgb") -> Tensor:
         """The rendered head with its opacity as the fourth channel, free of the background."""

@@ -21,7 +21,7 @@ from nerfblendshape_ns.fields.torso_field import HeadMotion, TorsoField
 from nerfblendshape_ns.model_components.conditioning.head_pose_code import HeadPoseCode
 from nerfblendshape_ns.model_components.losses import composite
 from nerfblendshape_ns.model_components.metrics.lpips import cached_lpips
-from nerfblendshape_ns.model_components.rendering.crop import crop_background, ray_spans
+from nerfblendshape_ns.model_components.rendering.crop import ray_spans
 from nerfblendshape_ns.model_components.torso.background import Background, load_plate, parse_background
 from nerfblendshape_ns.model_components.torso.compositing import composite_person, person_rgba
 from nerfblendshape_ns.model_components.torso.frozen_head_cache import FrozenHeadCache
@@ -244,7 +244,7 @@ class TorsoModel(ExpressionModel[TorsoFrames]):
         if spans is not None:  # The plane shows only within the bounds of the rays.
             fade = fade * ((points.distance >= spans[:, :1]) & (points.distance <= spans[:, 1:]))
         color, alpha = self._torso(points.coordinates, fade, frames)
-        background = self._background(points.coordinates)
+        background = self.behind(len(color), lambda: self.background(points.coordinates))
         outputs = composite_person(head, color, alpha, points.distance, background)
         if self.training:
             outputs["torso_color"] = color
@@ -265,13 +265,6 @@ class TorsoModel(ExpressionModel[TorsoFrames]):
     def _head_motion(self, captured: Float[Tensor, "#points 12"]) -> HeadMotion:
         """How points of the plane that are fixed to the head move in frames of these poses."""
         return partial(self.plane.moved_with_head, before=self.pose_code.reference, after=captured)
-
-    def _background(self, coordinates: Tensor) -> Float[Tensor, "rays 3"]:
-        if self.training:
-            # A colour that changes every step cannot be painted onto the torso.
-            return torch.rand(1, 3, device=coordinates.device).expand(len(coordinates), 3)
-        crop = crop_background()
-        return self.background(coordinates) if crop is None else crop.to(coordinates).expand(len(coordinates), 3)
 
     def get_rgba_image(self, outputs: Dict[str, Tensor], output_name: str = "rgb") -> Tensor:
         """The person with opacity as the fourth channel, free of the background."""
