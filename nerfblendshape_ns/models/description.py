@@ -142,8 +142,14 @@ def check_description(saved: Mapping[str, Any], current: Mapping[str, Any]) -> N
     """Compare a checkpoint's description with that of the model that loads it.
 
     Raises:
-        UserError: the checkpoint is of another basis or architecture.
+        UserError: the checkpoint is of another kind of model, basis or architecture.
     """
+    if saved["kind"] != current["kind"]:
+        way = "; a torso's head is given by --pipeline.model.head-run" if current["kind"] == "torso" else ""
+        raise UserError(
+            f"The checkpoint is of a {saved['kind']}, the method makes a {current['kind']}; resume with the method of "
+            f"its run{way}."
+        )
     if saved["basis"]["names"] != current["basis"]["names"]:
         ours, theirs = current["basis"]["names"], saved["basis"]["names"]
         raise UserError(

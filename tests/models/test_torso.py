@@ -297,6 +297,15 @@ def test_the_checkpoints_plate_wins_over_the_datasets():
         assert torch.equal(again.background.plate, state["background.plate"]) and again.background.shows_plate
 
 
+def test_a_checkpoint_of_the_other_kind_is_refused():
+    with pytest.raises(UserError, match=r"of a head, the method makes a torso; .* head is given by --pipeline\.model"):
+        make_torso(head_run=None).load_state_dict(make(frame_metadata()).state_dict())
+    with pytest.raises(
+        UserError, match="is of a torso, the method makes a head; resume with the method of its run\\.$"
+    ):
+        make(frame_metadata()).load_state_dict(make_torso().state_dict())
+
+
 def test_a_checkpoint_opens_for_images_that_ns_render_divides():
     size = {"image_size": (8, 8), "undivided_size": (16, 16)}
     make(metadata() | size, max_resolution=None).load_state_dict(make(max_resolution=None).state_dict())
