@@ -52,6 +52,7 @@ def test_a_description_of_several_lines_is_not_broken_or_indented(name, part, ca
 def test_an_interruption_is_told_in_a_word_and_ends_the_process_by_its_signal():
     code = (
         "import os, signal; from nerfblendshape_ns.common.errors import report_user_errors\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # A test run in the background ignores it.
         "with report_user_errors(): os.kill(os.getpid(), signal.SIGINT)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)

@@ -229,7 +229,7 @@ def test_an_expression_and_a_table_are_shown(shared_page):
     assert values(shared_page)[1] == pytest.approx(0.8)
     open_text(shared_page, "take.csv", "Timecode,BrowInnerUp,MouthSmileRight\n0,0.1,0\n1,0.3,0.2\n2,0.5,0.4\n")
     until(shared_page, "avatar.playback.sequence?.duration > 0")
-    shared_page.evaluate("avatar.pause(); avatar.playback.seek(1 / 60)")
+    shared_page.evaluate("avatar.pause(); avatar.playback.seek(1 / 25)")
     np.testing.assert_allclose(values(shared_page), [0.0, 0.2, 0.3], atol=1e-6)
     # Times whose difference is rounded up; a name as Face Cap writes it.
     table = "time,BrowInnerUp,mouthSmile_R\n4.303,0.1,0\n8.0,0.3,0.2\n12.359,0.5,0.4\n"
