@@ -5,9 +5,10 @@ python tools/mutation.py data driving --mutants 40 --seed 1
 python tools/mutation.py ops --only 17            # one of them again, with what pytest prints
 
 A mutant is the package with one operator, comparison, number or condition replaced. Its tests are those that import the
-changed module, or a module of its package that leads to it. Mutants are forked from a process that has imported what
-both need, on a copy of the package, and end at the first test that fails. Tools of this kind change functions as they
-run or pay these imports for each mutant; Warp reads kernels from their files.
+changed module, a module of its package that leads to it, or, where there is none, the modules that use it. Mutants are
+forked from a process that has imported what both need, on a copy of the package, and end at the first test that fails.
+Tools of this kind change functions as they run or pay these imports for each mutant; Warp reads kernels from their
+files.
 """
 
 from __future__ import annotations
@@ -203,7 +204,8 @@ def imported_by(path: Path) -> Set[str]:
 
 
 def tests_of(path: Path) -> List[str]:
-    """Test files that import a module, or one of its package that leads to it; the nearest and smallest first."""
+    """Test files that import a module, one of its package that leads to it, or else one that uses it; the nearest and
+    smallest first."""
     package = f"{PACKAGE}.{path.relative_to(ROOT / PACKAGE).parts[0]}"
     tests = {test: imported_by(test) for test in (ROOT / "tests").rglob("test_*.py")}
     modules = {module_name(each): imported_by(each) for each in (ROOT / PACKAGE).rglob("*.py")}
@@ -211,7 +213,10 @@ def tests_of(path: Path) -> List[str]:
     while True:
         near = sorted((test for test, names in tests.items() if names & wanted), key=lambda each: each.stat().st_size)
         found += [str(test) for test in near if str(test) not in found]
-        further = {name for name, names in modules.items() if name.startswith(package) and names & wanted} - wanted
+        users = {name for name, names in modules.items() if names & wanted} - wanted
+        further = {name for name in users if name.startswith(package)}
+        if not further and len(wanted) == 1:
+            further = users
         if not further:
             return found
         wanted |= further

@@ -47,3 +47,8 @@ def test_a_mutant_differs_from_its_module_in_one_place(tmp_path):
 def test_its_tests_are_those_that_import_it_the_nearest_first():
     tests = mutation.tests_of(ROOT / "nerfblendshape_ns" / "ops" / "ray_marching.py")
     assert Path(tests[0]).parent == ROOT / "tests" / "ops" and len(tests) == len(set(tests)) > 3
+
+
+def test_the_tests_of_what_its_package_does_not_use_are_those_of_its_users():
+    tests = mutation.tests_of(ROOT / "nerfblendshape_ns" / "ops" / "camera_ray_kernels.py")
+    assert str(ROOT / "tests" / "model_components" / "rendering" / "test_view_range.py") in tests
