@@ -139,8 +139,12 @@ class TorsoModel(ExpressionModel[TorsoFrames]):
             self.head.eval()
         return self
 
-    @property
-    def _frozen(self) -> HeadModel:
+    def trained_head(self) -> HeadModel:
+        """The head; no property, since nerfstudio's viewer asks for all of those before there is one.
+
+        Raises:
+            UserError: there is none yet.
+        """
         if self.head is None:
             raise UserError(
                 "the torso has no head yet; give --pipeline.model.head-run PATH, the run of nerfblendshape-head."
@@ -225,7 +229,7 @@ class TorsoModel(ExpressionModel[TorsoFrames]):
         """Blend the head's tables and gather what the torso needs; without a pose it takes the clip's middle one."""
         if captured is None:
             captured = self.pose_code.reference.expand(len(expression), -1)
-        head = partial(self._frozen.frames, expression, captured, ray_frame, train_frame)
+        head = partial(self.trained_head().frames, expression, captured, ray_frame, train_frame)
         dropped = self.training and float(torch.rand(())) < self.config.frame_code_dropout
         codes = frame_code(self.field.frame_codes, None if dropped else train_frame, len(expression))
         return TorsoFrames(head, captured, self.pose_code(captured), codes, ray_frame)
@@ -239,7 +243,7 @@ class TorsoModel(ExpressionModel[TorsoFrames]):
         pixels = self.head_pixels if trained else None
         # A frozen head learns nothing; evaluation may ask for gradients in the expression.
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.training):
-            head = frozen_foreground(self._frozen, ray_bundle, frames, spans, points.coordinates, pixels)
+            head = frozen_foreground(self.trained_head(), ray_bundle, frames, spans, points.coordinates, pixels)
         fade = points.fade
         if spans is not None:  # The plane shows only within the bounds of the rays.
             fade = fade * ((points.distance >= spans[:, :1]) & (points.distance <= spans[:, 1:]))

@@ -1,5 +1,6 @@
 """What the pipeline adds to nerfstudio's: the expression controls of the viewer."""
 
+import pytest
 from nerfstudio.pipelines.base_pipeline import VanillaPipeline
 from nerfstudio.viewer.utils import parse_object
 from nerfstudio.viewer.viewer_elements import ViewerControl
@@ -9,10 +10,14 @@ from torch import nn
 from nerfblendshape_ns.engine.pipeline import AvatarPipeline
 
 
-def test_the_viewer_finds_one_control_also_where_a_torso_holds_a_head(monkeypatch):
+@pytest.mark.parametrize("has_head", [True, False], ids=["with a head", "before its head is loaded"])
+def test_the_viewer_finds_one_control_of_a_torso(monkeypatch, has_head):
+    """nerfstudio looks at every attribute, and a torso takes its head over after that."""
+
     def without_data(self: VanillaPipeline) -> None:
         nn.Module.__init__(self)
         self._model = make_torso()
+        self._model.head = self._model.head if has_head else None
 
     monkeypatch.setattr(VanillaPipeline, "__init__", without_data)
     pipeline = AvatarPipeline()

@@ -45,13 +45,13 @@ class Count:
     """How many rays of the head were rendered."""
 
     def __init__(self, model: TorsoModel) -> None:
-        self.rays, foreground = 0, model._frozen.foreground
+        self.rays, foreground = 0, model.trained_head().foreground
 
         def counted(origins, directions, frames, spans):
             self.rays += len(origins)
             return foreground(origins, directions, frames, spans)
 
-        object.__setattr__(model._frozen, "foreground", counted)
+        object.__setattr__(model.trained_head(), "foreground", counted)
 
 
 def test_a_second_step_sees_the_same_and_renders_nothing():
@@ -93,8 +93,8 @@ def test_the_rest_of_a_batch_is_rendered_with_its_own_frames():
 def test_the_head_s_tables_are_blended_only_where_something_is_rendered():
     model = make_torso(data=data())
     rays = batch_of(model)
-    blended, frames = [], model._frozen.frames
-    object.__setattr__(model._frozen, "frames", lambda *given: blended.append(1) or frames(*given))
+    blended, frames = [], model.trained_head().frames
+    object.__setattr__(model.trained_head(), "frames", lambda *given: blended.append(1) or frames(*given))
     model.train()
     for _ in range(3):
         loss = sum(model.get_loss_dict(model.get_outputs(rays), torso_batch(len(rays))).values())
@@ -130,10 +130,10 @@ def test_rays_between_pixels_are_rendered_anew():
 def test_another_head_forgets_the_first_one_s_pixels():
     model, other = make_torso(data=data()), make_torso(data=data())
     with torch.no_grad():
-        for parameter in other._frozen.parameters():
+        for parameter in other.trained_head().parameters():
             parameter.mul_(1.5)
     rays = batch_of(model)
     model.train()
     first = model.get_outputs(rays)["head_rgb"]
-    model.attach_head(other._frozen)
+    model.attach_head(other.trained_head())
     assert float((model.get_outputs(rays)["head_rgb"] - first).abs().max()) > 1e-3

@@ -55,7 +55,7 @@ def test_depth_is_that_of_what_is_seen():
     model = make_torso().eval()
     outputs = model.get_outputs(bundle([1], rays_each=40))
     head, torso = outputs["head_accumulation"], (1 - outputs["head_accumulation"]) * outputs["torso_alpha"]
-    alone = model._frozen.get_outputs(bundle([1], rays_each=40))["depth"]
+    alone = model.trained_head().get_outputs(bundle([1], rays_each=40))["depth"]
     rays = bundle([1], rays_each=40)
     plane = model.plane(rays.origins, rays.directions, model.pose_code.reference[None]).distance
     expected = (head * alone + torso * plane) / (head + torso)
