@@ -36,7 +36,8 @@ def trained(data, tmp_path_factory) -> Path:
     output = tmp_path_factory.mktemp("runs")
     head = tiny_config(data, output / "head", METHOD)
     run_training(head)
-    torso = tiny_config(data, output, TORSO_METHOD, **{"pipeline.model.head_run": str(head.get_base_dir())})
+    head_run = {"pipeline.model.head_run": str(head.get_base_dir())}
+    torso = tiny_config(data, output, TORSO_METHOD, vis="viewer", **head_run)
     run = run_training(torso)
     held = checkpoint(head.get_base_dir() / "config.yml")["pipeline"]
     kept = checkpoint(run)["pipeline"]
