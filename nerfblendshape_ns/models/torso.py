@@ -296,10 +296,8 @@ class TorsoModel(ExpressionModel[TorsoFrames]):
     ) -> Dict[str, Tensor]:
         """Colour of all rays, colour and opacity of the torso, patches, codes."""
         config = self.config
+        losses = self.image_losses(outputs["rgb"], self.ray_target(outputs, batch), batch)
         torso, head_alpha = batch["torso"].to(self.device), batch["alpha"].to(self.device)
-        # What the frozen head lacks of itself is not the torso's to paint: it would float beside a head that has moved.
-        rgb = torch.lerp(outputs["rgb"].detach(), outputs["rgb"], torch.maximum(1.0 - head_alpha, torso[:, 3:]))
-        losses = self.image_losses(rgb, self.ray_target(outputs, batch), batch)
         return losses | torso_losses(outputs, torso, head_alpha, config.torso_color_weight, config.torso_alpha_weight)
 
     def get_image_metrics_and_images(

@@ -18,20 +18,6 @@ def test_the_truth_of_a_ray_is_head_and_torso_over_the_background():
     torch.testing.assert_close(target[:, 0], torch.tensor([0.75 * 0.8 + 0.1, 0.8, 0.6]))
 
 
-def test_what_the_head_lacks_of_itself_is_not_the_torsos_to_paint():
-    """Pixels of the head alone, of half of it, of no head, and of a head before an inpainted neck."""
-    model, rgb = make_torso(), torch.full((4, 3), 0.4, requires_grad=True)
-    batch = {"image": torch.full((4, 3), 0.8), "alpha": torch.tensor([[1.0], [0.5], [0.0], [1.0]])}
-    batch["torso"] = torch.tensor([[0.1, 0.1, 0.1, alpha] for alpha in (0.0, 0.0, 0.0, 1.0)])
-    outputs = {"rgb": rgb, "background": torch.full((4, 3), 0.2), "torso_alpha": torch.zeros(4, 1)}
-    loss = model.get_loss_dict(outputs, batch)["color_loss"]
-    assert loss.item() == pytest.approx(float(model.config.color_loss_weight) * (0.16 + 0.01 + 0.04 + 0.16) / 4)
-    loss.backward()
-    assert rgb.grad is not None
-    factors = rgb.grad[:, 0] / rgb.grad[3, 0]
-    torch.testing.assert_close(factors, torch.tensor([0.0, 0.5 * 0.1 / 0.4, -0.2 / 0.4, 1.0]))
-
-
 @pytest.mark.parametrize("deformation", ["linear", "network"])
 @pytest.mark.parametrize("frames", [[1], [0, 1]])
 def test_a_clip_without_a_torso_trains(deformation, frames):
