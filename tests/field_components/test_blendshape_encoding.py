@@ -17,6 +17,14 @@ def make_encoding(num_basis: int = 4, **options) -> BlendshapeHashEncoding:
     return encoding
 
 
+def test_tables_start_evenly_between_both_signs():
+    torch.manual_seed(0)
+    encoding = BlendshapeHashEncoding(LAYOUT, 4)
+    for table in (encoding.mean, encoding.bases):
+        assert table.abs().amax() <= 1e-4 and table.amin() < -0.9e-4 and table.amax() > 0.9e-4
+        assert abs(float(table.mean())) < 0.1e-4
+
+
 def test_encoding_is_linear_in_the_coefficients():
     encoding = make_encoding()
     positions = torch.rand(50, 3)

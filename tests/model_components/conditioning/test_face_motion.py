@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from nerfblendshape_ns.model_components.conditioning.face_motion import GRID, FaceMotion
+from nerfblendshape_ns.model_components.conditioning.face_motion import GRID, FaceMotion, _covariance
 from nerfblendshape_ns.ops.canonical import canonical_positions
 
 AABB = torch.tensor([[-1.0, -1.0, -1.0], [1.0, 1.0, 1.0]])
@@ -40,6 +40,14 @@ def displacement(motion: FaceMotion, canonical: torch.Tensor, expression: torch.
     layers = motion.fields(expression).permute(0, 4, 1, 2, 3)
     values = functional.grid_sample(layers, canonical[None, None, None], padding_mode="border", align_corners=True)
     return 2 * values[0, :, 0, 0].T
+
+
+def test_points_move_alike_as_matern_s_covariance_says():
+    """Of smoothness 3/2: (1 + sqrt 3) exp(-sqrt 3) = 0.4834 at the length, 0.1397 at twice that."""
+    points = torch.tensor([[0.0, 0.0, 0.0], [0.3, 0.0, 0.0], [0.0, 0.0, 0.6]])
+    torch.testing.assert_close(
+        _covariance(points[:1], points, 0.3), torch.tensor([[1.0, 0.4834, 0.1397]]), rtol=0, atol=1e-4
+    )
 
 
 def test_neutral_leaves_everything_where_it_is():
