@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import statistics
 import time
 from importlib import import_module
@@ -29,6 +28,7 @@ from nerfacc import OccGridEstimator, accumulate_along_rays, render_weight_from_
 from nerfstudio.field_components.encodings import HashEncoding
 from torch import Tensor
 
+from nerfblendshape_ns.common.parallel import num_cores
 from nerfblendshape_ns.engine.table_optimizer import BlendshapeTableAdam
 from nerfblendshape_ns.field_components.blendshape_encoding import BlendshapeHashEncoding
 from nerfblendshape_ns.fields.head_field import HeadField
@@ -224,7 +224,7 @@ def main() -> None:
     parser.add_argument("--device", default=default, help="cpu or cuda (default: cuda where there is a GPU)")
     arguments = parser.parse_args()
     device = torch.device(arguments.device)
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cores = num_cores()
     torch.set_num_threads(cores)
 
     times = run_rounds(encode_contestants(device), arguments.rounds, device)

@@ -38,6 +38,7 @@ from nerfstudio.plugins.types import MethodSpecification
 from nerfstudio.utils.rich_utils import CONSOLE
 
 from nerfblendshape_ns.common import file_io
+from nerfblendshape_ns.common.parallel import num_cores
 from nerfblendshape_ns.data import contract
 from nerfblendshape_ns.data.datamanager import NerfBlendshapeDataManager
 from nerfblendshape_ns.method_configs import nerfblendshape_head_small
@@ -289,7 +290,7 @@ def main() -> None:
     parser.add_argument("--device", default=default, help="cpu or cuda (default: cuda where there is a GPU)")
     arguments = parser.parse_args()
     device = torch.device(arguments.device)
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cores = num_cores()
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", cores)))
     load = os.getloadavg()
     with tempfile.TemporaryDirectory() as folder:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime
 import math
-import os
 import platform
 import subprocess
 import time
@@ -18,6 +17,7 @@ import torch
 from nerfblendshape_ns.common.errors import UserError
 from nerfblendshape_ns.common.file_io import load_json, save_json
 from nerfblendshape_ns.common.memory import peak_memory_mb
+from nerfblendshape_ns.common.parallel import num_cores
 from nerfblendshape_ns.common.version import __version__
 
 FILE = "training.json"
@@ -102,7 +102,7 @@ def machine(on_gpu: bool) -> str:
     """The GPU's name, or the processor's with the number of cores that this process may use."""
     if on_gpu:
         return torch.cuda.get_device_name()
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    cores = num_cores()
     return f"{_processor()}, {cores} {'core' if cores == 1 else 'cores'}"
 
 
