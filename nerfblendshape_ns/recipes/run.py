@@ -6,7 +6,7 @@ import os
 import shlex
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Dict, List, Optional
+from typing import Any, Dict, List, Optional, Tuple
 
 from rich.console import Console
 
@@ -114,18 +114,19 @@ class _Stage:
         self.console.rule(f"{recipe.name}: training")
         run = self._trained(recipe, minutes)
         self.console.rule(f"{recipe.name}: evaluation")
-        outcome = evaluate(recipe, run, truth, self.folder, self.console)
+        measured, document = measure(recipe, run, truth, self.console)
         given = _clip(options)
         clip = None if given is None else given.name
         about = {"recipe": self.base.name, "variant": options.variant, "clip": clip}
-        rows = _means(outcome.figures)
+        rows = _means(document)
         published = published_beside(recipe.published, recipe.differs, rows)
-        outcome = replace(outcome, figures={**about, **outcome.figures, "published": published})
-        file_io.save_json(outcome.metrics, outcome.figures)
+        figures = {**about, **document, "published": published}
+        file_io.save_json(self.folder / f"{recipe.name}.json", figures)
         if options.record:
             results = results_folder(options.recipe)
-            file = record(self.base, results, options.variant, outcome.figures, self.data, clip, minutes)
+            file = record(self.base, results, options.variant, figures, self.data, clip, minutes)
             say(self.console, f"recorded: {file}")
+        outcome = draw(recipe, run, truth, measured, figures, self.folder, self.console)
         print_outcome(outcome, self.console)
         print_published(recipe.published, recipe.differs, recipe.name, rows, self.console)
         return outcome
@@ -161,22 +162,38 @@ def output_folder(recipe: Recipe, options: RecipeOptions) -> Path:
     return (options.output or Path("outputs") / "recipes") / name
 
 
-def evaluate(
-    recipe: Recipe, run: TrainedRun, truth: Optional[SyntheticTruth], folder: Path, console: Console
-) -> Outcome:
-    """Measure and draw a finished run.
+def measure(
+    recipe: Recipe, run: TrainedRun, truth: Optional[SyntheticTruth], console: Console
+) -> Tuple[Dict[str, List[RenderedFrame]], Dict[str, Any]]:
+    """Measure a finished run: frames by split, and the figures.
 
     Args:
         recipe: says what to measure.
         run: the run.
         truth: of a synthetic head, for states that no frame shows; None measures none.
-        folder: where the results go.
         console: for progress.
     """
     protocol, instruments = recipe.protocol, find_instruments(run)
     train = run.frames("train")
     few = [train[index] for index in spread(len(train), protocol.train_frames)]
     measured = measure_splits(run, {"test": run.frames("test"), "train": few}, instruments, console)
+    if truth is not None and (protocol.unseen_expressions or protocol.unseen_views):
+        say(console, "unseen expressions and views")
+        measured |= truth.unseen(run, instruments, protocol.unseen_expressions, protocol.unseen_views)
+    return measured, evaluation_document(run, measured, instruments)
+
+
+def draw(
+    recipe: Recipe,
+    run: TrainedRun,
+    truth: Optional[SyntheticTruth],
+    measured: Dict[str, List[RenderedFrame]],
+    figures: Dict[str, Any],
+    folder: Path,
+    console: Console,
+) -> Outcome:
+    """Write sheets, videos and the report of what :func:`measure` returns; ``folder`` holds the figures already."""
+    protocol = recipe.protocol
     sheets, videos = [folder / f"{recipe.name}.png"], [folder / f"{recipe.name}.mp4"]
     test, tested = measured["test"], run.datasets["test"]
     write_sheet(sheets[0], _some(test, protocol.sheet_frames))
@@ -184,22 +201,18 @@ def evaluate(
         turned = furthest_turned(tested.cameras.camera_to_worlds, protocol.turned_frames)
         sheets.append(folder / f"{recipe.name}-turned.png")
         write_sheet(sheets[1], [test[index] for index in turned])
+    for split in measured.keys() - {"test", "train"}:
+        write_sheet(folder / f"{recipe.name}-{split}.png", _some(measured[split], protocol.sheet_frames))
     fps = float(tested.metadata["track"]["fps"])
     write_video(videos[0], video_images(test), fps, sound_of_split(tested.metadata))
-    if truth is not None and (protocol.unseen_expressions or protocol.unseen_views):
-        say(console, "unseen expressions and views")
-        for split, frames in truth.unseen(run, instruments, protocol.unseen_expressions, protocol.unseen_views).items():
-            measured[split] = frames
-            write_sheet(folder / f"{recipe.name}-{split}.png", _some(frames, protocol.sheet_frames))
     if protocol.sweep_frames:
         say(console, "expression sweep")
         videos.append(folder / f"{recipe.name}-sweep.mp4")
         write_video(videos[1], video_images(sweep(run, protocol.sweep_frames, truth)), fps)
-    document = evaluation_document(run, measured, instruments)
     report = folder / f"{recipe.name}.html"
-    file_io.save_text(report, report_page(recipe.name, document, measured))
+    file_io.save_text(report, report_page(recipe.name, figures, measured))
     metrics = folder / f"{recipe.name}.json"
-    return Outcome(recipe.name, folder, run.folder / "config.yml", sheets, videos, report, metrics, document)
+    return Outcome(recipe.name, folder, run.folder / "config.yml", sheets, videos, report, metrics, figures)
 
 
 def print_outcome(outcome: Outcome, console: Console) -> None:

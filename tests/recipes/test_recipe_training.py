@@ -22,7 +22,7 @@ from tiny_runs import TINY, untrained_run
 
 from nerfblendshape_ns.common import video_writing
 from nerfblendshape_ns.common.errors import UserError
-from nerfblendshape_ns.common.file_io import save_json
+from nerfblendshape_ns.common.file_io import load_json, save_json
 from nerfblendshape_ns.common.memory import peak_memory_mb
 from nerfblendshape_ns.engine.training_record import FILE
 from nerfblendshape_ns.evaluation.trained_run import open_run
@@ -202,15 +202,21 @@ def test_what_is_recorded_is_the_recipe_that_was_run(tmp_path, monkeypatch):
     text = "name: tiny\ndescription: .\ndataset: {synthetic: {num_frames: 20}}\noverrides: {max_num_iterations: 80}\n"
     path.write_text(text)
     document = asdict(result("tiny", rows={"head": figures(psnr=30.0)}))
-    outcome = recipe_run.Outcome(
-        "tiny", tmp_path, tmp_path / "config.yml", [], [], tmp_path / "t.html", tmp_path / "t.json", document
-    )
+
+    def full_disk(*_):
+        raise UserError("the disk is full")
+
     monkeypatch.setattr(recipe_run._Stage, "_trained", lambda *_: None)
-    monkeypatch.setattr(recipe_run, "evaluate", lambda *_: outcome)
+    monkeypatch.setattr(recipe_run, "measure", lambda *_: ({}, document))
+    monkeypatch.setattr(recipe_run, "draw", full_disk)
     base, console = load_recipe(path), Console(file=io.StringIO())
     stage = recipe_run._Stage(base, RecipeOptions(path, record=True), tmp_path, tmp_path, console)
     path.write_text(text.replace("80", "9000"))
-    stage.run(base, None, None)
+    with pytest.raises(UserError, match="^the disk is full$"):
+        stage.run(base, None, None)
+    assert load_json(tmp_path / "tiny.json")["splits"] == document["splits"], (
+        "figures are kept before pictures are drawn"
+    )
     (recorded,) = load_results(tmp_path / "results")
     assert recorded.overrides == {"max_num_iterations": 80}
 
