@@ -12,6 +12,7 @@ module.options.update(enable_backward=False)
 
 INFINITY = wp.constant(float("inf"))
 LARGEST_STEP = wp.constant(1.0e9)
+"""A ray that has further to go has no samples there: steps are counted by 32 bits."""
 COUNT, SAMPLES, EDGES_TOO, FEW = wp.constant(0), wp.constant(1), wp.constant(2), wp.constant(3)
 """What a march writes: numbers of edges and samples, or samples, or edges and samples, the latter two with the first of
 each ray; or few samples of each ray, in a row of their own, with their number and how far it has come."""
@@ -193,7 +194,9 @@ def _march_rays(
         middle = t + 0.5 * step_size
         if not keep and middle < target:
             ahead = wp.ceil((target - near) / step_size - 0.5)
-            step = wp.max(step + 1, int(wp.min(ahead, LARGEST_STEP)))
+            if not (ahead < LARGEST_STEP):
+                break
+            step = wp.max(step + 1, int(ahead))
             t = near + float(step) * step_size
             middle = t + 0.5 * step_size
         while middle < target and middle < end and sample < most:

@@ -127,6 +127,16 @@ def test_a_ray_that_leads_nowhere_ends(bad):
     assert March(origins, directions, full, UNIT_BOX, 0.1).following(ALL).counts.tolist() == [5, 0, 0]
 
 
+@pytest.mark.parametrize(("distance", "steps"), [(1e5, 4), (1e9, 0), (1e30, 0)])
+def test_a_camera_at_any_distance_is_marched_in_no_time(distance, steps):
+    """From far away the steps outran the 32 bits that count them, and began anew before the box: no launch ended."""
+    origins, directions = torch.tensor([[0.5, 0.5, -distance]]), torch.tensor([[0.0, 0.0, 1.0]])
+    full = torch.ones(1, 4, 4, 4, dtype=torch.bool)
+    _, samples = traverse_grids(origins, directions, full, UNIT_BOX, step_size=0.25)
+    march = March(origins, directions, full, UNIT_BOX, 0.25)
+    assert samples.packed_info[:, 1].tolist() == march.following(ALL).counts.tolist() == [steps]
+
+
 @pytest.mark.parametrize("sizes", [[ALL], [3, 5, ALL], [1] * 60])
 def test_the_renderers_march_takes_the_same_steps(sizes):
     """With planes and shifts; in segments it goes on where it was."""
