@@ -246,6 +246,14 @@ class ExpressionModel(Model, ABC, Generic[Frames]):
         """The state's training frame as an index; None where none applies."""
         return None if state.train_frame is None else torch.tensor([state.train_frame], device=self.device)
 
+    def get_rgba_image(self, outputs: Dict[str, Tensor], output_name: str = "rgb") -> Tensor:
+        """What was rendered with its opacity as the fourth channel, free of the background."""
+        if output_name != "rgb":
+            return super().get_rgba_image(outputs, output_name)
+        alpha = outputs["accumulation"]
+        foreground = (outputs["rgb"] - (1.0 - alpha) * outputs["background"]) / alpha.clamp_min(1e-4)
+        return torch.cat([foreground.clamp(0.0, 1.0), alpha], dim=-1)
+
     @torch.no_grad()
     def get_outputs_for_camera(self, camera: Cameras, obb_box: Optional[OrientedBox] = None) -> Dict[str, Tensor]:
         """Render a camera with the state that the expression source resolves for it."""

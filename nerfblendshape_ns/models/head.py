@@ -312,14 +312,6 @@ class HeadModel(ExpressionModel[FrameBatch]):
         positions, row = self.conditioning.to_canonical(origins, marched, frames)
         return self.field.density(positions, frames.tables, frames.of_frames, row)
 
-    def get_rgba_image(self, outputs: Dict[str, Tensor], output_name: str = "rgb") -> Tensor:
-        """The rendered head with its opacity as the fourth channel, free of the background."""
-        if output_name != "rgb":
-            return super().get_rgba_image(outputs, output_name)
-        rgb, alpha = outputs["rgb"], outputs["accumulation"]
-        foreground = (rgb - (1.0 - alpha) * outputs["background"]) / alpha.clamp_min(1e-4)
-        return torch.cat([foreground.clamp(0.0, 1.0), alpha], dim=-1)
-
     # --- losses and metrics ---
 
     def ray_target(self, outputs: Dict[str, Tensor], batch: Dict[str, Tensor]) -> Tensor:

@@ -23,7 +23,7 @@ from nerfblendshape_ns.model_components.losses import composite
 from nerfblendshape_ns.model_components.metrics.lpips import cached_lpips
 from nerfblendshape_ns.model_components.rendering.crop import ray_spans
 from nerfblendshape_ns.model_components.torso.background import Background, load_plate, parse_background
-from nerfblendshape_ns.model_components.torso.compositing import composite_person, person_rgba
+from nerfblendshape_ns.model_components.torso.compositing import composite_person
 from nerfblendshape_ns.model_components.torso.frozen_head_cache import FrozenHeadCache
 from nerfblendshape_ns.model_components.torso.torso_frames import TorsoFrames
 from nerfblendshape_ns.model_components.torso.torso_losses import torso_losses
@@ -269,10 +269,6 @@ class TorsoModel(ExpressionModel[TorsoFrames]):
     def _head_motion(self, captured: Float[Tensor, "#points 12"]) -> HeadMotion:
         """How points of the plane that are fixed to the head move in frames of these poses."""
         return partial(self.plane.moved_with_head, before=self.pose_code.reference, after=captured)
-
-    def get_rgba_image(self, outputs: Dict[str, Tensor], output_name: str = "rgb") -> Tensor:
-        """The person with opacity as the fourth channel, free of the background."""
-        return person_rgba(outputs) if output_name == "rgb" else super().get_rgba_image(outputs, output_name)
 
     # --- losses and metrics ---
 

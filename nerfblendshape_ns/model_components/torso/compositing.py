@@ -1,10 +1,9 @@
-"""Head over torso over background, and back to an image with opacity."""
+"""Head over torso over background."""
 
 from __future__ import annotations
 
 from typing import Dict
 
-import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -46,12 +45,3 @@ def composite_person(
         "depth": depth,
         "background": background,
     }
-
-
-def person_rgba(outputs: Dict[str, Tensor]) -> Float[Tensor, "*image 4"]:
-    """The person with opacity as the fourth channel, free of the background, from :func:`composite_person`."""
-    alpha = outputs["accumulation"]
-    hidden = 1.0 - outputs["head_accumulation"]
-    torso = outputs["torso_rgb"] - (1.0 - outputs["torso_alpha"])
-    foreground = (outputs["head_rgb"] - hidden) + hidden * torso
-    return torch.cat([(foreground / alpha.clamp_min(1e-4)).clamp(0.0, 1.0), alpha], dim=-1)
