@@ -1,18 +1,44 @@
-"""What the frozen head of a torso shows along rays."""
+"""The frozen head of a torso: where it comes from, and what it shows along rays."""
 
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Optional
+from pathlib import Path
+from typing import Any, Mapping, Optional
 
 import torch
 from jaxtyping import Float
 from nerfstudio.cameras.rays import RayBundle
 from torch import Tensor
 
+from nerfblendshape_ns.common.errors import UserError
 from nerfblendshape_ns.model_components.torso.frozen_head_cache import FrozenHeadCache
 from nerfblendshape_ns.model_components.torso.torso_frames import TorsoFrames
+from nerfblendshape_ns.models.description import check_head_size
 from nerfblendshape_ns.models.head import Foreground, HeadModel
+from nerfblendshape_ns.models.rebuild import load_head
+from nerfblendshape_ns.models.unseen_frames import check_unseen_by_model
+
+
+def head_to_freeze(run: Optional[Path], metadata: Mapping[str, Any]) -> HeadModel:
+    """The head that a torso is to be trained behind.
+
+    Args:
+        run: directory, config.yml or checkpoint of the head's run.
+        metadata: of the torso's dataset.
+
+    Raises:
+        UserError: there is no such run, or its head was made for other frames or another size of the images.
+    """
+    if run is None:
+        raise UserError(
+            "nerfblendshape-torso needs a trained head: give --pipeline.model.head-run PATH, the directory of a "
+            "nerfblendshape-head run on the same data."
+        )
+    head = load_head(run)
+    check_unseen_by_model(head, metadata["splits"]["test"], metadata, run)
+    check_head_size(head.description(), metadata)
+    return head
 
 
 def frozen_foreground(

@@ -31,13 +31,12 @@ from nerfblendshape_ns.model_components.torso.torso_metrics import person_alpha,
 from nerfblendshape_ns.model_components.torso.torso_occupancy import TorsoOccupancy
 from nerfblendshape_ns.model_components.torso.torso_plane import TorsoPlane, plane_depth
 from nerfblendshape_ns.models.architecture import TorsoArchitecture
-from nerfblendshape_ns.models.description import check_head_fits, check_head_size
+from nerfblendshape_ns.models.description import check_head_fits
 from nerfblendshape_ns.models.expression_model import ExpressionModel, ExpressionModelConfig
-from nerfblendshape_ns.models.frozen_head import frozen_foreground
+from nerfblendshape_ns.models.frozen_head import frozen_foreground, head_to_freeze
 from nerfblendshape_ns.models.head import HeadModel
 from nerfblendshape_ns.models.occupancy_callback import occupancy_callback
-from nerfblendshape_ns.models.rebuild import EXTRA_STATE, build_head, load_head
-from nerfblendshape_ns.models.unseen_frames import check_unseen_by_model
+from nerfblendshape_ns.models.rebuild import EXTRA_STATE, build_head
 
 HEAD_PREFIX = "head."
 """Before the names of the head's tensors in a torso's state."""
@@ -181,15 +180,7 @@ class TorsoModel(ExpressionModel[TorsoFrames]):
     ) -> List[TrainingCallback]:
         """Take the head over unless a checkpoint held one; start the occupancy from the masks, then update it."""
         if self.head is None:
-            if self.config.head_run is None:
-                raise UserError(
-                    "nerfblendshape-torso needs a trained head: give --pipeline.model.head-run PATH, the directory of "
-                    "a nerfblendshape-head run on the same data."
-                )
-            head = load_head(self.config.head_run)
-            check_unseen_by_model(head, self.metadata["splits"]["test"], self.metadata, self.config.head_run)
-            check_head_size(head.description(), self.metadata)
-            self.attach_head(head)
+            self.attach_head(head_to_freeze(self.config.head_run, self.metadata))
 
         def start(dataset: NerfBlendshapeDataset) -> Optional[str]:
             coverage = torso_coverage(dataset, self.occupancy.resolution)
