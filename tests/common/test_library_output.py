@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from nerfblendshape_ns.common import library_output
+from nerfblendshape_ns.common.errors import UserError
 from nerfblendshape_ns.common.library_output import (
     LITERT_LINES,
     WARP_WITHOUT_DRIVER,
@@ -167,6 +168,18 @@ def test_a_log_level_of_warp_that_a_user_set_stays(level, then, monkeypatch):
     monkeypatch.setattr(wp.config, "log_level", getattr(wp, level))
     warp_start.start_warp.__wrapped__()
     assert wp.config.log_level == getattr(wp, then)
+
+
+def test_kernels_that_have_no_place_are_a_sentence(monkeypatch):
+    """A container's user without a home got fifteen lines of Warp's."""
+    from nerfblendshape_ns.common import warp_start
+
+    def refuse():
+        raise PermissionError(13, "Permission denied", "/.cache")
+
+    monkeypatch.setattr(warp_start.wp, "init", refuse)
+    with pytest.raises(UserError, match=r"Permission denied: '/.cache'\); name one .* WARP_CACHE_PATH"):
+        warp_start.start_warp.__wrapped__()
 
 
 PROGRAM = """
