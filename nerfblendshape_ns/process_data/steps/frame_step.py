@@ -34,6 +34,8 @@ subject's face was looked for and found."""
 # From this share of frames that repeat the one before the user is told. Of seven recordings 18 % of the frames and less
 # look as if they did, some of them only because the person keeps still: those change little less than the others.
 TOLD_REPEATS, LEAST_RATIO = 0.3, 3.0
+# A picture shown more than this many times as long as the usual one stands still; a lower frame rate does not help.
+LONG_REPEAT = 3.0
 # Faces lower than this many source pixels give an avatar without detail.
 SMALL_FACE = 110
 # Where the survey has seen no face, it is looked for in every frame, or in about so many of a long video: all frames of
@@ -213,7 +215,8 @@ def _describe_variable(selection: Selection) -> str:
 
 
 def describe_repeats(selection: Selection, change: np.ndarray) -> List[str]:
-    """A warning where many frames repeat the one before, as where 15 a second are written as 60; else none.
+    """A warning where many frames repeat the one before: as where 15 a second are written as 60, or a recorded screen
+    stands still; else none.
 
     Args:
         selection: of a steady video.
@@ -225,10 +228,11 @@ def describe_repeats(selection: Selection, change: np.ndarray) -> List[str]:
         return []
     if np.median(change[repeated]) * LEAST_RATIO > np.median(change[~repeated]):
         return []
-    return [
-        f"{repeated.sum()} of {len(repeated)} frames repeat the one before; "
-        f"--fps {max(1, round(selection.fps * (1 - share)))} leaves them out."
-    ]
+    text = f"{repeated.sum()} of {len(repeated)} frames repeat the one before"
+    lasting = np.bincount(np.cumsum(~repeated))  # How many frames each picture is shown.
+    if lasting[lasting > LONG_REPEAT / (1 - share)].sum() > 0.2 * len(repeated):
+        return [f"{text}: the picture stands still for a while. Nothing is learnt there; cut it out if it is long."]
+    return [f"{text}; --fps {max(1, round(selection.fps * (1 - share)))} leaves them out."]
 
 
 def _no_face(video: Path, num_frames: int, looked_at: str = "") -> str:

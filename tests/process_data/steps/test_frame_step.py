@@ -42,6 +42,18 @@ def test_frames_that_are_written_several_times_are_told():
     assert describe_repeats(at_60, np.zeros(240)) == []
 
 
+def test_repeats_in_one_stretch_are_not_left_out_by_a_lower_frame_rate():
+    selection = select_frames(np.arange(300) / 30)
+    change = np.where(np.arange(300) < 150, 1.2, 0.0)
+    assert describe_repeats(selection, change) == [
+        "150 of 300 frames repeat the one before: the picture stands still for a while. Nothing is learnt there; "
+        "cut it out if it is long."
+    ]
+    # 25 pictures a second written as 60, two or three times each.
+    uneven = np.diff(np.arange(300) * 25 // 60, prepend=-1) * 1.2
+    assert describe_repeats(select_frames(np.arange(300) / 60), uneven)[0].endswith("; --fps 25 leaves them out.")
+
+
 def test_a_recording_with_pauses_says_how_many_frames_are_its_own():
     times = np.cumsum(np.where(np.arange(300) % 10, 1 / 30, 1.0))
     told = _describe_variable(select_frames(times))
