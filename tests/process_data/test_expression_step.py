@@ -10,6 +10,7 @@ from nerfblendshape_ns.data import contract
 from nerfblendshape_ns.process_data.options import ProcessOptions
 from nerfblendshape_ns.process_data.pose.pose_geometry import FRONTAL
 from nerfblendshape_ns.process_data.steps import expression_step
+from nerfblendshape_ns.process_data.steps.frame_step import FRAMES as FRAMES_FILE
 from nerfblendshape_ns.process_data.steps.pose_step import HEAD_POSES
 from nerfblendshape_ns.process_data.steps.track_step import TRACKS_RAW
 
@@ -38,7 +39,7 @@ def written(root, slip, trust=1.0):
     head = {"mesh": given["mesh"], "poses": given["poses"], "reference": FRONTAL, "focal": np.array(CAMERA.focal)}
     save_arrays(root / HEAD_POSES, trust=trusts, **head)
     summary, warnings = expression_step.run(ProcessOptions(root / "v.mp4", root), FRAME_INFO, lambda *_: None)
-    assert warnings == []
+    assert [warning.split(":")[0] for warning in warnings] == ["Only 4 of 52 coefficients move"]
     return file_io.load_array(root / contract.EXPRESSIONS), summary
 
 
@@ -68,3 +69,16 @@ def test_without_any_frame_to_believe_the_trackers_stay(tmp_path):
     expression_step.run(ProcessOptions(tmp_path / "v.mp4", tmp_path / "data"), FRAME_INFO, lambda *_: None)
     stayed = file_io.load_array(tmp_path / "data" / contract.EXPRESSIONS)
     assert np.abs(stayed[:, 1:5] - given["coefficients"]).max() < 0.1 < np.abs(stayed - values).max()
+
+
+@pytest.mark.parametrize("unit", [1.0, 1e-4])
+def test_what_moves_is_counted_in_the_unit_of_the_file(tmp_path, unit):
+    """Coefficients of a model of one's own may be as small as they like, and have as few as they like."""
+    rows = np.random.default_rng(0).normal(size=(12, 5)) * unit
+    np.save(tmp_path / "own.npy", rows)
+    np.save(tmp_path / contract.FRAME_TIMES, np.arange(12) / 25)
+    save_arrays(tmp_path / TRACKS_RAW, kept_frames=np.arange(12))
+    save_arrays(tmp_path / FRAMES_FILE, numbers=np.arange(12))
+    options = ProcessOptions(tmp_path / "v.mp4", tmp_path, expressions=tmp_path / "own.npy")
+    summary, warnings = expression_step.run(options, {"source_frames": 12}, lambda *_: None)
+    assert (summary["moving"], summary["coefficients"]) == (5, 5) and not any("move:" in text for text in warnings)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Dict, List, Literal
 
+from nerfblendshape_ns.process_data.steps.expression_step import FEW_MOVING
+
 Grade = Literal["good", "look", "poor", "unknown"]
 
 
@@ -61,11 +63,12 @@ def _views(pose: Dict[str, Any]) -> QualityGrade:
 
 
 def _expressions(expressions: Dict[str, Any]) -> QualityGrade:
-    moving = expressions["moving"]
-    text = f"{moving} of {expressions['coefficients']} coefficients move"
-    if moving < 10:
+    moving, count = expressions["moving"], expressions["coefficients"]
+    text = f"{moving} of {count} coefficients move"
+    # A file may hold few.
+    if moving < min(FEW_MOVING, 0.2 * count):
         return QualityGrade("expressions", "poor", f"{text}: the face hardly moves; record more expressions.")
-    if moving < 20:
+    if moving < min(20, 0.4 * count):
         return QualityGrade("expressions", "look", f"{text}: the others will do nothing.")
     return QualityGrade("expressions", "good", f"{text}.")
 

@@ -11,6 +11,7 @@ from nerfblendshape_ns.common import file_io
 from nerfblendshape_ns.common.arrays import load_arrays
 from nerfblendshape_ns.common.smoothing import fill_gaps, jitter, whittaker
 from nerfblendshape_ns.data import contract
+from nerfblendshape_ns.data.expression_scale import coefficient_scale
 from nerfblendshape_ns.expressions.tracks import ExpressionTrack, read_expression_track
 from nerfblendshape_ns.process_data.face.external_expressions import external_expressions
 from nerfblendshape_ns.process_data.options import ProcessOptions
@@ -26,6 +27,8 @@ from nerfblendshape_ns.process_data.steps.track_step import TRACKS_RAW
 EXPRESSIONS_RAW = "expr_raw.npy"
 """Coefficients as tracked, neither fitted to the landmarks nor smoothed: float32 ``[frames, basis]``, columns as in
 ``expr.npy``."""
+# With fewer of the tracker's coefficients a face hardly moves: a photograph has three, by noise.
+FEW_MOVING = 10
 
 
 def run(options: ProcessOptions, frame_info: Dict[str, Any], progress: Progress) -> Result:
@@ -48,7 +51,14 @@ def run(options: ProcessOptions, frame_info: Dict[str, Any], progress: Progress)
     file_io.save_array(options.output / EXPRESSIONS_RAW, raw)
     contract.save_expressions(options.output, values, names, basis)
     progress(1)
-    moving = values.std(0) > 0.01
+    # The tracker's have one unit, in which a still face shows noise; those of a file may have any.
+    scale = 1.0 if basis == ARKIT_BASIS else coefficient_scale(values, names)
+    moving = (values * scale).std(0) > 0.01
+    if options.expressions is None and moving.sum() < FEW_MOVING:
+        warnings.append(
+            f"Only {moving.sum()} of {len(names)} coefficients move: the face hardly does, and an avatar can do only "
+            "what its clip shows; record more expressions."
+        )
     summary = {
         "basis": basis,
         "coefficients": len(names),

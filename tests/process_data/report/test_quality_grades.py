@@ -41,6 +41,7 @@ def test_a_good_clip_is_good_throughout():
         ({"head_pose": {"yaw_range_degrees": [1.0, 4.0]}}, "views", "look", "from 1 to 4 degrees"),
         ({"expressions": {"moving": 5}}, "expressions", "poor", "5 of 52"),
         ({"expressions": {"moving": 15}}, "expressions", "look", "the others will do nothing"),
+        ({"expressions": {"moving": 6, "coefficients": 6}}, "expressions", "good", "6 of 6 coefficients move."),
         ({"segmentation": {"iou_without_motion": {"head": [0.95, 0.8]}}}, "masks", "poor", "the outline flickers"),
         (
             {"segmentation": {"iou_without_motion": {"head": [0.99, 0.8]}}},
