@@ -126,6 +126,9 @@ def summary_rows(document: Dict[str, Any]) -> List[Tuple[str, str]]:
         for name in ("frames", "landmarks", "head pose", "expressions", "segmentation", "background")
     )
     video, num_frames = printable(document["video"]), tracks["num_frames"]
+    properties = [f"{frames['source_width']}x{frames['source_height']}", f"{frames['fps']:.4g} fps"]
+    conversions = {"hdr": "HDR converted to SDR", "interlaced": "deinterlaced"}
+    properties += [text for key, text in conversions.items() if steps["survey"]["summary"].get(key)]
     seconds = busy_seconds(document)
     slowest = max(steps, key=lambda name: steps[name]["seconds"])
     window = frames["window"]
@@ -133,7 +136,7 @@ def summary_rows(document: Dict[str, Any]) -> List[Tuple[str, str]]:
     ranges = [degrees for name in ANGLES for degrees in pose[f"{name}_range_degrees"]]
     areas = ", ".join(f"{name} {area:.0%}" for name, area in labels["areas"].items())
     return [
-        ("video", f"{video} ({frames['source_width']}x{frames['source_height']}, {frames['fps']:.4g} fps)"),
+        ("video", f"{video} ({', '.join(properties)})"),
         (
             "images",
             f"{num_frames} of {frames['width']}x{frames['height']}, from {window['width']}x{window['height']} at "

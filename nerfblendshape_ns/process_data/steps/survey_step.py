@@ -63,6 +63,8 @@ def run(options: ProcessOptions, model: Path, progress: Progress) -> Result:
         "source_frames": len(survey.times),
         "source_fps": info.fps,
         "has_audio": info.has_audio,
+        "hdr": info.is_hdr,
+        "interlaced": info.is_interlaced,
         "seconds": round(float(survey.times[-1] - survey.times[0]), 3),
         "probed_frames": len(survey.probes),
         "probed_frames_with_face": sum(bool(boxes) for boxes in survey.faces),

@@ -16,6 +16,7 @@ from av.video.stream import VideoStream
 from nerfblendshape_ns.common.errors import UserError
 from nerfblendshape_ns.common.media import decoded_frames, open_media, sound_stream, start_time
 from nerfblendshape_ns.process_data.video.conversion import (
+    HDR,
     FrameConverter,
     orientation,
     pixel_aspect,
@@ -40,6 +41,10 @@ class VideoInfo:
     """Frames as the container counts them or its length implies, which may be wrong."""
     has_audio: bool = False
     """Whether there is sound too."""
+    is_hdr: bool = False
+    """Whether it begins in HDR, which is converted."""
+    is_interlaced: bool = False
+    """Whether it begins interlaced, which is undone."""
 
 
 @contextmanager
@@ -52,7 +57,10 @@ def _opened(path: Path) -> Iterator[Tuple[InputContainer, VideoStream]]:
     if not path.exists():
         raise UserError(f"{path} does not exist; give the path of a video file.")
     if path.is_dir():
-        raise UserError(f"{path} is a folder, not a video; give the path of one video file.")
+        raise UserError(
+            f"{path} is a folder, not a video; give the path of one video file. Images become one by "
+            "ffmpeg -framerate 25 -i FOLDER/%06d.png -crf 10 -pix_fmt yuv444p OUT.mp4, if they are 25 a second."
+        )
     with ExitStack() as stack:
         container = stream = None
         with suppress(av.FFmpegError):
@@ -87,7 +95,8 @@ def probe_video(path: Path) -> VideoInfo:
         num_frames = stream.frames or round((container.duration or 0) / av.time_base * fps)
         if num_frames < 1:  # Browsers record without.
             num_frames = max(1, _count_packets(path))
-        return VideoInfo(path, width, height, fps, num_frames, sound_stream(container) is not None)
+        has_audio, is_hdr = sound_stream(container) is not None, first.color_trc in HDR
+        return VideoInfo(path, width, height, fps, num_frames, has_audio, is_hdr, bool(first.interlaced_frame))
 
 
 def _count_packets(path: Path) -> int:

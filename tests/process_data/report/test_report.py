@@ -54,6 +54,7 @@ def processed(tmp_path):
     reprojection = np.full(NUM_FRAMES, 1.5)
     reprojection[17] = 9.0
     summaries = {
+        "survey": {"hdr": True, "interlaced": True},
         "frames": {
             "fps": 25.0,
             "num_frames": NUM_FRAMES,
@@ -118,6 +119,14 @@ class Images(HTMLParser):
 def write_report(root, document):
     report.run(ProcessOptions(root / "talk.mp4", root), SHOT, document, lambda *_: None)
     return root / "report" / "index.html"
+
+
+def test_what_was_done_to_the_colours_and_lines_of_a_video_is_said(processed):
+    _, document = processed
+    rows = dict(report.summary_rows(document))
+    assert rows["video"] == "talk.mp4 (640x480, 25 fps, HDR converted to SDR, deinterlaced)"
+    document["steps"]["survey"]["summary"] = {}  # Of an earlier version.
+    assert dict(report.summary_rows(document))["video"] == "talk.mp4 (640x480, 25 fps)"
 
 
 def test_the_page_is_whole_and_alone(processed):

@@ -45,6 +45,8 @@ def write_grey_hdr(path, signal: float, transfer: int, num_frames: int = 3):
 )
 def test_hdr_becomes_what_an_ordinary_camera_would_have_seen(tmp_path, transfer, signal, grey):
     video = write_grey_hdr(tmp_path / "hdr.mp4", signal, transfer)
+    info = frames.probe_video(video)
+    assert info.is_hdr and not info.is_interlaced
     images = list(frames.decode(video))
     assert [number for number, _, _ in images] == [0, 1, 2]
     for _, _, image in images:
@@ -79,7 +81,9 @@ def write_moving_bar(path, num_frames: int = 6):
 
 
 def test_the_fields_of_an_interlaced_video_are_not_shown_at_once(tmp_path):
-    images = list(frames.decode(write_moving_bar(tmp_path / "tape.mkv")))
+    info = frames.probe_video(write_moving_bar(tmp_path / "tape.mkv"))
+    assert info.is_interlaced and not info.is_hdr
+    images = list(frames.decode(info.path))
     assert [number for number, _, _ in images] == list(range(6))
     np.testing.assert_allclose([seconds for _, seconds, _ in images], np.arange(6) / 25, atol=1e-3)
     for number, (_, _, image) in enumerate(images):

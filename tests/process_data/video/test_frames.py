@@ -15,7 +15,7 @@ from nerfblendshape_ns.process_data.video.crop import FrameWindow
 def test_missing_file_folder_and_text_each_have_their_own_message(tmp_path):
     with pytest.raises(UserError, match=r"nowhere.mp4 does not exist; give the path of a video file\."):
         frames.probe_video(tmp_path / "nowhere.mp4")
-    with pytest.raises(UserError, match="is a folder, not a video"):
+    with pytest.raises(UserError, match="is a folder, not a video; .* Images become one by ffmpeg"):
         frames.probe_video(tmp_path)
     text = tmp_path / "notes.mp4"
     text.write_text("not a video at all")
