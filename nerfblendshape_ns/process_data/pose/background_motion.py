@@ -6,8 +6,8 @@ torso drawn in the captured camera's frame, need a background that stays.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Callable, Optional, Sequence, Tuple
+from dataclasses import dataclass, field
+from typing import Callable, List, Optional, Sequence, Tuple
 
 import cv2
 import numpy as np
@@ -29,6 +29,9 @@ RENEW_FRACTION, RENEW_SHIFT = 0.4, 20.0
 # of them agree with, or that is seen in fewer than so many tiles of GRID x GRID in the image, is that of loose hair.
 AGREEMENT, AGREEING_FRACTION = 1.5, 0.6
 GRID, FEWEST_TILES = 6, 5
+# Where so many samples in a row are tracked, then one is not, then as many are again, the background jumps if its
+# corners no longer look alike there: a median correlation of patches of so many pixels below that.
+STEADY_SAMPLES, PATCH, LEAST_LIKENESS = 3, 15, 0.5
 
 
 @dataclass
@@ -41,6 +44,8 @@ class BackgroundMotion:
     """float64 ``[samples, 2]``: pixels of a 512-pixel image; NaN where it could not be tracked."""
     scale: np.ndarray
     """float64 ``[samples]``: size relative to the first frame."""
+    jumps: List[int] = field(default_factory=list)
+    """Frame numbers at which the background is another at once, as where a cut zooms in; shift and scale lack it."""
 
     @property
     def tracked_fraction(self) -> float:
@@ -82,8 +87,11 @@ def measure(
     per_512 = 512.0 / max(images[0].shape[:2])
     shift, scale = np.full((len(frames), 2), np.nan), np.full(len(frames), np.nan)
     key: Optional[np.ndarray] = None
+    key_free = np.zeros(0, np.uint8)
     corners = np.zeros((0, 2), np.float32)
     to_key, to_last = np.eye(3), np.eye(3)
+    jumps: List[int] = []
+    jump, steady = -1, 0
     for sample, index in enumerate(frames.tolist()):
         grey = cv2.cvtColor(images[index], cv2.COLOR_RGB2GRAY)
         free = background_mask(labels[index], per_512)
@@ -95,13 +103,19 @@ def measure(
                 to_last = step @ to_key
                 shift[sample], scale[sample] = _shift_and_size(to_last, grey.shape, per_512)
                 renew |= float(np.abs(_shift_and_size(step, grey.shape, per_512)[0]).max()) > RENEW_SHIFT
+                steady += 1
+                if jump >= 0 and steady == STEADY_SAMPLES:
+                    jumps.append(jump)
+            else:
+                jump = index if steady >= STEADY_SAMPLES and looks_changed(key, grey, key_free & free) else -1
+                steady = 0
         if renew:
             # A frame that could not be tracked is left out; the rest of the clip is tracked from here.
-            key, corners, to_key = grey, find_corners(grey, free), to_last
+            key, key_free, corners, to_key = grey, free, find_corners(grey, free), to_last
             if np.isnan(scale[sample]) and len(corners) >= FEWEST_CORNERS:
                 shift[sample], scale[sample] = _shift_and_size(to_key, grey.shape, per_512)
         progress(1)
-    return BackgroundMotion(frames, shift, scale)
+    return BackgroundMotion(frames, shift, scale, jumps)
 
 
 def background_mask(labels: np.ndarray, per_512: float) -> np.ndarray:
@@ -152,6 +166,22 @@ def track_corners(
     if len(np.unique(tiles, axis=0)) < FEWEST_TILES:
         return None, 0
     return np.vstack([matrix, [0.0, 0.0, 1.0]]), int(agree.sum())
+
+
+def looks_changed(before: np.ndarray, after: np.ndarray, free: np.ndarray) -> bool:
+    """Whether most corners that one of two images has where both are ``free`` look otherwise in the other."""
+    corners = np.concatenate([find_corners(image, free) for image in (before, after)])
+    if len(corners) < FEWEST_CORNERS:
+        return False
+    first, second = (
+        np.stack([cv2.getRectSubPix(image, (PATCH, PATCH), corner.tolist()).ravel() for corner in corners]).astype(
+            float
+        )
+        for image in (before, after)
+    )
+    first, second = (patches - patches.mean(1, keepdims=True) for patches in (first, second))
+    size = np.sqrt((first**2).sum(1) * (second**2).sum(1))
+    return float(np.median((first * second).sum(1) / np.maximum(size, 1e-6))) < LEAST_LIKENESS
 
 
 def _shift_and_size(matrix: np.ndarray, shape: Tuple[int, ...], per_512: float) -> Tuple[np.ndarray, float]:

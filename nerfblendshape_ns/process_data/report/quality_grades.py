@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Dict, List, Literal
 
+from nerfblendshape_ns.common.frame_numbers import name_frames
 from nerfblendshape_ns.process_data.steps.expression_step import FEW_MOVING
 
 Grade = Literal["good", "look", "poor", "unknown"]
@@ -85,6 +86,9 @@ def _masks(labels: Dict[str, Any]) -> QualityGrade:
 
 
 def _camera(camera: Dict[str, Any]) -> QualityGrade:
+    if camera.get("jumps"):
+        text = f"the background jumps at {name_frames(camera['jumps'])}: clean plate and torso will be a mixture."
+        return QualityGrade("camera", "poor", text)
     if camera["moving"] is None:
         text = "the background shows too little to measure whether the camera stands still."
         return QualityGrade("camera", "unknown", text)

@@ -152,6 +152,8 @@ def camera(options: ProcessOptions, frame_info: Dict[str, Any], progress: Progre
         the largest range of that.
     ``zoom``
         the largest growth.
+    ``jumps``
+        numbers of frames at which the background is another at once, by an amount that is not known.
     ``moving``
         true, false, or ``null`` where the background does not show it (a plain wall, or hidden by the person).
     """
@@ -159,20 +161,26 @@ def camera(options: ProcessOptions, frame_info: Dict[str, Any], progress: Progre
     progress(0, len(sampled_frames(len(images), frame_info["fps"])))
     motion = measure(images, labels, frame_info["fps"], progress)
     known = motion.tracked_fraction >= LEAST_TRACKED_FRACTION
-    moving = known and (motion.drift > MOST_DRIFT or motion.zoom > MOST_ZOOM)
+    moves = motion.drift > MOST_DRIFT or motion.zoom > MOST_ZOOM
     warnings = []
-    if moving:
+    if known and moves:
         warnings.append(
             f"The camera moves: the background drifts by {motion.drift:.0f} pixels of a 512-pixel image and its size "
             f"changes by {motion.zoom:.0%}. The head can be trained; the clean plate is blurred, and a torso will be. "
             "Put the camera on a tripod."
+        )
+    if motion.jumps:
+        warnings.append(
+            f"The background jumps at {name_frames(motion.jumps)}, as where a cut zooms in: clean plate and torso will "
+            "be a mixture. Keep one of the parts with --start and --end."
         )
     section = {
         "frames": motion.frames.tolist(),
         "shift_px": [None if np.isnan(row).any() else row.round(3).tolist() for row in motion.shift],
         "drift_px": round(motion.drift, 3),
         "zoom": round(motion.zoom, 5),
-        "moving": bool(moving) if known else None,
+        "jumps": motion.jumps,
+        "moving": bool(motion.jumps) or (bool(moves) if known else None),
     }
     return {"tracked_fraction": round(motion.tracked_fraction, 3), "sections": {"camera": section}}, warnings
 

@@ -62,6 +62,18 @@ def test_five_frames_per_second_are_sampled():
     assert motion.frames.tolist() == [0, 5, 10, 15, 20, 25] and len(done) == 6
 
 
+def test_a_jump_too_far_to_be_followed_is_told():
+    offsets = [(0.0, 0.0)] * 10 + [(60.0, 40.0)] * 10
+    assert measure(Clip(offsets, sway=15), Labels(), 5.0, quiet).jumps == [10]
+    # A person who hides nearly all of the background for a moment is no jump.
+    labels = [np.ones((SIZE, SIZE), np.uint8) if index == 10 else Labels()[index] for index in range(20)]
+    assert measure(Clip([(0.0, 0.0)] * 20, sway=15), labels, 5.0, quiet).jumps == []
+    # Nor is a light that goes off.
+    clip = Clip([(0.0, 0.0)] * 20)
+    dark = [clip[index] // (4 if index >= 10 else 1) for index in range(20)]
+    assert measure(dark, Labels(), 5.0, quiet).jumps == []
+
+
 def test_a_plain_wall_tells_nothing():
     wall = np.full((400, 400, 3), 150, np.uint8)
     motion = measure(Clip([(0, 0)] * 10, wall, sway=15), Labels(), 5.0, quiet)

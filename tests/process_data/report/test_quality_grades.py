@@ -51,6 +51,12 @@ def test_a_good_clip_is_good_throughout():
         ),
         ({"segmentation": {"iou_without_motion": {"head": None}}}, "masks", "poor", "0.0% (least 0.0%)"),
         ({"camera": {"moving": True, "drift_px": 30.0}}, "camera", "poor", "30.0 px of 512: the camera moves"),
+        (
+            {"camera": {"moving": True, "drift_px": 0.3, "jumps": [40]}},
+            "camera",
+            "poor",
+            "the background jumps at frame 40: clean plate",
+        ),
         ({"camera": {"moving": None, "drift_px": 0.0}}, "camera", "unknown", "too little to measure"),
         ({"background": {"never_seen": 0.9}}, "clean plate", "look", "90%"),
     ],

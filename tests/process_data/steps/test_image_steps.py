@@ -10,6 +10,7 @@ from nerfblendshape_ns.data import contract
 from nerfblendshape_ns.data.contract import Label
 from nerfblendshape_ns.process_data.labels.label_statistics import LabelStatistics
 from nerfblendshape_ns.process_data.options import ProcessOptions
+from nerfblendshape_ns.process_data.pose.background_motion import BackgroundMotion
 from nerfblendshape_ns.process_data.steps import image_steps
 
 NUM_FRAMES, SIZE = 12, 64
@@ -168,3 +169,13 @@ def test_a_head_that_moves_fast_has_no_jumping_outline():
         statistics.add(labels, np.ascontiguousarray(np.roll(texture, shift, axis=1)))
     assert max(statistics.ious["head"]) < image_steps.UNSTEADY_IOU
     assert image_steps.label_warnings(statistics) == []
+
+
+@pytest.mark.parametrize("jumps, moving", [([40], True), ([], False)])
+def test_a_background_that_jumps_is_that_of_a_moving_camera(tmp_path, monkeypatch, jumps, moving):
+    motion = BackgroundMotion(np.arange(0, 80, 5), np.zeros((16, 2)), np.ones(16), jumps)
+    monkeypatch.setattr(image_steps, "images_and_labels", lambda _: ([None] * 80, None))
+    monkeypatch.setattr(image_steps, "measure", lambda *_: motion)
+    summary, warnings = image_steps.camera(ProcessOptions(tmp_path, tmp_path), {"fps": 25.0}, lambda *_: None)
+    assert summary["sections"]["camera"]["moving"] is moving
+    assert [text.partition(",")[0] for text in warnings] == ["The background jumps at frame 40"] * moving
