@@ -93,7 +93,9 @@ def probe_video(path: Path) -> VideoInfo:
             width, height = height, width
         fps = _frame_rate(stream)
         num_frames = stream.frames or round((container.duration or 0) / av.time_base * fps)
-        if num_frames < 1:  # Browsers record without.
+        # Matroska's length ends where its times do, which may begin late; browsers record without.
+        begins_late = "matroska" in container.format.name and start_time(stream) > 0.5
+        if num_frames < 1 or (not stream.frames and begins_late):
             num_frames = max(1, _count_packets(path))
         has_audio, is_hdr = sound_stream(container) is not None, first.color_trc in HDR
         return VideoInfo(path, width, height, fps, num_frames, has_audio, is_hdr, bool(first.interlaced_frame))

@@ -1,4 +1,5 @@
 import struct
+from fractions import Fraction
 
 import av
 import numpy as np
@@ -60,6 +61,22 @@ def test_a_video_that_does_not_say_how_long_it_is_is_counted(tmp_path):
             output.mux(stream.encode(av.VideoFrame.from_ndarray(np.zeros((64, 96, 3), np.uint8), "rgb24")))
         output.mux(stream.encode(None))
     assert frames.probe_video(path).num_frames == len(list(frames.decode(path))) == 40
+
+
+def test_a_recording_whose_times_begin_late_is_no_longer_for_that(tmp_path):
+    """A piece of a stream; faces were looked for in few of its frames, as of a long video."""
+    path = tmp_path / "piece.mkv"
+    with av.open(str(path), "w") as output:
+        stream = output.add_stream("libx264", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 96, 64, "yuv420p"
+        for number in range(20):
+            frame = av.VideoFrame.from_ndarray(np.zeros((64, 96, 3), np.uint8), "rgb24")
+            frame.pts, frame.time_base = 25 * 3600 + number, Fraction(1, 25)
+            output.mux(stream.encode(frame))
+        output.mux(stream.encode(None))
+    assert frames.probe_video(path).num_frames == 20
+    times = [seconds for _, seconds, _ in frames.decode(path)]
+    assert times == pytest.approx(np.arange(20) / 25, abs=1e-3)
 
 
 ONE = 1 << 16
