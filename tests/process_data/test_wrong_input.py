@@ -126,6 +126,24 @@ def test_cuts_are_kept_on_request(monkeypatch, tmp_path):
     assert document["source"]["digest"] == video_key(Path(document["source"]["video"]))
 
 
+def test_black_frames_in_the_middle_are_left_out_and_interrupt_the_motion(monkeypatch, tmp_path):
+    Tracker(monkeypatch)
+
+    def picture(index):
+        return (
+            chequer(0, (SIZE, SIZE), 0)
+            if 7 <= index < 11
+            else chequer(20 + 5 * (index - 4 * (index > 7)), (SIZE, SIZE))
+        )
+
+    video = write_video(tmp_path / "clip.mp4", 18, (SIZE, SIZE), picture=picture)
+    document = process(ProcessOptions(video, tmp_path / "out", crop="none"))
+    summary = document["steps"]["frames"]["summary"]
+    assert (summary["num_frames"], summary["variable_rate"], summary["fps"]) == (14, False, pytest.approx(25))
+    assert "are left out: 4 frames in the middle of the video." in document["steps"]["frames"]["warnings"][0]
+    assert np.flatnonzero(np.load(tmp_path / "out" / "tracks_raw.npz")["breaks"]).tolist() == [7]
+
+
 @pytest.mark.skipif(os.name == "nt", reason="names are Unicode there")
 @pytest.mark.parametrize("of", ["video", "output"])
 def test_a_name_of_another_encoding(tmp_path, of):

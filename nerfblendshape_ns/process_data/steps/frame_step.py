@@ -82,7 +82,7 @@ def run(options: ProcessOptions, model: Path, progress: Progress) -> Result:
         survey = probe_again(options, model, survey, progress)
         save_survey(options.output / SURVEY, survey)
     shot, jumps = choose_shot(options, survey, info.width, warnings)
-    selection = select_frames(survey.times[shot.frames], options.fps, options.max_frames)
+    selection = select_frames(survey.times[shot.frames], options.fps, options.max_frames, survey.times)
     if selection.variable:
         warnings.append(_describe_variable(selection))
     else:
@@ -108,7 +108,7 @@ def run(options: ProcessOptions, model: Path, progress: Progress) -> Result:
         options.output / FRAMES,
         numbers=numbers,
         times=selection.times,
-        breaks=break_flags(positions, jumps),
+        breaks=break_flags(positions, np.union1d(jumps, shot.frames[1:][np.diff(shot.frames) > 1])),
         face_times=np.array(shot.subject.times),
         face_boxes=window.to_output(np.array(shot.subject.boxes).reshape(-1, 2, 2)).reshape(-1, 4),
     )
@@ -178,9 +178,9 @@ def choose_shot(options: ProcessOptions, survey: Survey, width: int, warnings: L
             f"{times[shot.frames[-1]]:.2f} s, in which a face is seen longest, is used. Choose another one with "
             "--start and --end; if these are no cuts, pass --on-cut keep."
         )
-    ends = shots.dropped_ends(times, shot.frames)
-    if ends and not len(starts):
-        warnings.append(f"Black frames, fades and stray frames of another scene are left out: {ends} of the video.")
+    left_out = shots.left_out(times, shot.frames)
+    if left_out and not len(starts):
+        warnings.append(f"Black frames, fades and stray frames of another scene are left out: {left_out} of the video.")
     jumps = jumps[np.isin(jumps, shot.frames)]
     if len(jumps):
         warnings.append(

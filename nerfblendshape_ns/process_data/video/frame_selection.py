@@ -53,14 +53,14 @@ def _usual(intervals: np.ndarray) -> np.ndarray:
     return np.abs(intervals - median) <= max(IRREGULAR_FRACTION * median, min(ROUNDING, 0.5 * median))
 
 
-def own_rate(times: np.ndarray) -> float:
-    """Frames per second of evenly spaced times; for others, the rate of their median interval.
+def own_rate(times: np.ndarray, irregular: bool) -> float:
+    """Frames per second of times that are evenly spaced but for gaps; for irregular ones, of their median interval.
 
     The mean over the clip is exact where containers round times to milliseconds, which the median interval is not.
     """
     if len(times) < 2:
         return 25.0
-    if is_irregular(times):
+    if irregular:
         rate = 1.0 / float(np.median(np.diff(times)))
         # In milliseconds 30 frames per second become 30.303; a rate this near to a whole number is that number.
         return float(round(rate)) if abs(rate - round(rate)) < 0.02 * rate else rate
@@ -68,7 +68,12 @@ def own_rate(times: np.ndarray) -> float:
     return 1.0 / float(intervals[_usual(intervals)].mean())
 
 
-def select_frames(times: np.ndarray, fps: Optional[float] = None, max_frames: Optional[int] = None) -> Selection:
+def select_frames(
+    times: np.ndarray,
+    fps: Optional[float] = None,
+    max_frames: Optional[int] = None,
+    whole: Optional[np.ndarray] = None,
+) -> Selection:
     """Choose which frames are kept, so that what comes out has a constant frame rate.
 
     A steady video keeps every frame, or with ``fps`` below its own the nearest frame to each instant; no frame is taken
@@ -79,12 +84,15 @@ def select_frames(times: np.ndarray, fps: Optional[float] = None, max_frames: Op
         times: seconds of each frame, ascending.
         fps: frames per second; None keeps the video's own rate.
         max_frames: keep only the first so many.
+        whole: the times of the whole video, which tell a variable frame rate from blank frames that were left out; None
+            for ``times``.
 
     Raises:
         UserError: fewer than :data:`MIN_FRAMES` remain, or the times cannot be right.
     """
     times = np.asarray(times, dtype=np.float64)
-    rate, variable = own_rate(times), is_irregular(times)
+    variable = is_irregular(times if whole is None else whole)
+    rate = own_rate(times, variable)
     if rate > IMPLAUSIBLE_RATE:
         raise UserError(
             f"the video's own times give {rate:,.0f} frames per second, which no camera has; write it again with its "

@@ -155,11 +155,14 @@ def name_times(times: Union[np.ndarray, Sequence[float]]) -> str:
     return ", ".join(parts)
 
 
-def dropped_ends(times: np.ndarray, chosen: np.ndarray) -> Optional[str]:
-    """The lead-in and lead-out that the chosen shot leaves out, as text; None where there is none."""
+def left_out(times: np.ndarray, chosen: np.ndarray) -> Optional[str]:
+    """What the chosen shot leaves out before, inside and after it, as text; None where that is nothing."""
     parts = []
     if chosen[0] > 0:
         parts.append(f"the first {times[chosen[0]] - times[0]:.2f} s")
+    inside = int(chosen[-1] - chosen[0]) + 1 - len(chosen)
+    if inside:
+        parts.append(f"{inside} frames in the middle")
     if chosen[-1] + 1 < len(times):
         parts.append(f"the last {times[-1] - times[chosen[-1]]:.2f} s")
     return " and ".join(parts) or None

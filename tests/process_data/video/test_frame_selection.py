@@ -21,11 +21,11 @@ def test_a_steady_video_keeps_all_or_the_nearest_to_each_instant():
 
 def test_times_rounded_to_milliseconds_give_the_exact_rate():
     times = np.round(np.arange(90) / 30, 3)
-    assert own_rate(times) == pytest.approx(30, abs=0.01)
-    assert own_rate(np.arange(50) * 1001 / 30000) == pytest.approx(29.97, abs=0.001)
+    assert own_rate(times, is_irregular(times)) == pytest.approx(30, abs=0.01)
+    assert own_rate(np.arange(50) * 1001 / 30000, False) == pytest.approx(29.97, abs=0.001)
     # A gap of a second in a steady video changes nothing.
     times = np.concatenate([np.arange(50) / 25, 3 + np.arange(50) / 25])
-    assert own_rate(times) == pytest.approx(25)
+    assert own_rate(times, is_irregular(times)) == pytest.approx(25)
 
 
 def test_a_variable_rate_becomes_a_constant_one():
@@ -53,6 +53,14 @@ def test_a_pause_is_not_filled_with_one_frame():
     steps = np.diff(selection.times)
     assert (steps > 0).all() and np.isclose(steps, 1 / 30).sum() == len(steps) - 1
     assert np.abs(times[selection.indices] - selection.times).max() <= 0.5 + 1e-9
+
+
+def test_blank_frames_that_were_left_out_are_no_variable_frame_rate():
+    whole = np.arange(50) * 1001 / 24000
+    times = np.delete(whole, slice(20, 33))
+    selection = select_frames(times, whole=whole)
+    assert selection.indices.tolist() == list(range(37)) and (selection.times == times).all()
+    assert not selection.variable and selection.fps == pytest.approx(23.976, abs=0.001)
 
 
 def test_too_few_frames_say_how_many_are_needed():

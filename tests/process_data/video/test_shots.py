@@ -3,9 +3,9 @@ import pytest
 
 from nerfblendshape_ns.process_data.video.shots import (
     ChangeMeter,
-    dropped_ends,
     find_cuts,
     find_shots,
+    left_out,
     name_times,
 )
 
@@ -76,7 +76,7 @@ def test_black_and_fade_are_left_out_at_both_ends():
     assert len(cuts) == 0
     (shot,) = find_shots(changes, [], times)
     assert shot.tolist() == list(range(10, 30))
-    assert dropped_ends(times, shot) == "the first 0.40 s and the last 0.40 s"
+    assert left_out(times, shot) == "the first 0.40 s and the last 0.40 s"
 
 
 @pytest.mark.parametrize("before, after", [(1, 0), (0, 1), (3, 0), (2, 2)])
@@ -87,7 +87,7 @@ def test_stray_frames_at_an_end_are_no_shot(before, after):
     cuts, _ = find_cuts(changes)
     (shot,) = find_shots(changes, cuts.tolist(), times)
     assert shot.tolist() == list(range(before, before + 20))
-    text = dropped_ends(times, shot)
+    text = left_out(times, shot)
     assert text is not None and (f"first {before / 25:.2f} s" in text) == (before > 0)
 
 
@@ -104,14 +104,14 @@ def test_a_first_frame_of_one_colour_is_left_out(level):
     changes, times = measure([np.full((64, 64, 3), level)] + [first(i) for i in range(20)]), np.arange(21) / 25
     cuts, jumps = find_cuts(changes)
     (shot,) = find_shots(changes, cuts.tolist(), times)
-    assert len(cuts) == 0 and len(jumps) == 0 and dropped_ends(times, shot) == "the first 0.04 s"
+    assert len(cuts) == 0 and len(jumps) == 0 and left_out(times, shot) == "the first 0.04 s"
 
 
 def test_without_black_nothing_is_left_out():
     first = scene(0)
     changes = measure([first(i) * (0.6 if i < 5 else 1.0) for i in range(20)])
     (shot,) = find_shots(changes, [], np.arange(20) / 25)
-    assert len(shot) == 20 and dropped_ends(np.arange(20) / 25, shot) is None
+    assert len(shot) == 20 and left_out(np.arange(20) / 25, shot) is None
 
 
 def test_a_black_frame_in_the_middle_is_dropped_and_splits_nothing():
