@@ -162,7 +162,8 @@ class TorsoModel(ExpressionModel[TorsoFrames]):
         plate, image = state_dict.get("background.plate"), self.background.image
         self.background.plate = None if plate is None else plate.to(self.device)  # The dataset's may have changed.
         # A run may be resumed before another background: the image is that which this model's option names.
-        state = {name: value for name, value in state_dict.items() if name != "background.image"}
+        state: Dict[str, Any] = {"occupancy.shown": self.occupancy.shown}  # Which earlier checkpoints lack.
+        state |= {name: value for name, value in state_dict.items() if name != "background.image"}
         state |= {} if image is None else {"background.image": image}
         return super().load_state_dict(state, strict=strict, assign=assign)
 
@@ -184,7 +185,7 @@ class TorsoModel(ExpressionModel[TorsoFrames]):
 
         def start(dataset: NerfBlendshapeDataset) -> Optional[str]:
             coverage = torso_coverage(dataset, self.occupancy.resolution)
-            self.occupancy.start_from(coverage.mask.to(self.device))
+            self.occupancy.start_from(coverage.mask.to(self.device), coverage.shown.to(self.device))
             return coverage.message
 
         pipeline = training_callback_attributes.pipeline
@@ -243,6 +244,7 @@ class TorsoModel(ExpressionModel[TorsoFrames]):
         outputs = composite_person(head, color, alpha, points.distance, background)
         if self.training:
             outputs["torso_color"] = color
+            outputs["torso_shown"] = self.occupancy.shown_without_head(points.coordinates)
         return outputs
 
     def _torso(self, coordinates: Tensor, fade: Tensor, frames: TorsoFrames) -> Tuple[Tensor, Tensor]:
@@ -283,8 +285,13 @@ class TorsoModel(ExpressionModel[TorsoFrames]):
     ) -> Dict[str, Tensor]:
         """Colour of all rays, colour and opacity of the torso, patches, codes."""
         config = self.config
-        losses = self.image_losses(outputs["rgb"], self.ray_target(outputs, batch), batch)
         torso, head_alpha = batch["torso"].to(self.device), batch["alpha"].to(self.device)
+        image = outputs["rgb"]
+        if "torso_shown" in outputs:
+            # What the head lacks is not the torso's, or the rim of an ear floats beside a head that turns.
+            may_paint = torch.maximum(torch.maximum(1.0 - head_alpha, torso[:, 3:]), outputs["torso_shown"])
+            image = torch.lerp(image.detach(), image, may_paint)
+        losses = self.image_losses(image, self.ray_target(outputs, batch), batch)
         return losses | torso_losses(outputs, torso, head_alpha, config.torso_color_weight, config.torso_alpha_weight)
 
     def get_image_metrics_and_images(

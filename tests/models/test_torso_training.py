@@ -23,10 +23,26 @@ def test_the_truth_of_a_ray_is_head_and_torso_over_the_background():
 def test_a_clip_without_a_torso_trains(deformation, frames):
     """No ray meets anything, and no frame code ties the loss to a parameter."""
     model, rays = make_torso(frame_code_dim=0, deformation=deformation).train(), bundle(frames)
-    model.occupancy.start_from(torch.zeros(128, 128, dtype=torch.bool))
+    model.occupancy.start_from(torch.zeros(128, 128, dtype=torch.bool), torch.ones(128, 128))
     losses = model.get_loss_dict(model(rays), torso_batch(len(rays)))
     torch.stack(list(losses.values())).sum().backward()
     assert model.field.table.grad is not None and not bool(model.field.table.grad.any())
+
+
+def test_what_the_head_lacks_is_the_torso_s_only_where_frames_without_head_show_torso():
+    """Else it paints the rim of an ear, which stays where it is when the head turns."""
+    model, rays = make_torso().train(), bundle([1])
+    batch = torso_batch(len(rays)) | {"alpha": torch.ones(len(rays), 1)}
+    batch["torso"][:, 3] = 0.0
+    learnt = []
+    for shown in (0.0, 0.5, 1.0):
+        model.occupancy.shown.fill_(shown)
+        torch.manual_seed(0)  # Of background and codes.
+        loss = model.get_loss_dict(model(rays), batch)["color_loss"]
+        (gradient,) = torch.autograd.grad(loss, model.field.table)
+        learnt.append(gradient)
+    assert not bool(learnt[0].any()) and float(learnt[2].abs().max()) > 1e-6
+    torch.testing.assert_close(learnt[1], 0.5 * learnt[2])
 
 
 def test_each_step_has_a_random_background():

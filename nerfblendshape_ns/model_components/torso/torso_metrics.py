@@ -72,6 +72,8 @@ class TorsoCoverage(NamedTuple):
 
     mask: Bool[Tensor, "rows columns"]
     """Cells of the image where some training frame has torso, with a margin."""
+    shown: Float[Tensor, "rows columns"]
+    """Share of the frames without head in a cell that show torso there; 1 where none is without head."""
     message: Optional[str]
     """Said to the user where neck or torso are hardly visible."""
 
@@ -87,15 +89,22 @@ def torso_coverage(dataset: NerfBlendshapeDataset, resolution: int, margin: floa
     torso = dataset.torso
     assert torso is not None, "the dataset's target must be the frame"
     visible = torch.zeros(torso.shape[1:3], dtype=torch.bool)
+    bare, shown = torch.zeros(2, *torso.shape[1:3])
     counts = torch.zeros(len(Label), dtype=torch.long)
-    for rgba, labels in zip(torso, dataset.labels):  # All at once would take as much memory as the images.
+    # All frames at once would take as much memory as the images.
+    for rgba, head, labels in zip(torso, dataset.alpha, dataset.labels):
         visible |= rgba[..., 3] > 2
+        without_head = head.squeeze(-1) < 128
+        bare += without_head
+        shown += without_head & (rgba[..., 3] >= 128)
         counts += torch.bincount(labels.flatten(), minlength=len(Label))
     cells = torch.nn.functional.adaptive_max_pool2d(visible[None, None].float(), resolution)
     grow = int(np.ceil(margin * resolution))
     mask = torch.nn.functional.max_pool2d(cells, 2 * grow + 1, stride=1, padding=grow)[0, 0] > 0
     fractions = (counts / counts.sum()).tolist()
-    return TorsoCoverage(mask, _coverage_message(fractions[Label.NECK], fractions[Label.TORSO]))
+    bare, shown = (torch.nn.functional.adaptive_avg_pool2d(count[None], resolution)[0] for count in (bare, shown))
+    shown = torch.where(bare > 0, shown / bare.clamp_min(1e-6), 1.0)
+    return TorsoCoverage(mask, shown, _coverage_message(fractions[Label.NECK], fractions[Label.TORSO]))
 
 
 def _coverage_message(neck: float, torso: float) -> Optional[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Callable, Optional
+from typing import Callable, Optional, Tuple
 
 import torch
 from jaxtyping import Bool, Float
@@ -32,9 +32,11 @@ class TorsoOccupancy(nn.Module):
         self.num_poses = num_poses
         self.opacity: Tensor
         self.allowed: Tensor
+        self.shown: Tensor
         self.initialised: Tensor
         self.register_buffer("opacity", torch.ones(resolution, resolution))
         self.register_buffer("allowed", torch.ones(resolution, resolution, dtype=torch.bool))
+        self.register_buffer("shown", torch.ones(resolution, resolution))
         self.register_buffer("initialised", torch.zeros((), dtype=torch.bool))
 
     def occupied(self, coordinates: Float[Tensor, "points 2"]) -> Bool[Tensor, "points"]:
@@ -43,14 +45,22 @@ class TorsoOccupancy(nn.Module):
         Args:
             coordinates: column and row as fractions of the image; those outside count as on its border.
         """
-        cell = (coordinates * self.resolution).long().clamp(0, self.resolution - 1)
-        index = cell[:, 1], cell[:, 0]
+        index = self._cell(coordinates)
         return (self.opacity[index] > THRESHOLD) & self.allowed[index]
 
+    def shown_without_head(self, coordinates: Float[Tensor, "points 2"]) -> Float[Tensor, "points 1"]:
+        """Share of the training frames without head at points that show torso there; 1 where none is without head."""
+        return self.shown[self._cell(coordinates)][:, None]
+
+    def _cell(self, coordinates: Float[Tensor, "points 2"]) -> Tuple[Tensor, Tensor]:
+        cell = (coordinates * self.resolution).long().clamp(0, self.resolution - 1)
+        return cell[:, 1], cell[:, 0]
+
     @torch.no_grad()
-    def start_from(self, mask: Bool[Tensor, "rows columns"]) -> None:
-        """Start from a permanent mask."""
+    def start_from(self, mask: Bool[Tensor, "rows columns"], shown: Float[Tensor, "rows columns"]) -> None:
+        """Start from a permanent mask, and from what :meth:`shown_without_head` says of each cell."""
         self.allowed.copy_(mask)
+        self.shown.copy_(shown)
         self.opacity.copy_(mask.float())
         self.initialised.fill_(True)
 

@@ -110,13 +110,16 @@ class LargestTensor(TorchDispatchMode):
 
 
 def clip_of(frames: int) -> Any:
-    """Torso in the lower left quarter of frames of 16 x 24 pixels, a row of neck above it in every second one."""
+    """Torso in the lower left quarter of frames of 16 x 24 pixels, a row of neck above it in every second one,
+    which four rows of head hide in all but the last."""
     labels = torch.zeros(frames, 16, 24, dtype=torch.uint8)
     labels[:, 8:, :12] = int(Label.TORSO)
     labels[::2, 7, :12] = int(Label.NECK)
     torso = torch.zeros(frames, 16, 24, 4, dtype=torch.uint8)
     torso[..., 3] = 255 * (labels > 0)
-    return SimpleNamespace(torso=torso, labels=labels)
+    alpha = torch.zeros(frames, 16, 24, dtype=torch.uint8)
+    alpha[:-1, 4:8] = 255
+    return SimpleNamespace(torso=torso, labels=labels, alpha=alpha)
 
 
 def test_coverage_is_where_any_frame_has_torso():
@@ -124,6 +127,14 @@ def test_coverage_is_where_any_frame_has_torso():
     expected = torch.zeros(8, 8, dtype=torch.bool)
     expected[3:, :4] = True  # A cell is two rows and three columns.
     assert torch.equal(coverage.mask, expected) and coverage.message is None
+    # Of the last frame, which has no neck, the fourth row of cells has no head; of all frames the others.
+    shown = torch.zeros(8, 8)
+    shown[4:, :4] = 1.0
+    assert torch.equal(coverage.shown, shown)
+    without = clip_of(4)
+    without.alpha[:, 4:8] = 255
+    shown[2:4] = 1.0  # No frame tells.
+    assert torch.equal(torso_coverage(without, 8).shown, shown)
     hardly = clip_of(4)
     hardly.labels[hardly.labels == Label.TORSO] = 0
     message = torso_coverage(hardly, 8).message

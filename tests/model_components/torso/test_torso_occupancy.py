@@ -9,7 +9,7 @@ def test_follows_the_opacity_inside_the_mask():
     occupancy = TorsoOccupancy(num_poses=2, resolution=4)
     mask = torch.zeros(4, 4, dtype=torch.bool)
     mask[2:, :2] = True  # The lower left quarter.
-    occupancy.start_from(mask)
+    occupancy.start_from(mask, torch.ones(4, 4))
     lower_left, upper_left, outside = torch.tensor([[0.1, 0.9], [0.1, 0.1], [-0.5, 1.5]])
     assert occupancy.occupied(torch.stack([lower_left, upper_left, outside])).tolist() == [True, False, True]
 
@@ -26,6 +26,14 @@ def test_follows_the_opacity_inside_the_mask():
     for _ in range(20):
         occupancy.update(only_the_bottom_row, generator)
     assert occupancy.occupied(torch.tensor([[0.1, 0.9], [0.1, 0.6]])).tolist() == [True, False]
+
+
+def test_what_frames_without_head_show_is_kept_by_cell():
+    occupancy = TorsoOccupancy(num_poses=2, resolution=2)
+    points = torch.tensor([[0.1, 0.2], [0.9, 0.2], [-3.0, 0.9], [0.9, 7.0]])
+    assert occupancy.shown_without_head(points).tolist() == [[1.0]] * 4
+    occupancy.start_from(torch.ones(2, 2, dtype=torch.bool), torch.tensor([[0.0, 0.25], [0.5, 0.75]]))
+    assert occupancy.shown_without_head(points).tolist() == [[0.0], [0.25], [0.5], [0.75]]
 
 
 def test_what_one_pose_of_many_needs_is_kept():
