@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from contextlib import contextmanager
 from typing import Any, Callable, Iterator, Optional
 
@@ -63,6 +64,14 @@ def show_value(handle: Any, value: Any) -> None:
     """Set an element's value if it shows another."""
     if handle.value != value:
         handle.value = value
+
+
+def as_markdown(text: str) -> str:
+    """Markdown that shows a text as it is, in one line.
+
+    viser's is MDX: the browser runs what stands in braces, or behind ``export`` or ``import`` at a line's beginning.
+    """
+    return re.sub(r"[^\w\s.,:;()'%-]|^[ei]", lambda found: f"&#{ord(found[0])};", " ".join(text.split()))
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from nerfblendshape_ns.expressions.live.frame import LiveFrame
 from nerfblendshape_ns.expressions.live.listener import LOOPBACK, PROTOCOLS, UdpListener
 from nerfblendshape_ns.expressions.live.performer import LivePerformer
 from nerfblendshape_ns.expressions.retarget import RetargetMode
-from nerfblendshape_ns.viewer.bound_controls import notify, on_click, show_value, unless_stopped
+from nerfblendshape_ns.viewer.bound_controls import as_markdown, notify, on_click, show_value, unless_stopped
 from nerfblendshape_ns.viewer.state import StateStore
 
 CAMERA = "Camera"
@@ -105,7 +105,7 @@ class LivePanel:
                 self.start() if self.receive.value else self.stop()
             except UserError as error:
                 show_value(self.receive, False)
-                self.status.content = str(error)
+                self.status.content = as_markdown(str(error))
                 notify(event, "Nothing is received", str(error), "red")
 
         @self.retarget.on_update
@@ -161,7 +161,7 @@ class LivePanel:
             self._store.set()  # The sliders, which rest while frames come, show what stays.
         with unless_stopped():
             show_value(self.receive, False)
-            self.status.content = told
+            self.status.content = as_markdown(told)
 
     def _make_source(self) -> LiveSource:
         if self.kind.value != CAMERA:
@@ -200,7 +200,7 @@ class LivePanel:
             if source.problem:
                 self.stop(source.problem)
                 return
-            text = self.describe()
+            text = as_markdown(self.describe())
             with unless_stopped(), self._lock:  # Else it could come after what stopping writes.
                 if self._source is source and text != self.status.content:
                     self.status.content = text

@@ -214,7 +214,8 @@ def test_a_phone_opens_the_mouth(browser, tmp_path):
     browser.until(lambda: live.source is not None and live.source.port == free_port)
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as phone:
         for frame in range(20):
-            phone.sendto(encode_coefficients({"jawOpen": frame / 20}, frame=frame), ("127.0.0.1", free_port))
+            packet = encode_coefficients({"jawOpen": frame / 20}, frame=frame, subject="{globalThis.ran = true}")
+            phone.sendto(packet, ("127.0.0.1", free_port))
             phone.sendto(b"no packet", ("127.0.0.1", free_port))
             browser.page.wait_for_timeout(20)
     browser.until(lambda: live.source.counts.faces == 20 and live.source.counts.malformed == 20)
@@ -222,5 +223,7 @@ def test_a_phone_opens_the_mouth(browser, tmp_path):
     browser.save(tmp_path, "live")
     assert browser.session.store.state.source == "live"
     assert difference(shut, browser.picture()).max() > 60
+    browser.page.get_by_text("globalThis.ran").wait_for()
+    assert not browser.page.evaluate("globalThis.ran"), "what a sender calls itself is shown, not run"
     browser.row("Receive").get_by_role("checkbox").click()
     browser.until(lambda: live.source is None)

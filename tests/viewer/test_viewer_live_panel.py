@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import threading
 import time
 from typing import Any
@@ -14,6 +15,7 @@ from nerfblendshape_ns.common.errors import UserError
 from nerfblendshape_ns.expressions.live.frame import LiveFrame, turn_of_angles
 from nerfblendshape_ns.expressions.live.live_link import encode_coefficients
 from nerfblendshape_ns.viewer import live_camera
+from nerfblendshape_ns.viewer.bound_controls import as_markdown
 
 
 def test_live_is_off_until_it_is_ticked(rig):
@@ -140,3 +142,19 @@ def test_files_and_missing_cameras_are_refused_in_the_browser(rig, monkeypatch):
     rig.send(live.camera, "2")
     live.start()
     assert live.source.source == "2"
+
+
+def test_a_sender_cannot_write_into_the_page(rig):
+    """viser's markdown is MDX, whose expressions the browser runs."""
+    live = rig.panel.live
+    rig.send(live.receive, True)
+    subject = "{alert(1)} <b>Ada</b> ![](http://x/y) `a` *b*"
+    live.source.handle(encode_coefficients({"jawOpen": 0.3}, subject=subject))
+    until(lambda: "1 frames" in live.status.content)
+    assert not set("{}<>[]!`*/") & set(live.status.content) and subject in html.unescape(live.status.content)
+
+
+@pytest.mark.parametrize("text", ["export a=1", "import a", "a {b} <c> & d", "Camera 0: 3 frames, 12 % (9 ms); it's."])
+def test_text_is_shown_as_it_is(text):
+    assert html.unescape(as_markdown(f" {text}\n")) == text
+    assert not as_markdown(text).startswith(("export", "import"))
