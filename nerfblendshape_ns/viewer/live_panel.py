@@ -14,7 +14,7 @@ from nerfblendshape_ns.expressions.live.frame import LiveFrame
 from nerfblendshape_ns.expressions.live.listener import LOOPBACK, PROTOCOLS, UdpListener
 from nerfblendshape_ns.expressions.live.performer import LivePerformer
 from nerfblendshape_ns.expressions.retarget import RetargetMode
-from nerfblendshape_ns.viewer.bound_controls import as_markdown, notify, on_click, show_value, unless_stopped
+from nerfblendshape_ns.viewer.bound_controls import as_markdown, notify, on_click, show_value, tie, unless_stopped
 from nerfblendshape_ns.viewer.state import StateStore
 
 CAMERA = "Camera"
@@ -91,11 +91,15 @@ class LivePanel:
             self.calibrate = gui.add_button("Calibrate: my face is neutral now")
             self.status = gui.add_markdown(_OFF)
 
-        @self.kind.on_update
-        def _(event: GuiEvent) -> None:
+        def changed(event: GuiEvent) -> None:
             if event.client is not None:
-                self.stop()
-                self._show_kind()
+                self.stop()  # It comes from elsewhere than what is shown now.
+                if event.target is self.kind:
+                    self._show_kind()
+
+        for element in (self.kind, self.address, self.port, self.camera):
+            element.on_update(changed)
+        tie(self.turn_head, store, lambda state, on: state if on else replace(state, turn=None))
 
         @self.receive.on_update
         def _(event: GuiEvent) -> None:
@@ -155,7 +159,7 @@ class LivePanel:
             told: what the status line says then.
         """
         with self._lock:
-            source, self._source = self._source, None
+            source, self._source, self._performer = self._source, None, None
         if source is not None:
             source.stop()
             self._store.set()  # The sliders, which rest while frames come, show what stays.
@@ -170,6 +174,8 @@ class LivePanel:
         # LiteRT and the tracker are loaded only where a camera is asked for.
         from nerfblendshape_ns.viewer.live_camera import CameraSource
 
+        if CAMERA not in self.kind.options:  # What a page sends may be anything.
+            raise UserError("This viewer offers no camera; start it on 127.0.0.1, or with --camera.")
         camera = self.camera.value.strip()
         # Files are for who started the viewer, not for whoever is connected to it.
         if not camera.isdecimal() and camera != self._given_camera:
@@ -187,8 +193,9 @@ class LivePanel:
         performer = self._performer
         if performer is not None:
             live, turn = performer(frame)
-            turn = turn if self.turn_head.value else None
-            self._store.change(lambda state: replace(state, live=live, turn=turn, came=came))
+            self._store.change(
+                lambda state: replace(state, live=live, turn=turn if self.turn_head.value else None, came=came)
+            )
 
     def _calibrate(self) -> None:
         if self._performer is None:

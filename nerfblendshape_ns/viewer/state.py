@@ -125,7 +125,7 @@ def changes_image(before: ControlState, after: ControlState) -> bool:
         return True
     if after.source == "manual":
         return after.manual is not before.manual
-    return after.source == "live" and after.live is not before.live
+    return after.source == "live" and (after.live is not before.live or after.turn is not before.turn)
 
 
 def is_streamed(before: ControlState, after: ControlState) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, List
+from typing import Any, List, Optional
 
 import numpy as np
 from viser import GuiEvent
@@ -61,7 +61,9 @@ def table(num_more: int = 0) -> CoefficientTable:
 class Rig:
     """A panel with everything that it touches."""
 
-    def __init__(self, server: Any, folder: Path, coefficients: CoefficientTable) -> None:
+    def __init__(
+        self, server: Any, folder: Path, coefficients: CoefficientTable, camera: Optional[str] = "clip.mp4"
+    ) -> None:
         self.actions, self.outputs, self.client = Actions(coefficients, seed=0), Outputs(), Client()
         self.store = StateStore(self.actions.initial())
         self.views: List[Any] = []
@@ -73,7 +75,7 @@ class Rig:
             lambda mode: LivePerformer(person, np.full((4, 3), 20.0), mode), lambda: "9 images per second.",
             lambda client: self.views.append("front"),
             lambda client, frame: self.views.append(frame),
-            "clip.mp4",
+            camera,
         )  # fmt: skip
         self.panel.live.port.value = 0
 

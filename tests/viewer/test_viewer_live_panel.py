@@ -5,10 +5,12 @@ from __future__ import annotations
 import html
 import threading
 import time
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from panel_rig import Rig, table
 from waiting import until
 
 from nerfblendshape_ns.common.errors import UserError
@@ -16,6 +18,8 @@ from nerfblendshape_ns.expressions.live.frame import LiveFrame, turn_of_angles
 from nerfblendshape_ns.expressions.live.live_link import encode_coefficients
 from nerfblendshape_ns.viewer import live_camera
 from nerfblendshape_ns.viewer.bound_controls import as_markdown
+from nerfblendshape_ns.viewer.live_panel import CAMERA
+from nerfblendshape_ns.viewer.state import changes_image, is_streamed
 
 
 def test_live_is_off_until_it_is_ticked(rig):
@@ -158,3 +162,41 @@ def test_a_sender_cannot_write_into_the_page(rig):
 def test_text_is_shown_as_it_is(text):
     assert html.unescape(as_markdown(f" {text}\n")) == text
     assert not as_markdown(text).startswith(("export", "import"))
+
+
+def test_calibration_needs_somebody_who_is_received(rig):
+    live = rig.panel.live
+    rig.send(live.receive, True)
+    live.source.handle(encode_coefficients({"jawOpen": 0.3}))
+    rig.send(live.receive, False)
+    rig.send(live.calibrate)
+    assert "No face has been received yet" in rig.client.notes[-1], "it would hold for nobody"
+
+
+def test_a_head_is_turned_back_also_while_nothing_comes(rig):
+    live = rig.panel.live
+    live.start()
+    for angle in (0.0, 0.2):
+        live._take(LiveFrame({"jawOpen": 0.3}, turn_of_angles(angle, 0.0, 0.0)), 1.0)
+    before = rig.store.state
+    assert before.turn is not None
+    rig.send(live.turn_head, False)
+    assert rig.store.state.turn is None and changes_image(before, rig.store.state)
+    assert not is_streamed(before, rig.store.state), "training holds still for it"
+
+
+@pytest.mark.parametrize("name, value", [("address", "0.0.0.0"), ("port", 11112)])
+def test_another_address_ends_receiving_from_the_old_one(rig, name, value):
+    live = rig.panel.live
+    rig.send(live.receive, True)
+    rig.send(getattr(live, name), value)
+    assert live.source is None and not live.receive.value and getattr(live, name).value == value
+
+
+def test_a_camera_that_is_not_offered_cannot_be_opened(server, monkeypatch):
+    monkeypatch.setattr(live_camera, "CameraSource", Camera)
+    rig = Rig(server, Path("none"), table(), camera=None)
+    assert CAMERA not in rig.panel.live.kind.options
+    rig.send(rig.panel.live.kind, CAMERA)
+    rig.send(rig.panel.live.receive, True)
+    assert rig.panel.live.source is None and "offers no camera" in rig.client.notes[-1]
