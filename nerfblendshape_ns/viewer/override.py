@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from dataclasses import replace
 from typing import Callable, Optional
 
 import numpy as np
@@ -42,8 +41,7 @@ def turned_world(pose: Float[Tensor, "12"], turn: Float[np.ndarray, "3 3"]) -> F
 class ViewerExpression:
     """Resolves the viewer's cameras from the state of its controls; leaves all others alone.
 
-    A camera that brings its own expression is one of the dataset (evaluation during training), not the viewer's. A
-    click on a training camera, which changes the ``cam_idx`` of the viewer's cameras, shows that frame.
+    A camera that brings its own expression is one of the dataset (evaluation during training), not the viewer's.
 
     Args:
         source: the model's.
@@ -57,7 +55,6 @@ class ViewerExpression:
     ) -> None:
         self._source, self._store, self._table = source, store, table
         self._rendering = rendering
-        self._camera_index: Optional[int] = None
         self._placed = threading.local()
         self.came = 0.0
         """``time.monotonic`` of the live frame that was resolved last; 0 where another source drives."""
@@ -74,10 +71,8 @@ class ViewerExpression:
 
     def resolve(self, camera: Cameras) -> Optional[DrivingState]:
         """The state for a camera of the viewer, None for one of the dataset."""
-        metadata = camera.metadata or {}
-        if "expression" in metadata:
+        if "expression" in (camera.metadata or {}):
             return None
-        self._follow_click(metadata.get("cam_idx"))
         # A head is turned as its camera was placed, although newer turns may have come while the render waited.
         version, state = getattr(self._placed, "current", None) or self._store.current
         self._placed.current = None
@@ -100,11 +95,3 @@ class ViewerExpression:
             train_frame=captured.train_frame if is_captured else None,
             background=None if state.background is None else torch.tensor(state.background, device=device),
         )
-
-    def _follow_click(self, camera_index: Optional[int]) -> None:
-        before, self._camera_index = self._camera_index, camera_index
-        if camera_index is None or before is None or camera_index == before:
-            return
-        if 0 <= camera_index < len(self._table.train_frames):
-            frame = int(self._table.train_frames[camera_index])
-            self._store.change(lambda state: replace(state, source="captured frame", frame=frame, playing=False))

@@ -161,14 +161,14 @@ class ViewerSession:
 
     def _follow_viewer(self) -> None:
         """Take up what nerfstudio's viewer only has after it was set up; when the server stops, end all threads."""
-        cameras_hidden = False
+        cameras_seen = False
         while not self._server_stopped():
             with unless_stopped():
                 # The outputs are known from the first render, and may be chosen in nerfstudio's own panel.
                 self.panel.image.refresh_outputs()
-                if not cameras_hidden and hasattr(self._viewer, "train_util"):  # The last thing that init_scene sets.
-                    cameras_hidden = True
-                    self.hide_training_cameras()
+                if not cameras_seen and hasattr(self._viewer, "train_util"):  # The last thing that init_scene sets.
+                    cameras_seen = True
+                    self.take_up_training_cameras()
             time.sleep(0.5)
         self.panel.live.stop()
         self.store.set(playing=False)
@@ -178,11 +178,16 @@ class ViewerSession:
         """Whether somebody has stopped viser's server, which reports it to nobody."""
         return self._viewer.viser_server._websock_server._ws_server is None
 
-    def hide_training_cameras(self) -> None:
-        """Hide the images of the training cameras, as nerfstudio's own button does.
+    def take_up_training_cameras(self) -> None:
+        """Show a training camera's frame when it is clicked on; hide their images, as nerfstudio's own button does.
 
         Seen from where a frame was taken, such an image hangs before the face and covers the render.
         """
+        for index, handle in self._viewer.camera_handles.items():
+            frame = int(self.actions.table.train_frames[index])
+            handle.on_click(
+                lambda _, frame=frame: self.store.change(lambda state: self.actions.choose_frame(state, frame))
+            )
         if self._viewer.hide_images.visible:
             self._viewer.set_camera_visibility(False)
             self._viewer.toggle_cameravis_button()

@@ -84,6 +84,27 @@ def test_what_receives_and_plays_ends_with_the_viewer(tmp_path):
         free.bind(("127.0.0.1", port))
 
 
+def test_each_click_on_a_training_camera_shows_its_frame(tmp_path):
+    viewer = viewing.start_viewer(
+        open_avatar(save_run(tmp_path / "run", make(metadata() | {"intrinsics": INTRINSICS})))
+    )
+    session = viewer.pipeline.viewer_control.session
+    frames = session.actions.table.train_frames
+    try:
+        viewer.camera_handles = {
+            index: viewer.viser_server.scene.add_camera_frustum(f"/{index}", 1.0, 1.0) for index in (0, len(frames) - 1)
+        }
+        session.take_up_training_cameras()
+        for index in (0, 0, len(frames) - 1, 0):  # nerfstudio's index of the camera clicked on begins with 0.
+            session.store.change(session.actions.neutral)
+            for clicked in viewer.camera_handles[index]._impl.click_cb:
+                clicked(None)
+            state = session.store.state
+            assert (state.source, state.frame) == ("captured frame", frames[index])
+    finally:
+        viewer.viser_server.stop()
+
+
 def test_a_live_head_turns_as_far_as_the_clip_that_was_left_out(tmp_path):
     data = metadata() | {"intrinsics": INTRINSICS}
     angles = np.array([-20, -10, 0, 20, 0, 0])

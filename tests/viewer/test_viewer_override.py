@@ -82,16 +82,6 @@ def test_by_hand_the_head_pose_of_the_frame_stays(rig):
     assert state.train_frame is None
 
 
-def test_a_click_on_a_training_camera_shows_its_frame(rig):
-    rig.store.change(lambda state: rig.actions.edit(state, 0, 0.3))
-    assert float(rig.resolve(cam_idx=0).expression[0]) == pytest.approx(0.3), "the first index seen is no click"
-    assert float(rig.resolve(cam_idx=0).expression[0]) == pytest.approx(0.3)
-    torch.testing.assert_close(rig.resolve(cam_idx=1).expression, torch.tensor([0.4, 0.8]))
-    assert rig.store.state.source == "captured frame"
-    rig.store.change(lambda state: rig.actions.neutral(state))
-    assert not rig.resolve(cam_idx=1).expression.any(), "the click acts once"
-
-
 def test_a_snapshot_is_used_as_a_whole(rig):
     """A change while a camera is resolved shows in the next picture, not half in this one."""
     make = rig.actions.table.effective
