@@ -63,7 +63,9 @@ class FileControls:
     def _load(self, event: GuiEvent) -> None:
         if self.saved.value == _NOTHING:
             raise UserError("No expression is saved here yet; save one, or load one from a file.")
-        path = self._folder / file_name(self.saved.value)
+        if self.saved.value not in self._saved_names():  # What a page sends may be a path.
+            raise UserError(f"{self.saved.value!r} is not among the saved expressions; choose another.")
+        path = self._folder / f"{self.saved.value}.json"
         self._apply(event, path.name, load_expression(path))
 
     def _download(self, event: GuiEvent) -> None:

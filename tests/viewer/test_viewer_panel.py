@@ -10,6 +10,8 @@ import pytest
 from panel_rig import Rig, table
 from viser import GuiEvent
 
+from nerfblendshape_ns.viewer.expression_file import save_expression
+
 
 def test_a_slider_sets_its_coefficient_once(rig):
     rig.send(rig.slider("jawOpen"), 0.5)
@@ -139,3 +141,21 @@ def test_what_goes_wrong_is_told_in_the_browser(rig):
     assert "No expression is saved here yet" in rig.client.notes[-1] and rig.store.version == version
     rig.send(rig.panel.live.calibrate)
     assert "No face has been received" in rig.client.notes[-1]
+
+
+def test_what_is_listed_is_what_is_loaded(server, tmp_path):
+    """Browsers call the second download of a file ``wide (1).json``; others were named by hand."""
+    folder = tmp_path / "expressions"
+    for name, value in (("wide (1)", 0.3), ("a.json", 0.4), ("a", 0.5)):
+        save_expression(folder / f"{name}.json", {"jawOpen": value})
+    files = Rig(server, folder, table())
+    for name, value in (("wide (1)", 0.3), ("a.json", 0.4), ("a", 0.5)):
+        assert name in files.panel.files.saved.options
+        files.send(files.panel.files.saved, name)
+        files.send(files.panel.files.load)
+        assert files.store.state.manual[0] == pytest.approx(value), files.client.notes
+    version = files.store.version
+    save_expression(tmp_path / "outside.json", {"jawOpen": 0.6})
+    files.send(files.panel.files.saved, "../outside")
+    files.send(files.panel.files.load)
+    assert files.store.version == version and "is not among the saved" in files.client.notes[-1]
