@@ -69,6 +69,12 @@ def expression_tab(server: ViserServer) -> ContextManager[Any]:
     return nullcontext()
 
 
+def offered_camera(viewer: Viewer, given: Optional[str]) -> Optional[str]:
+    """The camera that the live controls offer: the given one, else the first where only this machine gets here."""
+    is_local = viewer.viser_server.get_host() in _THIS_MACHINE and not viewer.config.make_share_url
+    return given or ("0" if is_local else None)
+
+
 class ViewerSession:
     """Builds the controls and keeps them at work for as long as the viewer runs.
 
@@ -103,7 +109,7 @@ class ViewerSession:
                 self._rendering,
                 lambda client: self.show_frame_view(client, self._front, upright=True),
                 lambda client, frame: self.show_frame_view(client, frame, upright=False),
-                camera or ("0" if viewer.viser_server.get_host() in _THIS_MACHINE else None),
+                offered_camera(viewer, camera),
             )
         viewer.viser_server.on_client_connect(self._welcome)
         threading.Thread(target=self._follow_viewer, name="nbs-viewer-follow", daemon=True).start()

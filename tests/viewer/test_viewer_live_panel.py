@@ -6,6 +6,7 @@ import html
 import threading
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from nerfblendshape_ns.expressions.live.live_link import encode_coefficients
 from nerfblendshape_ns.viewer import live_camera
 from nerfblendshape_ns.viewer.bound_controls import as_markdown
 from nerfblendshape_ns.viewer.live_panel import CAMERA
+from nerfblendshape_ns.viewer.session import offered_camera
 from nerfblendshape_ns.viewer.state import changes_image, is_streamed
 
 
@@ -200,3 +202,19 @@ def test_a_camera_that_is_not_offered_cannot_be_opened(server, monkeypatch):
     rig.send(rig.panel.live.kind, CAMERA)
     rig.send(rig.panel.live.receive, True)
     assert rig.panel.live.source is None and "offers no camera" in rig.client.notes[-1]
+
+
+@pytest.mark.parametrize(
+    "host, shared, given, offered",
+    [
+        ("127.0.0.1", False, None, "0"),
+        ("0.0.0.0", False, None, None),
+        ("127.0.0.1", True, None, None),  # By viser's tunnel everyone with the link gets here.
+        ("0.0.0.0", True, "clip.mp4", "clip.mp4"),
+    ],
+)
+def test_a_camera_is_offered_to_this_machine_alone(host, shared, given, offered):
+    viewer: Any = SimpleNamespace(
+        viser_server=SimpleNamespace(get_host=lambda: host), config=SimpleNamespace(make_share_url=shared)
+    )
+    assert offered_camera(viewer, given) == offered
