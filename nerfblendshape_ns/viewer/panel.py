@@ -58,7 +58,9 @@ class ExpressionPanel:
         self._lock = threading.Lock()
         self._shown_at = 0.0
         state, gui = store.state, server.gui
-        self.source: Any = gui.add_dropdown("Expression", SOURCES, state.source, hint="Where the expression comes from")
+        has_clip = actions.table.num_frames > 1  # An exported avatar may come without its clip.
+        sources = SOURCES if has_clip else ("manual", "live")
+        self.source: Any = gui.add_dropdown("Expression", sources, state.source, hint="Where the expression comes from")
         with gui.add_folder("Clip"):
             last = max(1, actions.table.num_frames - 1)
             self.frame = gui.add_slider("Frame", 0, last, 1, state.frame)
@@ -66,8 +68,6 @@ class ExpressionPanel:
             self.pause = gui.add_button("Pause", visible=False)
             self.speed = gui.add_slider("Speed", *SPEED_RANGE, 0.1, 1.0)
             self.frame_view = gui.add_button("View as this frame was taken")
-            for element in (self.frame, self.play, self.speed):
-                element.disabled = actions.table.num_frames == 1  # An exported avatar may come without its clip.
         with gui.add_folder("Edit"):
             self.neutral = gui.add_button("Neutral")
             self.to_frame = gui.add_button("This frame's expression", hint="Sets the sliders to the frame chosen above")
@@ -79,6 +79,8 @@ class ExpressionPanel:
             self.clamp = gui.add_checkbox(
                 "Clamp to training range", True, hint="Beyond it the model guesses; off lets sliders go there"
             )
+        for element in (self.frame, self.play, self.speed, self.to_frame):
+            element.disabled = not has_clip
         self.sliders = SliderGroup(server, store, actions)
         self.image = ImageControls(server, store, outputs, to_front)
         self.files = FileControls(server, store, actions, folder)

@@ -159,3 +159,12 @@ def test_what_is_listed_is_what_is_loaded(server, tmp_path):
     files.send(files.panel.files.saved, "../outside")
     files.send(files.panel.files.load)
     assert files.store.version == version and "is not among the saved" in files.client.notes[-1]
+
+
+def test_without_a_clip_none_is_offered(server, tmp_path):
+    """An exported avatar may come without its clip."""
+    coefficients = table()
+    coefficients.track, coefficients.train_frames = coefficients.track[:1], np.zeros(1, np.int64)
+    panel = Rig(server, tmp_path, coefficients).panel
+    assert panel.source.options == ("manual", "live") and panel.source.value == "manual"
+    assert all(each.disabled for each in (panel.frame, panel.play, panel.speed, panel.to_frame))
