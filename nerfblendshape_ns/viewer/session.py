@@ -184,6 +184,9 @@ class ViewerSession:
         """Whether somebody has stopped viser's server, which reports it to nobody."""
         return self._viewer.viser_server._websock_server._ws_server is None
 
+    def _show_frame(self, frame: int) -> None:
+        self.store.change(lambda state: self.actions.choose_frame(state, frame))
+
     def take_up_training_cameras(self) -> None:
         """Show a training camera's frame when it is clicked on; hide their images, as nerfstudio's own button does.
 
@@ -191,9 +194,7 @@ class ViewerSession:
         """
         for index, handle in self._viewer.camera_handles.items():
             frame = int(self.actions.table.train_frames[index])
-            handle.on_click(
-                lambda _, frame=frame: self.store.change(lambda state: self.actions.choose_frame(state, frame))
-            )
+            handle.on_click(lambda _, frame=frame: self._show_frame(frame))
         if self._viewer.hide_images.visible:
             self._viewer.set_camera_visibility(False)
             self._viewer.toggle_cameravis_button()
