@@ -18,9 +18,12 @@ SLIP = 30
 FRAME_INFO = {"width": 512, "height": 512, "centre_x": CAMERA.centre_x, "centre_y": CAMERA.centre_y}
 
 
-def written(root, slip, trust=1.0):
-    """Coefficients and summary where the landmarks of a frame are off by so many pixels."""
-    given, _ = clip()
+FACE, LANDMARKS = 468, 478
+
+
+def written(root, slip, trust=1.0, turning=()):
+    """Coefficients and summary where the landmarks of a frame are off by so many pixels; see ``clip``."""
+    given, _ = clip(LANDMARKS, turning)
     root.mkdir()
     landmarks = np.concatenate([given["observed"], np.zeros_like(given["observed"][..., :1])], axis=-1)
     landmarks[SLIP, :, :2] += slip
@@ -36,7 +39,12 @@ def written(root, slip, trust=1.0):
     )
     trusts = np.ones(FRAMES)
     trusts[SLIP] = trust
-    head = {"mesh": given["mesh"], "poses": given["poses"], "reference": FRONTAL, "focal": np.array(CAMERA.focal)}
+    head = {
+        "mesh": given["mesh"][:FACE],
+        "poses": given["poses"],
+        "reference": FRONTAL,
+        "focal": np.array(CAMERA.focal),
+    }
     save_arrays(root / HEAD_POSES, trust=trusts, **head)
     summary, warnings = expression_step.run(ProcessOptions(root / "v.mp4", root), FRAME_INFO, lambda *_: None)
     assert [warning.split(":")[0] for warning in warnings] == ["Only 4 of 52 coefficients move"]
@@ -52,6 +60,13 @@ def test_coefficients_follow_the_landmarks(tmp_path):
     assert summary["landmarks_rms_pixels_at_512_tracked"] > 1.0 and summary["change_rms_deviations"] > 0.1
 
 
+def test_gaze_follows_the_irises(tmp_path):
+    values, _ = written(tmp_path / "data", 0.0, turning=contract.IRIS_LANDMARKS)
+    _, truth = clip(LANDMARKS)
+    tracked, error = 0.5, np.abs(values[:, 3] - truth[:, 2])[MISSED].mean()
+    assert error < 0.6 * np.abs(tracked - truth[MISSED, 2]).mean()
+
+
 @pytest.mark.parametrize("trust", [1e-4, 0.0])
 def test_a_slip_of_the_tracker_spoils_no_other_frame(tmp_path, trust):
     expected, _ = written(tmp_path / "still", 0.0, trust)
@@ -62,7 +77,7 @@ def test_a_slip_of_the_tracker_spoils_no_other_frame(tmp_path, trust):
 
 
 def test_without_any_frame_to_believe_the_trackers_stay(tmp_path):
-    given, _ = clip()
+    given, _ = clip(LANDMARKS)
     values, _ = written(tmp_path / "data", 0.0)
     head = dict(np.load(tmp_path / "data" / HEAD_POSES))
     save_arrays(tmp_path / "data" / HEAD_POSES, **{**head, "trust": np.zeros(FRAMES)})

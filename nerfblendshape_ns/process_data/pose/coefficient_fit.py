@@ -10,7 +10,7 @@ known shape coefficients and stays near them.
 
 from __future__ import annotations
 
-from typing import Tuple
+from typing import Sequence, Tuple
 
 import numpy as np
 from jaxtyping import Float
@@ -41,6 +41,7 @@ def fit_coefficients(
     intrinsics: Intrinsics,
     trust: Float[ndarray, "frames"],
     image_size: float = 512.0,
+    alone: Sequence[int] = (),
 ) -> Tuple[Float[ndarray, "frames basis"], Float[ndarray, "frames"], Float[ndarray, "frames"]]:
     """The coefficients of a clip, moved to where its landmarks are.
 
@@ -53,6 +54,7 @@ def fit_coefficients(
         intrinsics: the camera.
         trust: in the landmarks of each frame, 0 to 1; below :data:`.DISTRUSTED` they say nothing of the motion.
         image_size: longer image side, which the noise is relative to.
+        alone: landmarks whose errors are like no neighbour's, such as irises.
 
     Returns:
         Coefficients, none beyond the smallest and the largest tracked one, and per frame the rms distance of the
@@ -64,6 +66,8 @@ def fit_coefficients(
     bounds = coefficients.min(), coefficients.max()
     tangents = (observed - (intrinsics.centre_x, intrinsics.centre_y)) / intrinsics.focal
     tangents[trust < DISTRUSTED] = np.nan
+    independent = np.full(len(mesh), INDEPENDENT / len(mesh))
+    independent[list(alone)] = 1.0
     matrices = camera_to_head(poses, reference)[:, :3].reshape(len(poses), 12)
 
     def seen(frame: int, values: ndarray) -> Tuple[ndarray, ndarray]:
@@ -79,12 +83,13 @@ def fit_coefficients(
     neutral, motion = landmark_motion(tangents, fitted, matrices, mesh)
     before = distances(fitted)
     for _ in range(ROUNDS):
-        moved, weights = motion[moving], trust * INDEPENDENT / len(mesh)
-        for frame, (tracked, weight) in enumerate(zip(coefficients, weights)):
+        moved = motion[moving]
+        for frame, tracked in enumerate(coefficients):
             # Linear at the tracked coefficients, from which the change is counted.
             residual, by_shape = seen(frame, tracked)
             slopes = np.einsum("pij,kpj->pik", by_shape, moved).reshape(residual.size, len(moved))
-            change = np.linalg.solve(weight * slopes.T @ slopes + precision, weight * slopes.T @ residual.ravel())
+            weighted = slopes.T * np.repeat(trust[frame] * independent, 2)
+            change = np.linalg.solve(weighted @ slopes + precision, weighted @ residual.ravel())
             fitted[frame, moving] = (tracked[moving] + change).clip(*bounds)
         neutral, motion = landmark_motion(tangents, fitted, matrices, mesh)
     return fitted, before, distances(fitted)

@@ -78,7 +78,9 @@ def _fitted(
     trust = head["trust"] * tracks["found"]
     believed = trust >= DISTRUSTED
     # What is not believed must not be smeared over the frames beside it.
-    landmarks = tracks["landmarks"][:, : len(head["mesh"]), :2]
+    face = len(head["mesh"])
+    landmarks = tracks["landmarks"][:, [*range(face), *contract.IRIS_LANDMARKS], :2]
+    lids = [head["mesh"][list(lid)].mean(0) for lid in (contract.RIGHT_EYE_LANDMARKS, contract.LEFT_EYE_LANDMARKS)]
     landmarks = fill_gaps(np.where((believed | ~believed.any())[:, None, None], landmarks, np.nan))
     smooth = np.clip(whittaker(raw, smoothness, breaks), 0.0, 1.0)
     image_size = max(frame_info["width"], frame_info["height"])
@@ -87,10 +89,11 @@ def _fitted(
         smooth,
         head["poses"],
         head["reference"],
-        head["mesh"],
+        np.concatenate([head["mesh"], lids]),
         Intrinsics(float(head["focal"]), frame_info["centre_x"], frame_info["centre_y"]),
         trust,
         image_size,
+        (face, face + 1),
     )
     before, after = (rms(distance) * 512.0 / image_size for distance in distances)
     deviation = smooth.std(0)

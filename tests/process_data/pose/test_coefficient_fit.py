@@ -18,6 +18,17 @@ def test_a_movement_that_the_tracker_misses_is_found():
     assert before[MISSED].mean() > 2.0 and after.max() < 0.3
 
 
+def test_a_gaze_that_irises_alone_show_is_found():
+    """As neighbours of the others, whose errors are alike, two points of hundreds would weigh too little."""
+    irises = 400, 401
+    given, truth = clip(402, irises)
+    missed = np.abs(given["coefficients"] - truth)[MISSED, 2].mean()
+    followed, stayed = (
+        np.abs(fit_coefficients(**given, alone=alone)[0] - truth)[MISSED, 2].mean() for alone in (irises, ())
+    )
+    assert followed < 0.6 * missed < 0.7 * missed < stayed
+
+
 def test_distances_are_pixels():
     given, truth = clip()
     given["coefficients"] = truth
