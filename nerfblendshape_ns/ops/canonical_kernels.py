@@ -19,8 +19,11 @@ MOST_BACK = wp.constant(0.9)
 MOST_AHEAD = wp.constant(2.0)
 CLOSE = wp.constant(1.0e-5)
 """A step no longer than this is the last: a hundredth of a cell of the finest grid."""
-EYE_WHOLE, EYE_END = wp.constant(1.3), wp.constant(1.6)
-"""Distances from an eyeball's centre, in its radii, up to which all turns and from which nothing does: glasses stay."""
+EYE_WHOLE, EYE_END = wp.constant(2.2), wp.constant(2.6)
+"""Distances from an eyeball's centre, in its radii, up to which all turns and from which nothing does: what a head
+shows of an eye lies up to two radii from there, since nothing tells its depth."""
+EYE_NEAREST = wp.constant(0.5)
+"""From this distance on points turn the less the farther they are, so that all slide alike."""
 MINIMUM_SAMPLES = 512
 """Samples worth a thread of their own."""
 
@@ -97,14 +100,15 @@ def _eye_turned_back(
     """Where a point between the lids is when its eye looks straight ahead; others stay."""
     eye = wp.where(point[0] < 0.5 * (eyes[0][0] + eyes[1][0]), 0, 1)
     offset = wp.cw_mul(point - eyes[eye], size)
-    weight = wp.clamp((EYE_END - wp.length(offset)) / (EYE_END - EYE_WHOLE), 0.0, 1.0)
+    distance = wp.length(offset)
+    weight = wp.clamp((EYE_END - distance) / (EYE_END - EYE_WHOLE), 0.0, 1.0)
     if weight > 0.0:
         weight *= _bilinear(opening, point[2], point[0])
     if weight > 0.0:
         turn = wp.vec2()
         for number in range(turns.shape[0]):
             turn += coefficients[frame, number] * turns[number, eye]
-        turn = wp.max(wp.min(turn, ends[1, eye]), ends[0, eye])
+        turn = wp.max(wp.min(turn, ends[1, eye]), ends[0, eye]) / wp.max(distance, EYE_NEAREST)
         sine, cosine = wp.sin(turn[1]), wp.cos(turn[1])
         back = wp.vec3(cosine * offset[0] + sine * offset[1], cosine * offset[1] - sine * offset[0], offset[2])
         sine, cosine = wp.sin(turn[0]), wp.cos(turn[0])

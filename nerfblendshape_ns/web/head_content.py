@@ -17,7 +17,7 @@ from nerfblendshape_ns.model_components.conditioning.face_motion import GRID, in
 from nerfblendshape_ns.model_components.conditioning.head_pose_code import HeadPoseCode
 from nerfblendshape_ns.model_components.rendering.early_termination import EARLY_STOP
 from nerfblendshape_ns.models.head import HeadModel
-from nerfblendshape_ns.ops.canonical_kernels import EYE_END, EYE_WHOLE
+from nerfblendshape_ns.ops.canonical_kernels import EYE_END, EYE_NEAREST, EYE_WHOLE
 from nerfblendshape_ns.ops.hash_grid import HashGridLayout
 from nerfblendshape_ns.web.tables import quantise
 
@@ -107,7 +107,7 @@ def head_content(head: HeadModel, exact: bool = False) -> Tuple[Dict[str, Any], 
     if conditioning.eyes is not None:
         eyes = conditioning.eyes
         content["eyes"] = {"centres": eyes.centres.tolist(), "size": eyes.size.tolist()}
-        content["eyes"] |= {"whole": EYE_WHOLE, "end": EYE_END}
+        content["eyes"] |= {"nearest": EYE_NEAREST, "whole": EYE_WHOLE, "end": EYE_END}
         arrays["head.opening"] = array(eyes.opening).astype(np.float16)
         arrays["head.turns"] = array(eyes.turns.T)
         arrays["head.furthest"] = array(eyes.furthest)

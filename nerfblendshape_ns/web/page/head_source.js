@@ -38,7 +38,7 @@ vec3 canonical(vec3 unit) {
 }`;
 
 // What lies between the lids is turned back with its eye, as there.
-const eyesSource = ({ centres, size, whole, end }) => `
+const eyesSource = ({ centres, size, nearest, whole, end }) => `
 uniform sampler2D opening;
 uniform vec2 turns[2];
 vec3 turnedBack(vec3 point) {
@@ -46,10 +46,11 @@ vec3 turnedBack(vec3 point) {
   vec3 eye = right ? vec3(${centres[0].map(number).join(", ")}) : vec3(${centres[1].map(number).join(", ")});
   vec3 size = vec3(${size.map(number).join(", ")});
   vec3 offset = (point - eye) * size;
-  float weight = clamp((${number(end)} - length(offset)) / ${number(end - whole)}, 0.0, 1.0);
+  float away = length(offset);
+  float weight = clamp((${number(end)} - away) / ${number(end - whole)}, 0.0, 1.0);
   if (weight > 0.0) weight *= textureLod(opening, point.xz, 0.0).r;
   if (weight <= 0.0) return point;
-  vec2 turn = right ? turns[0] : turns[1];
+  vec2 turn = (right ? turns[0] : turns[1]) / max(away, ${number(nearest)});
   vec2 s = sin(turn), c = cos(turn);
   vec3 back = vec3(c.y * offset.x + s.y * offset.y, c.y * offset.y - s.y * offset.x, offset.z);
   back = vec3(back.x, c.x * back.y + s.x * back.z, c.x * back.z - s.x * back.y);

@@ -47,12 +47,15 @@ def make() -> EyeMotion:
 
 
 def turned(points: Tensor, up: float, left: float) -> Tensor:
-    """Points on the left eye after it was turned up, then to the left, with its iris moved along +x."""
+    """Points on the left eye after it was turned up, then to the left, with its iris moved along +x; the farther from
+    the centre, the less."""
     offset = points - CENTRES[1]
-    pitch, yaw = torch.tensor(-up), torch.tensor(left)
-    about_x = torch.tensor([[1, 0, 0], [0, pitch.cos(), -pitch.sin()], [0, pitch.sin(), pitch.cos()]])
-    about_z = torch.tensor([[yaw.cos(), -yaw.sin(), 0], [yaw.sin(), yaw.cos(), 0], [0, 0, 1]])
-    return CENTRES[1] + offset @ (about_z @ about_x).T
+    away = offset.norm(dim=-1) / RADIUS
+    pitch, yaw, zero, one = -up / away, left / away, torch.zeros_like(away), torch.ones_like(away)
+    about_x = [one, zero, zero, zero, pitch.cos(), -pitch.sin(), zero, pitch.sin(), pitch.cos()]
+    about_z = [yaw.cos(), -yaw.sin(), zero, yaw.sin(), yaw.cos(), zero, zero, zero, one]
+    x, z = (torch.stack(rows, -1).view(-1, 3, 3) for rows in (about_x, about_z))
+    return CENTRES[1] + (z @ x @ offset[..., None])[..., 0]
 
 
 def looked_up(eyes: EyeMotion, points: Tensor, expression: Tensor, frame: Tensor | None = None) -> Tensor:
@@ -73,16 +76,24 @@ def test_the_iris_is_looked_up_in_the_middle():
 def test_only_what_lies_between_the_lids_turns():
     expression = torch.tensor([[0.0, 0.1, 0.2]])
     above, beside = torch.tensor([0.3, -0.5, 0.15]), torch.tensor([0.0, -0.5, 0.1])
-    glasses, skull = torch.tensor([0.3, -0.5 - RADIUS, 0.1]), torch.tensor([0.3, 0.5, 0.1])
+    glasses, skull = torch.tensor([0.3, -0.5 - 1.7 * RADIUS, 0.1]), torch.tensor([0.3, 0.5, 0.1])
     points = torch.stack([above, beside, glasses, skull])
     torch.testing.assert_close(looked_up(make(), points, expression), points, rtol=0, atol=1e-6)
     cornea = torch.tensor([[0.3, -0.5 - 0.2 * RADIUS, 0.1]])
     assert float((looked_up(make(), cornea, expression) - cornea).norm()) > 0.01
-    # Half of what is at 1.45 radii turns.
-    half = torch.tensor([[0.3, -0.5 - 0.45 * RADIUS, 0.1]])
-    back = looked_up(make(), half, torch.tensor([[0.0, 0.0, 0.2]])) - half
-    expected = 0.5 * 1.45 * RADIUS * torch.tensor([[-np.sin(0.2), 1 - np.cos(0.2), 0.0]], dtype=torch.float32)
+    # Half of what is at 2.4 radii turns.
+    half = torch.tensor([[0.3, -0.5 - 1.4 * RADIUS, 0.1]])
+    back, angle = looked_up(make(), half, torch.tensor([[0.0, 0.0, 0.2]])) - half, 0.2 / 2.4
+    expected = 0.5 * 2.4 * RADIUS * torch.tensor([[-np.sin(angle), 1 - np.cos(angle), 0.0]], dtype=torch.float32)
     torch.testing.assert_close(back, expected, rtol=0, atol=1e-5)
+
+
+def test_an_iris_slides_as_far_at_any_depth():
+    """Nothing tells how deep an eye is that a training makes."""
+    depths = torch.tensor([0.6, 1.0, 1.5, 2.1]) * RADIUS
+    seen = CENTRES[1] - depths[:, None] * torch.tensor([0.0, 1.0, 0.0])
+    slid = looked_up(make(), seen, torch.tensor([[0.0, 0.0, 0.2]])) - seen
+    torch.testing.assert_close(slid[:, 0], torch.full((4,), -0.2 * RADIUS), rtol=0.02, atol=0)
 
 
 def test_each_frame_turns_by_itself():
