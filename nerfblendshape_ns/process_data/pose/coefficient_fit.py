@@ -58,7 +58,7 @@ def fit_coefficients(
 
     Returns:
         Coefficients, none beyond the smallest and the largest tracked one, and per frame the rms distance of the
-        landmarks from the face, before and after, in pixels.
+        landmarks from the face, weighted as in the fit, before and after, in pixels.
     """
     deviation = PRIOR * coefficients.std(0)
     moving = deviation > PRIOR * LEAST_DEVIATION * widest_range(coefficients)
@@ -77,7 +77,8 @@ def fit_coefficients(
         return residual[0], by_shape[0]
 
     def distances(values: ndarray) -> Float[ndarray, "frames"]:
-        return np.array([np.sqrt((seen(*row)[0] ** 2).sum(-1).mean()) for row in enumerate(values)])
+        squares = ((seen(*row)[0] ** 2).sum(-1) for row in enumerate(values))
+        return np.sqrt([np.average(each, weights=independent) for each in squares])
 
     fitted = coefficients.astype(np.float64)
     neutral, motion = landmark_motion(tangents, fitted, matrices, mesh)
