@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import shlex
 import threading
 import time
@@ -17,6 +18,7 @@ from threadpoolctl import threadpool_limits
 
 from nerfblendshape_ns.common.console import progress_bars, say
 from nerfblendshape_ns.common.errors import UserError
+from nerfblendshape_ns.common.file_io import write_atomically
 from nerfblendshape_ns.common.memory import keep_freed_memory, peak_memory_mb
 from nerfblendshape_ns.common.output_folders import claimed_folder, clear_folder
 from nerfblendshape_ns.common.parallel import num_workers
@@ -87,9 +89,11 @@ def _run_pending(options: ProcessOptions, steps: List[Step], record: StepRecord,
         input_checks.check_against_frames(
             options, frame_info_of(record), "segmentation" in pending, tracked="landmarks" not in pending
         )
+    transforms = options.output / contract.TRANSFORMS
+    earlier, content = copy.deepcopy(record.document), transforms.read_bytes() if transforms.exists() else None
     if pending - {"report"}:
         # Until every part agrees again the folder must not pass for a dataset.
-        (options.output / contract.TRANSFORMS).unlink(missing_ok=True)
+        transforms.unlink(missing_ok=True)
         pending.add("dataset")
     record.forget([step.name for step in steps if step.name in pending])
     record.document.update(
@@ -97,12 +101,27 @@ def _run_pending(options: ProcessOptions, steps: List[Step], record: StepRecord,
         video=str(options.video),
         options={key: str(value) if isinstance(value, Path) else value for key, value in vars(options).items()},
     )
-    for step in run_steps(steps, record, console):
-        if step.name == "frames":
-            input_checks.check_against_frames(options, frame_info_of(record), True, tracked=False)
-        if step.name == "landmarks":
-            # Kept until the step is recorded as done, so that a kill in between costs nothing.
-            discard_partial(options.output / track_step.STRETCHES)
+    before = _stamps(steps, options.output)
+    try:
+        for step in run_steps(steps, record, console):
+            if step.name == "frames":
+                input_checks.check_against_frames(options, frame_info_of(record), True, tracked=False)
+            if step.name == "landmarks":
+                # Kept until the step is recorded as done, so that a kill in between costs nothing.
+                discard_partial(options.output / track_step.STRETCHES)
+    except BaseException:
+        if content is not None and _stamps(steps, options.output) == before:  # A wrong option costs no dataset.
+            record.document = earlier
+            record.save()
+            write_atomically(transforms, lambda path: path.write_bytes(content))
+        raise
+
+
+def _stamps(steps: List[Step], root: Path) -> Dict[str, Tuple[int, int]]:
+    """What tells whether a step has written any of its outputs; a folder is replaced as a whole."""
+    paths = {output: root / output for step in steps for output in step.outputs if output != contract.TRANSFORMS}
+    stats = {output: path.stat() for output, path in paths.items() if path.exists()}
+    return {output: (stat.st_ino, stat.st_mtime_ns) for output, stat in stats.items()}
 
 
 def run_steps(steps: List[Step], record: StepRecord, console: Console) -> Iterator[Step]:

@@ -1,5 +1,6 @@
 """From a video to a dataset, with a stand-in for MediaPipe: steps, resumption, errors."""
 
+import dataclasses
 import importlib.util
 import json
 import os
@@ -21,7 +22,7 @@ from nerfblendshape_ns.data import contract
 from nerfblendshape_ns.process_data import pipeline
 from nerfblendshape_ns.process_data.networks.model_files import LANDMARKER, PERSON_MASK
 from nerfblendshape_ns.process_data.options import DEFAULT_FOCAL
-from nerfblendshape_ns.process_data.steps import image_steps, pose_step
+from nerfblendshape_ns.process_data.steps import frame_step, image_steps, pose_step
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -146,6 +147,35 @@ def test_another_option_redoes_only_what_follows_from_it(tracker, options):
     assert tracker.calls == calls
     assert {"head_poses.npz", contract.TRANSFORMS, contract.REPORT} <= changed
     assert not changed & {contract.IMAGES, contract.PARSING, contract.BACKGROUND, "tracks_raw.npz"}
+
+
+@pytest.mark.parametrize("wrong", [{"start": 1000.0}, {"on_cut": "refuse"}])
+def test_an_option_that_is_refused_costs_no_dataset(tracker, options, monkeypatch, wrong):
+    record, before = process(options), snapshot(options.output)
+    transforms = (options.output / contract.TRANSFORMS).read_text()
+    with monkeypatch.context() as cut:
+        cut.setattr(frame_step.shots, "find_shots", lambda *_: [range(5), range(5, NUM_FRAMES)])
+        with pytest.raises(UserError, match="start|is cut at"):
+            process(dataclasses.replace(options, **wrong))
+    assert (options.output / contract.TRANSFORMS).read_text() == transforms
+    assert file_io.load_json(options.output / contract.PROCESS) == json.loads(json.dumps(record))
+    after, calls = snapshot(options.output), tracker.calls
+    changed = {name for name in before if before[name] != after[name]}
+    assert changed == {Path(contract.PROCESS), Path(contract.TRANSFORMS)}
+    process(options)
+    assert tracker.calls == calls
+
+
+def test_what_a_step_has_replaced_does_not_pass_for_the_dataset_before(tracker, options, monkeypatch):
+    process(options)
+
+    def crash(*_, **__):
+        raise RuntimeError("power cut")
+
+    monkeypatch.setattr(frame_step, "save_arrays", crash)
+    with pytest.raises(RuntimeError, match="power cut"):
+        process(dataclasses.replace(options, max_size=64))
+    assert not (options.output / contract.TRANSFORMS).exists()
 
 
 def test_without_a_model_the_message_says_what_to_do(tracker, options, monkeypatch, tmp_path):
