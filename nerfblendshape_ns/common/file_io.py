@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import json
-import math
 import os
 import re
 import threading
@@ -136,13 +135,7 @@ class PlainYaml(_SafeLoader):
 
     def construct_yaml_int(self, node: yaml.ScalarNode) -> Union[int, float]:
         """A whole number."""
-        value = super().construct_yaml_int(node)
-        if abs(value) < 1 << 63:
-            return value
-        try:
-            return float(value)
-        except OverflowError:
-            return math.inf if value > 0 else -math.inf
+        return _whole_number(str(super().construct_yaml_int(node)))
 
 
 PlainYaml.add_constructor("tag:yaml.org,2002:int", PlainYaml.construct_yaml_int)
@@ -156,8 +149,6 @@ def parse_yaml(text: str, loader: Type[PlainYaml] = PlainYaml) -> Any:
     """
     try:
         document = yaml.load(text, Loader=loader)  # noqa: S506 - a subclass of SafeLoader.
-    except yaml.YAMLError:
-        raise
     except Exception as error:  # Values that are none of their tag and deep nesting show in half a dozen kinds.
         raise yaml.YAMLError(str(error) or type(error).__name__) from error
     left, count = [document], 1
@@ -277,12 +268,9 @@ def image_size(path: Path) -> Optional[Tuple[int, int]]:
 
 def is_whole(image: Image.Image, path: Path) -> bool:
     """Whether an opened image's file has all of it; its pixels are read only where the end mark is missing."""
-    mark = END_MARKS.get(image.format or "")
-    if mark is None:
-        return True
     with path.open("rb") as file:
         file.seek(max(0, os.fstat(file.fileno()).st_size - TAIL_BYTES))
-        if mark in file.read():
+        if END_MARKS.get(image.format or "", b"") in file.read():
             return True
     try:
         image.load()
