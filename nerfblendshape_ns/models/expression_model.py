@@ -161,7 +161,8 @@ class ExpressionModel(Model, ABC, Generic[Frames]):
     def drive(self, state: DrivingState) -> Frames:
         """Prepare one driving state for the rays of an image."""
         captured = None if state.head_pose is None else state.head_pose[None].to(self.device)
-        return self.frames(state.expression[None].to(self.device), captured, None, self.train_frame_of(state))
+        train_frame = None if state.train_frame is None else torch.tensor([state.train_frame], device=self.device)
+        return self.frames(state.expression[None].to(self.device), captured, None, train_frame)
 
     def frames_of(self, ray_bundle: RayBundle) -> Frames:
         """The frames of a bundle: the driven one, those that its metadata names, or those of a training batch, whose
@@ -241,10 +242,6 @@ class ExpressionModel(Model, ABC, Generic[Frames]):
         if self.training and codes is not None:
             losses["frame_code_loss"] = codes.weight.square().mean() * self.frame_code_weight
         return losses
-
-    def train_frame_of(self, state: DrivingState) -> Optional[Tensor]:
-        """The state's training frame as an index; None where none applies."""
-        return None if state.train_frame is None else torch.tensor([state.train_frame], device=self.device)
 
     def get_rgba_image(self, outputs: Dict[str, Tensor], output_name: str = "rgb") -> Tensor:
         """What was rendered with its opacity as the fourth channel, free of the background."""
