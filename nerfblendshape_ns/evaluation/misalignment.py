@@ -88,7 +88,8 @@ def pixels_without_cell(model: HeadModel, camera: Cameras, mask: Bool[Tensor, "h
     rays = plain.generate_rays(camera_indices=0)
     shown = mask.to(model.device).flatten()
     origins, directions = (values.reshape(-1, 3)[shown] for values in (rays.origins, rays.directions))
-    return float((~model.occupancy.meets_allowed(*frames.corrected(origins, directions))).float().mean())
+    allowed = model.occupancy.allowed
+    return float((~model.occupancy.meets(allowed, *frames.corrected(origins, directions))).float().mean())
 
 
 def floaters(

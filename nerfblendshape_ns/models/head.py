@@ -128,8 +128,6 @@ class HeadModel(ExpressionModel[FrameBatch]):
             config.occupancy_resolution,
             step_size=step_size,
             train_expressions=train_condition,
-            minimum=train_condition.amin(0),
-            maximum=train_condition.amax(0),
         )
         self.camera_optimizer: CameraOptimizer
         self.camera_optimizer = config.camera_optimizer.setup(num_cameras=self.num_train_data, device="cpu")

@@ -53,9 +53,7 @@ class ExpressionOccupancy(nn.Module):
         resolution: cells along each axis.
         step_size: of ray marching; opacity of a cell is taken over one step.
         train_expressions: ``[train, basis]``, what the training frames are conditioned on: their coefficients, and
-            their head pose where that counts among them.
-        minimum: ``[basis]``.
-        maximum: ``[basis]``.
+            their head pose where that counts among them. Their ends are probed.
     """
 
     def __init__(
@@ -64,8 +62,6 @@ class ExpressionOccupancy(nn.Module):
         resolution: int,
         step_size: float,
         train_expressions: Float[Tensor, "train basis"],
-        minimum: Float[Tensor, "basis"],
-        maximum: Float[Tensor, "basis"],
     ) -> None:
         super().__init__()
         self.step_size = step_size
@@ -85,9 +81,9 @@ class ExpressionOccupancy(nn.Module):
         self.register_buffer("initialised", torch.zeros((), dtype=torch.bool))
         self.register_buffer("probe_position", torch.zeros((), dtype=torch.long))
         self.register_buffer("train_expressions", train_expressions.float().clone(), persistent=False)
-        extremes = torch.cat([torch.diag(maximum.float()), torch.diag(minimum.float())])
+        extremes = torch.cat([torch.diag(ends) for ends in (train_expressions.amax(0), train_expressions.amin(0))])
         moving = extremes.abs().sum(-1) > 0
-        self.register_buffer("extremes", extremes[moving], persistent=False)
+        self.register_buffer("extremes", extremes[moving].float(), persistent=False)
 
     @property
     def decay(self) -> float:
@@ -205,18 +201,6 @@ class ExpressionOccupancy(nn.Module):
             cells = _largest_piece(head | (occupied & ~crumbs))
             self._connected = state, torch.from_numpy(cells)[None].to(binaries.device)
         return self._connected[1]
-
-    @torch.no_grad()
-    def meets_allowed(
-        self, origins: Float[Tensor, "rays 3"], directions: Float[Tensor, "rays 3"]
-    ) -> Bool[Tensor, "rays"]:
-        """Whether rays have any step, marched as by :meth:`sample`, in a cell that may ever be occupied.
-
-        Args:
-            origins: of the rays.
-            directions: unit vectors.
-        """
-        return self.meets(self.allowed, origins, directions)
 
     @torch.no_grad()
     def meets(

@@ -17,7 +17,7 @@ FRAMES, SIZE = 40, 64
 
 def occupancy() -> ExpressionOccupancy:
     box = torch.tensor([[-1.0, -1.0, -1.0], [1.0, 1.0, 1.0]])
-    return ExpressionOccupancy(box, 32, 0.03, torch.zeros(2, 1), torch.zeros(1), torch.ones(1))
+    return ExpressionOccupancy(box, 32, 0.03, torch.tensor([[0.0], [1.0]]))
 
 
 def camera_to_worlds(degrees: torch.Tensor) -> torch.Tensor:
@@ -65,7 +65,7 @@ def without_cell(clip: Any, grid: ExpressionOccupancy) -> torch.Tensor:
     for index in range(len(clip)):
         row, column = (clip.alpha[index] > 127).nonzero(as_tuple=True)
         rays = PinholeRays(clip.cameras)(torch.full_like(row, index), row * SIZE + column, {})
-        fractions.append((~grid.meets_allowed(rays.origins, rays.directions)).float().mean())
+        fractions.append((~grid.meets(grid.allowed, rays.origins, rays.directions)).float().mean())
     return torch.stack(fractions)
 
 

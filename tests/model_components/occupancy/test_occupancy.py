@@ -14,12 +14,7 @@ AABB = torch.tensor([[-1.0, -1.0, -1.0], [1.0, 1.0, 1.0]])
 
 def make(resolution: int = 16) -> ExpressionOccupancy:
     return ExpressionOccupancy(
-        AABB,
-        resolution,
-        step_size=0.05,
-        train_expressions=torch.tensor([[0.0, 0.0], [0.5, 0.1]]),
-        minimum=torch.tensor([0.0, -0.3]),
-        maximum=torch.tensor([1.0, 0.4]),
+        AABB, resolution, step_size=0.05, train_expressions=torch.tensor([[0.0, 0.4], [1.0, -0.3]])
     )
 
 
@@ -132,8 +127,9 @@ def test_settled_update_is_the_union_over_expressions_at_both_ends():
 
     def density(positions, expressions, probe):
         seen.update(tuple(round(value, 3) for value in row) for row in expressions.tolist())
-        # Something appears on the left only when the second coefficient is at its negative end.
-        visible = (expressions[probe.long(), 1] < 0) & (positions[:, 0] < 0.25)
+        # Something appears on the left only where the second coefficient alone moves, to its negative end.
+        alone = (expressions[:, 0] == 0) & (expressions[:, 1] < 0)
+        visible = alone[probe.long()] & (positions[:, 0] < 0.25)
         return 100.0 * visible.float()
 
     for step in range(110):
@@ -201,8 +197,8 @@ def test_rays_that_meet_what_may_ever_be_occupied():
     occupancy.estimator.binaries.fill_(False)
     origins = torch.tensor([[0.6, -3.0, 0.1], [0.4, -3.0, 0.1], [0.6, -3.0, 1.2], [0.6, -3.0, -0.9]])
     directions = torch.tensor([[0.0, 1.0, 0.0]]).expand(4, 3)
-    assert occupancy.meets_allowed(origins, directions).tolist() == [True, False, False, True]
-    assert occupancy.meets_allowed(origins[:0], directions[:0]).tolist() == []
+    assert occupancy.meets(occupancy.allowed, origins, directions).tolist() == [True, False, False, True]
+    assert occupancy.meets(occupancy.allowed, origins[:0], directions[:0]).tolist() == []
     assert not occupancy.estimator.binaries.any()
 
 
