@@ -143,9 +143,8 @@ class HeadModel(ExpressionModel[FrameBatch]):
             "face_motion": self.conditioning.motion is not None,
             "basis_parametrisation": "named" if self.field.encoding.mixing is None else "principal",
         }
-        components = len(self.field.encoding.bases)
         return description | {
-            "components": components,
+            "components": len(self.field.encoding.bases),
             "face_mesh": None if mesh is None else mesh.tolist(),
             "camera_optimizer": self.config.camera_optimizer.mode,
         }
@@ -298,17 +297,14 @@ class HeadModel(ExpressionModel[FrameBatch]):
         viewed = directions if self.training else self.view_range(origins, directions)
 
         def density_at(distances: Tensor, rays: Tensor) -> Tuple[Tensor, Tensor]:
-            return self._density(origins, Marched(directions, distances, rays, self.aabb), frames)
+            marched = Marched(directions, distances, rays, self.aabb)
+            positions, row = self.conditioning.to_canonical(origins, marched, frames)
+            return self.field.density(positions, frames.tables, frames.of_frames, row)
 
         def color_of(geometry: Tensor, rays: Tensor) -> Tensor:
             return self.field.color(viewed, rays, geometry, frames.codes, frames.ray_frame)
 
         return render(march, density_at, color_of, segment_sizes(origins))
-
-    def _density(self, origins: Tensor, marched: Marched, frames: FrameBatch) -> Tuple[Tensor, Tensor]:
-        """Density and geometry features of samples on rays."""
-        positions, row = self.conditioning.to_canonical(origins, marched, frames)
-        return self.field.density(positions, frames.tables, frames.of_frames, row)
 
     # --- losses and metrics ---
 

@@ -118,7 +118,8 @@ def test_brows_leave_the_lower_face_and_the_jaw_the_upper():
 
     def density(values: list) -> torch.Tensor:
         frames = model.frames(torch.tensor([values]))
-        return model._density(rays.origins, samples, frames)[0]
+        positions, row = model.conditioning.to_canonical(rays.origins, samples, frames)
+        return model.field.density(positions, frames.tables, frames.of_frames, row)[0]
 
     part = canonical_positions(rays.origins, samples, face=model.conditioning.parts.face_map(soft=False))[1]
     assert set(part.tolist()) == {OFF_FACE, LOWER_FACE, UPPER_FACE}
