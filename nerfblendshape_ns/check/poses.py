@@ -54,7 +54,7 @@ def check_poses(clip: Clip, splits: Splits) -> Section:
             numbers[behind],
         )
     _motion(section, angles, distance, numbers, clip.fps)
-    _outliers(section, clip, poses, distance, numbers)
+    _outliers(section, poses, distance, numbers)
     _views(section, angles, positions, splits)
     if not behind.any():
         _reprojection(section, clip, poses, positions, numbers)
@@ -104,13 +104,7 @@ def _unwrapped(angles: np.ndarray) -> np.ndarray:
     return np.degrees(np.unwrap(np.radians(angles), axis=0))
 
 
-def _outliers(
-    section: Section,
-    clip: Clip,
-    poses: np.ndarray,
-    distance: np.ndarray,
-    numbers: np.ndarray,
-) -> None:
+def _outliers(section: Section, poses: np.ndarray, distance: np.ndarray, numbers: np.ndarray) -> None:
     """Single frames that leave the track of their neighbours."""
     if len(poses) < 5:
         return

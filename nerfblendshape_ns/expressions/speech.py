@@ -71,7 +71,7 @@ def speak(sound: Path, text: Optional[str], idle: bool) -> Speech:
     if text is None:
         values[:, ARKIT_NAMES.index("jawOpen")] = JAW_ALONE * loudness
     else:
-        for name, curve in viseme_curves(text, times, loudness).items():
+        for name, curve in viseme_curves(text, loudness).items():
             values[:, ARKIT_NAMES.index(name)] = curve
     if not idle:
         return Speech(times, values, None)
@@ -123,12 +123,11 @@ def measure_loudness(samples: np.ndarray) -> np.ndarray:
     return np.clip((rms / loud - SILENT_FRACTION) / (1.0 - SILENT_FRACTION), 0.0, 1.0)
 
 
-def viseme_curves(text: str, times: np.ndarray, loudness: np.ndarray) -> Dict[str, np.ndarray]:
+def viseme_curves(text: str, loudness: np.ndarray) -> Dict[str, np.ndarray]:
     """ARKit's coefficients for words, by openfacefx.
 
     Args:
         text: the words.
-        times: ``[frames]`` at which coefficients are wanted.
         loudness: ``[frames]`` 0..1.
 
     Raises:
