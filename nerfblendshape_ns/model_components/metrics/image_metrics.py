@@ -22,15 +22,6 @@ def psnr(prediction: Tensor, target: Tensor, mask: Optional[Bool[Tensor, "height
     return float(-10.0 * torch.log10(error.mean().clamp_min(1e-10)))
 
 
-def image_metrics(
-    prediction: Float[Tensor, "height width 3"],
-    target: Float[Tensor, "height width 3"],
-    lpips: Mapping[str, LPIPS] = NO_NETWORKS,
-) -> Dict[str, float]:
-    """``psnr ssim l1`` of a whole image, and ``lpips lpips_vgg`` where their networks are given; both in [0, 1]."""
-    return _image_metrics(prediction, target, lpips)[0]
-
-
 def head_metrics(
     prediction: Float[Tensor, "height width 3"],
     target: Float[Tensor, "height width 3"],
@@ -50,7 +41,7 @@ def head_metrics(
     """
     if not bool(head.any()):
         head = torch.ones_like(head)
-    metrics, ssim_map = _image_metrics(prediction, target, lpips)
+    metrics, ssim_map = image_metrics(prediction, target, lpips)
     metrics["psnr_head"] = psnr(prediction, target, head)
     metrics["ssim_head"] = float(ssim_map[head].mean())
     return metrics
@@ -69,10 +60,13 @@ def structural_similarity(
     return ssim_map[0].mean(0)  # type: ignore[index]
 
 
-def _image_metrics(
-    prediction: Tensor, target: Tensor, lpips: Mapping[str, LPIPS]
-) -> Tuple[Dict[str, float], Float[Tensor, "rows columns"]]:
-    """Metrics of a whole image and the map of structural similarity behind them."""
+def image_metrics(
+    prediction: Float[Tensor, "height width 3"],
+    target: Float[Tensor, "height width 3"],
+    lpips: Mapping[str, LPIPS] = NO_NETWORKS,
+) -> Tuple[Dict[str, float], Float[Tensor, "height width"]]:
+    """``psnr ssim l1`` of a whole image, ``lpips lpips_vgg`` where their networks are given, and the map of structural
+    similarity behind them; both images in [0, 1]."""
     ssim_map = structural_similarity(prediction, target)
     metrics = {
         "psnr": psnr(prediction, target),

@@ -62,7 +62,7 @@ def torso_metrics(
         "head_only": (outputs["head_rgb"], batch["head_image"]),
     }
     for name, (ours, truth) in rows.items():
-        measured = image_metrics(ours, truth_where_seen(truth, ours, batch), lpips)
+        measured, _ = image_metrics(ours, truth_where_seen(truth, ours, batch), lpips)
         metrics.update({f"{name}_{key}": value for key, value in measured.items()})
     return metrics
 

@@ -64,5 +64,5 @@ def test_lpips_of_the_networks_that_are_given_and_can_take_the_image(monkeypatch
     bright, planes = (prediction + 0.5).clamp(0, 1).permute(2, 0, 1)[None], truth.permute(2, 0, 1)[None]
     for name in expected:
         assert metrics[name] == pytest.approx(float(networks[name](bright, planes)), rel=1e-5)
-    assert [name for name in image_metrics(prediction, truth, networks) if name.startswith("lpips")] == expected
-    assert set(image_metrics(prediction, truth)) == {"psnr", "ssim", "l1"}
+    assert [name for name in image_metrics(prediction, truth, networks)[0] if name.startswith("lpips")] == expected
+    assert set(image_metrics(prediction, truth)[0]) == {"psnr", "ssim", "l1"}
