@@ -35,8 +35,6 @@ class Drive:
     """Cameras."""
     background: Optional[np.ndarray]
     """float32 colour ``[3]`` or image ``[height, width, 3]``; None is the model's own."""
-    mapping: Retargeting
-    """How the driver's coefficients became this person's."""
     fps: float
     """Frames per second."""
     notes: Tuple[str, ...]
@@ -106,7 +104,7 @@ def plan_drive(options: DriveOptions, avatar: Avatar, console: Console) -> Drive
             f"the driver's head turns up to {poses.softened:.0f} degrees farther than in this person's clip; rotations "
             "are limited (--no-limit-poses keeps them, --head-pose fixed leaves them out)."
         )
-    return Drive(person, driver, expressions, poses, background, mapping, fps, tuple(notes), into, frames, faceless)
+    return Drive(person, driver, expressions, poses, background, fps, tuple(notes), into, frames, faceless)
 
 
 def retarget_mode(options: DriveOptions, kind: SourceKind) -> RetargetMode:
