@@ -31,12 +31,7 @@ from nerfblendshape_ns.engine.pose_rounds import FIRST_STEP, ROUNDS, correct_pos
 from nerfblendshape_ns.engine.schedules import ProgressDecay
 from nerfblendshape_ns.engine.start_report import start_report
 from nerfblendshape_ns.engine.table_optimizer import BlendshapeTableAdam
-from nerfblendshape_ns.engine.training_record import (
-    TrainingClock,
-    load_training_record,
-    save_training_record,
-    training_record,
-)
+from nerfblendshape_ns.engine.training_record import TrainingClock, load_training_record, save_training_record
 from nerfblendshape_ns.field_components.table_gradients import TableGradients, several_processes
 from nerfblendshape_ns.model_components.losses import prepare_patch_loss
 from nerfblendshape_ns.models.head import HeadModel
@@ -223,7 +218,7 @@ class BudgetTrainer(Trainer):
         self._check_losses()
         if comms.is_main_process():  # As nerfstudio decides it: of all machines.
             self._save_whole(step)
-            save_training_record(self.base_dir, training_record(self.config, step + 1, self._clock))
+            save_training_record(self.base_dir, self.config, step + 1, self._clock)
 
     def _save_whole(self, step: int) -> None:
         """Let nerfstudio save elsewhere in the run, where nobody looks for checkpoints, then move the file."""

@@ -44,16 +44,17 @@ class TrainingClock:
         }
 
 
-def training_record(config: Any, steps: int, clock: TrainingClock) -> Dict[str, Any]:
-    """What belongs to a run's figures.
+def save_training_record(folder: Path, config: Any, steps: int, clock: TrainingClock) -> None:
+    """Write what belongs to a run's figures.
 
     Args:
+        folder: of the run.
         config: nerfstudio's trainer config.
         steps: how many were trained.
         clock: started with the training.
     """
     on_gpu = config.machine.device_type == "cuda"
-    return {
+    record = {
         "method": config.method_name,
         "date": datetime.date.today().isoformat(),
         "commit": commit(),
@@ -66,11 +67,7 @@ def training_record(config: Any, steps: int, clock: TrainingClock) -> Dict[str, 
         "gpu_memory_mb": round(torch.cuda.max_memory_reserved() / 2**20) if on_gpu else None,
         "versions": versions(),
     }
-
-
-def save_training_record(folder: Path, record: Mapping[str, Any]) -> None:
-    """Write a run's record."""
-    save_json(folder / FILE, dict(record))
+    save_json(folder / FILE, record)
 
 
 def load_training_record(folder: Path) -> Optional[Dict[str, Any]]:
