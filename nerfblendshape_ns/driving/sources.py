@@ -15,7 +15,7 @@ from nerfblendshape_ns.coefficient_names.arkit import ARKIT_BASIS, ARKIT_NAMES
 from nerfblendshape_ns.common.errors import UserError
 from nerfblendshape_ns.common.file_io import load_image
 from nerfblendshape_ns.data.frame_times import frame_times
-from nerfblendshape_ns.data.layouts import Clip, foreign_dataset, is_dataset, read_clip
+from nerfblendshape_ns.data.layouts import foreign_dataset, is_dataset, read_clip
 from nerfblendshape_ns.driving.keyframes import keyframe_sequence, read_keyframes
 from nerfblendshape_ns.driving.options import DEFAULT_FPS, OWN_SPLITS, DriveOptions
 from nerfblendshape_ns.driving.own_dataset import source_video
@@ -138,14 +138,9 @@ def dataset_sequence(root: Path) -> DriverSequence:
         times=frame_times(clip),
         basis_id=clip.basis_id,
         motion=HeadMotion.from_camera_poses(clip.camera_to_head),
-        read_image=lambda frame: frame_image(clip, frame),
+        read_image=lambda frame: load_image(clip.frames[frame].files.image),
         audio=source_video(root),
     )
-
-
-def frame_image(clip: Clip, frame: int) -> np.ndarray:
-    """The image of a clip's frame, uint8 RGB."""
-    return load_image(clip.frames[frame].files.image)
 
 
 def speech_sequence(path: Path, options: DriveOptions) -> DriverSequence:
