@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Any, Callable, Dict, Iterable, Optional, Tuple, Type
+from typing import Any, Dict, Iterable, Tuple, Type
 
 import torch
 from jaxtyping import Float
@@ -94,15 +94,11 @@ class BlendshapeTableAdam(torch.optim.Optimizer):
         self._tables()[2].clear()
 
     @torch.no_grad()
-    def step(self, closure: Optional[Callable[[], float]] = None) -> Optional[float]:  # type: ignore[override]
+    def step(self) -> None:  # type: ignore[override]
         """Update all tables from the gradient rows of all frames since ``zero_grad``."""
-        loss = None
-        if closure is not None:
-            with torch.enable_grad():
-                loss = closure()
         mean, bases, gradients = self._tables()
         if gradients.grad is None:
-            return loss
+            return
         assert gradients.coefficients is not None
         group = self.param_groups[0]
         mean_state, bases_state = self._state(mean), self._state(bases)
@@ -129,7 +125,6 @@ class BlendshapeTableAdam(torch.optim.Optimizer):
             shrink=group["basis_l1"],
             idle=bases_state["idle"],
         )
-        return loss
 
     @staticmethod
     @lru_cache(1)
