@@ -47,7 +47,8 @@ class LivePerformer:
     def __init__(self, person: CoefficientSpace, turns: np.ndarray, mode: RetargetMode = "range") -> None:
         driver = CoefficientSpace(ARKIT_NAMES, ARKIT_BASIS, np.zeros((1, len(ARKIT_NAMES))))
         try:
-            self._matched = int((match_names(driver, person) >= 0).sum())
+            self.matched = int((match_names(driver, person) >= 0).sum())
+            """How many of the model's coefficients are ARKit's."""
         except UserError:
             shown = ", ".join(person.names[:3])
             raise UserError(
@@ -64,11 +65,6 @@ class LivePerformer:
         self._straight: Optional[np.ndarray] = None
         self._mean_turn: Optional[np.ndarray] = None
         self._map = self._estimate()
-
-    @property
-    def matched(self) -> int:
-        """How many of the model's coefficients are ARKit's."""
-        return self._matched
 
     def calibrate(self) -> None:
         """Take the last frame for the performer's neutral face and head pose from now on.
