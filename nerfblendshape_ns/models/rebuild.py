@@ -83,11 +83,8 @@ def read_checkpoint(run: Union[str, Path]) -> ModelCheckpoint:
     path = find_checkpoint(run)
     try:
         loaded = torch.load(path, map_location="cpu", weights_only=True)
-        state = {
-            name[len(MODEL_PREFIX) :].removeprefix("module."): value
-            for name, value in loaded["pipeline"].items()
-            if name.startswith(MODEL_PREFIX)
-        }
+        model = part_of(loaded["pipeline"], MODEL_PREFIX)
+        state = {name.removeprefix("module."): value for name, value in model.items()}
         step = int(loaded["step"])
     except Exception as error:  # torch reports a damaged file by half a dozen kinds of error.
         raise UserError(
@@ -96,6 +93,11 @@ def read_checkpoint(run: Union[str, Path]) -> ModelCheckpoint:
     if not isinstance(state.get(EXTRA_STATE), dict) or "kind" not in state[EXTRA_STATE]:
         raise UserError(f"{path} was not written by a nerfblendshape method; give a run of nerfblendshape-head.")
     return ModelCheckpoint(path, step, state)
+
+
+def part_of(state: Mapping[str, Any], prefix: str) -> State:
+    """What a state dictionary holds under names that begin so, by the rest of the names."""
+    return {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
 
 
 def load_head(run: Union[str, Path]) -> HeadModel:

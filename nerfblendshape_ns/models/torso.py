@@ -36,7 +36,7 @@ from nerfblendshape_ns.models.expression_model import ExpressionModel, Expressio
 from nerfblendshape_ns.models.frozen_head import frozen_foreground, head_to_freeze
 from nerfblendshape_ns.models.head import HeadModel
 from nerfblendshape_ns.models.occupancy_callback import occupancy_callback
-from nerfblendshape_ns.models.rebuild import EXTRA_STATE, build_head
+from nerfblendshape_ns.models.rebuild import EXTRA_STATE, build_head, part_of
 
 HEAD_PREFIX = "head."
 """Before the names of the head's tensors in a torso's state."""
@@ -153,12 +153,7 @@ class TorsoModel(ExpressionModel[TorsoFrames]):
     def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
         """Rebuild the head that the state holds, then load all weights; the head's own run is not needed."""
         if HEAD_PREFIX + EXTRA_STATE in state_dict and self.head is None:
-            head_state = {
-                name.removeprefix(HEAD_PREFIX): value
-                for name, value in state_dict.items()
-                if name.startswith(HEAD_PREFIX)
-            }
-            self.attach_head(build_head(head_state))
+            self.attach_head(build_head(part_of(state_dict, HEAD_PREFIX)))
         plate, image = state_dict.get("background.plate"), self.background.image
         self.background.plate = None if plate is None else plate.to(self.device)  # The dataset's may have changed.
         # A run may be resumed before another background: the image is that which this model's option names.
