@@ -238,7 +238,7 @@ def match_names(driver: CoefficientSpace, target: CoefficientSpace) -> np.ndarra
 def plain_name(name: str) -> str:
     """A name without case, underscores and short forms of left and right."""
     side = re.sub(r"[_\-. ]([lr])$", lambda found: {"l": "left", "r": "right"}[found[1]], name.lower())
-    return re.sub(r"[^a-z0-9]", "", side)
+    return re.sub(r"[\W_]", "", side)
 
 
 def neutral_face(frames: np.ndarray, names: Sequence[str]) -> np.ndarray:

@@ -37,6 +37,7 @@ def test_names_match_in_any_order_and_spelling():
 def test_plain_names():
     assert plain_name("eye_blink_l") == plain_name("EyeBlink_L") == plain_name("eyeBlinkLeft") == "eyeblinkleft"
     assert plain_name("mouth left") == plain_name("mouthLeft") and plain_name("tongueOut") == "tongueout"
+    assert len({plain_name(name) for name in ("눈", "입", "Öffnen", "ffnen")}) == 4
 
 
 def test_still_coefficients_that_are_not_used_are_not_worth_a_word():

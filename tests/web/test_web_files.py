@@ -129,6 +129,11 @@ def test_names_of_a_long_table_are_looked_up_once(page):
     assert page.evaluate(looked_up) < 5
 
 
+def test_names_in_other_scripts_are_told_apart(page):
+    columns = """(name) => new avatar.playback.constructor({ names: ["눈", "입", "Öffnen_L"] }).columns(name)"""
+    assert [page.evaluate(columns, name) for name in ("눈", "입", "öffnenLeft")] == [[0], [1], [2]]
+
+
 def test_an_image_fills_the_picture_undistorted(page):
     image = np.zeros((40, 3600, 3), np.uint8)
     image[:] = (255, 0, 0)

@@ -12,7 +12,7 @@ export function element(id) {
 /** A coefficient's name without what writers of names differ in. @param {string} name @returns {string} */
 export function plainName(name) {
   const sided = name.toLowerCase().replace(/[_\-. ]l$/, "left").replace(/[_\-. ]r$/, "right");
-  return sided.replace(/[^a-z0-9]/g, "");
+  return sided.replace(/[^\p{L}\p{N}]/gu, "");
 }
 
 export class Coefficients {
