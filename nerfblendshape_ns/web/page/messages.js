@@ -18,7 +18,8 @@ const COMMANDS = {
 
 /** @param {import("./avatar.js").Avatar} avatar @param {string[]} origins that may command and listen */
 export function listen(avatar, origins) {
-  const allowed = new Set(location.origin === "null" ? origins : [location.origin, ...origins]);
+  // Files are of no website, though some browsers give all of them one origin.
+  const allowed = new Set(location.protocol.startsWith("http") ? [location.origin, ...origins] : origins);
   addEventListener("message", ({ data, origin, source }) => {
     if (!allowed.has(origin) || !source || typeof data?.avatar !== "string" || !Object.hasOwn(COMMANDS, data.avatar)) return;
     const answer = { avatar: "answer", id: data.id };
@@ -30,7 +31,10 @@ export function listen(avatar, origins) {
     if (data.id !== undefined || answer.error) source.postMessage(answer, { targetOrigin: origin });
   });
   if (parent === window) return;
-  const tell = (message) => allowed.forEach((origin) => parent.postMessage(message, origin));
+  // Browsers report each message to another origin than the parent's as an error; most say what that is.
+  const embedder = location.ancestorOrigins?.[0];
+  const told = [...allowed].filter((origin) => embedder === undefined || origin === embedder);
+  const tell = (message) => told.forEach((origin) => parent.postMessage(message, origin));
   avatar.addEventListener("change", () => tell({ avatar: "change", values: avatar.get(), playing: avatar.playback.playing }));
   avatar.addEventListener("end", () => tell({ avatar: "end" }));
   tell({ avatar: "ready", names: avatar.names, values: avatar.get() });
