@@ -10,6 +10,7 @@ from typing import Sequence
 from nerfblendshape_ns import __version__
 from nerfblendshape_ns.avatar.avatar import Avatar
 from nerfblendshape_ns.avatar.avatar_file import Provenance
+from nerfblendshape_ns.common.errors import printable
 from nerfblendshape_ns.common.file_io import save_text
 from nerfblendshape_ns.web.assembly import assemble
 from nerfblendshape_ns.web.content import page_content
@@ -54,4 +55,7 @@ def export_page(
         "Source": stated.source or "not stated",
         "Written": f"{stated.created} by {stated.written_by}",
     }
-    save_text(path, assemble(pack(content, arrays), stated.person or "Avatar", rows, origins, live))
+    # A terminal may hand over halves of characters, and a stranger's file state anything.
+    rows = {name: printable(text) for name, text in rows.items()}
+    title = rows["Person"] if stated.person else "Avatar"
+    save_text(path, assemble(pack(content, arrays), title, rows, origins, live))

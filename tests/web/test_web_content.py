@@ -11,9 +11,11 @@ from stand_in_tcnn import install
 from tiny_head import make
 
 from nerfblendshape_ns.avatar.avatar import Avatar
+from nerfblendshape_ns.avatar.avatar_file import Provenance
 from nerfblendshape_ns.common.errors import UserError
 from nerfblendshape_ns.expressions.head_turns import RANGE_MARGIN
 from nerfblendshape_ns.web.content import page_content
+from nerfblendshape_ns.web.export import export_page
 from nerfblendshape_ns.web.head_content import FURTHEST, cell_distances, head_content
 
 
@@ -85,3 +87,11 @@ def directions(avatar: Avatar, yaw: float, pitch: float) -> np.ndarray:
     view = avatar.head.view_range
     position = torch.from_numpy(turned_pose(avatar, yaw, pitch)[None, :, 3]).float()
     return view.angles(torch.nn.functional.normalize(view.centre - position, dim=-1))[0].numpy()
+
+
+def test_whatever_is_stated_can_be_written(tmp_path):
+    """Half a character is what a terminal of another encoding hands over; other marks would turn the text round."""
+    path = tmp_path / "a.html"
+    export_page(head_avatar(), path, Provenance(person='Zoë "</title>" \udce4', consent="agreed\u202e"))
+    text = path.read_text(encoding="utf-8")
+    assert text.count("Zoë &quot;&lt;/title&gt;&quot; \ufffd") == 4 and "<dd>agreed\ufffd</dd>" in text
