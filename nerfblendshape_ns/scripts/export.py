@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 
 STATED = ("person", "consent", "licence", "source")
 """Options that go into the file's provenance."""
-OTHER_SUFFIXES = (".ckpt", ".yml", ".yaml", ".html", ".htm")
+PAGE_SUFFIXES = (".html", ".htm")
+"""What browsers take for a page."""
+OTHER_SUFFIXES = (".ckpt", ".yml", ".yaml", *PAGE_SUFFIXES)
 """What commands and browsers take for something else than an avatar file."""
 
 
@@ -82,8 +84,8 @@ def run(options: ExportOptions) -> None:
         )
     if options.html is None and (options.origins or options.live):
         raise UserError("--origins and --live are of a page; give --html FILE too, or leave them out.")
-    if options.html is not None and options.html == options.output:
-        raise UserError(f"--output and --html are both {options.html}; name two files.")
+    if options.html is not None and options.html.suffix.lower() not in PAGE_SUFFIXES:
+        raise UserError(f"--html {options.html} would not open as a page; let it end in .html.")
     # Imports nerfstudio whole, which takes seconds.
     from nerfblendshape_ns.avatar.avatar import open_avatar
     from nerfblendshape_ns.avatar.export import export_avatar

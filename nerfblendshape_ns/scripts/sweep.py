@@ -15,6 +15,8 @@ from nerfblendshape_ns.common.errors import UserError
 
 FPS = 25.0
 """Frames per second of the video."""
+LONGEST_SECONDS = 60.0
+"""Of a coefficient in the video."""
 
 
 @dataclass
@@ -43,8 +45,12 @@ def run(options: SweepOptions, console: Console) -> None:
     """
     if options.size is not None and not 8 <= options.size <= 4096:
         raise UserError(f"--size is {options.size} but must be from 8 to 4096 pixels.")
-    if options.seconds < 0:
-        raise UserError("--seconds must not be negative; 0 writes no video.")
+    if not 0 <= options.seconds <= LONGEST_SECONDS:
+        raise UserError(
+            f"--seconds is {options.seconds:g} but must be from 0, which writes no video, to {LONGEST_SECONDS:g}."
+        )
+    if not 0 <= options.threshold <= 255:
+        raise UserError(f"--threshold is {options.threshold:g} but must be from 0 to 255 levels.")
     # Imports nerfstudio whole, which takes seconds.
     from nerfblendshape_ns.avatar.avatar import open_avatar
     from nerfblendshape_ns.avatar.sweep import as_document, as_text, sweep_avatar

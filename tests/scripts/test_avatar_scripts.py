@@ -65,8 +65,9 @@ def test_what_a_file_states_sends_the_terminal_nothing(run, tmp_path, capsys):
 def test_what_is_wrong_is_told(run, tmp_path, capsys):
     assert "give the directory of a run to export, or --show FILE" in fails(capsys, export.main)
     assert "--origins and --live are of a page; give --html FILE too" in fails(capsys, export.main, run, "--live")
-    both = ("--output", tmp_path / "x", "--html", tmp_path / "x")
-    assert "x; name two files" in fails(capsys, export.main, run, *both)
+    for name in ("x", "x.avatar"):
+        told = fails(capsys, export.main, run, "--html", tmp_path / name)
+        assert f"{name} would not open as a page; let it end in .html" in told
     for name in ("x.html", "x.ckpt", "X.YML"):
         told = fails(capsys, export.main, run, "--output", tmp_path / name)
         assert f"{name} would be taken for another kind of file; let it end in .avatar" in told
@@ -77,5 +78,8 @@ def test_what_is_wrong_is_told(run, tmp_path, capsys):
     for main, arguments in ((export.main, ("--show", broken)), (sweep.main, (broken,)), (view.main, (broken,))):
         assert "a.avatar is no avatar file, or is truncated or damaged" in fails(capsys, main, *arguments)
     assert "--size is 4 but must be from 8 to 4096" in fails(capsys, sweep.main, run, "--size", 4)
-    assert "--seconds must not be negative" in fails(capsys, sweep.main, run, "--seconds", -1)
+    for seconds in ("-1", "nan", "inf"):
+        told = fails(capsys, sweep.main, run, "--seconds", seconds)
+        assert f"--seconds is {seconds} but must be from 0, which writes no video, to 60." in told
+    assert "--threshold is nan but must be from 0 to 255" in fails(capsys, sweep.main, run, "--threshold", "nan")
     assert "elsewhere does not exist" in fails(capsys, view.main, tmp_path / "elsewhere")
