@@ -83,6 +83,11 @@ def until(page: Any, met: str) -> None:
     raise AssertionError(f"the page did not come to {met}")
 
 
+def picture(page: Any) -> np.ndarray:
+    """The page's image, levels of red, green, blue and opacity one after the other."""
+    return np.array(page.evaluate("Array.from(avatar.image(32).data)"), float)
+
+
 # An open browser leaves its event loop running in this thread, where other files start loops of their own.
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:

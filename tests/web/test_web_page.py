@@ -1,15 +1,14 @@
-"""The page as a person uses it: sliders, turning, files, pictures; and what it says where it cannot work."""
+"""The page as a person uses it: sliders, turning, files, pictures."""
 
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Any, List
 
 import cv2
 import numpy as np
 import pytest
-from made_pages import NAMES, head_avatar, patient, turned_pose, until
+from made_pages import NAMES, head_avatar, patient, picture, turned_pose, until
 
 from nerfblendshape_ns.avatar.avatar_file import Provenance
 from nerfblendshape_ns.driving.keyframes import keyframe_sequence, read_keyframes
@@ -20,7 +19,7 @@ pytestmark = pytest.mark.slow
 KEYFRAMES = """\
 easing: smooth  # for keyframes that give none
 keyframes:
-  - {time: 0, expression: {}}
+  - {time: 0, expression: ~, head: null}
   - {time: 0.5, expression: {mouthSmile: 80%, browInnerUp: 0.3}, head: {yaw: 4}}
   - time: 1.5
     expression:
@@ -37,10 +36,6 @@ def avatar() -> Any:
 
 def values(page: Any) -> List[float]:
     return page.evaluate("avatar.expression()")
-
-
-def picture(page: Any) -> np.ndarray:
-    return np.array(page.evaluate("Array.from(avatar.image(32).data)"), float)
 
 
 def open_text(page: Any, name: str, text: str) -> None:
@@ -155,6 +150,27 @@ def test_keyframes_play_as_nbs_drive_plays_them(open_page, avatar, tmp_path):
         page.evaluate("avatar.play(undefined, {speed: 'fast'})")
     with pytest.raises(Exception, match="A pose has yaw, pitch, roll and zoom as numbers, not valueOf: 1"):
         page.evaluate("avatar.pose({valueOf: 1})")
+
+
+def test_what_is_set_while_something_plays_stays(open_page, avatar):
+    page = open_page(avatar, keep_track=True)
+    wave = "avatar.play({keyframes: [{time: 0}, {time: 60, head: {yaw: 4}}]})"
+    plays = "avatar.playback.playing"
+    for sequence in (wave, "avatar.play('track')"):
+        page.evaluate(sequence)
+        page.evaluate("avatar.pose({zoom: 1.5})")
+        assert page.evaluate(plays), "nearer or farther it goes on"
+        page.evaluate("avatar.pose({yaw: -2})")
+        assert not page.evaluate(plays) and page.inner_text("#play") == "Play"
+        page.evaluate(sequence)
+        page.evaluate("avatar.set({browInnerUp: 0.4})")
+        assert not page.evaluate(plays) and values(page)[2] == pytest.approx(0.4)
+    page.evaluate("avatar.play({keyframes: [{time: 0}, {time: 60, expression: {browInnerUp: 0.5}}]})")
+    page.evaluate("avatar.pose({yaw: -2})")
+    page.wait_for_timeout(300)
+    assert page.evaluate(plays) and page.evaluate("avatar.turn.yaw") == -2, "it does not turn the head"
+    page.evaluate("avatar.orbit = true; avatar.changed()")
+    assert page.is_checked("#orbit")
 
 
 def test_the_clip_plays_where_the_page_has_it(open_page, avatar):
@@ -292,94 +308,3 @@ def test_pictures_are_saved(open_page, avatar, tmp_path):
     assert page.evaluate("avatar.schedule.hold") == 0 and page.inner_text("#record") == "Record video"
     states = page.evaluate("streams.flatMap((stream) => stream.getTracks()).map((track) => track.readyState)")
     assert states == ["ended", "ended"], "else the browser goes on to read every picture"
-
-
-def test_graphics_that_were_taken_away_come_back(open_page, avatar):
-    page = open_page(avatar)
-    page.evaluate("avatar.set({browInnerUp: 0.5})")
-    before = picture(page)
-    page.evaluate("(window.taken = avatar.renderer.gl.getExtension('WEBGL_lose_context')).loseContext()")
-    until(page, "document.getElementById('message').textContent.startsWith('The browser has taken the graphics away;')")
-    page.evaluate("avatar.reset(); avatar.set({browInnerUp: 0.5}); avatar.schedule.wanted = 90; avatar.changed()")
-    page.wait_for_timeout(500)
-    page.click("#save")
-    assert page.inner_text("#message") == "There is no picture, for the browser has taken the graphics away."
-    page.evaluate("avatar.background({color: [0, 1, 0]}); taken.restoreContext()")
-    until(page, "document.getElementById('message').textContent === '' && !avatar.renderer.lost")
-    assert tuple(picture(page)[:3]) == (0, 255, 0)
-    page.evaluate("avatar.background(null)")
-    np.testing.assert_allclose(picture(page), before, atol=1)
-
-
-def test_a_screen_of_other_density_is_filled(open_page, avatar):
-    page = open_page(avatar)
-    side = page.evaluate("avatar.schedule.fullSide")
-    metrics = {"width": 800, "height": 320, "deviceScaleFactor": 1.5, "mobile": False}
-    page.context.new_cdp_session(page).send("Emulation.setDeviceMetricsOverride", metrics)
-    until(page, "devicePixelRatio === 1.5")
-    assert page.evaluate("avatar.schedule.fullSide") == pytest.approx(1.5 * side, abs=1)
-
-
-def damaged(path: Path, how: str) -> Path:
-    text = path.read_text()
-    begin = text.index(">H4sI") + 1
-    end = text.index("</script>", begin)
-    data = text[begin:end]
-    middle = len(data) // 2
-    changed = {
-        "truncated": data[:middle],
-        "changed": data[:middle] + ("A" if data[middle] != "A" else "B") + data[middle + 1 :],
-        "no base64": data[:middle] + "§" + data[middle + 1 :],
-        "empty": "",
-    }[how]
-    path.write_text(text[:begin] + changed + text[end:])
-    return path
-
-
-@pytest.mark.parametrize("how", ["truncated", "changed", "no base64", "empty"])
-def test_damaged_data_give_a_sentence(browser, avatar, tmp_path, how):
-    path = tmp_path / "avatar.html"
-    export_page(avatar, path, Provenance(consent="agreed on 3 May"))
-    page = patient(browser.new_page())
-    page.goto(damaged(path, how).as_uri())
-    page.wait_for_selector("body[data-state=failed]")
-    message = page.inner_text("#message")
-    assert message.startswith("The page's data are truncated or damaged (") and message.endswith(
-        "export the page again."
-    )
-    assert "agreed on 3 May" in page.content() and page.locator("#panel").is_hidden()
-    page.close()
-
-
-def test_a_browser_without_webgl_is_told_so(browser, avatar, tmp_path):
-    path = tmp_path / "avatar.html"
-    export_page(avatar, path, Provenance())
-    page = patient(browser.new_page())
-    page.add_init_script("HTMLCanvasElement.prototype.getContext = () => null")
-    page.goto(path.as_uri())
-    page.wait_for_selector("body[data-state=failed]")
-    assert page.inner_text("#message").startswith("This browser offers no WebGL2")
-    page.close()
-
-
-def test_an_old_browser_is_told_so(browser, avatar, tmp_path):
-    path = tmp_path / "avatar.html"
-    export_page(avatar, path, Provenance())
-    page = patient(browser.new_page())
-    page.add_init_script("delete window.DecompressionStream")
-    page.goto(path.as_uri())
-    page.wait_for_selector("body[data-state=failed]")
-    assert page.inner_text("#message").startswith("This browser is too old to unpack")
-    page.close()
-
-
-@pytest.mark.parametrize("size", [(1100, 700), (700, 1100), (390, 844)])
-def test_the_whole_picture_is_seen(open_page, avatar, size):
-    page = open_page(avatar)
-    page.set_viewport_size({"width": size[0], "height": size[1]})
-    inside = """() => {
-        const [picture, stage] = ["canvas", "stage"].map((id) => document.getElementById(id).getBoundingClientRect());
-        return picture.top >= stage.top && picture.bottom <= stage.bottom && picture.left >= stage.left
-            && picture.right <= stage.right && picture.height > 100;
-    }"""
-    assert page.evaluate(inside)

@@ -57,7 +57,7 @@ export class Avatar extends EventTarget {
   }
 
   /**
-   * Set some coefficients.
+   * Set some coefficients, and end what plays.
    * @param {Object<string, number>} values by name, in the clip's units
    * @throws {PageError} a name that the avatar lacks, or a value that is no number
    */
@@ -69,6 +69,7 @@ export class Avatar extends EventTarget {
       if (!Number.isFinite(value)) throw new PageError(`The value of ${name} must be a number, not ${value}.`);
       next[index] = value;
     }
+    this.pause();
     this.setAll(next);
   }
 
@@ -101,10 +102,16 @@ export class Avatar extends EventTarget {
   }
 
   /**
-   * Turn the head (or the camera about it, see `orbit`) and zoom; what is left out stays.
+   * Turn the head (or the camera about it, see `orbit`) and zoom; what is left out stays. A sequence that turns it ends.
    * @param {Turn} turn limited to what training showed, and a little more
    */
   pose(turn) {
+    if (this.playback.sequence?.turns && Object.keys(turn).some((name) => name !== "zoom")) this.pause();
+    this.turnTo(turn);
+  }
+
+  /** As `pose`, of a sequence that goes on. @param {Turn} turn */
+  turnTo(turn) {
     for (const [name, value] of Object.entries(turn)) {
       if (!Object.hasOwn(this.turn, name) || !Number.isFinite(value)) throw new PageError(`A pose has yaw, pitch, roll and zoom as numbers, not ${name}: ${value}.`);
       const [low, high] = this.rangeOf(name);

@@ -24,6 +24,7 @@ export class Picture {
     avatar.addEventListener("change", () => this.follow());
     element("save").addEventListener("click", () => this.save());
     element("record").addEventListener("click", () => this.record());
+    this.choose(this.choice); // A browser that loads the page again fills in what was chosen.
     element("record").disabled = typeof MediaRecorder === "undefined" || !canvas.captureStream;
   }
 

@@ -29,7 +29,7 @@ export class Playback {
     this.time = 0;
     this.repeat = true;
     this.speed = 1;
-    /** @type {{duration: number, show: (time: number) => void}|null} */
+    /** Seconds, whether it turns the head, and what shows a time of it. @type {{duration: number, turns: boolean, show: (time: number) => void}|null} */
     this.sequence = null;
     /** @type {number|null} */
     this.last = null;
@@ -92,6 +92,7 @@ export class Playback {
     const count = names.length;
     return {
       duration: track.seconds[track.frames - 1] + 1 / content.fps,
+      turns: true,
       show: (time) => {
         const later = track.seconds.findIndex((seconds) => seconds > time + 1e-4); // They are rounded to single precision.
         const frame = later < 0 ? track.frames - 1 : later - 1;
@@ -110,8 +111,10 @@ export class Playback {
       if (index && frame.time <= frames[index - 1].time) throw new PageError(`Keyframe ${index} does not come after the one before.`);
     });
     const first = frames[0].time;
+    const turns = frames.some((frame) => frame.turns);
     return {
       duration: frames[frames.length - 1].time - first,
+      turns,
       show: (time) => {
         const found = frames.findIndex((frame) => frame.time >= first + time); // Rounding may leave none.
         const next = found < 0 ? frames.length - 1 : found;
@@ -121,7 +124,7 @@ export class Playback {
         const between = (a, b) => a.map((value, index) => value + fraction * (b[index] - value));
         this.avatar.values = between(before.values, after.values);
         const angles = between(before.angles, after.angles);
-        if (frames.some((frame) => frame.turns)) this.avatar.pose(Object.fromEntries(ANGLES.map((name, index) => [name, angles[index]])));
+        if (turns) this.avatar.turnTo(Object.fromEntries(ANGLES.map((name, index) => [name, angles[index]])));
         else this.avatar.captured = null;
       },
     };

@@ -65,10 +65,7 @@ export class Player {
     try {
       const opened = await readFile(file, this.avatar);
       if (opened.image) this.avatar.background({ image: opened.image });
-      if (opened.expression) {
-        this.avatar.pause();
-        this.avatar.show(opened.expression);
-      }
+      if (opened.expression) this.avatar.show(opened.expression);
       if (opened.sequence) {
         this.avatar.playback.keyframes(opened.sequence);
         this.sequences.set(file.name, opened.sequence);

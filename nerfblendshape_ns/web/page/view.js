@@ -17,7 +17,7 @@ export class View {
     this.pointers = new Map();
     const ranges = { yaw: avatar.content.range.yaw, pitch: avatar.content.range.pitch, roll: ROLL_RANGE, zoom: ZOOM_RANGE };
     this.sliders = Object.entries(ranges).map(([name, [low, high]]) => {
-      const onInput = (value) => (name === "zoom" ? avatar.pose({ zoom: value }) : this.turn({ [name]: value }));
+      const onInput = (value) => avatar.pose({ [name]: value });
       const slider = makeSlider({ name: name[0].toUpperCase() + name.slice(1), low, high, value: avatar.turn[name], onInput });
       element("turns").append(slider.row);
       return { name, slider };
@@ -41,17 +41,17 @@ export class View {
       this.zoom(Math.exp(-event.deltaY * 0.001));
     };
     canvas.addEventListener("wheel", zoomed, { passive: false });
-    avatar.addEventListener("change", () => this.sliders.forEach(({ name, slider }) => slider.set(avatar.turn[name])));
+    avatar.addEventListener("change", () => this.show());
+    this.show(); // A browser that loads the page again fills in what was chosen.
   }
 
-  /** @param {import("./avatar.js").Turn} turn */
-  turn(turn) {
-    if (this.avatar.captured) this.avatar.pause();
-    this.avatar.pose(turn);
+  show() {
+    this.sliders.forEach(({ name, slider }) => slider.set(this.avatar.turn[name]));
+    element("orbit").checked = this.avatar.orbit;
   }
 
   front() {
-    this.turn({ yaw: 0, pitch: 0, roll: 0, zoom: 1 });
+    this.avatar.pose({ yaw: 0, pitch: 0, roll: 0, zoom: 1 });
   }
 
   /** @param {number} factor */
@@ -67,7 +67,7 @@ export class View {
     if (this.pointers.size === 1) {
       const side = Math.min(this.canvas.clientWidth, this.canvas.clientHeight);
       const degrees = DRAG / side;
-      this.turn({ yaw: yaw + (event.clientX - before.clientX) * degrees, pitch: pitch + (event.clientY - before.clientY) * degrees });
+      this.avatar.pose({ yaw: yaw + (event.clientX - before.clientX) * degrees, pitch: pitch + (event.clientY - before.clientY) * degrees });
     } else {
       const [other] = [...this.pointers.values()].filter((pointer) => pointer.pointerId !== event.pointerId);
       const apart = (pointer) => Math.hypot(pointer.clientX - other.clientX, pointer.clientY - other.clientY);
@@ -80,10 +80,10 @@ export class View {
   key(key) {
     const { yaw, pitch } = this.avatar.turn;
     const actions = {
-      ArrowLeft: () => this.turn({ yaw: yaw - KEY }),
-      ArrowRight: () => this.turn({ yaw: yaw + KEY }),
-      ArrowUp: () => this.turn({ pitch: pitch - KEY }),
-      ArrowDown: () => this.turn({ pitch: pitch + KEY }),
+      ArrowLeft: () => this.avatar.pose({ yaw: yaw - KEY }),
+      ArrowRight: () => this.avatar.pose({ yaw: yaw + KEY }),
+      ArrowUp: () => this.avatar.pose({ pitch: pitch - KEY }),
+      ArrowDown: () => this.avatar.pose({ pitch: pitch + KEY }),
       "+": () => this.zoom(1.1),
       "-": () => this.zoom(1 / 1.1),
       0: () => this.front(),

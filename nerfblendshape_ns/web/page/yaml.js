@@ -102,6 +102,7 @@ function flow(text, number) {
 /** @param {string} token */
 function scalar(token) {
   if (/^["']/.test(token)) return token.slice(1, -1);
+  if (/^(~|null)$/i.test(token)) return null;
   if (token === "true" || token === "false") return token === "true";
   return /^[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?$/i.test(token) ? Number(token) : token;
 }
