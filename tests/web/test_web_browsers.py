@@ -136,3 +136,37 @@ def test_controls_that_a_browser_fills_in_say_what_is_shown(browser, avatar, tmp
     page.wait_for_selector("body[data-state=ready]")
     assert page.input_value("#behind") == "own" and not page.is_checked("#orbit")
     page.close()
+
+
+def test_a_video_lasts_until_it_is_ended(open_page, avatar):
+    page = open_page(avatar)
+    page.click("#record")
+    until(page, "avatar.schedule.full?.done && !avatar.schedule.waiting")
+    page.evaluate(
+        "() => { window.told = []; avatar.addEventListener('drawn', () => told.push('drawn'));"
+        " const { stop } = MediaRecorder.prototype;"
+        " MediaRecorder.prototype.stop = function () { told.push('stop'); stop.call(this); }; }"
+    )
+    with page.expect_download():
+        page.click("#record")
+    assert page.evaluate("told.slice(0, 2)") == ["drawn", "stop"], "browsers write a picture only when it is drawn"
+
+
+def test_on_a_small_screen_the_picture_does_not_cover_what_has_the_focus(open_page, avatar):
+    page = open_page(avatar, width=390, height=844)
+    page.locator("#save").focus()
+    covered = """() => {
+        const { top } = document.activeElement.getBoundingClientRect();
+        return top < document.getElementById("stage").getBoundingClientRect().bottom - 1;
+    }"""
+    for _ in range(16):
+        page.keyboard.press("Shift+Tab")
+        assert not page.evaluate(covered)
+
+
+def test_the_bare_page_is_the_picture_alone(open_page, avatar):
+    page = open_page(avatar, width=400, height=400)
+    page.evaluate("location.hash = '#bare'")
+    page.locator("#panel").wait_for(state="hidden")
+    assert page.locator("#about").is_hidden()
+    assert page.evaluate("document.documentElement.scrollHeight <= innerHeight")

@@ -243,6 +243,7 @@ def test_an_expression_and_a_table_are_shown(shared_page):
     assert float(slider.input_value()) == pytest.approx(1.1), "sliders go on beyond the training range"
     shared_page.check("#limit")
     assert values(shared_page)[1] == pytest.approx(0.8)
+    assert slider.get_attribute("aria-valuetext") == "0.80", "what is shown"
     open_text(shared_page, "take.csv", "Timecode,BrowInnerUp,MouthSmileRight\n0,0.1,0\n1,0.3,0.2\n2,0.5,0.4\n")
     until(shared_page, "avatar.playback.sequence?.duration > 0")
     shared_page.evaluate("avatar.pause(); avatar.playback.seek(1 / 25)")
@@ -308,3 +309,21 @@ def test_pictures_are_saved(open_page, avatar, tmp_path):
     assert page.evaluate("avatar.schedule.hold") == 0 and page.inner_text("#record") == "Record video"
     states = page.evaluate("streams.flatMap((stream) => stream.getTracks()).map((track) => track.readyState)")
     assert states == ["ended", "ended"], "else the browser goes on to read every picture"
+
+
+def test_a_key_that_is_held_acts_once(open_page, avatar):
+    page = open_page(avatar)
+    page.evaluate("(window.draws = 0, Math.random = () => (draws++, 0.75), 0)")
+    page.keyboard.down("r")
+    draws = page.evaluate("draws")
+    page.keyboard.down("r")  # As the keyboard repeats it.
+    assert page.evaluate("draws") == draws > 0
+
+
+def test_both_sides_of_a_random_face_come_from_one_frame(open_page, avatar):
+    page = open_page(avatar, keep_track=True)
+    page.evaluate("avatar.track.expression.forEach((_, index, all) => (all[index] = index / 100))")
+    for _ in range(5):
+        page.click("#random")
+        left, right, _ = page.evaluate("avatar.values")
+        assert right - left == pytest.approx(0.01), "the frame's own value follows"

@@ -1,5 +1,6 @@
 // The sliders of the coefficients: the most active first, as in the viewer.
 
+import { clamp } from "./algebra.js";
 import { makeSlider } from "./slider.js";
 
 const FIRST = 12;
@@ -63,13 +64,14 @@ export class Coefficients {
     const { avatar } = this;
     const { track, names, neutral, minimum, maximum, content } = avatar;
     avatar.pause();
-    const values = names.map((_, index) => {
-      if (track) return track.expression[Math.floor(Math.random() * track.frames) * names.length + index];
-      const end = Math.random() < 0.5 ? minimum[index] : maximum[index];
-      return neutral[index] + Math.random() ** 2 * (end - neutral[index]);
-    });
-    for (const [index, partner] of Object.entries(content.pairs)) if (Number(index) < partner) values[partner] = values[Number(index)];
-    avatar.setAll(values);
+    const drawn = names.map(() => [Math.random(), Math.random()]);
+    // Faces are nearly symmetric: both sides of a pair come from one frame.
+    for (const [index, partner] of Object.entries(content.pairs)) if (Number(index) < partner) drawn[partner] = drawn[index];
+    avatar.setAll(drawn.map(([first, second], index) => {
+      if (track) return track.expression[Math.floor(first * track.frames) * names.length + index];
+      const end = first < 0.5 ? minimum[index] : maximum[index];
+      return neutral[index] + second ** 2 * (end - neutral[index]);
+    }));
   }
 
   /** @param {number} gain */
@@ -102,7 +104,7 @@ export class Coefficients {
     for (const [index, slider] of this.sliders) {
       const beyond = clamped ? 0 : 0.5 * (maximum[index] - minimum[index]);
       slider.stretch(minimum[index] - beyond, maximum[index] + beyond);
-      slider.set(values[index]);
+      slider.set(clamp(values[index], minimum[index] - beyond, maximum[index] + beyond));
     }
     this.gain.set(gain);
     element("limit").checked = clamped;

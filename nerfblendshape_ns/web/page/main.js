@@ -28,7 +28,7 @@ function addControls(avatar, canvas) {
     // What was clicked last keeps the keys that it needs itself.
     if (within("input, button, summary") && (event.key === " " || event.key.startsWith("Arrow"))) return;
     const known = keys[event.key.toLowerCase()];
-    known?.();
+    if (!event.repeat) known?.(); // A key that is held would save image after image.
     if (known || view.key(event.key)) event.preventDefault();
   });
   const { schedule } = avatar;
@@ -47,7 +47,9 @@ function addControls(avatar, canvas) {
 async function start() {
   const canvas = element("canvas");
   const block = element("data");
-  document.body.classList.toggle("bare", location.hash === "#bare");
+  const undress = () => document.body.classList.toggle("bare", location.hash === "#bare");
+  undress();
+  addEventListener("hashchange", undress);
   try {
     const avatar = new Avatar(canvas, await readData(block.textContent));
     block.remove();

@@ -5,6 +5,8 @@ import { PageError } from "./data.js";
 
 const TYPES = ["video/mp4;codecs=avc1", "video/webm;codecs=vp9", "video/webm;codecs=vp8", "video/webm"];
 const BITS_PER_PIXEL = 24;
+/** Time that a picture takes from the canvas into the video. */
+const ENCODING_MS = 200;
 
 export class Picture {
   /** @param {import("./avatar.js").Avatar} avatar @param {HTMLCanvasElement} canvas @param {(text: string) => void} say */
@@ -77,7 +79,7 @@ export class Picture {
   /** Begin to record, or end and save. */
   record() {
     if (this.recorder) {
-      this.recorder.stop();
+      this.finish(this.recorder);
       return;
     }
     const { schedule } = this.avatar;
@@ -112,6 +114,19 @@ export class Picture {
     this.recorder = recorder;
     recorder.start();
     this.show();
+  }
+
+  /**
+   * End once the last picture has been drawn again: it lasts until then.
+   * @param {MediaRecorder} recorder
+   */
+  finish(recorder) {
+    const stop = () => {
+      if (recorder.state === "recording") recorder.stop();
+    };
+    if (this.avatar.renderer.lost) return stop(); // Nothing is drawn then.
+    this.avatar.addEventListener("drawn", () => setTimeout(stop, ENCODING_MS), { once: true });
+    this.avatar.changed();
   }
 
   show() {
