@@ -68,6 +68,8 @@ def run(options: ExportOptions) -> None:
     from nerfblendshape_ns.avatar.avatar_file import SUFFIX, read_avatar_file
 
     if options.show is not None:
+        if (options.run, options.output, options.html) != (None, None, None):
+            raise UserError("--show looks at a file and writes nothing; leave it out to export.")
         try:
             print(summary(options.show, read_avatar_file(options.show)))
         except UserError:

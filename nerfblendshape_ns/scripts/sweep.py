@@ -74,7 +74,7 @@ def run(options: SweepOptions, console: Console) -> None:
             frames = max(2, round(options.seconds * FPS))
             write_sweep_video(video, avatar, sweep, frames, options.size, FPS, lambda: bar.advance(task))
     print(as_text(sweep))
-    say(console, f"sheet, video and tables: {options.output}")
+    say(console, f"{'sheet, video' if options.seconds else 'sheet'} and tables: {options.output}")
 
 
 main = command(SweepOptions, "nbs-sweep", lambda options: run(options, Console(stderr=True)))

@@ -68,6 +68,9 @@ def test_what_is_wrong_is_told(run, tmp_path, capsys):
     for name in ("x", "x.avatar"):
         told = fails(capsys, export.main, run, "--html", tmp_path / name)
         assert f"{name} would not open as a page; let it end in .html" in told
+    for more in ((run,), ("--output", tmp_path / "x.avatar"), ("--html", tmp_path / "x.html")):
+        told = fails(capsys, export.main, *more, "--show", tmp_path / "a.avatar")
+        assert "--show looks at a file and writes nothing; leave it out to export" in told
     for name in ("x.html", "x.ckpt", "X.YML"):
         told = fails(capsys, export.main, run, "--output", tmp_path / name)
         assert f"{name} would be taken for another kind of file; let it end in .avatar" in told
