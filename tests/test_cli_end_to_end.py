@@ -24,6 +24,7 @@ from nerfstudio.scripts.viewer import run_viewer
 from nerfstudio.utils.eval_utils import eval_setup
 from nerfstudio.viewer.utils import CameraState, get_camera
 from tiny_runs import METHOD, NUM_FRAMES, NUM_TEST, SIZE, STEPS, checkpoint, measured, tiny_config, video_frames
+from waiting import until
 
 from nerfblendshape_ns.engine import trainer as trainer_module
 from nerfblendshape_ns.recipes.datasets import write_synthetic
@@ -161,6 +162,9 @@ def test_viewer_loads_the_run_and_renders_the_clicked_frame(trained, monkeypatch
         other = int((track - track[0]).norm(dim=1).argmax())
 
         def seen(index: int) -> torch.Tensor:
+            callbacks = state.camera_handles[index]._impl.click_cb
+            until(lambda: len(callbacks) == 2)  # nerfstudio's own asks the browser to go there.
+            callbacks[1](None)
             clicked = CameraState(
                 fov=0.6, aspect=1.0, c2w=cameras.camera_to_worlds[0], time=0.0, idx=index,
                 camera_type=CameraType.PERSPECTIVE,
