@@ -77,10 +77,10 @@ def _fitted(
     head, smoothness, breaks = load_arrays(options.output / HEAD_POSES), options.smooth_expressions, tracks["breaks"]
     trust = head["trust"] * tracks["found"]
     believed = trust >= DISTRUSTED
-    # What is not believed must not be smeared over the frames beside it.
     face = len(head["mesh"])
     landmarks = tracks["landmarks"][:, [*range(face), *contract.IRIS_LANDMARKS], :2]
-    lids = [head["mesh"][list(lid)].mean(0) for lid in (contract.RIGHT_EYE_LANDMARKS, contract.LEFT_EYE_LANDMARKS)]
+    irises = [head["mesh"][list(lid)].mean(0) for lid in (contract.RIGHT_EYE_LANDMARKS, contract.LEFT_EYE_LANDMARKS)]
+    # What is not believed must not be smeared over the frames beside it.
     landmarks = fill_gaps(np.where((believed | ~believed.any())[:, None, None], landmarks, np.nan))
     smooth = np.clip(whittaker(raw, smoothness, breaks), 0.0, 1.0)
     image_size = max(frame_info["width"], frame_info["height"])
@@ -89,7 +89,7 @@ def _fitted(
         smooth,
         head["poses"],
         head["reference"],
-        np.concatenate([head["mesh"], lids]),
+        np.concatenate([head["mesh"], irises]),
         Intrinsics(float(head["focal"]), frame_info["centre_x"], frame_info["centre_y"]),
         trust,
         image_size,
