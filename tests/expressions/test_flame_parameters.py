@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from nerfblendshape_ns.common.errors import UserError
+from nerfblendshape_ns.data.layouts import read_clip
 from nerfblendshape_ns.expressions.tracks import read_expression_track
 
 FRAMES = 7
@@ -116,4 +117,34 @@ def test_vhaps_folder_with_something_else(tmp_path):
     np.savez(tmp_path / "flame_param" / "00000.npz", expr=np.zeros((1, 3)))
     np.savez(tmp_path / "flame_param" / "00001.npz", expr=np.zeros((1, 4)))
     with pytest.raises(UserError, match=r"expr has \[3, 4\] numbers in different frames"):
+        read_expression_track(tmp_path)
+
+
+def write_imavatar(folder):
+    """The file of one video of an IMavatar dataset."""
+    folder.mkdir(parents=True)
+    pose = np.concatenate([HEAD, HEAD, JAW, EYES], 1)
+    frames = [
+        {"file_path": f"./image/{frame + 1}", "world_mat": np.eye(4)[:3].tolist(), "expression": row, "pose": turn}
+        for frame, (row, turn) in enumerate(zip(EXP.tolist(), pose.tolist()))
+    ]
+    document = {"frames": frames, "intrinsics": [-3.0, 3.0, 0.5, 0.5], "shape_params": [0.0] * 100}
+    (folder / "flame_params.json").write_text(json.dumps(document))
+
+
+@pytest.mark.parametrize("given", ["", "flame_params.json"])
+def test_imavatars_file_and_folder(tmp_path, given):
+    write_imavatar(tmp_path / "MVI_1810")
+    track = read_expression_track(tmp_path / "MVI_1810" / given, fps=25)
+    np.testing.assert_allclose(track.values, np.concatenate([EXP, JAW, EYES], 1), rtol=1e-6)
+    assert track.basis_id == "flame" and track.names[50:53] == ("jaw_0", "jaw_1", "jaw_2") and track.fps == 25
+    message = "is a dataset of IMavatar or PointAvatar, which is not read as it is .* with --expressions .*MVI_1810 for"
+    with pytest.raises(UserError, match=message):
+        read_clip(tmp_path / "MVI_1810")
+
+
+@pytest.mark.parametrize("frames", [None, [], [3], {}])
+def test_imavatars_file_without_frames(tmp_path, frames):
+    (tmp_path / "flame_params.json").write_text(json.dumps({"frames": frames, "world_mat": 0}))
+    with pytest.raises(UserError, match="flame_params.json has no list of 'frames'; restore the file"):
         read_expression_track(tmp_path)

@@ -86,6 +86,18 @@ def write_vhap(path: Path) -> None:
         np.savez(path / "flame_param" / f"{frame:05d}.npz", expr=np.zeros((1, 100)), jaw_pose=np.zeros((1, 3)))
 
 
+def write_imavatar(path: Path) -> None:
+    """A folder of IMavatar."""
+    path.mkdir()
+    frame = {
+        "file_path": "./image/1",
+        "world_mat": np.eye(4)[:3].tolist(),
+        "expression": [0.1] * 50,
+        "pose": [0.1] * 15,
+    }
+    (path / "flame_params.json").write_text(json.dumps({"frames": [frame] * 3}))
+
+
 def write_with_names(path: Path) -> None:
     """An array with names beside it."""
     np.save(path, np.random.default_rng(0).uniform(0, 1, (6, 3)).astype(np.float32))
@@ -219,6 +231,7 @@ EXPRESSIONS: Dict[str, Target] = {
     "track-flame": track("a.npz", write_flame_archive),
     "track-torch": track("a.pt", write_saved_by_torch),
     "track-metrical": track("out", lambda path: write_metrical(path, 3), "out/checkpoint/00001.frame"),
+    "track-imavatar": track("out", write_imavatar, "out/flame_params.json"),
     "track-vhap": track("out", write_vhap, "out/flame_param/00000.npz"),
     "basis-map": file_target("a.npz", write_map, use_map),
     "keyframes": file_target("a.yaml", lambda path: path.write_text(KEYFRAMES), use_keyframes),

@@ -21,6 +21,7 @@ from nerfblendshape_ns.expressions.tracks.folders import (
     DatasetReader,
     FlameArchivesReader,
     FlameTextReader,
+    ImavatarReader,
     MetricalTrackerReader,
 )
 from nerfblendshape_ns.expressions.tracks.ifacialmocap import IFacialMocapReader
@@ -37,8 +38,9 @@ READERS: Dict[str, ExpressionReader] = {
         CsvReader(),
         Audio2FaceReader(),
         MetricalTrackerReader(),
-        # VHAP's datasets are none that training reads, but their coefficients are.
+        # These datasets are none that training reads, but their coefficients are.
         FlameArchivesReader(),
+        ImavatarReader(),
         DatasetReader(),
         FlameTextReader(),
     )

@@ -1,5 +1,5 @@
-"""Folders of coefficients: a dataset of any layout, FLAME parameters in a file per frame, and metrical-tracker's
-checkpoints."""
+"""Folders of coefficients: a dataset of any layout, and FLAME parameters as metrical-tracker, VHAP, INSTA and IMavatar
+keep them."""
 
 from __future__ import annotations
 
@@ -12,8 +12,10 @@ import numpy as np
 from nerfblendshape_ns.coefficient_names.flame import FLAME_BASIS, read_flame_texts
 from nerfblendshape_ns.common.arrays import load_arrays
 from nerfblendshape_ns.common.errors import UserError
+from nerfblendshape_ns.common.file_io import load_json
 from nerfblendshape_ns.data.frame_times import frame_times
 from nerfblendshape_ns.data.layouts import is_dataset, read_clip
+from nerfblendshape_ns.data.layouts.foreign import IMAVATAR_FILE, is_imavatar_file
 from nerfblendshape_ns.expressions.tracks.array_files import SAVE_PLAIN
 from nerfblendshape_ns.expressions.tracks.base import ExpressionReader, ExpressionTrack, make_track
 from nerfblendshape_ns.expressions.tracks.flame_parameters import parameter_track
@@ -94,6 +96,26 @@ class FlameArchivesReader(ExpressionReader):
         if "expr" not in frames[0]:
             raise UserError(f"{files[0]} has no 'expr', so it holds no FLAME parameters of VHAP; export it again.")
         return parameter_track(path, stack_frames(path, frames, ("expr", "jaw_pose", "eyes_pose", "eyelids")), fps)
+
+
+class ImavatarReader(ExpressionReader):
+    """FLAME parameters as IMavatar and PointAvatar keep them: one ``flame_params.json`` for each video."""
+
+    name = "imavatar"
+    looked_for = f"{IMAVATAR_FILE} (IMavatar, PointAvatar) or its folder"
+
+    def matches(self, path: Path) -> bool:
+        """Such a file under any name, or a directory with it."""
+        return is_imavatar_file(path / IMAVATAR_FILE if path.is_dir() else path)
+
+    def read(self, path: Path, fps: Optional[float]) -> ExpressionTrack:
+        """See :meth:`ExpressionReader.read`."""
+        file = path / IMAVATAR_FILE if path.is_dir() else path
+        document = load_json(file)
+        frames = document.get("frames") if isinstance(document, dict) else None
+        if not isinstance(frames, list) or not frames or not all(isinstance(frame, dict) for frame in frames):
+            raise UserError(f"{file} has no list of 'frames'; restore the file.")
+        return parameter_track(file, stack_frames(file, frames, ("expression", "pose")), fps)
 
 
 def numbered_files(folder: Path, pattern: str) -> List[Path]:
