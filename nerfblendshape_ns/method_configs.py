@@ -46,10 +46,6 @@ def _head_optimizers(steps: int, table_rate: float, network_rate: float, table_l
             "optimizer": AdamOptimizerConfig(_target=FusedAdam, lr=network_rate, eps=1e-15),
             "scheduler": _schedule(steps, warmup=200),
         },
-        "camera_opt": {
-            "optimizer": AdamOptimizerConfig(_target=FusedAdam, lr=1e-3, eps=1e-15),
-            "scheduler": _schedule(steps, warmup=500),
-        },
     }
 
 

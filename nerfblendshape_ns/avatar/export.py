@@ -16,8 +16,6 @@ from nerfblendshape_ns.common.errors import UserError
 from nerfblendshape_ns.models.rebuild import EXTRA_STATE
 from nerfblendshape_ns.models.torso import HEAD_PREFIX
 
-TRAINING_PREFIX = "camera_optimizer."
-"""Corrections of training poses; rendering does not use them."""
 PLATE = "background.plate"
 """The clean plate of a torso."""
 FRAME_CODES = "field.frame_codes.weight"
@@ -56,9 +54,6 @@ def export_avatar(
             about = state.pop(name)
             if prefix and isinstance(about, dict):
                 description[HEAD] = about
-        for name in own:
-            if name.startswith(prefix + TRAINING_PREFIX):
-                del state[name]
         if prefix + OCCUPANCY_CELLS in own:
             # What floats beside the head is told from it by the values that are left out.
             state[prefix + OCCUPANCY_CELLS] = avatar.head.occupancy.connected()

@@ -88,8 +88,7 @@ def _motion(section: Section, angles: np.ndarray, distance: np.ndarray, numbers:
     if angle_jitter.max() > JITTER_DEGREES * (max(1.0, JITTER_FPS / fps) if fps > 0 else 1.0) ** 2:
         section.warn(
             f"the poses jitter by {angle_jitter.max():.2f} degrees from frame to frame: the avatar will be blurred",
-            "smooth them (nbs-process-data --smooth-poses), or refine them in training "
-            "(--pipeline.model.camera-optimizer.mode SO3xR3)",
+            "smooth them (nbs-process-data --smooth-poses)",
         )
     turned = max(ranges[name][1] - ranges[name][0] for name in ("yaw", "pitch"))
     if turned < STILL_DEGREES and len(numbers) > 1:

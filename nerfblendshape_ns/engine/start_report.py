@@ -67,10 +67,7 @@ def _head_parts(model: HeadModel) -> List[Part]:
         (not FaceParts.has_region_names(model.expression_source.names), FOREIGN_NAMES),
     )
     eyes = "eyes turn" if conditioning.eyes is not None else STILL_EYES
-    poses = _first(
-        (not config.pose_correction, "by --pipeline.model.pose-correction False"),
-        (not model.corrects_poses, f"by --pipeline.model.camera-optimizer.mode {config.camera_optimizer.mode}"),
-    )
+    poses = _first((not config.pose_correction, "by --pipeline.model.pose-correction False"))
     return [
         Part("pose correction", poses),
         Part("face motion", None if conditioning.motion is not None else motion, eyes),

@@ -201,7 +201,7 @@ class BudgetTrainer(Trainer):
             pipeline: Any = self.pipeline
             say(CONSOLE, start_report(pipeline.model, pipeline.datamanager))
             save_json(self.base_dir / SPLIT_FILE, self._train_metadata["splits"])
-        if isinstance(self._model, HeadModel) and self._model.corrects_poses:
+        if isinstance(self._model, HeadModel) and self._model.config.pose_correction:
             self.callbacks.append(
                 TrainingCallback([TrainingCallbackLocation.BEFORE_TRAIN_ITERATION], self._correct_poses)
             )

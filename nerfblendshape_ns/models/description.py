@@ -165,24 +165,6 @@ def check_description(saved: Mapping[str, Any], current: Mapping[str, Any]) -> N
             )
 
 
-def check_pose_refinement(state: Mapping[str, Any], mode: str) -> None:
-    """Compare how a head's training poses were refined with how those of the model that loads it are.
-
-    Args:
-        state: the head's state dictionary; one without refined poses suits every model.
-        mode: of the model's camera optimizer.
-
-    Raises:
-        UserError: the poses were refined in another way.
-    """
-    saved = state["_extra_state"]["camera_optimizer"] if "camera_optimizer.pose_adjustment" in state else mode
-    if saved != mode:
-        raise UserError(
-            f"The checkpoint's training poses were refined by {saved}, the model is configured with {mode}; resume "
-            f"with --pipeline.model.camera-optimizer.mode {saved}."
-        )
-
-
 def _shape(description: Mapping[str, Any]) -> Dict[str, Any]:
     """What weights belong to; the background of rendered images does not matter to them."""
     counts = {name: description[name] for name in ("num_frames", "components") if name in description}

@@ -62,15 +62,12 @@ def frozen_foreground(
     origins, directions, camera = rays.origins.reshape(-1, 3), rays.directions.reshape(-1, 3), rays.camera_indices
     if pixels is None or camera is None:
         return head.foreground(origins, directions, frames.head, spans)
-    # Where the head's run refined the training poses, its rays follow them.
-    refined = RayBundle(origins, directions, rays.pixel_area, camera_indices=camera)
-    head.refine(refined)
 
     def render(chosen: Tensor) -> Tensor:
         ray_frame = frames.head.ray_frame
         some = frames.head if ray_frame is None else replace(frames.head, ray_frame=ray_frame[chosen])
         chosen_spans = None if spans is None else spans[chosen]
-        return torch.cat(head.foreground(refined.origins[chosen], refined.directions[chosen], some, chosen_spans), -1)
+        return torch.cat(head.foreground(origins[chosen], directions[chosen], some, chosen_spans), -1)
 
     values = pixels.values_of(coordinates, camera.flatten(), render)
     return Foreground(values[:, :3], values[:, 3:4], values[:, 4:])

@@ -7,9 +7,8 @@ from typing import Any, Dict, List, Mapping, Optional, Tuple, Type
 
 import torch
 from jaxtyping import Float
-from nerfstudio.cameras.camera_optimizers import CameraOptimizer, CameraOptimizerConfig
 from nerfstudio.cameras.rays import RayBundle
-from nerfstudio.engine.callbacks import TrainingCallback, TrainingCallbackAttributes, TrainingCallbackLocation
+from nerfstudio.engine.callbacks import TrainingCallback, TrainingCallbackAttributes
 from torch import Tensor
 from torch.nn import Parameter
 
@@ -29,7 +28,6 @@ from nerfblendshape_ns.model_components.rendering.crop import ray_spans
 from nerfblendshape_ns.model_components.rendering.early_termination import Foreground, render, segment_sizes
 from nerfblendshape_ns.model_components.rendering.view_range import ViewRange
 from nerfblendshape_ns.models.architecture import HeadArchitecture
-from nerfblendshape_ns.models.description import check_pose_refinement
 from nerfblendshape_ns.models.expression_model import ExpressionModel, ExpressionModelConfig
 from nerfblendshape_ns.models.occupancy_callback import occupancy_callback
 from nerfblendshape_ns.ops import nerfacc_backend
@@ -59,8 +57,6 @@ class HeadModelConfig(HeadArchitecture, ExpressionModelConfig):
     pose_correction: bool = True
     """Whether training frames' poses are fitted to the half-trained head; what follows from the tracked pose corrects
     all others."""
-    camera_optimizer: CameraOptimizerConfig = field(default_factory=lambda: CameraOptimizerConfig(mode="off"))
-    """Photometric refinement of the training poses."""
 
 
 class HeadModel(ExpressionModel[FrameBatch]):
@@ -129,8 +125,6 @@ class HeadModel(ExpressionModel[FrameBatch]):
             step_size=step_size,
             train_expressions=train_condition,
         )
-        self.camera_optimizer: CameraOptimizer
-        self.camera_optimizer = config.camera_optimizer.setup(num_cameras=self.num_train_data, device="cpu")
         self.backdrop: Tensor
         self.register_buffer("backdrop", torch.tensor(float(config.background_color == "white")), persistent=False)
         self.step = 0
@@ -146,38 +140,27 @@ class HeadModel(ExpressionModel[FrameBatch]):
         return description | {
             "components": len(self.field.encoding.bases),
             "face_mesh": None if mesh is None else mesh.tolist(),
-            "camera_optimizer": self.config.camera_optimizer.mode,
         }
 
     def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
-        """As torch's; refuses what :meth:`set_extra_state` does, and poses that were refined in another way."""
-        check_pose_refinement(state_dict, self.config.camera_optimizer.mode)
+        """As torch's; refuses what :meth:`set_extra_state` does."""
         if not any(name.startswith("conditioning.eyes.") for name in state_dict):
             self.conditioning.turn(None)  # It was trained without.
         return super().load_state_dict(state_dict, strict=strict, assign=assign)
 
     # --- training ---
 
-    @property
-    def corrects_poses(self) -> bool:
-        """Whether training frames' poses are fitted; no head needs that whose poses gradients refine."""
-        return self.config.pose_correction and self.config.camera_optimizer.mode == "off"
-
     def get_param_groups(self) -> Dict[str, List[Parameter]]:
-        """The networks, the tables, and the poses where they are refined."""
+        """The networks and the tables."""
         tables = self.field.encoding.tables
         table_ids = {id(table) for table in tables}
-        groups = {
-            "networks": [parameter for parameter in self.field.parameters() if id(parameter) not in table_ids],
-            "tables": tables,
-        }
-        self.camera_optimizer.get_param_groups(param_groups=groups)
-        return groups
+        networks = [parameter for parameter in self.field.parameters() if id(parameter) not in table_ids]
+        return {"networks": networks, "tables": tables}
 
     def get_training_callbacks(
         self, training_callback_attributes: TrainingCallbackAttributes
     ) -> List[TrainingCallback]:
-        """Start the occupancy from the visual hull, then follow the density; refined poses get no common drift."""
+        """Start the occupancy from the visual hull, then follow the density."""
         share_tables([self.field.encoding.mean, self.field.encoding.bases])
         # A run that is resumed has the clip's expressions and poses from its checkpoint.
         self.occupancy.train_expressions.copy_(self.conditioning.of_training(self.expression_source))
@@ -185,16 +168,7 @@ class HeadModel(ExpressionModel[FrameBatch]):
         def start(dataset: NerfBlendshapeDataset) -> str:
             return agreement(self.init_from_visual_hull(dataset), dataset.metadata["img_ids"])
 
-        def after(step: int) -> None:
-            adjustment = getattr(self.camera_optimizer, "pose_adjustment", None)
-            if adjustment is not None:
-                with torch.no_grad():
-                    adjustment -= adjustment.mean(0, keepdim=True)
-
-        return [
-            occupancy_callback(training_callback_attributes.pipeline, self.occupancy, start, self._before_step),
-            TrainingCallback([TrainingCallbackLocation.AFTER_TRAIN_ITERATION], after),
-        ]
+        return [occupancy_callback(training_callback_attributes.pipeline, self.occupancy, start, self._before_step)]
 
     def init_from_visual_hull(self, dataset: NerfBlendshapeDataset) -> Float[Tensor, "frames"]:
         """Start the occupancy from where the head can be in any of the training frames.
@@ -260,8 +234,6 @@ class HeadModel(ExpressionModel[FrameBatch]):
             ``rgb [rays, 3]`` over the background, ``accumulation [rays, 1]``, ``depth [rays, 1]`` (expected distance,
             0 on empty rays), ``background [rays, 3]``.
         """
-        if self.training:
-            self.refine(ray_bundle)
         origins, directions = ray_bundle.origins.reshape(-1, 3), ray_bundle.directions.reshape(-1, 3)
         head = self.foreground(origins, directions, self.frames_of(ray_bundle), ray_spans(ray_bundle))
         background = self.behind(len(head.color), lambda: self.backdrop.expand_as(head.color))
@@ -271,11 +243,6 @@ class HeadModel(ExpressionModel[FrameBatch]):
             "depth": head.depth / head.alpha.clamp_min(1e-6),
             "background": background,
         }
-
-    def refine(self, ray_bundle: RayBundle) -> None:
-        """Let rays of training frames follow their poses where gradients refine these, in single precision always."""
-        with torch.autocast(self.device.type, enabled=False):
-            self.camera_optimizer.apply_to_raybundle(ray_bundle)
 
     def foreground(
         self,
@@ -320,8 +287,6 @@ class HeadModel(ExpressionModel[FrameBatch]):
         losses = self.image_losses(outputs["rgb"], self.ray_target(outputs, batch), batch)
         mask_weight = anneal(self.step, config.mask_loss_start, config.mask_loss_weight, config.mask_loss_warmup)
         losses["mask_loss"] = mask_weight * (outputs["accumulation"] - alpha).abs().mean()
-        if self.training:
-            self.camera_optimizer.get_loss_dict(losses)
         return losses
 
     def get_image_metrics_and_images(

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any, Dict, Iterator, Mapping, Union
 
 import torch
-from nerfstudio.cameras.camera_optimizers import CameraOptimizerConfig
 from nerfstudio.data.scene_box import SceneBox
 
 from nerfblendshape_ns.common.errors import UserError
@@ -148,10 +147,7 @@ def build_head(state: Mapping[str, Any]) -> HeadModel:
     description = state[EXTRA_STATE]
     check_format(description)
     options, mesh = read_architecture(description["architecture"], HeadArchitecture), description["face_mesh"]
-    refinement = description["camera_optimizer"] if "camera_optimizer.pose_adjustment" in state else "off"
-    if refinement not in ("off", "SO3xR3", "SE3"):
-        raise UserError(f"its description names the pose refinement {refinement!r}; train or export again.")
-    config = HeadModelConfig(**options, camera_optimizer=CameraOptimizerConfig(mode=refinement))
+    config = HeadModelConfig(**options)
     check_size(state, "occupancy.allowed", config.occupancy_resolution**3)
     check_size(state, "field.encoding.mean", config.grid(0).rows * config.features_per_level)
     motion = ("conditioning.motion.neutral", "conditioning.motion.motion")

@@ -40,7 +40,6 @@ HEAD = {
     "pipeline.datamanager.dataparser.test_frames": 2,
     "pipeline.datamanager.frames_per_batch": 2,
     "pipeline.model.frame_code_dim": 4,
-    "pipeline.model.camera_optimizer.mode": "SO3xR3",
     "pipeline.model.occupancy_warmup": 4,
     "pipeline.model.occupancy_interval": 4,
     "max_num_iterations": STEPS,

@@ -7,7 +7,6 @@ from typing import Any, Dict
 import pytest
 import stand_in_lpips
 import torch
-from nerfstudio.cameras.camera_optimizers import CameraOptimizerConfig
 from stand_in_tcnn import install
 from test_head_eyes import gazing_metadata
 from test_head_face import face_metadata, lifted_metadata
@@ -73,8 +72,6 @@ def test_everything_may_be_off_by_option():
         "LPIPS in evaluation": "off its weights are not cached; nbs-fetch-lpips fetches them",
         "frame balance": "off by --pipeline.datamanager.frame-balance 0",
     }
-    refined = make(camera_optimizer=CameraOptimizerConfig(mode="SE3"))
-    assert of(refined)["pose correction"] == "off by --pipeline.model.camera-optimizer.mode SE3"
     still = of(make(lifted_metadata(), conditioning="concat"))
     assert still["face motion"] == still["face parts"] == "off by --pipeline.model.conditioning concat"
     assert still["shell round the face"] == "on"

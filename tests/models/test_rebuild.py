@@ -4,7 +4,6 @@ from typing import Any, Dict
 
 import pytest
 import torch
-from nerfstudio.cameras.camera_optimizers import CameraOptimizerConfig
 from saved_run import save_run
 from tiny_head import camera, make, metadata
 
@@ -34,25 +33,6 @@ def test_rebuilt_head_renders_the_same_picture(tmp_path, options):
         assert torch.equal(value, expected[name]), name
 
 
-@pytest.mark.parametrize("mode", ["SO3xR3", "SE3"])
-def test_refined_poses_come_along(mode):
-    model = make(camera_optimizer=CameraOptimizerConfig(mode=mode))
-    with torch.no_grad():
-        model.camera_optimizer.pose_adjustment.normal_()
-    rebuilt = build_head(model.state_dict())
-    cameras = [0, 2]
-    assert torch.equal(rebuilt.camera_optimizer(cameras), model.camera_optimizer(cameras))
-
-
-@pytest.mark.parametrize("mode", ["off", "SE3"])
-def test_a_run_with_refined_poses_is_resumed_with_their_refinement_alone(mode):
-    state = make(camera_optimizer=CameraOptimizerConfig(mode="SO3xR3")).state_dict()
-    resumed = make(camera_optimizer=CameraOptimizerConfig(mode=mode))
-    with pytest.raises(UserError, match=rf"refined by SO3xR3, .* with {mode}; resume with --pipeline.model.camera-opt"):
-        resumed.load_state_dict(state)
-    make(camera_optimizer=CameraOptimizerConfig(mode=mode)).load_state_dict(make().state_dict(), strict=False)
-
-
 def test_what_does_not_matter_to_the_weights_is_not_compared():
     saved = make(conditioning="concat", background_color="white").state_dict()
     make(conditioning="concat", background_color="black", basis_parametrisation="named").load_state_dict(saved)
@@ -61,10 +41,10 @@ def test_what_does_not_matter_to_the_weights_is_not_compared():
 @pytest.mark.parametrize(
     ("key", "wrong"),
     [("image_size", [0, 16]), ("image_size", [-5, 10]), ("num_frames", -1), ("num_frames", 10**12)]
-    + [("fps", 0.0), ("fps", "nan"), ("camera_optimizer", "SE4")],
+    + [("fps", 0.0), ("fps", "nan")],
 )
 def test_facts_that_cannot_be_are_refused(key, wrong):
-    state = make(camera_optimizer=CameraOptimizerConfig(mode="SE3")).state_dict()
+    state = make().state_dict()
     state["_extra_state"][key] = wrong
     with pytest.raises(UserError, match="(train or export|export) again"):
         build_head(state)
